@@ -1,0 +1,190 @@
+"""The shape that every method has.
+
+A method is a frozen dataclass of hyper-parameters. `attach` puts it on a model and an
+optimizer and returns that very optimizer: torch's own hooks call the method around each
+`optimizer.step()`, so schedulers, GradScaler, transformers.Trainer, Accelerate and
+Lightning need to know nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+STATE_KEY = "method"  # where the method's state stands in optimizer.state_dict()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of fine-tuning: what happens around each optimizer step.
+
+    name: as on the command line. extra_passes: forward-backward passes a step beyond one.
+    needs_pretrained: whether a copy of the pre-trained weights is kept.
+    """
+
+    name: ClassVar[str]
+    extra_passes: ClassVar[int] = 0
+    needs_pretrained: ClassVar[bool] = False
+
+    def dropout(self, max_steps: int) -> float:
+        """The dropout probability that the method trains with, in [0, 1)."""
+        raise NotImplementedError
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """The training loss of one batch, a scalar. The default is the model's own."""
+        return cast(Tensor, model(**batch).loss)
+
+    def attach(
+        self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
+    ) -> Optimizer:
+        """Put the method on `model` and `optimizer`; returns `optimizer` itself.
+
+        model: a torch.nn.Module, plain or wrapped in DistributedDataParallel.
+        max_steps: optimizer steps of the whole run.
+        max_grad_norm: clip the (masked) gradient to this norm; None for no clipping.
+
+        The method's state becomes part of `optimizer.state_dict()`. Raises ValueError where
+        a hyper-parameter does not fit `max_steps`, the model has no covered weight, or a
+        method is attached already.
+        """
+        raise NotImplementedError
+
+
+class Attachment:
+    """A method at work on one optimizer. Subclasses override what they need.
+
+    `steps` counts the optimizer steps done; a step that a GradScaler skips leaves no trace.
+    """
+
+    def __init__(self, method: Method, optimizer: Optimizer, max_grad_norm: float | None) -> None:
+        if attachment_of(optimizer) is not None:
+            raise ValueError("attach: this optimizer has a method attached already; make a new optimizer")
+        if max_grad_norm is not None and not max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm must be above 0 or None, but got {max_grad_norm}")
+        self.method = method
+        self.steps = 0
+        self.max_grad_norm = max_grad_norm
+        self.handles: list[RemovableHandle] = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+            optimizer.register_state_dict_post_hook(self._save),
+            optimizer.register_load_state_dict_pre_hook(self._load),
+        ]
+        optimizer.dps_attachment = self  # type: ignore[attr-defined]
+
+    def before_step(self) -> None:
+        """The gradients are raw and unscaled; the step's number is `steps + 1`."""
+
+    def after_step(self) -> None:
+        """The weights have moved; `steps` counts the step."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resume needs: tensors, numbers, strings, in nested dicts."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+
+    def detach(self) -> None:
+        """Take every hook off the optimizer and the model."""
+        for handle in self.handles:
+            handle.remove()
+
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if _overflowed(optimizer):
+            return
+        _unscale(optimizer)
+        self.before_step()
+        if self.max_grad_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not _overflowed(optimizer):
+            self.steps += 1
+            self.after_step()
+
+    def _save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        return {**state_dict, STATE_KEY: {"name": self.method.name, "steps": self.steps, **self.state()}}
+
+    def _load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        state = state_dict.get(STATE_KEY)
+        if state is None or state["name"] != self.method.name:
+            found = "no method" if state is None else f"the method {state['name']!r}"
+            raise ValueError(
+                f"load_state_dict: the state holds {found}, but {self.method.name!r} is attached; "
+                f"attach the method that the state was saved with"
+            )
+        self.steps = state["steps"]
+        self.load(state)
+        return {key: value for key, value in state_dict.items() if key != STATE_KEY}
+
+
+def attachment_of(optimizer: Optimizer) -> Attachment | None:
+    """What `Method.attach` put on this optimizer, or None."""
+    return getattr(optimizer, "dps_attachment", None)
+
+
+def _overflowed(optimizer: Optimizer) -> bool:
+    """Whether a GradScaler found inf in this step. It skips the steps of most optimizers, but
+    calls fused ones (`_step_supports_amp_scaling`) with `found_inf` set and lets the kernel skip."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    return found_inf is not None and bool(found_inf)
+
+
+def _unscale(optimizer: Optimizer) -> None:
+    """Divide by the loss scale that a GradScaler left for a fused kernel to divide by."""
+    grad_scale = getattr(optimizer, "grad_scale", None)
+    if grad_scale is None:
+        return
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    for grad in grads:
+        grad.div_(grad_scale.to(grad.device))
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Forward: `value`. Backward: the gradient goes to `weight` as it is."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, value: Tensor) -> Tensor:
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0], None
+
+
+def read_instead(
+    module: nn.Module, attribute: str, value_of: Callable[[Tensor], Tensor | None]
+) -> list[RemovableHandle]:
+    """While `module` trains, its forward pass reads `value_of(parameter)` in place of the parameter.
+
+    None means the parameter itself. The gradient reaches the parameter unchanged. Names,
+    `state_dict` and evaluation stay as they were. Works with gradient checkpointing, and with
+    deep copies of the module (the parameter is looked up at each call).
+    """
+    held: dict[int, Tensor] = {}
+
+    def before(module: nn.Module, args: Any) -> None:
+        parameter = module._parameters[attribute]
+        value = value_of(parameter.detach()) if module.training and parameter is not None else None
+        if parameter is not None and value is not None:
+            held[id(module)] = parameter
+            module._parameters[attribute] = _StraightThrough.apply(parameter, value)
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        parameter = held.pop(id(module), None)
+        if parameter is not None:
+            module._parameters[attribute] = cast(nn.Parameter, parameter)
+
+    return [
+        module.register_forward_pre_hook(before),
+        module.register_forward_hook(after, always_call=True),
+    ]

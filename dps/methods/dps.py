@@ -1,0 +1,322 @@
+"""Dynamic Parameter Selection, Dense and Mix.
+
+    step t of U-step stages    Dense                        Mix
+    Stage I   forward          W                            ((1-n)*W0 + n*W - p*W0) / (1-p)
+              GAM              += gradient²                 += gradient² * n      (FAM += n)
+              gradient         as it is                     * n
+    between   M                GAM >= its rank              GAM/max(FAM,1) [* exp(-FAM/U)] >= its rank
+    Stage II  forward          W                            ((1-M)*T + M*W - p*T) / (1-p)
+              gradient         * M                          * M
+
+p is 1 - selection_ratio; n a fresh draw per input neuron and step; W0 the pre-trained weight,
+T the weight at the start of the stage. GAM, FAM and M start anew in every cycle.
+
+Source: Zhang et al., NeurIPS 2022 (arXiv 2211.01642), algorithms 1 and 2.
+Values to try: selection_ratio 0.7 (0.3 to 0.9), update_ratio 0.05 (0.02 to 0.2).
+Costs: no extra pass; for each covered weight Dense keeps a GAM (or, with freeze="update", the
+weight at the start of Stage II) and a mask; Mix also W0, and a mixed weight a forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dps import selection
+from dps.coverage import CoveredWeight, covered_weights
+from dps.methods.base import Attachment, Method, read_instead
+from dps.methods.draws import Draw, own_draws
+
+DROPOUT_FROM_STEPS = 2000  # the reference trains Dense with dropout again from this length on
+
+
+@dataclass(frozen=True)
+class _DPS(Method):
+    """What Dense and Mix share.
+
+    selection_ratio: in (0, 1], the share of each covered weight that Stage II updates (1 - p).
+    update_ratio: in (0, 1], the staging interval as a share of the run; at least one step.
+    freeze: "gradient" masks gradients, as the reference does: Adam still moves unselected
+        weights through momentum and weight decay. "update" keeps unselected weights bit for
+        bit through Stage II; their momentum goes on decaying under a gradient of zero.
+    """
+
+    selection_ratio: float = 0.7
+    update_ratio: float = 0.05
+    freeze: Literal["gradient", "update"] = "gradient"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.selection_ratio <= 1:
+            raise ValueError(f"selection_ratio must be in (0, 1], but got {self.selection_ratio}")
+        if not 0 < self.update_ratio <= 1:
+            raise ValueError(f"update_ratio must be in (0, 1], but got {self.update_ratio}")
+        if self.freeze not in ("gradient", "update"):
+            raise ValueError(f"freeze must be 'gradient' or 'update', but got {self.freeze!r}")
+
+
+@dataclass(frozen=True)
+class DPSDense(_DPS):
+    """Stage I trains the whole weight and gathers its squared gradients."""
+
+    name: ClassVar[str] = "dps-dense"
+
+    def dropout(self, max_steps: int) -> float:
+        return 0.1 if max_steps >= DROPOUT_FROM_STEPS else 0.0
+
+    def attach(
+        self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
+    ) -> Optimizer:
+        Selecting(self, model, optimizer, max_steps, max_grad_norm)
+        return optimizer
+
+
+@dataclass(frozen=True)
+class DPSMix(_DPS):
+    """Stage I trains random sub-networks of whole input neurons, mixed with the pre-trained weight."""
+
+    name: ClassVar[str] = "dps-mix"
+    needs_pretrained: ClassVar[bool] = True
+
+    def dropout(self, max_steps: int) -> float:
+        return 0.0
+
+    def attach(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        max_steps: int,
+        max_grad_norm: float | None = None,
+        draw: Draw | None = None,
+    ) -> Optimizer:
+        """As `Method.attach`. The weights of `model` at this moment are the pre-trained ones.
+
+        draw: (parameter_name, step) -> bool tensor (in_features,), in place of the method's
+        own draws. Called once a weight and step of Stage I.
+        """
+        Mixing(self, model, optimizer, max_steps, max_grad_norm, draw)
+        return optimizer
+
+
+class Weight:
+    """One covered weight and what the current cycle knows of it; None where it is not in use."""
+
+    FIELDS = ("gam", "fam", "active", "anchor", "pretrained")
+
+    def __init__(self, covered: CoveredWeight) -> None:
+        self.covered = covered
+        self.gam: Tensor | None = None  # Stage I, the weight's shape
+        self.fam: Tensor | None = None  # Stage I of Mix, (in_features,)
+        self.active: Tensor | None = None  # bool, broadcastable: n in Stage I of Mix, M in Stage II
+        self.anchor: Tensor | None = None  # Stage II: T, the weight at the start of the stage
+        self.pretrained: Tensor | None = None  # Mix: W0
+
+    @property
+    def value(self) -> Tensor:
+        return self.covered.parameter.detach()
+
+    def rest(self) -> None:
+        self.gam = self.fam = self.active = self.anchor = None
+
+    def state(self) -> dict[str, Tensor]:
+        return {key: value for key in self.FIELDS if (value := getattr(self, key)) is not None}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        for key in self.FIELDS:
+            value = state.get(key)
+            setattr(self, key, None if value is None else value.to(self.value.device, copy=True))
+
+
+class Selecting(Attachment):
+    """DPS Dense at work, and the cycle that Mix shares."""
+
+    def __init__(
+        self,
+        method: _DPS,
+        model: nn.Module,
+        optimizer: Optimizer,
+        max_steps: int,
+        max_grad_norm: float | None,
+    ) -> None:
+        self.schedule = selection.StageSchedule(max_steps, method.update_ratio)
+        self.ratio, self.freeze = method.selection_ratio, method.freeze
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.weights = [Weight(w) for w in covered_weights(model) if id(w.parameter) in trained]
+        if not self.weights:
+            raise ValueError(
+                f"{method.name} needs at least one trained linear weight, but {type(model).__name__} "
+                f"has none among the optimizer's parameters"
+            )
+        self.masked_steps = 0
+        self.selected = 0.0
+        super().__init__(method, optimizer, max_grad_norm)
+        self.begin_step()
+
+    @property
+    def selected_share(self) -> float | None:
+        """Share of the covered weights that Stage II selected, a mean over its steps; None before one."""
+        return self.selected / self.masked_steps if self.masked_steps else None
+
+    def begin_step(self) -> None:
+        """Get ready for step `steps + 1`, before its forward pass. After max_steps nothing is masked."""
+        step = self.steps + 1
+        if step > self.schedule.max_steps:
+            for weight in self.weights:
+                weight.rest()
+        elif self.schedule.starts_stage(step):
+            for weight in self.weights:
+                if self.schedule.stage(step) == 1:
+                    self.begin_stage_one(weight)
+                else:
+                    self.begin_stage_two(weight)
+
+    def begin_stage_one(self, weight: Weight) -> None:
+        weight.active = weight.anchor = None
+        weight.gam = torch.zeros_like(weight.value, dtype=_accumulator(weight.value))
+
+    def begin_stage_two(self, weight: Weight) -> None:
+        weight.active = selection.select_mask(self.score(weight), self.ratio)
+        weight.gam = weight.fam = None
+        if self.freeze == "update":
+            weight.anchor = weight.value.clone()
+
+    def score(self, weight: Weight) -> Tensor:
+        assert weight.gam is not None
+        return weight.gam
+
+    def before_step(self) -> None:
+        for weight in self.weights:
+            grad = weight.covered.parameter.grad
+            if grad is None:
+                continue
+            if weight.active is not None:
+                grad.mul_(weight.active)
+            if weight.gam is not None:
+                selection.accumulate_gam(weight.gam, grad.to(weight.gam.dtype))
+
+    def after_step(self) -> None:
+        if self.schedule.stage(self.steps) == 2:
+            if self.freeze == "update":
+                self._restore_unselected()
+            if self.schedule.starts_stage(self.steps):
+                self.current_share = self._share()
+            self.masked_steps += 1
+            self.selected += self.current_share
+        self.begin_step()
+
+    def _restore_unselected(self) -> None:
+        for weight in self.weights:
+            assert weight.active is not None and weight.anchor is not None
+            weight.value.copy_(torch.where(weight.active, weight.value, weight.anchor))
+
+    def _share(self) -> float:
+        masks = [weight.active for weight in self.weights if weight.active is not None]
+        return float(torch.stack([mask.sum() for mask in masks]).sum()) / sum(m.numel() for m in masks)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "masked_steps": self.masked_steps,
+            "selected": self.selected,
+            "weights": {weight.covered.name: weight.state() for weight in self.weights},
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.masked_steps, self.selected = state["masked_steps"], state["selected"]
+        saved = state["weights"]
+        if set(saved) != {weight.covered.name for weight in self.weights}:
+            raise ValueError("load_state_dict: the state covers other weights than this model has")
+        for weight in self.weights:
+            weight.load(saved[weight.covered.name])
+        if any(weight.active is not None for weight in self.weights):
+            self.current_share = self._share()
+
+
+class Mixing(Selecting):
+    """DPS Mix at work: the forward pass reads a mixed weight."""
+
+    method: DPSMix
+
+    def __init__(
+        self,
+        method: DPSMix,
+        model: nn.Module,
+        optimizer: Optimizer,
+        max_steps: int,
+        max_grad_norm: float | None,
+        draw: Draw | None,
+    ) -> None:
+        self.seed = _shared_seed()
+        self.given_draw = draw
+        super().__init__(method, model, optimizer, max_steps, max_grad_norm)
+        for weight in self.weights:
+            weight.pretrained = weight.value.clone()
+            self.handles += read_instead(
+                weight.covered.module, weight.covered.attribute, self._reader(weight)
+            )
+
+    def _reader(self, weight: Weight) -> Callable[[Tensor], Tensor | None]:
+        def mixed(value: Tensor) -> Tensor | None:
+            anchor = weight.pretrained if weight.anchor is None else weight.anchor
+            if self.ratio == 1 or weight.active is None or anchor is None:
+                return None
+            return selection.mixed_weight(value, anchor, weight.active, self.ratio)
+
+        return mixed
+
+    def begin_step(self) -> None:
+        super().begin_step()
+        step = self.steps + 1
+        if step <= self.schedule.max_steps and self.schedule.stage(step) == 1:
+            self._draw()
+
+    def _draw(self) -> None:
+        draw = self.given_draw or own_draws(
+            {w.covered.name: w.covered.in_features for w in self.weights}, self.ratio, self.seed
+        )
+        for weight in self.weights:
+            n = draw(weight.covered.name, self.steps + 1).to(weight.value.device, non_blocking=True)
+            weight.active = weight.covered.by_input(n)
+
+    def begin_stage_one(self, weight: Weight) -> None:
+        super().begin_stage_one(weight)
+        weight.fam = torch.zeros(
+            weight.covered.in_features, dtype=_accumulator(weight.value), device=weight.value.device
+        )
+
+    def begin_stage_two(self, weight: Weight) -> None:
+        super().begin_stage_two(weight)
+        weight.anchor = weight.value.clone()
+
+    def score(self, weight: Weight) -> Tensor:
+        assert weight.gam is not None and weight.fam is not None
+        return selection.mix_score(weight.gam, weight.covered.by_input(weight.fam), self.schedule.interval)
+
+    def before_step(self) -> None:
+        super().before_step()
+        for weight in self.weights:
+            if weight.fam is not None and weight.active is not None:
+                selection.accumulate_fam(weight.fam, weight.active.view(-1))
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "seed": self.seed}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.seed = state["seed"]
+        super().load(state)
+
+
+def _accumulator(value: Tensor) -> torch.dtype:
+    return value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def _shared_seed() -> int:
+    """A seed that every rank has: the process's own torch seed, rank 0's where there are several."""
+    seed = [torch.initial_seed() % 2**62]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(seed, src=0)
+    return seed[0]

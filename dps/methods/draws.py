@@ -1,0 +1,37 @@
+"""The random draws of Stage I of DPS Mix: which input neurons are active at a step.
+
+A draw depends on (seed, step) alone. A resumed run, a recomputed forward pass under gradient
+checkpointing and every rank see the same one, and nothing needs saving but the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Draw = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A well-spread 63-bit seed of one step (the finaliser of SplitMix64)."""
+    z = (seed + step * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return (z ^ z >> 31) >> 1
+
+
+def own_draws(in_features: dict[str, int], selection_ratio: float, seed: int) -> Draw:
+    """Fresh Bernoulli(selection_ratio) draws per input neuron, weight and step, made on the CPU."""
+    drawn: dict[int, dict[str, Tensor]] = {}
+
+    def draw(name: str, step: int) -> Tensor:
+        if step not in drawn:
+            drawn.clear()
+            generator = torch.Generator().manual_seed(step_seed(seed, step))
+            noise = torch.rand(sum(in_features.values()), generator=generator) < selection_ratio
+            drawn[step] = dict(zip(in_features, noise.split(list(in_features.values())), strict=True))
+        return drawn[step][name]
+
+    return draw

@@ -1,0 +1,101 @@
+"""The mathematics of Dynamic Parameter Selection: when, and which weights.
+
+Pure functions, tensors in and tensors out; state lives in `dps.methods`.
+
+Source: Zhang et al., "Fine-Tuning Pre-Trained Language Models Effectively by
+Optimizing Subnetworks Adaptively", NeurIPS 2022 (arXiv 2211.01642). The paper's
+p is the share of weights left out; `selection_ratio` is 1 - p, the share updated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FREQUENCY_PENALTY_FROM = 50  # intervals shorter than this do not penalise frequency
+
+
+@dataclass(frozen=True)
+class StageSchedule:
+    """When to look and when to update: stages alternate every `interval` steps.
+
+    max_steps: optimizer steps of the whole run, >= 1.
+    update_ratio: the interval as a share of max_steps, in (0, 1].
+
+    Raises ValueError where a value is outside its range or the interval is below one step.
+    """
+
+    max_steps: int
+    update_ratio: float
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, but got {self.max_steps}")
+        if not 0 < self.update_ratio <= 1:
+            raise ValueError(f"update_ratio must be in (0, 1], but got {self.update_ratio}")
+        if self.interval < 1:
+            raise ValueError(
+                f"max_steps * update_ratio must be at least 1, but got {self.max_steps} * "
+                f"{self.update_ratio} = {self.max_steps * self.update_ratio:g}; "
+                f"use an update_ratio of at least {1 / self.max_steps:.3g}"
+            )
+
+    @property
+    def interval(self) -> int:
+        """Steps of one stage, U = int(max_steps * update_ratio)."""
+        return int(self.max_steps * self.update_ratio)
+
+    def stage(self, step: int) -> int:
+        """1 or 2: the stage of `step`, counted from 1. Stage I while ceil(step/U) is odd."""
+        return 1 if math.ceil(step / self.interval) % 2 else 2
+
+    def starts_stage(self, step: int) -> bool:
+        """Whether `step` is the first of its stage."""
+        return (step - 1) % self.interval == 0
+
+
+def accumulate_gam(gam: Tensor, grad: Tensor) -> Tensor:
+    """GAM += gradient², in place. Both (out, in); for DPS Mix the gradient is already times n."""
+    return gam.addcmul_(grad, grad)
+
+
+def accumulate_fam(fam: Tensor, active: Tensor) -> Tensor:
+    """FAM += n, in place. Both (in,): n is the same for every row of a weight."""
+    return fam.add_(active)
+
+
+def mix_score(gam: Tensor, fam: Tensor, interval: int) -> Tensor:
+    """Score of DPS Mix: GAM / max(FAM, 1), times exp(-FAM / U) from U = 50 on.
+
+    gam: the weight's shape; fam: broadcastable to it; returns the weight's shape.
+    """
+    score = gam / fam.clamp(min=1)
+    return score * torch.exp(-fam / interval) if interval >= FREQUENCY_PENALTY_FROM else score
+
+
+def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
+    """M: True where the score reaches that of rank ceil(numel * selection_ratio), ties kept.
+
+    score: any shape, finite. selection_ratio: in (0, 1], the share of the tensor to update.
+    Returns a bool tensor of the same shape. Raises ValueError for a ratio outside (0, 1].
+    """
+    if not 0 < selection_ratio <= 1:
+        raise ValueError(f"selection_ratio must be in (0, 1], but got {selection_ratio}")
+    numel = score.numel()
+    rank = min(numel, math.ceil(round(numel * selection_ratio, 6)))  # 10 * (1 - 0.7) is rank 3, not 4
+    threshold = score.flatten().kthvalue(numel - rank + 1).values
+    return score >= threshold
+
+
+def mixed_weight(weight: Tensor, anchor: Tensor, active: Tensor, selection_ratio: float) -> Tensor:
+    """The weight that the forward pass of DPS Mix reads: ((1-m)*A + m*W - p*A) / (1-p).
+
+    weight: W. anchor: A, the pre-trained weight in Stage I, the weight at the start of the
+    stage in Stage II; same shape. active: m, bool, broadcastable: n in Stage I, M in Stage II.
+    """
+    p = 1 - selection_ratio
+    mixed = torch.where(active, weight, anchor)
+    return mixed.sub_(anchor, alpha=p).div_(selection_ratio)

@@ -1,0 +1,1 @@
+"""Where examples come from: a hub, a folder, the built-in generators."""

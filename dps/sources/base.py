@@ -1,0 +1,34 @@
+"""The contract of a source of examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from dps.tasks import Task
+
+
+class Source(Protocol):
+    """Where the examples of a task come from.
+
+    What a caller may assume: `load` returns a `datasets.Dataset` with exactly the
+    columns `task.columns` (non-empty str) and "label" (int id of the class, in
+    [0, len(task.labels)), or a finite float in `task.score_range` for regression),
+    at least one row, always the same rows in the same order.
+
+    Raises `dps.errors.InputError` in one line that names the file, the line and
+    the value where the data cannot be used.
+    """
+
+    kind: str  # "hub", "folder" or "builtin"
+    name: str  # what a reader would call it: "nyu-mll/glue", "/data/glue", "builtin"
+
+    def load(self, task: Task, split: str) -> Dataset:
+        """The examples of `split`, one of `task.splits`."""
+        ...
+
+    def fingerprint(self, task: Task) -> str:
+        """Hex digest of the task's data: the same for the same examples, on any machine."""
+        ...
