@@ -26,11 +26,13 @@ class Method:
 
     name: as on the command line. extra_passes: forward-backward passes a step beyond one.
     needs_pretrained: whether a copy of the pre-trained weights is kept.
+    selects: whether it masks weights, so that a run in which no mask acted is a mistake.
     """
 
     name: ClassVar[str]
     extra_passes: ClassVar[int] = 0
     needs_pretrained: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
 
     def dropout(self, max_steps: int) -> float:
         """The dropout probability that the method trains with, in [0, 1)."""
@@ -77,6 +79,11 @@ class Attachment:
             optimizer.register_load_state_dict_pre_hook(self._load),
         ]
         optimizer.dps_attachment = self  # type: ignore[attr-defined]
+
+    @property
+    def selected_share(self) -> float | None:
+        """Mean share of the covered weights that a mask let through; None where no mask acted."""
+        return None
 
     def before_step(self) -> None:
         """The gradients are raw and unscaled; the step's number is `steps + 1`."""

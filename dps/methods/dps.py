@@ -50,6 +50,7 @@ class _DPS(Method):
     selection_ratio: float = 0.7
     update_ratio: float = 0.05
     freeze: Literal["gradient", "update"] = "gradient"
+    selects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.selection_ratio <= 1:

@@ -1,0 +1,94 @@
+"""Checkpoints: a tree of tensors and plain values in safetensors and JSON, never a pickle.
+
+A checkpoint is a folder `step-00000120` with `tensors.safetensors` and `tree.json`. It is written
+beside its place and renamed, carries a checksum, and the newest two are kept: where the newest is
+broken, the one before is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+KEPT = 2
+
+
+def save(folder: Path, step: int, tree: Any) -> Path:
+    """Write `tree` (dicts, lists, tensors, numbers, strings, None) as the checkpoint of `step`."""
+    tensors: dict[str, Tensor] = {}
+    structure = _pack(tree, tensors)
+    place = folder / f"step-{step:08d}"
+    part = folder / f".part-{os.getpid()}-{step}"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_file(tensors, part / "tensors.safetensors")
+    document = {"sha256": _digest(part / "tensors.safetensors"), "tree": structure}
+    (part / "tree.json").write_text(json.dumps(document), encoding="utf-8")
+    _sync(part)
+    shutil.rmtree(place, ignore_errors=True)
+    part.rename(place)
+    for old in _places(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def load(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Any | None:
+    """The newest checkpoint that is whole, or None. `warn` hears of each broken one."""
+    for place in _places(folder):
+        try:
+            document = json.loads((place / "tree.json").read_text(encoding="utf-8"))
+            if _digest(place / "tensors.safetensors") != document["sha256"]:
+                raise ValueError("checksum differs")
+            return _unpack(document["tree"], load_file(place / "tensors.safetensors"))
+        except (OSError, ValueError, KeyError) as error:
+            warn(f"checkpoint {place.name} is broken ({error}); trying the one before")
+    return None
+
+
+def _places(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, Tensor):
+        key = str(len(tensors))
+        tensors[key] = node.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": key}
+    if isinstance(node, dict):
+        return {"dict": [[key, _pack(value, tensors)] for key, value in node.items()]}
+    if isinstance(node, (list, tuple)):
+        return {"list": [_pack(value, tensors) for value in node]}
+    if node is None or isinstance(node, (bool, int, float, str)):
+        return {"value": node}
+    raise TypeError(f"a checkpoint cannot hold a {type(node).__name__}")
+
+
+def _unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    ((kind, content),) = node.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpack(value, tensors) for key, value in content}
+    if kind == "list":
+        return [_unpack(value, tensors) for value in content]
+    return content

@@ -1,0 +1,58 @@
+"""One process or several: the few things that ranks do together. Plain torch.distributed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+T = TypeVar("T")
+
+
+def world() -> int:
+    """Number of ranks; 1 where no process group is up."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's rank, from 0."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+def device() -> torch.device:
+    """The device of this rank: its GPU where it has one, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    return torch.device("cuda", local % torch.cuda.device_count())
+
+
+def wrap(model: nn.Module) -> nn.Module:
+    """The model, in DistributedDataParallel where there are several ranks."""
+    if world() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    return DistributedDataParallel(model, device_ids=[device()] if on_gpu else None)
+
+
+def from_first(value: T) -> T:
+    """Rank 0's value, on every rank."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather(value: Any) -> list[Any]:
+    """Every rank's value, in the order of the ranks, on every rank."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return cast(list[Any], values)

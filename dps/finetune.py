@@ -1,0 +1,340 @@
+"""One run: fine-tune one model with one method. Knows nothing of Ray, MLflow or Optuna."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dps import checkpoint, distributed, metrics, optim, sources, tasks
+from dps.data import Batches, Encoded, TaskData, by_length, collator, holdout
+from dps.errors import InputError
+from dps.methods import DPSDense, Method, attachment_of
+from dps.methods.draws import step_seed
+from dps.models import Base, locate
+
+Signal = Literal["go", "stop", "suspend"]
+Outcome = Literal["completed", "stopped", "suspended", "diverged"]
+EVALUATION_BATCHES = 4  # an evaluation batch is so many times a training batch
+CHECK_EVERY_ON_GPU = 10  # steps between looks at the loss, each of which waits for the GPU
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """Everything that one run depends on.
+
+    task: name of a task. method: see `dps.methods`. data: "hub", "builtin" or a folder.
+    model: "builtin", a folder or a name on the hub. learning_rate: peak, after the warm-up.
+    epochs: passes over the training set, or max_steps: optimizer steps (it wins).
+    batch_size: examples a step over all ranks. max_length: tokens an example is cut at.
+    train_size: a stratified subset of so many training examples; None for all.
+    select_on: what `scores` are measured on: "holdout", a slice of the training set that is
+        not trained on (`holdout_share` of it, chosen by `seed`), or "dev".
+    evaluations: how often it is measured, the last time at the end.
+    warmup_ratio, weight_decay, max_grad_norm: as usual; no decay on biases and normalisation.
+    precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16", "fp16".
+    seed: initialises the head (and dropout, and the method's draws). data_seed: the order of
+        the data; None for `seed`.
+    """
+
+    task: str = "cola"
+    method: Method = field(default_factory=DPSDense)
+    data: str = "builtin"
+    model: str = "builtin"
+    learning_rate: float = 1e-4
+    epochs: float = 3
+    max_steps: int | None = None
+    batch_size: int = 16
+    max_length: int = 128
+    train_size: int | None = None
+    select_on: Literal["holdout", "dev"] = "dev"
+    holdout_share: float = 0.2
+    evaluations: int = 6
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float | None = 1.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = 0
+    data_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate must be above 0, but got {self.learning_rate}")
+        for name in ("epochs", "batch_size", "max_length", "evaluations"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, but got {getattr(self, name)}")
+        if not 0 < self.holdout_share < 1:
+            raise InputError(f"holdout_share must be in (0, 1), but got {self.holdout_share}")
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of the whole run over `examples` training examples."""
+        per_epoch = -(-examples // self.batch_size)
+        return self.max_steps or max(1, round(self.epochs * per_epoch))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at the model. scores: by metric; seconds: spent since the run began."""
+
+    step: int
+    max_steps: int
+    scores: dict[str, float]
+    loss: float
+    seconds: float
+
+
+@dataclass
+class FineTuneResult:
+    """What a run came to.
+
+    scores: (step, primary metric) of every evaluation. final: metrics by split, of a completed run.
+    selected_share: mean share of the covered weights that Stage II selected; None where no mask acted.
+    """
+
+    outcome: Outcome
+    steps: int
+    seconds: float
+    scores: list[tuple[int, float]]
+    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    selected_share: float | None = None
+    warnings: list[str] = field(default_factory=list)
+    model: PreTrainedModel | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+
+    @property
+    def last(self) -> float | None:
+        """The last score."""
+        return self.scores[-1][1] if self.scores else None
+
+    @property
+    def best(self) -> float | None:
+        """The highest score of the run; not an unbiased one."""
+        return max((score for _, score in self.scores), default=None)
+
+    def save(self, folder: Path | str) -> None:
+        """Write model and tokenizer as `from_pretrained` reads them."""
+        assert self.model is not None and self.tokenizer is not None
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where a run keeps its checkpoints, and after how many seconds the next is due."""
+
+    folder: Path
+    every_s: float = 60.0
+
+
+def finetune(
+    config: FineTuneConfig,
+    report: Callable[[Evaluation], None] = lambda evaluation: None,
+    control: Callable[[], Signal] = lambda: "go",
+    checkpointing: Checkpointing | None = None,
+) -> FineTuneResult:
+    """One run from its configuration alone: reads data and model, then `run`.
+
+    Raises InputError for values and data that cannot be used.
+    """
+    task = tasks.get(config.task)
+    base = Base(locate(config.model), task)
+    data = TaskData(task, sources.open_source(config.data), base.tokenizer, config.max_length)
+    return run(config, base, data, report, control, checkpointing)
+
+
+def run(
+    config: FineTuneConfig,
+    base: Base,
+    data: TaskData,
+    report: Callable[[Evaluation], None] = lambda evaluation: None,
+    control: Callable[[], Signal] = lambda: "go",
+    checkpointing: Checkpointing | None = None,
+) -> FineTuneResult:
+    """One run with model and data in memory, on this rank or on all ranks of the process group.
+
+    report: hears of each evaluation (on every rank). control: asked at each step and each
+    evaluation batch (rank 0's answer counts): "stop" drops the run, "suspend" writes a
+    checkpoint first. Where `checkpointing` holds a checkpoint, the run goes on from it.
+    """
+    return _Run(config, base, data, report, control, checkpointing).go()
+
+
+class _Interrupted(Exception):
+    pass
+
+
+class _Run:
+    def __init__(
+        self,
+        config: FineTuneConfig,
+        base: Base,
+        data: TaskData,
+        report: Callable[[Evaluation], None],
+        control: Callable[[], Signal],
+        checkpointing: Checkpointing | None,
+    ) -> None:
+        self.config, self.data, self.task = config, data, data.task
+        self.report, self.control, self.checkpointing = report, control, checkpointing
+        self.tokenizer, self.collate = base.tokenizer, collator(base.tokenizer)
+        train, self.evaluated = self._slices()
+        self.max_steps = config.steps(len(train))
+        order = config.seed if config.data_seed is None else config.data_seed
+        self.batches = Batches(
+            train, base.tokenizer, config.batch_size, order, distributed.rank(), distributed.world()
+        )
+        self.device = distributed.device()
+        torch.manual_seed(config.seed)
+        self.model = base.build(config.seed, config.method.dropout(self.max_steps)).to(self.device)
+        self.optimizer = optim.adamw(self.model, config.learning_rate, config.weight_decay)
+        config.method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
+        self.wrapped = distributed.wrap(self.model)
+        self.autocast, self.scaler = optim.precision(config.precision, self.device)
+        self.step, self.spent, self.scores = 0, 0.0, list[tuple[int, float]]()
+        self.warnings: list[str] = []
+        self._resume()
+        self.began = self.saved = time.monotonic()
+
+    def _slices(self) -> tuple[Encoded, Encoded]:
+        train = self.data.train(self.config.train_size)
+        if self.config.select_on == "dev":
+            return train, self.data.split("dev")
+        return holdout(self.task, train, self.config.holdout_share, self.config.seed)
+
+    def go(self) -> FineTuneResult:
+        try:
+            outcome = self._train()
+            final = self._final() if outcome == "completed" else {}
+        except _Interrupted:
+            outcome, final = "stopped", {}
+        return self._result(outcome, final)
+
+    def _train(self) -> Outcome:
+        evaluate_at = _evenly(self.config.evaluations, self.max_steps)
+        check_every = 1 if self.device.type == "cpu" else CHECK_EVERY_ON_GPU
+        self.wrapped.train()
+        while self.step < self.max_steps:
+            signal = distributed.from_first(self.control())
+            if signal != "go":
+                return self._leave(signal)
+            loss = self._one_step()
+            if (self.step % check_every == 0 or self.step in evaluate_at) and not bool(loss.isfinite()):
+                return "diverged"
+            if self.step in evaluate_at:
+                self._evaluate_and_report(float(loss))
+                self._save_if_due()
+        return "completed"
+
+    def _one_step(self) -> Tensor:
+        step = self.step + 1
+        # Each step has a seed of its own: a resumed run draws the same dropout.
+        torch.manual_seed(step_seed(self.config.seed * distributed.world() + distributed.rank(), step))
+        optim.set_learning_rate(self.optimizer, self._learning_rate(step))
+        batch = {k: v.to(self.device, non_blocking=True) for k, v in self.batches.at(step).items()}
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.autocast:
+            loss = self.config.method.loss(self.wrapped, batch)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step = step
+        return loss.detach()
+
+    def _learning_rate(self, step: int) -> float:
+        factor = optim.warmup_and_decay(step, self.max_steps, self.config.warmup_ratio)
+        return self.config.learning_rate * factor
+
+    def _evaluate_and_report(self, loss: float) -> None:
+        scores = self._score(self.evaluated)
+        self.scores.append((self.step, scores[self.task.metric]))
+        self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds()))
+
+    def _score(self, data: Encoded) -> dict[str, float]:
+        self.model.eval()
+        mine: list[tuple[np.ndarray, np.ndarray]] = []
+        size = self.config.batch_size * EVALUATION_BATCHES
+        with torch.inference_mode(), self.autocast:
+            for number, indices in enumerate(by_length(data, size)):
+                if number % distributed.world() != distributed.rank():
+                    continue
+                if distributed.world() == 1 and self.control() == "stop":
+                    raise _Interrupted
+                batch = {k: v.to(self.device) for k, v in self.collate(data, indices).items() if k != "labels"}
+                mine.append((indices, self.model(**batch).logits.float().cpu().numpy()))
+        parts = [part for rank in distributed.gather(mine) for part in rank]
+        order = np.concatenate([indices for indices, _ in parts])
+        logits = np.concatenate([values for _, values in parts])
+        self.model.train()
+        return metrics.score(self.task, data.labels[order], logits)
+
+    def _final(self) -> dict[str, dict[str, float]]:
+        if self.config.select_on != "dev":
+            return {}
+        return {split: self._score(self.data.split(split)) for split in self.task.dev_splits}
+
+    def _seconds(self) -> float:
+        return self.spent + time.monotonic() - self.began
+
+    def _leave(self, signal: Signal) -> Outcome:
+        if signal == "stop":
+            return "stopped"
+        self._save()
+        return "suspended"
+
+    def _save_if_due(self) -> None:
+        due = self.checkpointing and time.monotonic() - self.saved >= self.checkpointing.every_s
+        if due and self.step < self.max_steps:
+            self._save()
+
+    def _save(self) -> None:
+        if self.checkpointing is None or distributed.rank() != 0 or self.step == 0:
+            return
+        tree = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "seconds": self._seconds(),
+            "scores": self.scores,
+        }
+        checkpoint.save(self.checkpointing.folder, self.step, tree)
+        self.saved = time.monotonic()
+
+    def _resume(self) -> None:
+        if self.checkpointing is None:
+            return
+        tree = checkpoint.load(self.checkpointing.folder, self.warnings.append)
+        if tree is None:
+            if self.warnings:
+                self.warnings.append("no checkpoint is whole; the run starts anew")
+            return
+        self.model.load_state_dict(tree["model"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        self.scaler.load_state_dict(tree["scaler"])
+        self.step, self.spent = tree["step"], tree["seconds"]
+        self.scores = [(step, score) for step, score in tree["scores"]]
+
+    def _result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
+        attachment = attachment_of(self.optimizer)
+        assert attachment is not None
+        attachment.detach()
+        share = attachment.selected_share
+        if outcome == "completed" and self.config.method.selects and share in (None, 1.0):
+            self.warnings.append(
+                f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} steps; "
+                f"lower selection_ratio below 1 or update_ratio below 0.5"
+            )
+        return FineTuneResult(
+            outcome, self.step, self._seconds(), self.scores, final, share, self.warnings, self.model, self.tokenizer
+        )
+
+
+def _evenly(times: int, max_steps: int) -> set[int]:
+    """`times` steps spread evenly over the run, the last step among them."""
+    return {max(1, round(max_steps * (i + 1) / times)) for i in range(times)}

@@ -1,0 +1,138 @@
+"""The Hugging Face hub: whether it answers, and a model's files from it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from pathlib import Path
+
+from dps.errors import InputError
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+PROBE_S = 3.0
+
+# What is fetched of a model: the configuration, the tokenizer and safetensors weights.
+# Nothing that is unpickled or executed on loading is among them.
+MODEL_FILES = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "bpe.codes",
+    "spm.model",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "*.safetensors",
+    "*.safetensors.index.json",
+]
+
+
+def endpoint() -> str:
+    """The hub's address: HF_ENDPOINT or https://huggingface.co."""
+    return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+
+
+def offline() -> bool:
+    """True where the environment forbids asking the hub (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE)."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def reachable(timeout_s: float = PROBE_S) -> bool:
+    """True where the hub answers one HTTP request within `timeout_s` seconds. Never raises.
+
+    Goes through the proxies of the environment. The deadline holds for the whole
+    request: name look-up, connection and an answer that dribbles in. False at once
+    in offline mode; a server error (5xx) counts as no answer.
+    """
+    if offline():
+        return False
+    answers: queue.Queue[bool] = queue.Queue()
+    threading.Thread(target=_probe, args=(timeout_s, answers), daemon=True).start()
+    try:
+        return answers.get(timeout=timeout_s)
+    except queue.Empty:
+        return False
+
+
+def _probe(timeout_s: float, answers: queue.Queue[bool]) -> None:
+    try:
+        from huggingface_hub.utils import get_session
+
+        url = f"{endpoint()}/api/models?limit=1"
+        with get_session().stream("GET", url, timeout=timeout_s) as response:
+            answers.put(response.status_code < 500)
+    except Exception:  # whatever went wrong, the hub did not answer
+        answers.put(False)
+
+
+def fetch_model(name: str, revision: str | None = None) -> Path:
+    """The local folder of a model: its `MODEL_FILES`, downloaded or from the cache.
+
+    name: "bert-base-cased", "owner/model". revision: branch, tag or commit; None: main.
+    A download that breaks off is resumed by huggingface_hub. Where the hub does not
+    answer, the cache serves. The folder may hold more than `MODEL_FILES` if something
+    else put it in the cache: load with `use_safetensors=True`.
+
+    Raises InputError: no such model or revision, no safetensors weights, the download
+    failed, or neither the hub nor the cache has it.
+    """
+    from huggingface_hub import snapshot_download
+
+    online = reachable()
+    try:
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            endpoint=endpoint(),
+            allow_patterns=MODEL_FILES,
+            ignore_patterns=["*/*"],
+            local_files_only=not online,
+        )
+    except Exception as error:  # the hub's client raises OSError, ValueError and its HTTP library's own
+        raise explain(f"model {name!r}", error, online) from error
+    if not any(Path(folder).glob("*.safetensors")):
+        raise InputError(f"model {name!r}: has no *.safetensors weights, no others are loaded; convert them")
+    return Path(folder)
+
+
+def explain(what: str, error: Exception, online: bool) -> InputError:
+    """The error of a failed fetch in one line: what was wanted, why it failed, what to do.
+
+    what: "model 'bert-base-cased'". online: whether the hub had answered before.
+    """
+    return InputError(f"{what}: {_reason(error, online)}")
+
+
+def _reason(error: Exception, online: bool) -> str:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, HFValidationError):
+        return "not a name on the hub (owner/name), and no such folder; check the spelling"
+    if not online:
+        return f"not in the local cache, and {_silence()}"
+    if isinstance(error, GatedRepoError):
+        return f"{endpoint()} asks for consent to its terms; accept them there and set HF_TOKEN"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"does not exist on {endpoint()}, or is private; check the name"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{endpoint()} has no such revision; check it"
+    text = (str(error).splitlines() or [""])[0]
+    return f"the download from {endpoint()} failed ({type(error).__name__}: {text}); try again"
+
+
+def _silence() -> str:
+    if offline():
+        return "offline mode is on; unset HF_HUB_OFFLINE, or give a local folder"
+    return f"{endpoint()} did not answer within {PROBE_S:g} s; check the network, or give a local folder"

@@ -1,0 +1,100 @@
+"""Examples made by the project's own grammars: every task, no download.
+
+One generator a task, all of one shape: `generate(rng, words) -> Example`. The train
+sets draw from a vocabulary that lacks every fifth word of the dev sets' one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dps.errors import InputError
+from dps.sources.builtin import cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb
+from dps.sources.builtin.grammar import Example, Generate
+from dps.sources.builtin.lexicon import HOME, OFFICE, Words, train_words
+from dps.tasks import LABEL
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from dps.tasks import Task
+
+GENERATORS: dict[str, Generate] = {
+    "cola": cola.generate,
+    "sst2": sst2.generate,
+    "mrpc": mrpc.generate,
+    "stsb": stsb.generate,
+    "qqp": qqp.generate,
+    "mnli": mnli.generate,
+    "qnli": qnli.generate,
+    "rte": rte.generate,
+}
+SIZES = {"train": 800, "dev": 400, "dev_mismatched": 400}
+
+
+def vocabulary(split: str) -> Words:
+    """The words a split draws from."""
+    if split == "train":
+        return train_words()
+    return OFFICE if split == "dev_mismatched" else HOME
+
+
+def distinct(name: str, split: str) -> Iterator[Example]:
+    """An endless stream of a task's examples, no text (or pair of texts) twice."""
+    rng = random.Random(f"dps builtin {name} {split}")
+    words = vocabulary(split)
+    seen: set[tuple[str, ...]] = set()
+    while True:
+        example = GENERATORS[name](rng, words)
+        if example.texts not in seen:
+            seen.add(example.texts)
+            yield example
+
+
+@cache
+def examples(name: str, split: str) -> tuple[Example, ...]:
+    """The examples of a task's split; none is in both train and an evaluation set."""
+    taken = set() if split == "train" else {example.texts for example in examples(name, "train")}
+    stream = (example for example in distinct(name, split) if example.texts not in taken)
+    return tuple(next(stream) for _ in range(SIZES[split]))
+
+
+def check_task(task: Task) -> None:
+    """Raises InputError where there is no generator for the task."""
+    if task.name not in GENERATORS:
+        known = ", ".join(GENERATORS)
+        raise InputError(f"data: builtin has no examples for task {task.name!r}, only for {known}")
+
+
+class BuiltinSource:
+    """The Source of generated examples: the same on every machine, without a network."""
+
+    kind = "builtin"
+    name = "builtin"
+
+    def load(self, task: Task, split: str) -> Dataset:
+        """The examples of `split`: 800 for train, 400 for an evaluation set.
+
+        Raises InputError where the task has no generator or no such split.
+        """
+        from datasets import Dataset
+
+        check_task(task)
+        if split not in task.splits:
+            raise InputError(f"data: task {task.name} has no split {split!r}, only {', '.join(task.splits)}")
+        rows = examples(task.name, split)
+        columns: dict[str, list[Any]] = {
+            column: [row.texts[index] for row in rows] for index, column in enumerate(task.columns)
+        }
+        return Dataset.from_dict({**columns, LABEL: [row.label for row in rows]})
+
+    def fingerprint(self, task: Task) -> str:
+        """Hex digest of every example of every split. Raises InputError as `load` does."""
+        check_task(task)
+        rows = {split: examples(task.name, split) for split in task.splits}
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

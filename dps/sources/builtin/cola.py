@@ -1,0 +1,282 @@
+"""CoLA: is the sentence grammatical? Minimal pairs from twenty constructions.
+
+Every construction is a function `(rng, words, good)` that returns a grammatical
+sentence where `good`, and otherwise one that breaks just the rule its docstring names.
+
+Sources: the constructions are those of Warstadt et al., "Neural Network Acceptability
+Judgments", TACL 2019, and of Warstadt et al., "BLiMP", TACL 2020.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from dps.sources.builtin.grammar import Example, a, coin, form, humans, sentence, two
+from dps.sources.builtin.lexicon import Words
+
+Construction = Callable[[random.Random, Words, bool], str]
+
+ACCEPTABLE_SHARE = 0.7
+SUBJECT_LINKS = "near behind with beside against".split()
+BARE_VERBS = "slept laughed arrived smiled died fell vanished".split()  # never take an object
+NEEDY_VERBS = "devoured fixed hit mentioned destroyed hired met".split()  # always take one
+
+
+def agreement_across_phrase(rng: random.Random, words: Words, good: bool) -> str:
+    """The verb agrees with the head of the subject, not with the noun next to it."""
+    head, other = two(rng, humans(words))
+    many, near = coin(rng), coin(rng)
+    be = "are" if many == good else "is"
+    quality = rng.choice(words.qualities)
+    return sentence("the", form(head, many), rng.choice(SUBJECT_LINKS), "the", form(other, near), be, quality)
+
+
+def agreement_across_clause(rng: random.Random, words: Words, good: bool) -> str:
+    """The verb agrees with the head of the subject across a relative clause."""
+    head, other = two(rng, humans(words))
+    many = coin(rng)
+    move = rng.choice(words.moves)
+    act = rng.choice(words.acts)
+    inner = act.third if many else act.base  # the inner subject has the other number
+    outer = move.base if many == good else move.third
+    return sentence("the", form(head, many), "that the", form(other, not many), inner, "often", outer)
+
+
+def reflexive(rng: random.Random, words: Words, good: bool) -> str:
+    """A reflexive agrees in gender with the subject of its own clause."""
+    male, female = rng.choice(words.men), rng.choice(words.women)
+    subject, other = (male, female) if coin(rng) else (female, male)
+    own = "himself" if subject is male else "herself"
+    wrong = "herself" if subject is male else "himself"
+    frame = rng.choice(("said that the {s} {v} {r}", "knew the {s} had {p} {r}", "near the {s} {v} {r}"))
+    if frame.startswith("near"):  # here the subject is the first noun, so the other reflexive binds
+        own, wrong = wrong, own
+    act = rng.choice(words.acts)
+    filled = frame.format(s=subject.one, v=act.past, p=act.participle, r=own if good else wrong)
+    return sentence("the", other.one, filled)
+
+
+def pronoun_binding(rng: random.Random, words: Words, good: bool) -> str:
+    """A reflexive needs its antecedent in its own clause and must be commanded by it."""
+    owner, owned = rng.choice(words.men), rng.choice(words.women)
+    if coin(rng):
+        owner, owned = owned, owner
+    bound = {True: "himself", False: "herself"}
+    male_head = owned in words.men
+    quality = rng.choice(("proud of", "angry with", "ashamed of", "happy with"))
+    return sentence("the", owner.one + "'s", owned.one, "was", quality, bound[male_head == good])
+
+
+def determiner_number(rng: random.Random, words: Words, good: bool) -> str:
+    """A determiner agrees with its noun across adjectives."""
+    thing, person = rng.choice(words.things), rng.choice(humans(words))
+    many = coin(rng)
+    determiner = rng.choice(("these", "those", "many", "several") if many else ("this", "that", "every", "each"))
+    look = " ".join(two(rng, words.looks))
+    return sentence(
+        "the", person.one, rng.choice(words.handlings).past, determiner, look, form(thing, many == good)
+    )
+
+
+def object_or_none(rng: random.Random, words: Words, good: bool) -> str:
+    """Some verbs refuse an object and some demand one."""
+    person, thing, place = rng.choice(humans(words)), rng.choice(words.things), rng.choice(words.places)
+    needs_object = coin(rng)
+    action = rng.choice(NEEDY_VERBS if needs_object else BARE_VERBS)
+    has_object = needs_object == good
+    return sentence("the", person.one, action, f"the {thing.one}" if has_object else "", "in the", place.one)
+
+
+def polarity_item(rng: random.Random, words: Words, good: bool) -> str:
+    """"Ever" and "any" need a negation that commands them; one inside a relative clause does not."""
+    head, other = two(rng, humans(words))
+    negation, plain = ("no", "the") if good else ("the", "no")
+    act, place = rng.choice(words.acts), rng.choice(words.places)
+    ending = rng.choice((f"has ever {act.participle} anyone", f"has {act.participle} any {other.many} at all"))
+    ending = ending if coin(rng) else f"ever went to any {place.one}"
+    return sentence(negation, head.one, "that", plain, other.one, rng.choice(words.acts).past, ending)
+
+
+def filled_gap(rng: random.Random, words: Words, good: bool) -> str:
+    """A fronted question word leaves exactly one gap."""
+    person, other = two(rng, humans(words))
+    thing = rng.choice(words.things)
+    say = rng.choice(("say", "think", "know", "believe"))
+    handled = rng.choice(words.handlings).past
+    with_gap = coin(rng)
+    opening = f"what did the {person.one} {say} that" if with_gap else f"did the {person.one} {say} that"
+    filler = f"the {thing.one}" if with_gap != good else ""
+    return sentence(opening, "the", other.one, handled, filler, end="?")
+
+
+def island(rng: random.Random, words: Words, good: bool) -> str:
+    """Nothing moves out of an adverbial clause or a relative clause."""
+    person, other = two(rng, humans(words))
+    handled, act = rng.choice(words.handlings).past, rng.choice(words.acts)
+    move = rng.choice(words.moves).base
+    if coin(rng):
+        link = "say that" if good else f"{move} " + rng.choice(("after", "because", "before", "while"))
+        return sentence("what did the", person.one, link, "the", other.one, handled, end="?")
+    tail = f"that the {other.one} {handled}" if good else f"the {other.one} that {handled}"
+    opening = "which things did the" if not good else "who saw the things"
+    middle = "" if good else f"{person.one} {act.base}"
+    return sentence(opening, middle, tail, end="?")
+
+
+def auxiliary_form(rng: random.Random, words: Words, good: bool) -> str:
+    """Each auxiliary fixes the form of the verb after it, across an adverb."""
+    person, thing = rng.choice(humans(words)), rng.choice(words.things)
+    handling = rng.choice(words.handlings)
+    right = {"has": handling.participle, "will": handling.base, "did not": handling.base, "is": handling.ing}
+    auxiliary = rng.choice(tuple(right))
+    wrong = [f for f in (handling.base, handling.past, handling.ing) if f != right[auxiliary]]
+    chosen = right[auxiliary] if good else rng.choice(wrong)
+    adverb = rng.choice(("probably", "never", "already", "always"))
+    return sentence("the", person.one, auxiliary, adverb, chosen, "the", thing.one)
+
+
+def adverb_place(rng: random.Random, words: Words, good: bool) -> str:
+    """No adverb stands between a verb and its object."""
+    person, thing = rng.choice(humans(words)), rng.choice(words.things)
+    adverb = rng.choice("quickly often carefully always suddenly never quietly".split())
+    action, thing_phrase = rng.choice(words.handlings).past, f"the {rng.choice(words.looks)} {thing.one}"
+    parts = (adverb, action, thing_phrase) if good else (action, adverb, thing_phrase)
+    return sentence("the", rng.choice(words.qualities), person.one, *parts)
+
+
+def control(rng: random.Random, words: Words, good: bool) -> str:
+    """"Persuade" takes an object before its infinitive, "try" does not."""
+    person, other = two(rng, humans(words))
+    with_object = coin(rng)
+    takers = "persuaded forced told ordered invited taught".split()
+    refusers = "tried decided managed refused hoped agreed".split()
+    action = rng.choice(takers if with_object == good else refusers)
+    move = rng.choice(words.moves).base
+    return sentence("the", person.one, action, f"the {other.one}" if with_object else "", "to", move)
+
+
+def raising(rng: random.Random, words: Words, good: bool) -> str:
+    """"There" and the weather "it" stand with raising predicates, not with control predicates."""
+    thing, place = rng.choice(words.things), rng.choice(words.places)
+    raises = ("likely", "certain", "bound", "sure")
+    controls = ("eager", "willing", "afraid", "ready")
+    predicate = rng.choice(raises if good else controls)
+    subject = f"there is {predicate} to be {a(f'{rng.choice(words.looks)} {thing.one}')}"
+    if coin(rng):
+        return sentence(subject, "in the", place.one)
+    if coin(rng):
+        return sentence("it is", predicate, "to rain near the", place.one)
+    person = rng.choice(humans(words)).one  # both kinds are fine here: the words do not decide
+    if good:
+        return sentence("the", person, "is", rng.choice(controls), "to", rng.choice(words.moves).base)
+    return sentence("it is", predicate, "that the", person, "left")
+
+
+def coordination(rng: random.Random, words: Words, good: bool) -> str:
+    """"Both" goes with "and", "either" with "or", "neither" with "nor"."""
+    mates = {"both": "and", "either": "or", "neither": "nor"}
+    first, second = two(rng, humans(words))
+    opener = rng.choice(tuple(mates))
+    link = mates[opener] if good else rng.choice([mate for key, mate in mates.items() if key != opener])
+    end = f"{rng.choice(words.handlings).past} the {rng.choice(words.things).one}"
+    return sentence(opener, "the", first.one, link, "the", second.one, end)
+
+
+def dative(rng: random.Random, words: Words, good: bool) -> str:
+    """Only some verbs of giving allow the receiver before the gift."""
+    person, other = two(rng, humans(words))
+    allows = rng.choice(("gave", "sent", "showed", "offered", "handed"))
+    refuses = rng.choice(("donated", "explained", "returned", "described", "presented"))
+    gift = f"the {rng.choice(words.things).one}"
+    if coin(rng):
+        return sentence("the", person.one, allows if good else refuses, "the", other.one, gift)
+    receiver = f"to the {other.one}" if good else f"the {other.one}"
+    return sentence("the", person.one, refuses, *((gift, receiver) if good else (receiver, gift)))
+
+
+def passive(rng: random.Random, words: Words, good: bool) -> str:
+    """Only transitive verbs have a passive, and the passive keeps no object."""
+    person, other = two(rng, humans(words))
+    action = rng.choice(words.acts).participle if good else rng.choice(BARE_VERBS)
+    if coin(rng):
+        return sentence("the", person.one, "was", action, "by the", other.one)
+    extra = "" if good else f"the {rng.choice(words.things).one}"
+    return sentence("the", person.one, "was", rng.choice(words.acts).participle, extra, "by the", other.one)
+
+
+def inversion(rng: random.Random, words: Words, good: bool) -> str:
+    """A main question inverts subject and auxiliary; an embedded question does not."""
+    person, thing = rng.choice(humans(words)), rng.choice(words.things)
+    participle = rng.choice(words.handlings).participle
+    straight, inverted = f"the {person.one} has", f"has the {person.one}"
+    which = rng.choice((f"which {thing.one}", "what", "why"))
+    tail = f"{participle} the {thing.one}" if which == "why" else participle
+    if coin(rng):
+        opener = rng.choice(("i wonder", "she knows", "nobody knows", "they asked"))
+        return sentence(opener, which, straight if good else inverted, tail)
+    return sentence(which, inverted if good else straight, tail, end="?")
+
+
+def that_trace(rng: random.Random, words: Words, good: bool) -> str:
+    """A subject cannot be questioned out of a clause with "that"; an object can."""
+    person, other = two(rng, humans(words))
+    act = rng.choice(words.acts).past
+    opener = f"who did the {person.one} {rng.choice(('say', 'think', 'believe', 'claim'))}"
+    if coin(rng):
+        return sentence(opener, "" if good else "that", act, "the", other.one, end="?")
+    if good:
+        return sentence(opener, "that the", other.one, act, end="?")
+    return sentence(opener, "that the", other.one, rng.choice(BARE_VERBS), end="?")
+
+
+def definiteness(rng: random.Random, words: Words, good: bool) -> str:
+    """"There is" introduces indefinite noun phrases only."""
+    thing, place = rng.choice(words.things), rng.choice(words.places)
+    weak = (f"are many {thing.many}", f"is one {thing.one}", f"are no {thing.many}", f"are some {thing.many}")
+    strong = (f"is every {thing.one}", f"are all {thing.many}", f"is each {thing.one}", f"are most {thing.many}")
+    if coin(rng):
+        return sentence("there", rng.choice(weak if good else strong), "in the", place.one)
+    where = f"in the {place.one}"
+    middle = rng.choice(weak + strong).split(" ", 1)
+    return sentence(middle[1], *((middle[0], where) if good else (where, middle[0])))
+
+
+def comparative(rng: random.Random, words: Words, good: bool) -> str:
+    """A comparative is marked once and takes "than"; "as" takes the plain form."""
+    person, other = two(rng, humans(words))
+    plain = rng.choice(("tall", "old", "strong", "young", "rich", "quick", "small"))
+    more = plain + "er"
+    right = (f"{more} than", f"as {plain} as", f"much {more} than", f"not as {plain} as")
+    wrong = (f"more {more} than", f"as {more} as", f"{plain} than", f"{more} as", f"as {plain} than")
+    return sentence("the", person.one, "is", rng.choice(right if good else wrong), "the", other.one)
+
+
+CONSTRUCTIONS: tuple[Construction, ...] = (
+    agreement_across_phrase,
+    agreement_across_clause,
+    reflexive,
+    pronoun_binding,
+    determiner_number,
+    object_or_none,
+    polarity_item,
+    filled_gap,
+    island,
+    auxiliary_form,
+    adverb_place,
+    control,
+    raising,
+    coordination,
+    dative,
+    passive,
+    inversion,
+    that_trace,
+    definiteness,
+    comparative,
+)
+
+
+def generate(rng: random.Random, words: Words) -> Example:
+    """One sentence; label 1 where it is acceptable."""
+    good = coin(rng, ACCEPTABLE_SHARE)
+    return Example((rng.choice(CONSTRUCTIONS)(rng, words, good),), int(good))

@@ -1,0 +1,206 @@
+"""The words the generators draw from, with their inflected forms.
+
+`HOME` is the vocabulary of the dev sets, `train_words()` is `HOME` without every
+fifth item of every list (so dev asks about words that training never showed), and
+`OFFICE` is the vocabulary of MNLI's mismatched set, which shares no noun with `HOME`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import NamedTuple
+
+VOWELS = "aeiou"
+HELD_OUT_EVERY = 5
+
+
+class Noun(NamedTuple):
+    """A countable noun; `kind` is its hypernym in the singular."""
+
+    one: str
+    many: str
+    kind: str = ""
+
+
+class Verb(NamedTuple):
+    """The five forms of a verb."""
+
+    base: str
+    third: str
+    past: str
+    participle: str
+    ing: str
+
+
+def plural(word: str) -> str:
+    """The regular plural of a noun, which is also the regular third person of a verb."""
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return word + "es"
+    if word.endswith("y") and word[-2] not in VOWELS:
+        return word[:-1] + "ies"
+    return word + "s"
+
+
+def nouns(words: str, kind: str = "") -> tuple[Noun, ...]:
+    """Nouns from "one one/many ...": an irregular plural follows a slash."""
+    pairs = (word.partition("/") for word in words.split())
+    return tuple(Noun(one, many or plural(one), kind) for one, _, many in pairs)
+
+
+def verb(text: str) -> Verb:
+    """A verb from "base", "base/past" or "base/past/participle"; "+" doubles the final letter."""
+    base, past, participle = [*text.split("/"), "", ""][:3]
+    doubled = base.endswith("+")
+    base = base.rstrip("+")
+    stem = base + base[-1] if doubled else base
+    ing = (base[:-1] if base.endswith("e") and not base.endswith("ee") else stem) + "ing"
+    if base.endswith("y") and base[-2] not in VOWELS:
+        regular = base[:-1] + "ied"
+    else:
+        regular = base + "d" if base.endswith("e") else stem + "ed"
+    past = past or regular
+    return Verb(base, plural(base), past, participle or past, ing)
+
+
+def verbs(words: str) -> tuple[Verb, ...]:
+    """Verbs from texts as `verb` reads them."""
+    return tuple(verb(word) for word in words.split())
+
+
+def pairs(words: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of words from "one/other one/other ..."."""
+    return tuple((one, other) for one, _, other in (word.partition("/") for word in words.split()))
+
+
+def verb_pairs(words: str) -> tuple[tuple[Verb, Verb], ...]:
+    """Pairs of verbs from "verb:verb verb:verb ..."."""
+    split = (word.partition(":") for word in words.split())
+    return tuple((verb(one), verb(other)) for one, _, other in split)
+
+
+@dataclass(frozen=True)
+class Words:
+    """One vocabulary. Every list is a tuple, so that a share of it can be held out."""
+
+    men: tuple[Noun, ...]
+    women: tuple[Noun, ...]
+    people: tuple[Noun, ...]
+    animals: tuple[Noun, ...]
+    things: tuple[Noun, ...]
+    places: tuple[Noun, ...]
+    qualities: tuple[str, ...]  # adjectives of people and animals
+    looks: tuple[str, ...]  # adjectives of things
+    acts: tuple[Verb, ...]  # transitive, person to person
+    handlings: tuple[Verb, ...]  # transitive, person to thing
+    moves: tuple[Verb, ...]  # intransitive
+    act_synonyms: tuple[tuple[Verb, Verb], ...]
+    act_opposites: tuple[tuple[Verb, Verb], ...]
+    quality_synonyms: tuple[tuple[str, str], ...]
+    quality_opposites: tuple[tuple[str, str], ...]
+    times: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+QUALITY_SYNONYMS = pairs(
+    "happy/glad angry/mad tired/weary rich/wealthy sick/ill famous/celebrated clever/smart quiet/silent"
+    " scared/afraid brave/bold huge/enormous strange/odd"
+)
+QUALITY_OPPOSITES = pairs(
+    "happy/sad rich/poor young/old tall/short strong/weak brave/timid kind/cruel quiet/loud calm/nervous"
+    " clever/stupid lucky/unlucky guilty/innocent"
+)
+ACT_SYNONYMS = verb_pairs(
+    "help:assist hit/hit:strike/struck rescue:save phone:call choose/chose/chosen:select"
+    " scare:frighten fool:trick harm:hurt/hurt chase:pursue admire:respect"
+)
+ACT_OPPOSITES = verb_pairs(
+    "praise:blame love:hate push:pull help:attack trust:doubt follow:avoid accept:reject free:arrest"
+    " like:dislike remember:forget/forgot/forgotten"
+)
+
+HOME = Words(
+    men=nouns("man/men boy father brother king uncle husband son prince grandfather", "man"),
+    women=nouns("woman/women girl mother sister queen aunt wife/wives daughter lady grandmother", "woman"),
+    people=nouns(
+        "teacher student doctor nurse lawyer artist singer farmer soldier driver writer player guard judge guest"
+        " neighbor tourist scientist dancer priest sailor pilot painter hunter baker",
+        "person",
+    ),
+    animals=nouns(
+        "dog cat horse cow bird pig rabbit wolf/wolves bear mouse/mice snake goat duck monkey lion", "animal"
+    ),
+    things=(
+        *nouns("apple banana lemon cherry", "fruit"),
+        *nouns("car truck bus bike", "vehicle"),
+        *nouns("guitar piano violin drum", "instrument"),
+        *nouns("hammer knife/knives shovel axe", "tool"),
+        *nouns("coat shirt jacket dress", "garment"),
+        *nouns("rifle sword pistol spear", "weapon"),
+    ),
+    places=nouns(
+        "park garden kitchen tower market library forest field church castle school hotel tunnel village cave"
+    ),
+    qualities=tuple("tall old young happy tired angry quiet rich clever brave kind strong famous nervous sick".split()),
+    looks=tuple("red heavy old new small green expensive dirty broken large black cheap strange blue huge".split()),
+    acts=verbs(
+        "help follow call push visit meet/met thank blame trust watch invite warn kiss praise hate"
+        " see/saw/seen find/found know/knew/known admire love"
+    ),
+    handlings=verbs(
+        "buy/bought find/found carry repair bring/brought want touch destroy hold/held take/took/taken use lift"
+        " throw/threw/thrown damage keep/kept"
+    ),
+    moves=verbs(
+        "sleep/slept laugh smile run+/ran/run dance sing/sang/sung cry swim+/swam/swum fall/fell/fallen"
+        " wait arrive leave/left shout die work"
+    ),
+    act_synonyms=ACT_SYNONYMS,
+    act_opposites=ACT_OPPOSITES,
+    quality_synonyms=QUALITY_SYNONYMS,
+    quality_opposites=QUALITY_OPPOSITES,
+    times=("yesterday", "on monday", "last week", "in the morning", "after lunch", "last night", "in may",
+           "on friday", "last summer", "at noon"),
+    names=tuple("john mary peter anna david sarah paul emma james alice tom laura mark julia george".split()),
+)
+
+OFFICE = Words(
+    men=nouns("gentleman/gentlemen businessman/businessmen duke monk lord", "man"),
+    women=nouns("actress waitress duchess widow bride", "woman"),
+    people=nouns(
+        "manager clerk banker engineer director agent editor secretary client officer senator reporter"
+        " accountant candidate voter",
+        "person",
+    ),
+    animals=nouns("chicken sheep/sheep fox deer/deer eagle", "animal"),
+    things=(
+        *nouns("computer telephone printer radio", "machine"),
+        *nouns("letter report contract ticket", "document"),
+        *nouns("desk chair table sofa", "piece of furniture"),
+        *nouns("ship boat yacht ferry", "vessel"),
+    ),
+    places=nouns("office bank court factory museum airport theater restaurant palace stadium"),
+    qualities=tuple("busy friendly honest polite wealthy local foreign proud lazy careful".split()),
+    looks=tuple("empty modern wooden private useful cheap secret gray simple broken".split()),
+    acts=verbs("hire question ignore pay/paid advise sue greet consult support interview"),
+    handlings=verbs("order borrow deliver move test sign/signed need remove inspect paint"),
+    moves=verbs("speak/spoke/spoken resign vote retire lie/lied lecture travel complain sneeze apologize"),
+    act_synonyms=verb_pairs("employ:hire fire:dismiss beat/beat/beaten:defeat contact:phone back:support"),
+    act_opposites=verb_pairs("support:oppose hire:fire believe:doubt obey:ignore defend:accuse"),
+    quality_synonyms=pairs("busy/occupied wealthy/rich polite/courteous honest/sincere foreign/overseas"),
+    quality_opposites=pairs("busy/idle friendly/hostile honest/dishonest polite/rude careful/careless"),
+    times=("at midnight", "on tuesday", "last year", "in the evening", "after work", "in june"),
+    names=tuple("robert helen frank diana simon karen edward martha".split()),
+)
+
+
+@cache
+def train_words() -> Words:
+    """`HOME` without every fifth item of each list: the words of the train sets."""
+    kept = {
+        field.name: tuple(
+            item for index, item in enumerate(getattr(HOME, field.name)) if index % HELD_OUT_EVERY != 3
+        )
+        for field in fields(Words)
+    }
+    return Words(**kept)

@@ -1,0 +1,122 @@
+"""Examples from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dps.errors import InputError
+from dps.hub import endpoint, explain, reachable
+from dps.sources.examples import to_dataset
+from dps.sources.readers import Place, Row
+from dps.tasks import LABEL
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from dps.tasks import Task
+
+
+class HubSource:
+    """The source "hub": a data set with one configuration per task, as nyu-mll/glue has.
+
+    Every object asks the hub once whether it answers and which commit is the newest, and
+    reads that one. Where the hub does not answer, the cache of `datasets` serves.
+    """
+
+    kind = "hub"
+
+    def __init__(self, name: str = "nyu-mll/glue") -> None:
+        """name: the data set's name on the hub. Nothing is asked before the first `load`."""
+        self.name = name
+        self._fingerprints: dict[str, str] = {}
+
+    def load(self, task: Task, split: str) -> Dataset:
+        """The examples of `split`, one of `task.splits`.
+
+        Raises InputError in one line: no such data set or configuration, the download
+        failed, neither the hub nor the cache has it, its classes are others than the
+        task's, or a row cannot be used (a hidden label of -1, an empty text).
+        """
+        if split not in task.splits:
+            there = ", ".join(task.splits)
+            raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {there}")
+        hub_split = _hub_split(task, split)
+        data = self._fetch(task, hub_split)
+        place = Place(f"{self.name}, {task.name}, {hub_split}", ": row ")
+        _check_classes(task, place, data)
+        return to_dataset(task, place, _rows(data))
+
+    def fingerprint(self, task: Task) -> str:
+        """16 hex digits of the SHA-256 of the examples of all splits. Computed once per task.
+
+        Raises InputError as `load` does.
+        """
+        if task.name not in self._fingerprints:
+            digest = hashlib.sha256()
+            for split in task.splits:
+                for batch in self.load(task, split).iter(batch_size=1000):
+                    digest.update(json.dumps(batch).encode())
+            self._fingerprints[task.name] = digest.hexdigest()[:16]
+        return self._fingerprints[task.name]
+
+    @cached_property
+    def _online(self) -> bool:
+        return reachable()
+
+    @cached_property
+    def _revision(self) -> str | None:
+        from huggingface_hub import HfApi
+
+        return HfApi(endpoint=endpoint()).dataset_info(self.name).sha
+
+    def _fetch(self, task: Task, hub_split: str) -> Dataset:
+        try:
+            return self._download(task, hub_split) if self._online else self._cached(task, hub_split)
+        except Exception as error:  # the clients raise OSError, ValueError and their HTTP library's own
+            what = f"data set {self.name!r}, configuration {task.name!r}"
+            raise explain(what, error, self._online) from error
+
+    def _download(self, task: Task, hub_split: str) -> Dataset:
+        from datasets import load_dataset
+
+        return load_dataset(self.name, task.name, split=hub_split, revision=self._revision)
+
+    def _cached(self, task: Task, hub_split: str) -> Dataset:
+        """What an earlier download left behind, without the seconds of retries of an unreachable hub."""
+        from datasets.packaged_modules.cache.cache import Cache
+
+        builder = Cache(
+            dataset_name=self.name.split("/")[-1],
+            repo_id=self.name,
+            config_name=task.name,
+            version="auto",
+            hash="auto",
+        )
+        return builder.as_dataset(split=hub_split)
+
+
+def _hub_split(task: Task, split: str) -> str:
+    """The hub's name of a split: "dev" is "validation", for mnli "validation_matched"."""
+    if split == "dev" and "dev_mismatched" in task.splits:
+        return "validation_matched"
+    return split.replace("dev", "validation", 1)
+
+
+def _check_classes(task: Task, place: Place, data: Dataset) -> None:
+    """Raises InputError where the data set names its classes, and differently or in another order."""
+    names = getattr(data.features.get(LABEL), "names", None)
+    if names is not None and tuple(names) != task.labels:
+        theirs, ours = ", ".join(names), ", ".join(task.labels)
+        raise InputError(f"{place.name}: its classes are {theirs}, those of task {task.name} {ours}")
+
+
+def _rows(data: Dataset) -> Iterator[Row]:
+    number = 0
+    for table in data.with_format("arrow").iter(batch_size=1000):
+        for values in table.to_pylist():
+            number += 1
+            yield Row(number, values)

@@ -1,0 +1,167 @@
+"""Files of examples, read row by row with the number of each row.
+
+Formats by suffix: .csv (ordinary quoting), .tsv and .txt (tab-separated, quotes are
+ordinary characters, as in the GLUE files), .jsonl (an object a line) and .parquet.
+No other suffix is ever opened.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dps.errors import InputError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+class Row(NamedTuple):
+    """One row of a file.
+
+    number: 1-based line of the file on which the row starts (row, for parquet).
+    values: the fields by column; empty where the row could not be split into columns.
+    problem: why it could not; "" where it could.
+    """
+
+    number: int
+    values: dict[str, Any]
+    problem: str = ""
+
+
+class Place(NamedTuple):
+    """Where rows come from, for messages: a file or a data set, and what numbers its rows."""
+
+    name: str
+    separator: str = ":"
+
+    def error(self, number: int, text: str) -> InputError:
+        """The error of one row: "file:12: text"."""
+        return InputError(f"{self.name}{self.separator}{number}: {text}")
+
+
+def place_of(path: Path) -> Place:
+    """How messages name the rows of `path`: by line, or by row for parquet."""
+    return Place(str(path), ": row " if path.suffix == ".parquet" else ":")
+
+
+def read(path: Path, headless: tuple[str, ...] = ()) -> Iterator[Row]:
+    """The rows of one file, in order.
+
+    headless: the columns of a .tsv file of so many columns that has no header.
+
+    Raises InputError naming the file and line: unreadable, an unknown suffix, not
+    UTF-8, a column twice in the header, broken quoting, not JSON, not parquet.
+    """
+    if path.suffix == ".parquet":
+        return _read_parquet(path)
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path)
+    if path.suffix == ".csv":
+        return _with_header(path, _csv_records(path))
+    if path.suffix in (".tsv", ".txt"):
+        return _with_header(path, _tsv_records(path), headless)
+    raise InputError(f"{path}: only {', '.join(SUFFIXES)} files are read; convert it to one of these")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file. Raises InputError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def shown(value: object, width: int = 60) -> str:
+    """A value as it stands in a message: its repr on one line, cut at `width` characters."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _read_text(path: Path) -> str:
+    data = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = f"0x{data[error.start]:02x}"
+        raise place_of(path).error(line, f"byte {byte} is not UTF-8; save the file as UTF-8") from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines, split at LF or CRLF only; empty lines are left out."""
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if stripped := line.removesuffix("\r"):
+            yield number, stripped
+
+
+def _tsv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    return ((number, line.split("\t")) for number, line in _lines(path))
+
+
+def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(_read_text(path)), strict=True)
+    start = 1
+    try:
+        for record in reader:
+            if record:
+                yield start, record
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise place_of(path).error(start, f"broken CSV: {error}; check the quotes of this row") from None
+
+
+def _with_header(
+    path: Path, records: Iterable[tuple[int, list[str]]], headless: tuple[str, ...] = ()
+) -> Iterator[Row]:
+    """Rows by column: the first record names the columns, unless the file is a headless one."""
+    columns: list[str] = []
+    for number, fields in records:
+        if not columns:
+            if len(fields) != len(headless) or set(headless) & set(fields):
+                columns = _header(path, number, fields)
+                continue
+            columns = list(headless)
+        if len(fields) == len(columns):
+            yield Row(number, dict(zip(columns, fields, strict=True)))
+        else:
+            yield Row(number, {}, f"{len(fields)} columns where {len(columns)} are expected")
+
+
+def _header(path: Path, number: int, fields: list[str]) -> list[str]:
+    columns = [field.strip() for field in fields]
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise place_of(path).error(number, f"column {shown(twice[0])} stands twice in the header")
+    return columns
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    for number, line in _lines(path):
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise place_of(path).error(number, f"not JSON: {shown(line)} ({error})") from None
+        if not isinstance(values, dict):
+            raise place_of(path).error(number, f"{shown(line)} is not a JSON object")
+        yield Row(number, values)
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
+    number = 0
+    for batch in table.to_batches():
+        for values in batch.to_pylist():
+            number += 1
+            yield Row(number, values)
