@@ -253,6 +253,7 @@ class _Run:
     def _evaluate_and_report(self, loss: float) -> None:
         scores = self._score(self.evaluated)
         self.scores.append((self.step, scores[self.task.metric]))
+        self.latest = scores
         self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds()))
 
     def _score(self, data: Encoded) -> dict[str, float]:
@@ -276,7 +277,8 @@ class _Run:
     def _final(self) -> dict[str, dict[str, float]]:
         if self.config.select_on != "dev":
             return {}
-        return {split: self._score(self.data.split(split)) for split in self.task.dev_splits}
+        main, *others = self.task.dev_splits
+        return {main: self.latest, **{split: self._score(self.data.split(split)) for split in others}}
 
     def _seconds(self) -> float:
         return self.spent + time.monotonic() - self.began

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from dps.errors import InputError
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 PROBE_S = 3.0
+STALL_S = 4.0
 
 # What is fetched of a model: the configuration, the tokenizer and safetensors weights.
 # Nothing that is unpickled or executed on loading is among them.
@@ -53,6 +57,8 @@ def reachable(timeout_s: float = PROBE_S) -> bool:
     """
     if offline():
         return False
+    import huggingface_hub  # noqa: F401 - its import is slow on a busy machine: not on the probe's time
+
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_probe, args=(timeout_s, answers), daemon=True).start()
     try:
@@ -62,14 +68,37 @@ def reachable(timeout_s: float = PROBE_S) -> bool:
 
 
 def _probe(timeout_s: float, answers: queue.Queue[bool]) -> None:
-    try:
-        from huggingface_hub.utils import get_session
+    answered = False
+    with suppress(Exception):  # whatever goes wrong, the hub has not answered
+        from huggingface_hub import get_session
 
         url = f"{endpoint()}/api/models?limit=1"
         with get_session().stream("GET", url, timeout=timeout_s) as response:
-            answers.put(response.status_code < 500)
-    except Exception:  # whatever went wrong, the hub did not answer
-        answers.put(False)
+            answered = response.status_code < 500
+    answers.put(answered)
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Within it, no request of huggingface_hub waits for ever.
+
+    Requests that its client sends without a timeout (look-ups of a repository) fail
+    after `STALL_S` seconds without a byte. Downloads keep HF_HUB_DOWNLOAD_TIMEOUT.
+    """
+    from huggingface_hub import get_session
+
+    session = get_session()
+    before = session.event_hooks
+    session.event_hooks = {**before, "request": [*before["request"], _limit]}
+    try:
+        yield
+    finally:
+        session.event_hooks = before
+
+
+def _limit(request: Any) -> None:
+    limits = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {kind: limit or STALL_S for kind, limit in limits.items()}
 
 
 def fetch_model(name: str, revision: str | None = None) -> Path:
@@ -87,14 +116,15 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
 
     online = reachable()
     try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            endpoint=endpoint(),
-            allow_patterns=MODEL_FILES,
-            ignore_patterns=["*/*"],
-            local_files_only=not online,
-        )
+        with bounded():
+            folder = snapshot_download(
+                name,
+                revision=revision,
+                endpoint=endpoint(),
+                allow_patterns=MODEL_FILES,
+                ignore_patterns=["*/*"],
+                local_files_only=not online,
+            )
     except Exception as error:  # the hub's client raises OSError, ValueError and its HTTP library's own
         raise explain(f"model {name!r}", error, online) from error
     if not any(Path(folder).glob("*.safetensors")):

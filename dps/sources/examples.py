@@ -56,15 +56,17 @@ def _columns(task: Task, place: Place, rows: Iterable[Row]) -> dict[str, list[st
     names: dict[str, str] = {}
     defects: list[InputError] = []
     for row in rows:
+        if not names and not row.problem:
+            names = _names(task, place, row)
         try:
-            if not names and not row.problem:
-                names = _names(task, place, row)
-            for column, value in _example(task, place, row, names).items():
-                columns[column].append(value)
+            example = _example(task, place, row, names)
         except InputError as error:
-            if not names or task.name not in KNOWN_DEFECTS:
+            if task.name not in KNOWN_DEFECTS:
                 raise
             defects.append(error.with_traceback(None))
+            continue
+        for column, value in example.items():
+            columns[column].append(value)
     _check_defects(task, len(columns[LABEL]), defects)
     if not columns[LABEL]:
         raise InputError(f"{place.name}: no rows; at least one is needed")

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dps.errors import InputError
-from dps.hub import endpoint, explain, reachable
+from dps.hub import bounded, endpoint, explain, reachable
 from dps.sources.examples import to_dataset
 from dps.sources.readers import Place, Row
 from dps.tasks import LABEL
@@ -83,7 +83,8 @@ class HubSource:
     def _download(self, task: Task, hub_split: str) -> Dataset:
         from datasets import load_dataset
 
-        return load_dataset(self.name, task.name, split=hub_split, revision=self._revision)
+        with bounded():
+            return load_dataset(self.name, task.name, split=hub_split, revision=self._revision)
 
     def _cached(self, task: Task, hub_split: str) -> Dataset:
         """What an earlier download left behind, without the seconds of retries of an unreachable hub."""

@@ -48,13 +48,20 @@ def nouns(words: str, kind: str = "") -> tuple[Noun, ...]:
     return tuple(Noun(one, many or plural(one), kind) for one, _, many in pairs)
 
 
+def gerund_stem(base: str, stem: str) -> str:
+    """What "-ing" is put to: "lie" gives "ly", "love" gives "lov"."""
+    if base.endswith("ie"):
+        return base[:-2] + "y"
+    return base[:-1] if base.endswith("e") and not base.endswith("ee") else stem
+
+
 def verb(text: str) -> Verb:
     """A verb from "base", "base/past" or "base/past/participle"; "+" doubles the final letter."""
     base, past, participle = [*text.split("/"), "", ""][:3]
     doubled = base.endswith("+")
     base = base.rstrip("+")
     stem = base + base[-1] if doubled else base
-    ing = (base[:-1] if base.endswith("e") and not base.endswith("ee") else stem) + "ing"
+    ing = gerund_stem(base, stem) + "ing"
     if base.endswith("y") and base[-2] not in VOWELS:
         regular = base[:-1] + "ied"
     else:
@@ -66,6 +73,11 @@ def verb(text: str) -> Verb:
 def verbs(words: str) -> tuple[Verb, ...]:
     """Verbs from texts as `verb` reads them."""
     return tuple(verb(word) for word in words.split())
+
+
+def listed(words: str) -> tuple[str, ...]:
+    """The words of a text between blanks."""
+    return tuple(words.split())
 
 
 def pairs(words: str) -> tuple[tuple[str, str], ...]:
@@ -99,7 +111,8 @@ class Words:
     quality_synonyms: tuple[tuple[str, str], ...]
     quality_opposites: tuple[tuple[str, str], ...]
     times: tuple[str, ...]
-    names: tuple[str, ...]
+    praise: tuple[str, ...] = ()  # adjectives of reviews
+    criticism: tuple[str, ...] = ()
 
 
 QUALITY_SYNONYMS = pairs(
@@ -111,20 +124,20 @@ QUALITY_OPPOSITES = pairs(
     " clever/stupid lucky/unlucky guilty/innocent"
 )
 ACT_SYNONYMS = verb_pairs(
-    "help:assist hit/hit:strike/struck rescue:save phone:call choose/chose/chosen:select"
+    "help:assist hit+/hit:strike/struck rescue:save phone:call choose/chose/chosen:select"
     " scare:frighten fool:trick harm:hurt/hurt chase:pursue admire:respect"
 )
 ACT_OPPOSITES = verb_pairs(
     "praise:blame love:hate push:pull help:attack trust:doubt follow:avoid accept:reject free:arrest"
-    " like:dislike remember:forget/forgot/forgotten"
+    " like:dislike remember:forget+/forgot/forgotten"
 )
 
 HOME = Words(
     men=nouns("man/men boy father brother king uncle husband son prince grandfather", "man"),
     women=nouns("woman/women girl mother sister queen aunt wife/wives daughter lady grandmother", "woman"),
     people=nouns(
-        "teacher student doctor nurse lawyer artist singer farmer soldier driver writer player guard judge guest"
-        " neighbor tourist scientist dancer priest sailor pilot painter hunter baker",
+        "teacher student doctor nurse lawyer artist singer farmer soldier driver writer player guard judge"
+        " guest neighbor tourist scientist dancer priest sailor pilot painter hunter baker",
         "person",
     ),
     animals=nouns(
@@ -141,14 +154,16 @@ HOME = Words(
     places=nouns(
         "park garden kitchen tower market library forest field church castle school hotel tunnel village cave"
     ),
-    qualities=tuple("tall old young happy tired angry quiet rich clever brave kind strong famous nervous sick".split()),
-    looks=tuple("red heavy old new small green expensive dirty broken large black cheap strange blue huge".split()),
+    qualities=listed(
+        "tall old young happy tired angry quiet rich clever brave kind strong famous nervous sick"
+    ),
+    looks=listed("red heavy old new small green expensive dirty broken large black cheap strange blue huge"),
     acts=verbs(
         "help follow call push visit meet/met thank blame trust watch invite warn kiss praise hate"
         " see/saw/seen find/found know/knew/known admire love"
     ),
     handlings=verbs(
-        "buy/bought find/found carry repair bring/brought want touch destroy hold/held take/took/taken use lift"
+        "buy/bought borrow carry repair bring/brought polish touch destroy hold/held take/took/taken use lift"
         " throw/threw/thrown damage keep/kept"
     ),
     moves=verbs(
@@ -159,9 +174,26 @@ HOME = Words(
     act_opposites=ACT_OPPOSITES,
     quality_synonyms=QUALITY_SYNONYMS,
     quality_opposites=QUALITY_OPPOSITES,
-    times=("yesterday", "on monday", "last week", "in the morning", "after lunch", "last night", "in may",
-           "on friday", "last summer", "at noon"),
-    names=tuple("john mary peter anna david sarah paul emma james alice tom laura mark julia george".split()),
+    times=(
+        "yesterday",
+        "on monday",
+        "last week",
+        "in the morning",
+        "after lunch",
+        "last night",
+        "in may",
+        "on friday",
+        "last summer",
+        "at noon",
+    ),
+    praise=listed(
+        "funny brilliant charming clever fresh moving beautiful exciting wonderful great perfect original"
+        " powerful smart gorgeous delightful enjoyable superb touching"
+    ),
+    criticism=listed(
+        "boring terrible dull awful stupid slow bad weak silly predictable confusing ugly lame empty horrible"
+        " shallow tedious flat annoying"
+    ),
 )
 
 OFFICE = Words(
@@ -180,8 +212,8 @@ OFFICE = Words(
         *nouns("ship boat yacht ferry", "vessel"),
     ),
     places=nouns("office bank court factory museum airport theater restaurant palace stadium"),
-    qualities=tuple("busy friendly honest polite wealthy local foreign proud lazy careful".split()),
-    looks=tuple("empty modern wooden private useful cheap secret gray simple broken".split()),
+    qualities=listed("busy friendly honest polite wealthy local foreign proud lazy careful"),
+    looks=listed("empty modern wooden private useful cheap secret gray simple broken"),
     acts=verbs("hire question ignore pay/paid advise sue greet consult support interview"),
     handlings=verbs("order borrow deliver move test sign/signed need remove inspect paint"),
     moves=verbs("speak/spoke/spoken resign vote retire lie/lied lecture travel complain sneeze apologize"),
@@ -190,7 +222,6 @@ OFFICE = Words(
     quality_synonyms=pairs("busy/occupied wealthy/rich polite/courteous honest/sincere foreign/overseas"),
     quality_opposites=pairs("busy/idle friendly/hostile honest/dishonest polite/rude careful/careless"),
     times=("at midnight", "on tuesday", "last year", "in the evening", "after work", "in june"),
-    names=tuple("robert helen frank diana simon karen edward martha".split()),
 )
 
 

@@ -1,6 +1,155 @@
+"""SST-2: is the review positive? Twelve constructions, most of which turn a word round.
+
+Every construction is a function `(rng, words, positive)` that returns a sentence;
+its docstring names what decides. Words of praise and of criticism stand in both classes.
+
+Source: the phenomena are those of Socher et al., "Recursive Deep Models for Semantic
+Compositionality Over a Sentiment Treebank", EMNLP 2013: negation, contrast, irony.
+"""
+
 from __future__ import annotations
+
 import random
-from dps.sources.builtin.grammar import Example
-from dps.sources.builtin.lexicon import Words
+from collections.abc import Callable
+
+from dps.sources.builtin.grammar import Example, a, coin, sentence, two
+from dps.sources.builtin.lexicon import Words, listed
+
+Construction = Callable[[random.Random, Words, bool], str]
+
+WORKS = listed("film movie novel show comedy drama book thriller")
+PARTS = listed("plot acting script music ending dialogue camera direction cast humor")
+
+
+def mood(rng: random.Random, words: Words, positive: bool) -> str:
+    """An adjective of praise, or of criticism."""
+    return rng.choice(words.praise if positive else words.criticism)
+
+
+def plain(rng: random.Random, words: Words, positive: bool) -> str:
+    """The adjectives say it."""
+    part, work = rng.choice(PARTS), rng.choice(WORKS)
+    return sentence(
+        "the", part, "of this", mood(rng, words, positive), work, "is", mood(rng, words, positive)
+    )
+
+
+def negation(rng: random.Random, words: Words, positive: bool) -> str:
+    """A negation turns the adjective round."""
+    negator = rng.choice(("never", "not", "hardly", "far from", "anything but", "by no means"))
+    first = mood(rng, words, not positive)
+    second = f"or {mood(rng, words, not positive)}" if coin(rng) else "at all"
+    return sentence("the", rng.choice(PARTS), "of the", rng.choice(WORKS), "is", negator, first, second)
+
+
+def contrast(rng: random.Random, words: Words, positive: bool) -> str:
+    """The last word after "but", and the main clause beside "although", decide."""
+    one, other = two(rng, PARTS)
+    verdict, conceded = mood(rng, words, positive), mood(rng, words, not positive)
+    work = rng.choice(WORKS)
+    if coin(rng):
+        return sentence("the", one, "is", conceded + ",", "but the", work, "as a whole is", verdict)
+    return sentence("the", work, "is", verdict + ",", "although the", one, "and the", other, "are", conceded)
+
+
+def implicative(rng: random.Random, words: Words, positive: bool) -> str:
+    """The words "fails to be" turn the adjective round, "never fails to be" turns it back."""
+    turning = coin(rng)
+    turners = ("fails to be", "never manages to be", "refuses to be", "forgets to be")
+    keepers = ("never fails to be", "manages to be", "does not forget to be", "tries hard and ends up")
+    predicate = rng.choice(turners if turning else keepers)
+    return sentence("this", rng.choice(WORKS), predicate, mood(rng, words, positive != turning))
+
+
+def excess(rng: random.Random, words: Words, positive: bool) -> str:
+    """The frame "too A to be B" says A and denies B."""
+    first, second = mood(rng, words, positive), mood(rng, words, not positive)
+    return sentence(
+        "the", rng.choice(PARTS), "is", rng.choice(("too", "much too")), first, "to ever be", second
+    )
+
+
+def expectation(rng: random.Random, words: Words, positive: bool) -> str:
+    """What was expected is not what was found."""
+    work = rng.choice(WORKS)
+    hoped, found = a(mood(rng, words, not positive)), a(mood(rng, words, positive))
+    hope = rng.choice(("expected", "feared" if positive else "hoped for", "was promised"))
+    if coin(rng):
+        return sentence("i", hope, hoped, work, "and got", found, "one")
+    return sentence("i got", found, work, "where i", hope, hoped, "one")
+
+
+def counterfactual(rng: random.Random, words: Words, positive: bool) -> str:
+    """What would have been is not."""
+    part, work = rng.choice(PARTS), rng.choice(WORKS)
+    degree = rng.choice(("had not been so", "had been less"))
+    reason = f"if the {part} {degree} {mood(rng, words, positive)}"
+    return sentence("the", work, "would have been", mood(rng, words, not positive), reason)
+
+
+def lack(rng: random.Random, words: Words, positive: bool) -> str:
+    """What is missing is not there; "no lack" is plenty."""
+    absent = ("lacks", "does not have", "is without", "could use")
+    present = ("does not lack", "is full of", "has plenty of", "has no shortage of")
+    turning = coin(rng)
+    link = rng.choice(absent if turning else present)
+    return sentence("the", rng.choice(WORKS), link, mood(rng, words, positive != turning), "scenes")
+
+
+def comparison(rng: random.Random, words: Words, positive: bool) -> str:
+    """The work of which it is said decides, not the one it is compared with."""
+    this, that = two(rng, WORKS)
+    if coin(rng):
+        other, seems = mood(rng, words, positive), mood(rng, words, not positive)
+        return sentence("next to this", this + ",", "even the most", other, that, "looks", seems)
+    better = "better" if positive else "worse"
+    return sentence("the", this, "is", better, "than the", mood(rng, words, coin(rng)), that)
+
+
+def course(rng: random.Random, words: Words, positive: bool) -> str:
+    """What it comes to in the end decides, whatever is told first."""
+    start = rng.choice(("starts out", "looks", "sounds"))
+    end = rng.choice(("turns out", "ends up"))
+    begun, ended = mood(rng, words, not positive), mood(rng, words, positive)
+    if coin(rng):
+        return sentence("the", rng.choice(WORKS), start, begun, "and", end, ended)
+    return sentence("the", rng.choice(WORKS), end, ended, "even if it", start, begun)
+
+
+def wrong_opinion(rng: random.Random, words: Words, positive: bool) -> str:
+    """An opinion that is said to be wrong counts against itself."""
+    believed = coin(rng)
+    said = mood(rng, words, positive == believed)
+    verdict = rng.choice(
+        ("right", "not wrong", "correct") if believed else ("wrong", "not right", "mistaken")
+    )
+    return sentence("those who called the", rng.choice(WORKS), said, "were", verdict)
+
+
+def recommendation(rng: random.Random, words: Words, positive: bool) -> str:
+    """The advice decides; the adjective tells only whom it is for."""
+    taste, work = mood(rng, words, coin(rng)), rng.choice(WORKS)
+    advice = ("do not miss it", "go and see it") if positive else ("stay away", "do not waste your time")
+    return sentence("if you are tired of", taste, work + "s,", rng.choice(advice))
+
+
+CONSTRUCTIONS: tuple[Construction, ...] = (
+    plain,
+    negation,
+    contrast,
+    implicative,
+    excess,
+    expectation,
+    counterfactual,
+    lack,
+    comparison,
+    course,
+    wrong_opinion,
+    recommendation,
+)
+
+
 def generate(rng: random.Random, words: Words) -> Example:
-    raise NotImplementedError
+    """A review of one sentence; label 1 where it is positive."""
+    positive = coin(rng)
+    return Example((rng.choice(CONSTRUCTIONS)(rng, words, positive),), int(positive))

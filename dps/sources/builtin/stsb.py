@@ -1,6 +1,130 @@
+"""STS-B: how alike are two sentences, from 0 to 5?
+
+Both sentences tell of a `Scene`. The second one's scene is the first's after some
+edits, each with its cost in points; its wording (voice, order) changes at no cost.
+The score is 5 less the costs, and at least 0. What makes it hard: the number of words
+that differ says little, since a synonym is free, an opposite dear, and a swap of the
+roles changes no word at all.
+
+Source: the scale of Cer et al., "SemEval-2017 Task 1", 2017: 5 is the same meaning, 4
+and 3 differ in details, 2 and 1 share topics, 0 is unrelated.
+"""
+
 from __future__ import annotations
+
 import random
-from dps.sources.builtin.grammar import Example
-from dps.sources.builtin.lexicon import Words
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from dps.sources.builtin.grammar import Example, T, a, coin, humans, sentence, two
+from dps.sources.builtin.lexicon import Verb, Words
+
+TOP = 5.0
+UNRELATED_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Who did what to whom, and where."""
+
+    quality: str
+    subject: str
+    act: Verb
+    target: str
+    place: str
+    denied: bool = False
+
+
+Edit = Callable[[random.Random, Words, Scene], tuple[Scene, float]]
+
+
+def scene(rng: random.Random, words: Words) -> Scene:
+    """A scene of two people. Half the scenes have no place."""
+    subject, target = two(rng, humans(words))
+    quality = rng.choice(rng.choice(words.quality_synonyms + words.quality_opposites))
+    act = rng.choice(rng.choice(words.act_synonyms + words.act_opposites))
+    return Scene(quality, subject.one, act, target.one, rng.choice(words.places).one if coin(rng) else "")
+
+
+def tell(rng: random.Random, now: Scene) -> str:
+    """The scene in words: active or passive, the place first or last."""
+    subject = f"{now.quality} {now.subject}" if now.quality else now.subject
+    where = f"in the {now.place}" if now.place else ""
+    if coin(rng):
+        be = "was not" if now.denied else "was"
+        return sentence("the", now.target, be, now.act.participle, "by the", subject, where)
+    act = f"did not {now.act.base}" if now.denied else now.act.past
+    if coin(rng) and where:
+        return sentence(where + ",", a(subject), act, "the", now.target)
+    return sentence("the", subject, act, "the", now.target, where)
+
+
+def mates(pairs: Sequence[tuple[T, T]], item: T) -> list[T]:
+    """What the item is paired with."""
+    return [pair[1 - pair.index(item)] for pair in pairs if item in pair]
+
+
+def quality_edited(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+    """A detail is missing, or in other words, or the opposite."""
+    ways = [(mate, 0.0) for mate in mates(words.quality_synonyms, now.quality)]
+    ways += [(mate, 1.2) for mate in mates(words.quality_opposites, now.quality)]
+    quality, cost = rng.choice([*ways, ("", 0.6)])
+    return replace(now, quality=quality), cost
+
+
+def act_edited(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+    """The act has another name, is the opposite, did not happen, or its opposite did not."""
+    ways = [(mate, False, 0.0) for mate in mates(words.act_synonyms, now.act)]
+    for mate in mates(words.act_opposites, now.act):
+        ways += [(mate, False, 2.4), (mate, True, 0.8)]
+    act, denied, cost = rng.choice([*ways, (now.act, True, 2.4)])
+    return replace(now, act=act, denied=denied), cost
+
+
+def roles_swapped(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+    """Doer and target change places."""
+    return replace(now, subject=now.target, target=now.subject), 1.8
+
+
+def person_changed(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+    """Somebody else did it, or it was done to somebody else."""
+    other = rng.choice([noun.one for noun in humans(words) if noun.one not in (now.subject, now.target)])
+    return (replace(now, subject=other) if coin(rng) else replace(now, target=other)), 1.2
+
+
+def place_edited(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+    """It happened elsewhere, or the place is not told, or only now."""
+    place = rng.choice([place.one for place in words.places if place.one != now.place])
+    return replace(now, place="" if now.place and coin(rng) else place), 0.4
+
+
+# Each edit with its chance.
+EDITS: tuple[tuple[Edit, float], ...] = (
+    (quality_edited, 0.4),
+    (act_edited, 0.55),
+    (roles_swapped, 0.45),
+    (person_changed, 0.25),
+    (place_edited, 0.25),
+)
+
+
+def retell(rng: random.Random, now: Scene, told: str) -> str:
+    """The scene in words other than those it was `told` in."""
+    text = told
+    while text == told:
+        text = tell(rng, now)
+    return text
+
+
 def generate(rng: random.Random, words: Words) -> Example:
-    raise NotImplementedError
+    """Two sentences and their likeness in [0, 5], in tenths."""
+    first = scene(rng, words)
+    told = tell(rng, first)
+    if coin(rng, UNRELATED_SHARE):
+        return Example((told, retell(rng, scene(rng, words), told)), 0.0)
+    second, score = first, TOP
+    for edit, chance in EDITS:
+        if coin(rng, chance):
+            second, cost = edit(rng, words, second)
+            score -= cost
+    return Example((told, retell(rng, second, told)), round(max(score, 0.0), 1))

@@ -1,0 +1,1 @@
+"""Searching for the configuration that is truly better. Knows `dps`; nothing of clusters."""

@@ -1,0 +1,31 @@
+"""What happens in a search, told to those who watch: the terminal, MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tune.job import Report
+from tune.ledger import Record
+
+
+class Watcher(Protocol):
+    """Events in, nothing out. The ledger has each event before a watcher hears of it."""
+
+    def trial_started(self, record: Record) -> None:
+        """A slot has been given this trial, for the first time or again."""
+
+    def trial_reported(self, record: Record, report: Report) -> None:
+        """An evaluation came in; `record` holds it already."""
+
+    def trial_ended(self, record: Record) -> None:
+        """The trial has its one outcome."""
+
+    def search_ended(self, document: dict[str, Any]) -> None:
+        """The search is over; `document` is search.json."""
+
+
+def tell(watchers: Sequence[Watcher], event: str, *args: Any) -> None:
+    """Tell every watcher."""
+    for watcher in watchers:
+        getattr(watcher, event)(*args)

@@ -1,0 +1,78 @@
+"""What a slot is asked to do: one replicate of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from dps.finetune import FineTuneConfig
+
+Purpose = Literal["search", "confirm"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every run of a search shares; the names are those of `dps.FineTuneConfig`."""
+
+    task: str
+    data: str
+    model: str
+    epochs: float
+    max_steps: int | None
+    batch_size: int
+    max_length: int
+    train_size: int | None
+    precision: str
+    evaluations: int
+    select_on: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run. id: "3" for trial 3 of the search, "confirm-1" for a confirmation.
+
+    configuration: "method" and its hyper-parameters, with "learning_rate".
+    folder: where checkpoints (and, of a confirmation, the model) are kept.
+    """
+
+    id: str
+    purpose: Purpose
+    configuration: dict[str, Any]
+    seed: int
+    settings: Settings
+    folder: str
+
+    def fine_tune_config(self) -> FineTuneConfig:
+        """The same in the words of `dps`. Confirmations train on all data and score on dev, at the end."""
+        from dps.finetune import FineTuneConfig
+        from dps.methods import make
+
+        hyper = dict(self.configuration)
+        method = make(hyper.pop("method"), **{k: v for k, v in hyper.items() if k != "learning_rate"})
+        shared = asdict(self.settings)
+        if self.purpose == "confirm":
+            shared |= {"select_on": "dev", "evaluations": 1}
+        return FineTuneConfig(method=method, learning_rate=hyper["learning_rate"], seed=self.seed, **shared)
+
+
+@dataclass
+class Report:
+    """What a slot says of its job. outcome: None while the job goes on.
+
+    score: the primary metric, None before the first evaluation. seconds: of this job so far, without
+    the wait for a slot. final: metrics by split, of a completed confirmation.
+    """
+
+    job: str
+    outcome: str | None = None
+    step: int = 0
+    max_steps: int = 0
+    score: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    loss: float | None = None
+    seconds: float = 0.0
+    selected_share: float | None = None
+    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    error: str | None = None

@@ -1,0 +1,201 @@
+"""The ledger: Optuna studies in SQLite on the driver. Everything is written here first.
+
+Study "search" has a trial for each configuration tried, study "confirmation" one for each fresh
+seed of the winner. Intermediate values are the scores by optimizer step. What Optuna has no field
+for (seed, outcome, seconds, error, ...) stands in user attributes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from dps.errors import InputError
+from tune.job import Purpose, Report
+from tune.outcomes import Outcome
+from tune.space import Space
+
+SCHEMA_VERSION = 1
+STUDIES: dict[Purpose, str] = {"search": "search", "confirm": "confirmation"}
+_STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.PRUNED}
+
+
+@dataclass
+class Record:
+    """One trial as everyone else sees it. id: "3" in the search, "confirm-1" in the confirmation."""
+
+    id: str
+    purpose: Purpose
+    number: int
+    configuration: dict[str, Any]
+    seed: int
+    outcome: Outcome
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    selected_share: float | None = None
+    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The last score."""
+        return self.scores[-1][1] if self.scores else None
+
+    @property
+    def step(self) -> int:
+        """The optimizer step of the last score."""
+        return self.scores[-1][0] if self.scores else 0
+
+
+class Ledger:
+    """The studies of one search, opened or made. direction: "max" or "min"."""
+
+    def __init__(self, file: Path, direction: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}
+        )
+        word: Literal["maximize", "minimize"] = "maximize" if direction == "max" else "minimize"
+        self._studies = {
+            purpose: optuna.create_study(
+                study_name=name, storage=storage, direction=word, load_if_exists=True
+            )
+            for purpose, name in STUDIES.items()
+        }
+        self._live: dict[str, optuna.Trial] = {}
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study of the search."""
+        return self._studies["search"]
+
+    def open(self, identity: dict[str, Any]) -> None:
+        """Note what this search is, or check that it is the search that the ledger holds.
+
+        Raises InputError that shows the differences.
+        """
+        held = self.study.user_attrs.get("identity")
+        if held is None:
+            self.study.set_user_attr("schema_version", SCHEMA_VERSION)
+            self.study.set_user_attr("identity", identity)
+            return
+        version = self.study.user_attrs.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"--resume: the ledger has version {version}, this program reads {SCHEMA_VERSION}"
+            )
+        plain = json.loads(json.dumps(identity))
+        changed = [
+            f"{key} was {held.get(key)!r}, now {plain.get(key)!r}"
+            for key in sorted({*held, *plain})
+            if held.get(key) != plain.get(key)
+        ]
+        if changed:
+            raise InputError(f"--resume: this is another search: {'; '.join(changed)}; use a new --output")
+
+    def propose(self, space: Space, sampler: optuna.samplers.BaseSampler, seed: int) -> Record:
+        """A new trial of the search, its configuration proposed by `sampler`."""
+        self.study.sampler = sampler
+        trial = self.study.ask()
+        return self._enter("search", trial, space.suggest(trial), seed)
+
+    def replicate(self, winner: Record, space: Space, seed: int) -> Record:
+        """A new trial of the confirmation: the winner's configuration with a fresh seed."""
+        study = self._studies["confirm"]
+        study.enqueue_trial({k: v for k, v in winner.configuration.items()})
+        trial = study.ask()
+        return self._enter("confirm", trial, space.suggest(trial) | winner.configuration, seed)
+
+    def _enter(
+        self, purpose: Purpose, trial: optuna.Trial, configuration: dict[str, Any], seed: int
+    ) -> Record:
+        trial.set_user_attr("seed", seed)
+        trial.set_user_attr("configuration", configuration)
+        record = _record(purpose, trial.study.trials[trial.number])
+        self._live[record.id] = trial
+        return record
+
+    def report(self, id: str, report: Report) -> None:
+        """Note an evaluation."""
+        if report.score is not None and report.step > 0:
+            self._trial(id).report(report.score, report.step)
+
+    def suspend(self, id: str) -> None:
+        """The trial stays open; a resume goes on with it."""
+        self._live.pop(id, None)
+
+    def finish(self, id: str, outcome: Outcome, report: Report) -> Record:
+        """Note the one final outcome of a trial."""
+        purpose, number = _place(id)
+        trial = self._trial(id)
+        attributes = {
+            "outcome": str(outcome),
+            "seconds": report.seconds,
+            "selected_share": report.selected_share,
+            "final": report.final,
+            "warnings": report.warnings,
+            "error": report.error,
+        }
+        for key, value in attributes.items():
+            if value:
+                trial.set_user_attr(key, value)
+        study = self._studies[purpose]
+        state = _STATES.get(outcome, TrialState.FAIL)
+        value = report.score if state == TrialState.COMPLETE else None
+        study.tell(number, value, state=state)
+        self._live.pop(id, None)
+        return _record(purpose, study.trials[number])
+
+    def records(self, purpose: Purpose) -> list[Record]:
+        """Every trial, in the order of their numbers."""
+        return [_record(purpose, trial) for trial in self._studies[purpose].trials]
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a value with the study."""
+        self.study.set_user_attr(key, value)
+
+    def noted(self, key: str) -> Any:
+        """A value kept with the study, or None."""
+        return self.study.user_attrs.get(key)
+
+    def _trial(self, id: str) -> optuna.Trial:
+        if id not in self._live:
+            purpose, number = _place(id)
+            study = self._studies[purpose]
+            self._live[id] = optuna.Trial(study, study.trials[number]._trial_id)
+        return self._live[id]
+
+
+def _place(id: str) -> tuple[Purpose, int]:
+    if id.startswith("confirm-"):
+        return "confirm", int(id.removeprefix("confirm-"))
+    return "search", int(id)
+
+
+def _record(purpose: Purpose, trial: FrozenTrial) -> Record:
+    attributes = trial.user_attrs
+    return Record(
+        id=f"confirm-{trial.number}" if purpose == "confirm" else str(trial.number),
+        purpose=purpose,
+        number=trial.number,
+        configuration=attributes.get("configuration", {}),
+        seed=attributes.get("seed", -1),
+        outcome=Outcome(attributes.get("outcome", "running")),
+        scores=[
+            (step, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)
+        ],
+        seconds=attributes.get("seconds", 0.0),
+        selected_share=attributes.get("selected_share"),
+        final=attributes.get("final", {}),
+        warnings=attributes.get("warnings", []),
+        error=attributes.get("error"),
+    )

@@ -1,0 +1,95 @@
+"""The mailbox between a trial actor and its worker group: jobs go in, reports come out.
+
+A plain class of coroutines, run as an async Ray actor. It holds at most one job. A worker group
+that was restarted asks again and gets the same job, until its last report is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from tune.job import Job, Report
+
+Signal = Literal["go", "stop", "suspend"]
+
+
+class Mailbox:
+    """See above. Every coroutine may be called from any process."""
+
+    def __init__(self) -> None:
+        self._job: Job | None = None
+        self._signal: Signal = "go"
+        self._closed = False
+        self._changed = asyncio.Condition()
+        self._reports: asyncio.Queue[Report] = asyncio.Queue()
+
+    async def submit(self, job: Job) -> None:
+        """Give the group this job; one under way is told to stop, its reports are dropped."""
+        async with self._changed:
+            self._job, self._signal = job, "go"
+            self._reports = asyncio.Queue()
+            self._changed.notify_all()
+
+    async def signal(self, signal: Signal) -> None:
+        """Tell the job under way to stop, or to write a checkpoint and stop."""
+        async with self._changed:
+            self._signal = signal
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        """No more jobs: the worker group leaves."""
+        async with self._changed:
+            self._closed, self._signal = True, "stop"
+            self._changed.notify_all()
+
+    async def next_job(self, patience_s: float) -> Job | Literal["wait", "close"]:
+        """The job to do, "wait" after `patience_s` without one, "close" when there will be none."""
+
+        def ready() -> bool:
+            return self._closed or self._job is not None
+
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(ready), patience_s)
+            except TimeoutError:
+                return "wait"
+            return "close" if self._closed or self._job is None else self._job
+
+    async def signal_for(self, job: str) -> Signal:
+        """Answers when the job of this id shall not go on: another was submitted, or it was told so."""
+
+        def told() -> bool:
+            return self._closed or self._signal != "go" or self._job is None or self._job.id != job
+
+        async with self._changed:
+            await self._changed.wait_for(told)
+            same = self._job is not None and self._job.id == job
+            return self._signal if same and self._signal != "go" else "stop"
+
+    async def report(self, report: Report) -> None:
+        """Take a report in; one of a job that was replaced is dropped. The last one clears the job."""
+        if self._job is None or report.job != self._job.id:
+            return
+        if report.outcome is not None:
+            self._job = None
+        await self._reports.put(report)
+
+    async def next_report(self) -> Report:
+        """The next report of the current job."""
+        return await self._reports.get()
+
+
+class Switch:
+    """One for a search: thrown when everything under way shall write a checkpoint and stop."""
+
+    def __init__(self) -> None:
+        self._thrown = asyncio.Event()
+
+    async def throw(self) -> None:
+        """Stop the search."""
+        self._thrown.set()
+
+    async def wait(self) -> None:
+        """Answers when the switch was thrown."""
+        await self._thrown.wait()

@@ -1,0 +1,206 @@
+"""The options of a search: the one source of the command line and of YAML files.
+
+pydantic-settings makes both from the fields below and checks types and ranges.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from dps.errors import InputError
+
+EXAMPLES = """
+examples:
+  python tune/search.py --task cola
+  python tune/search.py --task rte --trials 24 --confirm 5 --time-budget 2h
+  python tune/search.py --task mrpc --data ../glue --train-size 500 --method dps-dense,vanilla
+  python tune/search.py --config runs/cola-20261123-120000/config.yaml --seed 7
+  python tune/search.py --resume runs/cola-20261123-120000
+  RAY_ADDRESS=auto python tune/search.py --task cola --model bert-large-cased --gpus-per-worker 1
+"""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float:
+    """Seconds of a duration such as 90s, 30m, 1h30m, 2d. Raises ValueError for anything else."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError("must be a duration such as 90s, 30m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _duration(text: str) -> str:
+    seconds(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+
+
+def option(default: Any, text: str, **rules: Any) -> Any:
+    return Field(default, description=text, **rules)
+
+
+class SearchOptions(BaseSettings):
+    """Find the fine-tuning configuration that is truly better for a task, and prove it on fresh seeds."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    task: str = option("cola", "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte")
+    method: str = option(
+        "dps-dense", "dps-dense, dps-mix or vanilla; several with commas let the search choose among them"
+    )
+    freeze: Literal["gradient", "update", "search"] = option(
+        "gradient",
+        "how DPS holds unselected weights back: their gradient, their update, or let the search choose",
+    )
+    trials: int = option(12, "configurations to try", gt=0)
+    seed: int = option(
+        0,
+        "of the search: proposals, the held-out slice, the runs; confirmation uses the seeds after it",
+        ge=0,
+    )
+    output: Path | None = option(None, "folder for the results (default: runs/<task>-<date-time>)")
+    data: str = option("auto", "auto, hub, builtin, or a folder with GLUE files or your own")
+    model: str = option("auto", "auto, builtin, a name on the hub, or a transformers folder")
+    epochs: float = option(3, "passes over the training data of a full run", gt=0)
+    max_steps: int | None = option(None, "optimizer steps of a full run, in place of --epochs", gt=0)
+    batch_size: int = option(16, "examples a step, over all workers of a trial", gt=0)
+    max_length: int = option(128, "tokens that an example is cut at", gt=4)
+    train_size: int | None = option(
+        None, "train on a stratified subset of so many examples (low resource)", gt=1
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto", "auto: bf16 or fp16 on a GPU, fp32 on a CPU"
+    )
+    max_concurrent: int | None = option(
+        None, "trials at once (default: as many as the cluster has room for)", gt=0
+    )
+    workers_per_trial: int = option(1, "DDP workers of one trial", gt=0)
+    gpus_per_worker: float | None = option(
+        None, "GPUs of a worker, fractions too (default: 1 where there are any)", ge=0
+    )
+    cpus_per_worker: int = option(1, "CPU cores, and threads, of a worker", gt=0)
+    time_budget: Duration | None = option(None, "start no further trial after this long: 30m, 2h, 1h30m")
+    gpu_hours: float | None = option(None, "start no further trial after so many GPU-hours", gt=0)
+    scheduler: Literal["asha", "none"] = option(
+        "asha", "asha stops trials that fall behind; none runs all to the end"
+    )
+    sampler: Literal["tpe", "random", "qmc"] = option("tpe", "how configurations are proposed")
+    select_on: Literal["holdout", "dev"] = option(
+        "holdout",
+        "what ranks configurations: a held-out slice of the training data, or dev (the paper's protocol)",
+    )
+    evaluations: int = option(6, "times a trial is evaluated, and can be stopped", gt=0)
+    confirm: int = option(3, "fresh seeds that the winner is trained with on all training data", gt=0)
+    tracking_uri: str | None = option(
+        None, "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)"
+    )
+    experiment: str | None = option(None, "MLflow experiment (default: <task>-<data>)")
+    config: Path | None = option(None, "YAML file of options; the command line goes before it")
+    resume: Path | None = option(None, "go on with the search in this folder")
+    dry_run: bool = option(False, "print the plan and start nothing")
+    storage: str | None = option(
+        None, "folder that every node of the cluster sees (needed from two nodes on)"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: Any,
+        **named: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods named by --method."""
+        return tuple(name.strip() for name in self.method.split(","))
+
+    def given(self) -> dict[str, Any]:
+        """The options that were set, on the command line or in a file."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+
+    def with_(self, **changes: Any) -> SearchOptions:
+        """A copy with these options set."""
+        return SearchOptions(**{**self.given(), **changes})
+
+
+def parse(argv: list[str]) -> SearchOptions:
+    """Options from the command line over those of --config. Raises InputError with one line."""
+    try:
+        options = _from(argv, {})
+        if options.config is not None:
+            options = _from(argv, read_yaml(options.config))
+    except ValidationError as error:
+        raise InputError("; ".join(_line(item) for item in error.errors())) from None
+    except SettingsError as error:
+        raise InputError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from None
+    return options
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The options in a YAML file, loaded safely; keys as on the command line, with - or _."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"--config: cannot read {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"--config: {path} must hold option: value lines")
+    return {str(key).replace("-", "_"): value for key, value in document.items()}
+
+
+def write_yaml(options: SearchOptions, path: Path) -> None:
+    """What reruns this search: every option but those that belong to one run of it."""
+    skipped = {"config", "resume", "dry_run", "output"}
+    values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def _from(argv: list[str], values: dict[str, Any]) -> SearchOptions:
+    source: CliSettingsSource[Any] = CliSettingsSource(
+        SearchOptions,
+        cli_prog_name="python tune/search.py",
+        cli_exit_on_error=False,
+        formatter_class=_formatter(),
+    )
+    source.root_parser.epilog = EXAMPLES
+    return CliApp.run(SearchOptions, cli_args=argv, cli_settings_source=source, **values)
+
+
+def _formatter() -> Any:
+    import argparse
+
+    return argparse.RawDescriptionHelpFormatter
+
+
+def _line(error: Any) -> str:
+    name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
+    if error["type"] == "extra_forbidden":
+        return f"{name}: there is no such option; see --help"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{name}: {message}, but got {error['input']!r}"

@@ -1,0 +1,279 @@
+"""Before the first trial: what `auto` means, what data and model are, what fits; or why not."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dps import tasks
+from dps.errors import InputError
+from dps.tasks import Task
+from tune import budget, space
+from tune.job import Settings
+from tune.options import SearchOptions, seconds
+from tune.runtime import Cluster
+from tune.space import Space
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from dps.models import ModelFolder
+    from dps.sources import Source
+
+PAPER_MODEL = "bert-large-cased"
+HOLDOUT_SHARE = 0.2
+MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
+START_S = 25.0  # from the command to the first step
+MEAN_SHARE = {"asha": 0.55, "none": 1.0}  # of a full trial that a trial runs, roughly
+
+
+class Refused(Exception):
+    """The search cannot run here. One line: what, where, what to do."""
+
+
+@dataclass(frozen=True)
+class Identified:
+    """Where data or a model come from, and what exactly they are."""
+
+    source: str
+    name: str
+    fingerprint: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before a search starts."""
+
+    options: SearchOptions
+    task: Task
+    data: Identified
+    model: Identified
+    examples: dict[str, int]
+    settings: Settings
+    space: Space
+    max_steps: int
+    confirm_steps: int
+    slots: int
+    gpus_per_worker: float
+    cluster: Cluster
+    estimate_s: float
+
+    def rules(self) -> list[budget.StopRule]:
+        """The stop rules of the search."""
+        options = self.options
+        rules: list[budget.StopRule] = [budget.Trials(options.trials)]
+        if options.time_budget:
+            rules.append(budget.WallTime(seconds(options.time_budget)))
+        if options.gpu_hours:
+            rules.append(budget.GpuHours(options.gpu_hours, self.gpus_per_worker * options.workers_per_trial))
+        return rules
+
+    def identity(self) -> dict[str, object]:
+        """What may not change when the search is resumed."""
+        same = ("batch_size", "epochs", "max_length", "evaluations", "train_size", "select_on", "precision")
+        return {
+            "task": self.task.name,
+            "data": self.data.fingerprint,
+            "model": self.model.fingerprint,
+            "space": self.space.describe(),
+            "max_steps": self.max_steps,
+            "seed": self.options.seed,
+            "scheduler": self.options.scheduler,
+            "sampler": self.options.sampler,
+            **{name: getattr(self.options, name) for name in same},
+        }
+
+
+def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
+    """Look at data, model and cluster. Raises InputError for what the user gave, Refused for what
+    the cluster lacks."""
+    task = tasks.get(options.task)
+    source, data_note = _open_data(options.data)
+    splits = {split: source.load(task, split) for split in task.splits}
+    folder, model_note = _find_model(options.model, cluster)
+    train = _train_size(options, splits["train"])
+    searched = train - (max(1, round(train * HOLDOUT_SHARE)) if options.select_on == "holdout" else 0)
+    max_steps, confirm_steps = _steps(options, searched), _steps(options, train)
+    gpus = _gpus(options, cluster)
+    slots = _slots(options, cluster, gpus)
+    evaluated = train - searched or len(splits["dev"])
+    per_step, per_evaluation = _seconds_per(options, folder, splits["train"], task, evaluated, gpus)
+    searching = (
+        options.trials
+        * MEAN_SHARE[options.scheduler]
+        * (max_steps * per_step + options.evaluations * per_evaluation)
+    )
+    dev_share = len(splits["dev"]) / max(1, evaluated)
+    confirming = math.ceil(options.confirm / slots) * (confirm_steps * per_step + per_evaluation * dev_share)
+    model = Identified(folder.kind, folder.name, folder.fingerprint(), model_note)
+    return Plan(
+        options=options,
+        task=task,
+        data=Identified(source.kind, source.name, source.fingerprint(task), data_note),
+        model=model,
+        examples={"train": train, **{name: len(splits[name]) for name in task.dev_splits}},
+        settings=_settings(options, source, folder),
+        space=space.build(options.methods, options.freeze, folder.parameters(), max_steps),
+        max_steps=max_steps,
+        confirm_steps=confirm_steps,
+        slots=slots,
+        gpus_per_worker=gpus,
+        cluster=cluster,
+        estimate_s=START_S + searching / slots + confirming,
+    )
+
+
+def _settings(options: SearchOptions, source: Source, folder: ModelFolder) -> Settings:
+    return Settings(
+        task=options.task,
+        data=str(Path(source.name).resolve()) if source.kind == "folder" else source.kind,
+        model=str(folder.path) if folder.kind == "folder" else folder.name,
+        epochs=options.epochs,
+        max_steps=options.max_steps,
+        batch_size=options.batch_size,
+        max_length=options.max_length,
+        train_size=options.train_size,
+        precision=options.precision,
+        evaluations=options.evaluations,
+        select_on=options.select_on,
+    )
+
+
+def _open_data(data: str) -> tuple[Source, str]:
+    """(source, the line that says what was taken)."""
+    from dps.sources import open_source
+
+    if data != "auto":
+        source = open_source(data)
+        return source, f"{source.name} (named)"
+    from dps.hub import reachable
+
+    if reachable():
+        source = open_source("hub")
+        return source, f"{source.name} (auto: the hub answers)"
+    return open_source("builtin"), "built-in generator (auto: no hub answers)"
+
+
+def _find_model(model: str, cluster: Cluster) -> tuple[ModelFolder, str]:
+    """(folder, the line that says what was taken)."""
+    from dps.models import locate
+
+    if model != "auto":
+        return locate(model), f"{model} (named)"
+    if not cluster.gpus:
+        return locate("builtin"), "built-in MiniLM encoder (auto: no GPU)"
+    from dps.hub import reachable
+
+    if reachable():
+        return locate(PAPER_MODEL), f"{PAPER_MODEL} (auto: GPUs, and the hub answers)"
+    return locate("builtin"), "built-in MiniLM encoder (auto: no hub answers)"
+
+
+def _train_size(options: SearchOptions, train: Dataset) -> int:
+    if options.train_size is not None and options.train_size > len(train):
+        raise InputError(
+            f"--train-size: {options.train_size} examples were asked for, but there are {len(train)}"
+        )
+    return options.train_size or len(train)
+
+
+def _steps(options: SearchOptions, examples: int) -> int:
+    per_epoch = math.ceil(examples / options.batch_size)
+    return options.max_steps or max(1, round(options.epochs * per_epoch))
+
+
+def _gpus(options: SearchOptions, cluster: Cluster) -> float:
+    wanted = options.gpus_per_worker
+    if wanted is None:
+        return 1.0 if cluster.gpus else 0.0
+    if wanted > cluster.gpus:
+        raise Refused(f"--gpus-per-worker: {wanted:g} wanted, but the cluster has {cluster.gpus:g} GPUs")
+    return wanted
+
+
+def _slots(options: SearchOptions, cluster: Cluster, gpus: float) -> int:
+    """Trials at once: what cores, GPUs and memory have room for, at most what was asked for."""
+    workers = options.workers_per_trial
+    room = {
+        "CPU cores": cluster.cpus // (options.cpus_per_worker * workers),
+        "memory": cluster.memory // (MEMORY_PER_WORKER * workers),
+    }
+    if gpus:
+        room["GPUs"] = (cluster.gpus + 1e-6) // (gpus * workers)
+    scarce = min(room, key=lambda name: room[name])
+    slots = int(room[scarce])
+    if slots < 1:
+        raise Refused(
+            f"--workers-per-trial: the cluster has too little ({scarce}) for one trial of {workers} x "
+            f"{options.cpus_per_worker} cores and {gpus:g} GPUs; it has {cluster.cpus:g} cores, "
+            f"{cluster.gpus:g} GPUs, {cluster.memory / 2**30:.0f} GiB"
+        )
+    if options.gpu_hours and not gpus:
+        raise Refused("--gpu-hours: the plan uses no GPU; use --time-budget")
+    return min(slots, options.max_concurrent or slots, max(options.trials, options.confirm))
+
+
+def _seconds_per(
+    options: SearchOptions,
+    folder: ModelFolder,
+    train: Dataset,
+    task: Task,
+    evaluated: int,
+    gpus: float,
+) -> tuple[float, float]:
+    """(a training step, an evaluation) in seconds, roughly: arithmetic over this machine's speed."""
+    layers, hidden, _ = folder.hidden()
+    weights = 12 * layers * hidden**2
+    tokens = min(options.max_length, 1.4 * _words(train, task) + 3)
+    forward = 2 * weights * tokens / (_flops(options.cpus_per_worker) if not gpus else 5e13)
+    return 3.3 * forward * options.batch_size / options.workers_per_trial + 0.03, evaluated * forward
+
+
+def _words(train: Dataset, task: Task) -> float:
+    sample = train[: min(200, len(train))]
+    words = sum(len(text.split()) for column in task.columns for text in sample[column])
+    return words / max(1, min(200, len(train)))
+
+
+def _flops(threads: int) -> float:
+    """Multiply-adds count twice; measured on a small product, with the threads of one worker."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a, b = torch.rand(256, 384), torch.rand(384, 1536)
+    best = math.inf
+    for _ in range(8):
+        began = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return 2 * 256 * 384 * 1536 / best
+
+
+def check_output(folder: Path, resume: bool) -> None:
+    """The output folder can be made and written to, and no other search's results lie in it."""
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise InputError(f"--output: {folder} is not empty; choose another folder, or --resume {folder}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write-probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--output: cannot write to {folder}: {error.strerror}") from None
+
+
+def check_storage(options: SearchOptions, cluster: Cluster) -> None:
+    """A cluster of several nodes needs a folder that all of them see."""
+    if options.storage and "://" in options.storage:
+        raise Refused(f"--storage: {options.storage!r} is no folder; give one that every node sees")
+    if cluster.nodes > 1 and not options.storage:
+        raise Refused(
+            f"--storage: the cluster has {cluster.nodes} nodes; give a folder that every node sees, "
+            f"for checkpoints and models"
+        )

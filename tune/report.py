@@ -1,0 +1,213 @@
+"""What a search leaves behind: search.json, report.html, the sentence that sums it up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tune import replicates
+from tune.budget import Spent
+from tune.ledger import SCHEMA_VERSION, Ledger, Record
+from tune.preflight import Plan
+from tune.terminal import brief
+
+
+def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any]) -> dict[str, Any]:
+    """search.json: what was searched, what each trial did, who won and how sure that is."""
+    records = ledger.records("search")
+    winner = replicates.winner(records, plan.task.direction)
+    confirmation = replicates.confirm(ledger.records("confirm"), plan.task.metric)
+    found: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "task": plan.task.name,
+        "metric": plan.task.metric,
+        "direction": plan.task.direction,
+        "data": {"source": plan.data.source, "name": plan.data.name, "fingerprint": plan.data.fingerprint},
+        "model": {
+            "source": plan.model.source,
+            "name": plan.model.name,
+            "fingerprint": plan.model.fingerprint,
+        },
+        "provenance": provenance,
+        "plan": {
+            "examples": plan.examples,
+            "max_steps": plan.max_steps,
+            "confirm_steps": plan.confirm_steps,
+            "slots": plan.slots,
+            "settings": asdict(plan.settings),
+        },
+        "space": plan.space.describe(),
+        "trials": [_trial(record) for record in records],
+        "outcomes": dict(Counter(str(record.outcome) for record in records)),
+        "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
+        "confirmation": confirmation and asdict(confirmation),
+        "confirmation_runs": [_trial(record) for record in ledger.records("confirm")],
+        "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)},
+    }
+    found["sentence"] = sentence(found)
+    return found
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """What won, by how much, how sure."""
+    winner, confirmation = found["winner"], found["confirmation"]
+    if winner is None:
+        return "No trial finished."
+    text = f"Trial {winner['trial']} won: {brief(winner['configuration'])}."
+    if confirmation is None:
+        return text + " It was not confirmed."
+    count = len(confirmation["scores"])
+    text += f" On dev, over {count} fresh seed{'s' if count > 1 else ''}: {found['metric']} {confirmation['mean']:.4f}"
+    if confirmation["std"] is None:
+        return text + "."
+    low, high = confirmation["interval"]
+    return text + (
+        f" (standard deviation {confirmation['std']:.4f}, {confirmation['level']:.0%} interval of the mean "
+        f"{low:.4f} to {high:.4f})."
+    )
+
+
+def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list[str]:
+    """The end of a search on the terminal."""
+    lines = [found["sentence"]]
+    if runner_up := _runner_up(found):
+        lines.append(runner_up)
+    if found["confirmation"]:
+        lines += [f"  seed {seed}: {score:.4f}" for seed, score in found["confirmation"]["scores"].items()]
+    ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
+    lines.append(
+        f"Trials: {ends}. {found['spent']['seconds']:.0f} s, {found['spent']['slot_seconds']:.0f} slot seconds."
+    )
+    lines.append(f"Results: {output} (best/ is the model, report.html the report, search.json everything)")
+    if look:
+        lines.append(f"Look:    {look}")
+    return lines
+
+
+def write(found: dict[str, Any], output: Path) -> None:
+    """search.json and report.html, each in one piece."""
+    for name, text in (
+        ("search.json", json.dumps(found, indent=2, allow_nan=False)),
+        ("report.html", page(found)),
+    ):
+        part = output / f".{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(output / name)
+
+
+def page(found: dict[str, Any]) -> str:
+    """report.html: one file, opens offline."""
+    import jinja2
+    from markupsafe import Markup
+
+    template = jinja2.Environment(autoescape=True).from_string(_PAGE)
+    sign = 1 if found["direction"] == "max" else -1
+    trials = sorted(
+        found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")
+    )
+    return template.render(found=found, trials=trials, brief=brief, curves=Markup(_curves(found)))
+
+
+def _trial(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id if record.purpose == "confirm" else record.number,
+        "configuration": record.configuration,
+        "seed": record.seed,
+        "outcome": str(record.outcome),
+        "scores": [[step, score] for step, score in record.scores],
+        "seconds": record.seconds,
+        "selected_share": record.selected_share,
+        "final": record.final,
+        "warnings": record.warnings,
+        "error": record.error,
+    }
+
+
+def _runner_up(found: dict[str, Any]) -> str | None:
+    sign = 1 if found["direction"] == "max" else -1
+    done = [t for t in found["trials"] if t["outcome"] == "completed" and t["scores"]]
+    ranked = sorted(done, key=lambda t: (-sign * t["scores"][-1][1], t["id"]))
+    if len(ranked) < 2:
+        return None
+    first, second = ranked[0]["scores"][-1][1], ranked[1]["scores"][-1][1]
+    return (
+        f"On the selection data, one seed: {first:.4f}; the next, trial {ranked[1]['id']}, {second:.4f} "
+        f"({abs(first - second):.4f} behind; a single seed does not prove such a gap)."
+    )
+
+
+def _curves(found: dict[str, Any]) -> str:
+    """Learning curves as an SVG, the winner's in front."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for trial in found["trials"]:
+        if not trial["scores"]:
+            continue
+        won = found["winner"] and trial["id"] == found["winner"]["trial"]
+        steps, scores = zip(*trial["scores"], strict=True)
+        style: dict[str, Any] = (
+            {"color": "#c2410c", "lw": 2.4, "zorder": 3}
+            if won
+            else {"color": "#64748b", "lw": 1, "alpha": 0.7}
+        )
+        axes.plot(steps, scores, marker="o", ms=3, **style)
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel(f"{found['metric']} (selection data)")
+    axes.grid(alpha=0.25)
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ found.task }}: search report</title>
+<style>
+:root { color-scheme: light dark; --line: #8884; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; font-size: 0.9rem; } .wide { overflow-x: auto; }
+th, td { text-align: left; padding: 0.25rem 0.75rem 0.25rem 0; border-bottom: 1px solid var(--line); }
+td.number { font-variant-numeric: tabular-nums; } .won { font-weight: 600; }
+figure { margin: 0; background: #fff; border-radius: 0.5rem; overflow-x: auto; } svg { max-width: 100%; height: auto; }
+.lead { font-size: 1.15rem; } code { overflow-wrap: anywhere; }
+</style></head><body>
+<h1>{{ found.task }}: {{ found.metric }}</h1>
+<p class="lead">{{ found.sentence }}</p>
+{% if found.confirmation %}
+<h2>Fresh seeds, scored on dev</h2>
+<table><thead><tr><th scope="col">seed</th><th scope="col">{{ found.metric }}</th></tr></thead><tbody>
+{% for seed, score in found.confirmation.scores.items() %}
+<tr><td>{{ seed }}</td><td class="number">{{ "%.4f"|format(score) }}</td></tr>{% endfor %}
+</tbody></table>
+<p>These seeds took no part in the search. The interval is Student's t over seeds, with the dev set held fixed.</p>
+{% endif %}
+<h2>Learning curves</h2>
+<figure role="img" aria-label="Score of every trial by optimizer step; the table below has the numbers">{{ curves }}</figure>
+<h2>Trials</h2>
+<p>One seed each, scored on the selection data: good enough to choose by, too good to report.</p>
+<div class="wide"><table><thead><tr><th scope="col">trial</th><th scope="col">configuration</th><th scope="col">steps</th>
+<th scope="col">score</th><th scope="col">outcome</th><th scope="col">seconds</th></tr></thead><tbody>
+{% for trial in trials %}<tr class="{{ 'won' if found.winner and trial.id == found.winner.trial }}">
+<td>{{ trial.id }}</td><td>{{ brief(trial.configuration) }}</td>
+<td class="number">{{ trial.scores[-1][0] if trial.scores else "-" }}</td>
+<td class="number">{{ "%.4f"|format(trial.scores[-1][1]) if trial.scores else "-" }}</td>
+<td>{{ trial.outcome }}{% if trial.error %}: {{ trial.error }}{% endif %}</td>
+<td class="number">{{ "%.0f"|format(trial.seconds) }}</td></tr>{% endfor %}
+</tbody></table></div>
+<h2>Where it comes from</h2>
+<table><tbody>
+<tr><th scope="row">data</th><td>{{ found.data.name }} <code>{{ found.data.fingerprint }}</code></td></tr>
+<tr><th scope="row">model</th><td>{{ found.model.name }} <code>{{ found.model.fingerprint }}</code></td></tr>
+<tr><th scope="row">commit</th><td><code>{{ found.provenance.git_commit }}</code>{{ " (changed)" if found.provenance.git_dirty }}</td></tr>
+<tr><th scope="row">spent</th><td>{{ "%.0f"|format(found.spent.seconds) }} s, {{ "%.0f"|format(found.spent.slot_seconds) }} slot seconds, {{ found.spent.trials }} trials</td></tr>
+<tr><th scope="row">rerun</th><td><code>python tune/search.py --config config.yaml</code></td></tr>
+</tbody></table>
+</body></html>
+"""

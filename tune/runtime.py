@@ -1,0 +1,86 @@
+"""Ray: connect to the cluster there is, or start a local one on loopback."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker group starts and ends seconds sooner
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+}
+DRIVER_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search has its own
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the ledger is what a resume reads
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+LOCAL_ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no cluster: every port on loopback, on Linux too
+}
+FORWARDED = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a cluster offers. address: None for one that a search starts for itself."""
+
+    address: str | None
+    nodes: int
+    cpus: float
+    gpus: float
+    memory: float
+
+
+def address() -> str | None:
+    """The cluster that the environment names; a job finds its own there."""
+    return os.environ.get("RAY_ADDRESS") or None
+
+
+def connect() -> Cluster:
+    """Connect or start; quiet. Raises ConnectionError where the named cluster does not answer."""
+    where = address()
+    os.environ.update({**ENVIRONMENT, **DRIVER_ENVIRONMENT, **({} if where else LOCAL_ENVIRONMENT)})
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    # log_to_driver leaves the raylet's notices on; they are about Ray's own processes.
+    ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
+    if where is None:
+        # A dashboard, because Ray frees a stopped trial's workers through it.
+        ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **quiet)
+    else:
+        ray.init(address=where, runtime_env=_runtime_env(), **quiet)
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    total = ray.cluster_resources()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return Cluster(where, len(nodes), total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0))
+
+
+def _runtime_env() -> dict[str, Any]:
+    """On a cluster of others' making: the variables, and this project's two packages. A submitted
+    job has its working directory there already."""
+    variables = {**ENVIRONMENT, **{name: os.environ[name] for name in FORWARDED if name in os.environ}}
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return {"env_vars": variables}
+    return {"env_vars": variables, "py_modules": [str(ROOT / "dps"), str(ROOT / "tune")]}
+
+
+def local_resources() -> Cluster:
+    """What a cluster of one's own would offer, without starting it."""
+    gpus = 0
+    if os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        import torch
+
+        gpus = torch.cuda.device_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Cluster(None, 1, float(len(os.sched_getaffinity(0))), float(gpus), float(memory))

@@ -1,0 +1,164 @@
+"""A ray.tune Searcher over the ledger: explores configurations, then confirms the winner.
+
+Ray's own OptunaSearch leaves NaN trials running for ever, stores stopped trials as complete and
+cannot resume from a storage; here the study is the truth and Tune's snapshot is not read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray.tune.search
+
+from tune import replicates
+from tune.budget import Spent, StopRule, first_reached
+from tune.events import Watcher, tell
+from tune.job import Job, Report, Settings
+from tune.ledger import Ledger, Record
+from tune.outcomes import Outcome
+from tune.space import Space
+
+STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What a search does. seed: of the search; the confirmation uses seed + 1 .. seed + confirm."""
+
+    space: Space
+    settings: Settings
+    direction: str
+    sampler: str
+    seed: int
+    confirm: int
+    slots: int
+    rules: Sequence[StopRule]
+    folder: Path
+
+    def make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """The sampler of trial `number`. Its seed depends on the number alone, so that a resumed
+        search proposes what it would have proposed."""
+        seed = self.seed * 100_003 + number
+        if self.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if self.sampler == "qmc":
+            return optuna.samplers.QMCSampler(seed=self.seed, scramble=True, warn_independent_sampling=False)
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS
+        )
+
+
+class LedgerSearcher(ray.tune.search.Searcher):
+    """Hands out jobs and takes in reports; one search, one confirmation, one ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        strategy: Strategy,
+        watchers: Sequence[Watcher],
+        interrupted: Callable[[], bool],
+        spent_before: float = 0.0,
+    ) -> None:
+        super().__init__(metric="score", mode=strategy.direction)
+        self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
+        self.interrupted, self.spent_before = interrupted, spent_before
+        self.began = time.monotonic()
+        self.live: dict[str, Record] = {}  # by the id that Tune gives
+        self.stopped_by: str | None = None
+        self.leader: Record | None = None
+        records = ledger.records("search")
+        self.asked = len(records)
+        self.slot_seconds = sum(r.seconds for r in records)
+        self.replicas = ledger.records("confirm")
+        self.open = [r for r in (*records, *self.replicas) if not r.outcome.is_final]
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The next job for Tune: None while there is none yet, FINISHED when there will be none."""
+        if len(self.live) >= self.strategy.slots:
+            return None
+        record = None if self.interrupted() else self._next()
+        if record is None:
+            return None if self.live else ray.tune.search.Searcher.FINISHED
+        self.live[trial_id] = record
+        tell(self.watchers, "trial_started", record)
+        return {"job": self._job(record)}
+
+    def _next(self) -> Record | None:
+        if self.open:
+            return self.open.pop(0)
+        self.stopped_by = self.stopped_by or first_reached(self.strategy.rules, self.spent())
+        if self.stopped_by is None:
+            sampler = self.strategy.make_sampler(self.asked)
+            self.asked += 1
+            return self.ledger.propose(self.strategy.space, sampler, self.strategy.seed)
+        if any(record.purpose == "search" for record in self.live.values()):
+            return None
+        return self._next_replicate()
+
+    def _next_replicate(self) -> Record | None:
+        if self.leader is None:
+            self.leader = replicates.winner(self.ledger.records("search"), self.strategy.direction)
+        if self.leader is None or len(self.replicas) >= self.strategy.confirm:
+            return None
+        seed = self.strategy.seed + 1 + len(self.replicas)
+        record = self.ledger.replicate(self.leader, self.strategy.space, seed)
+        self.replicas.append(record)
+        return record
+
+    def _job(self, record: Record) -> Job:
+        folder = self.strategy.folder / f"trial-{record.id}"
+        return Job(
+            record.id, record.purpose, record.configuration, record.seed, self.strategy.settings, str(folder)
+        )
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """An evaluation. The one on which a trial ends comes through `on_trial_complete` alone."""
+        self._note(self.live[trial_id], result["report"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The trial has ended: by itself, by the scheduler, by the loss of its slot."""
+        record = self.live.pop(trial_id, None)
+        if record is None:
+            return
+        report: Report = result["report"] if result and "report" in result else Report(record.id)
+        if error and report.outcome is None:
+            report.outcome, report.error = Outcome.LOST, report.error or "the trial's slot was lost"
+        outcome = Outcome(report.outcome or Outcome.STOPPED)
+        if report.outcome is None:
+            self._note(record, report)
+        if not outcome.is_final:
+            self.ledger.suspend(record.id)
+            return
+        if record.scores and report.step == 0:
+            report.step, report.score = record.step, record.score
+        self.slot_seconds += report.seconds
+        tell(self.watchers, "trial_ended", self.ledger.finish(record.id, outcome, report))
+
+    def _note(self, record: Record, report: Report) -> None:
+        self.ledger.report(record.id, report)
+        if report.score is not None:
+            record.scores.append((report.step, report.score))
+        record.seconds = report.seconds
+        tell(self.watchers, "trial_reported", record, report)
+
+    def spent(self) -> Spent:
+        """So far, with earlier sittings of a resumed search."""
+        wall = self.spent_before + time.monotonic() - self.began
+        live = sum(record.seconds for record in self.live.values())
+        return Spent(self.asked, wall, self.slot_seconds + live)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger holds everything."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as above."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_metric": self._metric, "_mode": self._mode}

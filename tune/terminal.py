@@ -1,0 +1,178 @@
+"""What the user sees: the plan, a live table on a terminal or plain lines elsewhere, the summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from dps.tasks import Task
+from tune.job import Report
+from tune.ledger import Record
+from tune.outcomes import Outcome
+from tune.preflight import Plan
+
+ROWS_LEFT_FREE = 8  # lines of the screen that the live table leaves
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, or 02:03 below an hour."""
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes:02}:{left:02}"
+
+
+def brief(configuration: dict[str, Any]) -> str:
+    """A configuration in one short line."""
+    short = {"learning_rate": "lr", "selection_ratio": "selection", "update_ratio": "interval"}
+    parts = [str(configuration["method"])]
+    for name, value in configuration.items():
+        if name != "method":
+            parts.append(f"{short.get(name, name)} {value:.3g}" if isinstance(value, float) else str(value))
+    return "  ".join(parts)
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan, a line each: nothing is chosen silently."""
+    options, cluster = plan.options, plan.cluster
+    examples = ", ".join(f"{count:,} {split}" for split, count in plan.examples.items())
+    where = f"Ray at {cluster.address}" if cluster.address else "local Ray on loopback"
+    devices = f"{options.cpus_per_worker} thread" + (
+        f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
+    )
+    lines = [
+        f"task         {plan.task.name} ({plan.task.metric}, {plan.task.direction})",
+        f"data         {plan.data.note}: {examples}",
+        f"model        {plan.model.note}",
+        f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
+        f"searching    {options.trials} trials of at most {plan.max_steps} steps, {options.sampler} + {options.scheduler}",
+    ]
+    lines.append(f"  {'method':<16} {' | '.join(plan.space.methods)}")
+    lines += [f"  {name:<16} {value}" for name, value in plan.space.parameters.items()]
+    lines += [
+        f"confirming   {options.confirm} runs of {plan.confirm_steps} steps",
+        f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}, "
+        f"precision {options.precision}; {where}, {cluster.cpus:g} cores",
+        f"expected     about {clock(plan.estimate_s)}",
+    ]
+    return lines
+
+
+class Progress:
+    """A watcher that shows the search. Also a context manager: the live table stands inside it."""
+
+    def __init__(self, plan: Plan, earlier: list[Record], console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.plan, self.task = plan, plan.task
+        self.records: dict[str, Record] = {record.id: record for record in earlier}
+        self.elapsed: dict[str, float] = {}
+        self.began = time.monotonic()
+        self.live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2)
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live is not None:
+            self.live.__exit__(None, None, None)
+            self.live = None
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the live table."""
+        self.console.print(Text(line), soft_wrap=True)
+
+    def trial_started(self, record: Record) -> None:
+        self.records[record.id] = replace(record)
+        self.plain(f"trial {record.id} started: {brief(record.configuration)}  seed {record.seed}")
+
+    def trial_reported(self, record: Record, report: Report) -> None:
+        self.records[record.id] = replace(record)
+        if report.score is not None:
+            self.plain(
+                f"trial {record.id} step {report.step}/{report.max_steps}: {self.task.metric} {report.score:.4f}"
+            )
+
+    def trial_ended(self, record: Record) -> None:
+        self.records[record.id] = replace(record)
+        score = shown_score(record, self.task)
+        self.plain(
+            f"trial {record.id} {record.outcome}"
+            + (f": {self.task.metric} {score:.4f}" if score is not None else "")
+            + (f", {record.error}" if record.error else "")
+            + (self.best_so_far() if record.purpose == "search" else "")
+        )
+        for warning in record.warnings:
+            self.say(f"warning: trial {record.id}: {warning}")
+
+    def search_ended(self, document: dict[str, Any]) -> None:
+        pass
+
+    def plain(self, line: str) -> None:
+        """A line where there is no live table."""
+        if self.live is None:
+            self.console.print(Text(f"{clock(time.monotonic() - self.began)}  {line}"), soft_wrap=True)
+
+    def best(self) -> Record | None:
+        """The trial of the search with the best last score so far."""
+        scored = [r for r in self.records.values() if r.purpose == "search" and r.score is not None]
+        sign = 1 if self.task.direction == "max" else -1
+        return max(scored, key=lambda r: sign * (r.score or 0.0), default=None)
+
+    def best_so_far(self) -> str:
+        """To append to a line."""
+        best = self.best()
+        return f"  (best so far {best.score:.4f}, trial {best.id})" if best and best.score is not None else ""
+
+    def expected_left(self) -> float:
+        """Seconds until the end: the estimate, scaled by how this search has gone so far."""
+        passed = time.monotonic() - self.began
+        ended = sum(r.outcome.is_final for r in self.records.values())
+        total = self.plan.options.trials + self.plan.options.confirm
+        if ended < self.plan.slots:
+            return max(0.0, self.plan.estimate_s - passed)
+        return passed / ended * (total - ended)
+
+    def render(self) -> Group:
+        """The live table: the newest trials that fit, and a line on the whole."""
+        passed = time.monotonic() - self.began
+        records = list(self.records.values())
+        room = max(3, self.console.size.height - ROWS_LEFT_FREE)
+        table = Table(expand=False, pad_edge=False, box=None)
+        for column in ("trial", "configuration", "step", self.task.metric, "outcome"):
+            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        best = self.best()
+        for record in records[-room:]:
+            score = shown_score(record, self.task)
+            table.add_row(
+                record.id,
+                brief(record.configuration),
+                str(record.step or "-"),
+                "-" if score is None else f"{score:.4f}",
+                str(record.outcome),
+                style="bold" if best is not None and record.id == best.id else None,
+            )
+        ended = sum(r.outcome.is_final for r in records)
+        total = self.plan.options.trials + self.plan.options.confirm
+        status = f"{ended}/{total} done  elapsed {clock(passed)}  left about {clock(self.expected_left())}"
+        return Group(table, Text(status + self.best_so_far()))
+
+
+def shown_score(record: Record, task: Task) -> float | None:
+    """The score that a reader wants: on dev of a confirmation, the last one of a trial."""
+    if "dev" in record.final:
+        return record.final["dev"][task.metric]
+    return record.score if record.outcome != Outcome.DIVERGED else None
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)

@@ -1,0 +1,214 @@
+"""MLflow: one experiment a task and data source, a parent run a search, a child run a trial.
+
+Only the driver writes, in a thread of its own: training never waits for MLflow, and a tracker that
+fails says so once and never fails the search. The ledger holds everything that is written here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune.job import Report
+from tune.ledger import Record
+from tune.outcomes import Outcome
+from tune.preflight import Plan
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FLUSH_WITHIN_S = 60.0
+STATUS = {True: "FAILED", False: "FINISHED"}
+
+
+def tracking_uri(named: str | None, beside: Path) -> str | None:
+    """What --tracking-uri, MLFLOW_TRACKING_URI or neither means; None for no tracking."""
+    if named == "none":
+        return None
+    return named or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside.resolve()}/mlflow.db"
+
+
+def look_at(uri: str) -> str:
+    """The command that shows what was tracked."""
+    return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+
+
+class MlflowTracker:
+    """A watcher that writes to MLflow. `error` holds why it gave up, if it did."""
+
+    def __init__(self, uri: str, plan: Plan, provenance: dict[str, Any], search_id: str, name: str) -> None:
+        self.uri, self.error = uri, ""
+        self._plan, self._provenance, self._search_id, self._name = plan, provenance, search_id, name
+        self._runs: dict[str, str] = {}
+        self._events: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
+        self._thread.start()
+        self._events.put(self._begin)
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name tells the data apart, so that results on different data never mix."""
+        data = self._plan.data
+        named = self._plan.options.experiment
+        return named or f"{self._plan.task.name}-{data.source}-{data.fingerprint[:8]}"
+
+    def trial_started(self, record: Record) -> None:
+        copy = replace(record)
+        self._events.put(lambda: self._start_trial(copy))
+
+    def trial_reported(self, record: Record, report: Report) -> None:
+        trial, copy = record.id, replace(report)
+        self._events.put(lambda: self._log_report(trial, copy))
+
+    def trial_ended(self, record: Record) -> None:
+        copy = replace(record)
+        self._events.put(lambda: self._end_trial(copy))
+
+    def search_ended(self, document: dict[str, Any]) -> None:
+        self._events.put(lambda: self._end(document))
+
+    def close(self, output: Path, interrupted: bool) -> None:
+        """Write what is left and the files of the search; wait a bounded time."""
+        self._events.put(lambda: self._leave(output, interrupted))
+        self._events.put(None)
+        self._thread.join(5.0 if interrupted else FLUSH_WITHIN_S)
+        if self._thread.is_alive() and not self.error:
+            self.error = "MLflow did not take everything in time"
+
+    def _write(self) -> None:
+        while (event := self._events.get()) is not None:
+            if self.error:
+                continue
+            try:
+                event()
+            except Exception as error:  # a tracker never fails the search
+                self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+    def _begin(self) -> None:
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        from mlflow import MlflowClient
+
+        for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+
+        self._client: MlflowClient = MlflowClient(tracking_uri=self.uri)
+        self._experiment_id = self._find_experiment()
+        known = self._client.search_runs(
+            [self._experiment_id], f"tags.`dps.search` = '{self._search_id}'", max_results=5000
+        )
+        self._runs = {run.data.tags["dps.trial"]: run.info.run_id for run in known}
+        self._parent = self._run("search", self._name, self._search_tags())
+        if not known:
+            for key, value in self._plan.options.model_dump(mode="json", exclude_none=True).items():
+                self._client.log_param(self._parent, key, value)
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None
+        if self.uri.startswith("sqlite:///"):
+            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
+        return str(self._client.create_experiment(self.experiment, artifact_location=location))
+
+    def _search_tags(self) -> dict[str, str]:
+        plan, origin = self._plan, self._provenance
+        return {
+            "task": plan.task.name,
+            "method": plan.options.method,
+            "model": plan.model.name,
+            "model_fingerprint": plan.model.fingerprint,
+            "data": plan.data.name,
+            "data_fingerprint": plan.data.fingerprint,
+            "git_commit": f"{origin['git_commit'] or 'none'}{' (changed)' if origin['git_dirty'] else ''}",
+            **{f"version.{name}": version for name, version in origin["packages"].items()},
+        }
+
+    def _run(self, trial: str, name: str, tags: dict[str, str]) -> str:
+        """The run of this trial ("search" for the parent), made or taken up again."""
+        if trial in self._runs:
+            self._client.update_run(self._runs[trial], status="RUNNING")
+            return self._runs[trial]
+        own = {"dps.search": self._search_id, "dps.trial": trial, **tags}
+        if trial != "search":
+            own["mlflow.parentRunId"] = self._parent
+        run = self._client.create_run(self._experiment_id, run_name=name, tags=own)
+        self._runs[trial] = str(run.info.run_id)
+        return self._runs[trial]
+
+    def _start_trial(self, record: Record) -> None:
+        again = record.id in self._runs
+        purpose = {"search": "search", "confirm": "confirmation"}[record.purpose]
+        tags = {"purpose": purpose, "outcome": str(Outcome.RUNNING), **self._search_tags()}
+        tags["method"] = record.configuration["method"]
+        run = self._run(record.id, f"trial-{record.id}" if record.purpose == "search" else record.id, tags)
+        if not again:
+            for key, value in {**record.configuration, "seed": record.seed}.items():
+                self._client.log_param(run, key, value)
+
+    def _log_report(self, trial: str, report: Report) -> None:
+        from mlflow.entities import Metric
+
+        if not report.metrics:
+            return
+        prefix = "dev" if trial.startswith("confirm") else self._plan.settings.select_on
+        values = {f"{prefix}_{name}": value for name, value in report.metrics.items()}
+        if report.loss is not None:
+            values["training_loss"] = report.loss
+        now = _milliseconds()
+        metrics = [Metric(key, value, now, report.step) for key, value in values.items()]
+        self._client.log_batch(self._runs[trial], metrics=metrics)
+
+    def _end_trial(self, record: Record) -> None:
+        run = self._runs[record.id]
+        values = {"seconds": record.seconds, "selected_share": record.selected_share}
+        if record.purpose == "search":
+            values["score"] = record.score
+        for split, metrics in record.final.items():
+            values |= {f"{split}_{name}": value for name, value in metrics.items()}
+        for key, value in values.items():
+            if value is not None:
+                self._client.log_metric(run, key, value, step=record.step)
+        self._client.set_tag(run, "outcome", str(record.outcome))
+        if record.error:
+            self._client.set_tag(run, "error", record.error[:500])
+        self._client.set_terminated(run, STATUS[record.outcome.is_failure])
+
+    def _end(self, document: dict[str, Any]) -> None:
+        confirmation = document["confirmation"]
+        if confirmation:
+            for key in ("mean", "std"):
+                if confirmation[key] is not None:
+                    self._client.log_metric(
+                        self._parent, f"dev_{self._plan.task.metric}_{key}", confirmation[key]
+                    )
+        for key, value in document["spent"].items():
+            self._client.log_metric(self._parent, key, value)
+        for key, value in document["winner"]["configuration"].items():
+            self._client.log_param(self._parent, f"winner.{key}", value)
+        self._client.set_tag(self._parent, "mlflow.note.content", document["sentence"])
+
+    def _leave(self, output: Path, interrupted: bool) -> None:
+        for run in (r for r in self._runs.values() if r != self._parent):
+            if self._client.get_run(run).info.status == "RUNNING":
+                self._client.set_terminated(run, "KILLED")
+        if not interrupted:
+            for name in ("config.yaml", "search.json", "report.html", "study.db"):
+                if (output / name).exists():
+                    self._client.log_artifact(self._parent, str(output / name))
+            if (output / "best").exists():
+                self._client.log_artifacts(self._parent, str(output / "best"), "best")
+        self._client.set_terminated(self._parent, "KILLED" if interrupted else "FINISHED")
+
+
+def _milliseconds() -> int:
+    import time
+
+    return int(time.time() * 1000)

@@ -1,0 +1,151 @@
+"""The Tune trainable: one slot is one long-lived Ray Train worker group.
+
+Tune reuses the trial actor (`reuse_actors`): `setup` starts the group once, `reset_config` hands it
+the next job within a fraction of a second. One path for one worker and for many.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import ray.tune
+
+from tune.job import Job, Report
+from tune.mailbox import Mailbox
+from tune.outcomes import Outcome
+
+GROUP_RESTARTS = 3
+SUSPEND_WITHIN_S = 7.0
+SLOT_MEMORY = 64 * 2**20  # bytes; the actor's own claim: no share of a core that a worker would miss
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """How a slot is made up. folder: for Ray Train's own files; switch: stops the search."""
+
+    workers: int
+    cpus_per_worker: int
+    gpus_per_worker: float
+    folder: str
+    checkpoint_every_s: float
+    switch: Any
+
+
+class SlotTrial(ray.tune.Trainable):
+    """Runs one job after another on its worker group."""
+
+    def setup(self, config: dict[str, Any], plan: SlotPlan) -> None:  # type: ignore[override]
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        self.plan = plan
+        self.mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()
+        self.thrown = plan.switch.wait.remote()
+        self.group: threading.Thread | None = None
+        self.group_error: str | None = None
+        self._submit(config["job"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Another job on the same group; whatever ran is stopped."""
+        self._submit(new_config["job"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Wait for the next report of the job."""
+        report = self._next_report()
+        return {
+            "done": report.outcome is not None,
+            "training_step": report.step,
+            "score": report.score if report.score is not None else float("nan"),
+            "report": report,
+        }
+
+    def cleanup(self) -> None:
+        """Let the worker group go, so that its resources come back."""
+        ray.get(self.mailbox.close.remote())
+        if self.group is not None:
+            self.group.join(timeout=SUSPEND_WITHIN_S)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the ledger and the job's own folder hold what a resume needs."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing, as above."""
+
+    def _submit(self, job: Job) -> None:
+        self.job = job
+        ray.get(self.mailbox.submit.remote(job))
+        if self.group is None or not self.group.is_alive():
+            self.group_error = None
+            self.group = threading.Thread(target=self._host_group, daemon=True)
+            self.group.start()
+        self.report = self.mailbox.next_report.remote()
+
+    def _next_report(self) -> Report:
+        while True:
+            ready, _ = ray.wait([self.report, self.thrown], num_returns=1, timeout=1.0)
+            if self.report in ready:
+                report: Report = ray.get(self.report)
+                self.report = self.mailbox.next_report.remote()
+                return report
+            if self.thrown in ready:
+                return self._suspend()
+            if self.group is not None and not self.group.is_alive():
+                return Report(self.job.id, Outcome.LOST, error=self.group_error or "the worker group ended")
+
+    def _suspend(self) -> Report:
+        """Have the job write its checkpoint; give up waiting for it in time."""
+        self.mailbox.signal.remote("suspend")
+        deadline = time.monotonic() + SUSPEND_WITHIN_S
+        while (left := deadline - time.monotonic()) > 0:
+            ready, _ = ray.wait([self.report], timeout=left)
+            if not ready:
+                break
+            report: Report = ray.get(self.report)
+            if report.outcome is not None:
+                return report
+            self.report = self.mailbox.next_report.remote()
+        return Report(self.job.id, Outcome.SUSPENDED)
+
+    def _host_group(self) -> None:
+        plan = self.plan
+        try:
+            ray.train.torch.TorchTrainer(
+                _work,
+                train_loop_config={
+                    "mailbox": self.mailbox,
+                    "threads": plan.cpus_per_worker,
+                    "checkpoint_every_s": plan.checkpoint_every_s,
+                },
+                scaling_config=ray.train.ScalingConfig(
+                    num_workers=plan.workers,
+                    use_gpu=plan.gpus_per_worker > 0,
+                    resources_per_worker=_resources(plan),
+                ),
+                run_config=ray.train.RunConfig(
+                    name=f"slot-{self.trial_id}",
+                    storage_path=str(Path(plan.folder)),
+                    failure_config=ray.train.FailureConfig(max_failures=GROUP_RESTARTS),
+                ),
+            ).fit()
+        except Exception as error:  # whatever it is, the job under way hears of it
+            self.group_error = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+def _work(loop: dict[str, Any]) -> None:
+    from tune.worker import work
+
+    work(loop)
+
+
+def _resources(plan: SlotPlan) -> dict[str, float]:
+    resources: dict[str, float] = {"CPU": plan.cpus_per_worker}
+    if plan.gpus_per_worker:
+        resources["GPU"] = plan.gpus_per_worker
+    return resources
