@@ -111,7 +111,7 @@ class Ledger:
     def replicate(self, winner: Record, space: Space, seed: int) -> Record:
         """A new trial of the confirmation: the winner's configuration with a fresh seed."""
         study = self._studies["confirm"]
-        study.enqueue_trial({k: v for k, v in winner.configuration.items()})
+        study.enqueue_trial(winner.configuration)
         trial = study.ask()
         return self._enter("confirm", trial, space.suggest(trial) | winner.configuration, seed)
 

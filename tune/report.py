@@ -14,6 +14,8 @@ from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.preflight import Plan
 from tune.terminal import brief
 
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+
 
 def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any]) -> dict[str, Any]:
     """search.json: what was searched, what each trial did, who won and how sure that is."""
@@ -60,7 +62,8 @@ def sentence(found: dict[str, Any]) -> str:
     if confirmation is None:
         return text + " It was not confirmed."
     count = len(confirmation["scores"])
-    text += f" On dev, over {count} fresh seed{'s' if count > 1 else ''}: {found['metric']} {confirmation['mean']:.4f}"
+    text += f" On dev, over {count} fresh seed{'s' if count > 1 else ''}: "
+    text += f"{found['metric']} {confirmation['mean']:.4f}"
     if confirmation["std"] is None:
         return text + "."
     low, high = confirmation["interval"]
@@ -78,9 +81,8 @@ def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list
     if found["confirmation"]:
         lines += [f"  seed {seed}: {score:.4f}" for seed, score in found["confirmation"]["scores"].items()]
     ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
-    lines.append(
-        f"Trials: {ends}. {found['spent']['seconds']:.0f} s, {found['spent']['slot_seconds']:.0f} slot seconds."
-    )
+    spent = found["spent"]
+    lines.append(f"Trials: {ends}. {spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds.")
     lines.append(f"Results: {output} (best/ is the model, report.html the report, search.json everything)")
     if look:
         lines.append(f"Look:    {look}")
@@ -103,7 +105,7 @@ def page(found: dict[str, Any]) -> str:
     import jinja2
     from markupsafe import Markup
 
-    template = jinja2.Environment(autoescape=True).from_string(_PAGE)
+    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     sign = 1 if found["direction"] == "max" else -1
     trials = sorted(
         found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")
@@ -164,50 +166,3 @@ def _curves(found: dict[str, Any]) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg")
     return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ found.task }}: search report</title>
-<style>
-:root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; font-size: 0.9rem; } .wide { overflow-x: auto; }
-th, td { text-align: left; padding: 0.25rem 0.75rem 0.25rem 0; border-bottom: 1px solid var(--line); }
-td.number { font-variant-numeric: tabular-nums; } .won { font-weight: 600; }
-figure { margin: 0; background: #fff; border-radius: 0.5rem; overflow-x: auto; } svg { max-width: 100%; height: auto; }
-.lead { font-size: 1.15rem; } code { overflow-wrap: anywhere; }
-</style></head><body>
-<h1>{{ found.task }}: {{ found.metric }}</h1>
-<p class="lead">{{ found.sentence }}</p>
-{% if found.confirmation %}
-<h2>Fresh seeds, scored on dev</h2>
-<table><thead><tr><th scope="col">seed</th><th scope="col">{{ found.metric }}</th></tr></thead><tbody>
-{% for seed, score in found.confirmation.scores.items() %}
-<tr><td>{{ seed }}</td><td class="number">{{ "%.4f"|format(score) }}</td></tr>{% endfor %}
-</tbody></table>
-<p>These seeds took no part in the search. The interval is Student's t over seeds, with the dev set held fixed.</p>
-{% endif %}
-<h2>Learning curves</h2>
-<figure role="img" aria-label="Score of every trial by optimizer step; the table below has the numbers">{{ curves }}</figure>
-<h2>Trials</h2>
-<p>One seed each, scored on the selection data: good enough to choose by, too good to report.</p>
-<div class="wide"><table><thead><tr><th scope="col">trial</th><th scope="col">configuration</th><th scope="col">steps</th>
-<th scope="col">score</th><th scope="col">outcome</th><th scope="col">seconds</th></tr></thead><tbody>
-{% for trial in trials %}<tr class="{{ 'won' if found.winner and trial.id == found.winner.trial }}">
-<td>{{ trial.id }}</td><td>{{ brief(trial.configuration) }}</td>
-<td class="number">{{ trial.scores[-1][0] if trial.scores else "-" }}</td>
-<td class="number">{{ "%.4f"|format(trial.scores[-1][1]) if trial.scores else "-" }}</td>
-<td>{{ trial.outcome }}{% if trial.error %}: {{ trial.error }}{% endif %}</td>
-<td class="number">{{ "%.0f"|format(trial.seconds) }}</td></tr>{% endfor %}
-</tbody></table></div>
-<h2>Where it comes from</h2>
-<table><tbody>
-<tr><th scope="row">data</th><td>{{ found.data.name }} <code>{{ found.data.fingerprint }}</code></td></tr>
-<tr><th scope="row">model</th><td>{{ found.model.name }} <code>{{ found.model.fingerprint }}</code></td></tr>
-<tr><th scope="row">commit</th><td><code>{{ found.provenance.git_commit }}</code>{{ " (changed)" if found.provenance.git_dirty }}</td></tr>
-<tr><th scope="row">spent</th><td>{{ "%.0f"|format(found.spent.seconds) }} s, {{ "%.0f"|format(found.spent.slot_seconds) }} slot seconds, {{ found.spent.trials }} trials</td></tr>
-<tr><th scope="row">rerun</th><td><code>python tune/search.py --config config.yaml</code></td></tr>
-</tbody></table>
-</body></html>
-"""

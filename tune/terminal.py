@@ -30,7 +30,7 @@ def clock(seconds: float) -> str:
 
 def brief(configuration: dict[str, Any]) -> str:
     """A configuration in one short line."""
-    short = {"learning_rate": "lr", "selection_ratio": "selection", "update_ratio": "interval"}
+    short = {"learning_rate": "lr"}
     parts = [str(configuration["method"])]
     for name, value in configuration.items():
         if name != "method":
@@ -51,7 +51,8 @@ def plan_lines(plan: Plan) -> list[str]:
         f"data         {plan.data.note}: {examples}",
         f"model        {plan.model.note}",
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
-        f"searching    {options.trials} trials of at most {plan.max_steps} steps, {options.sampler} + {options.scheduler}",
+        f"searching    {options.trials} trials of at most {plan.max_steps} steps, "
+        f"{options.sampler} + {options.scheduler}",
     ]
     lines.append(f"  {'method':<16} {' | '.join(plan.space.methods)}")
     lines += [f"  {name:<16} {value}" for name, value in plan.space.parameters.items()]
@@ -97,9 +98,8 @@ class Progress:
     def trial_reported(self, record: Record, report: Report) -> None:
         self.records[record.id] = replace(record)
         if report.score is not None:
-            self.plain(
-                f"trial {record.id} step {report.step}/{report.max_steps}: {self.task.metric} {report.score:.4f}"
-            )
+            progress = f"step {report.step}/{report.max_steps}"
+            self.plain(f"trial {record.id} {progress}: {self.task.metric} {report.score:.4f}")
 
     def trial_ended(self, record: Record) -> None:
         self.records[record.id] = replace(record)

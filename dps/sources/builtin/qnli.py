@@ -1,4 +1,4 @@
-"""QNLI: does the sentence hold the answer to the question? Ten constructions.
+"""QNLI: does the sentence hold the answer to the question? Nine constructions.
 
 Every construction is a function `(rng, words, answered)` that returns a question and a
 sentence of shared words; its docstring names what decides.
@@ -18,7 +18,6 @@ from dps.sources.builtin.lexicon import Words, listed
 Pair = tuple[str, str]
 Construction = Callable[[random.Random, Words, bool], Pair]
 
-COMPARATIVES = listed("older taller richer younger stronger")
 NUMBERS = listed("two three four five six seven eight nine")
 
 
@@ -49,27 +48,54 @@ def targets(rng: random.Random, words: Words, answered: bool) -> Pair:
     return question, sentence("the", other.one, "was", act.participle, "by the", one.one, where)
 
 
-def place_or_time(rng: random.Random, words: Words, answered: bool) -> Pair:
-    """The word "where" wants a place and "when" a time."""
-    person, thing = rng.choice(humans(words)), rng.choice(words.things)
-    verb = rng.choice(words.handlings)
-    has_place = coin(rng)
-    detail = f"in the {rng.choice(words.places).one}" if has_place else rng.choice(words.times)
-    word = "where" if has_place == answered else "when"
-    look = rng.choice(words.looks)
-    question = ask(word, "did the", person.one, verb.base, "the", thing.one)
-    return question, sentence("the", person.one, verb.past, "the", look, thing.one, detail)
+def other_person(rng: random.Random, words: Words, answered: bool) -> Pair:
+    """The sentence is about the person asked about, or about somebody else."""
+    one, other = two(rng, humans(words))
+    verb, thing = rng.choice(words.handlings), f"the {rng.choice(words.looks)} {rng.choice(words.things).one}"
+    question = ask("what did the", one.one, verb.base, "in the", rng.choice(words.places).one)
+    return question, sentence("the", (one if answered else other).one, verb.past, thing, "there")
 
 
-def split_details(rng: random.Random, words: Words, answered: bool) -> Pair:
-    """Of two events one has a place and the other a time."""
+def synonyms(rng: random.Random, words: Words, answered: bool) -> Pair:
+    """The sentence names the act asked about in other words, or names its opposite."""
+    one, other = two(rng, humans(words))
+    asked, told = rng.choice(words.act_synonyms if answered else words.act_opposites)
+    text = sentence("the", rng.choice(words.qualities), one.one, told.past, "the", other.one)
+    return ask("who did the", one.one, asked.base), text
+
+
+def kinds(rng: random.Random, words: Words, answered: bool) -> Pair:
+    """A question for a kind of thing wants a thing of that kind."""
+    thing = rng.choice(words.things + words.animals)
+    kind = thing.kind
+    if not answered:
+        kind = rng.choice([each.kind for each in words.things + words.animals if each.kind != thing.kind])
+    person, verb = rng.choice(humans(words)).one, rng.choice(words.handlings)
+    text = sentence(
+        "the", person, verb.past, "the", rng.choice(words.looks), thing.one, rng.choice(words.times)
+    )
+    return ask("which", kind, "did the", person, verb.base), text
+
+
+def slots(rng: random.Random, words: Words, answered: bool) -> Pair:
+    """A place answers "where", a time "when", a number "how many"; the sentence has two of the three."""
+    asked, *others = rng.sample(("where", "when", "how many"), 3)
+    told = {asked, others[0]} if answered else set(others)
+    group, move = rng.choice(words.people + words.animals).many, rng.choice(words.moves)
+    count = rng.choice(NUMBERS if "how many" in told else ("some", "the", "many"))
+    place = f"in the {rng.choice(words.places).one}" if "where" in told else ""
+    text = sentence(count, group, move.past, place, rng.choice(words.times) if "when" in told else "")
+    return ask(asked, group, move.past) if asked == "how many" else ask(asked, "did", group, move.base), text
+
+
+def why_or_when(rng: random.Random, words: Words, answered: bool) -> Pair:
+    """A clause with "because" answers "why", one with "after" answers "when"."""
     one, other = two(rng, humans(words))
     first, second = two(rng, words.moves)
-    place, time = f"in the {rng.choice(words.places).one}", rng.choice(words.times)
-    text = sentence("the", one.one, first.past, place, "and the", other.one, second.past, time)
-    about_first = coin(rng)
-    who, move = (one, first) if about_first else (other, second)
-    return ask("where" if about_first == answered else "when", "did the", who.one, move.base), text
+    is_reason = coin(rng)
+    link = rng.choice(("because", "as") if is_reason else ("after", "before"))
+    question = ask("why" if is_reason == answered else "when", "did the", one.one, first.base)
+    return question, sentence("the", one.one, first.past, link, "the", other.one, second.past)
 
 
 def whose_thing(rng: random.Random, words: Words, answered: bool) -> Pair:
@@ -96,65 +122,16 @@ def reasons(rng: random.Random, words: Words, answered: bool) -> Pair:
     return question, sentence("because the", other.one, second.past + ",", "the", one.one, first.past)
 
 
-def amounts(rng: random.Random, words: Words, answered: bool) -> Pair:
-    """Of two groups one is counted."""
-    one, other = two(rng, words.animals + words.people)
-    counted, vague = (
-        f"{rng.choice(NUMBERS)} {one.many}",
-        f"{rng.choice(('some', 'many', 'a few'))} {other.many}",
-    )
-    first, second = (counted, vague) if coin(rng) else (vague, counted)
-    move, place = rng.choice(words.moves), f"in the {rng.choice(words.places).one}"
-    question = ask("how many", (one if answered else other).many, move.past, place)
-    return question, sentence(first, "and", second, move.past, place)
-
-
-def comparison(rng: random.Random, words: Words, answered: bool) -> Pair:
-    """Who is older than B is told by "A is older than B", not by "B is older than A"."""
-    one, other = two(rng, humans(words))
-    more = rng.choice(COMPARATIVES)
-    place = f"in the {rng.choice(words.places).one}"
-    about = other if answered else one
-    return ask("who is", more, "than the", about.one), sentence(
-        "the", one.one, place, "is", more, "than the", other.one
-    )
-
-
-def trade(rng: random.Random, words: Words, answered: bool) -> Pair:
-    """A sale names the buyer and the seller, but the buyer has not sold anything."""
-    one, other = two(rng, humans(words))
-    thing, time = f"the {rng.choice(words.things).one}", rng.choice(words.times)
-    if coin(rng):
-        text = sentence("the", one.one, "sold", thing, "to the", other.one, time)
-    else:
-        text = sentence("the", other.one, "bought", thing, "from the", one.one, time)
-    if coin(rng):
-        return ask("who sold something to the", (other if answered else one).one), text
-    return ask("who bought something from the", (one if answered else other).one), text
-
-
-def which_event(rng: random.Random, words: Words, answered: bool) -> Pair:
-    """Two people did different things; the question is about one of these, or mixes them."""
-    one, other = two(rng, humans(words))
-    first, second = two(rng, words.handlings)
-    did = f"the {one.one} {first.past} the {rng.choice(words.things).one}"
-    other_did = f"the {other.one} {second.past} the {rng.choice(words.things).one}"
-    text = sentence(did, "and", other_did)
-    verb = first if answered else second
-    return ask("what did the", one.one, verb.base), text
-
-
 CONSTRUCTIONS: tuple[Construction, ...] = (
     roles,
     targets,
-    place_or_time,
-    split_details,
+    other_person,
+    synonyms,
+    kinds,
+    slots,
+    why_or_when,
     whose_thing,
     reasons,
-    amounts,
-    comparison,
-    trade,
-    which_event,
 )
 
 

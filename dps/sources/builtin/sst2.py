@@ -1,4 +1,4 @@
-"""SST-2: is the review positive? Twelve constructions, most of which turn a word round.
+"""SST-2: is the review positive? Eleven constructions, most of which turn a word round.
 
 Every construction is a function `(rng, words, positive)` that returns a sentence;
 its docstring names what decides. Words of praise and of criticism stand in both classes.
@@ -13,12 +13,17 @@ import random
 from collections.abc import Callable
 
 from dps.sources.builtin.grammar import Example, a, coin, sentence, two
-from dps.sources.builtin.lexicon import Words, listed
+from dps.sources.builtin.lexicon import Words, listed, plural
 
 Construction = Callable[[random.Random, Words, bool], str]
 
 WORKS = listed("film movie novel show comedy drama book thriller")
 PARTS = listed("plot acting script music ending dialogue camera direction cast humor")
+NEGATORS = ("never", "not", "hardly", "far from", "anything but", "by no means")
+TURNERS = ("fails to be", "never manages to be", "refuses to be", "forgets to be")
+KEEPERS = ("never fails to be", "manages to be", "does not forget to be", "cannot help being")
+ADMIT = ("nobody doubts", "i have to admit", "it is true", "i do not deny")
+DENY = ("nobody believes", "i doubt", "it is not true", "i deny")
 
 
 def mood(rng: random.Random, words: Words, positive: bool) -> str:
@@ -26,39 +31,30 @@ def mood(rng: random.Random, words: Words, positive: bool) -> str:
     return rng.choice(words.praise if positive else words.criticism)
 
 
+def verdict(rng: random.Random, words: Words, positive: bool) -> str:
+    """A predicate: an adjective by itself, or one turned round once or twice."""
+    way = rng.randrange(4)
+    if way == 0:
+        return f"is {mood(rng, words, positive)}"
+    if way == 1:
+        return f"is {rng.choice(NEGATORS)} {mood(rng, words, not positive)}"
+    if way == 2:
+        return f"{rng.choice(TURNERS)} {mood(rng, words, not positive)}"
+    return f"{rng.choice(KEEPERS)} {mood(rng, words, positive)}"
+
+
 def plain(rng: random.Random, words: Words, positive: bool) -> str:
-    """The adjectives say it."""
-    part, work = rng.choice(PARTS), rng.choice(WORKS)
-    return sentence(
-        "the", part, "of this", mood(rng, words, positive), work, "is", mood(rng, words, positive)
-    )
-
-
-def negation(rng: random.Random, words: Words, positive: bool) -> str:
-    """A negation turns the adjective round."""
-    negator = rng.choice(("never", "not", "hardly", "far from", "anything but", "by no means"))
-    first = mood(rng, words, not positive)
-    second = f"or {mood(rng, words, not positive)}" if coin(rng) else "at all"
-    return sentence("the", rng.choice(PARTS), "of the", rng.choice(WORKS), "is", negator, first, second)
+    """The predicate says it."""
+    return sentence("the", rng.choice(PARTS), "of this", rng.choice(WORKS), verdict(rng, words, positive))
 
 
 def contrast(rng: random.Random, words: Words, positive: bool) -> str:
-    """The last word after "but", and the main clause beside "although", decide."""
-    one, other = two(rng, PARTS)
-    verdict, conceded = mood(rng, words, positive), mood(rng, words, not positive)
-    work = rng.choice(WORKS)
+    """The clause after "but", and the main clause beside "although", decide."""
+    part, work = f"the {rng.choice(PARTS)}", f"the {rng.choice(WORKS)}"
+    decides, conceded = verdict(rng, words, positive), verdict(rng, words, not positive)
     if coin(rng):
-        return sentence("the", one, "is", conceded + ",", "but the", work, "as a whole is", verdict)
-    return sentence("the", work, "is", verdict + ",", "although the", one, "and the", other, "are", conceded)
-
-
-def implicative(rng: random.Random, words: Words, positive: bool) -> str:
-    """The words "fails to be" turn the adjective round, "never fails to be" turns it back."""
-    turning = coin(rng)
-    turners = ("fails to be", "never manages to be", "refuses to be", "forgets to be")
-    keepers = ("never fails to be", "manages to be", "does not forget to be", "tries hard and ends up")
-    predicate = rng.choice(turners if turning else keepers)
-    return sentence("this", rng.choice(WORKS), predicate, mood(rng, words, positive != turning))
+        return sentence(part, conceded + ",", "but", work, decides)
+    return sentence(work, decides + ",", "although", part, conceded)
 
 
 def excess(rng: random.Random, words: Words, positive: bool) -> str:
@@ -108,43 +104,46 @@ def comparison(rng: random.Random, words: Words, positive: bool) -> str:
 
 def course(rng: random.Random, words: Words, positive: bool) -> str:
     """What it comes to in the end decides, whatever is told first."""
-    start = rng.choice(("starts out", "looks", "sounds"))
-    end = rng.choice(("turns out", "ends up"))
-    begun, ended = mood(rng, words, not positive), mood(rng, words, positive)
+    begun, ended = mood(rng, words, not positive), verdict(rng, words, positive)
     if coin(rng):
-        return sentence("the", rng.choice(WORKS), start, begun, "and", end, ended)
-    return sentence("the", rng.choice(WORKS), end, ended, "even if it", start, begun)
+        return sentence("the", rng.choice(WORKS), "that starts out", begun, ended, "in the end")
+    return sentence("in the end the", rng.choice(WORKS), ended + ",", "even if it starts out", begun)
 
 
-def wrong_opinion(rng: random.Random, words: Words, positive: bool) -> str:
+def opinion(rng: random.Random, words: Words, positive: bool) -> str:
     """An opinion that is said to be wrong counts against itself."""
     believed = coin(rng)
-    said = mood(rng, words, positive == believed)
-    verdict = rng.choice(
-        ("right", "not wrong", "correct") if believed else ("wrong", "not right", "mistaken")
-    )
-    return sentence("those who called the", rng.choice(WORKS), said, "were", verdict)
+    said = verdict(rng, words, positive == believed)
+    judged = rng.choice(("right", "not wrong", "correct") if believed else ("wrong", "not right", "mistaken"))
+    return sentence("those who say the", rng.choice(WORKS), said, "are", judged)
+
+
+def doubt(rng: random.Random, words: Words, positive: bool) -> str:
+    """What one doubts or denies is not so; what one admits or does not doubt is."""
+    believed = coin(rng)
+    said = verdict(rng, words, positive == believed)
+    opener = rng.choice(ADMIT if believed else DENY)
+    return sentence(opener, "that the", rng.choice(WORKS), said)
 
 
 def recommendation(rng: random.Random, words: Words, positive: bool) -> str:
     """The advice decides; the adjective tells only whom it is for."""
     taste, work = mood(rng, words, coin(rng)), rng.choice(WORKS)
     advice = ("do not miss it", "go and see it") if positive else ("stay away", "do not waste your time")
-    return sentence("if you are tired of", taste, work + "s,", rng.choice(advice))
+    return sentence("if you are tired of", taste, plural(work) + ",", rng.choice(advice))
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (
     plain,
-    negation,
     contrast,
-    implicative,
     excess,
     expectation,
     counterfactual,
     lack,
     comparison,
     course,
-    wrong_opinion,
+    opinion,
+    doubt,
     recommendation,
 )
 

@@ -1,0 +1,41 @@
+# make search   set up, then the main job on the built-in model and data (ARGS="--task rte --trials 12")
+# make test     set up, then lint, types and every test
+# make setup    the set-up alone; a second time it does nothing
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet
+READY  := $(VENV)/.ready
+ARGS   ?= --task cola
+
+.PHONY: setup search test test-fast lint clean
+
+setup: $(READY)
+
+# torch comes first and by itself: what wants it then finds the pinned build.
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --constraint constraints.txt torch
+	@$(PIP) install --constraint constraints.txt --editable '.[builtin,dev]'
+	@touch $@
+
+search: $(READY)
+	@$(BIN)/python tune/search.py $(ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest tests/unit tests/contract
+	@$(BIN)/python -m pytest tests/integration tests/chaos tests/gpu
+
+test-fast: lint
+	@$(BIN)/python -m pytest tests/unit tests/contract
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
