@@ -70,8 +70,20 @@ class FineTuneConfig:
         for name in ("epochs", "batch_size", "max_length", "evaluations"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, but got {getattr(self, name)}")
+        for name in ("max_steps", "train_size", "max_grad_norm"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0 or None, but got {getattr(self, name)}")
         if not 0 < self.holdout_share < 1:
             raise InputError(f"holdout_share must be in (0, 1), but got {self.holdout_share}")
+        if not 0 <= self.warmup_ratio <= 1:
+            raise InputError(f"warmup_ratio must be in [0, 1], but got {self.warmup_ratio}")
+        if not self.weight_decay >= 0:
+            raise InputError(f"weight_decay must be at least 0, but got {self.weight_decay}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, but got {self.seed}")
+        for name, choices in (("select_on", ("holdout", "dev")), ("precision", optim.PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}")
 
     def steps(self, examples: int) -> int:
         """Optimizer steps of the whole run over `examples` training examples."""
@@ -166,8 +178,11 @@ def run(
     return _Run(config, base, data, report, control, checkpointing).go()
 
 
-class _Interrupted(Exception):
-    pass
+class _Ended(Exception):
+    """The run ended in the middle of an evaluation."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
 
 
 class _Run:
@@ -211,8 +226,8 @@ class _Run:
         try:
             outcome = self._train()
             final = self._final() if outcome == "completed" else {}
-        except _Interrupted:
-            outcome, final = "stopped", {}
+        except _Ended as ended:
+            outcome, final = ended.outcome, {}
         return self._result(outcome, final)
 
     def _train(self) -> Outcome:
@@ -224,7 +239,8 @@ class _Run:
             if signal != "go":
                 return self._leave(signal)
             loss = self._one_step()
-            if (self.step % check_every == 0 or self.step in evaluate_at) and not bool(loss.isfinite()):
+            looks = self.step % check_every == 0 or self.step in evaluate_at
+            if looks and not all(distributed.gather(bool(loss.isfinite()))):  # one rank's NaN is everyone's
                 return "diverged"
             if self.step in evaluate_at:
                 self._evaluate_and_report(float(loss))
@@ -265,12 +281,14 @@ class _Run:
                 if number % distributed.world() != distributed.rank():
                     continue
                 if distributed.world() == 1 and self.control() == "stop":
-                    raise _Interrupted
+                    raise _Ended("stopped")
                 batch = {k: v.to(self.device) for k, v in self.collate(data, indices).items() if k != "labels"}
                 mine.append((indices, self.model(**batch).logits.float().cpu().numpy()))
         parts = [part for rank in distributed.gather(mine) for part in rank]
         order = np.concatenate([indices for indices, _ in parts])
         logits = np.concatenate([values for _, values in parts])
+        if not np.isfinite(logits).all():
+            raise _Ended("diverged")
         self.model.train()
         return metrics.score(self.task, data.labels[order], logits)
 

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from dps.errors import InputError
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
     """AdamW without decay on biases and normalisation, in one fused kernel."""

@@ -40,7 +40,7 @@ class StageSchedule:
             raise ValueError(
                 f"max_steps * update_ratio must be at least 1, but got {self.max_steps} * "
                 f"{self.update_ratio} = {self.max_steps * self.update_ratio:g}; "
-                f"use an update_ratio of at least {1 / self.max_steps:.3g}"
+                f"use an update_ratio of at least {math.ceil(1e6 / self.max_steps) / 1e6:g}"
             )
 
     @property
@@ -85,7 +85,7 @@ def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
     if not 0 < selection_ratio <= 1:
         raise ValueError(f"selection_ratio must be in (0, 1], but got {selection_ratio}")
     numel = score.numel()
-    rank = min(numel, math.ceil(round(numel * selection_ratio, 6)))  # 10 * (1 - 0.7) is rank 3, not 4
+    rank = max(1, math.ceil(round(numel * selection_ratio, 6)))  # 10 * (1 - 0.7) is rank 3, not 4
     threshold = score.flatten().kthvalue(numel - rank + 1).values
     return score >= threshold
 

@@ -61,7 +61,8 @@ class Report:
     """What a slot says of its job. outcome: None while the job goes on.
 
     score: the primary metric, None before the first evaluation. seconds: of this job so far, without
-    the wait for a slot. final: metrics by split, of a completed confirmation.
+    the wait for a slot. final: metrics by split, of a completed confirmation. slot: which worker
+    group; began: when its first step began, in seconds since the epoch.
     """
 
     job: str
@@ -72,6 +73,8 @@ class Report:
     metrics: dict[str, float] = field(default_factory=dict)
     loss: float | None = None
     seconds: float = 0.0
+    slot: str = ""
+    began: float = 0.0
     selected_share: float | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -29,7 +29,10 @@ _STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.P
 
 @dataclass
 class Record:
-    """One trial as everyone else sees it. id: "3" in the search, "confirm-1" in the confirmation."""
+    """One trial as everyone else sees it. id: "3" in the search, "confirm-1" in the confirmation.
+
+    slot: the worker group that ran it; began (its first step), ended: seconds since the epoch.
+    """
 
     id: str
     purpose: Purpose
@@ -39,6 +42,9 @@ class Record:
     outcome: Outcome
     scores: list[tuple[int, float]] = field(default_factory=list)
     seconds: float = 0.0
+    slot: str = ""
+    began: float = 0.0
+    ended: float = 0.0
     selected_share: float | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -140,6 +146,8 @@ class Ledger:
         attributes = {
             "outcome": str(outcome),
             "seconds": report.seconds,
+            "slot": report.slot,
+            "began": report.began,
             "selected_share": report.selected_share,
             "final": report.final,
             "warnings": report.warnings,
@@ -194,6 +202,9 @@ def _record(purpose: Purpose, trial: FrozenTrial) -> Record:
             (step, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)
         ],
         seconds=attributes.get("seconds", 0.0),
+        slot=attributes.get("slot", ""),
+        began=attributes.get("began", 0.0),
+        ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
         selected_share=attributes.get("selected_share"),
         final=attributes.get("final", {}),
         warnings=attributes.get("warnings", []),

@@ -45,6 +45,11 @@ def address() -> str | None:
     return os.environ.get("RAY_ADDRESS") or None
 
 
+def in_job() -> bool:
+    """Whether this process was started by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
 def connect() -> Cluster:
     """Connect or start; quiet. Raises ConnectionError where the named cluster does not answer."""
     where = address()
@@ -70,7 +75,7 @@ def _runtime_env() -> dict[str, Any]:
     """On a cluster of others' making: the variables, and this project's two packages. A submitted
     job has its working directory there already."""
     variables = {**ENVIRONMENT, **{name: os.environ[name] for name in FORWARDED if name in os.environ}}
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+    if in_job():
         return {"env_vars": variables}
     return {"env_vars": variables, "py_modules": [str(ROOT / "dps"), str(ROOT / "tune")]}
 

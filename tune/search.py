@@ -97,8 +97,12 @@ def _connected_plan(options: SearchOptions) -> Any:
 
 
 def output_folder(options: SearchOptions) -> Path:
-    """Where results go: --output, or runs/<task>-<date-time>."""
-    return options.output or Path("runs") / f"{options.task}-{time.strftime('%Y%m%d-%H%M%S', _STARTED)}"
+    """Where results go: --output, or runs/<task>-<date-time>; under the home folder in a submitted
+    job, whose working directory Ray deletes."""
+    from tune import runtime
+
+    runs = Path.home() / "runs" if runtime.in_job() else Path("runs")
+    return options.output or runs / f"{options.task}-{time.strftime('%Y%m%d-%H%M%S', _STARTED)}"
 
 
 _STARTED = time.localtime()

@@ -67,9 +67,10 @@ class SlotTrial(ray.tune.Trainable):
         }
 
     def cleanup(self) -> None:
-        """Let the worker group go, so that its resources come back."""
+        """Let the worker group go, so that its resources come back; in a hurry, do not watch it leave."""
         ray.get(self.mailbox.close.remote())
-        if self.group is not None:
+        hurry = bool(ray.wait([self.thrown], timeout=0)[0])
+        if self.group is not None and not hurry:
             self.group.join(timeout=SUSPEND_WITHIN_S)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -120,6 +121,7 @@ class SlotTrial(ray.tune.Trainable):
                 _work,
                 train_loop_config={
                     "mailbox": self.mailbox,
+                    "slot": self.trial_id,
                     "threads": plan.cpus_per_worker,
                     "checkpoint_every_s": plan.checkpoint_every_s,
                 },

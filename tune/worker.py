@@ -7,6 +7,8 @@ the first job and stay in memory.
 from __future__ import annotations
 
 import gc
+import shutil
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ PATIENCE_S = 60.0  # an idle rank 0 says so to the others this often, well withi
 
 
 def work(loop: dict[str, Any]) -> None:
-    """The training function of the TorchTrainer. loop: "mailbox", "threads", "checkpoint_every_s"."""
+    """The training function of the TorchTrainer. loop: "mailbox", "slot", "threads",
+    "checkpoint_every_s"."""
     torch.set_num_threads(loop["threads"])
     mailbox, memory = loop["mailbox"], _Memory()
     while True:
@@ -34,7 +37,7 @@ def work(loop: dict[str, Any]) -> None:
             return
         if job == "wait":
             continue
-        report = _do(job, mailbox, memory, loop["checkpoint_every_s"])
+        report = _do(job, loop, memory)
         if distributed.rank() == 0:
             ray.get(mailbox.report.remote(report))
         gc.collect()
@@ -60,7 +63,7 @@ class _Memory:
         return self._held[1], self._held[2]
 
 
-def _do(job: Job, mailbox: Any, memory: _Memory, checkpoint_every_s: float) -> Report:
+def _do(job: Job, loop: dict[str, Any], memory: _Memory) -> Report:
     """Run one job; whatever happens becomes a typed outcome."""
     try:
         base, data = memory.get(job.settings)
@@ -68,13 +71,15 @@ def _do(job: Job, mailbox: Any, memory: _Memory, checkpoint_every_s: float) -> R
             job.fine_tune_config(),
             base,
             data,
-            report=_reporter(job, mailbox),
-            control=_Control(job, mailbox),
-            checkpointing=Checkpointing(Path(job.folder) / "checkpoints", checkpoint_every_s),
+            report=_reporter(job, loop),
+            control=_Control(job, loop["mailbox"]),
+            checkpointing=Checkpointing(Path(job.folder) / "checkpoints", loop["checkpoint_every_s"]),
         )
+        if result.outcome != "suspended" and distributed.rank() == 0:
+            shutil.rmtree(Path(job.folder) / "checkpoints", ignore_errors=True)
         if job.purpose == "confirm" and result.outcome == "completed" and distributed.rank() == 0:
             result.save(Path(job.folder) / "model")
-        return _last_report(job, result)
+        return _last_report(job, loop["slot"], result)
     except torch.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         return Report(job.id, Outcome.OUT_OF_MEMORY, error=_one_line(error))
@@ -86,13 +91,13 @@ def _do(job: Job, mailbox: Any, memory: _Memory, checkpoint_every_s: float) -> R
         return Report(job.id, Outcome.FAILED, error=_one_line(error))
 
 
-def _reporter(job: Job, mailbox: Any) -> Any:
+def _reporter(job: Job, loop: dict[str, Any]) -> Any:
     def report(evaluation: Evaluation) -> None:
         if distributed.rank() != 0:
             return
         primary = tasks.get(job.settings.task).metric
         ray.get(
-            mailbox.report.remote(
+            loop["mailbox"].report.remote(
                 Report(
                     job.id,
                     step=evaluation.step,
@@ -101,6 +106,8 @@ def _reporter(job: Job, mailbox: Any) -> Any:
                     metrics=evaluation.scores,
                     loss=evaluation.loss,
                     seconds=evaluation.seconds,
+                    slot=loop["slot"],
+                    began=time.time() - evaluation.seconds,
                 )
             )
         )
@@ -121,7 +128,7 @@ class _Control:
         return ray.get(ready[0]) if ready else "go"
 
 
-def _last_report(job: Job, result: FineTuneResult) -> Report:
+def _last_report(job: Job, slot: str, result: FineTuneResult) -> Report:
     return Report(
         job.id,
         Outcome(result.outcome),
@@ -129,6 +136,8 @@ def _last_report(job: Job, result: FineTuneResult) -> Report:
         max_steps=result.steps,
         score=result.last,
         seconds=result.seconds,
+        slot=slot,
+        began=time.time() - result.seconds,
         selected_share=result.selected_share,
         final=result.final,
         warnings=result.warnings,

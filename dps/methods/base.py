@@ -103,7 +103,20 @@ class Attachment:
         for handle in self.handles:
             handle.remove()
 
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self._prepare(optimizer)
+            return None
+
+        def backward() -> Any:  # the gradients are there only after the closure, as with Lightning
+            loss = closure()
+            self._prepare(optimizer)
+            return loss
+
+        return (optimizer,), {"closure": backward}
+
+    def _prepare(self, optimizer: Optimizer) -> None:
         if _overflowed(optimizer):
             return
         _unscale(optimizer)

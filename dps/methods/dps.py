@@ -201,7 +201,7 @@ class Selecting(Attachment):
                 selection.accumulate_gam(weight.gam, grad.to(weight.gam.dtype))
 
     def after_step(self) -> None:
-        if self.schedule.stage(self.steps) == 2:
+        if self.steps <= self.schedule.max_steps and self.schedule.stage(self.steps) == 2:
             if self.freeze == "update":
                 self._restore_unselected()
             if self.schedule.starts_stage(self.steps):

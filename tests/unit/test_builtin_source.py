@@ -47,15 +47,15 @@ FINGERPRINTS = {
     "sst2": "3953256cf45b2e87f6d9ffc86bbcfb612bda186ea36ce127abfffd09bb96c959",
     "mrpc": "2381c3554076437396f48782c91777081dbd7cd237141b0882ff86b7d5381682",
     "stsb": "ffb95054c59881910c84b5e34d814fb895dcf82689cca17177d032996f8f8a5a",
-    "qqp": "87256e072ed845712fd83cb10e25cd004e57c49f9fcf1a56ee9d06e4a715b5e3",
+    "qqp": "9c9261dee2971d1bcf6878962c4f237601d82d8fc5b215747479dab552976b40",
     "mnli": "8970819d5fc71be705db05ad74f638fc96c7603b66a50fc9f23ded89b5cc58db",
     "qnli": "0ce2006346e99c874836fcd81ce8ed87e6370fa15a3d36b37d8264ae1fdcc030",
     "rte": "23f6fa804b5cc2a0d99b5bbbb71904bcc6e0e894b1afc4f650c9b59adcaf9c3a",
 }
 
 # What a bag of words must stay below on dev: accuracy, Matthews correlation for cola. It measures
-# 0.13, 0.58, 0.56, 0.59, 0.51 and 0.71 in this order.
-BAG_OF_WORDS_BOUNDS = {"cola": 0.3, "sst2": 0.65, "mrpc": 0.65, "qqp": 0.65, "qnli": 0.6, "rte": 0.75}
+# 0.13, 0.60, 0.58, 0.62, 0.52 and 0.71 in this order.
+BAG_OF_WORDS_BOUNDS = {"cola": 0.3, "sst2": 0.65, "mrpc": 0.65, "qqp": 0.68, "qnli": 0.6, "rte": 0.75}
 
 
 def by_name(task: Task) -> str:
@@ -221,7 +221,8 @@ def test_the_mismatched_set_shares_no_noun_with_training() -> None:
 def test_texts_are_short_and_known_to_the_model(task: Task, tokenizer: Tokenizer) -> None:
     lengths = []
     for example in all_examples(task):
-        pieces = tokenizer.encode(*example.texts).tokens
+        first, *second = example.texts
+        pieces = tokenizer.encode(first, second[0] if second else None).tokens
         pieces = [piece for piece in pieces if piece != "[PAD]"]
         assert "[UNK]" not in pieces, example
         lengths.append(len(pieces))

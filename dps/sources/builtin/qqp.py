@@ -1,4 +1,4 @@
-"""QQP: do the two questions ask the same? Ten constructions.
+"""QQP: do the two questions ask the same? Eight constructions.
 
 Every construction is a function `(rng, words, same)` that returns two questions of
 nearly the same words; its docstring names what keeps or changes the question.
@@ -17,8 +17,6 @@ from dps.sources.builtin.lexicon import Words
 
 Pair = tuple[str, str]
 Construction = Callable[[random.Random, Words, bool], Pair]
-
-COMPARATIVES = (("older", "younger"), ("taller", "shorter"), ("richer", "poorer"), ("stronger", "weaker"))
 
 
 def ask(*parts: str) -> str:
@@ -52,29 +50,6 @@ def voice(rng: random.Random, words: Words, same: bool) -> Pair:
     return (
         ask(opener, "did the", one.one, act.base, "the", other.one),
         ask(opener, "was the", done.one, act.participle, "by the", doer.one),
-    )
-
-
-def converses(rng: random.Random, words: Words, same: bool) -> Pair:
-    """What one sells, the other buys."""
-    one, other = two(rng, humans(words))
-    gift, opener = f"the {rng.choice(words.things).one}", rng.choice(("why", "when"))
-    seller, buyer = (one, other) if same else (other, one)
-    return (
-        ask(opener, "did the", one.one, "sell", gift, "to the", other.one),
-        ask(opener, "did the", buyer.one, "buy", gift, "from the", seller.one),
-    )
-
-
-def comparison(rng: random.Random, words: Words, same: bool) -> Pair:
-    """A comparison turned round needs the opposite adjective."""
-    one, other = two(rng, humans(words))
-    more, less = rng.choice(COMPARATIVES)
-    first, second = (other, one) if same else (one, other)
-    opener = rng.choice(("is", "why is", "was"))
-    return (
-        ask(opener, "the", one.one, more, "than the", other.one),
-        ask(opener, "the", first.one, less, "than the", second.one),
     )
 
 
@@ -142,8 +117,6 @@ def negation(rng: random.Random, words: Words, same: bool) -> Pair:
 CONSTRUCTIONS: tuple[Construction, ...] = (
     way,
     voice,
-    converses,
-    comparison,
     route,
     feelings,
     requirement,

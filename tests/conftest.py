@@ -1,0 +1,48 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from dps.data import TaskData
+    from dps.models import Base
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny pre-trained encoder."""
+    from tests.tiny import model_folder
+
+    return model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_cola(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 60 training and 24 dev examples of cola."""
+    from tests.tiny import data_folder
+
+    from dps import tasks
+
+    return data_folder(tmp_path_factory.mktemp("data"), tasks.get("cola"))
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_model: Path) -> Base:
+    """The tiny encoder with a head for cola."""
+    from dps import tasks
+    from dps.models import Base, locate
+
+    return Base(locate(str(tiny_model)), tasks.get("cola"))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_base: Base, tiny_cola: Path) -> TaskData:
+    """The tiny examples, tokenised."""
+    from dps import sources, tasks
+    from dps.data import TaskData
+
+    return TaskData(tasks.get("cola"), sources.open_source(str(tiny_cola)), tiny_base.tokenizer, 32)

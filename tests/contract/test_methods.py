@@ -1,0 +1,292 @@
+"""What every method of fine-tuning promises, through one suite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import nn
+from torch.optim import Optimizer
+
+from dps import checkpoint
+from dps.methods import METHODS, Method, attachment_of, make
+from dps.methods.dps import Selecting
+from tests import tiny
+
+STEPS = 12
+INTERVAL = 3  # Stage I in steps 1-3 and 7-9, Stage II in 4-6 and 10-12
+CUTS = (2, 3, 5, 9)
+
+# A new method adds a line here: values that make it vanilla, and values it refuses.
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "dps-dense": {"selection_ratio": 1.0},
+    "dps-mix": {"selection_ratio": 1.0},
+    "vanilla": {},
+}
+REFUSED: dict[str, list[Any]] = {
+    "selection_ratio": [0.0, -0.1, 1.1, math.nan],
+    "update_ratio": [0.0, -0.1, 1.1, math.nan],
+    "freeze": ["weights", ""],
+    "dropout_ratio": [-0.1, 1.0, math.nan],
+}
+SELECTING = [name for name, method in METHODS.items() if method.selects]
+
+
+def _variants() -> Iterator[Method]:
+    for name, kind in METHODS.items():
+        knobs = {field.name for field in fields(kind)}
+        staged = {"update_ratio": INTERVAL / STEPS} if "update_ratio" in knobs else {}
+        for choice in [{"freeze": "gradient"}, {"freeze": "update"}] if "freeze" in knobs else [{}]:
+            yield make(name, **staged, **choice)
+
+
+VARIANTS = list(_variants())
+every_method = pytest.mark.parametrize(
+    "method", VARIANTS, ids=lambda method: "-".join([method.name, *([method.freeze] if method.selects else [])])
+)
+every_optimizer = pytest.mark.parametrize("optimizer_of", tiny.OPTIMIZERS.values(), ids=tiny.OPTIMIZERS.keys())
+OptimizerOf = Callable[[Any], Optimizer]
+
+
+def start(
+    method: Method, optimizer_of: OptimizerOf = tiny.OPTIMIZERS["adamw"], seed: int = 0, **options: Any
+) -> tuple[nn.Module, Optimizer]:
+    """A tiny model with the method on its optimizer."""
+    torch.manual_seed(seed)
+    model = tiny.bert(seed)
+    optimizer = optimizer_of(model.parameters())
+    method.attach(model, optimizer, STEPS, **{"max_grad_norm": 1.0, **options})
+    return model, optimizer
+
+
+def train(model: nn.Module, optimizer: Optimizer, method: Method, first: int, last: int) -> list[float]:
+    """Steps `first` to `last`; returns their losses."""
+    losses = []
+    for batch in tiny.batches(last)[first - 1 :]:
+        optimizer.zero_grad()
+        loss = method.loss(model, batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@every_method
+@every_optimizer
+def test_attach_returns_the_very_optimizer(method: Method, optimizer_of: OptimizerOf) -> None:
+    model = tiny.bert()
+    optimizer = optimizer_of(model.parameters())
+    assert method.attach(model, optimizer, max_steps=STEPS) is optimizer
+    assert attachment_of(optimizer) is not None
+
+
+@every_method
+@every_optimizer
+def test_training_lowers_the_loss(method: Method, optimizer_of: OptimizerOf) -> None:
+    model, optimizer = start(method, optimizer_of)
+    (batch,) = tiny.batches(1, rows=16)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(model.eval()(**batch).loss)
+
+    before = loss()
+    model.train()
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        method.loss(model, batch).backward()
+        optimizer.step()
+    assert loss() < 0.95 * before
+
+
+@every_method
+@every_optimizer
+def test_save_and_resume_equals_training_through(
+    method: Method, optimizer_of: OptimizerOf, tmp_path: Path
+) -> None:
+    model, optimizer = start(method, optimizer_of)
+    losses: list[float] = []
+    for cut, following in zip((0, *CUTS), (*CUTS, STEPS), strict=True):
+        losses += train(model, optimizer, method, cut + 1, following)
+        tree = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        checkpoint.save(tmp_path / str(following), following, tree)
+    for cut in CUTS:
+        resumed, its_optimizer = start(method, optimizer_of, seed=100 + cut)
+        tree = checkpoint.load(tmp_path / str(cut))
+        resumed.load_state_dict(tree["model"])
+        its_optimizer.load_state_dict(tree["optimizer"])
+        assert train(resumed, its_optimizer, method, cut + 1, STEPS) == losses[cut:]
+        assert tiny.same(tiny.snapshot(resumed), tiny.snapshot(model))
+        assert tiny.same(its_optimizer.state_dict(), optimizer.state_dict())
+
+
+@every_method
+def test_the_models_state_dict_is_untouched_during_and_after(method: Method) -> None:
+    plain = tiny.bert()
+    model, optimizer = start(method)
+    shapes = {name: value.shape for name, value in plain.state_dict().items()}
+    names = [name for name, _ in plain.named_parameters()]
+    for step in range(STEPS):
+        assert {name: value.shape for name, value in model.state_dict().items()} == shapes
+        assert [name for name, _ in model.named_parameters()] == names
+        assert all(isinstance(parameter, nn.Parameter) for parameter in model.parameters())
+        train(model, optimizer, method, step + 1, step + 1)
+    assert list(model.state_dict()) == list(shapes)
+
+
+@every_method
+def test_a_saved_model_loads_into_a_plain_one(method: Method, tmp_path: Path) -> None:
+    model, optimizer = start(method)
+    train(model, optimizer, method, 1, INTERVAL + 1)
+    model.save_pretrained(tmp_path)
+    plain, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert not info["mismatched_keys"]
+    assert tiny.same(plain.state_dict(), dict(model.state_dict()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_hyper_parameter_refuses_what_is_outside_its_range(name: str) -> None:
+    for field in fields(METHODS[name]):
+        for value in REFUSED[field.name]:
+            with pytest.raises(ValueError, match=rf"^{field.name} must be .*, but got '?{value}'?$"):
+                make(name, **{field.name: value})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_unknown_hyper_parameter_is_refused_naming_the_known(name: str) -> None:
+    with pytest.raises(ValueError, match=f"method: {name} has no temperature; it has "):
+        make(name, temperature=1.0)
+
+
+def test_an_unknown_method_is_refused_naming_the_known() -> None:
+    with pytest.raises(ValueError, match="no method 'magic'; choose one of .*vanilla"):
+        make("magic")
+
+
+@every_method
+def test_gradient_accumulation_counts_optimizer_steps(method: Method) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        whole, its_optimizer = start(method)
+        halves, other = start(method)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    one, two = attachment_of(its_optimizer), attachment_of(other)
+    assert one is not None
+    assert two is not None
+    for number, batch in enumerate(tiny.batches(STEPS), start=1):
+        its_optimizer.zero_grad()
+        method.loss(whole, batch).backward()
+        its_optimizer.step()
+        other.zero_grad()
+        for rows in (slice(0, 4), slice(4, 8)):
+            (method.loss(halves, {key: value[rows] for key, value in batch.items()}) / 2).backward()
+        other.step()
+        assert one.steps == two.steps == number
+        if isinstance(one, Selecting) and isinstance(two, Selecting):
+            for a, b in zip(one.weights, two.weights, strict=True):
+                assert tiny.same(a.active, b.active)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(halves.state_dict()[name], value, rtol=1e-6, atol=1e-6)
+
+
+@every_method
+@every_optimizer
+def test_at_strength_zero_it_is_vanilla_bit_for_bit(method: Method, optimizer_of: OptimizerOf) -> None:
+    plain = tiny.bert()
+    its_optimizer = optimizer_of(plain.parameters())
+    for batch in tiny.batches(STEPS):
+        its_optimizer.zero_grad()
+        plain(**batch).loss.backward()
+        nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+        its_optimizer.step()
+    values = {field.name: getattr(method, field.name) for field in fields(method)}
+    neutral = make(method.name, **{**values, **NEUTRAL[method.name]})
+    model, optimizer = start(neutral, optimizer_of)
+    train(model, optimizer, neutral, 1, STEPS)
+    assert tiny.same(tiny.snapshot(model), tiny.snapshot(plain))
+
+
+@every_method
+def test_a_second_method_on_one_optimizer_is_refused_and_leaves_the_first(method: Method) -> None:
+    model, optimizer = start(method)
+    hooks = [len(module._forward_pre_hooks) for module in model.modules()]
+    for second in VARIANTS:
+        with pytest.raises(ValueError, match="has a method attached already"):
+            second.attach(model, optimizer, max_steps=STEPS)
+    assert [len(module._forward_pre_hooks) for module in model.modules()] == hooks
+    alone, its_optimizer = start(method)
+    assert train(model, optimizer, method, 1, STEPS) == train(alone, its_optimizer, method, 1, STEPS)
+
+
+@every_method
+def test_a_state_without_the_method_is_refused(method: Method) -> None:
+    model, optimizer = start(method)
+    bare = tiny.OPTIMIZERS["adamw"](tiny.bert().parameters()).state_dict()
+    with pytest.raises(ValueError, match=f"the state holds no method, but '{method.name}' is attached"):
+        optimizer.load_state_dict(bare)
+    other = next(variant for variant in VARIANTS if variant.name != method.name)
+    with pytest.raises(ValueError, match=f"holds the method '{other.name}', but '{method.name}' is attached"):
+        optimizer.load_state_dict(start(other)[1].state_dict())
+    losses = train(model, optimizer, method, 1, STEPS)
+    assert losses == train(*start(method), method, 1, STEPS)
+
+
+@every_method
+def test_a_norm_to_clip_at_must_be_above_zero(method: Method) -> None:
+    with pytest.raises(ValueError, match="max_grad_norm must be above 0 or None, but got 0"):
+        start(method, max_grad_norm=0.0)
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_a_model_without_a_covered_weight_is_refused(name: str) -> None:
+    for model in (nn.Sequential(nn.Embedding(4, 3), nn.LayerNorm(3)), nn.Linear(3, 3).requires_grad_(False)):
+        with pytest.raises(ValueError, match=f"{name} needs at least one trained linear weight, but"):
+            make(name).attach(model, torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1), max_steps=100)
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_an_interval_below_one_step_is_refused(name: str) -> None:
+    model = tiny.MLP(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"max_steps \* update_ratio must be at least 1, but got 10 \* 0.05"):
+        make(name, update_ratio=0.05).attach(model, optimizer, max_steps=10)
+    assert attachment_of(optimizer) is None
+
+
+@every_method
+def test_detaching_leaves_a_plain_model_and_optimizer(method: Method) -> None:
+    model, optimizer = start(method)
+    attachment = attachment_of(optimizer)
+    assert attachment is not None
+    attachment.detach()
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
+    assert optimizer.state_dict().keys() == {"state", "param_groups"}
+
+
+@every_method
+def test_a_step_with_a_closure_is_a_step(method: Method) -> None:
+    model, optimizer = start(method)
+    losses = []
+    for batch in tiny.batches(STEPS):
+
+        def closure(batch: dict[str, torch.Tensor] = batch) -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = method.loss(model, batch)
+            loss.backward()
+            return loss
+
+        losses.append(float(optimizer.step(closure).detach()))  # type: ignore[arg-type]
+    usual, its_optimizer = start(method)
+    assert losses == train(usual, its_optimizer, method, 1, STEPS)
+    assert tiny.same(tiny.snapshot(model), tiny.snapshot(usual))

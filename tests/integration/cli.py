@@ -1,0 +1,78 @@
+"""Running the main command as a user does, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 280.0
+SMALL = ("--max-steps", "18", "--evaluations", "3", "--batch-size", "8", "--train-size", "160")
+
+
+@dataclass
+class Done:
+    """What a command came to. seconds_to_end: from the signal, if one was sent."""
+
+    status: int
+    lines: list[str]
+    seconds_to_end: float
+    output: Path
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def found(self) -> dict[str, Any]:
+        return json.loads((self.output / "search.json").read_text(encoding="utf-8"))
+
+
+def search(
+    output: Path,
+    *options: str,
+    signal_when: Callable[[str], bool] = lambda line: False,
+    signal_number: int = signal.SIGINT,
+    env: dict[str, str] | None = None,
+) -> Done:
+    """Run `python tune/search.py` to its end; send the signal at the first line that asks for it."""
+    command = [sys.executable, "tune/search.py", *options]
+    if "--resume" not in options:
+        command += ["--output", str(output)]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **(env or {})},
+    )
+    assert process.stdout is not None
+    began, lines = time.monotonic(), []
+    sent: float | None = None
+    try:
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if sent is None and signal_when(line):
+                sent = time.monotonic()
+                process.send_signal(signal_number)
+            assert time.monotonic() - began < DEADLINE_S, "\n".join(lines)
+        status = process.wait(timeout=60)
+    finally:
+        process.kill()
+    return Done(status, lines, time.monotonic() - (sent or began), output)
+
+
+def no_ray_left(session_of: Callable[[str], bool]) -> bool:
+    """Whether no Ray process whose command line satisfies `session_of` is alive."""
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return not any(re.search(r"raylet|gcs_server", line) and session_of(line) for line in listed.splitlines())

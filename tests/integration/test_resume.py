@@ -1,0 +1,40 @@
+"""Interrupted and taken up again."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli import SMALL, no_ray_left, search
+
+pytestmark = pytest.mark.integration
+
+
+def test_ctrl_c_stops_cleanly_and_resume_finishes(tmp_path: Path) -> None:
+    output = tmp_path / "cola"
+    options = ("--task", "cola", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL)
+    cut = search(output, *options, signal_when=lambda line: "step 12/18" in line)
+    assert cut.status == 130, cut.text
+    assert cut.seconds_to_end < 10
+    assert f"--resume {output}" in cut.text
+    assert list(output.glob("work/trial-*/checkpoints/step-*")), "no checkpoint was kept"
+    with sqlite3.connect(output / "study.db") as study:
+        before = study.execute("select count(*) from trials where state = 'RUNNING'").fetchone()[0]
+    assert before >= 1
+
+    resumed = search(output, "--resume", str(output))
+    assert resumed.status == 0, resumed.text
+    found = resumed.found
+    assert [trial["id"] for trial in found["trials"]] == [0, 1, 2]
+    assert {trial["outcome"] for trial in found["trials"]} == {"completed"}
+    assert [step for step, _ in found["trials"][0]["scores"]] == [6, 12, 18]
+    reported = [line for line in cut.lines + resumed.lines if "trial 0 step" in line]
+    assert len(reported) == 3, "trial 0 went on from its checkpoint and measured nothing twice"
+    assert found["confirmation"] is not None
+    assert no_ray_left(lambda line: str(tmp_path) in line)
+
+    other = search(output, "--resume", str(output), "--max-length", "32")
+    assert other.status == 2
+    assert "max_length was 128, now 32" in other.text

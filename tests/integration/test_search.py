@@ -1,0 +1,116 @@
+"""The main job, end to end: real Ray, real MLflow, the built-in model and data."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli import SMALL, Done, search
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    output = tmp_path_factory.mktemp("runs") / "rte"
+    return search(output, "--task", "rte", "--trials", "4", "--confirm", "2", "--seed", "3", *SMALL)
+
+
+def test_it_ends_well_and_says_what_won(done: Done) -> None:
+    assert done.status == 0, done.text
+    winner = done.found["winner"]["trial"]
+    assert f"Trial {winner} won" in done.text
+    assert "data         built-in generator (auto: no hub answers)" in done.text
+    assert "mlflow ui --backend-store-uri sqlite:///" in done.text
+
+
+def test_nothing_of_the_libraries_shows(done: Done) -> None:
+    for noise in ("WARNING", "INFO", "raylet", "Traceback", "ExperimentalWarning", "UserWarning"):
+        assert noise not in done.text, done.text
+
+
+def test_search_json_has_the_fixed_keys(done: Done) -> None:
+    found = done.found
+    assert {
+        "schema_version", "task", "metric", "direction", "data", "model", "provenance", "space", "trials",
+        "winner", "confirmation", "spent",
+    } <= set(found)  # fmt: skip
+    assert [trial["id"] for trial in found["trials"]] == [0, 1, 2, 3]
+    for trial in found["trials"]:
+        assert {"id", "configuration", "seed", "outcome", "scores", "seconds"} <= set(trial)
+        assert trial["outcome"] in ("completed", "stopped")
+        assert trial["scores"]
+    assert set(found["winner"]) == {"trial", "configuration"}
+    assert set(found["confirmation"]) == {"scores", "mean", "std", "interval", "level"}
+    assert set(found["confirmation"]["scores"]) == {"4", "5"}  # fresh seeds, not the search's 3
+    assert {"seconds", "slot_seconds", "trials"} <= set(found["spent"])
+
+
+def test_dps_masked_weights_in_every_completed_trial(done: Done) -> None:
+    shares = [t["selected_share"] for t in done.found["trials"] if t["outcome"] == "completed"]
+    assert shares
+    assert all(0 < share < 1 for share in shares)
+
+
+def test_the_best_model_loads_and_carries_no_trace_of_dps(done: Done) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    best = done.output / "best"
+    model, info = AutoModelForSequenceClassification.from_pretrained(best, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert model.config.id2label == {0: "entailment", 1: "not_entailment"}
+    batch = AutoTokenizer.from_pretrained(best)("All dogs bark.", "Some dogs bark.", return_tensors="pt")
+    assert model(**batch).logits.shape == (1, 2)
+
+
+def test_a_later_trial_begins_at_once_on_a_warm_slot(done: Done) -> None:
+    trials = sorted(done.found["trials"], key=lambda trial: trial["began"])
+    gaps = [
+        later["began"] - earlier["ended"]
+        for slot in {trial["slot"] for trial in trials}
+        for earlier, later in pairwise([trial for trial in trials if trial["slot"] == slot])
+    ]
+    assert gaps, "no slot ran two trials"
+    assert min(gaps) < 0.5, gaps
+
+
+def test_mlflow_has_the_search_its_trials_and_the_files(done: Done) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{done.output.parent}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name.startswith("rte-builtin-")]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run is not parent]
+    assert len(children) == 6
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    for run in children:
+        assert {"learning_rate", "selection_ratio", "update_ratio", "seed"} <= set(run.data.params)
+        assert {"method", "model", "data_fingerprint", "git_commit", "outcome"} <= set(run.data.tags)
+    trial = next(run for run in children if run.data.tags["dps.trial"] == "0")
+    curve = [m.value for m in client.get_metric_history(trial.info.run_id, "holdout_accuracy")]
+    assert curve == [score for _, score in done.found["trials"][0]["scores"]]
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"config.yaml", "search.json", "study.db", "best"} <= files
+
+
+def test_the_folder_holds_results_and_no_leftovers(done: Done) -> None:
+    names = {path.name for path in done.output.iterdir()}
+    assert names == {"best", "config.yaml", "report.html", "search.json", "study.db"}
+
+
+def test_config_yaml_reruns_the_search_with_two_workers_a_trial(done: Done, tmp_path: Path) -> None:
+    """The same seed proposes the same configurations; DDP goes the same way as one process."""
+    config = str(done.output / "config.yaml")
+    again = search(
+        tmp_path / "again", "--config", config, "--trials", "2", "--confirm", "1", "--workers-per-trial", "2"
+    )
+    assert again.status == 0, again.text
+    assert [trial["configuration"] for trial in again.found["trials"]] == [
+        trial["configuration"] for trial in done.found["trials"][:2]
+    ]
+    assert "slots        1 x 2 worker(s)" in again.text
