@@ -49,7 +49,9 @@ class Encoded:
 class TaskData:
     """The examples of a task, read and tokenised when they are first asked for."""
 
-    def __init__(self, task: Task, source: Source, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    def __init__(
+        self, task: Task, source: Source, tokenizer: PreTrainedTokenizerBase, max_length: int
+    ) -> None:
         self.task, self.source, self.tokenizer, self.max_length = task, source, tokenizer, max_length
         self._encoded: dict[str, Encoded] = {}
 
@@ -97,7 +99,9 @@ def stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[
     Shares are rounded by largest remainder, so that no class moves by more than one example.
     """
     if not 0 < size < len(labels):
-        raise InputError(f"cannot choose {size} of {len(labels)} examples; give more examples or another size")
+        raise InputError(
+            f"cannot choose {size} of {len(labels)} examples; give more examples or another size"
+        )
     strata = _strata(task, labels)
     rng = np.random.default_rng(seed)
     groups = [rng.permutation(np.flatnonzero(strata == stratum)) for stratum in np.unique(strata)]
@@ -113,7 +117,8 @@ def _strata(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
     if not task.is_regression:
         return labels
     edges = np.quantile(labels, np.linspace(0, 1, MOST_STRATA + 1)[1:-1])
-    return np.digitize(labels, edges)
+    strata: Indices = np.digitize(labels, edges)
+    return strata
 
 
 class Batches:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-
 
 T = TypeVar("T")
 
@@ -55,4 +54,4 @@ def gather(value: Any) -> list[Any]:
         return [value]
     values: list[Any] = [None] * world()
     dist.all_gather_object(values, value)
-    return cast(list[Any], values)
+    return values

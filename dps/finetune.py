@@ -83,7 +83,9 @@ class FineTuneConfig:
             raise InputError(f"seed must be at least 0, but got {self.seed}")
         for name, choices in (("select_on", ("holdout", "dev")), ("precision", optim.PRECISIONS)):
             if getattr(self, name) not in choices:
-                raise InputError(f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}")
+                raise InputError(
+                    f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}"
+                )
 
     def steps(self, examples: int) -> int:
         """Optimizer steps of the whole run over `examples` training examples."""
@@ -132,7 +134,8 @@ class FineTuneResult:
 
     def save(self, folder: Path | str) -> None:
         """Write model and tokenizer as `from_pretrained` reads them."""
-        assert self.model is not None and self.tokenizer is not None
+        assert self.model is not None
+        assert self.tokenizer is not None
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -206,7 +209,8 @@ class _Run:
         )
         self.device = distributed.device()
         torch.manual_seed(config.seed)
-        self.model = base.build(config.seed, config.method.dropout(self.max_steps)).to(self.device)
+        self.model = base.build(config.seed, config.method.dropout(self.max_steps))
+        self.model.to(self.device)  # type: ignore[arg-type]
         self.optimizer = optim.adamw(self.model, config.learning_rate, config.weight_decay)
         config.method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
         self.wrapped = distributed.wrap(self.model)
@@ -282,7 +286,9 @@ class _Run:
                     continue
                 if distributed.world() == 1 and self.control() == "stop":
                     raise _Ended("stopped")
-                batch = {k: v.to(self.device) for k, v in self.collate(data, indices).items() if k != "labels"}
+                batch = {
+                    k: v.to(self.device) for k, v in self.collate(data, indices).items() if k != "labels"
+                }
                 mine.append((indices, self.model(**batch).logits.float().cpu().numpy()))
         parts = [part for rank in distributed.gather(mine) for part in rank]
         order = np.concatenate([indices for indices, _ in parts])
@@ -347,11 +353,19 @@ class _Run:
         share = attachment.selected_share
         if outcome == "completed" and self.config.method.selects and share in (None, 1.0):
             self.warnings.append(
-                f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} steps; "
-                f"lower selection_ratio below 1 or update_ratio below 0.5"
+                f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} "
+                f"steps; lower selection_ratio below 1 or update_ratio below 0.5"
             )
         return FineTuneResult(
-            outcome, self.step, self._seconds(), self.scores, final, share, self.warnings, self.model, self.tokenizer
+            outcome,
+            self.step,
+            self._seconds(),
+            self.scores,
+            final,
+            share,
+            self.warnings,
+            self.model,
+            self.tokenizer,
         )
 
 

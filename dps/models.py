@@ -124,7 +124,7 @@ class Base:
 
     def build(self, seed: int, dropout: float) -> PreTrainedModel:
         """A copy whose head is initialised from `seed`; dropout in [0, 1) everywhere."""
-        model = copy.deepcopy(self._model)
+        model: PreTrainedModel = copy.deepcopy(self._model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in _owners(model, self.fresh):
@@ -143,7 +143,7 @@ def set_dropout(model: nn.Module, dropout: float) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout
-        for attribute in ("attention_dropout", "drop_prob", "dropout_prob"):
+        for attribute in ("dropout", "attention_dropout", "activation_dropout", "drop_prob", "dropout_prob"):
             if isinstance(getattr(module, attribute, None), float):
                 setattr(module, attribute, dropout)
 

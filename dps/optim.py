@@ -12,6 +12,7 @@ from dps.errors import InputError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
+
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
     """AdamW without decay on biases and normalisation, in one fused kernel."""
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -23,9 +23,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_cola(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 60 training and 24 dev examples of cola."""
-    from tests.tiny import data_folder
-
     from dps import tasks
+    from tests.tiny import data_folder
 
     return data_folder(tmp_path_factory.mktemp("data"), tasks.get("cola"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,7 +50,7 @@ class MLP(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+            self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.norm = nn.LayerNorm(sizes[-1])
 
     def forward(self, x: Tensor) -> Tensor:

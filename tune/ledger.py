@@ -67,6 +67,7 @@ class Ledger:
     def __init__(self, file: Path, direction: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}
         )
@@ -111,15 +112,25 @@ class Ledger:
     def propose(self, space: Space, sampler: optuna.samplers.BaseSampler, seed: int) -> Record:
         """A new trial of the search, its configuration proposed by `sampler`."""
         self.study.sampler = sampler
-        trial = self.study.ask()
+        trial = self._left_over("search") or self.study.ask()
         return self._enter("search", trial, space.suggest(trial), seed)
 
     def replicate(self, winner: Record, space: Space, seed: int) -> Record:
         """A new trial of the confirmation: the winner's configuration with a fresh seed."""
         study = self._studies["confirm"]
-        study.enqueue_trial(winner.configuration)
-        trial = study.ask()
+        trial = self._left_over("confirm")
+        if trial is None:
+            study.enqueue_trial(winner.configuration)
+            trial = study.ask()
         return self._enter("confirm", trial, space.suggest(trial) | winner.configuration, seed)
+
+    def _left_over(self, purpose: Purpose) -> optuna.Trial | None:
+        """A trial that a process asked for, and was killed before it had a configuration."""
+        study = self._studies[purpose]
+        last = next(iter(study.trials[-1:]), None)
+        if last is None or _entered(last):
+            return None
+        return study.ask() if last.state == TrialState.WAITING else optuna.Trial(study, last._trial_id)
 
     def _enter(
         self, purpose: Purpose, trial: optuna.Trial, configuration: dict[str, Any], seed: int
@@ -165,7 +176,7 @@ class Ledger:
 
     def records(self, purpose: Purpose) -> list[Record]:
         """Every trial, in the order of their numbers."""
-        return [_record(purpose, trial) for trial in self._studies[purpose].trials]
+        return [_record(purpose, trial) for trial in self._studies[purpose].trials if _entered(trial)]
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
@@ -189,15 +200,20 @@ def _place(id: str) -> tuple[Purpose, int]:
     return "search", int(id)
 
 
+def _entered(trial: FrozenTrial) -> bool:
+    return "configuration" in trial.user_attrs
+
+
 def _record(purpose: Purpose, trial: FrozenTrial) -> Record:
     attributes = trial.user_attrs
+    over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
     return Record(
         id=f"confirm-{trial.number}" if purpose == "confirm" else str(trial.number),
         purpose=purpose,
         number=trial.number,
         configuration=attributes.get("configuration", {}),
         seed=attributes.get("seed", -1),
-        outcome=Outcome(attributes.get("outcome", "running")),
+        outcome=Outcome(attributes["outcome"]) if over else Outcome.RUNNING,
         scores=[
             (step, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)
         ],

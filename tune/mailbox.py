@@ -28,6 +28,7 @@ class Mailbox:
         """Give the group this job; one under way is told to stop, its reports are dropped."""
         async with self._changed:
             self._job, self._signal = job, "go"
+            self._reports.put_nowait(Report(job.id))  # lets go who waits for the job before
             self._reports = asyncio.Queue()
             self._changed.notify_all()
 

@@ -85,7 +85,9 @@ class SearchOptions(BaseSettings):
     output: Path | None = option(None, "folder for the results (default: runs/<task>-<date-time>)")
     data: str = option("auto", "auto, hub, builtin, or a folder with GLUE files or your own")
     model: str = option("auto", "auto, builtin, a name on the hub, or a transformers folder")
-    epochs: float = option(3, "passes over the training data of a full run", gt=0)
+    epochs: float = option(
+        3, "passes over the training data of a full run", gt=0, allow_inf_nan=False
+    )
     max_steps: int | None = option(None, "optimizer steps of a full run, in place of --epochs", gt=0)
     batch_size: int = option(16, "examples a step, over all workers of a trial", gt=0)
     max_length: int = option(128, "tokens that an example is cut at", gt=4)
@@ -100,11 +102,16 @@ class SearchOptions(BaseSettings):
     )
     workers_per_trial: int = option(1, "DDP workers of one trial", gt=0)
     gpus_per_worker: float | None = option(
-        None, "GPUs of a worker, fractions too (default: 1 where there are any)", ge=0
+        None,
+        "GPUs of a worker, fractions too (default: 1 where there are any)",
+        ge=0,
+        allow_inf_nan=False,
     )
     cpus_per_worker: int = option(1, "CPU cores, and threads, of a worker", gt=0)
     time_budget: Duration | None = option(None, "start no further trial after this long: 30m, 2h, 1h30m")
-    gpu_hours: float | None = option(None, "start no further trial after so many GPU-hours", gt=0)
+    gpu_hours: float | None = option(
+        None, "start no further trial after so many GPU-hours", gt=0, allow_inf_nan=False
+    )
     scheduler: Literal["asha", "none"] = option(
         "asha", "asha stops trials that fall behind; none runs all to the end"
     )
@@ -152,15 +159,13 @@ class SearchOptions(BaseSettings):
 
 def parse(argv: list[str]) -> SearchOptions:
     """Options from the command line over those of --config. Raises InputError with one line."""
-    try:
-        options = _from(argv, {})
-        if options.config is not None:
-            options = _from(argv, read_yaml(options.config))
-    except ValidationError as error:
-        raise InputError("; ".join(_line(item) for item in error.errors())) from None
-    except SettingsError as error:
-        raise InputError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from None
-    return options
+    options = _from(argv, {})
+    return options if options.config is None else _from(argv, read_yaml(options.config))
+
+
+def resume(folder: Path, now: SearchOptions) -> SearchOptions:
+    """The options of the search in `folder`, under those given now. Raises InputError with one line."""
+    return _from([], {**read_yaml(folder / "config.yaml"), **now.given(), "output": folder})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -189,7 +194,12 @@ def _from(argv: list[str], values: dict[str, Any]) -> SearchOptions:
         formatter_class=_formatter(),
     )
     source.root_parser.epilog = EXAMPLES
-    return CliApp.run(SearchOptions, cli_args=argv, cli_settings_source=source, **values)
+    try:
+        return CliApp.run(SearchOptions, cli_args=argv, cli_settings_source=source, **values)
+    except ValidationError as error:
+        raise InputError("; ".join(_line(item) for item in error.errors())) from None
+    except SettingsError as error:
+        raise InputError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from None
 
 
 def _formatter() -> Any:

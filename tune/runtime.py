@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PROBE_S = 5.0
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker group starts and ends seconds sooner
     "TOKENIZERS_PARALLELISM": "false",
@@ -53,6 +55,8 @@ def in_job() -> bool:
 def connect() -> Cluster:
     """Connect or start; quiet. Raises ConnectionError where the named cluster does not answer."""
     where = address()
+    if where is not None:
+        _probe(where)
     os.environ.update({**ENVIRONMENT, **DRIVER_ENVIRONMENT, **({} if where else LOCAL_ENVIRONMENT)})
     import ray
 
@@ -69,6 +73,19 @@ def connect() -> Cluster:
     total = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     return Cluster(where, len(nodes), total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0))
+
+
+def _probe(where: str) -> None:
+    """Ray itself tries for minutes to reach a head that is not there."""
+    if where.startswith("ray://"):
+        raise ConnectionError(f"{where} is a Ray Client address; give HOST:PORT of the head, or submit a job")
+    host, colon, port = where.rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray cluster answers at {where} ({error.strerror or error})") from None
 
 
 def _runtime_env() -> dict[str, Any]:

@@ -58,7 +58,7 @@ def resumed(options: SearchOptions) -> SearchOptions:
     assert folder is not None
     if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
         raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
-    return SearchOptions(**{**cli.read_yaml(folder / "config.yaml"), **options.given(), "output": folder})
+    return cli.resume(folder, options)
 
 
 def search(options: SearchOptions) -> int:

@@ -73,8 +73,8 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.leader: Record | None = None
         records = ledger.records("search")
         self.asked = len(records)
-        self.slot_seconds = sum(r.seconds for r in records)
         self.replicas = ledger.records("confirm")
+        self.slot_seconds = sum(r.seconds for r in (*records, *self.replicas))
         self.open = [r for r in (*records, *self.replicas) if not r.outcome.is_final]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]

@@ -92,8 +92,8 @@ def build(methods: tuple[str, ...], freeze: str, model_parameters: int, max_step
         of_dps = ("selection_ratio", "update_ratio", "freeze")
         parameters["selection_ratio"] = Range(0.2, 0.9)
         parameters["update_ratio"] = _update_ratio(max_steps)
-        if freeze == "search":
-            parameters["freeze"] = Choice(("gradient", "update"))
+        if freeze != "gradient":  # the methods' own default
+            parameters["freeze"] = Choice(("gradient", "update") if freeze == "search" else (freeze,))
     return Space(methods, parameters, of_dps)
 
 

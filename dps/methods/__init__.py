@@ -21,5 +21,7 @@ def make(name: str, **hyper_parameters: Any) -> Method:
         raise InputError(f"method: there is no method {name!r}; choose one of {', '.join(METHODS)}")
     known = {field.name for field in fields(METHODS[name])}
     if unknown := set(hyper_parameters) - known:
-        raise InputError(f"method: {name} has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+        raise InputError(
+            f"method: {name} has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+        )
     return METHODS[name](**hyper_parameters)

@@ -212,7 +212,8 @@ class Selecting(Attachment):
 
     def _restore_unselected(self) -> None:
         for weight in self.weights:
-            assert weight.active is not None and weight.anchor is not None
+            assert weight.active is not None
+            assert weight.anchor is not None
             weight.value.copy_(torch.where(weight.active, weight.value, weight.anchor))
 
     def _share(self) -> float:
@@ -294,7 +295,8 @@ class Mixing(Selecting):
         weight.anchor = weight.value.clone()
 
     def score(self, weight: Weight) -> Tensor:
-        assert weight.gam is not None and weight.fam is not None
+        assert weight.gam is not None
+        assert weight.fam is not None
         return selection.mix_score(weight.gam, weight.covered.by_input(weight.fam), self.schedule.interval)
 
     def before_step(self) -> None:

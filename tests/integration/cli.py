@@ -21,7 +21,7 @@ SMALL = ("--max-steps", "18", "--evaluations", "3", "--batch-size", "8", "--trai
 
 @dataclass
 class Done:
-    """What a command came to. seconds_to_end: from the signal, if one was sent."""
+    """What a command came to. seconds_to_end: since `then`, or since the start."""
 
     status: int
     lines: list[str]
@@ -40,11 +40,11 @@ class Done:
 def search(
     output: Path,
     *options: str,
-    signal_when: Callable[[str], bool] = lambda line: False,
-    signal_number: int = signal.SIGINT,
+    when: Callable[[str], bool] = lambda line: False,
+    then: Callable[[subprocess.Popen[str]], None] = lambda process: process.send_signal(signal.SIGINT),
     env: dict[str, str] | None = None,
 ) -> Done:
-    """Run `python tune/search.py` to its end; send the signal at the first line that asks for it."""
+    """Run `python tune/search.py` to its end; at the first line that `when` picks, do `then` to it."""
     command = [sys.executable, "tune/search.py", *options]
     if "--resume" not in options:
         command += ["--output", str(output)]
@@ -58,18 +58,18 @@ def search(
     )
     assert process.stdout is not None
     began, lines = time.monotonic(), []
-    sent: float | None = None
+    acted: float | None = None
     try:
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
-            if sent is None and signal_when(line):
-                sent = time.monotonic()
-                process.send_signal(signal_number)
+            if acted is None and when(line):
+                acted = time.monotonic()
+                then(process)
             assert time.monotonic() - began < DEADLINE_S, "\n".join(lines)
         status = process.wait(timeout=60)
     finally:
         process.kill()
-    return Done(status, lines, time.monotonic() - (sent or began), output)
+    return Done(status, lines, time.monotonic() - (acted or began), output)
 
 
 def no_ray_left(session_of: Callable[[str], bool]) -> bool:

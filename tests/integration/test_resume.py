@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 def test_ctrl_c_stops_cleanly_and_resume_finishes(tmp_path: Path) -> None:
     output = tmp_path / "cola"
     options = ("--task", "cola", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL)
-    cut = search(output, *options, signal_when=lambda line: "step 12/18" in line)
+    cut = search(output, *options, when=lambda line: "step 12/18" in line)
     assert cut.status == 130, cut.text
     assert cut.seconds_to_end < 10
     assert f"--resume {output}" in cut.text

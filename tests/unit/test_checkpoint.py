@@ -14,7 +14,10 @@ from tests.tiny import same
 
 TREE = {
     "model": {"weight": torch.randn(3, 4), "half": torch.randn(2).bfloat16(), "empty": torch.empty(0)},
-    "state": {0: {"step": torch.tensor(3.0), "mask": torch.tensor([[True, False]])}, 7: {"n": torch.arange(3)}},
+    "state": {
+        0: {"step": torch.tensor(3.0), "mask": torch.tensor([[True, False]])},
+        7: {"n": torch.arange(3)},
+    },
     "groups": [{"lr": 1e-5, "betas": (0.9, 0.999), "fused": True, "foreach": None, "params": [0, 7]}],
     "name": "dps-mix ü",
     "seed": 2**61 + 1,
@@ -111,8 +114,8 @@ def test_a_checkpoint_holds_safetensors_and_json_and_refuses_what_would_need_a_p
     place = checkpoint.save(tmp_path, 1, TREE)
     assert sorted(path.name for path in place.iterdir()) == ["tensors.safetensors", "tree.json"]
     json.loads((place / "tree.json").read_text(encoding="utf-8"))
-    with pytest.raises(TypeError, match="a checkpoint cannot hold a Path"):
-        checkpoint.save(tmp_path, 2, {"folder": tmp_path})
+    with pytest.raises(TypeError, match="a checkpoint cannot hold a set"):
+        checkpoint.save(tmp_path, 2, {"names": {"a"}})
 
 
 def test_a_checkpoint_is_a_copy(tmp_path: Path) -> None:

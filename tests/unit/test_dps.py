@@ -99,8 +99,9 @@ def test_the_order_is_raw_gradient_gam_mask_clip_step() -> None:
         for name, gam in gams.items():
             if gam is not None:
                 torch.testing.assert_close(gam, literal.gam[name], rtol=1e-9, atol=1e-12)
-            elif number < STEPS and number % INTERVAL:
-                assert any(torch.equal(mask, literal.mask[name]) for mask in masks(attachment))
+        if number % (2 * INTERVAL) > INTERVAL:
+            active = {weight.covered.name: weight.active for weight in attachment.weights}
+            assert tiny.same(active, literal.mask)
         for value, expected in zip(model.parameters(), reference.parameters(), strict=True):
             torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-12)
 
@@ -217,6 +218,7 @@ def test_gradient_checkpointing_does_not_change_the_trajectory(method_of: Method
     assert tiny.same(recomputed[1].state_dict(), usual[1].state_dict())
 
 
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable`:FutureWarning")
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_gradient_checkpointing_of_transformers_does_not_change_the_trajectory(reentrant: bool) -> None:
     losses = []
@@ -224,6 +226,7 @@ def test_gradient_checkpointing_of_transformers_does_not_change_the_trajectory(r
         model = tiny.bert()
         if checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+            assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
         _, optimizer, _ = start(dps.DPSMix(**HYPER), model=model)
         losses.append([])
         for batch in tiny.batches(STEPS):
@@ -417,7 +420,7 @@ def test_the_selected_share_is_the_share_of_all_covered_weights(method_of: Metho
 def test_a_dense_mask_without_ties_has_exactly_its_share() -> None:
     model, optimizer, attachment = start(dps.DPSDense(**HYPER))
     train(model, optimizer)
-    assert attachment.selected_share == (20 + 13) / 80
+    assert attachment.selected_share == pytest.approx((20 + 13) / 80, abs=1e-12)
 
 
 def test_frozen_weights_and_those_of_another_optimizer_are_not_covered() -> None:

@@ -87,7 +87,13 @@ def test_the_rank_is_rounded_up() -> None:
 
 
 def test_ties_at_the_threshold_are_kept() -> None:
-    assert select_mask(torch.tensor([1.0, 2.0, 2.0, 2.0, 3.0]), 0.4).tolist() == [False, True, True, True, True]
+    assert select_mask(torch.tensor([1.0, 2.0, 2.0, 2.0, 3.0]), 0.4).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
     assert select_mask(torch.zeros(4, 4), 0.1).all()
 
 
@@ -184,7 +190,9 @@ def test_the_mixed_weight_is_the_papers_formula() -> None:
     for p in (0.0, 0.3, 0.8):
         n = active.double()
         literal = ((1 - n) * anchor + n * weight - p * anchor) / (1 - p)
-        torch.testing.assert_close(mixed_weight(weight, anchor, active, 1 - p), literal, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            mixed_weight(weight, anchor, active, 1 - p), literal, rtol=1e-12, atol=1e-12
+        )
     assert torch.equal(weight, before[0])
     assert torch.equal(anchor, before[1])
 

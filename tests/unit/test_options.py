@@ -1,0 +1,293 @@
+"""The options: one set, from the command line and YAML; every refusal is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dps.errors import InputError
+from tune import search
+from tune.options import EXAMPLES, SearchOptions, parse, read_yaml, seconds, write_yaml
+
+ROOT = Path(__file__).parents[2]
+OPTIONS: dict[str, Any] = {
+    "task": "cola",
+    "method": "dps-dense",
+    "freeze": "gradient",
+    "trials": 12,
+    "seed": 0,
+    "output": None,
+    "data": "auto",
+    "model": "auto",
+    "epochs": 3,
+    "max_steps": None,
+    "batch_size": 16,
+    "max_length": 128,
+    "train_size": None,
+    "precision": "auto",
+    "max_concurrent": None,
+    "workers_per_trial": 1,
+    "gpus_per_worker": None,
+    "cpus_per_worker": 1,
+    "time_budget": None,
+    "gpu_hours": None,
+    "scheduler": "asha",
+    "sampler": "tpe",
+    "select_on": "holdout",
+    "evaluations": 6,
+    "confirm": 3,
+    "tracking_uri": None,
+    "experiment": None,
+    "config": None,
+    "resume": None,
+    "dry_run": False,
+    "storage": None,
+}
+
+
+def parse_yaml(folder: Path, text: str, *argv: str) -> SearchOptions:
+    file = folder / "options.yaml"
+    file.write_text(text, encoding="utf-8")
+    return parse(["--config", str(file), *argv])
+
+
+def test_the_options_and_their_defaults_are_these() -> None:
+    assert {name: field.default for name, field in SearchOptions.model_fields.items()} == OPTIONS
+    assert parse([]).model_dump() == OPTIONS
+
+
+def test_the_command_line_goes_before_yaml_and_yaml_before_the_default(tmp_path: Path) -> None:
+    options = parse_yaml(tmp_path, "trials: 5\nseed: 3\n", "--seed", "9")
+    assert (options.trials, options.seed, options.confirm) == (5, 9, 3)
+
+
+def test_an_option_given_its_default_value_goes_before_yaml_too(tmp_path: Path) -> None:
+    assert parse_yaml(tmp_path, "trials: 5\n", "--trials", "12").trials == 12
+
+
+def test_yaml_keys_are_read_with_dashes_and_underscores(tmp_path: Path) -> None:
+    options = parse_yaml(tmp_path, "max-steps: 40\nbatch_size: 8\n")
+    assert (options.max_steps, options.batch_size) == (40, 8)
+
+
+def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
+    assert parse_yaml(tmp_path, "# nothing\n").model_dump(exclude={"config"}) == parse([]).model_dump(
+        exclude={"config"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--trails", "3"], ["--trails 3", "--help"]),
+        (["--max_steps", "3"], ["--max_steps 3"]),
+        (["--tri", "3"], ["--tri 3"]),
+        (["cola"], ["cola"]),
+        (["--trials"], ["--trials", "expected one argument"]),
+        (["--trials", "0"], ["--trials:", "greater than 0", "'0'"]),
+        (["--trials", "-4"], ["--trials:", "greater than 0", "'-4'"]),
+        (["--trials", "many"], ["--trials:", "integer", "'many'"]),
+        (["--trials", "1.5"], ["--trials:", "integer", "'1.5'"]),
+        (["--trials", ""], ["--trials:", "integer", "''"]),
+        (["--seed", "-1"], ["--seed:", "greater than or equal to 0", "'-1'"]),
+        (["--epochs", "0"], ["--epochs:", "greater than 0", "'0'"]),
+        (["--epochs", "nan"], ["--epochs:", "'nan'"]),
+        (["--epochs", "inf"], ["--epochs:", "finite", "'inf'"]),
+        (["--max-steps", "0"], ["--max-steps:", "greater than 0", "'0'"]),
+        (["--batch-size", "0"], ["--batch-size:", "'0'"]),
+        (["--max-length", "4"], ["--max-length:", "greater than 4", "'4'"]),
+        (["--train-size", "1"], ["--train-size:", "greater than 1", "'1'"]),
+        (["--evaluations", "0"], ["--evaluations:", "'0'"]),
+        (["--confirm", "0"], ["--confirm:", "'0'"]),
+        (["--max-concurrent", "0"], ["--max-concurrent:", "'0'"]),
+        (["--workers-per-trial", "0"], ["--workers-per-trial:", "'0'"]),
+        (["--cpus-per-worker", "0"], ["--cpus-per-worker:", "'0'"]),
+        (["--gpus-per-worker", "-0.5"], ["--gpus-per-worker:", "'-0.5'"]),
+        (["--gpus-per-worker", "inf"], ["--gpus-per-worker:", "'inf'"]),
+        (["--gpu-hours", "0"], ["--gpu-hours:", "'0'"]),
+        (["--gpu-hours", "inf"], ["--gpu-hours:", "'inf'"]),
+        (["--time-budget", "soon"], ["--time-budget:", "30m", "'soon'"]),
+        (["--time-budget", "30"], ["--time-budget:", "'30'"]),
+        (["--scheduler", "hyperband"], ["--scheduler:", "'asha' or 'none'", "'hyperband'"]),
+        (["--sampler", "gp"], ["--sampler:", "'tpe'", "'gp'"]),
+        (["--precision", "fp8"], ["--precision:", "'bf16'", "'fp8'"]),
+        (["--freeze", "no"], ["--freeze:", "'gradient'", "'no'"]),
+        (["--select-on", "test"], ["--select-on:", "'holdout' or 'dev'", "'test'"]),
+        (["--dry-run=maybe"], ["--dry-run", "'maybe'"]),
+        (["--config", "nowhere.yaml"], ["--config:", "nowhere.yaml"]),
+        (["--trials", "0", "--seed", "x"], ["--trials:", "'0'", "--seed:", "'x'"]),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_refused_in_one_line(argv: list[str], words: list[str]) -> None:
+    with pytest.raises(InputError) as refusal:
+        parse(argv)
+    assert "\n" not in str(refusal.value)
+    assert [word for word in words if word not in str(refusal.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("trails: 3", ["--trails:", "no such option"]),
+        ("1: 2", ["--1:", "no such option"]),
+        ("trials: 0", ["--trials:", "greater than 0", "0"]),
+        ("trials: many", ["--trials:", "integer", "'many'"]),
+        ("trials: 2.5", ["--trials:", "integer", "2.5"]),
+        ("trials: [3]", ["--trials:", "integer", "[3]"]),
+        ("trials:", ["--trials:", "integer", "None"]),
+        ("task: 5", ["--task:", "string", "5"]),
+        ("task: {name: cola}", ["--task:", "string", "{'name': 'cola'}"]),
+        ("epochs: .inf", ["--epochs:", "finite", "inf"]),
+        ("epochs: .nan", ["--epochs:", "nan"]),
+        ("dry_run: perhaps", ["--dry-run:", "boolean", "'perhaps'"]),
+        ("time_budget: 30", ["--time-budget:", "string", "30"]),
+        ("time-budget: 3 weeks", ["--time-budget:", "duration", "'3 weeks'"]),
+        ("scheduler: hyperband", ["--scheduler:", "'asha' or 'none'", "'hyperband'"]),
+        ("- trials", ["--config:", "option: value"]),
+        ("just words", ["--config:", "option: value"]),
+        ("trials: [", ["--config:", "cannot read"]),
+        ('task: !!python/object/apply:os.system ["touch proof"]', ["--config:", "python/object"]),
+        ("task: !!python/name:os.system", ["--config:", "python/name"]),
+    ],
+)
+def test_wrong_yaml_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as refusal:
+        parse_yaml(tmp_path, text + "\n")
+    assert "\n" not in str(refusal.value)
+    assert [word for word in words if word not in str(refusal.value)] == []
+    assert os.listdir(tmp_path) == ["options.yaml"]  # nothing in it was carried out
+
+
+def test_yaml_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_bytes(b"task: \xff\xfe\n")
+    with pytest.raises(InputError, match="--config: cannot read"):
+        read_yaml(tmp_path / "options.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90s", 90), ("30m", 1800), ("2h", 7200), ("2d", 172800), ("1h30m", 5400), ("0.5h", 1800)],
+)
+def test_durations(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+    assert parse(["--time-budget", text]).time_budget == text
+
+
+@pytest.mark.parametrize("text", ["", "30", "m", "1 h", "1h 30m", "-1h", "1w", "1h30", "1,5h", "1e3s", "infs"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        seconds(text)
+
+
+def test_write_yaml_is_read_back_to_the_same_options(tmp_path: Path) -> None:
+    given = ["--task", "rte", "--method", "dps-mix,vanilla", "--trials", "4", "--max-steps", "60"]
+    given += ["--time-budget", "1h30m", "--gpus-per-worker", "0.5", "--storage", "shared", "--epochs", "2.5"]
+    given += ["--data", "it's: # odd", "--experiment", "yes", "--output", "here", "--dry-run"]
+    options = parse(given)
+    write_yaml(options, tmp_path / "config.yaml")
+    again = parse(["--config", str(tmp_path / "config.yaml")])
+    one_run = {"config", "output", "dry_run", "resume"}
+    assert again.model_dump(exclude=one_run) == options.model_dump(exclude=one_run)
+    assert (again.output, again.dry_run) == (None, False)
+
+
+def test_variables_of_the_environment_are_no_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TASK", "task", "TRIALS", "SEED"):
+        monkeypatch.setenv(name, "7" if name != "TASK" else "rte")
+    assert parse([]).model_dump() == OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--trials", "0"], "--trials: should be greater than 0, but got '0'"),
+        (["--what"], "--what"),
+        (["--resume", "nowhere"], "--resume: nowhere holds no search"),
+        (["--task", "nonsense", "--dry-run"], "'nonsense'"),
+        (["--data", "nowhere", "--dry-run"], "nowhere"),
+        (["--method", "magic", "--data", "builtin", "--model", "builtin", "--dry-run"], "'magic'"),
+    ],
+)
+def test_main_refuses_in_one_line_with_status_2(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert search.main(argv) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_resumed_folder_with_wrong_options_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study.db").touch()
+    (tmp_path / "config.yaml").write_text("trials: 0\nmagic: 1\n", encoding="utf-8")
+    assert search.main(["--resume", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--trials: should be greater than 0, but got 0" in said
+    assert "--magic: there is no such option" in said
+
+
+def test_a_resume_takes_the_searchs_options_under_those_given_now(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    write_yaml(parse(["--task", "rte", "--trials", "4"]), tmp_path / "config.yaml")
+    options = search.resumed(parse(["--resume", str(tmp_path), "--trials", "9"]))
+    assert (options.task, options.trials, options.output) == ("rte", 9, tmp_path)
+
+
+def test_help_answers_without_torch_and_ray() -> None:
+    code = (
+        "import runpy, sys, json\n"
+        "sys.argv = ['tune/search.py', '--help']\n"
+        "try:\n    runpy.run_path('tune/search.py', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    heavy = [name for name in ('torch', 'ray', 'mlflow', 'optuna', 'transformers') "
+        "if name in sys.modules]\n"
+        "    print(json.dumps([end.code, heavy]), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stderr) == [0, []]
+
+
+def test_help_shows_every_option_and_the_examples() -> None:
+    done = subprocess.run(
+        [sys.executable, "tune/search.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    missing = [name for name in OPTIONS if f"--{name.replace('_', '-')}" not in done.stdout]
+    assert missing == []
+    assert EXAMPLES.strip() in done.stdout
+
+
+def test_a_dry_run_prints_the_plan_and_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    pair = ["--data", "builtin", "--model", "builtin"]
+    assert search.main(["--task", "cola", *pair, "--dry-run", "--max-steps", "60", "--confirm", "2"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    words = ["cola (matthews_correlation, max)", "800 train, 400 dev", "12 trials of at most 60 steps"]
+    words += ["learning_rate", "selection_ratio", "update_ratio", "2 runs of 60 steps", "expected"]
+    assert [word for word in words if word not in said.out] == []
+    assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,115 @@
+"""Which configuration wins, and what its fresh seeds say."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+
+from tests.unit.tune_helpers import make_record, make_replicate
+from tune.ledger import Record
+from tune.outcomes import Outcome
+from tune.replicates import confirm, typical, winner
+
+METRIC = "matthews_correlation"
+DONE, STOPPED = Outcome.COMPLETED, Outcome.STOPPED
+
+
+def trial(number: int, score: float | None, outcome: Outcome = DONE, step: int = 60) -> Record:
+    return make_record(number, outcome, scores=[] if score is None else [(10, 0.99), (step, score)])
+
+
+def number(records: list[Record], direction: str = "max") -> int | None:
+    found = winner(records, direction)
+    return None if found is None else found.number
+
+
+@pytest.mark.parametrize(("direction", "best"), [("max", 1), ("min", 2)])
+def test_the_best_last_score_wins(direction: str, best: int) -> None:
+    assert number([trial(0, 0.5), trial(1, 0.7), trial(2, 0.1)], direction) == best
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_the_earlier_trial_wins_a_tie(direction: str) -> None:
+    records = [trial(0, 0.4), trial(2, 0.7), trial(1, 0.7), trial(3, 0.7)]
+    assert number(records if direction == "max" else records[1:], direction) == 1
+
+
+def test_a_negative_score_or_zero_can_win() -> None:
+    assert number([trial(0, -0.3), trial(1, -0.1), trial(2, -0.2)]) == 1
+    assert number([trial(0, -0.3), trial(1, 0.0)]) == 1
+
+
+def test_what_was_stopped_does_not_win_over_what_completed() -> None:
+    assert number([trial(0, 0.9, STOPPED), trial(1, 0.1)]) == 1
+
+
+def test_where_all_were_stopped_the_best_of_those_that_went_furthest_wins() -> None:
+    records = [
+        trial(0, 0.9, STOPPED, 20),
+        trial(1, 0.3, STOPPED, 40),
+        trial(2, 0.5, STOPPED, 40),
+    ]
+    assert number(records) == 2
+
+
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one not in (DONE, STOPPED)])
+def test_a_trial_without_a_usable_end_never_wins(outcome: Outcome) -> None:
+    assert number([trial(0, 0.99, outcome)]) is None
+    assert number([trial(0, 0.99, outcome), trial(1, 0.1)]) == 1
+
+
+def test_without_a_score_there_is_no_winner() -> None:
+    assert number([]) is None
+    assert number([trial(0, None), trial(1, None, STOPPED)]) is None
+
+
+def test_mean_deviation_and_interval_are_those_worked_by_hand() -> None:
+    found = confirm([make_replicate(seed, score) for seed, score in ((1, 0.5), (2, 0.6), (3, 0.7))], METRIC)
+    assert found is not None
+    assert found.scores == {1: 0.5, 2: 0.6, 3: 0.7}
+    assert found.mean == pytest.approx(0.6)
+    assert found.std == pytest.approx(0.1)
+    half = 4.302653 * 0.1 / 3**0.5  # Student's t, 2 degrees of freedom, 97.5 %
+    assert found.interval == pytest.approx((0.6 - half, 0.6 + half), abs=1e-6)
+    assert found.level == 0.95
+
+
+def test_the_interval_of_two_seeds() -> None:
+    found = confirm([make_replicate(1, 0.4), make_replicate(2, 0.6)], METRIC)
+    assert found is not None
+    assert found.std == pytest.approx(statistics.stdev([0.4, 0.6]))
+    assert found.interval == pytest.approx((0.5 - 12.706205 * 0.1, 0.5 + 12.706205 * 0.1), abs=1e-5)
+
+
+def test_one_seed_has_a_mean_and_no_interval() -> None:
+    found = confirm([make_replicate(4, 0.6)], METRIC)
+    assert found is not None
+    assert (found.scores, found.mean, found.std, found.interval) == ({4: 0.6}, 0.6, None, None)
+
+
+def test_only_completed_replicates_count() -> None:
+    bad = make_replicate(2, 0.0)
+    bad.outcome = Outcome.DIVERGED
+    unscored = make_record(3, id="confirm-3", purpose="confirm", seed=3)
+    found = confirm([make_replicate(1, 0.5), bad, unscored], METRIC)
+    assert found is not None
+    assert found.scores == {1: 0.5}
+    assert confirm([bad, unscored], METRIC) is None
+    assert confirm([], METRIC) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "median"),
+    [([0.5], 0.5), ([0.7, 0.5], 0.5), ([0.9, 0.1, 0.5], 0.5), ([0.4, 0.9, 0.1, 0.6], 0.4)],
+)
+def test_the_typical_replicate_has_the_lower_median_score(scores: list[float], median: float) -> None:
+    found = typical([make_replicate(seed, score) for seed, score in enumerate(scores)], METRIC)
+    assert found is not None
+    assert found.final["dev"][METRIC] == median
+
+
+def test_without_a_completed_replicate_none_is_typical() -> None:
+    bad = make_replicate(2, 0.9)
+    bad.outcome = Outcome.FAILED
+    assert typical([bad], METRIC) is None

@@ -1,0 +1,194 @@
+"""Parts of a search made by hand: no data is read, no cluster is asked."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from dps import tasks
+from tune import space
+from tune.budget import StopRule, Trials
+from tune.job import Job, Report, Settings
+from tune.ledger import Ledger, Record
+from tune.options import SearchOptions
+from tune.outcomes import Outcome
+from tune.preflight import Identified, Plan
+from tune.runtime import Cluster
+from tune.searcher import LedgerSearcher, Strategy
+
+STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
+PROVENANCE = {
+    "git_commit": "0123abc",
+    "git_dirty": True,
+    "python": "3.11",
+    "packages": {"torch": "2.13.0", "ray": "2.60.0"},
+    "platform": "Linux",
+    "command": ["python", "tune/search.py"],
+}
+SETTINGS = Settings(
+    task="cola",
+    data="builtin",
+    model="builtin",
+    epochs=3,
+    max_steps=None,
+    batch_size=16,
+    max_length=128,
+    train_size=None,
+    precision="auto",
+    evaluations=3,
+    select_on="holdout",
+)
+
+
+@event.listens_for(Engine, "connect")
+def _never_wait_for_the_disk(connection: object, record: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+def make_space(methods: tuple[str, ...] = ("dps-dense", "vanilla")) -> space.Space:
+    """The default space of a small model and 60 steps."""
+    return space.build(methods, "gradient", 22_000_000, STEPS[-1])
+
+
+def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: Any) -> Plan:
+    """The plan of a small search."""
+    return Plan(
+        options=SearchOptions(**options),
+        task=tasks.get(task),
+        data=Identified("builtin", data_name, "d" * 16, "built-in generator (named)"),
+        model=Identified("builtin", "MiniLM", "m" * 16, "built-in MiniLM encoder (named)"),
+        examples={"train": 800, "dev": 400},
+        settings=SETTINGS,
+        space=make_space(),
+        max_steps=STEPS[-1],
+        confirm_steps=75,
+        slots=2,
+        gpus_per_worker=0.0,
+        cluster=Cluster(None, 1, 2.0, 0.0, 8 * 2.0**30),
+        estimate_s=204.0,
+    )
+
+
+def make_record(number: int = 0, outcome: Outcome = Outcome.COMPLETED, **changes: Any) -> Record:
+    """A trial of the search."""
+    record = Record(
+        id=str(number),
+        purpose="search",
+        number=number,
+        configuration={"method": "vanilla", "learning_rate": 1e-4},
+        seed=0,
+        outcome=outcome,
+    )
+    return replace(record, **changes)
+
+
+def make_replicate(seed: int, score: float, metric: str = "matthews_correlation") -> Record:
+    """A completed replicate of a winner, with its score on dev."""
+    return make_record(
+        seed, id=f"confirm-{seed}", purpose="confirm", seed=seed, final={"dev": {metric: score}}
+    )
+
+
+def strategy(folder: Path, trials: int = 12, rules: list[StopRule] | None = None, **changes: Any) -> Strategy:
+    """A strategy of two slots, three replicates and `trials` trials."""
+    made = Strategy(
+        space=make_space(),
+        settings=SETTINGS,
+        direction="max",
+        sampler="tpe",
+        seed=5,
+        confirm=3,
+        slots=2,
+        rules=[Trials(trials)] if rules is None else rules,
+        folder=folder,
+    )
+    return replace(made, **changes)
+
+
+def objective(job: Job, step: int) -> float:
+    """A made-up score: better near a learning rate of 1e-4, and with steps."""
+    distance = abs(job.configuration["learning_rate"] - 1e-4) * 1e3
+    return step / STEPS[-1] - distance + 0.001 * job.seed
+
+
+def end_well(job: Job) -> Report:
+    """The last report of a run that completes."""
+    report = Report(job.id, Outcome.COMPLETED, STEPS[-1], STEPS[-1], objective(job, STEPS[-1]), seconds=3.0)
+    if job.purpose == "confirm":
+        report.final = {"dev": {"matthews_correlation": objective(job, STEPS[-1])}}
+    return report
+
+
+@dataclass
+class FakeTune:
+    """What Ray Tune does with a Searcher, without Ray: slots, evaluations, ends in a random order."""
+
+    searcher: LedgerSearcher
+    order: int = 0
+    end: Callable[[Job], Report | None] = end_well  # None: the slot is lost, as Tune tells it
+    stop: Callable[[Job, int], bool] = lambda job, step: False
+    jobs: dict[str, Job] = field(default_factory=dict)  # live, by the id that Tune gives
+    steps: dict[str, int] = field(default_factory=dict)  # evaluations done by each
+    seen: list[Job] = field(default_factory=list)
+    most_live: int = 0
+    finished: bool = False
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.order)
+
+    def run(self, events: int = 10_000) -> None:
+        """Go on until FINISHED, or for so many events."""
+        for _ in range(events):
+            self.fill()
+            if not self.jobs:
+                return
+            self.advance(self.random.choice(sorted(self.jobs)))
+        assert events < 10_000, "the search does not end"
+
+    def fill(self) -> None:
+        """Ask for jobs until there is none for now, as Tune does."""
+        while not self.finished:
+            name = f"tune-{self.order}-{len(self.seen)}"
+            answer = self.searcher.suggest(name)
+            if answer is None:
+                return
+            if answer == LedgerSearcher.FINISHED:
+                self.finished = True
+                return
+            job = answer["job"]
+            self.jobs[name], self.steps[name] = job, 0
+            self.seen.append(job)
+            self.most_live = max(self.most_live, len(self.jobs))
+
+    def advance(self, name: str) -> None:
+        """One evaluation, or the end, of a live trial."""
+        job, done = self.jobs[name], self.steps[name]
+        if done == len(STEPS):
+            report = self.end(job)
+            result = {"report": report} if report is not None else None
+            self.complete(name, result, error=report is None)
+            return
+        step = STEPS[done]
+        report = Report(job.id, None, step, STEPS[-1], objective(job, step), seconds=1.0 + done)
+        if self.stop(job, step):
+            self.complete(name, {"report": report})
+            return
+        self.steps[name] += 1
+        self.searcher.on_trial_result(name, {"report": report})
+
+    def complete(self, name: str, result: dict[str, Any] | None, error: bool = False) -> None:
+        """The trial leaves its slot."""
+        del self.jobs[name]
+        self.searcher.on_trial_complete(name, result, error)
+
+
+def open_ledger(folder: Path) -> Ledger:
+    """The ledger in this folder."""
+    return Ledger(folder / "study.db", "max")
