@@ -27,7 +27,8 @@ def save(folder: Path, step: int, tree: Any) -> Path:
     structure = _pack(tree, tensors)
     place = folder / f"step-{step:08d}"
     part = folder / f".part-{os.getpid()}-{step}"
-    shutil.rmtree(part, ignore_errors=True)
+    for torn in folder.glob(".part-*"):  # of a process that was killed
+        shutil.rmtree(torn, ignore_errors=True)
     part.mkdir(parents=True)
     save_file(tensors, part / "tensors.safetensors")
     document = {"sha256": _digest(part / "tensors.safetensors"), "tree": structure}

@@ -85,9 +85,7 @@ class SearchOptions(BaseSettings):
     output: Path | None = option(None, "folder for the results (default: runs/<task>-<date-time>)")
     data: str = option("auto", "auto, hub, builtin, or a folder with GLUE files or your own")
     model: str = option("auto", "auto, builtin, a name on the hub, or a transformers folder")
-    epochs: float = option(
-        3, "passes over the training data of a full run", gt=0, allow_inf_nan=False
-    )
+    epochs: float = option(3, "passes over the training data of a full run", gt=0, allow_inf_nan=False)
     max_steps: int | None = option(None, "optimizer steps of a full run, in place of --epochs", gt=0)
     batch_size: int = option(16, "examples a step, over all workers of a trial", gt=0)
     max_length: int = option(128, "tokens that an example is cut at", gt=4)

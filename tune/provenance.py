@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,17 +10,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PACKAGES = ("dps-tune", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "numpy")
 
 
 def provenance() -> dict[str, Any]:
-    """Commit of the working tree (and whether it was changed), versions, machine."""
+    """Commit of the working tree (and whether it was changed), versions, machine; when the command
+    was started, in seconds since the epoch."""
     return {
+        "started": psutil.Process().create_time(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": platform.platform(),
+        "cores": os.cpu_count(),
         "command": ["python", "tune/search.py", *sys.argv[1:]],
     }
 

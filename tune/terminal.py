@@ -148,13 +148,14 @@ class Progress:
         room = max(3, self.console.size.height - ROWS_LEFT_FREE)
         table = Table(expand=False, pad_edge=False, box=None)
         for column in ("trial", "configuration", "step", self.task.metric, "outcome"):
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
+            # On a narrow screen the configuration is cut, and nothing else.
+            table.add_column(column, no_wrap=column != "configuration", overflow="ellipsis")
         best = self.best()
         for record in records[-room:]:
             score = shown_score(record, self.task)
             table.add_row(
                 record.id,
-                brief(record.configuration),
+                Text(brief(record.configuration), no_wrap=True, overflow="ellipsis"),
                 str(record.step or "-"),
                 "-" if score is None else f"{score:.4f}",
                 str(record.outcome),

@@ -115,7 +115,7 @@ class MlflowTracker:
             return str(found.experiment_id)
         location = None
         if self.uri.startswith("sqlite:///"):
-            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
+            location = (Path(self.uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
 
     def _search_tags(self) -> dict[str, str]:

@@ -17,7 +17,9 @@ RULES: list[tuple[StopRule, str, Spent]] = [
 ]
 AMOUNTS = st.floats(min_value=0, max_value=1e5)
 SPENT = st.builds(Spent, st.integers(min_value=0, max_value=50), AMOUNTS, AMOUNTS)
-all_rules = pytest.mark.parametrize(("rule", "limit", "enough"), RULES, ids=lambda value: type(value).__name__)
+all_rules = pytest.mark.parametrize(
+    ("rule", "limit", "enough"), RULES, ids=lambda value: type(value).__name__
+)
 
 
 def test_every_rule_is_here() -> None:

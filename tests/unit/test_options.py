@@ -183,7 +183,9 @@ def test_durations(text: str, expected: float) -> None:
     assert parse(["--time-budget", text]).time_budget == text
 
 
-@pytest.mark.parametrize("text", ["", "30", "m", "1 h", "1h 30m", "-1h", "1w", "1h30", "1,5h", "1e3s", "infs"])
+@pytest.mark.parametrize(
+    "text", ["", "30", "m", "1 h", "1h 30m", "-1h", "1w", "1h30", "1,5h", "1e3s", "infs"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         seconds(text)

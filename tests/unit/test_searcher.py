@@ -125,9 +125,7 @@ def test_a_search_cut_off_and_continued_is_the_search_undisturbed(
         assert [record.number for record in records] == list(range(count))
         assert [record.outcome for record in records] == [Outcome.COMPLETED] * count
         assert [[step for step, _ in record.scores] for record in records] == [list(STEPS)] * count
-    assert [r.seed for r in continued.records("confirm")] == [
-        r.seed for r in undisturbed.records("confirm")
-    ]
+    assert [r.seed for r in continued.records("confirm")] == [r.seed for r in undisturbed.records("confirm")]
 
 
 def test_a_search_cut_off_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -177,7 +175,7 @@ def test_a_trial_that_ends_badly_does_not_win_and_the_search_goes_on(
     made = searcher(ledger, tmp_path)
     FakeTune(made, end=end).run()
     assert outcomes(ledger) == {"completed": 3, str(outcome): 2}
-    assert [record.error for record in ledger.records("search")][0] == error
+    assert ledger.records("search")[0].error == error
     assert made.leader is not None
     assert made.leader.number not in (0, 2)
     assert len(ledger.records("confirm")) == 3

@@ -1,0 +1,84 @@
+"""What finished searches took and found, as a Markdown table read off their search.json.
+
+    python benchmarks/main_job.py runs/cola-20261123-120000 runs/rte-20261123-121500
+
+From the command to the first step: until the first optimizer step of the first trial. Gap on a warm
+slot: from the end of a trial, noted by the driver, to the first step of the next on the same slot.
+Slot time in runs: share of slots x (first step to last end) that lies inside training and evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+
+def gaps(trials: list[dict[str, Any]]) -> list[float]:
+    """Seconds between one trial and the next of every slot."""
+    found = []
+    for slot in {trial["slot"] for trial in trials}:
+        own = sorted((t for t in trials if t["slot"] == slot and t["began"]), key=lambda t: t["began"])
+        found += [later["began"] - earlier["ended"] for earlier, later in pairwise(own)]
+    return found
+
+
+def rows(found: dict[str, Any]) -> dict[str, str]:
+    """The figures of one search, by name."""
+    runs = [*found["trials"], *found["confirmation_runs"]]
+    first, last = min(run["began"] for run in runs if run["began"]), max(run["ended"] for run in runs)
+    confirmation, plan, between = found["confirmation"], found["plan"], gaps(runs)
+    low, high = confirmation["interval"] or (float("nan"), float("nan"))
+    return {
+        "data": f"{found['data']['source']} {found['data']['fingerprint'][:8]}",
+        "training examples, steps of a full trial": f"{plan['examples']['train']:,}, {plan['max_steps']}",
+        "trials": ", ".join(f"{count} {name}" for name, count in found["outcomes"].items()),
+        "wall time": f"{found['spent']['seconds']:.0f} s",
+        "from the command to the first step": f"{first - found['provenance']['started']:.1f} s",
+        "gap on a warm slot, median (highest)": f"{statistics.median(between):.2f} s ({max(between):.2f} s)",
+        "slot time in runs": f"{sum(r['seconds'] for r in runs) / (plan['slots'] * (last - first)):.0%}",
+        "winner": ", ".join(
+            f"{name} {value:.3g}" if isinstance(value, float) else str(value)
+            for name, value in found["winner"]["configuration"].items()
+        ),
+        "share of weights selected in Stage II": ", ".join(
+            f"{run['selected_share']:.3f}" for run in found["confirmation_runs"] if run["selected_share"]
+        ),
+        f"{found['metric']} on dev, fresh seeds": ", ".join(
+            f"{score:.4f}" for score in confirmation["scores"].values()
+        ),
+        "mean, standard deviation": f"{confirmation['mean']:.4f}, {confirmation['std'] or float('nan'):.4f}",
+        "95 % interval of the mean": f"{low:.4f} to {high:.4f}",
+        "commit": f"{(found['provenance']['git_commit'] or 'none')[:10]}",
+    }
+
+
+def table(documents: list[dict[str, Any]]) -> str:
+    """One column a search."""
+    columns = [rows(found) for found in documents]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    lines = [
+        "| | " + " | ".join(found["task"] for found in documents) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    lines += [
+        "| " + " | ".join([name, *(column.get(name, "") for column in columns)]) + " |" for name in names
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    searches = [
+        json.loads((Path(folder) / "search.json").read_text(encoding="utf-8")) for folder in sys.argv[1:]
+    ]
+    origin = searches[0]["provenance"]
+    print(f"{origin['cores']} cores, {origin['platform']}, Python {origin['python']}, ", end="")
+    print(", ".join(f"{name} {version}" for name, version in origin["packages"].items()))
+    for found in searches:
+        print(f"\n    {' '.join(found['provenance']['command'])}")
+    print("\n" + table(searches))

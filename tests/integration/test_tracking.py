@@ -1,0 +1,309 @@
+"""MLflow as it is: a parent run a search, a child run a trial, and no way to fail a search."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_replicate
+from tune import tracking
+from tune.job import Report
+from tune.ledger import Record
+from tune.outcomes import Outcome
+from tune.tracking import MlflowTracker, look_at, tracking_uri
+
+pytestmark = pytest.mark.integration
+DENSE = {"method": "dps-dense", "learning_rate": 2e-4, "selection_ratio": 0.7}
+METRIC = "matthews_correlation"
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with its tables made: they take seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def uri(empty_store: Path, tmp_path: Path) -> str:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """The results of a search."""
+    folder = tmp_path / "cola-1"
+    (folder / "best").mkdir(parents=True)
+    for name in ("config.yaml", "search.json", "report.html", "study.db", "best/model.safetensors"):
+        (folder / name).write_text(name, encoding="utf-8")
+    return folder
+
+
+def track(uri: str, search_id: str = "s1", **plan: Any) -> MlflowTracker:
+    return MlflowTracker(uri, make_plan(method="dps-dense,vanilla", **plan), PROVENANCE, search_id, "cola-1")
+
+
+def report(tracker: MlflowTracker, record: Record, *scores: tuple[int, float]) -> None:
+    for step, score in scores:
+        tracker.trial_reported(record, Report(record.id, None, step, 60, score, {METRIC: score}, loss=0.3))
+
+
+def begin(tracker: MlflowTracker) -> None:
+    """Trial 0 completes, trial 1 fails, trial 2 is stopped, trial 3 is still running."""
+    for number in range(4):
+        record = make_record(number, Outcome.RUNNING, configuration=DENSE)
+        tracker.trial_started(record)
+        report(tracker, record, (20, 0.1), (40, 0.2))
+    tracker.trial_ended(
+        make_record(
+            0, configuration=DENSE, scores=[(20, 0.1), (40, 0.2), (60, 0.3)], selected_share=0.7, seconds=9.0
+        )
+    )
+    tracker.trial_ended(make_record(1, Outcome.FAILED, configuration=DENSE, error="RuntimeError: no"))
+    tracker.trial_ended(make_record(2, Outcome.STOPPED, configuration=DENSE, scores=[(40, 0.2)]))
+
+
+def confirm(tracker: MlflowTracker) -> None:
+    """Trial 3 completes; one replicate; the end."""
+    tracker.trial_ended(make_record(3, configuration=DENSE, scores=[(60, 0.25)]))
+    replicate = replace(make_replicate(1, 0.61), configuration=DENSE)
+    tracker.trial_started(replace(replicate, outcome=Outcome.RUNNING, final={}))
+    report(tracker, replicate, (75, 0.61))
+    tracker.trial_ended(replicate)
+    tracker.search_ended(
+        {
+            "confirmation": {"mean": 0.61, "std": None},
+            "spent": {"seconds": 60.0, "slot_seconds": 50.0, "trials": 4},
+            "winner": {"trial": 0, "configuration": DENSE},
+            "sentence": "Trial 0 won.",
+        }
+    )
+
+
+def runs(uri: str) -> dict[str, Run]:
+    """Every run of the store's one experiment, by trial."""
+    client = MlflowClient(tracking_uri=uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    found = client.search_runs([experiment.experiment_id])
+    by_trial = {run.data.tags["dps.trial"]: run for run in found}
+    assert len(by_trial) == len(found)
+    return by_trial
+
+
+def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -> None:
+    tracker = track(uri)
+    begin(tracker)
+    confirm(tracker)
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    found = runs(uri)
+    assert set(found) == {"search", "0", "1", "2", "3", "confirm-1"}
+    parent = found["search"]
+    assert "mlflow.parentRunId" not in parent.data.tags
+    children = [run for trial, run in found.items() if trial != "search"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+
+    statuses = {trial: run.info.status for trial, run in found.items()}
+    assert statuses == dict.fromkeys(found, "FINISHED") | {"1": "FAILED"}
+    outcomes = {trial: run.data.tags.get("outcome") for trial, run in found.items()}
+    assert outcomes == {
+        "search": None,
+        "0": "completed",
+        "1": "failed",
+        "2": "stopped",
+        "3": "completed",
+        "confirm-1": "completed",
+    }
+    assert found["1"].data.tags["error"] == "RuntimeError: no"
+    assert found["0"].info.run_name == "trial-0"
+    assert (found["0"].data.tags["purpose"], found["confirm-1"].data.tags["purpose"]) == (
+        "search",
+        "confirmation",
+    )
+
+    for run in found.values():
+        tags = run.data.tags
+        assert (tags["task"], tags["model"], tags["git_commit"]) == ("cola", "MiniLM", "0123abc (changed)")
+        assert (tags["data"], tags["data_fingerprint"]) == ("built-in cola", "d" * 16)
+        assert (tags["version.torch"], tags["version.ray"]) == ("2.13.0", "2.60.0")
+    assert parent.data.tags["method"] == "dps-dense,vanilla"
+    assert found["0"].data.tags["method"] == "dps-dense"
+
+    assert found["0"].data.params == {
+        "method": "dps-dense",
+        "learning_rate": "0.0002",
+        "selection_ratio": "0.7",
+        "seed": "0",
+    }
+    params = parent.data.params
+    assert (params["task"], params["trials"], params["winner.selection_ratio"]) == ("cola", "12", "0.7")
+    assert {"score": 0.3, "seconds": 9.0, "selected_share": 0.7}.items() <= found["0"].data.metrics.items()
+    assert found["confirm-1"].data.metrics[f"dev_{METRIC}"] == 0.61
+    assert parent.data.metrics[f"dev_{METRIC}_mean"] == 0.61
+    assert parent.data.metrics["slot_seconds"] == 50.0
+    assert parent.data.tags["mlflow.note.content"] == "Trial 0 won."
+
+    client = MlflowClient(tracking_uri=uri)
+    curve = client.get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
+    assert [(point.step, point.value) for point in curve] == [(20, 0.1), (40, 0.2)]
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"config.yaml", "search.json", "report.html", "study.db", "best"}
+    (weights,) = client.list_artifacts(parent.info.run_id, "best")
+    assert weights.path == "best/model.safetensors"
+
+
+def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:
+    first = track(uri)
+    begin(first)
+    first.close(output, interrupted=True)
+    assert first.error == ""
+    before = runs(uri)
+    assert (before["search"].info.status, before["3"].info.status) == ("KILLED", "KILLED")
+    assert (before["0"].info.status, before["1"].info.status) == ("FINISHED", "FAILED")
+    assert before["3"].data.tags["outcome"] == "running"
+
+    again = track(uri)
+    record = make_record(3, Outcome.RUNNING, configuration=DENSE)
+    again.trial_started(record)
+    report(again, record, (60, 0.25))
+    confirm(again)
+    again.close(output, interrupted=False)
+    assert again.error == ""
+    after = runs(uri)
+    assert set(after) == {*before, "confirm-1"}
+    assert {t: run.info.run_id for t, run in after.items() if t in before} == {
+        t: run.info.run_id for t, run in before.items()
+    }
+    assert (after["search"].info.status, after["3"].info.status) == ("FINISHED", "FINISHED")
+    curve = MlflowClient(tracking_uri=uri).get_metric_history(after["3"].info.run_id, f"holdout_{METRIC}")
+    assert [point.step for point in curve] == [20, 40, 60]
+
+
+def test_two_searches_on_the_same_data_share_an_experiment_and_no_run(uri: str, output: Path) -> None:
+    for search_id in ("s1", "s2"):
+        tracker = track(uri, search_id)
+        tracker.trial_started(make_record(0, Outcome.RUNNING, configuration=DENSE))
+        tracker.close(output, interrupted=True)
+        assert tracker.error == ""
+    client = MlflowClient(tracking_uri=uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    found = client.search_runs([experiment.experiment_id])
+    assert sorted((r.data.tags["dps.search"], r.data.tags["dps.trial"]) for r in found) == [
+        ("s1", "0"),
+        ("s1", "search"),
+        ("s2", "0"),
+        ("s2", "search"),
+    ]
+
+
+def test_a_store_named_by_a_relative_path(
+    empty_store: Path, tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_store, tmp_path / "here.db")
+    monkeypatch.chdir(tmp_path)
+    tracker = track("sqlite:///here.db")
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    parent = runs("sqlite:///here.db")["search"]
+    assert MlflowClient(tracking_uri="sqlite:///here.db").list_artifacts(parent.info.run_id)
+
+
+class Idle:
+    """Enough of a tracker to ask for the experiment's name."""
+
+    def __init__(self, **plan: Any) -> None:
+        self._plan = plan.pop("plan", None) or make_plan(**plan)
+
+    experiment = MlflowTracker.experiment
+
+
+def test_the_experiment_tells_data_apart() -> None:
+    plan = make_plan()
+    other = replace(plan, data=replace(plan.data, fingerprint="e" * 16))
+    hub = replace(plan, data=replace(plan.data, source="hub"))
+    names = [Idle(plan=one).experiment for one in (plan, other, hub, make_plan(task="rte"))]
+    assert names == [
+        "cola-builtin-dddddddd",
+        "cola-builtin-eeeeeeee",
+        "cola-hub-dddddddd",
+        "rte-builtin-dddddddd",
+    ]
+    assert Idle(experiment="mine").experiment == "mine"
+
+
+def test_which_store_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(None, tmp_path) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
+    assert tracking_uri(None, tmp_path) == "http://somewhere:5000"
+    assert tracking_uri("http://named:1", tmp_path) == "http://named:1"
+    assert tracking_uri("none", tmp_path) is None
+    assert look_at("http://named:1") == "open http://named:1"
+    assert look_at("sqlite:///x.db") == "mlflow ui --backend-store-uri sqlite:///x.db"
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address at which nothing answers, and which nothing else takes meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+def test_a_store_that_does_not_answer_is_an_error_and_no_exception(
+    nobody: str, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = track(nobody)
+    began = time.monotonic()
+    begin(tracker)
+    confirm(tracker)
+    assert time.monotonic() - began < 1.0  # nobody waits for MLflow
+    tracker.close(output, interrupted=False)
+    assert time.monotonic() - began < 20.0
+    assert "\n" not in tracker.error
+    assert "127.0.0.1" in tracker.error
+
+
+def test_a_store_that_hangs_is_left_when_its_time_is_over(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "FLUSH_WITHIN_S", 0.2)
+    released = threading.Event()
+    monkeypatch.setattr(MlflowTracker, "_begin", lambda self: released.wait(30.0))
+    tracker = track("sqlite:///never.db")
+    began = time.monotonic()
+    tracker.close(output, interrupted=False)
+    assert time.monotonic() - began < 5.0
+    assert tracker.error == "MLflow did not take everything in time"
+    released.set()
+
+
+def test_a_value_that_mlflow_refuses_ends_the_tracking_and_not_the_search(uri: str, output: Path) -> None:
+    tracker = track(uri)
+    tracker.trial_started(make_record(0, Outcome.RUNNING, configuration={"method": "x", "no\x00name": 1}))
+    begin(tracker)
+    tracker.close(output, interrupted=False)
+    assert "no" in tracker.error
+
+
+def test_the_sqlite_store_puts_its_files_beside_itself(uri: str, output: Path, tmp_path: Path) -> None:
+    tracker = track(uri)
+    (output / "search.json").write_text(json.dumps({"task": "cola"}), encoding="utf-8")
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    (kept,) = (tmp_path / "mlartifacts").rglob("search.json")
+    assert json.loads(kept.read_text(encoding="utf-8")) == {"task": "cola"}

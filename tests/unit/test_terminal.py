@@ -1,0 +1,129 @@
+"""What the user sees: plain lines, pinned, and a live table that fits its screen."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from tests.unit.tune_helpers import make_plan, make_record, make_replicate
+from tune.job import Report
+from tune.ledger import Record
+from tune.outcomes import Outcome
+from tune.terminal import Progress, brief, clock, plan_lines
+
+DENSE = {"method": "dps-dense", "learning_rate": 1.23456e-4, "selection_ratio": 0.7, "freeze": "update"}
+PLAIN = """\
+task         cola
+00:00  trial 0 started: dps-dense  lr 0.000123  selection_ratio 0.7  update  seed 0
+00:00  trial 0 step 20/60: matthews_correlation 0.2500
+00:00  trial 0 completed: matthews_correlation 0.5000  (best so far 0.5000, trial 0)
+warning: trial 0: [bold]slow[/bold]
+00:00  trial 1 started: vanilla  lr 0.0001  seed 0
+00:00  trial 1 failed, RuntimeError: no [x.py:3]  (best so far 0.5000, trial 0)
+00:00  trial confirm-1 started: vanilla  lr 0.0001  seed 1
+00:00  trial confirm-1 completed: matthews_correlation 0.6100
+"""
+
+
+def progress(file: io.StringIO, earlier: list[Record] | None = None, **console: object) -> Progress:
+    return Progress(make_plan(trials=64), earlier or [], Console(file=file, highlight=False, **console))  # type: ignore[arg-type]
+
+
+def test_without_a_terminal_there_are_plain_lines() -> None:
+    file = io.StringIO()
+    with progress(file, force_terminal=False, width=40) as shown:
+        shown.say("task         cola")
+        record = make_record(0, Outcome.RUNNING, configuration=DENSE)
+        shown.trial_started(record)
+        shown.trial_reported(record, Report("0", None, 0, 60, None))
+        record.scores.append((20, 0.25))
+        shown.trial_reported(record, Report("0", None, 20, 60, 0.25))
+        shown.trial_ended(
+            make_record(
+                0, configuration=DENSE, scores=[(20, 0.25), (60, 0.5)], warnings=["[bold]slow[/bold]"]
+            )
+        )
+        shown.trial_started(make_record(1, Outcome.RUNNING))
+        shown.trial_ended(make_record(1, Outcome.FAILED, error="RuntimeError: no [x.py:3]"))
+        shown.trial_started(make_record(1, Outcome.RUNNING, id="confirm-1", purpose="confirm", seed=1))
+        shown.trial_ended(make_replicate(1, 0.61))
+    assert file.getvalue() == PLAIN
+
+
+def test_the_score_of_a_diverged_trial_is_not_shown_as_its_result() -> None:
+    file = io.StringIO()
+    progress(file, width=200).trial_ended(make_record(4, Outcome.DIVERGED, scores=[(20, 0.4)]))
+    assert file.getvalue().startswith("00:00  trial 4 diverged  (best")
+
+
+@pytest.mark.parametrize("width", [60, 200])
+@pytest.mark.parametrize("trials", [0, 4, 64])
+@pytest.mark.parametrize("height", [15, 25])
+def test_the_live_table_fits_its_screen(width: int, trials: int, height: int) -> None:
+    records = [
+        make_record(
+            n, Outcome.RUNNING if n % 2 else Outcome.COMPLETED, configuration=DENSE, scores=[(20, n / 100)]
+        )
+        for n in range(trials)
+    ]
+    file = io.StringIO()
+    shown = progress(file, records, force_terminal=True, color_system=None, width=width, height=height)
+    shown.console.print(shown.render())
+    lines = file.getvalue().splitlines()
+    assert len(lines) < height
+    assert max(map(len, lines)) <= width
+    newest = [line for line in lines if line.startswith(f"{trials - 1} ")]
+    assert len(newest) == (1 if trials else 0)
+    assert all(re.search(rf" 20 +{(trials - 1) / 100:.4f} +running", line) for line in newest)
+    assert f"{(trials + 1) // 2}/67 done" in file.getvalue()
+
+
+def test_on_a_terminal_the_events_are_in_the_table_and_not_in_lines() -> None:
+    file = io.StringIO()
+    with progress(file, force_terminal=True, color_system=None, width=120, height=30) as shown:
+        shown.trial_started(make_record(0, Outcome.RUNNING))
+        shown.trial_ended(make_record(0, scores=[(60, 0.5)], warnings=["slow"]))
+    assert "trial 0 started" not in file.getvalue()
+    assert "warning: trial 0: slow" in file.getvalue()
+    assert re.search(r"^0 +vanilla.* 60 +0\.5000 +completed", file.getvalue(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("direction", "best"), [("cola", "1")])
+def test_the_best_so_far_is_of_the_search(direction: str, best: str) -> None:
+    shown = progress(io.StringIO(), [make_record(n, scores=[(60, s)]) for n, s in enumerate((0.5, 0.7, 0.6))])
+    shown.trial_ended(make_replicate(9, 0.99))
+    found = shown.best()
+    assert found is not None
+    assert found.id == best
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "00:00"), (59.9, "00:59"), (61, "01:01"), (3600, "1:00:00"), (90061, "25:01:01")],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_brief_has_every_value_once() -> None:
+    assert brief(DENSE) == "dps-dense  lr 0.000123  selection_ratio 0.7  update"
+
+
+def test_the_plan_says_what_was_chosen() -> None:
+    assert plan_lines(make_plan()) == [
+        "task         cola (matthews_correlation, max)",
+        "data         built-in generator (named): 800 train, 400 dev",
+        "model        built-in MiniLM encoder (named)",
+        "selected on  holdout; reported on dev, 3 fresh seeds",
+        "searching    12 trials of at most 60 steps, tpe + asha",
+        "  method           dps-dense | vanilla",
+        "  learning_rate    3e-05 to 0.0005, log scale",
+        "  selection_ratio  0.2 to 0.9",
+        "  update_ratio     0.05 to 0.25, log scale",
+        "confirming   3 runs of 75 steps",
+        "slots        2 x 1 worker(s) x 1 thread, precision auto; local Ray on loopback, 2 cores",
+        "expected     about 03:24",
+    ]
