@@ -91,6 +91,7 @@ class Plan:
 def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
     """Look at data, model and cluster. Raises InputError for what the user gave, Refused for what
     the cluster lacks."""
+    space.check(options.methods, options.sampler)
     task = tasks.get(options.task)
     source, data_note = _open_data(options.data)
     splits = {split: source.load(task, split) for split in task.splits}

@@ -130,6 +130,8 @@ class _Search:
         earlier = [*self.ledger.records("search"), *self.ledger.records("confirm")]
         self.progress = Progress(plan, earlier)
         self.tracker = self._tracker()
+        if self.tracker is not None:
+            self.tracker.catch_up(earlier)
         self.watchers = [watcher for watcher in (self.progress, self.tracker) if watcher is not None]
 
     def _tracker(self) -> Any:

@@ -78,13 +78,17 @@ class Space:
         return {"method": list(self.methods), **parameters}
 
 
-def build(methods: tuple[str, ...], freeze: str, model_parameters: int, max_steps: int) -> Space:
-    """The default space. max_steps: optimizer steps of a full trial.
-
-    Raises InputError for a method that there is none of.
-    """
-    if not methods or (unknown := [name for name in methods if name not in METHODS]):
+def check(methods: tuple[str, ...], sampler: str = "tpe") -> None:
+    """Raises InputError for a method that there is none of, and for a sampler that cannot propose them."""
+    if unknown := [name for name in methods if name not in METHODS]:
         raise InputError(f"--method: there is no {', '.join(unknown)!r}; choose among {', '.join(METHODS)}")
+    if sampler == "qmc" and len(methods) > 1:
+        raise InputError("--sampler: qmc cannot search several methods at once; use tpe or random")
+
+
+def build(methods: tuple[str, ...], freeze: str, model_parameters: int, max_steps: int) -> Space:
+    """The default space. max_steps: optimizer steps of a full trial. Raises InputError as `check` does."""
+    check(methods)
     low, high = next((low, high) for most, low, high in LEARNING_RATES if model_parameters < most)
     parameters: dict[str, Range | Choice] = {"learning_rate": Range(low, high, log=True)}
     of_dps: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,12 @@ class MlflowTracker:
     def trial_ended(self, record: Record) -> None:
         copy = replace(record)
         self._events.put(lambda: self._end_trial(copy))
+
+    def catch_up(self, earlier: Sequence[Record]) -> None:
+        """Trials of an earlier sitting that the ledger knows to be over: MLflow may not have heard."""
+        for record in earlier:
+            if record.outcome.is_final:
+                self._events.put(lambda record=record: self._tell_again(record))  # type: ignore[misc]
 
     def search_ended(self, document: dict[str, Any]) -> None:
         self._events.put(lambda: self._end(document))
@@ -152,6 +158,16 @@ class MlflowTracker:
         if not again:
             for key, value in {**record.configuration, "seed": record.seed}.items():
                 self._client.log_param(run, key, value)
+
+    def _tell_again(self, record: Record) -> None:
+        known = self._runs.get(record.id)
+        if known is not None and self._client.get_run(known).info.status in STATUS.values():
+            return
+        self._start_trial(record)
+        for step, score in record.scores:
+            report = Report(record.id, step=step, score=score, metrics={self._plan.task.metric: score})
+            self._log_report(record.id, report)
+        self._end_trial(record)
 
     def _log_report(self, trial: str, report: Report) -> None:
         from mlflow.entities import Metric

@@ -39,7 +39,9 @@ def test_a_killed_worker_costs_only_its_steps(tmp_path: Path) -> None:
 def test_a_killed_driver_leaves_a_ledger_that_resumes(tmp_path: Path) -> None:
     output = tmp_path / "cola"
     options = ("--task", "cola", "--trials", "2", "--confirm", "1", "--scheduler", "none", *SMALL)
-    killed = search(output, *options, when=lambda line: "step 12/18" in line, then=lambda process: process.kill())
+    killed = search(
+        output, *options, when=lambda line: "step 12/18" in line, then=lambda process: process.kill()
+    )
     assert killed.status == -9, killed.text
     resumed = search(output, "--resume", str(output))
     assert resumed.status == 0, resumed.text

@@ -192,6 +192,28 @@ def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:
     assert [point.step for point in curve] == [20, 40, 60]
 
 
+def test_what_mlflow_missed_before_a_kill_is_told_again(uri: str, output: Path) -> None:
+    """The driver died with one trial over in the ledger, running in MLflow, and one unheard of."""
+    killed = track(uri)
+    over = make_record(0, configuration=DENSE, scores=[(20, 0.1), (40, 0.2)], seconds=9.0)
+    killed.trial_started(make_record(0, Outcome.RUNNING, configuration=DENSE))
+    killed._events.put(None)
+    killed._thread.join(60)
+
+    resumed = track(uri)
+    resumed.catch_up([over, make_record(1, Outcome.STOPPED, configuration=DENSE, scores=[(20, 0.05)])])
+    resumed.close(output, interrupted=False)
+    assert resumed.error == ""
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    by_trial = {run.data.tags["dps.trial"]: run for run in runs}
+    assert set(by_trial) == {"search", "0", "1"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert by_trial["0"].data.tags["outcome"] == "completed"
+    assert by_trial["0"].data.metrics["score"] == 0.2
+    assert by_trial["1"].data.tags["outcome"] == "stopped"
+
+
 def test_two_searches_on_the_same_data_share_an_experiment_and_no_run(uri: str, output: Path) -> None:
     for search_id in ("s1", "s2"):
         tracker = track(uri, search_id)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dps.errors import InputError
 from dps.methods import make
 from dps.selection import StageSchedule
-from tune.space import Choice, Range, Space, build
+from tune.space import Choice, Range, Space, build, check
 
 OF_DPS = {"selection_ratio", "update_ratio"}
 
@@ -127,3 +127,9 @@ def test_spaces_that_differ_are_described_differently() -> None:
         ]
     ]
     assert all(described.count(one) == 1 for one in described)
+
+
+def test_qmc_cannot_search_several_methods() -> None:
+    with pytest.raises(InputError, match="--sampler: qmc cannot search several methods"):
+        check(("dps-dense", "vanilla"), "qmc")
+    check(("dps-dense",), "qmc")
