@@ -3,7 +3,7 @@
     python benchmarks/main_job.py runs/cola-20261123-120000 runs/rte-20261123-121500
 
 From the command to the first step: until the first optimizer step of the first trial. Gap on a warm
-slot: from the end of a trial, noted by the driver, to the first step of the next on the same slot.
+slot: from the end of a run to the first step of the next on the same slot, noted by its workers.
 Slot time in runs: share of slots x (first step to last end) that lies inside training and evaluation.
 """
 
@@ -12,32 +12,26 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-
-def gaps(trials: list[dict[str, Any]]) -> list[float]:
-    """Seconds between one trial and the next of every slot."""
-    found = []
-    for slot in {trial["slot"] for trial in trials}:
-        own = sorted((t for t in trials if t["slot"] == slot and t["began"]), key=lambda t: t["began"])
-        found += [later["began"] - earlier["ended"] for earlier, later in pairwise(own)]
-    return found
 
 
 def rows(found: dict[str, Any]) -> dict[str, str]:
     """The figures of one search, by name."""
     runs = [*found["trials"], *found["confirmation_runs"]]
     first, last = min(run["began"] for run in runs if run["began"]), max(run["ended"] for run in runs)
-    confirmation, plan, between = found["confirmation"], found["plan"], gaps(runs)
+    confirmation, plan, between = (
+        found["confirmation"],
+        found["plan"],
+        [r["waited"] for r in runs if r["waited"] is not None],
+    )
     low, high = confirmation["interval"] or (float("nan"), float("nan"))
     return {
         "data": f"{found['data']['source']} {found['data']['fingerprint'][:8]}",
         "training examples, steps of a full trial": f"{plan['examples']['train']:,}, {plan['max_steps']}",
         "trials": ", ".join(f"{count} {name}" for name, count in found["outcomes"].items()),
         "wall time": f"{found['spent']['seconds']:.0f} s",
-        "from the command to the first step": f"{first - found['provenance']['started']:.1f} s",
+        "from the command to the first step": f"{first - found['provenance'].get('started', first):.1f} s",
         "gap on a warm slot, median (highest)": f"{statistics.median(between):.2f} s ({max(between):.2f} s)",
         "slot time in runs": f"{sum(r['seconds'] for r in runs) / (plan['slots'] * (last - first)):.0%}",
         "winner": ", ".join(

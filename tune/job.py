@@ -62,7 +62,8 @@ class Report:
 
     score: the primary metric, None before the first evaluation. seconds: of this job so far, without
     the wait for a slot. final: metrics by split, of a completed confirmation. slot: which worker
-    group; began: when its first step began, in seconds since the epoch.
+    group; began: when its first step began, in seconds since the epoch; waited: seconds from the end
+    of the group's job before to that step, None for the group's first job.
     """
 
     job: str
@@ -75,6 +76,7 @@ class Report:
     seconds: float = 0.0
     slot: str = ""
     began: float = 0.0
+    waited: float | None = None
     selected_share: float | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -31,7 +31,8 @@ _STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.P
 class Record:
     """One trial as everyone else sees it. id: "3" in the search, "confirm-1" in the confirmation.
 
-    slot: the worker group that ran it; began (its first step), ended: seconds since the epoch.
+    slot: the worker group that ran it; began (its first step), ended: seconds since the epoch;
+    waited: seconds from the end of the group's job before to the first step.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Record:
     slot: str = ""
     began: float = 0.0
     ended: float = 0.0
+    waited: float | None = None
     selected_share: float | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -159,6 +161,7 @@ class Ledger:
             "seconds": report.seconds,
             "slot": report.slot,
             "began": report.began,
+            "waited": report.waited,
             "selected_share": report.selected_share,
             "final": report.final,
             "warnings": report.warnings,
@@ -221,6 +224,7 @@ def _record(purpose: Purpose, trial: FrozenTrial) -> Record:
         slot=attributes.get("slot", ""),
         began=attributes.get("began", 0.0),
         ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
+        waited=attributes.get("waited"),
         selected_share=attributes.get("selected_share"),
         final=attributes.get("final", {}),
         warnings=attributes.get("warnings", []),

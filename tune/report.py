@@ -124,6 +124,7 @@ def _trial(record: Record) -> dict[str, Any]:
         "slot": record.slot,
         "began": record.began,
         "ended": record.ended,
+        "waited": record.waited,
         "selected_share": record.selected_share,
         "final": record.final,
         "warnings": record.warnings,

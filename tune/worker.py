@@ -27,125 +27,121 @@ PATIENCE_S = 60.0  # an idle rank 0 says so to the others this often, well withi
 
 
 def work(loop: dict[str, Any]) -> None:
-    """The training function of the TorchTrainer. loop: "mailbox", "slot", "threads",
+    """The training function of the TorchTrainer. loop: "mailbox", "slot" (its name), "threads",
     "checkpoint_every_s"."""
     torch.set_num_threads(loop["threads"])
-    mailbox, memory = loop["mailbox"], _Memory()
-    while True:
-        job = _next_job(mailbox)
-        if job == "close":
-            return
-        if job == "wait":
-            continue
-        report = _do(job, loop, memory)
-        if distributed.rank() == 0:
-            ray.get(mailbox.report.remote(report))
-        gc.collect()
+    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"])
+    while (job := worker.next_job()) != "close":
+        if job != "wait":
+            worker.do(job)
 
 
-def _next_job(mailbox: Any) -> Any:
-    job = ray.get(mailbox.next_job.remote(PATIENCE_S)) if distributed.rank() == 0 else None
-    return distributed.from_first(job)
+class _Worker:
+    """One rank of a slot's group."""
 
+    def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float) -> None:
+        self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
+        self.is_first = distributed.rank() == 0
+        self.held: tuple[Settings, Base, TaskData] | None = None
+        self.last_end: float | None = None
 
-class _Memory:
-    """Base weights and tokenised data of the search, read once."""
+    def next_job(self) -> Any:
+        """A Job, "wait" or "close", the same on every rank."""
+        job = ray.get(self.mailbox.next_job.remote(PATIENCE_S)) if self.is_first else None
+        return distributed.from_first(job)
 
-    def __init__(self) -> None:
-        self._held: tuple[Settings, Base, TaskData] | None = None
+    def do(self, job: Job) -> None:
+        """Run one job and report its outcome; whatever happens becomes a typed one."""
+        try:
+            report = self._run(job)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            report = Report(job.id, Outcome.OUT_OF_MEMORY, error=_one_line(error))
+        except Exception as error:
+            if distributed.world() > 1:
+                raise  # the ranks may disagree now: let Ray Train restart the group
+            report = Report(job.id, Outcome.FAILED, error=_one_line(error))
+        self.last_end = time.monotonic()
+        if self.is_first:
+            ray.get(self.mailbox.report.remote(report))
+        gc.collect()  # models and optimizers hold one another through their hooks
 
-    def get(self, settings: Settings) -> tuple[Base, TaskData]:
-        if self._held is None or self._held[0] != settings:
-            task = tasks.get(settings.task)
-            base = Base(locate(settings.model), task)
-            source = sources.open_source(settings.data)
-            self._held = settings, base, TaskData(task, source, base.tokenizer, settings.max_length)
-        return self._held[1], self._held[2]
-
-
-def _do(job: Job, loop: dict[str, Any], memory: _Memory) -> Report:
-    """Run one job; whatever happens becomes a typed outcome."""
-    try:
-        base, data = memory.get(job.settings)
+    def _run(self, job: Job) -> Report:
+        base, data = self._base_and_data(job.settings)
         result = run(
             job.fine_tune_config(),
             base,
             data,
-            report=_reporter(job, loop),
-            control=_Control(job, loop["mailbox"]),
-            checkpointing=Checkpointing(Path(job.folder) / "checkpoints", loop["checkpoint_every_s"]),
+            report=lambda evaluation: self._report(job, evaluation),
+            control=_Control(job, self.mailbox) if self.is_first else lambda: "go",
+            checkpointing=Checkpointing(Path(job.folder) / "checkpoints", self.checkpoint_every_s),
         )
-        if result.outcome != "suspended" and distributed.rank() == 0:
+        if self.is_first and result.outcome != "suspended":
             shutil.rmtree(Path(job.folder) / "checkpoints", ignore_errors=True)
-        if job.purpose == "confirm" and result.outcome == "completed" and distributed.rank() == 0:
+        if self.is_first and job.purpose == "confirm" and result.outcome == "completed":
             result.save(Path(job.folder) / "model")
-        return _last_report(job, loop["slot"], result)
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        return Report(job.id, Outcome.OUT_OF_MEMORY, error=_one_line(error))
-    except MemoryError as error:
-        return Report(job.id, Outcome.OUT_OF_MEMORY, error=_one_line(error))
-    except Exception as error:
-        if distributed.world() > 1:
-            raise  # the ranks may disagree now: let Ray Train restart the group
-        return Report(job.id, Outcome.FAILED, error=_one_line(error))
+        return self._last_report(job, result)
 
+    def _base_and_data(self, settings: Settings) -> tuple[Base, TaskData]:
+        """Base weights and tokenised data of the search, read once."""
+        if self.held is None or self.held[0] != settings:
+            base = Base(locate(settings.model), tasks.get(settings.task))
+            source = sources.open_source(settings.data)
+            data = TaskData(tasks.get(settings.task), source, base.tokenizer, settings.max_length)
+            self.held = settings, base, data
+            gc.collect()
+            gc.freeze()  # what stays is not looked through after every job
+        return self.held[1], self.held[2]
 
-def _reporter(job: Job, loop: dict[str, Any]) -> Any:
-    def report(evaluation: Evaluation) -> None:
-        if distributed.rank() != 0:
+    def _report(self, job: Job, evaluation: Evaluation) -> None:
+        if not self.is_first:
             return
-        primary = tasks.get(job.settings.task).metric
-        ray.get(
-            loop["mailbox"].report.remote(
-                Report(
-                    job.id,
-                    step=evaluation.step,
-                    max_steps=evaluation.max_steps,
-                    score=evaluation.scores[primary],
-                    metrics=evaluation.scores,
-                    loss=evaluation.loss,
-                    seconds=evaluation.seconds,
-                    slot=loop["slot"],
-                    began=time.time() - evaluation.seconds,
-                )
-            )
+        report = Report(
+            job.id,
+            step=evaluation.step,
+            max_steps=evaluation.max_steps,
+            score=evaluation.scores[tasks.get(job.settings.task).metric],
+            metrics=evaluation.scores,
+            loss=evaluation.loss,
+            **self._timing(evaluation.seconds),
+        )
+        ray.get(self.mailbox.report.remote(report))
+
+    def _last_report(self, job: Job, result: FineTuneResult) -> Report:
+        return Report(
+            job.id,
+            Outcome(result.outcome),
+            step=result.steps,
+            max_steps=result.steps,
+            score=result.last,
+            selected_share=result.selected_share,
+            final=result.final,
+            warnings=result.warnings,
+            **self._timing(result.seconds),
         )
 
-    return report
+    def _timing(self, seconds: float) -> dict[str, Any]:
+        """When the run's first step began, and how long the slot had waited for it."""
+        waited = None if self.last_end is None else time.monotonic() - seconds - self.last_end
+        return {
+            "seconds": seconds,
+            "slot": self.slot,
+            "began": time.time() - seconds,
+            "waited": waited,
+        }
 
 
 class _Control:
     """Whether the job shall go on, asked at every step without waiting for an answer."""
 
     def __init__(self, job: Job, mailbox: Any) -> None:
-        self._answer = mailbox.signal_for.remote(job.id) if distributed.rank() == 0 else None
+        self._answer = mailbox.signal_for.remote(job.id)
 
     def __call__(self) -> Signal:
-        if self._answer is None:
-            return "go"
         ready, _ = ray.wait([self._answer], timeout=0)
         return ray.get(ready[0]) if ready else "go"
 
 
-def _last_report(job: Job, slot: str, result: FineTuneResult) -> Report:
-    return Report(
-        job.id,
-        Outcome(result.outcome),
-        step=result.steps,
-        max_steps=result.steps,
-        score=result.last,
-        seconds=result.seconds,
-        slot=slot,
-        began=time.time() - result.seconds,
-        selected_share=result.selected_share,
-        final=result.final,
-        warnings=result.warnings,
-    )
-
-
 def _one_line(error: BaseException) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(where.filename).name}:{where.lineno})"
-    )
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message} ({Path(where.filename).name}:{where.lineno})"

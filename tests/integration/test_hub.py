@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import ALWAYS, FakeHub
+
+from tests.integration.hub_server import ALWAYS, FakeHub
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
