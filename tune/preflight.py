@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from dps import tasks
 from dps.errors import InputError
 from dps.tasks import Task
-from tune import budget, space
+from tune import budget, estimate, space
 from tune.job import Settings
 from tune.options import SearchOptions, seconds
 from tune.runtime import Cluster
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
-START_S = 25.0  # from the command to the first step
-MEAN_SHARE = {"asha": 0.55, "none": 1.0}  # of a full trial that a trial runs, roughly
 
 
 class Refused(Exception):
@@ -100,16 +97,12 @@ def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
     searched = train - (max(1, round(train * HOLDOUT_SHARE)) if options.select_on == "holdout" else 0)
     max_steps, confirm_steps = _steps(options, searched), _steps(options, train)
     gpus = _gpus(options, cluster)
+    if options.precision == "fp16" and not gpus:
+        raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
     slots = _slots(options, cluster, gpus)
-    evaluated = train - searched or len(splits["dev"])
-    per_step, per_evaluation = _seconds_per(options, folder, splits["train"], task, evaluated, gpus)
-    searching = (
-        options.trials
-        * MEAN_SHARE[options.scheduler]
-        * (max_steps * per_step + options.evaluations * per_evaluation)
-    )
-    dev_share = len(splits["dev"]) / max(1, evaluated)
-    confirming = math.ceil(options.confirm / slots) * (confirm_steps * per_step + per_evaluation * dev_share)
+    held_out = train - searched or len(splits["dev"])
+    speed = estimate.speed(options, folder, splits["train"], task, gpus)
+    work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots)
     model = Identified(folder.kind, folder.name, folder.fingerprint(), model_note)
     return Plan(
         options=options,
@@ -124,7 +117,7 @@ def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
         slots=slots,
         gpus_per_worker=gpus,
         cluster=cluster,
-        estimate_s=START_S + searching / slots + confirming,
+        estimate_s=estimate.search_seconds(options, speed, work),
     )
 
 
@@ -216,44 +209,6 @@ def _slots(options: SearchOptions, cluster: Cluster, gpus: float) -> int:
     if options.gpu_hours and not gpus:
         raise Refused("--gpu-hours: the plan uses no GPU; use --time-budget")
     return min(slots, options.max_concurrent or slots, max(options.trials, options.confirm))
-
-
-def _seconds_per(
-    options: SearchOptions,
-    folder: ModelFolder,
-    train: Dataset,
-    task: Task,
-    evaluated: int,
-    gpus: float,
-) -> tuple[float, float]:
-    """(a training step, an evaluation) in seconds, roughly: arithmetic over this machine's speed."""
-    layers, hidden, _ = folder.hidden()
-    weights = 12 * layers * hidden**2
-    tokens = min(options.max_length, 1.4 * _words(train, task) + 3)
-    forward = 2 * weights * tokens / (_flops(options.cpus_per_worker) if not gpus else 5e13)
-    return 3.3 * forward * options.batch_size / options.workers_per_trial + 0.03, evaluated * forward
-
-
-def _words(train: Dataset, task: Task) -> float:
-    sample = train[: min(200, len(train))]
-    words = sum(len(text.split()) for column in task.columns for text in sample[column])
-    return words / max(1, min(200, len(train)))
-
-
-def _flops(threads: int) -> float:
-    """Multiply-adds count twice; measured on a small product, with the threads of one worker."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    a, b = torch.rand(256, 384), torch.rand(384, 1536)
-    best = math.inf
-    for _ in range(8):
-        began = time.perf_counter()
-        torch.mm(a, b)
-        best = min(best, time.perf_counter() - began)
-    torch.set_num_threads(before)
-    return 2 * 256 * 384 * 1536 / best
 
 
 def check_output(folder: Path, resume: bool) -> None:

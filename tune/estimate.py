@@ -1,0 +1,85 @@
+"""How long a search will take, roughly: for the plan and for the first minutes of the progress line."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dps.tasks import Task
+from tune.options import SearchOptions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from dps.models import ModelFolder
+
+START_S = 30.0  # from the plan to the first step
+MEAN_SHARE = {"asha": 0.6, "none": 1.0}  # of a full trial that a trial runs
+USUAL_GPU_FLOPS = 5e13
+EFFICIENCY = 0.6  # of a whole model, against one product of its size
+STEP_OVERHEAD_S = 0.03
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a training step, and of one example in an evaluation."""
+
+    step: float
+    example: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do: steps of a full trial and of a confirmation, examples evaluated each time."""
+
+    max_steps: int
+    confirm_steps: int
+    held_out: int
+    dev: int
+    slots: int
+
+
+def search_seconds(options: SearchOptions, speed: Speed, work: Work) -> float:
+    """Wall time of the whole search."""
+    trial = work.max_steps * speed.step + options.evaluations * work.held_out * speed.example
+    searching = options.trials * MEAN_SHARE[options.scheduler] * trial / work.slots
+    confirmation = work.confirm_steps * speed.step + work.dev * speed.example
+    return START_S + searching + math.ceil(options.confirm / work.slots) * confirmation
+
+
+def speed(
+    options: SearchOptions, folder: ModelFolder, train: Dataset, task: Task, gpus_per_worker: float
+) -> Speed:
+    """Arithmetic of the model over the speed of this machine; on a GPU over a usual one's."""
+    layers, hidden, _ = folder.hidden()
+    weights = 12 * layers * hidden**2
+    tokens = min(options.max_length, 1.4 * _words(train, task) + 3)
+    forward = (
+        2 * weights * tokens / (_flops(options.cpus_per_worker) if not gpus_per_worker else USUAL_GPU_FLOPS)
+    )
+    backward_too = 3.3 * forward * options.batch_size / options.workers_per_trial
+    return Speed(backward_too + STEP_OVERHEAD_S, forward)
+
+
+def _words(train: Dataset, task: Task) -> float:
+    sample = train[: min(200, len(train))]
+    words = sum(len(text.split()) for column in task.columns for text in sample[column])
+    return words / max(1, min(200, len(train)))
+
+
+def _flops(threads: int) -> float:
+    """Of this machine, with the threads of one worker: measured on a small product."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a, b = torch.rand(256, 384), torch.rand(384, 1536)
+    best = math.inf
+    for _ in range(8):
+        began = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return EFFICIENCY * 2 * 256 * 384 * 1536 / best
