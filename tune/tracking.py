@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,7 +38,10 @@ def tracking_uri(named: str | None, beside: Path) -> str | None:
 
 def look_at(uri: str) -> str:
     """The command that shows what was tracked."""
-    return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    if uri.startswith("http"):
+        return f"open {uri}"
+    mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
+    return f"{mlflow} ui --backend-store-uri {uri}"
 
 
 class MlflowTracker:

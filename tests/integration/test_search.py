@@ -22,7 +22,7 @@ def test_it_ends_well_and_says_what_won(done: Done) -> None:
     winner = done.found["winner"]["trial"]
     assert f"Trial {winner} won" in done.text
     assert "data         built-in generator (auto: no hub answers)" in done.text
-    assert "mlflow ui --backend-store-uri sqlite:///" in done.text
+    assert "ui --backend-store-uri sqlite:///" in done.text
 
 
 def test_nothing_of_the_libraries_shows(done: Done) -> None:

@@ -274,7 +274,9 @@ def test_which_store_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert tracking_uri("http://named:1", tmp_path) == "http://named:1"
     assert tracking_uri("none", tmp_path) is None
     assert look_at("http://named:1") == "open http://named:1"
-    assert look_at("sqlite:///x.db") == "mlflow ui --backend-store-uri sqlite:///x.db"
+    assert look_at("sqlite:///x.db").endswith("mlflow ui --backend-store-uri sqlite:///x.db")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Path(look_at("sqlite:///x.db").split()[0]).is_absolute()
 
 
 @pytest.fixture
