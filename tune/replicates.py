@@ -39,6 +39,11 @@ def winner(records: Sequence[Record], direction: str) -> Record | None:
     return max(field, key=lambda r: (sign * (r.score or 0.0), -r.number), default=None)
 
 
+def of(winner: Record | None, records: Sequence[Record]) -> list[Record]:
+    """The replicates of the winner; a search that went on with more trials may hold some of another."""
+    return [r for r in records if winner is not None and r.configuration == winner.configuration]
+
+
 def confirm(records: Sequence[Record], metric: str) -> Confirmation | None:
     """What the completed replicates say together; None where there is none."""
     scores = {

@@ -21,7 +21,8 @@ def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any
     """search.json: what was searched, what each trial did, who won and how sure that is."""
     records = ledger.records("search")
     winner = replicates.winner(records, plan.task.direction)
-    confirmation = replicates.confirm(ledger.records("confirm"), plan.task.metric)
+    confirming = replicates.of(winner, ledger.records("confirm"))
+    confirmation = replicates.confirm(confirming, plan.task.metric)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "task": plan.task.name,
@@ -46,7 +47,7 @@ def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any
         "outcomes": dict(Counter(str(record.outcome) for record in records)),
         "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
         "confirmation": confirmation and asdict(confirmation),
-        "confirmation_runs": [_trial(record) for record in ledger.records("confirm")],
+        "confirmation_runs": [_trial(record) for record in confirming],
         "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)},
     }
     found["sentence"] = sentence(found)

@@ -19,6 +19,7 @@ import shutil
 import signal
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from dps.errors import InputError
 from tune import options as cli
 from tune.options import SearchOptions
 
-DONE, WRONG_INPUT, REFUSED, NOTHING_FINISHED, INTERRUPTED = 0, 2, 3, 4, 130
+DONE, BROKE_OFF, WRONG_INPUT, REFUSED, NOTHING_FINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 CHECKPOINT_EVERY_S = 60.0
 
 
@@ -150,10 +151,25 @@ class _Search:
         for line in [*plan_lines(self.plan), f"output       {self.output}", ""]:
             self.progress.say(line)
         with stopping() as stop:
-            searcher = self._run(stop)
+            try:
+                searcher = self._run(stop)
+            except Exception as error:
+                return self._broke_off(error)
             if stop.is_set():
                 return self._interrupted(searcher)
         return self._finish(searcher)
+
+    def _broke_off(self, error: Exception) -> int:
+        """Ray or this program failed; the ledger is whole."""
+        (self.output / "error.log").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        if self.tracker is not None:
+            self.tracker.close(self.output, interrupted=True)
+        message = str(error).splitlines()[-1] if str(error) else ""
+        return _fail(
+            f"the search broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "
+            f"go on with: python tune/search.py --resume {self.output}",
+            BROKE_OFF,
+        )
 
     def _run(self, stop: threading.Event) -> Any:
         import ray
@@ -243,10 +259,10 @@ class _Search:
                 self.progress.say(f"warning: MLflow tracking failed: {self.tracker.error}")
         look = tracking.look_at(self.tracker.uri) if self.tracker is not None else None
         if found["winner"] is None or found["confirmation"] is None:
-            errors = {trial["error"] for trial in found["trials"] if trial["error"]}
-            return _fail(
-                f"no trial finished; {'; '.join(sorted(errors)) or found['sentence']}", NOTHING_FINISHED
-            )
+            runs = [*found["trials"], *found["confirmation_runs"]]
+            errors = sorted({run["error"] for run in runs if run["error"]})
+            what = "no trial finished" if found["winner"] is None else "no confirmation finished"
+            return _fail(f"{what}; {'; '.join(errors) or 'see search.json'}", NOTHING_FINISHED)
         for line in ["", *report.summary_lines(found, self.output, look)]:
             self.progress.say(line)
         return DONE
@@ -255,7 +271,9 @@ class _Search:
         """The typical replicate's model becomes best/; everything else that was kept for a resume goes."""
         from tune import replicates
 
-        chosen = replicates.typical(self.ledger.records("confirm"), self.plan.task.metric)
+        winner = replicates.winner(self.ledger.records("search"), self.plan.task.direction)
+        confirming = replicates.of(winner, self.ledger.records("confirm"))
+        chosen = replicates.typical(confirming, self.plan.task.metric)
         if chosen is not None and (self.work / f"trial-{chosen.id}" / "model").is_dir():
             best = self.output / "best"
             shutil.rmtree(best, ignore_errors=True)

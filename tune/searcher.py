@@ -103,9 +103,10 @@ class LedgerSearcher(ray.tune.search.Searcher):
     def _next_replicate(self) -> Record | None:
         if self.leader is None:
             self.leader = replicates.winner(self.ledger.records("search"), self.strategy.direction)
-        if self.leader is None or len(self.replicas) >= self.strategy.confirm:
+        have = len(replicates.of(self.leader, self.replicas))
+        if self.leader is None or have >= self.strategy.confirm:
             return None
-        seed = self.strategy.seed + 1 + len(self.replicas)
+        seed = self.strategy.seed + 1 + have
         record = self.ledger.replicate(self.leader, self.strategy.space, seed)
         self.replicas.append(record)
         return record

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.tune_helpers import STEPS, FakeTune, end_well, make_space, open_ledger, strategy
+from tune import replicates
 from tune.budget import GpuHours, Spent, Trials, WallTime
 from tune.job import Job, Report
 from tune.ledger import Ledger, Record
@@ -51,6 +52,22 @@ def test_the_winner_is_confirmed_on_fresh_seeds_that_differ(tmp_path: Path) -> N
     assert [record.seed for record in ledger.records("search")] == [5] * 5
     assert sorted(record.seed for record in replicas) == [6, 7, 8, 9]
     assert all(record.configuration == best.configuration for record in replicas)
+
+
+def test_more_trials_may_bring_another_winner_which_gets_its_own_replicates(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    FakeTune(searcher(ledger, tmp_path, trials=1)).run()
+    first = replicates.winner(ledger.records("search"), "max")
+    again = FakeTune(searcher(ledger, tmp_path, trials=4), order=1)
+    again.run()
+    assert again.finished
+    second = replicates.winner(ledger.records("search"), "max")
+    assert first is not None
+    assert second is not None
+    assert first.id != second.id, "no later trial is better: this test shows nothing"
+    for winner in (first, second):
+        assert sorted(r.seed for r in replicates.of(winner, ledger.records("confirm"))) == [1, 2, 3]
+    assert len(ledger.records("confirm")) == 6
 
 
 @pytest.mark.parametrize("order", range(3))
