@@ -23,7 +23,7 @@ def rows(found: dict[str, Any]) -> dict[str, str]:
     confirmation, plan, between = (
         found["confirmation"],
         found["plan"],
-        [r["waited"] for r in runs if r["waited"] is not None],
+        [r["waited"] for r in runs if r.get("waited") is not None],
     )
     low, high = confirmation["interval"] or (float("nan"), float("nan"))
     return {
@@ -31,8 +31,12 @@ def rows(found: dict[str, Any]) -> dict[str, str]:
         "training examples, steps of a full trial": f"{plan['examples']['train']:,}, {plan['max_steps']}",
         "trials": ", ".join(f"{count} {name}" for name, count in found["outcomes"].items()),
         "wall time": f"{found['spent']['seconds']:.0f} s",
-        "from the command to the first step": f"{first - found['provenance'].get('started', first):.1f} s",
-        "gap on a warm slot, median (highest)": f"{statistics.median(between):.2f} s ({max(between):.2f} s)",
+        "from the command to the first step": f"{first - found['provenance']['started']:.1f} s"
+        if "started" in found["provenance"]
+        else "not recorded",
+        "gap on a warm slot, median (highest)": f"{statistics.median(between):.2f} s ({max(between):.2f} s)"
+        if between
+        else "not recorded",
         "slot time in runs": f"{sum(r['seconds'] for r in runs) / (plan['slots'] * (last - first)):.0%}",
         "winner": ", ".join(
             f"{name} {value:.3g}" if isinstance(value, float) else str(value)
@@ -48,6 +52,12 @@ def rows(found: dict[str, Any]) -> dict[str, str]:
         "95 % interval of the mean": f"{low:.4f} to {high:.4f}",
         "commit": f"{(found['provenance']['git_commit'] or 'none')[:10]}",
     }
+
+
+def shown(command: list[str]) -> str:
+    """The command without --output, and without the folders that its files lie in."""
+    kept = [word for i, word in enumerate(command) if "--output" not in (word, command[i - 1])]
+    return " ".join(word if word == "tune/search.py" else Path(word).name for word in kept)
 
 
 def table(documents: list[dict[str, Any]]) -> str:
@@ -70,9 +80,9 @@ if __name__ == "__main__":
     searches = [
         json.loads((Path(folder) / "search.json").read_text(encoding="utf-8")) for folder in sys.argv[1:]
     ]
-    origin = searches[0]["provenance"]
+    origin = searches[-1]["provenance"]
     print(f"{origin['cores']} cores, {origin['platform']}, Python {origin['python']}, ", end="")
     print(", ".join(f"{name} {version}" for name, version in origin["packages"].items()))
     for found in searches:
-        print(f"\n    {' '.join(found['provenance']['command'])}")
+        print(f"\n    {shown(found['provenance']['command'])}")
     print("\n" + table(searches))

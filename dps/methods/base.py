@@ -8,6 +8,7 @@ Lightning need to know nothing.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -21,7 +22,7 @@ STATE_KEY = "method"  # where the method's state stands in optimizer.state_dict(
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(ABC):
     """A way of fine-tuning: what happens around each optimizer step.
 
     name: as on the command line. extra_passes: forward-backward passes a step beyond one.
@@ -34,14 +35,15 @@ class Method:
     needs_pretrained: ClassVar[bool] = False
     selects: ClassVar[bool] = False
 
+    @abstractmethod
     def dropout(self, max_steps: int) -> float:
         """The dropout probability that the method trains with, in [0, 1)."""
-        raise NotImplementedError
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The training loss of one batch, a scalar. The default is the model's own."""
         return cast(Tensor, model(**batch).loss)
 
+    @abstractmethod
     def attach(
         self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
     ) -> Optimizer:
@@ -55,7 +57,6 @@ class Method:
         a hyper-parameter does not fit `max_steps`, the model has no covered weight, or a
         method is attached already.
         """
-        raise NotImplementedError
 
 
 class Attachment:
