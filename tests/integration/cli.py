@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 280.0
 SMALL = ("--max-steps", "18", "--evaluations", "3", "--batch-size", "8", "--train-size", "160")
@@ -21,12 +22,18 @@ SMALL = ("--max-steps", "18", "--evaluations", "3", "--batch-size", "8", "--trai
 
 @dataclass
 class Done:
-    """What a command came to. seconds_to_end: since `then`, or since the start."""
+    """What a command came to. seconds_to_end: since `then`, or since the start.
+
+    processes: how many ran below it when the first trial reported; left: those still there 30 s
+    after its end.
+    """
 
     status: int
     lines: list[str]
     seconds_to_end: float
     output: Path
+    processes: int
+    left: list[str]
 
     @property
     def text(self) -> str:
@@ -59,9 +66,12 @@ def search(
     assert process.stdout is not None
     began, lines = time.monotonic(), []
     acted: float | None = None
+    below: list[psutil.Process] = []
     try:
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
+            if not below and " step " in line:
+                below = psutil.Process(process.pid).children(recursive=True)
             if acted is None and when(line):
                 acted = time.monotonic()
                 then(process)
@@ -69,10 +79,6 @@ def search(
         status = process.wait(timeout=60)
     finally:
         process.kill()
-    return Done(status, lines, time.monotonic() - (acted or began), output)
-
-
-def no_ray_left(session_of: Callable[[str], bool]) -> bool:
-    """Whether no Ray process whose command line satisfies `session_of` is alive."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return not any(re.search(r"raylet|gcs_server", line) and session_of(line) for line in listed.splitlines())
+    seconds = time.monotonic() - (acted or began)
+    _, alive = psutil.wait_procs(below, timeout=30)
+    return Done(status, lines, seconds, output, len(below), [str(p) for p in alive])
