@@ -1,62 +1,133 @@
 """Which weights of a model a method selects among.
 
-Covered are the weights of linear layers: `torch.nn.Linear`, and transformers' `Conv1D`,
-which stores its weight as (in, out). Biases, embeddings and normalisation layers are not
-covered; they are always trained.
+Covered are the weights of linear layers: `torch.nn.Linear` and what derives from it, transformers'
+`Conv1D`, which stores its weight as (in, out), and the raw parameters with which XLNet's attention
+multiplies. Biases, embeddings and normalisation layers are not covered; they are always trained.
+So are a weight that an embedding also reads, the linear layer with which ELECTRA and DeBERTa widen
+small embeddings (it belongs to them), DeBERTa's convolution, and raw parameters that no table here
+names (the in_proj_weight of `torch.nn.MultiheadAttention`, experts in one tensor).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+# Families whose coverage and depths tests/unit/test_families.py writes out, by `config.model_type`.
+FAMILIES = ("bert", "deberta", "deberta-v2", "electra", "gpt2", "llama", "modernbert", "roberta", "xlnet")
+
+# Classes of transformers that multiply by parameters of their own: attribute -> axes of the input neurons.
+RAW_WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "Conv1D": {"weight": (0,)},
+    # all are (d_model, n_head, d_head); q, k, v and r enter as "ibh,hnd->ibnd", o as "ibnd,hnd->ibh"
+    "XLNetRelativeAttention": {"q": (0,), "k": (0,), "v": (0,), "o": (1, 2), "r": (0,)},
+}
+
+# Linear layers that belong to the embeddings: class of transformers -> attribute.
+EMBEDDING_PROJECTIONS = {
+    "DebertaEmbeddings": "embed_proj",
+    "DebertaV2Embeddings": "embed_proj",
+    "ElectraModel": "embeddings_project",
+}
 
 
 @dataclass(frozen=True)
 class CoveredWeight:
     """One covered weight.
 
-    name: its name in `model.state_dict()` (without the prefix of a DDP wrapper).
-    module, attribute: where the forward pass reads it.
-    parameter: the trained tensor, two-dimensional.
-    input_axis: the axis of the input neurons, 1 for Linear (out, in), 0 for Conv1D (in, out).
+    name: its name in `model.state_dict()` (without the prefix of a DDP wrapper), the first of a tied weight.
+    readers: (module, attribute) wherever a forward pass reads it; more than one for a tied weight.
+    parameter: the trained tensor.
+    input_axes: the axes of the input neurons: (1,) for Linear (out, in), (0,) for Conv1D (in, out).
     """
 
     name: str
-    module: nn.Module
-    attribute: str
+    readers: tuple[tuple[nn.Module, str], ...]
     parameter: nn.Parameter
-    input_axis: int
+    input_axes: tuple[int, ...]
 
     @property
     def in_features(self) -> int:
         """Number of input neurons."""
-        return self.parameter.shape[self.input_axis]
+        return self._broadcast_shape.numel()
+
+    @property
+    def _broadcast_shape(self) -> Size:
+        """The weight's shape with 1 for every axis that is not one of input neurons."""
+        return Size(n if axis in self.input_axes else 1 for axis, n in enumerate(self.parameter.shape))
 
     def by_input(self, per_input: Tensor) -> Tensor:
         """A tensor (in_features,) viewed so that it broadcasts over the weight."""
-        return per_input.unsqueeze(1 - self.input_axis)
+        return per_input.view(self._broadcast_shape)
 
 
-def _input_axis(module: nn.Module) -> int | None:
-    if isinstance(module, nn.Linear):
-        return 1
-    is_conv1d = type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
-    return 0 if is_conv1d else None
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside a DDP wrapper, or `model` itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def transformers_classes(module: nn.Module) -> set[str]:
+    """Names of the classes of transformers that `module` is an instance of."""
+    return {kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("transformers.")}
 
 
 def covered_weights(model: nn.Module) -> list[CoveredWeight]:
-    """The covered weights of `model` that are trained, in the order of its modules."""
-    if isinstance(model, DistributedDataParallel):
-        model = model.module
-    found: list[CoveredWeight] = []
+    """The covered weights of `model` that are trained, in the order of its modules, each once."""
+    model = unwrapped(model)
+    embeddings = _embeddings(model)
+    found: dict[int, CoveredWeight] = {}
     for prefix, module in model.named_modules():
-        axis = _input_axis(module)
-        if axis is None:
-            continue
-        weight = module._parameters.get("weight")
-        if weight is not None and weight.requires_grad:
-            name = f"{prefix}.weight".lstrip(".")
-            found.append(CoveredWeight(name, module, "weight", weight, axis))
-    return found
+        for attribute, axes in _weights(module).items():
+            weight = module._parameters.get(attribute)
+            if weight is None or not weight.requires_grad or id(weight) in embeddings:
+                continue
+            name, reader = f"{prefix}.{attribute}".lstrip("."), (module, attribute)
+            if (tied := found.get(id(weight))) is not None:
+                found[id(weight)] = replace(tied, readers=(*tied.readers, reader))
+            else:
+                found[id(weight)] = CoveredWeight(name, (reader,), weight, axes)
+    return list(found.values())
+
+
+def family(model: nn.Module) -> str:
+    """`config.model_type` of a model of transformers, the name of the class for any other."""
+    model = unwrapped(model)
+    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    return model_type if isinstance(model_type, str) and model_type else type(model).__name__
+
+
+def describe(model: nn.Module, covered: list[CoveredWeight]) -> str:
+    """One line: the family, how many weights are covered, and their share of the model's parameters."""
+    name = family(model)
+    counted = f"{len(covered)} linear weight{'' if len(covered) == 1 else 's'}"
+    share = f"{_count(w.parameter for w in covered)} of {_count(model.parameters())} parameters"
+    if name in FAMILIES:
+        return f"{name}: {counted}, {share}"
+    return f"unknown family {name!r}: its {counted}, {share}"
+
+
+def _weights(module: nn.Module) -> Mapping[str, tuple[int, ...]]:
+    """The linear weights that the module itself holds: attribute -> axes of the input neurons."""
+    if isinstance(module, nn.Linear):
+        return {"weight": (1,)}
+    known = [RAW_WEIGHTS[kind] for kind in transformers_classes(module) if kind in RAW_WEIGHTS]
+    return known[0] if known else {}
+
+
+def _embeddings(model: nn.Module) -> set[int]:
+    """Ids of the parameters of embeddings and of the linear layers that belong to them."""
+    modules: list[object] = []
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            modules.append(module)
+        for kind in transformers_classes(module) & EMBEDDING_PROJECTIONS.keys():
+            modules.append(getattr(module, EMBEDDING_PROJECTIONS[kind], None))
+    return {id(p) for module in modules if isinstance(module, nn.Module) for p in module.parameters()}
+
+
+def _count(parameters: Iterable[Tensor]) -> str:
+    total = sum(parameter.numel() for parameter in parameters)
+    return f"{total / 1e6:.1f} M" if total >= 1e5 else f"{total:,}"

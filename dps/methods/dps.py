@@ -257,9 +257,8 @@ class Mixing(Selecting):
         super().__init__(method, model, optimizer, max_steps, max_grad_norm)
         for weight in self.weights:
             weight.pretrained = weight.value.clone()
-            self.handles += read_instead(
-                weight.covered.module, weight.covered.attribute, self._reader(weight)
-            )
+            for module, attribute in weight.covered.readers:
+                self.handles += read_instead(module, attribute, self._reader(weight))
 
     def _reader(self, weight: Weight) -> Callable[[Tensor], Tensor | None]:
         def mixed(value: Tensor) -> Tensor | None:
