@@ -1,0 +1,95 @@
+"""How deep each parameter of a model lies: embeddings, transformer blocks, what comes after.
+
+The blocks are found by structure, not by name: the one `nn.ModuleList` of modules of one class under
+`model.base_model`. In the families of `dps.coverage.FAMILIES` every depth is tested. In any other,
+what the encoder holds beside its blocks counts as embeddings where it is an `nn.Embedding` or is
+registered before the blocks, and as coming after them where it is not.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import nn
+
+from dps.coverage import family, transformers_classes, unwrapped
+
+# Class of transformers -> attribute -> depth, where the order of the modules would mislead: the norm of
+# DeBERTa's relative-position embeddings, and the convolution whose output joins that of the first block.
+PLACED = {"DebertaV2Encoder": {"LayerNorm": 0, "conv": 1}}
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks from bottom to top; none where `model` is not a model of transformers.
+
+    Raises ValueError where a model of transformers has no such stack, or several (an encoder and a
+    decoder): which block lies how deep is then not clear.
+    """
+    encoder = _encoder(unwrapped(model))
+    if encoder is None:
+        return []
+    lists = {name: list(m) for name, m in encoder.named_modules() if isinstance(m, nn.ModuleList)}
+    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    stack = lists[outer[0]] if len(outer) == 1 else []
+    if len({type(block) for block in stack}) != 1:
+        raise ValueError(
+            f"model: {family(model)!r} must have one stack of layers of one class, but has "
+            f"{', '.join(outer) or 'no nn.ModuleList'}; use a method that needs no depths"
+        )
+    return stack
+
+
+def depths(model: nn.Module) -> dict[str, int]:
+    """The depth of every parameter by its name (without the prefix of a DDP wrapper).
+
+    0: embeddings, with their projections and norms, and relative-position embeddings.
+    1 to L: the L blocks from bottom to top. L + 1: final norm, pooler, classification head.
+    A module that is not a model of transformers has L = 0: all its parameters lie at depth 1.
+
+    Raises ValueError as `blocks` does.
+    """
+    model = unwrapped(model)
+    stack, encoder = blocks(model), _encoder(model)
+    placed = {} if encoder is None else _placed(encoder, stack)
+    inside = _ids(encoder)
+    found, below = {}, True
+    for name, parameter in model.named_parameters():
+        below = below and not placed.get(id(parameter), 0)
+        beside = 0 if below and id(parameter) in inside else len(stack) + 1
+        found[name] = placed.get(id(parameter), beside)
+    return found
+
+
+def head_parameters(model: nn.Module) -> set[str]:
+    """Names of the parameters outside the pre-trained encoder (`model.base_model`).
+
+    They are the classification head. BERT's pooler is pre-trained and no part of it; that of DeBERTa is.
+    Empty for a module that is not a model of transformers.
+    """
+    model = unwrapped(model)
+    encoder = _encoder(model)
+    inside = _ids(encoder)
+    return set() if encoder is None else {n for n, p in model.named_parameters() if id(p) not in inside}
+
+
+def _encoder(model: nn.Module) -> nn.Module | None:
+    """`model.base_model` of a model of transformers (the model itself where it has no head)."""
+    return cast(nn.Module, model.base_model) if "PreTrainedModel" in transformers_classes(model) else None
+
+
+def _placed(encoder: nn.Module, stack: list[nn.Module]) -> dict[int, int]:
+    """Depths by id of parameter, of blocks, embeddings and what `PLACED` names."""
+    found: dict[int, int] = {}
+    for module in encoder.modules():
+        if isinstance(module, nn.Embedding):
+            found.update(dict.fromkeys(_ids(module), 0))
+        for kind in transformers_classes(module) & PLACED.keys():
+            for attribute, depth in PLACED[kind].items():
+                found.update(dict.fromkeys(_ids(getattr(module, attribute, None)), depth))
+    for depth, block in enumerate(stack, start=1):
+        found.update(dict.fromkeys(_ids(block), depth))
+    return found
+
+
+def _ids(module: nn.Module | None) -> set[int]:
+    return set() if module is None else {id(parameter) for parameter in module.parameters()}
