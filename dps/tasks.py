@@ -1,11 +1,15 @@
 """Tasks: what is read, what is predicted, how it is scored.
 
 A task names its text columns, its labels in the order of their ids, its metrics
-(the first one ranks configurations) and its splits. The GLUE eight are here;
-see `get` for looking one up.
+(the first one ranks configurations) and its splits. The GLUE eight are here, and
+three of natural language inference; see `get` for looking one up.
 
-Source: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for
-Natural Language Understanding", ICLR 2019.
+Sources: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for
+Natural Language Understanding", ICLR 2019; Bowman et al., "A large annotated corpus
+for learning natural language inference" (SNLI), EMNLP 2015; Marelli et al., "A SICK
+cure for the evaluation of compositional distributional semantic models", LREC 2014;
+Khot et al., "SciTail: A Textual Entailment Dataset from Science Question Answering",
+AAAI 2018.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ class Task:
     labels: class names, in the order of their ids; empty for regression.
     metrics: names known to `dps.metrics`; the first is the primary metric.
     score_range: closed range of a regression label; None for classification.
-    splits: "train", "dev" and further evaluation sets ("dev_mismatched").
+    splits: "train", "dev" and further evaluation sets ("dev_mismatched"); data must have them all.
+    test_split: what models trained on other tasks are tested on: "dev", or a public "test",
+        which data may lack.
     direction: "max" or "min", of the primary metric.
     """
 
@@ -36,6 +42,7 @@ class Task:
     metrics: tuple[str, ...]
     score_range: tuple[float, float] | None = None
     splits: tuple[str, ...] = ("train", "dev")
+    test_split: str = "dev"
     direction: str = "max"
 
     @property
@@ -53,8 +60,14 @@ class Task:
         """The evaluation sets, the main one first."""
         return self.splits[1:]
 
+    @property
+    def all_splits(self) -> tuple[str, ...]:
+        """Every split that a source can be asked for."""
+        return tuple(dict.fromkeys((*self.splits, self.test_split)))
+
 
 ENTAILMENT = ("entailment", "not_entailment")
+INFERENCE = ("entailment", "neutral", "contradiction")
 
 GLUE: dict[str, Task] = {
     task.name: task
@@ -67,7 +80,7 @@ GLUE: dict[str, Task] = {
         Task(
             "mnli",
             ("premise", "hypothesis"),
-            ("entailment", "neutral", "contradiction"),
+            INFERENCE,
             ("accuracy",),
             splits=("train", "dev", "dev_mismatched"),
         ),
@@ -76,10 +89,15 @@ GLUE: dict[str, Task] = {
     )
 }
 
+TASKS: dict[str, Task] = GLUE | {
+    name: Task(name, ("premise", "hypothesis"), labels, ("accuracy",), test_split="test")
+    for name, labels in (("snli", INFERENCE), ("sick", INFERENCE), ("scitail", ("entailment", "neutral")))
+}
+
 
 def get(name: str) -> Task:
     """The task of this name. Raises InputError naming the tasks there are."""
     try:
-        return GLUE[name]
+        return TASKS[name]
     except KeyError:
-        raise InputError(f"task: there is no task {name!r}; choose one of {', '.join(GLUE)}") from None
+        raise InputError(f"task: there is no task {name!r}; choose one of {', '.join(TASKS)}") from None

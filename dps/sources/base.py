@@ -26,9 +26,9 @@ class Source(Protocol):
     name: str  # what a reader would call it: "nyu-mll/glue", "/data/glue", "builtin"
 
     def load(self, task: Task, split: str) -> Dataset:
-        """The examples of `split`, one of `task.splits`."""
+        """The examples of `split`, one of `task.all_splits`."""
         ...
 
     def fingerprint(self, task: Task) -> str:
-        """Hex digest of the task's data: the same for the same examples, on any machine."""
+        """Hex digest of `task.splits`: the same for the same examples, on any machine."""
         ...

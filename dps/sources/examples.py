@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The names that the GLUE files give to a task's columns, where they differ.
+# The names that the GLUE files (for SNLI, its authors') give to a task's columns, where they differ.
+INFERENCE_NAMES = {"premise": "sentence1", "hypothesis": "sentence2", LABEL: "gold_label"}
 GLUE_NAMES: dict[str, dict[str, str]] = {
     "mrpc": {"sentence1": "#1 String", "sentence2": "#2 String", LABEL: "Quality"},
     "stsb": {LABEL: "score"},
     "qqp": {LABEL: "is_duplicate"},
-    "mnli": {"premise": "sentence1", "hypothesis": "sentence2", LABEL: "gold_label"},
+    "mnli": INFERENCE_NAMES,
+    "snli": INFERENCE_NAMES,
 }
 
 SURROGATES = re.compile("[\ud800-\udfff]")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dps.errors import InputError
 from dps.sources.examples import to_dataset
 from dps.sources.readers import SUFFIXES, place_of, read, read_bytes
-from dps.tasks import GLUE
+from dps.tasks import TASKS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,16 +24,23 @@ HEADLESS = {"cola": ("source", "label", "mark", "sentence")}
 # so the published test file stands in for it.
 ORIGINAL = {"mrpc": {"train": "msr_paraphrase_train.txt", "dev": "msr_paraphrase_test.txt"}}
 
+# Sub-folders in which the files of several tasks may lie as they may in the folder itself.
+COLLECTIONS = ("glue", "nli")
+
 
 class FolderSource:
-    """The source "folder": `path`, or its sub-folder named like the task, holds one file a split.
+    """The source "folder": `path` holds one file a split, for one task or for several.
 
-    Sub-folders are found whatever their case and dashes ("SST-2", "sst2"). A file is named
-    train, dev (or validation, val), and for mnli dev_matched and dev_mismatched (or
-    validation_...), with the suffix .csv, .tsv, .jsonl or .parquet; other suffixes are never
-    opened. Columns go by the task's names or by GLUE's; labels by class name or id. For
-    mrpc, the authors' msr_paraphrase_{train,test}.txt serve as train and dev where there is
-    no train file.
+    Files lie in the sub-folder named like the task ("SST-2", "sst2": whatever its case and
+    dashes) or, where there is none, in `path` itself; files that carry the task's name
+    ("snli_test") in either. What may lie in `path` may lie in its sub-folders "glue" and
+    "nli", except files without a task's name. Two that serve as the same split are an error.
+
+    A file is named train, dev (or validation, val), test, and for mnli dev_matched and
+    dev_mismatched (or validation_...), with the suffix .csv, .tsv, .jsonl or .parquet; other
+    suffixes are never opened. Columns go by the task's names or by GLUE's; labels by class
+    name or id. For mrpc, the authors' msr_paraphrase_{train,test}.txt serve as train and dev
+    where there is no train file.
     """
 
     kind = "folder"
@@ -43,18 +50,20 @@ class FolderSource:
         self.name = str(path)
         self._path = Path(path)
         self._fingerprints: dict[str, str] = {}
+        self._serves: dict[Path, str] = {}
 
     def load(self, task: Task, split: str) -> Dataset:
-        """The examples of `split`, one of `task.splits`, in the order of the file.
+        """The examples of `split`, one of `task.all_splits`, in the order of the file.
 
-        Raises InputError: the folder or file is missing or there twice, or its content
-        cannot be used (see `dps.sources.readers.read`, `dps.sources.examples.to_dataset`).
+        Raises InputError: the folder or file is missing or there twice, the file was read as
+        another task's before, or its content cannot be used (see `dps.sources.readers.read`,
+        `dps.sources.examples.to_dataset`).
         """
         path = self._file(task, split)
         return to_dataset(task, place_of(path), read(path, HEADLESS.get(task.name, ())))
 
     def fingerprint(self, task: Task) -> str:
-        """16 hex digits of the SHA-256 of the files of all splits, wherever they lie.
+        """16 hex digits of the SHA-256 of the files of `task.splits`, wherever they lie.
 
         Read once per task, then kept. Raises InputError as `load` does for missing files.
         """
@@ -67,37 +76,63 @@ class FolderSource:
 
     def _file(self, task: Task, split: str) -> Path:
         """The one file of a split."""
-        if split not in task.splits:
-            there = ", ".join(task.splits)
+        if split not in task.all_splits:
+            there = ", ".join(task.all_splits)
             raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {there}")
-        folder = self._folder(task)
-        names = [f"{stem}{suffix}" for stem in _stems(task, split) for suffix in SUFFIXES]
-        found = _existing(folder, names) or _original(folder, task, split)
+        folder = _own_folder(self._path, task) or self._path
+        found = _found(self._path, folder, task, split) or _original(self._path, folder, task, split)
         if len(found) > 1:
-            both = ", ".join(path.name for path in found)
-            raise InputError(f"{folder}: {both} all serve as {split} of task {task.name}; keep one")
+            both = _named(self._path, found)
+            raise InputError(f"{self._path}: {both} all serve as {split} of task {task.name}; keep one")
         if not found:
-            raise _no_file(folder, task, split)
+            raise _no_file(self._path, folder, task, split)
+        self._serve(found[0], task)
         return found[0]
 
-    def _folder(self, task: Task) -> Path:
-        """The folder of a task: the sub-folder named like it or, failing that, the path itself."""
-        if not self._path.is_dir():
-            raise InputError(f"{self._path}: no such folder; give the folder that holds the data")
-        named = [path for path in sorted(self._path.iterdir()) if path.is_dir() and _is_named(path, task)]
-        if len(named) > 1:
-            both = ", ".join(path.name for path in named)
-            raise InputError(f"{self._path}: {both} are all named like task {task.name}; keep one")
-        if named:
-            return named[0]
-        others = [other.name for other in GLUE.values() if other != task and _is_named(self._path, other)]
-        if others:
-            raise InputError(f"{self._path}: named like task {others[0]}, not {task.name}; give its folder")
-        return self._path
+    def _serve(self, path: Path, task: Task) -> None:
+        """A file without a task's name serves one task: what it holds is not another task's too."""
+        before = self._serves.setdefault(path, task.name)
+        if before != task.name:
+            what = f"read as task {before} before, so not as task {task.name}"
+            raise InputError(f"{path}: {what}; give each task a sub-folder of its name")
 
 
-def _is_named(path: Path, task: Task) -> bool:
-    return re.sub(r"[-_ ]", "", path.resolve().name).lower() == re.sub(r"[-_ ]", "", task.name).lower()
+def _own_folder(path: Path, task: Task) -> Path | None:
+    """The sub-folder named like a task, if there is one."""
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; give the folder that holds the data")
+    own = [folder for root in _roots(path) for folder in _sub_folders(root, task.name)]
+    if len(own) > 1:
+        raise InputError(f"{path}: {_named(path, own)} are all named like task {task.name}; keep one")
+    return own[0] if own else None
+
+
+def _roots(path: Path) -> list[Path]:
+    """The folder and its sub-folders in which several tasks may lie."""
+    return [path, *(folder for name in COLLECTIONS for folder in _sub_folders(path, name))]
+
+
+def _sub_folders(path: Path, name: str) -> list[Path]:
+    return [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _is_named(folder, name)]
+
+
+def _is_named(path: Path, name: str) -> bool:
+    return re.sub(r"[-_ ]", "", path.resolve().name).lower() == re.sub(r"[-_ ]", "", name).lower()
+
+
+def _other_task(path: Path, folder: Path, task: Task) -> str | None:
+    """The other task like which `path` is named, where `path` itself would have to hold this task."""
+    names = [name for name in TASKS if name != task.name and _is_named(path, name)]
+    return names[0] if names and folder == path else None
+
+
+def _found(path: Path, folder: Path, task: Task, split: str) -> list[Path]:
+    """Every file that serves as a split; `folder` is the task's own."""
+    stems = _stems(task, split)
+    found = [] if _other_task(path, folder, task) else _existing(folder, stems)
+    for place in dict.fromkeys((folder, *_roots(path))):
+        found += _existing(place, [f"{task.name}_{stem}" for stem in stems])
+    return found
 
 
 def _stems(task: Task, split: str) -> list[str]:
@@ -110,20 +145,30 @@ def _stems(task: Task, split: str) -> list[str]:
     return [f"{word}{ending}" for ending in endings for word in ("dev", "validation", "val")]
 
 
-def _existing(folder: Path, names: list[str]) -> list[Path]:
-    return [folder / name for name in names if (folder / name).is_file()]
+def _existing(folder: Path, stems: list[str]) -> list[Path]:
+    paths = [folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES]
+    return [path for path in paths if path.is_file()]
 
 
-def _original(folder: Path, task: Task, split: str) -> list[Path]:
-    """The file of the authors' own layout, where the folder has no train file."""
+def _original(path: Path, folder: Path, task: Task, split: str) -> list[Path]:
+    """The file of the authors' own layout, where there is no train file."""
     names = ORIGINAL.get(task.name, {})
-    if split not in names or _existing(folder, [f"train{suffix}" for suffix in SUFFIXES]):
+    if split not in names or _found(path, folder, task, "train"):
         return []
-    return _existing(folder, [names[split]])
+    return [file for file in (folder / names[split],) if file.is_file()]
 
 
-def _no_file(folder: Path, task: Task, split: str) -> InputError:
+def _named(path: Path, found: list[Path]) -> str:
+    """Files or folders as messages list them: by their names below `path`."""
+    return ", ".join(str(each.relative_to(path)) for each in found)
+
+
+def _no_file(path: Path, folder: Path, task: Task, split: str) -> InputError:
+    if other := _other_task(path, folder, task):
+        return InputError(f"{path}: named like task {other}, not {task.name}; give its folder")
     stems = " or ".join(_stems(task, split))
     text = f"no file for {split} of task {task.name}; looked for {stems} with {', '.join(SUFFIXES)}"
     original = ORIGINAL.get(task.name, {}).get(split)
-    return InputError(f"{folder}: {text}" + (f", and {original}" if original else ""))
+    return InputError(
+        f"{folder}: {text}, also after '{task.name}_'" + (f", and {original}" if original else "")
+    )

@@ -12,12 +12,14 @@ from dps.errors import InputError
 from dps.hub import bounded, endpoint, explain, reachable
 from dps.sources.examples import to_dataset
 from dps.sources.readers import Place, Row
-from dps.tasks import LABEL
+from dps.tasks import GLUE, LABEL
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from dps.tasks import Task
+
+GLUE_NAME = "nyu-mll/glue"
 
 
 class HubSource:
@@ -29,20 +31,23 @@ class HubSource:
 
     kind = "hub"
 
-    def __init__(self, name: str = "nyu-mll/glue") -> None:
+    def __init__(self, name: str = GLUE_NAME) -> None:
         """name: the data set's name on the hub. Nothing is asked before the first `load`."""
         self.name = name
         self._fingerprints: dict[str, str] = {}
 
     def load(self, task: Task, split: str) -> Dataset:
-        """The examples of `split`, one of `task.splits`.
+        """The examples of `split`, one of `task.all_splits`.
 
         Raises InputError in one line: no such data set or configuration, the download
         failed, neither the hub nor the cache has it, its classes are others than the
         task's, or a row cannot be used (a hidden label of -1, an empty text).
         """
-        if split not in task.splits:
-            there = ", ".join(task.splits)
+        if self.name == GLUE_NAME and task.name not in GLUE:
+            known = ", ".join(GLUE)
+            raise InputError(f"data: the hub source has {known}, not {task.name}; give a folder that has it")
+        if split not in task.all_splits:
+            there = ", ".join(task.all_splits)
             raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {there}")
         hub_split = _hub_split(task, split)
         data = self._fetch(task, hub_split)

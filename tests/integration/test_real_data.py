@@ -1,4 +1,5 @@
-"""The published GLUE files, where DPS_DATA_DIR names a folder that holds them under glue/."""
+"""Published data, where DPS_DATA_DIR names a folder that holds the GLUE files under glue/ and those of
+natural language inference under nli/."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from dps import transfer
 from dps.sources.folder import FolderSource
 from dps.tasks import get
 
@@ -66,3 +69,49 @@ def test_cola_is_read_fast(source: FolderSource) -> None:
     start = time.process_time()
     source.load(get("cola"), "train")
     assert time.process_time() - start < 0.5
+
+
+NLI_COUNTS = {
+    ("snli", "dev"): 9842,
+    ("snli", "test"): 9824,
+    ("sick", "test"): 4906,
+    ("scitail", "dev"): 1304,
+    ("scitail", "test"): 2126,
+}
+
+
+@pytest.mark.parametrize("folder", ["", "nli"])
+@pytest.mark.parametrize(("task", "split"), NLI_COUNTS)
+def test_inference_sets_have_their_rows_and_all_their_classes(task: str, split: str, folder: str) -> None:
+    data = FolderSource(Path(DATA) / folder).load(get(task), split)
+    assert len(data) == NLI_COUNTS[task, split]
+    assert set(data["label"][:]) == set(range(len(get(task).labels)))
+
+
+@pytest.mark.parametrize("task", COUNTS)
+def test_the_folder_above_glue_is_the_same_data(source: FolderSource, task: str) -> None:
+    assert FolderSource(DATA).fingerprint(get(task)) == source.fingerprint(get(task))
+
+
+# A model that always gives one class is right as often as that class occurs (counted with cut, sort, uniq).
+CONSTANT = [
+    ("mnli", "contradiction", "snli", 3237 / 9824),
+    ("mnli", "neutral", "sick", 2790 / 4906),
+    ("mnli", "contradiction", "scitail", 1284 / 2126),
+    ("snli", "neutral", "scitail", 1284 / 2126),
+    ("snli", "contradiction", "rte", 131 / 277),
+    ("rte", "not_entailment", "snli", (3219 + 3237) / 9824),
+    ("rte", "entailment", "scitail", 842 / 2126),
+    ("qqp", "duplicate", "mrpc", 279 / 408),
+]
+
+
+@pytest.mark.parametrize(("trained", "always", "name", "share"), CONSTANT)
+def test_one_answer_for_all_is_right_as_often_as_it_occurs(
+    trained: str, always: str, name: str, share: float
+) -> None:
+    target, classes = transfer.targets(name), get(trained).labels
+    labels = np.array(FolderSource(DATA).load(target.task, target.split)["label"][:])
+    logits = np.tile(np.eye(len(classes))[classes.index(always)], (len(labels), 1))
+    scores = transfer.score(get(trained), target, labels, logits)
+    assert scores["accuracy"] == pytest.approx(share)

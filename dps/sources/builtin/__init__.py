@@ -85,8 +85,9 @@ class BuiltinSource:
         from datasets import Dataset
 
         check_task(task)
-        if split not in task.splits:
-            raise InputError(f"data: task {task.name} has no split {split!r}, only {', '.join(task.splits)}")
+        if split not in task.all_splits:
+            there = ", ".join(task.all_splits)
+            raise InputError(f"data: task {task.name} has no split {split!r}, only {there}")
         rows = examples(task.name, split)
         columns: dict[str, list[Any]] = {
             column: [row.texts[index] for row in rows] for index, column in enumerate(task.columns)
