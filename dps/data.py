@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Indices = NDArray[np.int64]
 SUBSET_SEED = 0  # a low-resource subset is the same for every method and seed
 MOST_STRATA = 10  # a regression label is stratified by its quantiles
+POOL = 16  # batches whose examples are sorted by length together, so that little is padded
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ def _strata(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
 class Batches:
     """The training batch of each step: a function of (seed, step), so that a resume needs no state.
 
-    An epoch visits every example once, in an order of its own; its last batch may be short.
+    An epoch visits every example once, in an order of its own; one batch may be short. Examples of
+    like length share a batch: a shuffled epoch is cut into pools of `POOL` batches, each pool is
+    sorted by length and cut into batches, and the batches of the epoch are shuffled.
     With several ranks each takes its share of the global batch.
     """
 
@@ -140,7 +143,8 @@ class Batches:
         self.data, self.batch_size, self.seed = data, batch_size, seed
         self.rank, self.world = rank, world
         self.collate = collator(tokenizer)
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        self.lengths = np.asarray(data.lengths())
+        self._epoch, self._order = -1, list[Indices]()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -151,12 +155,24 @@ class Batches:
         """The examples of this rank at `step`, counted from 1."""
         epoch, position = divmod(step - 1, self.steps_per_epoch)
         if epoch != self._epoch:
-            rng = np.random.default_rng(step_seed(self.seed, epoch))
-            self._epoch, self._order = epoch, rng.permutation(len(self.data))
-        batch = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+            self._epoch, self._order = (
+                epoch,
+                self._batches(np.random.default_rng(step_seed(self.seed, epoch))),
+            )
+        batch = self._order[position]
         if short := -len(batch) % self.world:  # every rank needs as many
             batch = np.concatenate([batch, np.resize(batch, short)])
         return batch[self.rank :: self.world]
+
+    def _batches(self, rng: np.random.Generator) -> list[Indices]:
+        """The batches of one epoch."""
+        order, pool = rng.permutation(len(self.data)), POOL * self.batch_size
+        batches: list[Indices] = []
+        for start in range(0, len(order), pool):
+            chunk = order[start : start + pool]
+            chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
+            batches += [chunk[at : at + self.batch_size] for at in range(0, len(chunk), self.batch_size)]
+        return [batches[number] for number in rng.permutation(len(batches))]
 
     def at(self, step: int) -> dict[str, Tensor]:
         """The padded batch of this rank at `step`."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dps import checkpoint, distributed, metrics, optim, sources, tasks
+from dps import checkpoint, distributed, memory, metrics, optim, sources, tasks
 from dps.data import Batches, Encoded, TaskData, by_length, collator, holdout
 from dps.errors import InputError
 from dps.methods import DPSDense, Method, attachment_of
@@ -108,8 +109,10 @@ class Evaluation:
 class FineTuneResult:
     """What a run came to.
 
-    scores: (step, primary metric) of every evaluation. final: metrics by split, of a completed run.
+    scores: (step, primary metric) of every evaluation. final: metrics by split, of a completed run;
+    logits (n, classes) and labels (n,) by split, in the order of its examples, of the same.
     selected_share: mean share of the covered weights that Stage II selected; None where no mask acted.
+    passes: forward-backward passes of a batch. peak_memory: bytes; None where the system does not tell.
     """
 
     outcome: Outcome
@@ -117,7 +120,11 @@ class FineTuneResult:
     seconds: float
     scores: list[tuple[int, float]]
     final: dict[str, dict[str, float]] = field(default_factory=dict)
+    logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: dict[str, NDArray[Any]] = field(default_factory=dict)
     selected_share: float | None = None
+    passes: float = 0.0
+    peak_memory: int | None = None
     warnings: list[str] = field(default_factory=list)
     model: PreTrainedModel | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
@@ -208,14 +215,19 @@ class _Run:
             train, base.tokenizer, config.batch_size, order, distributed.rank(), distributed.world()
         )
         self.device = distributed.device()
+        memory.reset_peak(self.device)
         torch.manual_seed(config.seed)
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
         self.model.to(self.device)  # type: ignore[arg-type]
         self.optimizer = optim.adamw(self.model, config.learning_rate, config.weight_decay)
         config.method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
+        attachment = attachment_of(self.optimizer)
+        assert attachment is not None
+        self.attachment = attachment
         self.wrapped = distributed.wrap(self.model)
         self.autocast, self.scaler = optim.precision(config.precision, self.device)
         self.step, self.spent, self.scores = 0, 0.0, list[tuple[int, float]]()
+        self.logits: dict[str, NDArray[np.float32]] = {}
         self.warnings: list[str] = []
         self._resume()
         self.began = self.saved = time.monotonic()
@@ -238,6 +250,8 @@ class _Run:
         evaluate_at = _evenly(self.config.evaluations, self.max_steps)
         check_every = 1 if self.device.type == "cpu" else CHECK_EVERY_ON_GPU
         self.wrapped.train()
+        if self.step == 0 and self.config.method.cost.calibration_epochs:
+            self.attachment.calibrate(self.wrapped, self._epoch())
         while self.step < self.max_steps:
             signal = distributed.from_first(self.control())
             if signal != "go":
@@ -251,34 +265,42 @@ class _Run:
                 self._save_if_due()
         return "completed"
 
+    def _epoch(self) -> Iterator[dict[str, Tensor]]:
+        """Every training example once."""
+        for step in range(1, self.batches.steps_per_epoch + 1):
+            if (signal := distributed.from_first(self.control())) != "go":
+                raise _Ended("stopped" if signal == "stop" else "suspended")
+            yield self._batch(step)
+
+    def _batch(self, step: int) -> dict[str, Tensor]:
+        return {k: v.to(self.device, non_blocking=True) for k, v in self.batches.at(step).items()}
+
     def _one_step(self) -> Tensor:
         step = self.step + 1
         # Each step has a seed of its own: a resumed run draws the same dropout.
         torch.manual_seed(step_seed(self.config.seed * distributed.world() + distributed.rank(), step))
         optim.set_learning_rate(self.optimizer, self._learning_rate(step))
-        batch = {k: v.to(self.device, non_blocking=True) for k, v in self.batches.at(step).items()}
         self.optimizer.zero_grad(set_to_none=True)
-        with self.autocast:
-            loss = self.config.method.loss(self.wrapped, batch)
-        self.scaler.scale(loss).backward()
+        loss = self.attachment.backward(self.wrapped, self._batch(step), self.scaler.scale, self.autocast)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step = step
-        return loss.detach()
+        return loss
 
     def _learning_rate(self, step: int) -> float:
         factor = optim.warmup_and_decay(step, self.max_steps, self.config.warmup_ratio)
         return self.config.learning_rate * factor
 
     def _evaluate_and_report(self, loss: float) -> None:
-        scores = self._score(self.evaluated)
+        self.latest = self._predict(self.evaluated)
+        scores = metrics.score(self.task, self.evaluated.labels, self.latest)
         self.scores.append((self.step, scores[self.task.metric]))
-        self.latest = scores
         self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds()))
 
-    def _score(self, data: Encoded) -> dict[str, float]:
+    def _predict(self, data: Encoded) -> NDArray[np.float32]:
+        """Logits (n, classes) in the order of the examples, on every rank."""
         self.model.eval()
-        mine: list[tuple[np.ndarray, np.ndarray]] = []
+        mine: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         size = self.config.batch_size * EVALUATION_BATCHES
         with torch.inference_mode(), self.autocast:
             for number, indices in enumerate(by_length(data, size)):
@@ -290,19 +312,26 @@ class _Run:
                     k: v.to(self.device) for k, v in self.collate(data, indices).items() if k != "labels"
                 }
                 mine.append((indices, self.model(**batch).logits.float().cpu().numpy()))
-        parts = [part for rank in distributed.gather(mine) for part in rank]
-        order = np.concatenate([indices for indices, _ in parts])
-        logits = np.concatenate([values for _, values in parts])
-        if not np.isfinite(logits).all():
-            raise _Ended("diverged")
         self.model.train()
-        return metrics.score(self.task, data.labels[order], logits)
+        parts = [part for rank in distributed.gather(mine) for part in rank]
+        values = np.concatenate([values for _, values in parts])
+        if not np.isfinite(values).all():
+            raise _Ended("diverged")
+        logits = np.empty_like(values)
+        logits[np.concatenate([indices for indices, _ in parts])] = values
+        return logits
 
     def _final(self) -> dict[str, dict[str, float]]:
         if self.config.select_on != "dev":
             return {}
         main, *others = self.task.dev_splits
-        return {main: self.latest, **{split: self._score(self.data.split(split)) for split in others}}
+        self.logits = {main: self.latest}
+        for split in others:
+            self.logits[split] = self._predict(self.data.split(split))
+        return {
+            split: metrics.score(self.task, self.data.split(split).labels, logits)
+            for split, logits in self.logits.items()
+        }
 
     def _seconds(self) -> float:
         return self.spent + time.monotonic() - self.began
@@ -347,10 +376,8 @@ class _Run:
         self.scores = [(step, score) for step, score in tree["scores"]]
 
     def _result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
-        attachment = attachment_of(self.optimizer)
-        assert attachment is not None
-        attachment.detach()
-        share = attachment.selected_share
+        self.attachment.detach()
+        share = self.attachment.selected_share
         if outcome == "completed" and self.config.method.selects and share in (None, 1.0):
             self.warnings.append(
                 f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} "
@@ -362,7 +389,11 @@ class _Run:
             self._seconds(),
             self.scores,
             final,
+            self.logits,
+            {split: self.data.split(split).labels for split in self.logits},
             share,
+            self.config.method.cost.passes(self.step, self.batches.steps_per_epoch),
+            memory.peak(self.device),
             self.warnings,
             self.model,
             self.tokenizer,

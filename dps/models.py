@@ -128,7 +128,7 @@ class Base:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in _owners(model, self.fresh):
-                _initialise(model, module)
+                initialise(model, module)
         set_dropout(model, dropout)
         return model
 
@@ -165,11 +165,15 @@ def _owners(model: nn.Module, names: list[str]) -> list[nn.Module]:
     return [model.get_submodule(path) for path in paths]
 
 
-def _initialise(model: PreTrainedModel, module: nn.Module) -> None:
+def initialise(model: nn.Module, module: nn.Module) -> None:
+    """Draw the parameters of `module` (not of its children) anew, by the rule of `model`."""
+    if not hasattr(model, "_init_weights"):
+        module.reset_parameters()  # type: ignore[operator]
+        return
     for parameter in module.parameters(recurse=False):
         parameter._is_hf_initialized = False  # type: ignore[attr-defined]
     module._is_hf_initialized = False  # type: ignore[assignment]
-    model._init_weights(module)
+    model._init_weights(module)  # type: ignore[operator]
 
 
 def _quiet() -> Any:

@@ -32,9 +32,9 @@ def warmup_and_decay(step: int, max_steps: int, warmup_ratio: float) -> float:
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    """The same learning rate for every parameter group."""
+    """The learning rate of every parameter group, times its "lr_scale" where a method set one."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("lr_scale", 1.0)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

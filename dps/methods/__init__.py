@@ -6,13 +6,55 @@ from dataclasses import fields
 from typing import Any
 
 from dps.errors import InputError
-from dps.methods.base import Attachment, Method, attachment_of
+from dps.methods.base import Attachment, Cost, Method, attachment_of
+from dps.methods.bi_drop import BiDrop
+from dps.methods.child_tuning_d import ChildTuningD
+from dps.methods.child_tuning_f import ChildTuningF
 from dps.methods.dps import DPSDense, DPSMix
-from dps.methods.vanilla import Vanilla
+from dps.methods.l2_sp import L2SP
+from dps.methods.llrd import LLRD
+from dps.methods.mixout import Mixout
+from dps.methods.noisytune import NoisyTune
+from dps.methods.r3f import R3F
+from dps.methods.r_drop import RDrop
+from dps.methods.re_init import ReInit
+from dps.methods.top_k import TopK
+from dps.methods.vanilla import Vanilla, VanillaNoDropout
+from dps.methods.weight_decay import WeightDecay
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (DPSDense, DPSMix, Vanilla)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        DPSDense,
+        DPSMix,
+        Vanilla,
+        VanillaNoDropout,
+        Mixout,
+        ChildTuningF,
+        ChildTuningD,
+        RDrop,
+        R3F,
+        L2SP,
+        WeightDecay,
+        TopK,
+        ReInit,
+        LLRD,
+        NoisyTune,
+        BiDrop,
+    )
+}
 
-__all__ = ["METHODS", "Attachment", "DPSDense", "DPSMix", "Method", "Vanilla", "attachment_of", "make"]
+__all__ = [
+    "METHODS",
+    "Attachment",
+    "Cost",
+    "DPSDense",
+    "DPSMix",
+    "Method",
+    "Vanilla",
+    "attachment_of",
+    "make",
+]
 
 
 def make(name: str, **hyper_parameters: Any) -> Method:

@@ -8,8 +8,8 @@ Lightning need to know nothing.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -18,45 +18,83 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from dps.ranges import Domain
+
 STATE_KEY = "method"  # where the method's state stands in optimizer.state_dict()
+USUAL_DROPOUT = 0.1
+Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class Cost:
+    """What a method costs beside vanilla.
+
+    extra_passes: forward-backward passes of a step beyond the one. calibration_epochs: passes over
+    the training set before the first step. extra_bytes: kept for each trained weight, at most.
+    """
+
+    extra_passes: float = 0.0
+    calibration_epochs: float = 0.0
+    extra_bytes: float = 0.0
+
+    def passes(self, steps: int, steps_per_epoch: int) -> float:
+        """Forward-backward passes of a batch that a run of so many steps takes."""
+        return steps * (1 + self.extra_passes) + self.calibration_epochs * steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Method:
     """A way of fine-tuning: what happens around each optimizer step.
 
-    name: as on the command line. extra_passes: forward-backward passes a step beyond one.
-    needs_pretrained: whether a copy of the pre-trained weights is kept.
-    selects: whether it masks weights, so that a run in which no mask acted is a mistake.
+    name: as on the command line. needs_pretrained: whether a copy of the pre-trained weights is
+    kept. selects: whether it masks weights in stages, so that a run in which no mask acted is a
+    mistake. at_work: the class that does the work.
     """
 
     name: ClassVar[str]
-    extra_passes: ClassVar[int] = 0
     needs_pretrained: ClassVar[bool] = False
     selects: ClassVar[bool] = False
+    at_work: ClassVar[type[Attachment]]
 
-    @abstractmethod
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        """The published search space, without the learning rate; fewer values where a run of
+        `max_steps` or a model of `layers` transformer blocks cannot take them all."""
+        return {}
+
+    @property
+    def cost(self) -> Cost:
+        """What the method costs beside vanilla."""
+        return Cost()
+
     def dropout(self, max_steps: int) -> float:
         """The dropout probability that the method trains with, in [0, 1)."""
+        return USUAL_DROPOUT
 
-    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The training loss of one batch, a scalar. The default is the model's own."""
         return cast(Tensor, model(**batch).loss)
 
-    @abstractmethod
     def attach(
         self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
     ) -> Optimizer:
         """Put the method on `model` and `optimizer`; returns `optimizer` itself.
 
-        model: a torch.nn.Module, plain or wrapped in DistributedDataParallel.
-        max_steps: optimizer steps of the whole run.
+        model: a torch.nn.Module, plain or wrapped in DistributedDataParallel; its weights at this
+        moment are the pre-trained ones. max_steps: optimizer steps of the whole run.
         max_grad_norm: clip the (masked) gradient to this norm; None for no clipping.
 
         The method's state becomes part of `optimizer.state_dict()`. Raises ValueError where
-        a hyper-parameter does not fit `max_steps`, the model has no covered weight, or a
-        method is attached already.
+        a hyper-parameter does not fit `max_steps` or the model, the model has no covered weight,
+        or a method is attached already.
         """
+        self.at_work(self, model, optimizer, max_steps, max_grad_norm)
+        return optimizer
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        """Raises ValueError, with rule and value, where a hyper-parameter is outside its range."""
+        if not holds:
+            raise ValueError(f"{name} must be {rule}, but got {getattr(self, name)!r}")
 
 
 class Attachment:
@@ -65,21 +103,62 @@ class Attachment:
     `steps` counts the optimizer steps done; a step that a GradScaler skips leaves no trace.
     """
 
-    def __init__(self, method: Method, optimizer: Optimizer, max_grad_norm: float | None) -> None:
+    def __init__(
+        self,
+        method: Method,
+        model: nn.Module,
+        optimizer: Optimizer,
+        max_steps: int,
+        max_grad_norm: float | None,
+    ) -> None:
         if attachment_of(optimizer) is not None:
             raise ValueError("attach: this optimizer has a method attached already; make a new optimizer")
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ValueError(f"max_grad_norm must be above 0 or None, but got {max_grad_norm}")
         self.method = method
+        self.model, self.optimizer = model, optimizer
+        self.max_steps, self.max_grad_norm = max_steps, max_grad_norm
         self.steps = 0
-        self.max_grad_norm = max_grad_norm
-        self.handles: list[RemovableHandle] = [
+        self.handles: list[RemovableHandle] = []
+        self.begin()
+        self.handles += [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
             optimizer.register_state_dict_post_hook(self._save),
             optimizer.register_load_state_dict_pre_hook(self._load),
         ]
         optimizer.dps_attachment = self  # type: ignore[attr-defined]
+
+    def begin(self) -> None:
+        """Get ready, once. What does not fit is refused here, before anything is changed."""
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        """Look at the training set before the first step; called where `cost.calibration_epochs` is
+        above 0. `model` may be the one that was wrapped since."""
+
+    def backward(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        scale: Callable[[Tensor], Tensor] = lambda loss: loss,
+        autocast: AbstractContextManager[Any] | None = None,
+    ) -> Tensor:
+        """Add the gradients of one batch to `.grad`; returns the loss, detached.
+
+        scale: of the loss before it goes backward (a GradScaler's, or a share of the step).
+        autocast: around each forward pass.
+        """
+        with autocast or nullcontext():
+            loss = self.method.loss(model, batch)
+        scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters that the optimizer trains, by their name in the unwrapped model."""
+        mine = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        for name, parameter in unwrapped(self.model).named_parameters():
+            if id(parameter) in mine:
+                yield name, parameter
 
     @property
     def selected_share(self) -> float | None:
@@ -145,6 +224,14 @@ class Attachment:
         self.steps = state["steps"]
         self.load(state)
         return {key: value for key, value in state_dict.items() if key != STATE_KEY}
+
+
+Method.at_work = Attachment
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel, or the model itself."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def attachment_of(optimizer: Optimizer) -> Attachment | None:

@@ -24,16 +24,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dps import selection
 from dps.coverage import CoveredWeight, covered_weights
-from dps.methods.base import Attachment, Method, read_instead
-from dps.methods.draws import Draw, own_draws
+from dps.errors import InputError
+from dps.methods.base import USUAL_DROPOUT, Attachment, Cost, Method, read_instead
+from dps.methods.draws import Draw, own_draws, shared_seed
+from dps.ranges import Domain, Range
 
 DROPOUT_FROM_STEPS = 2000  # the reference trains Dense with dropout again from this length on
+SHORTEST_INTERVAL = 3  # steps of a searched staging interval; fewer see too few gradients
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,22 @@ class _DPS(Method):
     selects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.selection_ratio <= 1:
-            raise ValueError(f"selection_ratio must be in (0, 1], but got {self.selection_ratio}")
-        if not 0 < self.update_ratio <= 1:
-            raise ValueError(f"update_ratio must be in (0, 1], but got {self.update_ratio}")
-        if self.freeze not in ("gradient", "update"):
-            raise ValueError(f"freeze must be 'gradient' or 'update', but got {self.freeze!r}")
+        self._require("selection_ratio", 0 < self.selection_ratio <= 1, "in (0, 1]")
+        self._require("update_ratio", 0 < self.update_ratio <= 1, "in (0, 1]")
+        self._require("freeze", self.freeze in ("gradient", "update"), "'gradient' or 'update'")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        """Short runs, those of small training sets, get a higher floor of update_ratio."""
+        if max_steps < 4:
+            raise InputError(
+                f"--max-steps: DPS needs at least 4 steps for its two stages, but a trial has {max_steps}"
+            )
+        floor = min(0.2, max(0.01, SHORTEST_INTERVAL / max_steps))
+        return {
+            "selection_ratio": Range(0.2, 0.9),
+            "update_ratio": Range(max(floor, 1 / max_steps), 0.25, log=True),
+        }
 
 
 @dataclass(frozen=True)
@@ -67,14 +79,12 @@ class DPSDense(_DPS):
 
     name: ClassVar[str] = "dps-dense"
 
-    def dropout(self, max_steps: int) -> float:
-        return 0.1 if max_steps >= DROPOUT_FROM_STEPS else 0.0
+    @property
+    def cost(self) -> Cost:
+        return Cost(extra_bytes=4 + 1)  # a GAM, or a copy with freeze="update"; a mask
 
-    def attach(
-        self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
-    ) -> Optimizer:
-        Selecting(self, model, optimizer, max_steps, max_grad_norm)
-        return optimizer
+    def dropout(self, max_steps: int) -> float:
+        return USUAL_DROPOUT if max_steps >= DROPOUT_FROM_STEPS else 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,10 @@ class DPSMix(_DPS):
 
     name: ClassVar[str] = "dps-mix"
     needs_pretrained: ClassVar[bool] = True
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(extra_bytes=4 + 4 + 1)  # W0; a GAM or T; a mask
 
     def dropout(self, max_steps: int) -> float:
         return 0.0
@@ -136,26 +150,21 @@ class Weight:
 class Selecting(Attachment):
     """DPS Dense at work, and the cycle that Mix shares."""
 
-    def __init__(
-        self,
-        method: _DPS,
-        model: nn.Module,
-        optimizer: Optimizer,
-        max_steps: int,
-        max_grad_norm: float | None,
-    ) -> None:
-        self.schedule = selection.StageSchedule(max_steps, method.update_ratio)
+    method: _DPS
+
+    def begin(self) -> None:
+        method = self.method
+        self.schedule = selection.StageSchedule(self.max_steps, method.update_ratio)
         self.ratio, self.freeze = method.selection_ratio, method.freeze
-        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        self.weights = [Weight(w) for w in covered_weights(model) if id(w.parameter) in trained]
+        trained = {id(parameter) for _, parameter in self.trained()}
+        self.weights = [Weight(w) for w in covered_weights(self.model) if id(w.parameter) in trained]
         if not self.weights:
             raise ValueError(
-                f"{method.name} needs at least one trained linear weight, but {type(model).__name__} "
+                f"{method.name} needs at least one trained linear weight, but {type(self.model).__name__} "
                 f"has none among the optimizer's parameters"
             )
         self.masked_steps = 0
         self.selected = 0.0
-        super().__init__(method, optimizer, max_grad_norm)
         self.begin_step()
 
     @property
@@ -250,11 +259,14 @@ class Mixing(Selecting):
         optimizer: Optimizer,
         max_steps: int,
         max_grad_norm: float | None,
-        draw: Draw | None,
+        draw: Draw | None = None,
     ) -> None:
-        self.seed = _shared_seed()
+        self.seed = shared_seed()
         self.given_draw = draw
         super().__init__(method, model, optimizer, max_steps, max_grad_norm)
+
+    def begin(self) -> None:
+        super().begin()
         for weight in self.weights:
             weight.pretrained = weight.value.clone()
             for module, attribute in weight.covered.readers:
@@ -316,9 +328,5 @@ def _accumulator(value: Tensor) -> torch.dtype:
     return value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
 
 
-def _shared_seed() -> int:
-    """A seed that every rank has: the process's own torch seed, rank 0's where there are several."""
-    seed = [torch.initial_seed() % 2**62]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.broadcast_object_list(seed, src=0)
-    return seed[0]
+DPSDense.at_work = Selecting
+DPSMix.at_work = Mixing

@@ -1,4 +1,4 @@
-"""The random draws of Stage I of DPS Mix: which input neurons are active at a step.
+"""Random draws of the methods: which weights or input neurons are active at a step.
 
 A draw depends on (seed, step) alone. A resumed run, a recomputed forward pass under gradient
 checkpointing and every rank see the same one, and nothing needs saving but the seed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.distributed
 from torch import Tensor
 
 Draw = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
@@ -35,3 +36,21 @@ def own_draws(in_features: dict[str, int], selection_ratio: float, seed: int) ->
         return drawn[step][name]
 
     return draw
+
+
+def shared_seed() -> int:
+    """A seed that every rank has: the process's own torch seed, rank 0's where there are several."""
+    seed = [torch.initial_seed() % 2**62]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(seed, src=0)
+    return seed[0]
+
+
+def generator(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """A generator for the draws of one step."""
+    return torch.Generator(device).manual_seed(step_seed(seed, step))
+
+
+def bernoulli(like: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Independent draws, bool, of the shape of `like` and on its device; True with `probability`."""
+    return torch.rand(like.shape, generator=generator, device=like.device) < probability

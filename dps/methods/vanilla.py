@@ -1,36 +1,30 @@
-"""Ordinary fine-tuning: AdamW over all weights. The control beside every other method."""
+"""Ordinary fine-tuning: AdamW over all weights. The controls beside every other method."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-from torch.optim import Optimizer
-
-from dps.methods.base import Attachment, Method
+from dps.methods.base import USUAL_DROPOUT, Method
 
 
 @dataclass(frozen=True)
 class Vanilla(Method):
-    """All weights are updated at every step.
-
-    dropout_ratio: dropout probability in [0, 1). 0.1 is the usual control; 0 is the fair one
-    beside DPS, which trains without dropout.
-    """
+    """All weights are updated at every step. dropout_ratio: dropout probability in [0, 1)."""
 
     name: ClassVar[str] = "vanilla"
-    dropout_ratio: float = 0.1
+    dropout_ratio: float = USUAL_DROPOUT
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dropout_ratio < 1:
-            raise ValueError(f"dropout_ratio must be in [0, 1), but got {self.dropout_ratio}")
+        self._require("dropout_ratio", 0 <= self.dropout_ratio < 1, "in [0, 1)")
 
     def dropout(self, max_steps: int) -> float:
         return self.dropout_ratio
 
-    def attach(
-        self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
-    ) -> Optimizer:
-        Attachment(self, optimizer, max_grad_norm)
-        return optimizer
+
+@dataclass(frozen=True)
+class VanillaNoDropout(Vanilla):
+    """Vanilla without dropout: the fair control beside methods that train without it, as DPS does."""
+
+    name: ClassVar[str] = "vanilla-no-dropout"
+    dropout_ratio: float = 0.0

@@ -1,0 +1,117 @@
+"""Bi-Drop: at each step, dropout sub-networks of the same batch agree on what is updated.
+
+    g_1 .. g_k    gradients of k passes over the batch, each under dropout masks of its own
+    score         |mean of g_i| / standard deviation of g_i: how far the sub-networks agree
+    M             score >= that of rank ceil(numel * selection_ratio), per covered weight
+    gradient      mean of g_i * M; weights that are not covered are updated whole
+
+Source: Tong et al., "Bi-Drop: Enhancing Fine-tuning Generalization via Synchronous sub-net Estimation and
+Optimization", Findings of EMNLP 2023 (arXiv 2305.14760). The paper scores a weight by the stability of its
+gradient over sub-networks and by its size beside the weight; this is the stability alone, written from the
+paper's description without its code at hand.
+Values to try: 2 passes, selection_ratio 0.3 to 0.9. Costs: k - 1 more passes a step, k gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dps import selection
+from dps.coverage import covered_weights
+from dps.methods.base import Attachment, Batch, Cost, Method
+from dps.ranges import Domain, Range
+
+
+@dataclass(frozen=True)
+class BiDrop(Method):
+    """passes: k, at least 2. selection_ratio: in (0, 1], the share of each covered weight that is updated."""
+
+    name: ClassVar[str] = "bi-drop"
+    selection_ratio: float = 0.5
+    passes: int = 2
+
+    def __post_init__(self) -> None:
+        self._require("selection_ratio", 0 < self.selection_ratio <= 1, "in (0, 1]")
+        self._require("passes", self.passes >= 2, "at least 2")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"selection_ratio": Range(0.3, 0.9)}
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(extra_passes=self.passes - 1, extra_bytes=4 * self.passes)
+
+
+class Agreeing(Attachment):
+    """Bi-Drop at work. `gradients`: (passes, *shape) of the step under way, by covered weight."""
+
+    method: BiDrop
+
+    def begin(self) -> None:
+        trained = {id(parameter) for _, parameter in self.trained()}
+        self.weights = [w.parameter for w in covered_weights(self.model) if id(w.parameter) in trained]
+        if not self.weights:
+            raise ValueError(
+                f"bi-drop needs at least one trained linear weight, but {type(self.model).__name__} has none"
+            )
+        self.gradients: list[Tensor] = []
+
+    def backward(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        scale: Callable[[Tensor], Tensor] = lambda loss: loss,
+        autocast: AbstractContextManager[Any] | None = None,
+    ) -> Tensor:
+        parameters = [p for _, p in self.trained()]
+        earlier = [p.grad for p in parameters]  # of the micro-batches before
+        if not self.gradients or all(grad is None for grad in earlier):
+            self.gradients = [
+                torch.zeros((self.method.passes, *w.shape), device=w.device) for w in self.weights
+            ]
+        total: list[Tensor | None] = [None] * len(parameters)
+        losses = []
+        for number in range(self.method.passes):
+            for parameter in parameters:
+                parameter.grad = None
+            losses.append(super().backward(model, batch, scale, autocast))
+            for weight, gradients in zip(self.weights, self.gradients, strict=True):
+                if weight.grad is not None:
+                    gradients[number] += weight.grad
+            total = [_sum(t, p.grad) for t, p in zip(total, parameters, strict=True)]
+        for parameter, before, summed in zip(parameters, earlier, total, strict=True):
+            parameter.grad = _sum(before, None if summed is None else summed.div_(self.method.passes))
+        return torch.stack(losses).mean()
+
+    def before_step(self) -> None:
+        if not self.gradients:
+            raise ValueError(
+                "bi-drop needs several passes a step: use attachment_of(optimizer).backward(model, batch)"
+            )
+        for weight, gradients in zip(self.weights, self.gradients, strict=True):
+            if weight.grad is not None:
+                weight.grad.mul_(selection.select_mask(agreement(gradients), self.method.selection_ratio))
+        self.gradients = []
+
+
+def agreement(gradients: Tensor) -> Tensor:
+    """Squared mean over variance of the gradients (k, *shape), which orders as |mean| / std does."""
+    mean = gradients.mean(dim=0)
+    variance = (gradients - mean).square_().mean(dim=0)
+    return mean.square_() / variance.add_(torch.finfo(variance.dtype).tiny)
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one.add_(other)
+
+
+BiDrop.at_work = Agreeing

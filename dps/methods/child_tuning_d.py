@@ -1,0 +1,101 @@
+"""Child-Tuning-D (task-driven): the "child" network that the task points to is updated.
+
+    gradient * M,  M fixed before training: the share r of the encoder layers' weights whose squared
+                   gradient, summed over the batches of the training set, is highest; one threshold
+                   for all layers together
+
+r is `reserve_p`, the share that is updated: the opposite of DPS's p. M covers what lies in the
+transformer blocks; embeddings, pooler and head are trained whole. The mask comes before clipping.
+
+Source: Xu et al., "Raise a Child in Large Language Model: Towards Effective and Generalizable
+Fine-tuning", EMNLP 2021 (arXiv 2109.05687), and its released code.
+Values to try: reserve_p 0.1, 0.2, 0.3. Costs: one pass over the training set before the first step; a mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dps.depth import blocks, depths
+from dps.methods.base import Attachment, Batch, Cost, Method, unwrapped
+from dps.ranges import Choice, Domain
+
+
+@dataclass(frozen=True)
+class ChildTuningD(Method):
+    """reserve_p: in (0, 1], the share of the encoder layers' weights that is updated."""
+
+    name: ClassVar[str] = "child-tuning-d"
+    reserve_p: float = 0.2
+
+    def __post_init__(self) -> None:
+        self._require("reserve_p", 0 < self.reserve_p <= 1, "in (0, 1]")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"reserve_p": Choice((0.1, 0.2, 0.3))}
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(calibration_epochs=1, extra_bytes=1)
+
+
+class TaskChild(Attachment):
+    """Child-Tuning-D at work. `masks`: bool, by the name of the parameter; empty before `calibrate`."""
+
+    method: ChildTuningD
+
+    def begin(self) -> None:
+        model = unwrapped(self.model)
+        depth, count = depths(model), len(blocks(model))
+        self.masked = {name: p for name, p in self.trained() if 1 <= depth[name] <= count}
+        if not self.masked:
+            raise ValueError(
+                f"child-tuning-d needs trained transformer blocks; {type(model).__name__} has none"
+            )
+        self.masks: dict[str, Tensor] = {}
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        squares = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.masked.items()}
+        for batch in batches:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.method.loss(model, batch).backward()  # type: ignore[no-untyped-call]
+            for name, parameter in self.masked.items():
+                if parameter.grad is not None:
+                    squares[name].addcmul_(parameter.grad, parameter.grad)
+        self.optimizer.zero_grad(set_to_none=True)
+        threshold = global_threshold(list(squares.values()), self.method.reserve_p)
+        self.masks = {name: square >= threshold for name, square in squares.items()}
+
+    def before_step(self) -> None:
+        if not self.masks:
+            raise ValueError(
+                "child-tuning-d looks at the training set first: "
+                "call attachment_of(optimizer).calibrate(model, batches) before the first step"
+            )
+        for name, parameter in self.masked.items():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.masks[name])
+
+    def state(self) -> dict[str, Any]:
+        return {"masks": self.masks}
+
+    def load(self, state: dict[str, Any]) -> None:
+        devices = {name: parameter.device for name, parameter in self.masked.items()}
+        self.masks = {name: mask.to(devices[name], copy=True) for name, mask in state["masks"].items()}
+
+
+def global_threshold(scores: list[Tensor], share: float) -> Tensor:
+    """The score of rank ceil(n * share) among all elements of all tensors together, a scalar."""
+    everything = torch.cat([score.flatten() for score in scores])
+    rank = max(1, math.ceil(round(everything.numel() * share, 6)))
+    return everything.kthvalue(everything.numel() - rank + 1).values
+
+
+ChildTuningD.at_work = TaskChild

@@ -1,0 +1,63 @@
+"""Child-Tuning-F (task-free): a fresh random "child" network is updated at each step.
+
+    gradient * m / r,  m ~ Bernoulli(r) for each weight, anew at each step
+
+r is `reserve_p`, the share that is updated: the opposite of DPS's p. Every trained parameter is
+masked, before clipping.
+
+Source: Xu et al., "Raise a Child in Large Language Model: Towards Effective and Generalizable
+Fine-tuning", EMNLP 2021 (arXiv 2109.05687), and its released code.
+Values to try: reserve_p 0.2, 0.3, 0.4. Costs: a draw for each weight and step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dps.methods.base import Attachment, Method
+from dps.methods.draws import bernoulli, generator, shared_seed
+from dps.ranges import Choice, Domain
+
+
+@dataclass(frozen=True)
+class ChildTuningF(Method):
+    """reserve_p: in (0, 1], the share of the weights that is updated."""
+
+    name: ClassVar[str] = "child-tuning-f"
+    reserve_p: float = 0.3
+
+    def __post_init__(self) -> None:
+        self._require("reserve_p", 0 < self.reserve_p <= 1, "in (0, 1]")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"reserve_p": Choice((0.2, 0.3, 0.4))}
+
+
+class RandomChild(Attachment):
+    """Child-Tuning-F at work."""
+
+    method: ChildTuningF
+
+    def begin(self) -> None:
+        self.seed = shared_seed()
+
+    def before_step(self) -> None:
+        if self.method.reserve_p == 1:
+            return
+        gradients = [p.grad for _, p in self.trained() if p.grad is not None]
+        if not gradients:
+            return
+        random = generator(self.seed, self.steps + 1, gradients[0].device)
+        for gradient in gradients:
+            gradient.mul_(bernoulli(gradient, self.method.reserve_p, random)).div_(self.method.reserve_p)
+
+    def state(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.seed = state["seed"]
+
+
+ChildTuningF.at_work = RandomChild

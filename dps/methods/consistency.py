@@ -1,0 +1,31 @@
+"""What methods share that ask two passes over the same batch to agree."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dps.methods.base import Batch
+
+
+def twice(batch: Batch) -> Batch:
+    """The batch and the batch again: (rows, ...) becomes (2 * rows, ...)."""
+    return {key: torch.cat([value, value]) for key, value in batch.items()}
+
+
+def disagreement(one: Tensor, other: Tensor) -> Tensor:
+    """KL(p||q) + KL(q||p) of logits (n, classes), a mean over n; the squared difference for one class."""
+    if one.shape[-1] == 1:
+        return functional.mse_loss(one, other)
+    p, q = (functional.log_softmax(logits.float(), dim=-1) for logits in (one, other))
+    return functional.kl_div(p, q, reduction="batchmean", log_target=True) + functional.kl_div(
+        q, p, reduction="batchmean", log_target=True
+    )
+
+
+def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """What transformers' classification heads compute: cross entropy, or squared error of a float label."""
+    if labels.is_floating_point():
+        return functional.mse_loss(logits.squeeze(-1), labels)
+    return functional.cross_entropy(logits, labels)

@@ -1,0 +1,69 @@
+"""L2-SP: weights are drawn towards their pre-trained values.
+
+    loss + s/2 * |W - W0|²: the gradient gets s * (W - W0); W0 the pre-trained weights
+
+The parameters of the pre-trained encoder are drawn, the new head is left alone. The term joins the
+gradient before clipping.
+
+Source: Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks", ICML 2018
+(arXiv 1802.01483). Values to try: strength 1e-3 to 1e-1. Costs: a copy of the pre-trained weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from dps.depth import head_parameters
+from dps.methods.base import Attachment, Cost, Method, unwrapped
+from dps.ranges import Domain, Range
+
+
+@dataclass(frozen=True)
+class L2SP(Method):
+    """strength: s, at least 0."""
+
+    name: ClassVar[str] = "l2-sp"
+    needs_pretrained: ClassVar[bool] = True
+    strength: float = 1e-2
+
+    def __post_init__(self) -> None:
+        self._require("strength", 0 <= self.strength < float("inf"), "at least 0 and finite")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"strength": Range(1e-3, 1e-1, log=True)}
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(extra_bytes=4)
+
+
+class TowardsPretrained(Attachment):
+    """L2-SP at work."""
+
+    method: L2SP
+
+    def begin(self) -> None:
+        head = head_parameters(unwrapped(self.model))
+        self.drawn = {name: p for name, p in self.trained() if name not in head}
+        self.pretrained = {name: p.detach().clone() for name, p in self.drawn.items()}
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        strength = self.method.strength
+        for name, parameter in self.drawn.items():
+            if strength and parameter.grad is not None:
+                parameter.grad.add_(parameter - self.pretrained[name], alpha=strength)
+
+    def state(self) -> dict[str, Any]:
+        return {"pretrained": self.pretrained}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for name, pretrained in self.pretrained.items():
+            pretrained.copy_(state["pretrained"][name])
+
+
+L2SP.at_work = TowardsPretrained

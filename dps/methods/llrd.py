@@ -1,0 +1,60 @@
+"""LLRD, layer-wise learning rate decay: lower layers learn more slowly.
+
+    learning rate of depth d: lr * decay^(L + 1 - d); d is 0 for embeddings, 1 to L for the blocks from
+    bottom to top, L + 1 for pooler and head
+
+Source: Zhang et al., "Revisiting Few-sample BERT Fine-tuning", ICLR 2021 (arXiv 2006.05987), after Howard
+and Ruder, ACL 2018. Values to try: decay 0.8 to 0.95. Costs: nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from dps.depth import layered
+from dps.methods.base import Attachment, Method, unwrapped
+from dps.ranges import Domain, Range
+
+
+@dataclass(frozen=True)
+class LLRD(Method):
+    """decay: in (0, 1], the factor from one layer to the one below."""
+
+    name: ClassVar[str] = "llrd"
+    decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        self._require("decay", 0 < self.decay <= 1, "in (0, 1]")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"decay": Range(0.8, 0.95)}
+
+
+class Decaying(Attachment):
+    """LLRD at work: a parameter group for each depth, whose "lr_scale" is the factor."""
+
+    method: LLRD
+
+    def begin(self) -> None:
+        if self.method.decay == 1:
+            return
+        if any("initial_lr" in group for group in self.optimizer.param_groups):
+            raise ValueError("llrd splits the parameter groups: attach it before the scheduler is made")
+        depth, count = layered(unwrapped(self.model), self.method.name)
+        names = {id(parameter): name for name, parameter in self.trained()}
+        groups = []
+        for group in self.optimizer.param_groups:
+            by_depth: dict[int, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                by_depth.setdefault(depth[names[id(parameter)]], []).append(parameter)
+            for at, parameters in sorted(by_depth.items()):
+                scale = self.method.decay ** (count + 1 - at)
+                groups.append({**group, "params": parameters, "lr": group["lr"] * scale, "lr_scale": scale})
+        self.optimizer.param_groups[:] = groups
+
+
+LLRD.at_work = Decaying

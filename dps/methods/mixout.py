@@ -1,0 +1,109 @@
+"""Mixout: each weight is swapped for its pre-trained value with probability p, anew at each step.
+
+    forward of step t    ((1-m)*W0 + m*W - p*W0) / (1-p),  m ~ Bernoulli(1-p) for each weight
+    gradient             * m / (1-p), what the chain rule gives
+
+so that the expectation of the weight read is W. W0 is the pre-trained weight. The weights of the
+encoder's linear layers are mixed; a classification head has no pre-trained value and is not.
+
+Source: Lee et al., "Mixout: Effective Regularization to Finetune Large-scale Pretrained Language
+Models", ICLR 2020 (arXiv 1909.11299). It takes the place of dropout, which is 0 here as there.
+Values to try: p from 0.1 to 0.8. Costs: W0 and a mask; a mixed weight a forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from dps import selection
+from dps.coverage import covered_weights
+from dps.depth import head_parameters
+from dps.methods.base import Attachment, Cost, Method, read_instead, unwrapped
+from dps.methods.draws import bernoulli, generator, shared_seed
+from dps.ranges import Domain, Range
+
+
+@dataclass(frozen=True)
+class Mixout(Method):
+    """p: in [0, 1), the probability of a weight to be swapped for its pre-trained value."""
+
+    name: ClassVar[str] = "mixout"
+    needs_pretrained: ClassVar[bool] = True
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._require("p", 0 <= self.p < 1, "in [0, 1)")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"p": Range(0.1, 0.8)}
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(extra_bytes=4 + 1)
+
+    def dropout(self, max_steps: int) -> float:
+        return 0.0
+
+
+class Swapping(Attachment):
+    """Mixout at work."""
+
+    method: Mixout
+
+    def begin(self) -> None:
+        self.seed = shared_seed()
+        head = head_parameters(unwrapped(self.model))
+        trained = {id(parameter) for _, parameter in self.trained()}
+        self.weights = [
+            weight
+            for weight in covered_weights(self.model)
+            if weight.name not in head and id(weight.parameter) in trained
+        ]
+        if not self.weights:
+            raise ValueError(
+                f"mixout needs at least one trained linear weight, but {type(self.model).__name__} "
+                f"has none in its encoder"
+            )
+        self.pretrained = [weight.parameter.detach().clone() for weight in self.weights]
+        self.kept: list[Tensor] = []
+        if self.method.p > 0:
+            for number, weight in enumerate(self.weights):
+                self.handles += read_instead(weight.module, weight.attribute, self._reader(number))
+            self._draw()
+
+    def _reader(self, number: int) -> Callable[[Tensor], Tensor]:
+        return lambda value: selection.mixed_weight(
+            value, self.pretrained[number], self.kept[number], 1 - self.method.p
+        )
+
+    def _draw(self) -> None:
+        random = generator(self.seed, self.steps + 1, self.weights[0].parameter.device)
+        self.kept = [bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
+
+    def before_step(self) -> None:
+        for weight, kept in zip(self.weights, self.kept, strict=False):
+            if weight.parameter.grad is not None:
+                weight.parameter.grad.mul_(kept).div_(1 - self.method.p)
+
+    def after_step(self) -> None:
+        if self.method.p > 0:
+            self._draw()
+
+    def state(self) -> dict[str, Any]:
+        names = (weight.name for weight in self.weights)
+        return {"seed": self.seed, "pretrained": dict(zip(names, self.pretrained, strict=True))}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.seed = state["seed"]
+        for weight, pretrained in zip(self.weights, self.pretrained, strict=True):
+            pretrained.copy_(state["pretrained"][weight.name])
+        if self.method.p > 0:
+            self._draw()
+
+
+Mixout.at_work = Swapping

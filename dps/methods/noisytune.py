@@ -1,0 +1,54 @@
+"""NoisyTune: a little noise on the pre-trained weights before fine-tuning.
+
+    W + U(-noise/2, noise/2) * std(W), once, for each parameter tensor of the encoder
+
+Source: Wu et al., "NoisyTune: A Little Noise Can Help You Finetune Pretrained Language Models Better",
+ACL 2022 (arXiv 2202.12024). Values to try: noise 0.1, 0.15, 0.2. Costs: nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from dps.depth import head_parameters
+from dps.methods.base import Attachment, Method, unwrapped
+from dps.methods.draws import generator, shared_seed
+from dps.ranges import Choice, Domain
+
+
+@dataclass(frozen=True)
+class NoisyTune(Method):
+    """noise: the paper's lambda, at least 0."""
+
+    name: ClassVar[str] = "noisytune"
+    noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        self._require("noise", 0 <= self.noise < float("inf"), "at least 0 and finite")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"noise": Choice((0.1, 0.15, 0.2))}
+
+
+class Disturbed(Attachment):
+    """NoisyTune at work: everything happens at the start."""
+
+    method: NoisyTune
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        head = head_parameters(unwrapped(self.model))
+        seed = shared_seed()
+        for number, (name, parameter) in enumerate(self.trained()):
+            if name in head or parameter.numel() < 2 or not self.method.noise:
+                continue
+            random = generator(seed, number, parameter.device)
+            uniform = torch.rand(parameter.shape, generator=random, device=parameter.device) - 0.5
+            parameter.add_(uniform.to(parameter.dtype) * parameter.std(), alpha=self.method.noise)
+
+
+NoisyTune.at_work = Disturbed

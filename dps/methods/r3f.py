@@ -1,0 +1,81 @@
+"""R3F: the prediction is asked to stay where it is under a little noise on the embeddings.
+
+    CE + weight * (KL(p||q) + KL(q||p)),  p = f(x), q = f(x + z), z ~ N(0, sigma²); CE of the clean one
+
+KL is a mean over examples; for regression the mean squared difference stands in its place. Both passes
+go through the model as one batch of twice the size, under dropout masks of their own.
+
+Source: Aghajanyan et al., "Better Fine-Tuning by Reducing Representational Collapse", ICLR 2021
+(arXiv 2008.03156), whose lambda is `weight` here.
+Values to try: weight 0.1, 0.5, 1.0 with sigma 1e-5. Costs: one more forward-backward pass a step, and its
+activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dps.methods.base import Attachment, Batch, Cost, Method, unwrapped
+from dps.methods.consistency import disagreement, task_loss, twice
+from dps.ranges import Choice, Domain
+
+
+@dataclass(frozen=True)
+class R3F(Method):
+    """weight: of the disagreement, at least 0. sigma: standard deviation of the noise, at least 0."""
+
+    name: ClassVar[str] = "r3f"
+    weight: float = 0.5
+    sigma: float = 1e-5
+
+    def __post_init__(self) -> None:
+        self._require("weight", 0 <= self.weight < float("inf"), "at least 0 and finite")
+        self._require("sigma", 0 <= self.sigma < float("inf"), "at least 0 and finite")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"weight": Choice((0.1, 0.5, 1.0))}
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(extra_passes=1 if self.weight else 0)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        if not self.weight:
+            return super().loss(model, batch)
+        inputs = {key: value for key, value in batch.items() if key != "labels"}
+        hook = embeddings_of(model).register_forward_hook(self._disturb)
+        try:
+            logits = model(**twice(inputs)).logits
+        finally:
+            hook.remove()
+        clean, noisy = logits.chunk(2)
+        return task_loss(clean, batch["labels"]) + self.weight * disagreement(clean, noisy)
+
+    def _disturb(self, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
+        """Noise on the second half of the batch."""
+        clean, copied = embedded.chunk(2)
+        return torch.cat([clean, copied + self.sigma * torch.randn_like(copied)])
+
+
+class Disturbing(Attachment):
+    """R3F at work: its loss needs the model's embeddings."""
+
+    def begin(self) -> None:
+        embeddings_of(self.model)
+
+
+def embeddings_of(model: nn.Module) -> nn.Module:
+    """The token embeddings. Raises ValueError for a model that does not tell."""
+    find = getattr(unwrapped(model), "get_input_embeddings", None)
+    found = find() if find is not None else None
+    if not isinstance(found, nn.Module):
+        raise ValueError(f"r3f needs token embeddings; {type(model).__name__} has no get_input_embeddings()")
+    return found
+
+
+R3F.at_work = Disturbing

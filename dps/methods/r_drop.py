@@ -1,0 +1,47 @@
+"""R-Drop: two passes over the same batch, under dropout masks of their own, are asked to agree.
+
+    CE + alpha * (KL(p||q) + KL(q||p)) / 2,  p, q: what the two passes predict; CE the mean of both
+
+KL is a mean over examples; for regression the mean squared difference stands in its place. Both passes
+go through the model as one batch of twice the size.
+
+Source: Liang et al., "R-Drop: Regularized Dropout for Neural Networks", NeurIPS 2021 (arXiv 2106.14448).
+Values to try: alpha 0.1, 0.5, 1.0. Costs: one more forward-backward pass a step, and its activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from torch import Tensor, nn
+
+from dps.methods.base import Batch, Cost, Method
+from dps.methods.consistency import disagreement, twice
+from dps.ranges import Choice, Domain
+
+
+@dataclass(frozen=True)
+class RDrop(Method):
+    """alpha: weight of the disagreement, at least 0."""
+
+    name: ClassVar[str] = "r-drop"
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._require("alpha", 0 <= self.alpha < float("inf"), "at least 0 and finite")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"alpha": Choice((0.1, 0.5, 1.0))}
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(extra_passes=1 if self.alpha else 0)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        if not self.alpha:
+            return super().loss(model, batch)
+        output = model(**twice(batch))
+        one, other = output.logits.chunk(2)
+        return cast(Tensor, output.loss + self.alpha / 2 * disagreement(one, other))

@@ -1,0 +1,59 @@
+"""Re-init: the top N blocks, and what lies above them in the encoder, start anew instead of pre-trained.
+
+    W of depth d > L - N is initialised as the model's own rule says; d is 1 to L for the blocks from
+    bottom to top, L + 1 for a pooler or a last normalisation
+
+Source: Zhang et al., "Revisiting Few-sample BERT Fine-tuning", ICLR 2021 (arXiv 2006.05987).
+Values to try: N 1 to 5. Costs: nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from dps.depth import head_parameters, layered
+from dps.methods.base import Attachment, Method, unwrapped
+from dps.methods.draws import shared_seed
+from dps.models import initialise
+from dps.ranges import Choice, Domain
+
+
+@dataclass(frozen=True)
+class ReInit(Method):
+    """layers: N, at least 0 and at most the model's blocks; 0 leaves everything pre-trained."""
+
+    name: ClassVar[str] = "re-init"
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        self._require("layers", self.layers >= 0, "at least 0")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        most = min(5, layers - 1) if layers else 5
+        return {"layers": Choice(tuple(range(1, max(1, most) + 1)))}
+
+
+class StartingAnew(Attachment):
+    """Re-init at work: everything happens at the start."""
+
+    method: ReInit
+
+    def begin(self) -> None:
+        model, again = unwrapped(self.model), self.method.layers
+        depth, count = layered(model, self.method.name)
+        if again > count:
+            raise ValueError(f"layers must be at most the model's {count} blocks, but got {again}")
+        head = head_parameters(model)
+        anew = {name for name, at in depth.items() if again and at > count - again and name not in head}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(shared_seed())
+            for prefix, module in model.named_modules():
+                if any(f"{prefix}.{name}" in anew for name, _ in module.named_parameters(recurse=False)):
+                    initialise(model, module)
+
+
+ReInit.at_work = StartingAnew

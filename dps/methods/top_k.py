@@ -1,0 +1,60 @@
+"""Top-K tuning: only the top K transformer blocks, and what lies above them, are trained.
+
+    frozen: every parameter of depth d < L - K + 1; d is 0 for embeddings, 1 to L for the blocks from
+    bottom to top, L + 1 for pooler and head
+
+Source: Houlsby et al., "Parameter-Efficient Transfer Learning for NLP", ICML 2019 (arXiv 1902.00751), where
+it is the baseline. Values to try: K 3, 6, 12. Costs: less than nothing, no backward pass below the K blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dps.depth import layered
+from dps.methods.base import Attachment, Method, unwrapped
+from dps.ranges import Choice, Domain
+
+
+@dataclass(frozen=True)
+class TopK(Method):
+    """layers: K, at least 0. Embeddings count as the lowest layer: with K above the number of blocks
+    everything is trained."""
+
+    name: ClassVar[str] = "top-k"
+    layers: int = 3
+
+    def __post_init__(self) -> None:
+        self._require("layers", self.layers >= 0, "at least 0")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        fitting = tuple(k for k in (3, 6, 12) if not layers or k <= layers)
+        return {"layers": Choice(fitting or (layers,))}
+
+
+class Freezing(Attachment):
+    """Top-K at work. What lies below takes part in no backward pass, unless DDP waits for its gradient."""
+
+    method: TopK
+
+    def begin(self) -> None:
+        depth, count = layered(unwrapped(self.model), self.method.name)
+        lowest = count - self.method.layers + 1
+        self.frozen = [p for name, p in self.trained() if depth[name] < lowest and p.requires_grad]
+        if self.model is unwrapped(self.model):
+            for parameter in self.frozen:
+                parameter.requires_grad_(False)
+
+    def before_step(self) -> None:
+        for parameter in self.frozen:
+            parameter.grad = None
+
+    def detach(self) -> None:
+        super().detach()
+        for parameter in self.frozen:
+            parameter.requires_grad_(True)
+
+
+TopK.at_work = Freezing

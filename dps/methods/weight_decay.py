@@ -1,0 +1,48 @@
+"""Weight decay: weights are drawn towards zero, beyond what the optimizer itself decays.
+
+    W * (1 - lr * s) before each update, for weights of two or more dimensions
+
+Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019 (arXiv 1711.05101).
+Values to try: strength 1e-2 to 1. Costs: nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from dps.methods.base import Attachment, Method
+from dps.ranges import Domain, Range
+
+
+@dataclass(frozen=True)
+class WeightDecay(Method):
+    """strength: s, at least 0."""
+
+    name: ClassVar[str] = "weight-decay"
+    strength: float = 0.1
+
+    def __post_init__(self) -> None:
+        self._require("strength", 0 <= self.strength < float("inf"), "at least 0 and finite")
+
+    @classmethod
+    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        return {"strength": Range(1e-2, 1.0, log=True)}
+
+
+class TowardsZero(Attachment):
+    """Weight decay at work."""
+
+    method: WeightDecay
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.ndim > 1 and parameter.grad is not None:
+                    parameter.mul_(1 - group["lr"] * self.method.strength)
+
+
+WeightDecay.at_work = TowardsZero
