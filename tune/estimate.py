@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dps.tasks import Task
-from tune.options import SearchOptions
+from tune.options import RunOptions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,25 +32,33 @@ class Speed:
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do: steps of a full trial and of a confirmation, examples evaluated each time."""
+    """What there is to do: steps of a full trial and of a confirmation, examples evaluated each time;
+    passes: by arm, forward-backward passes of a step."""
 
     max_steps: int
     confirm_steps: int
     held_out: int
     dev: int
     slots: int
+    passes: tuple[float, ...] = (1.0,)
 
 
-def search_seconds(options: SearchOptions, speed: Speed, work: Work) -> float:
+def search_seconds(options: RunOptions, speed: Speed, work: Work) -> float:
     """Wall time of the whole search."""
-    trial = work.max_steps * speed.step + options.evaluations * work.held_out * speed.example
-    searching = options.trials * MEAN_SHARE[options.scheduler] * trial / work.slots
-    confirmation = work.confirm_steps * speed.step + work.dev * speed.example
-    return START_S + searching + math.ceil(options.confirm / work.slots) * confirmation
+    trial = options.evaluations * work.held_out * speed.example
+    confirmation = work.dev * speed.example
+    training = sum(work.passes) * speed.step
+    arms = len(work.passes)
+    searching = options.trials * MEAN_SHARE[options.scheduler] * (arms * trial + work.max_steps * training)
+    confirming = options.confirm * (arms * confirmation + work.confirm_steps * training)
+    if arms > 1:  # the slots are never without work
+        return START_S + (searching + confirming) / work.slots
+    rounds = math.ceil(options.confirm / work.slots) / options.confirm
+    return START_S + searching / work.slots + rounds * confirming
 
 
 def speed(
-    options: SearchOptions, folder: ModelFolder, train: Dataset, task: Task, gpus_per_worker: float
+    options: RunOptions, folder: ModelFolder, train: Dataset, task: Task, gpus_per_worker: float
 ) -> Speed:
     """Arithmetic of the model over the speed of this machine; on a GPU over a usual one's."""
     layers, hidden, _ = folder.hidden()

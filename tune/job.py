@@ -33,7 +33,7 @@ class Job:
     """One run. id: "3" for trial 3 of the search, "confirm-1" for a confirmation.
 
     configuration: "method" and its hyper-parameters, with "learning_rate".
-    folder: where checkpoints (and, of a confirmation, the model) are kept.
+    folder: where checkpoints, logits and (with keep_model) the model are kept.
     """
 
     id: str
@@ -42,6 +42,7 @@ class Job:
     seed: int
     settings: Settings
     folder: str
+    keep_model: bool = False
 
     def fine_tune_config(self) -> FineTuneConfig:
         """The same in the words of `dps`. Confirmations train on all data and score on dev, at the end."""
@@ -63,7 +64,8 @@ class Report:
     score: the primary metric, None before the first evaluation. seconds: of this job so far, without
     the wait for a slot. final: metrics by split, of a completed confirmation. slot: which worker
     group; began: when its first step began, in seconds since the epoch; waited: seconds from the end
-    of the group's job before to that step, None for the group's first job.
+    of the group's job before to that step, None for the group's first job. passes: forward-backward
+    passes of a batch; peak_memory: bytes.
     """
 
     job: str
@@ -78,6 +80,8 @@ class Report:
     began: float = 0.0
     waited: float | None = None
     selected_share: float | None = None
+    passes: float = 0.0
+    peak_memory: int | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None

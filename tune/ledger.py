@@ -29,7 +29,8 @@ _STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.P
 
 @dataclass
 class Record:
-    """One trial as everyone else sees it. id: "3" in the search, "confirm-1" in the confirmation.
+    """One trial as everyone else sees it. id: "3" in the search, "confirm-1" in the confirmation; of
+    an arm of a comparison "dps-dense:3", "dps-dense:confirm-1".
 
     slot: the worker group that ran it; began (its first step), ended: seconds since the epoch;
     waited: seconds from the end of the group's job before to the first step.
@@ -48,9 +49,16 @@ class Record:
     ended: float = 0.0
     waited: float | None = None
     selected_share: float | None = None
+    passes: float = 0.0
+    peak_memory: int | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
+
+    @property
+    def arm(self) -> str:
+        """The arm of a comparison that it belongs to; empty in a search."""
+        return self.id.rpartition(":")[0]
 
     @property
     def score(self) -> float | None:
@@ -64,9 +72,11 @@ class Record:
 
 
 class Ledger:
-    """The studies of one search, opened or made. direction: "max" or "min"."""
+    """The studies of one search, opened or made. direction: "max" or "min"; arm: of a comparison, whose
+    arms share a file."""
 
-    def __init__(self, file: Path, direction: str) -> None:
+    def __init__(self, file: Path, direction: str, arm: str = "") -> None:
+        self.arm = arm
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
@@ -76,7 +86,10 @@ class Ledger:
         word: Literal["maximize", "minimize"] = "maximize" if direction == "max" else "minimize"
         self._studies = {
             purpose: optuna.create_study(
-                study_name=name, storage=storage, direction=word, load_if_exists=True
+                study_name=f"{arm}: {name}" if arm else name,
+                storage=storage,
+                direction=word,
+                load_if_exists=True,
             )
             for purpose, name in STUDIES.items()
         }
@@ -122,7 +135,7 @@ class Ledger:
         study = self._studies["confirm"]
         trial = self._left_over("confirm")
         if trial is None:
-            study.enqueue_trial(winner.configuration)
+            study.enqueue_trial(space.in_study(winner.configuration))
             trial = study.ask()
         return self._enter("confirm", trial, space.suggest(trial) | winner.configuration, seed)
 
@@ -139,7 +152,7 @@ class Ledger:
     ) -> Record:
         trial.set_user_attr("seed", seed)
         trial.set_user_attr("configuration", configuration)
-        record = _record(purpose, trial.study.trials[trial.number])
+        record = self._record(purpose, trial.study.trials[trial.number])
         self._live[record.id] = trial
         return record
 
@@ -163,6 +176,8 @@ class Ledger:
             "began": report.began,
             "waited": report.waited,
             "selected_share": report.selected_share,
+            "passes": report.passes,
+            "peak_memory": report.peak_memory,
             "final": report.final,
             "warnings": report.warnings,
             "error": report.error,
@@ -175,11 +190,11 @@ class Ledger:
         value = report.score if state == TrialState.COMPLETE else None
         study.tell(number, value, state=state)
         self._live.pop(id, None)
-        return _record(purpose, study.trials[number])
+        return self._record(purpose, study.trials[number])
 
     def records(self, purpose: Purpose) -> list[Record]:
         """Every trial, in the order of their numbers."""
-        return [_record(purpose, trial) for trial in self._studies[purpose].trials if _entered(trial)]
+        return [self._record(purpose, trial) for trial in self._studies[purpose].trials if _entered(trial)]
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
@@ -188,6 +203,35 @@ class Ledger:
     def noted(self, key: str) -> Any:
         """A value kept with the study, or None."""
         return self.study.user_attrs.get(key)
+
+    def _record(self, purpose: Purpose, trial: FrozenTrial) -> Record:
+        attributes = trial.user_attrs
+        over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
+        name = f"confirm-{trial.number}" if purpose == "confirm" else str(trial.number)
+        return Record(
+            id=f"{self.arm}:{name}" if self.arm else name,
+            purpose=purpose,
+            number=trial.number,
+            configuration=attributes.get("configuration", {}),
+            seed=attributes.get("seed", -1),
+            outcome=Outcome(attributes["outcome"]) if over else Outcome.RUNNING,
+            scores=[
+                (step, value)
+                for step, value in sorted(trial.intermediate_values.items())
+                if math.isfinite(value)
+            ],
+            seconds=attributes.get("seconds", 0.0),
+            slot=attributes.get("slot", ""),
+            began=attributes.get("began", 0.0),
+            ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
+            waited=attributes.get("waited"),
+            selected_share=attributes.get("selected_share"),
+            passes=attributes.get("passes", 0.0),
+            peak_memory=attributes.get("peak_memory"),
+            final=attributes.get("final", {}),
+            warnings=attributes.get("warnings", []),
+            error=attributes.get("error"),
+        )
 
     def _trial(self, id: str) -> optuna.Trial:
         if id not in self._live:
@@ -198,35 +242,11 @@ class Ledger:
 
 
 def _place(id: str) -> tuple[Purpose, int]:
-    if id.startswith("confirm-"):
-        return "confirm", int(id.removeprefix("confirm-"))
-    return "search", int(id)
+    name = id.rpartition(":")[2]
+    if name.startswith("confirm-"):
+        return "confirm", int(name.removeprefix("confirm-"))
+    return "search", int(name)
 
 
 def _entered(trial: FrozenTrial) -> bool:
     return "configuration" in trial.user_attrs
-
-
-def _record(purpose: Purpose, trial: FrozenTrial) -> Record:
-    attributes = trial.user_attrs
-    over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
-    return Record(
-        id=f"confirm-{trial.number}" if purpose == "confirm" else str(trial.number),
-        purpose=purpose,
-        number=trial.number,
-        configuration=attributes.get("configuration", {}),
-        seed=attributes.get("seed", -1),
-        outcome=Outcome(attributes["outcome"]) if over else Outcome.RUNNING,
-        scores=[
-            (step, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)
-        ],
-        seconds=attributes.get("seconds", 0.0),
-        slot=attributes.get("slot", ""),
-        began=attributes.get("began", 0.0),
-        ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
-        waited=attributes.get("waited"),
-        selected_share=attributes.get("selected_share"),
-        final=attributes.get("final", {}),
-        warnings=attributes.get("warnings", []),
-        error=attributes.get("error"),
-    )

@@ -1,4 +1,4 @@
-"""The options of a search: the one source of the command line and of YAML files.
+"""The options of a search and of a comparison: the one source of the command line and of YAML files.
 
 pydantic-settings makes both from the fields below and checks types and ranges.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
@@ -21,16 +21,6 @@ from pydantic_settings import (
 )
 
 from dps.errors import InputError
-
-EXAMPLES = """
-examples:
-  python tune/search.py --task cola
-  python tune/search.py --task rte --trials 24 --confirm 5 --time-budget 2h
-  python tune/search.py --task mrpc --data ../glue --train-size 500 --method dps-dense,vanilla
-  python tune/search.py --config runs/cola-20261123-120000/config.yaml --seed 7
-  python tune/search.py --resume runs/cola-20261123-120000
-  RAY_ADDRESS=auto python tune/search.py --task cola --model bert-large-cased --gpus-per-worker 1
-"""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -55,8 +45,8 @@ def option(default: Any, text: str, **rules: Any) -> Any:
     return Field(default, description=text, **rules)
 
 
-class SearchOptions(BaseSettings):
-    """Find the fine-tuning configuration that is truly better for a task, and prove it on fresh seeds."""
+class RunOptions(BaseSettings):
+    """What a search and a comparison share: task, data, model, training, slots, tracking."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -67,16 +57,18 @@ class SearchOptions(BaseSettings):
         cli_hide_none_type=True,
         cli_avoid_json=True,
     )
+    command: ClassVar[str]
+    examples: ClassVar[str]
 
-    task: str = option("cola", "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte")
-    method: str = option(
-        "dps-dense", "dps-dense, dps-mix or vanilla; several with commas let the search choose among them"
+    task: str = option(
+        "cola", "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail"
     )
     freeze: Literal["gradient", "update", "search"] = option(
         "gradient",
         "how DPS holds unselected weights back: their gradient, their update, or let the search choose",
     )
     trials: int = option(12, "configurations to try", gt=0)
+    confirm: int = option(3, "fresh seeds that the winner is trained with on all training data", gt=0)
     seed: int = option(
         0,
         "of the search: proposals, the held-out slice, the runs; confirmation uses the seeds after it",
@@ -106,20 +98,20 @@ class SearchOptions(BaseSettings):
         allow_inf_nan=False,
     )
     cpus_per_worker: int = option(1, "CPU cores, and threads, of a worker", gt=0)
-    time_budget: Duration | None = option(None, "start no further trial after this long: 30m, 2h, 1h30m")
-    gpu_hours: float | None = option(
-        None, "start no further trial after so many GPU-hours", gt=0, allow_inf_nan=False
-    )
     scheduler: Literal["asha", "none"] = option(
         "asha", "asha stops trials that fall behind; none runs all to the end"
     )
-    sampler: Literal["tpe", "random", "qmc"] = option("tpe", "how configurations are proposed")
+    sampler: Literal["tpe", "random", "qmc", "grid"] = option(
+        "tpe", "how configurations are proposed; grid: every combination of a --space of lists"
+    )
+    space: dict[str, Any] = option(
+        {}, "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], p: [0.1, 0.8]}"
+    )
     select_on: Literal["holdout", "dev"] = option(
         "holdout",
         "what ranks configurations: a held-out slice of the training data, or dev (the paper's protocol)",
     )
     evaluations: int = option(6, "times a trial is evaluated, and can be stopped", gt=0)
-    confirm: int = option(3, "fresh seeds that the winner is trained with on all training data", gt=0)
     tracking_uri: str | None = option(
         None, "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)"
     )
@@ -142,28 +134,104 @@ class SearchOptions(BaseSettings):
         return (init_settings,)
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods named by --method."""
-        return tuple(name.strip() for name in self.method.split(","))
+    def method_names(self) -> tuple[str, ...]:
+        """The methods that were named."""
+        raise NotImplementedError
 
     def given(self) -> dict[str, Any]:
         """The options that were set, on the command line or in a file."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
-    def with_(self, **changes: Any) -> SearchOptions:
+    def with_(self, **changes: Any) -> Self:
         """A copy with these options set."""
-        return SearchOptions(**{**self.given(), **changes})
+        return type(self)(**{**self.given(), **changes})
 
 
-def parse(argv: list[str]) -> SearchOptions:
+class SearchOptions(RunOptions):
+    """Find the fine-tuning configuration that is truly better for a task, and prove it on fresh seeds."""
+
+    command: ClassVar[str] = "python tune/search.py"
+    examples: ClassVar[str] = """
+examples:
+  python tune/search.py --task cola
+  python tune/search.py --task rte --trials 24 --confirm 5 --time-budget 2h
+  python tune/search.py --task mrpc --data ../glue --train-size 500 --method dps-dense,vanilla
+  python tune/search.py --config configs/paper-rte.yaml --data hub
+  python tune/search.py --config runs/cola-20261123-120000/config.yaml --seed 7
+  python tune/search.py --resume runs/cola-20261123-120000
+  RAY_ADDRESS=auto python tune/search.py --task cola --model bert-large-cased --gpus-per-worker 1
+"""
+
+    method: str = option(
+        "dps-dense",
+        "dps-dense, dps-mix, vanilla, ... (README); several with commas let the search choose among them",
+    )
+    time_budget: Duration | None = option(None, "start no further trial after this long: 30m, 2h, 1h30m")
+    gpu_hours: float | None = option(
+        None, "start no further trial after so many GPU-hours", gt=0, allow_inf_nan=False
+    )
+
+    @property
+    def method_names(self) -> tuple[str, ...]:
+        """The methods named by --method."""
+        return _names(self.method)
+
+
+class CompareOptions(RunOptions):
+    """Compare methods at an equal budget: is one better for this task, and how sure is that?"""
+
+    command: ClassVar[str] = "python tune/compare.py"
+    examples: ClassVar[str] = """
+Each method is tuned over the same number of configurations, with one seed, and its best is then trained with
+fresh seeds that are the same for all methods: same head, same order of the data.
+
+examples:
+  python tune/compare.py --task rte --methods vanilla,dps-dense,dps-mix,child-tuning-d,r-drop
+  python tune/compare.py --task cola --data ../glue --train-size 500 --trials 4 --confirm 10
+  python tune/compare.py --resume runs/compare-rte-20261125-120000
+  python tune/compare.py --resume runs/compare-rte-20261125-120000 --confirm 20      # more seeds
+  python tune/compare.py --results runs/compare-rte-1,runs/compare-rte-2             # one table of both
+"""
+
+    methods: str = option(
+        "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
+        "what is compared, with commas; README lists them all",
+    )
+    baseline: str = option("vanilla", "the method that the others are compared with")
+    trials: int = option(4, "configurations that each method is tuned over", gt=0)
+    confirm: int = option(5, "paired fresh seeds that each method's best is trained with", gt=1)
+    scheduler: Literal["asha", "none"] = option(
+        "none", "none tunes every configuration to the end; asha stops those that fall behind"
+    )
+    results: str | None = option(
+        None, "run nothing: one table from finished comparisons in these folders, with commas"
+    )
+    allow_dirty: bool = option(
+        False, "let --results take runs of a working tree with changes that were not committed"
+    )
+
+    @property
+    def method_names(self) -> tuple[str, ...]:
+        """The methods named by --methods, the baseline first."""
+        return tuple(dict.fromkeys((self.baseline, *_names(self.methods))))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+Options = TypeVar("Options", bound=RunOptions)
+
+
+def parse(argv: list[str], kind: type[Options] = SearchOptions) -> Options:  # type: ignore[assignment]
     """Options from the command line over those of --config. Raises InputError with one line."""
-    options = _from(argv, {})
-    return options if options.config is None else _from(argv, read_yaml(options.config))
+    options = _from(kind, argv, {})
+    return options if options.config is None else _from(kind, argv, read_yaml(options.config))
 
 
-def resume(folder: Path, now: SearchOptions) -> SearchOptions:
+def resume(folder: Path, now: Options) -> Options:
     """The options of the search in `folder`, under those given now. Raises InputError with one line."""
-    return _from([], {**read_yaml(folder / "config.yaml"), **now.given(), "output": folder})
+    return _from(type(now), [], {**read_yaml(folder / "config.yaml"), **now.given(), "output": folder})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -177,23 +245,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in document.items()}
 
 
-def write_yaml(options: SearchOptions, path: Path) -> None:
+def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it."""
-    skipped = {"config", "resume", "dry_run", "output"}
+    skipped = {"config", "resume", "dry_run", "output", "results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def _from(argv: list[str], values: dict[str, Any]) -> SearchOptions:
+def _from(kind: type[Options], argv: list[str], values: dict[str, Any]) -> Options:
     source: CliSettingsSource[Any] = CliSettingsSource(
-        SearchOptions,
-        cli_prog_name="python tune/search.py",
+        kind,
+        cli_prog_name=kind.command,
         cli_exit_on_error=False,
         formatter_class=_formatter(),
     )
-    source.root_parser.epilog = EXAMPLES
+    source.root_parser.epilog = kind.examples
     try:
-        return CliApp.run(SearchOptions, cli_args=argv, cli_settings_source=source, **values)
+        return CliApp.run(kind, cli_args=argv, cli_settings_source=source, **values)
     except ValidationError as error:
         raise InputError("; ".join(_line(item) for item in error.errors())) from None
     except SettingsError as error:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from dps import tasks
 from dps.errors import InputError
+from dps.methods import METHODS
 from dps.tasks import Task
 from tune import budget, estimate, space
 from tune.job import Settings
-from tune.options import SearchOptions, seconds
+from tune.options import CompareOptions, RunOptions, SearchOptions, seconds
 from tune.runtime import Cluster
 from tune.space import Space
 
@@ -43,15 +44,16 @@ class Identified:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is decided before a search starts."""
+    """Everything that is decided before a search starts. arms: the spaces that are searched side by side,
+    by method; of a search there is one, of no name."""
 
-    options: SearchOptions
+    options: RunOptions
     task: Task
     data: Identified
     model: Identified
     examples: dict[str, int]
     settings: Settings
-    space: Space
+    arms: dict[str, Space]
     max_steps: int
     confirm_steps: int
     slots: int
@@ -59,24 +61,40 @@ class Plan:
     cluster: Cluster
     estimate_s: float
 
-    def rules(self) -> list[budget.StopRule]:
-        """The stop rules of the search."""
+    @property
+    def space(self) -> Space:
+        """The one space of a search."""
+        (space,) = self.arms.values()
+        return space
+
+    @property
+    def runs(self) -> int:
+        """Trials and confirmations, of all arms."""
+        return len(self.arms) * (self.options.trials + self.options.confirm)
+
+    @property
+    def keep_models(self) -> bool:
+        """Whether confirmations write their models."""
+        return isinstance(self.options, SearchOptions)
+
+    def rules(self, arm: str) -> list[budget.StopRule]:
+        """The stop rules of an arm."""
         options = self.options
         rules: list[budget.StopRule] = [budget.Trials(options.trials)]
-        if options.time_budget:
+        if isinstance(options, SearchOptions) and options.time_budget:
             rules.append(budget.WallTime(seconds(options.time_budget)))
-        if options.gpu_hours:
+        if isinstance(options, SearchOptions) and options.gpu_hours:
             rules.append(budget.GpuHours(options.gpu_hours, self.gpus_per_worker * options.workers_per_trial))
         return rules
 
-    def identity(self) -> dict[str, object]:
+    def identity(self, arm: str) -> dict[str, object]:
         """What may not change when the search is resumed."""
         same = ("batch_size", "epochs", "max_length", "evaluations", "train_size", "select_on", "precision")
         return {
             "task": self.task.name,
             "data": self.data.fingerprint,
             "model": self.model.fingerprint,
-            "space": self.space.describe(),
+            "space": self.arms[arm].describe(),
             "max_steps": self.max_steps,
             "seed": self.options.seed,
             "scheduler": self.options.scheduler,
@@ -85,10 +103,10 @@ class Plan:
         }
 
 
-def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
+def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     """Look at data, model and cluster. Raises InputError for what the user gave, Refused for what
     the cluster lacks."""
-    space.check(options.methods, options.sampler)
+    space.check(options.method_names, "" if isinstance(options, CompareOptions) else options.sampler)
     task = tasks.get(options.task)
     source, data_note = _open_data(options.data)
     splits = {split: source.load(task, split) for split in task.splits}
@@ -102,7 +120,9 @@ def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
     slots = _slots(options, cluster, gpus)
     held_out = train - searched or len(splits["dev"])
     speed = estimate.speed(options, folder, splits["train"], task, gpus)
-    work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots)
+    arms = _arms(options, folder, max_steps)
+    passes = tuple(1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in arms)
+    work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots, passes)
     model = Identified(folder.kind, folder.name, folder.fingerprint(), model_note)
     return Plan(
         options=options,
@@ -111,7 +131,7 @@ def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
         model=model,
         examples={"train": train, **{name: len(splits[name]) for name in task.dev_splits}},
         settings=_settings(options, source, folder),
-        space=space.build(options.methods, options.freeze, folder.parameters(), max_steps),
+        arms=arms,
         max_steps=max_steps,
         confirm_steps=confirm_steps,
         slots=slots,
@@ -121,7 +141,22 @@ def make_plan(options: SearchOptions, cluster: Cluster) -> Plan:
     )
 
 
-def _settings(options: SearchOptions, source: Source, folder: ModelFolder) -> Settings:
+def _arms(options: RunOptions, folder: ModelFolder, max_steps: int) -> dict[str, Space]:
+    """One space of all methods for a search; one of each method for a comparison."""
+    layers, weights = folder.hidden()[0], folder.parameters()
+
+    def build(*methods: str) -> Space:
+        made = space.build(methods, options.freeze, weights, max_steps, layers, options.space)
+        if options.sampler == "grid":
+            made.grid()
+        return made
+
+    if isinstance(options, CompareOptions):
+        return {method: build(method) for method in options.method_names}
+    return {"": build(*options.method_names)}
+
+
+def _settings(options: RunOptions, source: Source, folder: ModelFolder) -> Settings:
     return Settings(
         task=options.task,
         data=str(Path(source.name).resolve()) if source.kind == "folder" else source.kind,
@@ -167,7 +202,7 @@ def _find_model(model: str, cluster: Cluster) -> tuple[ModelFolder, str]:
     return locate("builtin"), "built-in MiniLM encoder (auto: no hub answers)"
 
 
-def _train_size(options: SearchOptions, train: Dataset) -> int:
+def _train_size(options: RunOptions, train: Dataset) -> int:
     if options.train_size is not None and options.train_size > len(train):
         raise InputError(
             f"--train-size: {options.train_size} examples were asked for, but there are {len(train)}"
@@ -175,12 +210,12 @@ def _train_size(options: SearchOptions, train: Dataset) -> int:
     return options.train_size or len(train)
 
 
-def _steps(options: SearchOptions, examples: int) -> int:
+def _steps(options: RunOptions, examples: int) -> int:
     per_epoch = math.ceil(examples / options.batch_size)
     return options.max_steps or max(1, round(options.epochs * per_epoch))
 
 
-def _gpus(options: SearchOptions, cluster: Cluster) -> float:
+def _gpus(options: RunOptions, cluster: Cluster) -> float:
     wanted = options.gpus_per_worker
     if wanted is None:
         return 1.0 if cluster.gpus else 0.0
@@ -189,7 +224,7 @@ def _gpus(options: SearchOptions, cluster: Cluster) -> float:
     return wanted
 
 
-def _slots(options: SearchOptions, cluster: Cluster, gpus: float) -> int:
+def _slots(options: RunOptions, cluster: Cluster, gpus: float) -> int:
     """Trials at once: what cores, GPUs and memory have room for, at most what was asked for."""
     workers = options.workers_per_trial
     room = {
@@ -206,9 +241,12 @@ def _slots(options: SearchOptions, cluster: Cluster, gpus: float) -> int:
             f"{options.cpus_per_worker} cores and {gpus:g} GPUs; it has {cluster.cpus:g} cores, "
             f"{cluster.gpus:g} GPUs, {cluster.memory / 2**30:.0f} GiB"
         )
-    if options.gpu_hours and not gpus:
+    if isinstance(options, SearchOptions) and options.gpu_hours and not gpus:
         raise Refused("--gpu-hours: the plan uses no GPU; use --time-budget")
-    return min(slots, options.max_concurrent or slots, max(options.trials, options.confirm))
+    most = max(options.trials, options.confirm) * (
+        len(options.method_names) if isinstance(options, CompareOptions) else 1
+    )
+    return min(slots, options.max_concurrent or slots, most)
 
 
 def check_output(folder: Path, resume: bool) -> None:
@@ -224,7 +262,7 @@ def check_output(folder: Path, resume: bool) -> None:
         raise InputError(f"--output: cannot write to {folder}: {error.strerror}") from None
 
 
-def check_storage(options: SearchOptions, cluster: Cluster) -> None:
+def check_storage(options: RunOptions, cluster: Cluster) -> None:
     """A cluster of several nodes needs a folder that all of them see."""
     if options.storage and "://" in options.storage:
         raise Refused(f"--storage: {options.storage!r} is no folder; give one that every node sees")

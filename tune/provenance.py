@@ -15,9 +15,9 @@ import psutil
 PACKAGES = ("dps-tune", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "numpy")
 
 
-def provenance() -> dict[str, Any]:
-    """Commit of the working tree (and whether it was changed), versions, machine; when the command
-    was started, in seconds since the epoch."""
+def provenance(command: str) -> dict[str, Any]:
+    """Of a run of `command` ("python tune/search.py"): the commit of the working tree (and whether it was
+    changed), versions, machine; when the command was started, in seconds since the epoch."""
     return {
         "started": psutil.Process().create_time(),
         "git_commit": _git("rev-parse", "HEAD"),
@@ -26,7 +26,7 @@ def provenance() -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "command": ["python", "tune/search.py", *sys.argv[1:]],
+        "command": [*command.split(), *sys.argv[1:]],
     }
 
 

@@ -28,7 +28,8 @@ STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a search does. seed: of the search; the confirmation uses seed + 1 .. seed + confirm."""
+    """What a search does. seed: of the search; the confirmation uses seed + 1 .. seed + confirm.
+    keep_models: whether the confirmation writes its models."""
 
     space: Space
     settings: Settings
@@ -39,6 +40,7 @@ class Strategy:
     slots: int
     rules: Sequence[StopRule]
     folder: Path
+    keep_models: bool = True
 
     def make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler of trial `number`. Its seed depends on the number alone, so that a resumed
@@ -46,6 +48,8 @@ class Strategy:
         seed = self.seed * 100_003 + number
         if self.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
+        if self.sampler == "grid":
+            return optuna.samplers.GridSampler(self.space.grid(), seed=self.seed)
         if self.sampler == "qmc":
             return optuna.samplers.QMCSampler(seed=self.seed, scramble=True, warn_independent_sampling=False)
         return optuna.samplers.TPESampler(
@@ -75,6 +79,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.asked = len(records)
         self.replicas = ledger.records("confirm")
         self.slot_seconds = sum(r.seconds for r in (*records, *self.replicas))
+        self.given = len(records) + len(self.replicas)
         self.open = [r for r in (*records, *self.replicas) if not r.outcome.is_final]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -85,6 +90,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         if record is None:
             return None if self.live else ray.tune.search.Searcher.FINISHED
         self.live[trial_id] = record
+        self.given += 1
         tell(self.watchers, "trial_started", record)
         return {"job": self._job(record)}
 
@@ -114,7 +120,13 @@ class LedgerSearcher(ray.tune.search.Searcher):
     def _job(self, record: Record) -> Job:
         folder = self.strategy.folder / f"trial-{record.id}"
         return Job(
-            record.id, record.purpose, record.configuration, record.seed, self.strategy.settings, str(folder)
+            record.id,
+            record.purpose,
+            record.configuration,
+            record.seed,
+            self.strategy.settings,
+            str(folder),
+            keep_model=self.strategy.keep_models and record.purpose == "confirm",
         )
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -157,6 +169,60 @@ class LedgerSearcher(ray.tune.search.Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger holds everything."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as above."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_metric": self._metric, "_mode": self._mode}
+
+
+class Turns(ray.tune.search.Searcher):
+    """Several searches at once over the same slots, turn by turn: none runs ahead of the others."""
+
+    def __init__(self, searches: Sequence[LedgerSearcher], slots: int) -> None:
+        first = searches[0]
+        super().__init__(metric="score", mode=first.strategy.direction)
+        self.searches, self.slots = searches, slots
+        self.owner: dict[str, LedgerSearcher] = {}  # of each live trial, by the id that Tune gives
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The next job of the search that has been given the fewest."""
+        if len(self.owner) >= self.slots:
+            return None
+        answers = []
+        for search in sorted(self.searches, key=lambda search: search.given):
+            answer = search.suggest(trial_id)
+            if isinstance(answer, dict):
+                self.owner[trial_id] = search
+                return answer
+            answers.append(answer)
+        over = all(answer == ray.tune.search.Searcher.FINISHED for answer in answers)
+        return ray.tune.search.Searcher.FINISHED if over else None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """To whom it belongs."""
+        self.owner[trial_id].on_trial_result(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """To whom it belongs."""
+        owner = self.owner.pop(trial_id, None)
+        if owner is not None:
+            owner.on_trial_complete(trial_id, result, error)
+
+    def spent(self) -> Spent:
+        """By all of them together."""
+        each = [search.spent() for search in self.searches]
+        return Spent(
+            trials=sum(spent.trials for spent in each),
+            seconds=max(spent.seconds for spent in each),
+            slot_seconds=sum(spent.slot_seconds for spent in each),
+        )
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledgers hold everything."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as above."""

@@ -1,73 +1,67 @@
-"""Search spaces: which hyper-parameters a method has, on which range and scale.
+"""Search spaces: the learning rate, and for each method what its file in `dps.methods` publishes.
 
-Ranges follow the size of the model and the number of steps (README, "What is searched"):
-the peak learning rate shrinks as models grow; the shortest staging interval is a few steps,
-so short runs, those of small training sets, get a higher floor of update_ratio.
+The learning rate's range follows the size of the model (README, "What is searched"): the best peak
+shrinks as models grow.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import optuna
 
 from dps.errors import InputError
+from dps.methods import METHODS
+from dps.ranges import Choice, Domain, Range
 
 LEARNING_RATES = (  # (up to so many parameters, low, high)
     (50e6, 3e-5, 5e-4),
     (200e6, 1e-5, 1e-4),
     (float("inf"), 5e-6, 5e-5),
 )
-SHORTEST_INTERVAL = 3  # steps
-METHODS = ("dps-dense", "dps-mix", "vanilla")
 
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers from low to high, drawn on a linear or a logarithmic scale."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def suggest(self, trial: optuna.Trial, name: str) -> float:
-        """A value for `trial`."""
-        return trial.suggest_float(name, self.low, self.high, log=self.log)
-
-    def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}" + (", log scale" if self.log else "")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several names."""
-
-    values: tuple[str, ...]
-
-    def suggest(self, trial: optuna.Trial, name: str) -> str:
-        """A value for `trial`."""
-        return str(trial.suggest_categorical(name, self.values))
-
-    def __str__(self) -> str:
-        return " | ".join(self.values)
+def draw(trial: optuna.Trial, name: str, domain: Domain) -> Any:
+    """A value for `trial`."""
+    if isinstance(domain, Range):
+        return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+    return trial.suggest_categorical(name, domain.values)
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched: for each method the parameters that it has; shared names are shared."""
+    """What is searched. parameters: by the name in the study. names: for each method, its hyper-parameters
+    and their names in the study, which are the same but where two methods differ on a range."""
 
     methods: tuple[str, ...]
-    parameters: dict[str, Range | Choice]
-    of_dps: tuple[str, ...]
+    parameters: dict[str, Domain]
+    names: dict[str, dict[str, str]]
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """A configuration: "method" and its hyper-parameters. DPS's own exist only where DPS runs."""
+        """A configuration: "method", "learning_rate" and the method's own hyper-parameters."""
         method = self.methods[0]
         if len(self.methods) > 1:
-            method = Choice(self.methods).suggest(trial, "method")
-        names = [name for name in self.parameters if name not in self.of_dps or method.startswith("dps-")]
-        return {"method": method, **{name: self.parameters[name].suggest(trial, name) for name in names}}
+            method = draw(trial, "method", Choice(self.methods))
+        hyper = {key: draw(trial, name, self.parameters[name]) for key, name in self.names[method].items()}
+        return {"method": method, **hyper}
+
+    def in_study(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """A configuration in the names of the study."""
+        method = configuration["method"]
+        hyper = {name: configuration[key] for key, name in self.names[method].items()}
+        return {"method": method, **hyper}
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Every value of every parameter. Raises InputError where one has a range, or there are several
+        methods."""
+        for name, domain in self.parameters.items():
+            if not isinstance(domain, Choice) or len(self.methods) > 1:
+                raise InputError(
+                    f"--sampler: grid needs a list for every parameter of one method, but {name} is "
+                    f"{domain}; give --space"
+                )
+        return {name: list(domain.values) for name, domain in self.parameters.items()}  # type: ignore[union-attr]
 
     def describe(self) -> dict[str, Any]:
         """For search.json and for telling two spaces apart."""
@@ -86,25 +80,75 @@ def check(methods: tuple[str, ...], sampler: str = "tpe") -> None:
         raise InputError("--sampler: qmc cannot search several methods at once; use tpe or random")
 
 
-def build(methods: tuple[str, ...], freeze: str, model_parameters: int, max_steps: int) -> Space:
-    """The default space. max_steps: optimizer steps of a full trial. Raises InputError as `check` does."""
+def build(
+    methods: tuple[str, ...],
+    freeze: str,
+    model_parameters: int,
+    max_steps: int,
+    layers: int = 0,
+    named: dict[str, Any] | None = None,
+) -> Space:
+    """The default space, or what `named` puts in its place. max_steps: optimizer steps of a full trial;
+    layers: of the model, 0 where it does not say; named: by hyper-parameter a value, a list of values, or
+    low, high and log. Raises InputError as `check` does, and for what no method can take.
+    """
     check(methods)
     low, high = next((low, high) for most, low, high in LEARNING_RATES if model_parameters < most)
-    parameters: dict[str, Range | Choice] = {"learning_rate": Range(low, high, log=True)}
-    of_dps: tuple[str, ...] = ()
-    if any(name.startswith("dps-") for name in methods):
-        of_dps = ("selection_ratio", "update_ratio", "freeze")
-        parameters["selection_ratio"] = Range(0.2, 0.9)
-        parameters["update_ratio"] = _update_ratio(max_steps)
-        if freeze != "gradient":  # the methods' own default
-            parameters["freeze"] = Choice(("gradient", "update") if freeze == "search" else (freeze,))
-    return Space(methods, parameters, of_dps)
+    given = {key: _domain(key, value) for key, value in (named or {}).items()}
+    rate = given.pop("learning_rate", Range(low, high, log=True))
+    parameters: dict[str, Domain] = {"learning_rate": rate}
+    names: dict[str, dict[str, str]] = {}
+    for method in methods:
+        names[method] = {"learning_rate": "learning_rate"}
+        for key, domain in _own(method, freeze, max_steps, layers, given).items():
+            name = key if parameters.get(key, domain) == domain else f"{method}.{key}"
+            parameters[name], names[method][key] = domain, name
+    if unused := sorted(set(given) - {key for own in names.values() for key in own}):
+        raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}")
+    return Space(methods, parameters, names)
 
 
-def _update_ratio(max_steps: int) -> Range:
-    if max_steps < 4:
-        raise InputError(
-            f"--max-steps: DPS needs at least 4 steps for its two stages, but a trial has {max_steps}"
-        )
-    floor = min(0.2, max(0.01, SHORTEST_INTERVAL / max_steps))
-    return Range(max(floor, 1 / max_steps), 0.25, log=True)
+def _own(
+    method: str, freeze: str, max_steps: int, layers: int, given: dict[str, Domain]
+) -> dict[str, Domain]:
+    """The hyper-parameters of a method alone."""
+    known = {field.name for field in fields(METHODS[method])}
+    mine = {key: domain for key, domain in given.items() if key in known}
+    for key, domain in mine.items():
+        _try(method, key, domain)
+    domains = METHODS[method].space(max_steps, layers)
+    if freeze != "gradient" and "freeze" in known:
+        domains["freeze"] = Choice(("gradient", "update") if freeze == "search" else (freeze,))
+    return domains | mine
+
+
+def _domain(key: str, value: Any) -> Domain:
+    if isinstance(value, dict):
+        try:
+            low, high = _number(value["low"]), _number(value["high"])
+        except KeyError as error:
+            raise InputError(f"--space: {key} needs low and high, but has no {error.args[0]}") from None
+        if not isinstance(low, float | int) or not isinstance(high, float | int) or not low < high:
+            raise InputError(f"--space: {key} needs numbers with low < high, but got {value}")
+        return Range(float(low), float(high), bool(value.get("log", False)))
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise InputError(f"--space: {key} has an empty list; give at least one value")
+    return Choice(tuple(_number(one) for one in values))
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-5 as text: a number after all."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _try(method: str, key: str, domain: Domain) -> None:
+    """Raises InputError where the method refuses a value of the domain."""
+    for value in (domain.low, domain.high) if isinstance(domain, Range) else domain.values:
+        try:
+            METHODS[method](**{key: value})
+        except (ValueError, TypeError) as error:
+            raise InputError(f"--space: {method}: {error}") from None

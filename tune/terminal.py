@@ -51,18 +51,54 @@ def plan_lines(plan: Plan) -> list[str]:
         f"data         {plan.data.note}: {examples}",
         f"model        {plan.model.note}",
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
-        f"searching    {options.trials} trials of at most {plan.max_steps} steps, "
-        f"{options.sampler} + {options.scheduler}",
     ]
-    lines.append(f"  {'method':<16} {' | '.join(plan.space.methods)}")
-    lines += [f"  {name:<16} {value}" for name, value in plan.space.parameters.items()]
+    lines += _search_lines(plan) if "" in plan.arms else _comparison_lines(plan)
     lines += [
-        f"confirming   {options.confirm} runs of {plan.confirm_steps} steps",
         f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}, "
         f"precision {options.precision}; {where}, {cluster.cpus:g} cores",
         f"expected     about {clock(plan.estimate_s)}",
     ]
     return lines
+
+
+def _search_lines(plan: Plan) -> list[str]:
+    options, space = plan.options, plan.space
+    return [
+        f"searching    {options.trials} trials of at most {plan.max_steps} steps, "
+        f"{options.sampler} + {options.scheduler}",
+        f"  {'method':<16} {' | '.join(space.methods)}",
+        *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
+        f"confirming   {options.confirm} runs of {plan.confirm_steps} steps",
+    ]
+
+
+def _comparison_lines(plan: Plan) -> list[str]:
+    options = plan.options
+    rate = next(iter(plan.arms.values())).parameters["learning_rate"]
+    lines = [
+        f"comparing    {len(plan.arms)} methods, each: {options.trials} configurations of at most "
+        f"{plan.max_steps} steps, {options.sampler} + {options.scheduler},",
+        f"             then its best with {options.confirm} paired seeds, {plan.confirm_steps} steps each",
+        f"  {'learning_rate':<20} {rate} (all methods)",
+    ]
+    for method, space in plan.arms.items():
+        own = [f"{name} {domain}" for name, domain in space.parameters.items() if name != "learning_rate"]
+        lines.append(f"  {method:<20} {', '.join(own) or '-'}{cost_note(method)}")
+    return lines
+
+
+def cost_note(method: str) -> str:
+    """What a method costs beside vanilla, in a few words; empty where it costs nothing."""
+    from dps.methods import METHODS
+
+    cost = METHODS[method]().cost
+    parts = [
+        (cost.extra_passes, f"+{cost.extra_passes:g} pass a step"),
+        (cost.calibration_epochs, f"+{cost.calibration_epochs:g} epoch before"),
+        (cost.extra_bytes, f"+{cost.extra_bytes:g} bytes a weight"),
+    ]
+    said = ", ".join(text for value, text in parts if value)
+    return f"  [{said}]" if said else ""
 
 
 class Progress:
@@ -108,7 +144,7 @@ class Progress:
             f"trial {record.id} {record.outcome}"
             + (f": {self.task.metric} {score:.4f}" if score is not None else "")
             + (f", {record.error}" if record.error else "")
-            + (self.best_so_far() if record.purpose == "search" else "")
+            + (self.best_so_far(record.arm) if record.purpose == "search" else "")
         )
         for warning in record.warnings:
             self.say(f"warning: trial {record.id}: {warning}")
@@ -121,22 +157,24 @@ class Progress:
         if self.live is None:
             self.console.print(Text(f"{clock(time.monotonic() - self.began)}  {line}"), soft_wrap=True)
 
-    def best(self) -> Record | None:
-        """The trial of the search with the best last score so far."""
-        scored = [r for r in self.records.values() if r.purpose == "search" and r.score is not None]
+    def best(self, arm: str = "") -> Record | None:
+        """The trial of the search (or of an arm) with the best last score so far."""
+        scored = [
+            r for r in self.records.values() if r.purpose == "search" and r.score is not None and r.arm == arm
+        ]
         sign = 1 if self.task.direction == "max" else -1
         return max(scored, key=lambda r: sign * (r.score or 0.0), default=None)
 
-    def best_so_far(self) -> str:
+    def best_so_far(self, arm: str = "") -> str:
         """To append to a line."""
-        best = self.best()
+        best = self.best(arm)
         return f"  (best so far {best.score:.4f}, trial {best.id})" if best and best.score is not None else ""
 
     def expected_left(self) -> float:
         """Seconds until the end: the estimate, scaled by how this search has gone so far."""
         passed = time.monotonic() - self.began
         ended = sum(r.outcome.is_final for r in self.records.values())
-        total = self.plan.options.trials + self.plan.options.confirm
+        total = self.plan.runs
         if ended < self.plan.slots:
             return max(0.0, self.plan.estimate_s - passed)
         return passed / ended * (total - ended)
@@ -162,7 +200,7 @@ class Progress:
                 style="bold" if best is not None and record.id == best.id else None,
             )
         ended = sum(r.outcome.is_final for r in records)
-        total = self.plan.options.trials + self.plan.options.confirm
+        total = self.plan.runs
         status = f"{ended}/{total} done  elapsed {clock(passed)}  left about {clock(self.expected_left())}"
         return Group(table, Text(status + self.best_so_far()))
 

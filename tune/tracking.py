@@ -133,7 +133,7 @@ class MlflowTracker:
         plan, origin = self._plan, self._provenance
         return {
             "task": plan.task.name,
-            "method": plan.options.method,
+            "method": ",".join(plan.options.method_names),
             "model": plan.model.name,
             "model_fingerprint": plan.model.fingerprint,
             "data": plan.data.name,

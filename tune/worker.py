@@ -20,6 +20,7 @@ from dps import distributed, sources, tasks
 from dps.data import TaskData
 from dps.finetune import Checkpointing, Evaluation, FineTuneResult, Signal, run
 from dps.models import Base, locate
+from tune import predictions
 from tune.job import Job, Report, Settings
 from tune.outcomes import Outcome
 
@@ -77,9 +78,15 @@ class _Worker:
         )
         if self.is_first and result.outcome != "suspended":
             shutil.rmtree(Path(job.folder) / "checkpoints", ignore_errors=True)
-        if self.is_first and job.purpose == "confirm" and result.outcome == "completed":
-            result.save(Path(job.folder) / "model")
+        if self.is_first and result.outcome == "completed":
+            self._keep(job, result)
         return self._last_report(job, result)
+
+    def _keep(self, job: Job, result: FineTuneResult) -> None:
+        if job.purpose == "confirm":
+            predictions.write(Path(job.folder) / "logits.safetensors", result.logits, result.labels)
+        if job.keep_model:
+            result.save(Path(job.folder) / "model")
 
     def _base_and_data(self, settings: Settings) -> tuple[Base, TaskData]:
         """Base weights and tokenised data of the search, read once."""
@@ -114,6 +121,8 @@ class _Worker:
             max_steps=result.steps,
             score=result.last,
             selected_share=result.selected_share,
+            passes=result.passes,
+            peak_memory=result.peak_memory,
             final=result.final,
             warnings=result.warnings,
             **self._timing(result.seconds),

@@ -1,0 +1,326 @@
+"""One sitting of a search or a comparison: from a plan to the end, an interruption or a break.
+
+What the two commands share: the folders, the ledgers, who watches, the Tuner over the slots, Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune import options as cli
+from tune.options import RunOptions
+
+if TYPE_CHECKING:
+    from tune.ledger import Ledger, Record
+    from tune.preflight import Plan
+    from tune.searcher import LedgerSearcher, Turns
+
+DONE, BROKE_OFF, WRONG_INPUT, REFUSED, NOTHING_FINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+CHECKPOINT_EVERY_S = 60.0
+_STARTED = time.localtime()
+
+
+def fail(message: str, status: int) -> int:
+    """Print one line on standard error; returns the exit status."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def run(argv: list[str], kind: type[cli.Options], sitting: type[Sitting]) -> int:
+    """A whole command: options, plan, the sitting. Returns its exit status."""
+    from dps.errors import InputError
+    from tune.preflight import Refused
+
+    try:
+        options = cli.parse(argv, kind)
+        if options.resume is not None:
+            options = resumed(options)
+        return sitting.of(options)
+    except InputError as error:
+        return fail(str(error), WRONG_INPUT)
+    except Refused as error:
+        return fail(str(error), REFUSED)
+    except ConnectionError as error:
+        return fail(f"RAY_ADDRESS: {error}; start the cluster, or unset it for a local one", REFUSED)
+    except KeyboardInterrupt:
+        return fail("interrupted before the first trial", INTERRUPTED)
+
+
+def resumed(options: cli.Options) -> cli.Options:
+    """The options of the run in --resume, under those given now. Raises InputError where there is none."""
+    from dps.errors import InputError
+
+    folder = options.resume
+    assert folder is not None
+    if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
+        raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
+    return cli.resume(folder, options)
+
+
+def output_folder(options: RunOptions, prefix: str = "") -> Path:
+    """Where results go: --output, or runs/<task>-<date-time>; under the home folder in a submitted
+    job, whose working directory Ray deletes."""
+    from tune import runtime
+
+    runs = Path.home() / "runs" if runtime.in_job() else Path("runs")
+    return options.output or runs / f"{prefix}{options.task}-{time.strftime('%Y%m%d-%H%M%S', _STARTED)}"
+
+
+class Sitting(ABC):
+    """One sitting, on a cluster that is connected."""
+
+    prefix = ""  # of the default output folder
+
+    @classmethod
+    def of(cls, options: Any) -> int:
+        """Plan; then show the plan, or carry it out."""
+        from tune import preflight, runtime, terminal
+
+        if options.dry_run and runtime.address() is None:
+            plan = preflight.make_plan(options, runtime.local_resources())
+        else:
+            plan = cls._connected_plan(options)
+        if options.dry_run:
+            print("\n".join(terminal.plan_lines(plan)))
+            return DONE
+        return cls(plan).go()
+
+    @classmethod
+    def _connected_plan(cls, options: RunOptions) -> Plan:
+        """The plan, made while Ray starts; what the user gave is checked first."""
+        from tune import preflight, runtime
+
+        output = output_folder(options, cls.prefix)
+        if runtime.address() is None:
+            plan = preflight.make_plan(options, runtime.local_resources())
+            preflight.check_output(output, options.resume is not None)
+            if not options.dry_run:
+                runtime.connect()
+            return plan
+        cluster = runtime.connect()
+        preflight.check_storage(options, cluster)
+        plan = preflight.make_plan(options, cluster)
+        if not options.dry_run:
+            preflight.check_output(output, options.resume is not None)
+        return plan
+
+    def __init__(self, plan: Plan) -> None:
+        from tune.ledger import Ledger
+        from tune.provenance import provenance
+        from tune.terminal import Progress
+
+        self.plan, self.options = plan, plan.options
+        self.output = output_folder(self.options, self.prefix).resolve()
+        shared = (
+            Path(self.options.storage).resolve() / self.output.name if self.options.storage else self.output
+        )
+        self.work, self.ray_files = shared / "work", shared / "ray"
+        self.provenance = provenance(self.options.command)
+        self.ledgers = {arm: Ledger(self.output / "study.db", plan.task.direction, arm) for arm in plan.arms}
+        for arm, ledger in self.ledgers.items():
+            ledger.open(plan.identity(arm))
+        named = {"data": plan.settings.data, "model": plan.settings.model}
+        cli.write_yaml(self.options.with_(**named), self.output / "config.yaml")
+        earlier = self.records("search") + self.records("confirm")
+        self.progress = Progress(plan, earlier)
+        self.tracker = self._tracker()
+        if self.tracker is not None:
+            self.tracker.catch_up(earlier)
+        self.watchers = [watcher for watcher in (self.progress, self.tracker) if watcher is not None]
+
+    @property
+    def notes(self) -> Ledger:
+        """The ledger that keeps what belongs to the whole run."""
+        return next(iter(self.ledgers.values()))
+
+    def records(self, purpose: Any) -> list[Record]:
+        """Every run of this purpose."""
+        return [record for ledger in self.ledgers.values() for record in ledger.records(purpose)]
+
+    def _tracker(self) -> Any:
+        from tune import tracking
+
+        uri = tracking.tracking_uri(self.options.tracking_uri, self.output.parent)
+        if uri is None:
+            return None
+        search_id = self.notes.noted("search_id") or uuid.uuid4().hex
+        self.notes.note("search_id", search_id)
+        return tracking.MlflowTracker(uri, self.plan, self.provenance, search_id, self.output.name)
+
+    def go(self) -> int:
+        """Returns the exit status."""
+        from tune.terminal import plan_lines
+
+        for line in [*plan_lines(self.plan), f"output       {self.output}", ""]:
+            self.progress.say(line)
+        with stopping() as stop:
+            try:
+                searcher = self._run(stop)
+            except Exception as error:
+                return self._broke_off(error)
+            if stop.is_set():
+                return self._interrupted(searcher)
+        return self.finish(searcher)
+
+    @abstractmethod
+    def finish(self, searcher: Turns) -> int:
+        """Everything was run: report, and return the exit status."""
+
+    @property
+    def again(self) -> str:
+        """The command that goes on."""
+        return f"{self.options.command} --resume {self.output}"
+
+    def _broke_off(self, error: Exception) -> int:
+        """Ray or this program failed; the ledger is whole."""
+        (self.output / "error.log").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        if self.tracker is not None:
+            self.tracker.close(self.output, interrupted=True)
+        message = str(error).splitlines()[-1] if str(error) else ""
+        return fail(
+            f"the search broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "
+            f"go on with: {self.again}",
+            BROKE_OFF,
+        )
+
+    def _run(self, stop: threading.Event) -> Turns:
+        import ray
+        import ray.tune
+        from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+
+        from tune.mailbox import Switch
+        from tune.scheduler import SearchScheduler
+        from tune.trial import SLOT_MEMORY, SlotPlan, SlotTrial
+
+        options, plan = self.options, self.plan
+        switch = ray.remote(num_cpus=0)(Switch).remote()
+        threading.Thread(target=_throw_when, args=(stop, switch), daemon=True).start()
+        searcher = self._searcher(stop)
+        slot = SlotPlan(
+            workers=options.workers_per_trial,
+            cpus_per_worker=options.cpus_per_worker,
+            gpus_per_worker=plan.gpus_per_worker,
+            folder=str(self.ray_files / "slots"),
+            checkpoint_every_s=CHECKPOINT_EVERY_S,
+            switch=switch,
+        )
+        trainable = ray.tune.with_resources(
+            ray.tune.with_parameters(SlotTrial, plan=slot), PlacementGroupFactory([{"memory": SLOT_MEMORY}])
+        )
+        scheduler = SearchScheduler(
+            options.scheduler, plan.task.direction, plan.max_steps, options.evaluations, plan.slots
+        )
+        with self.progress:
+            Tuner(
+                trainable,
+                tune_config=TuneConfig(
+                    search_alg=searcher,
+                    scheduler=scheduler,
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=RunConfig(
+                    name="tune",
+                    storage_path=str(self.ray_files),
+                    verbose=0,
+                    failure_config=FailureConfig(max_failures=2),
+                ),
+            ).fit()
+        return searcher
+
+    def _searcher(self, stop: threading.Event) -> Turns:
+        from tune.searcher import LedgerSearcher, Turns
+
+        before = self.notes.noted("seconds") or 0.0
+        arms: list[LedgerSearcher] = [
+            LedgerSearcher(ledger, self._strategy(arm), self.watchers, stop.is_set, before)
+            for arm, ledger in self.ledgers.items()
+        ]
+        return Turns(arms, self.plan.slots)
+
+    def _strategy(self, arm: str) -> Any:
+        from tune.searcher import Strategy
+
+        return Strategy(
+            space=self.plan.arms[arm],
+            settings=self.plan.settings,
+            direction=self.plan.task.direction,
+            sampler=self.options.sampler,
+            seed=self.options.seed,
+            confirm=self.options.confirm,
+            slots=self.plan.slots,
+            rules=self.plan.rules(arm),
+            folder=self.work,
+            keep_models=self.plan.keep_models,
+        )
+
+    def _interrupted(self, searcher: Turns) -> int:
+        self.notes.note("seconds", searcher.spent().seconds)
+        if self.tracker is not None:
+            self.tracker.close(self.output, interrupted=True)
+        self.progress.say(f"interrupted; go on with: {self.again}")
+        return INTERRUPTED
+
+    def keep_predictions(self) -> None:
+        """The logits of every confirmation, which outlive the other working files."""
+        from tune.predictions import place
+
+        for record in self.records("confirm"):
+            written = self.work / f"trial-{record.id}" / "logits.safetensors"
+            if written.is_file():
+                kept = place(self.output, record.id)
+                kept.parent.mkdir(exist_ok=True)
+                shutil.move(written, kept)
+
+    def close(self) -> None:
+        """Leave nothing but results; MLflow has heard everything, or the user hears why not."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.rmtree(self.ray_files, ignore_errors=True)
+        if self.tracker is not None:
+            self.tracker.close(self.output, interrupted=False)
+            if self.tracker.error:
+                self.progress.say(f"warning: MLflow tracking failed: {self.tracker.error}")
+
+    @property
+    def look(self) -> str | None:
+        """The command that shows what was tracked."""
+        from tune import tracking
+
+        return tracking.look_at(self.tracker.uri) if self.tracker is not None else None
+
+
+def _throw_when(stop: threading.Event, switch: Any) -> None:
+    stop.wait()
+    switch.throw.remote()
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process now."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+        print("\nstopping: writing checkpoints (once more: stop now)", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
