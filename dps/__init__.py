@@ -13,16 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dps.config import FineTuneConfig, FineTuneResult
     from dps.errors import InputError
-    from dps.finetune import FineTuneConfig, FineTuneResult, finetune
+    from dps.finetune import finetune
     from dps.methods import DPSDense, DPSMix, Method, Vanilla
     from dps.selection import StageSchedule, select_mask
 
 _HOME = {
     "DPSDense": "dps.methods",
     "DPSMix": "dps.methods",
-    "FineTuneConfig": "dps.finetune",
-    "FineTuneResult": "dps.finetune",
+    "FineTuneConfig": "dps.config",
+    "FineTuneResult": "dps.config",
     "InputError": "dps.errors",
     "Method": "dps.methods",
     "StageSchedule": "dps.selection",

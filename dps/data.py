@@ -55,9 +55,18 @@ class TaskData:
     ) -> None:
         self.task, self.source, self.tokenizer, self.max_length = task, source, tokenizer, max_length
         self._encoded: dict[str, Encoded] = {}
+        self._others: dict[str, TaskData] = {}
+
+    def of(self, task: Task) -> TaskData:
+        """The examples of another task from the same source, with the same tokens."""
+        if task == self.task:
+            return self
+        if task.name not in self._others:
+            self._others[task.name] = TaskData(task, self.source, self.tokenizer, self.max_length)
+        return self._others[task.name]
 
     def split(self, name: str) -> Encoded:
-        """All examples of one of the task's splits."""
+        """All examples of one of `task.all_splits`."""
         if name not in self._encoded:
             dataset = self.source.load(self.task, name)
             self._encoded[name] = encode(dataset, self.task, self.tokenizer, self.max_length)

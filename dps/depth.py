@@ -72,6 +72,17 @@ def head_parameters(model: nn.Module) -> set[str]:
     return set() if encoder is None else {n for n, p in model.named_parameters() if id(p) not in inside}
 
 
+def layered(model: nn.Module, method: str) -> tuple[dict[str, int], int]:
+    """(depth of every parameter, number of blocks), for a method that cannot do without blocks.
+
+    Raises ValueError for a model that has none.
+    """
+    count = len(blocks(model))
+    if not count:
+        raise ValueError(f"{method} needs transformer blocks, but {type(unwrapped(model)).__name__} has none")
+    return depths(model), count
+
+
 def _encoder(model: nn.Module) -> nn.Module | None:
     """`model.base_model` of a model of transformers (the model itself where it has no head)."""
     return cast(nn.Module, model.base_model) if "PreTrainedModel" in transformers_classes(model) else None

@@ -10,7 +10,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dps.coverage import family
+
 T = TypeVar("T")
+FAMILIES_WITH_UNUSED_PARAMETERS = ("xlnet",)  # its mask_emb never gets a gradient
 
 
 def world() -> int:
@@ -36,7 +39,11 @@ def wrap(model: nn.Module) -> nn.Module:
     if world() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
-    return DistributedDataParallel(model, device_ids=[device()] if on_gpu else None)
+    return DistributedDataParallel(
+        model,
+        device_ids=[device()] if on_gpu else None,
+        find_unused_parameters=family(model) in FAMILIES_WITH_UNUSED_PARAMETERS,
+    )
 
 
 def from_first(value: T) -> T:

@@ -4,155 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dps import checkpoint, distributed, memory, metrics, optim, sources, tasks
+from dps import checkpoint, distributed, memory, metrics, optim, sources, tasks, transfer
+from dps.config import Checkpointing, Evaluation, FineTuneConfig, FineTuneResult, Outcome, Signal
+from dps.coverage import covered_weights, describe
 from dps.data import Batches, Encoded, TaskData, by_length, collator, holdout
-from dps.errors import InputError
-from dps.methods import DPSDense, Method, attachment_of
+from dps.methods import attachment_of
 from dps.methods.draws import step_seed
 from dps.models import Base, locate
 
-Signal = Literal["go", "stop", "suspend"]
-Outcome = Literal["completed", "stopped", "suspended", "diverged"]
 EVALUATION_BATCHES = 4  # an evaluation batch is so many times a training batch
 CHECK_EVERY_ON_GPU = 10  # steps between looks at the loss, each of which waits for the GPU
-
-
-@dataclass(frozen=True)
-class FineTuneConfig:
-    """Everything that one run depends on.
-
-    task: name of a task. method: see `dps.methods`. data: "hub", "builtin" or a folder.
-    model: "builtin", a folder or a name on the hub. learning_rate: peak, after the warm-up.
-    epochs: passes over the training set, or max_steps: optimizer steps (it wins).
-    batch_size: examples a step over all ranks. max_length: tokens an example is cut at.
-    train_size: a stratified subset of so many training examples; None for all.
-    select_on: what `scores` are measured on: "holdout", a slice of the training set that is
-        not trained on (`holdout_share` of it, chosen by `seed`), or "dev".
-    evaluations: how often it is measured, the last time at the end.
-    warmup_ratio, weight_decay, max_grad_norm: as usual; no decay on biases and normalisation.
-    precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16", "fp16".
-    seed: initialises the head (and dropout, and the method's draws). data_seed: the order of
-        the data; None for `seed`.
-    """
-
-    task: str = "cola"
-    method: Method = field(default_factory=DPSDense)
-    data: str = "builtin"
-    model: str = "builtin"
-    learning_rate: float = 1e-4
-    epochs: float = 3
-    max_steps: int | None = None
-    batch_size: int = 16
-    max_length: int = 128
-    train_size: int | None = None
-    select_on: Literal["holdout", "dev"] = "dev"
-    holdout_share: float = 0.2
-    evaluations: int = 6
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float | None = 1.0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    seed: int = 0
-    data_seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate must be above 0, but got {self.learning_rate}")
-        for name in ("epochs", "batch_size", "max_length", "evaluations"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0, but got {getattr(self, name)}")
-        for name in ("max_steps", "train_size", "max_grad_norm"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise InputError(f"{name} must be above 0 or None, but got {getattr(self, name)}")
-        if not 0 < self.holdout_share < 1:
-            raise InputError(f"holdout_share must be in (0, 1), but got {self.holdout_share}")
-        if not 0 <= self.warmup_ratio <= 1:
-            raise InputError(f"warmup_ratio must be in [0, 1], but got {self.warmup_ratio}")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay must be at least 0, but got {self.weight_decay}")
-        if self.seed < 0:
-            raise InputError(f"seed must be at least 0, but got {self.seed}")
-        for name, choices in (("select_on", ("holdout", "dev")), ("precision", optim.PRECISIONS)):
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}"
-                )
-
-    def steps(self, examples: int) -> int:
-        """Optimizer steps of the whole run over `examples` training examples."""
-        per_epoch = -(-examples // self.batch_size)
-        return self.max_steps or max(1, round(self.epochs * per_epoch))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One look at the model. scores: by metric; seconds: spent since the run began."""
-
-    step: int
-    max_steps: int
-    scores: dict[str, float]
-    loss: float
-    seconds: float
-
-
-@dataclass
-class FineTuneResult:
-    """What a run came to.
-
-    scores: (step, primary metric) of every evaluation. final: metrics by split, of a completed run;
-    logits (n, classes) and labels (n,) by split, in the order of its examples, of the same.
-    selected_share: mean share of the covered weights that Stage II selected; None where no mask acted.
-    passes: forward-backward passes of a batch. peak_memory: bytes; None where the system does not tell.
-    """
-
-    outcome: Outcome
-    steps: int
-    seconds: float
-    scores: list[tuple[int, float]]
-    final: dict[str, dict[str, float]] = field(default_factory=dict)
-    logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    labels: dict[str, NDArray[Any]] = field(default_factory=dict)
-    selected_share: float | None = None
-    passes: float = 0.0
-    peak_memory: int | None = None
-    warnings: list[str] = field(default_factory=list)
-    model: PreTrainedModel | None = None
-    tokenizer: PreTrainedTokenizerBase | None = None
-
-    @property
-    def last(self) -> float | None:
-        """The last score."""
-        return self.scores[-1][1] if self.scores else None
-
-    @property
-    def best(self) -> float | None:
-        """The highest score of the run; not an unbiased one."""
-        return max((score for _, score in self.scores), default=None)
-
-    def save(self, folder: Path | str) -> None:
-        """Write model and tokenizer as `from_pretrained` reads them."""
-        assert self.model is not None
-        assert self.tokenizer is not None
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-
-
-@dataclass(frozen=True)
-class Checkpointing:
-    """Where a run keeps its checkpoints, and after how many seconds the next is due."""
-
-    folder: Path
-    every_s: float = 60.0
 
 
 def finetune(
@@ -205,7 +73,7 @@ class _Run:
         control: Callable[[], Signal],
         checkpointing: Checkpointing | None,
     ) -> None:
-        self.config, self.data, self.task = config, data, data.task
+        self.config, self.base, self.data, self.task = config, base, data, data.task
         self.report, self.control, self.checkpointing = report, control, checkpointing
         self.tokenizer, self.collate = base.tokenizer, collator(base.tokenizer)
         train, self.evaluated = self._slices()
@@ -228,6 +96,7 @@ class _Run:
         self.autocast, self.scaler = optim.precision(config.precision, self.device)
         self.step, self.spent, self.scores = 0, 0.0, list[tuple[int, float]]()
         self.logits: dict[str, NDArray[np.float32]] = {}
+        self.labels: dict[str, NDArray[Any]] = {}
         self.warnings: list[str] = []
         self._resume()
         self.began = self.saved = time.monotonic()
@@ -322,16 +191,32 @@ class _Run:
         return logits
 
     def _final(self) -> dict[str, dict[str, float]]:
+        """Metrics by evaluation set: the task's own, those of other tasks, the probe."""
         if self.config.select_on != "dev":
             return {}
-        main, *others = self.task.dev_splits
-        self.logits = {main: self.latest}
-        for split in others:
-            self.logits[split] = self._predict(self.data.split(split))
-        return {
-            split: metrics.score(self.task, self.data.split(split).labels, logits)
-            for split, logits in self.logits.items()
-        }
+        final: dict[str, dict[str, float]] = {}
+        main = self.task.dev_splits[0]
+        for split in self.task.dev_splits:
+            data = self.data.split(split)
+            logits = self.latest if split == main else self._predict(data)
+            self.logits[split], self.labels[split] = logits, data.labels
+            final[split] = metrics.score(self.task, data.labels, logits)
+        for name in self.config.transfer:
+            target = transfer.targets(name)
+            data = self.data.of(target.task).split(target.split)
+            self.logits[name], self.labels[name] = self._predict(data), data.labels
+            final[name] = transfer.score(self.task, target, data.labels, self.logits[name])
+        if self.config.probe is not None:
+            final["probe"] = distributed.from_first(self._probe(tasks.get(self.config.probe)))
+        return final
+
+    def _probe(self, task: tasks.Task) -> dict[str, float]:
+        if distributed.rank() != 0:
+            return {}
+        from dps import probing
+
+        size = self.config.batch_size * EVALUATION_BATCHES
+        return probing.collapse(self.base, self.model, self.data, self.data.of(task), size)
 
     def _seconds(self) -> float:
         return self.spent + time.monotonic() - self.began
@@ -390,13 +275,14 @@ class _Run:
             self.scores,
             final,
             self.logits,
-            {split: self.data.split(split).labels for split in self.logits},
-            share,
-            self.config.method.cost.passes(self.step, self.batches.steps_per_epoch),
-            memory.peak(self.device),
-            self.warnings,
-            self.model,
-            self.tokenizer,
+            self.labels,
+            covered=describe(self.model, covered_weights(self.model)),
+            selected_share=share,
+            passes=self.config.method.cost.passes(self.step, self.batches.steps_per_epoch),
+            peak_memory=memory.peak(self.device),
+            warnings=self.warnings,
+            model=self.model,
+            tokenizer=self.tokenizer,
         )
 
 

@@ -81,7 +81,7 @@ def targets(name: str) -> Target:
         return KNOWN[name]
     except KeyError:
         known = ", ".join(KNOWN)
-        raise InputError(f"target: there is no evaluation set {name!r}; choose among {known}") from None
+        raise InputError(f"transfer: there is no evaluation set {name!r}; choose among {known}") from None
 
 
 def check(trained: Task, target: Target) -> None:
@@ -152,7 +152,7 @@ def _compared(trained: Task, target: Target) -> tuple[tuple[str, ...], Mapping[s
 def _refusal(trained: Task, target: Target, rule: str) -> InputError:
     fitting = ", ".join(TARGETS.get(trained.name, ()))
     advice = f"choose among {fitting}" if fitting else "leave it out"
-    return InputError(f"target: {trained.name} cannot be tested on {target.name}: {rule}; {advice}")
+    return InputError(f"transfer: {trained.name} cannot be tested on {target.name}: {rule}; {advice}")
 
 
 def _ids(labels: tuple[str, ...], names: tuple[str, ...], table: Mapping[str, str]) -> Ids:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from dps.finetune import FineTuneConfig
+    from dps.config import FineTuneConfig
 
 Purpose = Literal["search", "confirm"]
 
@@ -26,6 +26,8 @@ class Settings:
     precision: str
     evaluations: int
     select_on: str
+    transfer: tuple[str, ...] = ()
+    probe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Job:
 
     def fine_tune_config(self) -> FineTuneConfig:
         """The same in the words of `dps`. Confirmations train on all data and score on dev, at the end."""
-        from dps.finetune import FineTuneConfig
+        from dps.config import FineTuneConfig
         from dps.methods import make
 
         hyper = dict(self.configuration)
@@ -54,6 +56,8 @@ class Job:
         shared = asdict(self.settings)
         if self.purpose == "confirm":
             shared |= {"select_on": "dev", "evaluations": 1}
+        else:
+            shared |= {"transfer": (), "probe": None}
         return FineTuneConfig(method=method, learning_rate=hyper["learning_rate"], seed=self.seed, **shared)
 
 

@@ -111,6 +111,12 @@ class RunOptions(BaseSettings):
         "holdout",
         "what ranks configurations: a held-out slice of the training data, or dev (the paper's protocol)",
     )
+    transfer: str | None = option(
+        None, "also test confirmations on other tasks: paper, or names with commas (snli,sick,scitail,rte)"
+    )
+    probe: str | None = option(
+        None, "a second task: measure how far features moved, and what a linear probe of it still finds"
+    )
     evaluations: int = option(6, "times a trial is evaluated, and can be stopped", gt=0)
     tracking_uri: str | None = option(
         None, "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)"

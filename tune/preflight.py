@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dps import tasks
+from dps import tasks, transfer
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import Task
 from tune import budget, estimate, space
+from tune.errors import Refused
 from tune.job import Settings
 from tune.options import CompareOptions, RunOptions, SearchOptions, seconds
 from tune.runtime import Cluster
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
-
-
-class Refused(Exception):
-    """The search cannot run here. One line: what, where, what to do."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,8 @@ class Plan:
 
     def identity(self, arm: str) -> dict[str, object]:
         """What may not change when the search is resumed."""
-        same = ("batch_size", "epochs", "max_length", "evaluations", "train_size", "select_on", "precision")
+        same = ("batch_size", "epochs", "max_length", "evaluations", "train_size", "select_on")
+        same_too = ("precision", "transfer", "probe")
         return {
             "task": self.task.name,
             "data": self.data.fingerprint,
@@ -99,7 +97,7 @@ class Plan:
             "seed": self.options.seed,
             "scheduler": self.options.scheduler,
             "sampler": self.options.sampler,
-            **{name: getattr(self.options, name) for name in same},
+            **{name: getattr(self.options, name) for name in (*same, *same_too)},
         }
 
 
@@ -130,7 +128,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         data=Identified(source.kind, source.name, source.fingerprint(task), data_note),
         model=model,
         examples={"train": train, **{name: len(splits[name]) for name in task.dev_splits}},
-        settings=_settings(options, source, folder),
+        settings=_settings(options, task, source, folder),
         arms=arms,
         max_steps=max_steps,
         confirm_steps=confirm_steps,
@@ -156,7 +154,7 @@ def _arms(options: RunOptions, folder: ModelFolder, max_steps: int) -> dict[str,
     return {"": build(*options.method_names)}
 
 
-def _settings(options: RunOptions, source: Source, folder: ModelFolder) -> Settings:
+def _settings(options: RunOptions, task: Task, source: Source, folder: ModelFolder) -> Settings:
     return Settings(
         task=options.task,
         data=str(Path(source.name).resolve()) if source.kind == "folder" else source.kind,
@@ -169,7 +167,32 @@ def _settings(options: RunOptions, source: Source, folder: ModelFolder) -> Setti
         precision=options.precision,
         evaluations=options.evaluations,
         select_on=options.select_on,
+        transfer=_transfer(options, task, source),
+        probe=_probe(options, source),
     )
+
+
+def _transfer(options: RunOptions, task: Task, source: Source) -> tuple[str, ...]:
+    """The evaluation sets of --transfer, each of which can be read and mapped."""
+    if not options.transfer:
+        return ()
+    names = tuple(name.strip() for name in options.transfer.split(","))
+    if names == ("paper",):
+        names = transfer.TARGETS.get(task.name, ())
+        if not names:
+            raise InputError(f"--transfer: the paper tests no model of {task.name} on other tasks; name them")
+    for name in names:
+        target = transfer.targets(name)
+        transfer.check(task, target)
+        source.load(target.task, target.split)
+    return names
+
+
+def _probe(options: RunOptions, source: Source) -> str | None:
+    if options.probe is not None:
+        for split in ("train", "dev"):
+            source.load(tasks.get(options.probe), split)
+    return options.probe
 
 
 def _open_data(data: str) -> tuple[Source, str]:

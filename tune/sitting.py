@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dps.errors import InputError
 from tune import options as cli
+from tune.errors import Refused
 from tune.options import RunOptions
 
 if TYPE_CHECKING:
@@ -40,9 +42,6 @@ def fail(message: str, status: int) -> int:
 
 def run(argv: list[str], kind: type[cli.Options], sitting: type[Sitting]) -> int:
     """A whole command: options, plan, the sitting. Returns its exit status."""
-    from dps.errors import InputError
-    from tune.preflight import Refused
-
     try:
         options = cli.parse(argv, kind)
         if options.resume is not None:
@@ -60,8 +59,6 @@ def run(argv: list[str], kind: type[cli.Options], sitting: type[Sitting]) -> int
 
 def resumed(options: cli.Options) -> cli.Options:
     """The options of the run in --resume, under those given now. Raises InputError where there is none."""
-    from dps.errors import InputError
-
     folder = options.resume
     assert folder is not None
     if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():

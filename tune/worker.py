@@ -17,8 +17,9 @@ import ray
 import torch
 
 from dps import distributed, sources, tasks
+from dps.config import Checkpointing, Evaluation, FineTuneResult, Signal
 from dps.data import TaskData
-from dps.finetune import Checkpointing, Evaluation, FineTuneResult, Signal, run
+from dps.finetune import run
 from dps.models import Base, locate
 from tune import predictions
 from tune.job import Job, Report, Settings

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from dps.coverage import unwrapped
 from dps.ranges import Domain
 
 STATE_KEY = "method"  # where the method's state stands in optimizer.state_dict()
@@ -227,11 +228,6 @@ class Attachment:
 
 
 Method.at_work = Attachment
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel, or the model itself."""
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def attachment_of(optimizer: Optimizer) -> Attachment | None:

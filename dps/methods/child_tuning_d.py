@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.depth import blocks, depths
-from dps.methods.base import Attachment, Batch, Cost, Method, unwrapped
+from dps.depth import layered
+from dps.methods.base import Attachment, Batch, Cost, Method
 from dps.ranges import Choice, Domain
 
 
@@ -52,13 +52,8 @@ class TaskChild(Attachment):
     method: ChildTuningD
 
     def begin(self) -> None:
-        model = unwrapped(self.model)
-        depth, count = depths(model), len(blocks(model))
+        depth, count = layered(self.model, self.method.name)
         self.masked = {name: p for name, p in self.trained() if 1 <= depth[name] <= count}
-        if not self.masked:
-            raise ValueError(
-                f"child-tuning-d needs trained transformer blocks; {type(model).__name__} has none"
-            )
         self.masks: dict[str, Tensor] = {}
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:

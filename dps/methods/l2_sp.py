@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import torch
 
 from dps.depth import head_parameters
-from dps.methods.base import Attachment, Cost, Method, unwrapped
+from dps.methods.base import Attachment, Cost, Method
 from dps.ranges import Domain, Range
 
 
@@ -47,7 +47,7 @@ class TowardsPretrained(Attachment):
     method: L2SP
 
     def begin(self) -> None:
-        head = head_parameters(unwrapped(self.model))
+        head = head_parameters(self.model)
         self.drawn = {name: p for name, p in self.trained() if name not in head}
         self.pretrained = {name: p.detach().clone() for name, p in self.drawn.items()}
 

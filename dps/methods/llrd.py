@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import nn
 
 from dps.depth import layered
-from dps.methods.base import Attachment, Method, unwrapped
+from dps.methods.base import Attachment, Method
 from dps.ranges import Domain, Range
 
 
@@ -44,7 +44,7 @@ class Decaying(Attachment):
             return
         if any("initial_lr" in group for group in self.optimizer.param_groups):
             raise ValueError("llrd splits the parameter groups: attach it before the scheduler is made")
-        depth, count = layered(unwrapped(self.model), self.method.name)
+        depth, count = layered(self.model, self.method.name)
         names = {id(parameter): name for name, parameter in self.trained()}
         groups = []
         for group in self.optimizer.param_groups:

@@ -22,7 +22,7 @@ from torch import Tensor
 from dps import selection
 from dps.coverage import covered_weights
 from dps.depth import head_parameters
-from dps.methods.base import Attachment, Cost, Method, read_instead, unwrapped
+from dps.methods.base import Attachment, Cost, Method, read_instead
 from dps.methods.draws import bernoulli, generator, shared_seed
 from dps.ranges import Domain, Range
 
@@ -57,7 +57,7 @@ class Swapping(Attachment):
 
     def begin(self) -> None:
         self.seed = shared_seed()
-        head = head_parameters(unwrapped(self.model))
+        head = head_parameters(self.model)
         trained = {id(parameter) for _, parameter in self.trained()}
         self.weights = [
             weight
@@ -73,7 +73,8 @@ class Swapping(Attachment):
         self.kept: list[Tensor] = []
         if self.method.p > 0:
             for number, weight in enumerate(self.weights):
-                self.handles += read_instead(weight.module, weight.attribute, self._reader(number))
+                for module, attribute in weight.readers:
+                    self.handles += read_instead(module, attribute, self._reader(number))
             self._draw()
 
     def _reader(self, number: int) -> Callable[[Tensor], Tensor]:

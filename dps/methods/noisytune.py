@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 
 from dps.depth import head_parameters
-from dps.methods.base import Attachment, Method, unwrapped
+from dps.methods.base import Attachment, Method
 from dps.methods.draws import generator, shared_seed
 from dps.ranges import Choice, Domain
 
@@ -41,7 +41,7 @@ class Disturbed(Attachment):
 
     @torch.no_grad()
     def begin(self) -> None:
-        head = head_parameters(unwrapped(self.model))
+        head = head_parameters(self.model)
         seed = shared_seed()
         for number, (name, parameter) in enumerate(self.trained()):
             if name in head or parameter.numel() < 2 or not self.method.noise:

@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.methods.base import Attachment, Batch, Cost, Method, unwrapped
+from dps.coverage import unwrapped
+from dps.methods.base import Attachment, Batch, Cost, Method
 from dps.methods.consistency import disagreement, task_loss, twice
 from dps.ranges import Choice, Domain
 

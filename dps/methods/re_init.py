@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import torch
 
+from dps.coverage import unwrapped
 from dps.depth import head_parameters, layered
-from dps.methods.base import Attachment, Method, unwrapped
+from dps.methods.base import Attachment, Method
 from dps.methods.draws import shared_seed
 from dps.models import initialise
 from dps.ranges import Choice, Domain

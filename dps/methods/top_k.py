@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dps.coverage import unwrapped
 from dps.depth import layered
-from dps.methods.base import Attachment, Method, unwrapped
+from dps.methods.base import Attachment, Method
 from dps.ranges import Choice, Domain
 
 
@@ -40,7 +41,7 @@ class Freezing(Attachment):
     method: TopK
 
     def begin(self) -> None:
-        depth, count = layered(unwrapped(self.model), self.method.name)
+        depth, count = layered(self.model, self.method.name)
         lowest = count - self.method.layers + 1
         self.frozen = [p for name, p in self.trained() if depth[name] < lowest and p.requires_grad]
         if self.model is unwrapped(self.model):

@@ -32,6 +32,6 @@ def test_the_first_rule_that_is_reached_gives_the_reason() -> None:
 
 
 def test_the_options_make_the_rules() -> None:
-    assert make_plan().rules() == [Trials(12)]
+    assert make_plan().rules("") == [Trials(12)]
     plan = make_plan(trials=5, time_budget="1h30m", gpu_hours=2.5, workers_per_trial=2)
-    assert plan.rules() == [Trials(5), WallTime(5400), GpuHours(2.5, 0.0)]
+    assert plan.rules("") == [Trials(5), WallTime(5400), GpuHours(2.5, 0.0)]

@@ -15,8 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 import dps
 from dps import distributed, sources, tasks
+from dps.config import FineTuneConfig
 from dps.data import TaskData
-from dps.finetune import FineTuneConfig, run
+from dps.finetune import run
 from dps.methods import Vanilla, attachment_of
 from dps.methods.dps import Selecting
 from dps.models import Base, locate

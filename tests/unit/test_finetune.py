@@ -15,8 +15,9 @@ import transformers
 
 import dps
 from dps import metrics, optim, sources, tasks
+from dps.config import Checkpointing, Evaluation, FineTuneConfig, FineTuneResult, Signal
 from dps.data import TaskData, holdout
-from dps.finetune import Checkpointing, Evaluation, FineTuneConfig, FineTuneResult, Signal, finetune, run
+from dps.finetune import finetune, run
 from dps.models import Base, locate
 from tests import tiny
 from tests.tiny import Recording

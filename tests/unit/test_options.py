@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dps.errors import InputError
-from tune import search
-from tune.options import EXAMPLES, SearchOptions, parse, read_yaml, seconds, write_yaml
+from tune import search, sitting
+from tune.options import CompareOptions, SearchOptions, parse, read_yaml, seconds, write_yaml
 
 ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, Any] = {
@@ -39,6 +39,9 @@ OPTIONS: dict[str, Any] = {
     "gpu_hours": None,
     "scheduler": "asha",
     "sampler": "tpe",
+    "space": {},
+    "transfer": None,
+    "probe": None,
     "select_on": "holdout",
     "evaluations": 6,
     "confirm": 3,
@@ -60,6 +63,20 @@ def parse_yaml(folder: Path, text: str, *argv: str) -> SearchOptions:
 def test_the_options_and_their_defaults_are_these() -> None:
     assert {name: field.default for name, field in SearchOptions.model_fields.items()} == OPTIONS
     assert parse([]).model_dump() == OPTIONS
+
+
+def test_the_options_of_a_comparison_are_these() -> None:
+    own = {
+        "methods": "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
+        "baseline": "vanilla",
+        "trials": 4,
+        "confirm": 5,
+        "scheduler": "none",
+        "results": None,
+        "allow_dirty": False,
+    }
+    shared = {k: v for k, v in OPTIONS.items() if k not in ("method", "time_budget", "gpu_hours")}
+    assert parse([], CompareOptions).model_dump() == shared | own
 
 
 def test_the_command_line_goes_before_yaml_and_yaml_before_the_default(tmp_path: Path) -> None:
@@ -209,29 +226,6 @@ def test_variables_of_the_environment_are_no_options(monkeypatch: pytest.MonkeyP
     assert parse([]).model_dump() == OPTIONS
 
 
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["--trials", "0"], "--trials: should be greater than 0, but got '0'"),
-        (["--what"], "--what"),
-        (["--resume", "nowhere"], "--resume: nowhere holds no search"),
-        (["--task", "nonsense", "--dry-run"], "'nonsense'"),
-        (["--data", "nowhere", "--dry-run"], "nowhere"),
-        (["--method", "magic", "--data", "builtin", "--model", "builtin", "--dry-run"], "'magic'"),
-    ],
-)
-def test_main_refuses_in_one_line_with_status_2(
-    argv: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert search.main(argv) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: ")
-    assert words in said.err
-    assert said.err.count("\n") == 1
-
-
 def test_a_resumed_folder_with_wrong_options_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,7 +241,7 @@ def test_a_resumed_folder_with_wrong_options_is_refused_in_one_line(
 def test_a_resume_takes_the_searchs_options_under_those_given_now(tmp_path: Path) -> None:
     (tmp_path / "study.db").touch()
     write_yaml(parse(["--task", "rte", "--trials", "4"]), tmp_path / "config.yaml")
-    options = search.resumed(parse(["--resume", str(tmp_path), "--trials", "9"]))
+    options = sitting.resumed(parse(["--resume", str(tmp_path), "--trials", "9"]))
     assert (options.task, options.trials, options.output) == ("rte", 9, tmp_path)
 
 
@@ -274,7 +268,7 @@ def test_help_shows_every_option_and_the_examples() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     missing = [name for name in OPTIONS if f"--{name.replace('_', '-')}" not in done.stdout]
     assert missing == []
-    assert EXAMPLES.strip() in done.stdout
+    assert SearchOptions.examples.strip() in done.stdout
 
 
 def test_a_dry_run_prints_the_plan_and_makes_nothing(

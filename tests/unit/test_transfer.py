@@ -92,7 +92,9 @@ def test_every_other_pair_is_refused_in_one_line(trained: str, name: str) -> Non
         lambda: transfer.score(task, target, *empty),
     ]
     for use in uses:
-        with pytest.raises(InputError, match=f"^target: {trained} cannot be tested on {name}: .*") as caught:
+        with pytest.raises(
+            InputError, match=f"^transfer: {trained} cannot be tested on {name}: .*"
+        ) as caught:
             use()
         assert "\n" not in str(caught.value)
 

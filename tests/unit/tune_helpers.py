@@ -69,7 +69,7 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         model=Identified("builtin", "MiniLM", "m" * 16, "built-in MiniLM encoder (named)"),
         examples={"train": 800, "dev": 400},
         settings=SETTINGS,
-        space=make_space(),
+        arms={"": make_space()},
         max_steps=STEPS[-1],
         confirm_steps=75,
         slots=2,
