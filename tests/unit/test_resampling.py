@@ -1,0 +1,118 @@
+"""Metrics over resamples against `dps.metrics` on repeated examples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dps.metrics import METRICS
+from tune import resampling
+from tune.resampling import bootstrap, draws, scores
+
+
+def example_data(metric: str, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(7)
+    if metric in ("pearson", "spearman"):
+        labels = np.round(rng.random(n) * 5, 1)  # ties
+        return labels, np.stack([labels + rng.normal(0, s, n) for s in (0.5, 2, 8)]).astype(np.float32)
+    classes = 2 if metric == "f1" else 3
+    labels = rng.integers(0, classes, n)
+    return labels, np.stack(
+        [np.where(rng.random(n) < q, labels, rng.integers(0, classes, n)) for q in (0.2, 0.5, 0.9)]
+    )
+
+
+def expected(metric: str, labels: np.ndarray, predictions: np.ndarray) -> list[float]:
+    return [METRICS[metric](labels, run) for run in predictions]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_scores_are_those_of_dps_metrics(metric: str) -> None:
+    labels, predictions = example_data(metric)
+    assert scores(metric, labels, predictions) == pytest.approx(
+        expected(metric, labels, predictions), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+def test_weights_are_repeated_examples(metric: str, kind: type) -> None:
+    labels, predictions = example_data(metric)
+    weights = np.random.default_rng(1).integers(0, 4, (5, len(labels)))
+    weights[1] = 1
+    table = scores(metric, labels, predictions, weights.astype(kind))
+    for row, counts in zip(table, weights, strict=True):
+        index = np.repeat(np.arange(len(labels)), counts)
+        assert row == pytest.approx(expected(metric, labels[index], predictions[:, index]), abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_what_is_constant_scores_as_in_dps_metrics(metric: str) -> None:
+    labels = np.array([0, 1, 1, 0, 1, 1])
+    predictions = np.array([[0] * 6, [1] * 6, labels, 1 - labels, [0, 1, 1, 1, 1, 1]])
+    for gold in (labels, np.ones_like(labels), np.zeros_like(labels)):
+        assert scores(metric, gold, predictions) == pytest.approx(expected(metric, gold, predictions))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_a_resample_can_be_constant(metric: str) -> None:
+    labels = np.array([0.1, 0.1, 0.3, 0.7]) if metric in ("pearson", "spearman") else np.array([1, 1, 0, 0])
+    predictions = np.stack([labels, labels[[2, 2, 0, 3]], labels[[2, 2, 2, 3]]])
+    for counts in ([3, 1, 0, 0], [1, 1, 2, 0], [0, 0, 4, 0]):
+        index = np.repeat(np.arange(4), counts)
+        found = scores(metric, labels, predictions, np.array([counts]))[0]
+        assert found == pytest.approx(expected(metric, labels[index], predictions[:, index]))
+
+
+def test_any_other_metric_is_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "errors", lambda labels, predictions: float((labels != predictions).sum()))
+    labels, predictions = np.array([0, 1, 1]), np.array([[0, 0, 0], [1, 1, 1]])
+    assert scores("errors", labels, predictions).tolist() == [2, 1]
+    assert scores("errors", labels, predictions, np.array([[0, 3, 0], [1, 1, 1]])).tolist() == [
+        [3, 0],
+        [2, 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "predictions", "weights", "says"),
+    [
+        ("bleu", np.zeros(3), np.zeros((1, 3)), None, "metric: there is no 'bleu'; choose one of"),
+        ("accuracy", np.zeros(3), np.zeros(3), None, r"predictions: must be \(seeds, examples\)"),
+        ("accuracy", np.zeros(3), np.zeros((1, 4)), None, r"got \(1, 4\) for \(3,\)"),
+        ("accuracy", np.zeros(3), np.zeros((0, 3)), None, "there must be one run"),
+        ("accuracy", np.zeros(3), np.full((1, 3), np.nan), None, "fill a diverged run"),
+        ("accuracy", np.zeros(3), np.zeros((1, 3)), np.ones((2, 4)), r"weights: must be \(resamples, 3\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    metric: str, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        scores(metric, labels, predictions, weights)
+
+
+def test_draws_come_in_chunks_and_each_is_one_resample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_CHUNK", 100)
+    chunks = list(draws(30, 10, seed=0))
+    assert [chunk.shape for chunk in chunks] == [(3, 30)] * 3 + [(1, 30)]
+    counts = np.concatenate(chunks)
+    assert (counts.sum(axis=1) == 30).all()
+    assert len(np.unique(counts, axis=0)) == 10
+
+
+def test_all_runs_see_the_same_resamples() -> None:
+    labels, predictions = example_data("accuracy")
+    together = bootstrap("accuracy", labels, predictions, seed=3, resamples=50)
+    assert (bootstrap("accuracy", labels, predictions[1:2], 3, 50)[:, 0] == together[:, 1]).all()
+    assert (bootstrap("accuracy", labels, predictions, 4, 50) != together).any()
+
+
+def test_what_is_left_by_rounding_is_no_correlation() -> None:
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.random(7), np.full((1, 7), 1 / 3)
+    predictions[0, 6] = 1.7
+    without_the_last = rng.multinomial(7, [1 / 6] * 6 + [0], 200)
+    assert (scores("pearson", labels, predictions, without_the_last) == 0).all()

@@ -1,0 +1,183 @@
+"""Metrics of many runs on many bootstrap resamples of one evaluation set at once.
+
+A resample of n examples is a row of counts (how often each example was drawn), so that a metric
+over thousands of resamples is a few matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dps.metrics import METRICS
+
+Floats = NDArray[np.floating]
+Values = NDArray[Any]
+
+_CHUNK = 4_000_000  # entries of one matrix of counts
+_ROUNDING = 1e-12  # of a variance, relative to the second moment
+
+
+def scores(metric: str, labels: Values, predictions: Values, weights: Values | None = None) -> Floats:
+    """The metric of every run, for every resample where `weights` are given.
+
+    labels: (n,). predictions: (K, n), a row a run. weights: (B, n) counts, each row with a sum > 0.
+    Returns (B, K), or (K,) without weights: what `dps.metrics` gives for the examples repeated so often.
+    Raises ValueError where the metric is unknown, shapes do not fit, or a value is not finite.
+    """
+    _check(metric, labels, predictions)
+    counts = np.ones((1, len(labels)), np.float32) if weights is None else np.asarray(weights)
+    if counts.ndim != 2 or counts.shape[1] != len(labels):
+        raise ValueError(f"weights: must be (resamples, {len(labels)}), but got {counts.shape}")
+    if not np.issubdtype(counts.dtype, np.floating):
+        counts = counts.astype(np.float32)
+    weighted = _WEIGHTED.get(metric)
+    table = (
+        weighted(labels, predictions, counts)
+        if weighted
+        else _one_by_one(metric, labels, predictions, counts)
+    )
+    return table[0] if weights is None else table
+
+
+def bootstrap(metric: str, labels: Values, predictions: Values, seed: int, resamples: int) -> Floats:
+    """The metric of every run on `resamples` bootstrap resamples of the examples: (resamples, K).
+
+    The resamples depend on the seed and on n alone: all runs, and all calls, see the same ones.
+    """
+    return np.concatenate(
+        [scores(metric, labels, predictions, counts) for counts in draws(len(labels), resamples, seed)]
+    )
+
+
+def draws(examples: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each example is drawn in each resample: chunks of (b, examples), `resamples` rows in all."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // examples)
+    for done in range(0, resamples, rows):
+        count = min(rows, resamples - done)
+        cells = rng.integers(0, examples, (count, examples)) + np.arange(count)[:, None] * examples
+        flat = np.bincount(cells.ravel(), minlength=count * examples)
+        yield flat.reshape(count, examples).astype(np.float32)
+
+
+def _check(metric: str, labels: Values, predictions: Values) -> None:
+    if metric not in METRICS:
+        raise ValueError(f"metric: there is no {metric!r}; choose one of {', '.join(METRICS)}")
+    if labels.ndim != 1 or predictions.ndim != 2 or predictions.shape[1:] != labels.shape:
+        raise ValueError(
+            f"predictions: must be (seeds, examples) for labels (examples,), "
+            f"but got {predictions.shape} for {labels.shape}"
+        )
+    if predictions.size == 0:
+        raise ValueError(f"predictions: there must be one run and one example, but got {predictions.shape}")
+    if not (np.isfinite(labels).all() and np.isfinite(predictions).all()):
+        raise ValueError(
+            "labels, predictions: must be finite numbers; fill a diverged run with constant_prediction"
+        )
+
+
+def _sums(weights: Floats, features: Values) -> Floats:
+    """Weighted sums over the examples. weights: (B, n); features: (K, n); returns float64 (B, K).
+
+    Counts in float32 are exact up to 2^24 examples.
+    """
+    sums: Floats = (weights @ features.T.astype(weights.dtype)).astype(np.float64)
+    return sums
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """above / below, 0 where below is 0."""
+    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
+
+
+def _accuracy(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    return _ratio(_sums(weights, predictions == labels), weights.sum(axis=1, keepdims=True, dtype=np.float64))
+
+
+def _f1(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    actual, predicted = labels[None] == 1, predictions == 1
+    both = _sums(weights, actual & predicted)
+    return _ratio(2 * both, _sums(weights, actual) + _sums(weights, predicted))
+
+
+def _matthews_correlation(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    """Gorodkin's correlation for any number of classes, from the sums of the confusion matrix.
+
+    Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation
+    coefficient", Computational Biology and Chemistry 2004.
+    """
+    total = weights.sum(axis=1, keepdims=True, dtype=np.float64)
+    covariance = _sums(weights, predictions == labels) * total
+    free_labels, free_predictions = total**2, np.repeat(total**2, len(predictions), axis=1)
+    for label in np.union1d(labels, predictions):
+        actual, predicted = _sums(weights, labels[None] == label), _sums(weights, predictions == label)
+        covariance -= actual * predicted
+        free_labels = free_labels - actual**2
+        free_predictions -= predicted**2
+    return _ratio(covariance, np.sqrt(np.maximum(free_labels * free_predictions, 0)))
+
+
+def _pearson(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    counts = weights.astype(np.float64)
+    counts /= counts.sum(axis=1, keepdims=True)
+    x, y = _standardised(predictions), _standardised(labels[None])
+    mean_x, mean_y = counts @ x.T, counts @ y.T
+    covariance = counts @ (x * y).T - mean_x * mean_y
+    variance_x, variance_y = _variance(counts @ (x * x).T, mean_x), _variance(counts @ (y * y).T, mean_y)
+    return np.clip(_ratio(covariance, np.sqrt(variance_x * variance_y)), -1, 1)
+
+
+def _standardised(rows: Values) -> Floats:
+    """Each row with mean 0 and variance 1; a constant row becomes exactly 0."""
+    rows = rows.astype(np.float64)
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    varies = np.ptp(rows, axis=1, keepdims=True) > 0
+    return np.where(varies, centred / np.where(varies, rows.std(axis=1, keepdims=True), 1), 0.0)
+
+
+def _variance(square: Floats, mean: Floats) -> Floats:
+    """E[x²] - E[x]², exactly 0 where only rounding is left: a resample may be constant."""
+    variance = square - mean**2
+    return np.where(variance > _ROUNDING * (1 + square), variance, 0.0)
+
+
+def _spearman(labels: Values, predictions: Values, counts: Floats) -> Floats:
+    """The correlation of the ranks within each resample."""
+    middle = (counts.sum(axis=1, keepdims=True, dtype=np.float64) + 1) / 2
+    y = _ranks(labels, counts) - middle
+    table = np.empty((len(counts), len(predictions)))
+    for k, run in enumerate(predictions):
+        x = _ranks(run, counts) - middle
+        xy, xx, yy = (np.einsum("bn,bn,bn->b", counts, a, b) for a, b in ((x, y), (x, x), (y, y)))
+        table[:, k] = _ratio(xy, np.sqrt(xx * yy))
+    return np.clip(table, -1, 1)
+
+
+def _ranks(values: Values, counts: Floats) -> Floats:
+    """Rank of each example among the drawn ones, the middle for ties. values: (n,); counts: (B, n)."""
+    distinct, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(len(distinct)))
+    sizes = np.add.reduceat(counts[:, order].astype(np.float64), starts, axis=1)
+    return np.take(np.cumsum(sizes, axis=1) - (sizes - 1) / 2, group, axis=1)
+
+
+def _one_by_one(metric: str, labels: Values, predictions: Values, counts: Floats) -> Floats:
+    table = np.empty((len(counts), len(predictions)))
+    for b, drawn in enumerate(counts.astype(np.int64)):
+        index = np.repeat(np.arange(len(labels)), drawn)
+        table[b] = [METRICS[metric](labels[index], run[index]) for run in predictions]
+    return table
+
+
+_WEIGHTED: dict[str, Callable[[Values, Values, Floats], Floats]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "matthews_correlation": _matthews_correlation,
+    "pearson": _pearson,
+    "spearman": _spearman,
+}
