@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,12 @@ METRICS: dict[str, Callable[[Array, Array], float]] = {
 }
 
 
+def predicted(task: Task, logits: NDArray[np.floating]) -> NDArray[Any]:
+    """(n,): ids of the classes with the highest logits (n, classes), or the numbers of a regression."""
+    return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
+
+
 def score(task: Task, labels: Array, logits: NDArray[np.floating]) -> dict[str, float]:
     """Every metric of `task`. labels: (n,); logits: (n, classes), or (n, 1) for regression."""
-    predictions = logits[:, 0] if task.is_regression else logits.argmax(axis=1)
+    predictions = predicted(task, logits)
     return {name: METRICS[name](labels, predictions) for name in task.metrics}

@@ -24,6 +24,9 @@ class Watcher(Protocol):
     def search_ended(self, document: dict[str, Any]) -> None:
         """The search is over; `document` is search.json."""
 
+    def comparison_ended(self, document: dict[str, Any]) -> None:
+        """The comparison is over; `document` is compare.json."""
+
 
 def tell(watchers: Sequence[Watcher], event: str, *args: Any) -> None:
     """Tell every watcher."""

@@ -101,8 +101,10 @@ class RunOptions(BaseSettings):
     scheduler: Literal["asha", "none"] = option(
         "asha", "asha stops trials that fall behind; none runs all to the end"
     )
-    sampler: Literal["tpe", "random", "qmc", "grid"] = option(
-        "tpe", "how configurations are proposed; grid: every combination of a --space of lists"
+    sampler: Literal["tpe", "random", "qmc", "grid", "latin"] = option(
+        "tpe",
+        "how configurations are proposed; latin: spread evenly over every range, in as many steps as "
+        "--trials; grid: every combination of a --space of lists",
     )
     space: dict[str, Any] = option(
         {}, "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], p: [0.1, 0.8]}"
@@ -208,6 +210,9 @@ examples:
     confirm: int = option(5, "paired fresh seeds that each method's best is trained with", gt=1)
     scheduler: Literal["asha", "none"] = option(
         "none", "none tunes every configuration to the end; asha stops those that fall behind"
+    )
+    sampler: Literal["tpe", "random", "qmc", "grid", "latin"] = option(
+        "latin", "how configurations are proposed; latin: spread evenly, the same learning rates for all"
     )
     results: str | None = option(
         None, "run nothing: one table from finished comparisons in these folders, with commas"

@@ -25,23 +25,8 @@ def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any
     confirmation = replicates.confirm(confirming, plan.task.metric)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "task": plan.task.name,
-        "metric": plan.task.metric,
-        "direction": plan.task.direction,
-        "data": {"source": plan.data.source, "name": plan.data.name, "fingerprint": plan.data.fingerprint},
-        "model": {
-            "source": plan.model.source,
-            "name": plan.model.name,
-            "fingerprint": plan.model.fingerprint,
-        },
+        **described(plan),
         "provenance": provenance,
-        "plan": {
-            "examples": plan.examples,
-            "max_steps": plan.max_steps,
-            "confirm_steps": plan.confirm_steps,
-            "slots": plan.slots,
-            "settings": asdict(plan.settings),
-        },
         "space": plan.space.describe(),
         "trials": [_trial(record) for record in records],
         "outcomes": dict(Counter(str(record.outcome) for record in records)),
@@ -52,6 +37,28 @@ def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any
     }
     found["sentence"] = sentence(found)
     return found
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """What was planned, as search.json and compare.json hold it."""
+    return {
+        "task": plan.task.name,
+        "metric": plan.task.metric,
+        "direction": plan.task.direction,
+        "data": {"source": plan.data.source, "name": plan.data.name, "fingerprint": plan.data.fingerprint},
+        "model": {
+            "source": plan.model.source,
+            "name": plan.model.name,
+            "fingerprint": plan.model.fingerprint,
+        },
+        "plan": {
+            "examples": plan.examples,
+            "max_steps": plan.max_steps,
+            "confirm_steps": plan.confirm_steps,
+            "slots": plan.slots,
+            "settings": asdict(plan.settings),
+        },
+    }
 
 
 def sentence(found: dict[str, Any]) -> str:
@@ -127,6 +134,8 @@ def _trial(record: Record) -> dict[str, Any]:
         "ended": record.ended,
         "waited": record.waited,
         "selected_share": record.selected_share,
+        "passes": record.passes,
+        "peak_memory": record.peak_memory,
         "final": record.final,
         "warnings": record.warnings,
         "error": record.error,

@@ -29,13 +29,15 @@ STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins
 @dataclass(frozen=True)
 class Strategy:
     """What a search does. seed: of the search; the confirmation uses seed + 1 .. seed + confirm.
-    keep_models: whether the confirmation writes its models."""
+    trials: how many the design of a "latin" sampler has. keep_models: whether the confirmation writes
+    its models."""
 
     space: Space
     settings: Settings
     direction: str
     sampler: str
     seed: int
+    trials: int
     confirm: int
     slots: int
     rules: Sequence[StopRule]
@@ -48,6 +50,10 @@ class Strategy:
         seed = self.seed * 100_003 + number
         if self.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
+        if self.sampler == "latin":
+            design = self.space.latin(self.trials, self.seed)
+            fixed = design[number % len(design)]
+            return optuna.samplers.PartialFixedSampler(fixed, optuna.samplers.RandomSampler(seed=seed))
         if self.sampler == "grid":
             return optuna.samplers.GridSampler(self.space.grid(), seed=self.seed)
         if self.sampler == "qmc":

@@ -257,6 +257,7 @@ class Sitting(ABC):
             direction=self.plan.task.direction,
             sampler=self.options.sampler,
             seed=self.options.seed,
+            trials=self.options.trials,
             confirm=self.options.confirm,
             slots=self.plan.slots,
             rules=self.plan.rules(arm),

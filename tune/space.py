@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
 import optuna
 
 from dps.errors import InputError
@@ -27,6 +28,15 @@ def draw(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     if isinstance(domain, Range):
         return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
     return trial.suggest_categorical(name, domain.values)
+
+
+def _at(domain: Domain, share: float) -> Any:
+    """The value at a share in [0, 1) of the domain."""
+    if isinstance(domain, Choice):
+        return domain.values[int(share * len(domain.values))]
+    if domain.log:
+        return float(domain.low * (domain.high / domain.low) ** share)
+    return domain.low + share * (domain.high - domain.low)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,20 @@ class Space:
                 )
         return {name: list(domain.values) for name, domain in self.parameters.items()}  # type: ignore[union-attr]
 
+    def latin(self, count: int, seed: int) -> list[dict[str, Any]]:
+        """A Latin hypercube of `count` configurations, in the names of the study: each range is cut into
+        `count` parts and each part is used once, values of a list in turn. A parameter's values depend on
+        its name, `count` and `seed` alone, so that methods are given the same learning rates.
+
+        Source: McKay, Beckman and Conover, Technometrics 1979.
+        """
+        columns = {}
+        for name, domain in self.parameters.items():
+            rng = np.random.default_rng([seed, *name.encode()])
+            shares = (rng.permutation(count) + rng.random(count)) / count
+            columns[name] = [_at(domain, float(share)) for share in shares]
+        return [{name: column[number] for name, column in columns.items()} for number in range(count)]
+
     def describe(self) -> dict[str, Any]:
         """For search.json and for telling two spaces apart."""
         parameters = {
@@ -76,8 +100,8 @@ def check(methods: tuple[str, ...], sampler: str = "tpe") -> None:
     """Raises InputError for a method that there is none of, and for a sampler that cannot propose them."""
     if unknown := [name for name in methods if name not in METHODS]:
         raise InputError(f"--method: there is no {', '.join(unknown)!r}; choose among {', '.join(METHODS)}")
-    if sampler == "qmc" and len(methods) > 1:
-        raise InputError("--sampler: qmc cannot search several methods at once; use tpe or random")
+    if sampler in ("qmc", "latin") and len(methods) > 1:
+        raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
 
 
 def build(

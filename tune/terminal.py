@@ -18,6 +18,7 @@ from tune.ledger import Record
 from tune.outcomes import Outcome
 from tune.preflight import Plan
 
+PLENTY = 200
 ROWS_LEFT_FREE = 8  # lines of the screen that the live table leaves
 
 
@@ -149,7 +150,19 @@ class Progress:
         for warning in record.warnings:
             self.say(f"warning: trial {record.id}: {warning}")
 
+    @property
+    def width(self) -> int:
+        """Characters of a line; plenty where it is no terminal that reads them."""
+        return self.console.width if self.console.is_terminal else PLENTY
+
+    def show(self, renderable: Any) -> None:
+        """A table, or anything else that rich draws."""
+        self.console.print(renderable, width=self.width)
+
     def search_ended(self, document: dict[str, Any]) -> None:
+        pass
+
+    def comparison_ended(self, document: dict[str, Any]) -> None:
         pass
 
     def plain(self, line: str) -> None:

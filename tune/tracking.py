@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FLUSH_WITHIN_S = 60.0
+FILES = (
+    "config.yaml", "study.db", "search.json", "report.html",
+    "compare.json", "compare.md", "compare.tex", "compare.svg",
+)  # fmt: skip
 STATUS = {True: "FAILED", False: "FINISHED"}
 
 
@@ -83,6 +87,9 @@ class MlflowTracker:
 
     def search_ended(self, document: dict[str, Any]) -> None:
         self._events.put(lambda: self._end(document))
+
+    def comparison_ended(self, document: dict[str, Any]) -> None:
+        self._events.put(lambda: self._end_comparison(document))
 
     def close(self, output: Path, interrupted: bool) -> None:
         """Write what is left and the files of the search; wait a bounded time."""
@@ -216,17 +223,55 @@ class MlflowTracker:
             self._client.log_param(self._parent, f"winner.{key}", value)
         self._client.set_tag(self._parent, "mlflow.note.content", document["sentence"])
 
+    def _end_comparison(self, document: dict[str, Any]) -> None:
+        """A run for each method, with the same names of metrics: they line up in the comparison view."""
+        main = document["evaluation_sets"][0]
+        for method in document["methods"]:
+            name = method["method"]
+            tags = {"purpose": "method", "outcome": "completed", **self._search_tags(), "method": name}
+            run = self._run(f"method {name}", name, tags)
+            for key, value in method["configuration"].items():
+                self._client.log_param(run, key, value)
+            for key, value in _method_metrics(document, name).items():
+                self._client.log_metric(run, key, value)
+            verdict = document["results"][main]["methods"][name]["verdict"]
+            self._client.set_tag(run, "mlflow.note.content", verdict or "the baseline")
+            self._client.set_terminated(run, "FINISHED")
+        for key, value in document["spent"].items():
+            self._client.log_metric(self._parent, key, value)
+        self._client.set_tag(self._parent, "mlflow.note.content", "\n\n".join(document["sentences"]))
+
     def _leave(self, output: Path, interrupted: bool) -> None:
         for run in (r for r in self._runs.values() if r != self._parent):
             if self._client.get_run(run).info.status == "RUNNING":
                 self._client.set_terminated(run, "KILLED")
         if not interrupted:
-            for name in ("config.yaml", "search.json", "report.html", "study.db"):
+            for name in FILES:
                 if (output / name).exists():
                     self._client.log_artifact(self._parent, str(output / name))
             if (output / "best").exists():
                 self._client.log_artifacts(self._parent, str(output / "best"), "best")
         self._client.set_terminated(self._parent, "KILLED" if interrupted else "FINISHED")
+
+
+def _method_metrics(document: dict[str, Any], method: str) -> dict[str, float]:
+    """The figures of a method in a comparison, by the names that MLflow gets."""
+    values: dict[str, float | None] = dict(document["costs"][method])
+    for name, result in document["results"].items():
+        row = result["methods"][method]
+        prefix = f"{name}_{result['metric']}"
+        for key in ("mean", "median", "std", "worst", "best"):
+            values[f"{prefix}_{key}"] = row[key]
+        values[f"{name}_collapsed"] = row["collapsed"]
+        values[f"{prefix}_low"], values[f"{prefix}_high"] = row["interval"]
+        if row["difference"] is not None:
+            values[f"{name}_difference_points"] = row["difference"]["points"]
+            values[f"{name}_difference_p"] = row["difference"]["adjusted_p"]
+            values[f"{name}_probability_better"] = row["difference"]["probability_better"]
+    values |= {
+        f"probe_{key.removeprefix('probe_')}": v for key, v in document["probe"].get(method, {}).items()
+    }
+    return {key: float(value) for key, value in values.items() if value is not None}
 
 
 def _milliseconds() -> int:

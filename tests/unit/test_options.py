@@ -72,6 +72,7 @@ def test_the_options_of_a_comparison_are_these() -> None:
         "trials": 4,
         "confirm": 5,
         "scheduler": "none",
+        "sampler": "latin",
         "results": None,
         "allow_dirty": False,
     }

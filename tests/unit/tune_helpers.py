@@ -107,6 +107,7 @@ def strategy(folder: Path, trials: int = 12, rules: list[StopRule] | None = None
         direction="max",
         sampler="tpe",
         seed=5,
+        trials=trials,
         confirm=3,
         slots=2,
         rules=[Trials(trials)] if rules is None else rules,
