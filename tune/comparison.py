@@ -44,6 +44,9 @@ def document(plan: Plan, ledgers: dict[str, Ledger], spent: Spent, provenance: d
             "scheduler": options.scheduler,
             "sampler": options.sampler,
         },
+        "covered": next(
+            (r.covered for ledger in ledgers.values() for r in ledger.records("search") if r.covered), None
+        ),
         "evaluation_sets": [*plan.task.dev_splits, *plan.settings.transfer],
         "baseline": plan.options.method_names[0],
         "methods": [_method(plan, name, ledger) for name, ledger in ledgers.items()],

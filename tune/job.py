@@ -68,8 +68,8 @@ class Report:
     score: the primary metric, None before the first evaluation. seconds: of this job so far, without
     the wait for a slot. final: metrics by split, of a completed confirmation. slot: which worker
     group; began: when its first step began, in seconds since the epoch; waited: seconds from the end
-    of the group's job before to that step, None for the group's first job. passes: forward-backward
-    passes of a batch; peak_memory: bytes.
+    of the group's job before to that step, None for the group's first job. covered: which
+    weights methods select among, in a line; passes: forward-backward passes of a batch; peak_memory: bytes.
     """
 
     job: str
@@ -83,6 +83,7 @@ class Report:
     slot: str = ""
     began: float = 0.0
     waited: float | None = None
+    covered: str = ""
     selected_share: float | None = None
     passes: float = 0.0
     peak_memory: int | None = None

@@ -48,6 +48,7 @@ class Record:
     began: float = 0.0
     ended: float = 0.0
     waited: float | None = None
+    covered: str = ""
     selected_share: float | None = None
     passes: float = 0.0
     peak_memory: int | None = None
@@ -175,6 +176,7 @@ class Ledger:
             "slot": report.slot,
             "began": report.began,
             "waited": report.waited,
+            "covered": report.covered,
             "selected_share": report.selected_share,
             "passes": report.passes,
             "peak_memory": report.peak_memory,
@@ -225,6 +227,7 @@ class Ledger:
             began=attributes.get("began", 0.0),
             ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
             waited=attributes.get("waited"),
+            covered=attributes.get("covered", ""),
             selected_share=attributes.get("selected_share"),
             passes=attributes.get("passes", 0.0),
             peak_memory=attributes.get("peak_memory"),

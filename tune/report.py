@@ -29,6 +29,7 @@ def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any
         "provenance": provenance,
         "space": plan.space.describe(),
         "trials": [_trial(record) for record in records],
+        "covered": next((record.covered for record in records if record.covered), None),
         "outcomes": dict(Counter(str(record.outcome) for record in records)),
         "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
         "confirmation": confirmation and asdict(confirmation),

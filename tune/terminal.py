@@ -139,6 +139,7 @@ class Progress:
             self.plain(f"trial {record.id} {progress}: {self.task.metric} {report.score:.4f}")
 
     def trial_ended(self, record: Record) -> None:
+        others = [other for other in self.records.values() if other.id != record.id]
         self.records[record.id] = replace(record)
         score = shown_score(record, self.task)
         self.plain(
@@ -147,6 +148,8 @@ class Progress:
             + (f", {record.error}" if record.error else "")
             + (self.best_so_far(record.arm) if record.purpose == "search" else "")
         )
+        if record.covered and not any(r.covered for r in others):
+            self.say(f"covered: {record.covered}")
         for warning in record.warnings:
             self.say(f"warning: trial {record.id}: {warning}")
 

@@ -121,6 +121,7 @@ class _Worker:
             step=result.steps,
             max_steps=result.steps,
             score=result.last,
+            covered=result.covered,
             selected_share=result.selected_share,
             passes=result.passes,
             peak_memory=result.peak_memory,
