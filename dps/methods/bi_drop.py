@@ -72,7 +72,7 @@ class Agreeing(Attachment):
     ) -> Tensor:
         parameters = [p for _, p in self.trained()]
         earlier = [p.grad for p in parameters]  # of the micro-batches before
-        if not self.gradients or all(grad is None for grad in earlier):
+        if not self.gradients or not any(grad is not None and grad.any() for grad in earlier):
             self.gradients = [
                 torch.zeros((self.method.passes, *w.shape), device=w.device) for w in self.weights
             ]

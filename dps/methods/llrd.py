@@ -10,13 +10,14 @@ and Ruder, ACL 2018. Values to try: decay 0.8 to 0.95. Costs: nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import ClassVar
-
-from torch import nn
 
 from dps.depth import layered
 from dps.methods.base import Attachment, Method
 from dps.ranges import Domain, Range
+
+PER_PARAMETER = ("params", "param_names")  # what a parameter group holds for each of its parameters
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,14 @@ class Decaying(Attachment):
         if any("initial_lr" in group for group in self.optimizer.param_groups):
             raise ValueError("llrd splits the parameter groups: attach it before the scheduler is made")
         depth, count = layered(self.model, self.method.name)
-        names = {id(parameter): name for name, parameter in self.trained()}
+        known = {id(parameter): depth[name] for name, parameter in self.trained()}
         groups = []
         for group in self.optimizer.param_groups:
-            by_depth: dict[int, list[nn.Parameter]] = {}
-            for parameter in group["params"]:
-                by_depth.setdefault(depth[names[id(parameter)]], []).append(parameter)
-            for at, parameters in sorted(by_depth.items()):
-                scale = self.method.decay ** (count + 1 - at)
-                groups.append({**group, "params": parameters, "lr": group["lr"] * scale, "lr_scale": scale})
+            lies = [known.get(id(p), count + 1) for p in group["params"]]  # a stranger learns as a head does
+            for at in sorted(set(lies)):
+                scale, here = self.method.decay ** (count + 1 - at), [depth == at for depth in lies]
+                split = {key: [*compress(group[key], here)] for key in PER_PARAMETER if key in group}
+                groups.append({**group, **split, "lr": group["lr"] * scale, "lr_scale": scale})
         self.optimizer.param_groups[:] = groups
 
 

@@ -14,15 +14,18 @@ activations.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from dps.coverage import unwrapped
+from dps.coverage import family, unwrapped
 from dps.methods.base import Attachment, Batch, Cost, Method
 from dps.methods.consistency import disagreement, task_loss, twice
 from dps.ranges import Choice, Domain
+
+LENGTH_FIRST = ("xlnet",)  # families whose embeddings are (length, rows, hidden)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class R3F(Method):
         if not self.weight:
             return super().loss(model, batch)
         inputs = {key: value for key, value in batch.items() if key != "labels"}
-        hook = embeddings_of(model).register_forward_hook(self._disturb)
+        rows = 1 if family(model) in LENGTH_FIRST else 0
+        hook = embeddings_of(model).register_forward_hook(partial(self._disturb, rows))
         try:
             logits = model(**twice(inputs)).logits
         finally:
@@ -57,10 +61,10 @@ class R3F(Method):
         clean, noisy = logits.chunk(2)
         return task_loss(clean, batch["labels"]) + self.weight * disagreement(clean, noisy)
 
-    def _disturb(self, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
-        """Noise on the second half of the batch."""
-        clean, copied = embedded.chunk(2)
-        return torch.cat([clean, copied + self.sigma * torch.randn_like(copied)])
+    def _disturb(self, rows: int, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
+        """Noise on the second half of the batch, whose axis is `rows`."""
+        clean, copied = embedded.chunk(2, dim=rows)
+        return torch.cat([clean, copied + self.sigma * torch.randn_like(copied)], dim=rows)
 
 
 class Disturbing(Attachment):

@@ -49,11 +49,14 @@ class StartingAnew(Attachment):
         if again > count:
             raise ValueError(f"layers must be at most the model's {count} blocks, but got {again}")
         head = head_parameters(model)
-        anew = {name for name, at in depth.items() if again and at > count - again and name not in head}
+        names = {name for name, at in depth.items() if again and at > count - again and name not in head}
+        anew = {id(parameter) for name, parameter in model.named_parameters() if name in names}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(shared_seed())
-            for prefix, module in model.named_modules():
-                if any(f"{prefix}.{name}" in anew for name, _ in module.named_parameters(recurse=False)):
+            # Children first, as transformers does: an attention may have a rule for the layers that it holds.
+            for module in reversed(list(model.modules())):
+                parameters = [id(parameter) for parameter in module.parameters()]
+                if parameters and anew.issuperset(parameters):
                     initialise(model, module)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from torch.optim import Optimizer
 
 from dps import checkpoint
 from dps.methods import METHODS, Attachment, Method, attachment_of, make
-from dps.methods.dps import Selecting
+from dps.methods.dps import _DPS, Selecting
 from tests import tiny
 
 STEPS = 12
 INTERVAL = 3  # Stage I in steps 1-3 and 7-9, Stage II in 4-6 and 10-12
-CUTS = (2, 3, 5, 9)
+CUTS = (2, 3, 5, 9)  # inside and at the ends of stages
+FEW = 4  # steps that show as much of a method without stages
 LABELS = 3  # of two labels the rows of the classifier tie, but for rounding
 
 # A new method adds a line here: values that make it vanilla, and values it refuses.
@@ -62,6 +65,8 @@ REFUSED: dict[str, list[Any]] = {
 }
 SELECTING = [name for name, method in METHODS.items() if method.selects]
 NEEDING_WEIGHTS = [*SELECTING, "mixout", "bi-drop"]
+# They do more around a step than change gradients: move weights, set rates, take gradients away.
+WITH_EVERY_OPTIMIZER = [*SELECTING, "weight-decay", "llrd", "top-k"]
 
 
 def _variants() -> Iterator[Method]:
@@ -73,27 +78,50 @@ def _variants() -> Iterator[Method]:
 
 
 VARIANTS = list(_variants())
-every_method = pytest.mark.parametrize(
-    "method",
-    VARIANTS,
-    ids=lambda method: "-".join([method.name, *([method.freeze] if method.selects else [])]),
-)
-every_optimizer = pytest.mark.parametrize(
-    "optimizer_of", tiny.OPTIMIZERS.values(), ids=tiny.OPTIMIZERS.keys()
-)
 OptimizerOf = Callable[[Any], Optimizer]
+FUSED, SGD = "adamw-fused", "sgd"
+
+
+def _name(method: Method) -> str:
+    return "-".join([method.name, *([method.freeze] if isinstance(method, _DPS) else [])])
+
+
+every_method = pytest.mark.parametrize("method", VARIANTS, ids=_name)
+every_optimizer = pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        pytest.param(method, kind, id=f"{_name(method)}-{kind}")
+        for method in VARIANTS
+        for kind in (tiny.OPTIMIZERS if method.name in WITH_EVERY_OPTIMIZER else (FUSED,))
+    ],
+)
+
+
+@cache
+def _pretrained() -> nn.Module:
+    return tiny.bert(labels=LABELS)
+
+
+def plain_model() -> nn.Module:
+    """A tiny BERT, always the same."""
+    return copy.deepcopy(_pretrained())
+
+
+def length(method: Method) -> int:
+    """Steps that a test trains: as many as it takes to come through every stage."""
+    return STEPS if method.selects else FEW
 
 
 def start(
-    method: Method, optimizer_of: OptimizerOf = tiny.OPTIMIZERS["adamw"], seed: int = 0, **options: Any
+    method: Method, kind: str = FUSED, seed: int = 0, double: bool = False, **options: Any
 ) -> tuple[nn.Module, Optimizer]:
     """A tiny model with the method on its optimizer."""
     torch.manual_seed(seed)
-    model = tiny.bert(seed, labels=LABELS)
-    optimizer = optimizer_of(model.parameters())
-    method.attach(model, optimizer, STEPS, **{"max_grad_norm": 1.0, **options})
+    model = plain_model().double() if double else plain_model()
+    optimizer = tiny.OPTIMIZERS[kind](model.parameters())
+    assert method.attach(model, optimizer, STEPS, **{"max_grad_norm": 1.0, **options}) is optimizer
     if method.cost.calibration_epochs:
-        at_work(optimizer).calibrate(model, tiny.batches(STEPS))
+        at_work(optimizer).calibrate(model, tiny.batches(2))
     return model, optimizer
 
 
@@ -104,7 +132,7 @@ def at_work(optimizer: Optimizer) -> Attachment:
     return attachment
 
 
-def train(model: nn.Module, optimizer: Optimizer, method: Method, first: int, last: int) -> list[float]:
+def train(model: nn.Module, optimizer: Optimizer, first: int, last: int) -> list[float]:
     """Steps `first` to `last`; returns their losses."""
     losses = []
     for step, batch in enumerate(tiny.batches(last)[first - 1 :], start=first):
@@ -116,18 +144,15 @@ def train(model: nn.Module, optimizer: Optimizer, method: Method, first: int, la
 
 
 @every_method
-@every_optimizer
-def test_attach_returns_the_very_optimizer(method: Method, optimizer_of: OptimizerOf) -> None:
-    model = tiny.bert()
-    optimizer = optimizer_of(model.parameters())
-    assert method.attach(model, optimizer, max_steps=STEPS) is optimizer
-    assert attachment_of(optimizer) is not None
+def test_attach_returns_the_very_optimizer(method: Method) -> None:
+    _, optimizer = start(method)
+    assert at_work(optimizer).optimizer is optimizer
+    assert at_work(optimizer).method is method
 
 
-@every_method
 @every_optimizer
-def test_training_lowers_the_loss(method: Method, optimizer_of: OptimizerOf) -> None:
-    model, optimizer = start(method, optimizer_of)
+def test_training_lowers_the_loss(method: Method, kind: str) -> None:
+    model, optimizer = start(method, kind)
     (batch,) = tiny.batches(1, rows=16)
 
     def loss() -> float:
@@ -143,45 +168,44 @@ def test_training_lowers_the_loss(method: Method, optimizer_of: OptimizerOf) -> 
     assert loss() < 0.95 * before
 
 
-@every_method
 @every_optimizer
-def test_save_and_resume_equals_training_through(
-    method: Method, optimizer_of: OptimizerOf, tmp_path: Path
-) -> None:
-    model, optimizer = start(method, optimizer_of)
+def test_save_and_resume_equals_training_through(method: Method, kind: str, tmp_path: Path) -> None:
+    model, optimizer = start(method, kind)
+    cuts, last = CUTS if method.selects else CUTS[:1], length(method)
     losses: list[float] = []
-    for cut, following in zip((0, *CUTS), (*CUTS, STEPS), strict=True):
-        losses += train(model, optimizer, method, cut + 1, following)
+    for cut, following in zip((0, *cuts), (*cuts, last), strict=True):
+        losses += train(model, optimizer, cut + 1, following)
         tree = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        checkpoint.save(tmp_path / str(following), following, tree)
-    for cut in CUTS:
-        resumed, its_optimizer = start(method, optimizer_of, seed=100 + cut)
+        if following in cuts:
+            checkpoint.save(tmp_path / str(following), following, tree)
+    for cut in cuts:
+        resumed, its_optimizer = start(method, kind, seed=100 + cut)
         tree = checkpoint.load(tmp_path / str(cut))
         resumed.load_state_dict(tree["model"])
         its_optimizer.load_state_dict(tree["optimizer"])
-        assert train(resumed, its_optimizer, method, cut + 1, STEPS) == losses[cut:]
+        assert train(resumed, its_optimizer, cut + 1, last) == losses[cut:]
         assert tiny.same(tiny.snapshot(resumed), tiny.snapshot(model))
         assert tiny.same(its_optimizer.state_dict(), optimizer.state_dict())
 
 
 @every_method
 def test_the_models_state_dict_is_untouched_during_and_after(method: Method) -> None:
-    plain = tiny.bert(labels=LABELS)
+    plain = plain_model()
     model, optimizer = start(method)
     shapes = {name: value.shape for name, value in plain.state_dict().items()}
     names = [name for name, _ in plain.named_parameters()]
-    for step in range(STEPS):
+    for step in range(length(method)):
         assert {name: value.shape for name, value in model.state_dict().items()} == shapes
         assert [name for name, _ in model.named_parameters()] == names
         assert all(isinstance(parameter, nn.Parameter) for parameter in model.parameters())
-        train(model, optimizer, method, step + 1, step + 1)
+        train(model, optimizer, step + 1, step + 1)
     assert list(model.state_dict()) == list(shapes)
 
 
 @every_method
 def test_a_saved_model_loads_into_a_plain_one(method: Method, tmp_path: Path) -> None:
     model, optimizer = start(method)
-    train(model, optimizer, method, 1, INTERVAL + 1)
+    train(model, optimizer, 1, INTERVAL + 1)
     model.save_pretrained(tmp_path)
     plain, info = transformers.AutoModelForSequenceClassification.from_pretrained(
         tmp_path, output_loading_info=True
@@ -214,14 +238,10 @@ def test_an_unknown_method_is_refused_naming_the_known() -> None:
 @every_method
 def test_gradient_accumulation_counts_optimizer_steps(method: Method) -> None:
     """With SGD: AdamW blows the rounding of a gradient that is zero up to a whole step."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        whole, its_optimizer = start(method, tiny.OPTIMIZERS["sgd"])
-        halves, other = start(method, tiny.OPTIMIZERS["sgd"])
-    finally:
-        torch.set_default_dtype(torch.float32)
+    whole, its_optimizer = start(method, SGD, double=True)
+    halves, other = start(method, SGD, double=True)
     one, two = at_work(its_optimizer), at_work(other)
-    for number, batch in enumerate(tiny.batches(STEPS), start=1):
+    for number, batch in enumerate(tiny.batches(length(method)), start=1):
         its_optimizer.zero_grad()
         one.backward(whole, batch)
         its_optimizer.step()
@@ -238,21 +258,26 @@ def test_gradient_accumulation_counts_optimizer_steps(method: Method) -> None:
         torch.testing.assert_close(halves.state_dict()[name], value, rtol=1e-6, atol=1e-6)
 
 
-@every_method
-@every_optimizer
-def test_at_strength_zero_it_is_vanilla_bit_for_bit(method: Method, optimizer_of: OptimizerOf) -> None:
-    plain = tiny.bert(labels=LABELS)
-    its_optimizer = optimizer_of(plain.parameters())
-    for batch in tiny.batches(STEPS):
-        its_optimizer.zero_grad()
+@cache
+def vanilla_weights(kind: str, steps: int) -> dict[str, torch.Tensor]:
+    """What plain training with clipping comes to."""
+    plain = plain_model()
+    optimizer = tiny.OPTIMIZERS[kind](plain.parameters())
+    for batch in tiny.batches(steps):
+        optimizer.zero_grad()
         plain(**batch).loss.backward()
         nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
-        its_optimizer.step()
+        optimizer.step()
+    return tiny.snapshot(plain)
+
+
+@every_optimizer
+def test_at_strength_zero_it_is_vanilla_bit_for_bit(method: Method, kind: str) -> None:
     values = {field.name: getattr(method, field.name) for field in fields(method)}
     neutral = make(method.name, **{**values, **NEUTRAL[method.name]})
-    model, optimizer = start(neutral, optimizer_of)
-    train(model, optimizer, neutral, 1, STEPS)
-    assert tiny.same(tiny.snapshot(model), tiny.snapshot(plain))
+    model, optimizer = start(neutral, kind)
+    train(model, optimizer, 1, length(method))
+    assert tiny.same(tiny.snapshot(model), vanilla_weights(kind, length(method)))
 
 
 @every_method
@@ -264,20 +289,21 @@ def test_a_second_method_on_one_optimizer_is_refused_and_leaves_the_first(method
             second.attach(model, optimizer, max_steps=STEPS)
     assert [len(module._forward_pre_hooks) for module in model.modules()] == hooks
     alone, its_optimizer = start(method)
-    assert train(model, optimizer, method, 1, STEPS) == train(alone, its_optimizer, method, 1, STEPS)
+    steps = length(method)
+    assert train(model, optimizer, 1, steps) == train(alone, its_optimizer, 1, steps)
 
 
 @every_method
 def test_a_state_without_the_method_is_refused(method: Method) -> None:
     model, optimizer = start(method)
-    bare = tiny.OPTIMIZERS["adamw"](tiny.bert().parameters()).state_dict()
+    bare = tiny.OPTIMIZERS[FUSED](plain_model().parameters()).state_dict()
     with pytest.raises(ValueError, match=f"the state holds no method, but '{method.name}' is attached"):
         optimizer.load_state_dict(bare)
     other = next(variant for variant in VARIANTS if variant.name != method.name)
     with pytest.raises(ValueError, match=f"holds the method '{other.name}', but '{method.name}' is attached"):
         optimizer.load_state_dict(start(other)[1].state_dict())
-    losses = train(model, optimizer, method, 1, STEPS)
-    assert losses == train(*start(method), method, 1, STEPS)
+    losses = train(model, optimizer, 1, length(method))
+    assert losses == train(*start(method), 1, length(method))
 
 
 @every_method
@@ -314,7 +340,7 @@ def test_detaching_leaves_a_plain_model_and_optimizer(method: Method) -> None:
 def test_a_step_with_a_closure_is_a_step(method: Method) -> None:
     model, optimizer = start(method)
     losses = []
-    for step, batch in enumerate(tiny.batches(STEPS), start=1):
+    for step, batch in enumerate(tiny.batches(length(method)), start=1):
         torch.manual_seed(step)
 
         def closure(batch: dict[str, torch.Tensor] = batch) -> torch.Tensor:
@@ -323,5 +349,5 @@ def test_a_step_with_a_closure_is_a_step(method: Method) -> None:
 
         losses.append(float(optimizer.step(closure).detach()))  # type: ignore[arg-type]
     usual, its_optimizer = start(method)
-    assert losses == train(usual, its_optimizer, method, 1, STEPS)
+    assert losses == train(usual, its_optimizer, 1, length(method))
     assert tiny.same(tiny.snapshot(model), tiny.snapshot(usual))

@@ -62,6 +62,68 @@ def test_the_order_depends_on_the_seed_and_the_epoch_alone() -> None:
     assert mixed.indices(7).tolist() == order(1, 2)[:10]  # whatever was asked before
 
 
+def skewed(count: int, middle: int = 16) -> Encoded:
+    """Examples of log-normal lengths around `middle`, cut at 128: 16 for sentences, 60 for paragraphs."""
+    lengths = np.random.default_rng(0).lognormal(np.log(middle), 0.5, count).clip(4, 128).astype(int)
+    tokens = [{"input_ids": [4] * n, "attention_mask": [1] * n} for n in lengths]
+    return Encoded(tokens, np.arange(count) % 2)
+
+
+def test_an_epoch_of_several_pools_visits_every_example_once_and_no_other_is_like_it() -> None:
+    examples = skewed(1000)
+    batches = Batches(examples, TOKENIZER, 8, 0)
+    assert len(examples) > 7 * data.POOL * 8
+    epochs = [[batches.indices(step) for step in range(first, first + 125)] for first in (1, 126)]
+    for epoch in epochs:
+        assert sorted(np.concatenate(epoch)) == list(range(1000))
+        longest = [max(examples.lengths()[i] for i in batch) for batch in epoch]
+        assert longest not in (sorted(longest), sorted(longest, reverse=True))
+        assert abs(np.corrcoef(longest, range(125))[0, 1]) < 0.3  # long and short all over the epoch
+    together = [{frozenset(batch.tolist()) for batch in epoch} for epoch in epochs]
+    assert len(together[0] & together[1]) <= 2
+
+
+def test_the_batch_of_a_step_follows_from_seed_and_step_whatever_was_asked_before() -> None:
+    examples, steps = skewed(600), [80, 1, 39, 38, 200, 76]  # epochs of 38
+    batches = Batches(examples, TOKENIZER, 16, 3)
+    for step in steps:
+        alone = Batches(examples, TOKENIZER, 16, 3).indices(step)
+        assert batches.indices(step).tolist() == alone.tolist()
+        assert Batches(examples, TOKENIZER, 16, 4).indices(step).tolist() != alone.tolist()
+
+
+@pytest.mark.parametrize("count", [512, 2000])
+@pytest.mark.parametrize("batch_size", [8, 16, 32])
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize(("middle", "most"), [(60, 1.10), (16, 1.20)])  # a long tail is padded for
+def test_little_is_padded(count: int, batch_size: int, world: int, middle: int, most: float) -> None:
+    examples = skewed(count, middle)
+    lengths = np.asarray(examples.lengths())
+
+    def padding(batches: list[np.ndarray]) -> float:
+        """Tokens computed by tokens given."""
+        computed = sum(len(batch) * lengths[batch].max() for batch in batches)
+        return float(computed / sum(lengths[batch].sum() for batch in batches))
+
+    ranks = [Batches(examples, TOKENIZER, batch_size, 0, rank, world) for rank in range(world)]
+    steps = range(1, ranks[0].steps_per_epoch + 1)
+    assert padding([rank.indices(step) for rank in ranks for step in steps]) <= most
+    shuffled = np.array_split(np.random.default_rng(0).permutation(count), len(steps))
+    assert padding(shuffled) > 1.5  # what it is without
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_shares_of_ranks_are_disjoint_and_complete(world: int) -> None:
+    examples = skewed(640)
+    ranks = [Batches(examples, TOKENIZER, 16, 0, rank, world) for rank in range(world)]
+    visited: list[int] = []
+    for step in range(1, 41):
+        parts = [rank.indices(step).tolist() for rank in ranks]
+        assert [len(part) for part in parts] == [16 // world] * world
+        visited += [index for part in parts for index in part]
+    assert sorted(visited) == list(range(640))
+
+
 def test_a_batch_is_padded_to_its_longest_and_says_so() -> None:
     batches = Batches(encoded(10), TOKENIZER, 4, 0)
     batch, indices = batches.at(1), batches.indices(1)

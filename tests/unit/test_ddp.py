@@ -18,10 +18,11 @@ from dps import distributed, sources, tasks
 from dps.config import FineTuneConfig
 from dps.data import TaskData
 from dps.finetune import run
-from dps.methods import Vanilla, attachment_of
+from dps.methods import METHODS as EVERY
+from dps.methods import Vanilla, attachment_of, make
 from dps.methods.dps import Selecting
 from dps.models import Base, locate
-from tests import tiny
+from tests import families, tiny
 
 pytestmark = pytest.mark.integration
 
@@ -34,6 +35,12 @@ METHODS: list[dps.Method] = [
     dps.DPSMix(**HYPER, freeze="update"),
     Vanilla(),
 ]
+TOP = make("top-k", layers=1)
+OTHERS: list[dps.Method] = [
+    *(make(name) for name in EVERY if name not in {*(m.name for m in METHODS), "top-k"}),
+    TOP,
+]
+RUNS: list[dps.Method] = [dps.DPSMix(**HYPER), TOP, make("child-tuning-d")]
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,43 @@ def trajectory(method: dps.Method) -> dict[str, Any]:
     return seen
 
 
+def trajectory_of_bert(method: dps.Method) -> dict[str, Any]:
+    """The same of a model of transformers, with dropout."""
+    rank = distributed.rank()
+    torch.manual_seed(100 + rank)
+    wrapped = distributed.wrap(tiny.bert(rank, dropout=0.1, labels=3))
+    optimizer = tiny.OPTIMIZERS["adamw-fused"](wrapped.parameters())
+    method.attach(wrapped, optimizer, STEPS, max_grad_norm=1.0)
+    attachment = attachment_of(optimizer)
+    assert attachment is not None
+    batches = tiny.batches(4, seed=rank)
+    if method.cost.calibration_epochs:
+        attachment.calibrate(wrapped, batches)
+    seen: dict[str, Any] = {"losses": [], "weights": [tiny.snapshot(wrapped.module)]}
+    for batch in batches:
+        optimizer.zero_grad()
+        seen["losses"].append(float(attachment.backward(wrapped, batch)))
+        optimizer.step()
+        seen["weights"].append(tiny.snapshot(wrapped.module))
+    return seen
+
+
+def trajectory_of_xlnet() -> dict[str, Any]:
+    """Two steps of a model with a parameter that never gets a gradient."""
+    wrapped = distributed.wrap(families.classifier("xlnet", seed=distributed.rank()))
+    optimizer = tiny.OPTIMIZERS["adamw-fused"](wrapped.parameters())
+    make("vanilla").attach(wrapped, optimizer, STEPS)
+    attachment = attachment_of(optimizer)
+    assert attachment is not None
+    weights = [tiny.snapshot(wrapped.module)]
+    for batch in tiny.batches(2, seed=distributed.rank()):
+        optimizer.zero_grad()
+        attachment.backward(wrapped, batch)
+        optimizer.step()
+        weights.append(tiny.snapshot(wrapped.module))
+    return {"weights": weights, "unused": wrapped.find_unused_parameters}
+
+
 def worker(rank: int, folder: Path, model: Path, data: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
@@ -74,15 +118,22 @@ def worker(rank: int, folder: Path, model: Path, data: Path) -> None:
         timeout=timedelta(seconds=60),
     )
     seen: dict[str, Any] = {str(number): trajectory(method) for number, method in enumerate(METHODS)}
+    seen |= {method.name: trajectory_of_bert(method) for method in OTHERS}
+    seen["xlnet"] = trajectory_of_xlnet()
     task = tasks.get("cola")
     base = Base(locate(str(model)), task)
     examples = TaskData(task, sources.open_source(str(data)), base.tokenizer, 32)
-    for method in (dps.DPSMix(**HYPER), NaNOnRankOne()):
+    for method in (*RUNS, NaNOnRankOne()):
         config = FineTuneConfig(
             method=method, learning_rate=2e-3, max_steps=STEPS, batch_size=8, evaluations=2
         )
         result = run(config, base, examples)
-        seen[method.name] = (result.outcome, result.steps, result.scores, tiny.snapshot(result.model))
+        seen[f"run of {method.name}"] = (
+            result.outcome,
+            result.steps,
+            result.scores,
+            tiny.snapshot(result.model),
+        )
     torch.save(seen, folder / f"rank-{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -102,6 +153,37 @@ def test_ranks_stay_equal_bit_for_bit_on_different_data(ranks: list[dict[str, An
     one, other = (seen[str(number)] for seen in ranks)
     assert one["losses"] != other["losses"]  # the data did differ
     assert tiny.same(one["weights"], other["weights"])
+
+
+def test_every_method_is_here() -> None:
+    assert {method.name for method in (*METHODS, *OTHERS)} == set(EVERY)
+
+
+@pytest.mark.parametrize("name", [method.name for method in OTHERS])
+def test_ranks_of_every_other_method_stay_equal_bit_for_bit(ranks: list[dict[str, Any]], name: str) -> None:
+    one, other = (seen[name] for seen in ranks)
+    assert one["losses"] != other["losses"]
+    assert tiny.same(one["weights"], other["weights"])
+    assert not tiny.same(one["weights"][0], one["weights"][-1])
+
+
+def test_top_k_on_a_wrapped_model_trains_the_top_alone(ranks: list[dict[str, Any]]) -> None:
+    before, *_, after = ranks[0][TOP.name]["weights"]
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {
+        name for name in before if name.startswith(("bert.encoder.layer.1.", "bert.pooler.", "classifier."))
+    }
+
+
+def test_xlnet_trains_on_two_ranks_though_a_parameter_of_it_gets_no_gradient(
+    ranks: list[dict[str, Any]],
+) -> None:
+    one, other = (seen["xlnet"] for seen in ranks)
+    assert one["unused"]
+    assert tiny.same(one["weights"], other["weights"])
+    first, second, third = (weights["logits_proj.weight"] for weights in one["weights"])
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
 
 
 @pytest.mark.parametrize("number", range(4), ids=lambda number: repr(METHODS[number]))
@@ -124,8 +206,9 @@ def test_ranks_select_by_the_gradient_of_all_the_data(ranks: list[dict[str, Any]
             torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-5)
 
 
-def test_a_whole_run_reports_the_same_on_every_rank(ranks: list[dict[str, Any]]) -> None:
-    one, other = (seen["dps-mix"] for seen in ranks)
+@pytest.mark.parametrize("name", [method.name for method in RUNS])
+def test_a_whole_run_reports_the_same_on_every_rank(ranks: list[dict[str, Any]], name: str) -> None:
+    one, other = (seen[f"run of {name}"] for seen in ranks)
     assert one[:2] == ("completed", STEPS)
     assert [step for step, _ in one[2]] == [4, 8]
     assert tiny.same(one, other)
@@ -133,4 +216,4 @@ def test_a_whole_run_reports_the_same_on_every_rank(ranks: list[dict[str, Any]])
 
 def test_a_loss_of_nan_on_one_rank_ends_the_run_on_all(ranks: list[dict[str, Any]]) -> None:
     for seen in ranks:
-        assert seen["nan-on-rank-one"][:3] == ("diverged", 1, [])
+        assert seen["run of nan-on-rank-one"][:3] == ("diverged", 1, [])
