@@ -191,12 +191,11 @@ class _Run:
         return logits
 
     def _final(self) -> dict[str, dict[str, float]]:
-        """Metrics by evaluation set: the task's own, those of other tasks, the probe."""
-        if self.config.select_on != "dev":
-            return {}
+        """Metrics by evaluation set: the task's own where it was not selected on a slice of the training
+        set, those that `transfer` names, the probe."""
         final: dict[str, dict[str, float]] = {}
         main = self.task.dev_splits[0]
-        for split in self.task.dev_splits:
+        for split in self.task.dev_splits if self.config.select_on == "dev" else ():
             data = self.data.split(split)
             logits = self.latest if split == main else self._predict(data)
             self.logits[split], self.labels[split] = logits, data.labels

@@ -61,7 +61,7 @@ class Comparison(Sitting):
         self.close()
         for line in ["", *tables.summary_lines(found)]:
             self.progress.say(line)
-        self.progress.show(tables.terminal(found, self.progress.width))
+        self.progress.show(tables.terminal(found, self.progress.console.width))
         self.progress.say(
             f"Results: {self.output} (compare.json everything, compare.md, compare.tex, compare.svg)"
         )
@@ -87,10 +87,8 @@ def check_methods(options: CompareOptions) -> None:
 
 def joined(options: CompareOptions) -> int:
     """One table from finished comparisons."""
-    from rich.console import Console
-
     from tune import comparison, preflight, tables
-    from tune.terminal import PLENTY
+    from tune.terminal import make_console
 
     assert options.results is not None
     folders = [Path(name.strip()) for name in options.results.split(",")]
@@ -99,11 +97,10 @@ def joined(options: CompareOptions) -> int:
     output = output_folder(options.with_(task=tasks), "compare-joined-")
     preflight.check_output(output, resume=False)
     tables.write(found, output)
-    console = Console(highlight=False)
-    width = console.width if console.is_terminal else PLENTY
+    console = make_console()
     for one in found:
         for line in tables.summary_lines(one):
             console.print(line, soft_wrap=True, markup=False)
-        console.print(tables.terminal(one, width), width=width)
+        console.print(tables.terminal(one, console.width))
     console.print(f"Results: {output}", soft_wrap=True, markup=False)
     return DONE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from dps.config import FineTuneConfig
 
-Purpose = Literal["search", "confirm"]
+Purpose = Literal["search", "race", "confirm", "record"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,11 @@ class Job:
     keep_model: bool = False
 
     def fine_tune_config(self) -> FineTuneConfig:
-        """The same in the words of `dps`. Confirmations train on all data and score on dev, at the end."""
+        """The same in the words of `dps`.
+
+        Confirmations train on all data and are scored on dev, at the end. What is recorded trains and
+        reports as a search does, and is scored on other sets at the end too.
+        """
         from dps.config import FineTuneConfig
         from dps.methods import make
 
@@ -56,7 +60,7 @@ class Job:
         shared = asdict(self.settings)
         if self.purpose == "confirm":
             shared |= {"select_on": "dev", "evaluations": 1}
-        else:
+        elif self.purpose != "record":
             shared |= {"transfer": (), "probe": None}
         return FineTuneConfig(method=method, learning_rate=hyper["learning_rate"], seed=self.seed, **shared)
 

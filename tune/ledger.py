@@ -1,8 +1,10 @@
 """The ledger: Optuna studies in SQLite on the driver. Everything is written here first.
 
-Study "search" has a trial for each configuration tried, study "confirmation" one for each fresh
-seed of the winner. Intermediate values are the scores by optimizer step. What Optuna has no field
-for (seed, outcome, seconds, error, ...) stands in user attributes.
+Study "search" has a trial for each configuration tried, study "race" one for each further seed of a
+promising one, study "confirmation" one for each fresh seed of the winner, study "recording" one for
+each run of a recorded table. Intermediate values are the scores by optimizer step. What Optuna has no
+field for (seed, outcome, seconds, error, ...) stands in user attributes. The records are kept in memory
+too, so that what an operation costs does not grow with their number.
 """
 
 from __future__ import annotations
@@ -23,14 +25,19 @@ from tune.outcomes import Outcome
 from tune.space import Space
 
 SCHEMA_VERSION = 1
-STUDIES: dict[Purpose, str] = {"search": "search", "confirm": "confirmation"}
+STUDIES: dict[Purpose, str] = {
+    "search": "search",
+    "race": "race",
+    "confirm": "confirmation",
+    "record": "recording",
+}
 _STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.PRUNED}
 
 
 @dataclass
 class Record:
-    """One trial as everyone else sees it. id: "3" in the search, "confirm-1" in the confirmation; of
-    an arm of a comparison "dps-dense:3", "dps-dense:confirm-1".
+    """One trial as everyone else sees it. id: "3" in the search, "race-0", "confirm-1", "record-2" in the
+    others; of an arm of a comparison "dps-dense:3", "dps-dense:confirm-1".
 
     slot: the worker group that ran it; began (its first step), ended: seconds since the epoch;
     waited: seconds from the end of the group's job before to the first step.
@@ -73,18 +80,16 @@ class Record:
 
 
 class Ledger:
-    """The studies of one search, opened or made. direction: "max" or "min"; arm: of a comparison, whose
-    arms share a file."""
+    """The studies of one search, opened or made. file: None keeps them in memory alone. direction: "max"
+    or "min"; arm: of a comparison, whose arms share a file."""
 
-    def __init__(self, file: Path, direction: str, arm: str = "") -> None:
+    def __init__(self, file: Path | None, direction: str, arm: str = "") -> None:
         self.arm = arm
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}}
-        )
         word: Literal["maximize", "minimize"] = "maximize" if direction == "max" else "minimize"
+        storage = _storage(file)
         self._studies = {
             purpose: optuna.create_study(
                 study_name=f"{arm}: {name}" if arm else name,
@@ -95,6 +100,11 @@ class Ledger:
             for purpose, name in STUDIES.items()
         }
         self._live: dict[str, optuna.Trial] = {}
+        self._unentered: dict[Purpose, bool] = {}
+        self._records: dict[Purpose, dict[int, Record]] = {
+            purpose: {t.number: self._record(purpose, t) for t in study.trials if _entered(t)}
+            for purpose, study in self._studies.items()
+        }
 
     @property
     def study(self) -> optuna.Study:
@@ -131,17 +141,22 @@ class Ledger:
         trial = self._left_over("search") or self.study.ask()
         return self._enter("search", trial, space.suggest(trial), seed)
 
-    def replicate(self, winner: Record, space: Space, seed: int) -> Record:
-        """A new trial of the confirmation: the winner's configuration with a fresh seed."""
-        study = self._studies["confirm"]
-        trial = self._left_over("confirm")
+    def replicate(
+        self, configuration: dict[str, Any], space: Space, seed: int, purpose: Purpose = "confirm"
+    ) -> Record:
+        """A new trial with this configuration and seed."""
+        study = self._studies[purpose]
+        trial = self._left_over(purpose)
         if trial is None:
-            study.enqueue_trial(space.in_study(winner.configuration))
+            study.enqueue_trial(space.in_study(configuration))
             trial = study.ask()
-        return self._enter("confirm", trial, space.suggest(trial) | winner.configuration, seed)
+        return self._enter(purpose, trial, space.suggest(trial) | configuration, seed)
 
     def _left_over(self, purpose: Purpose) -> optuna.Trial | None:
         """A trial that a process asked for, and was killed before it had a configuration."""
+        if not self._unentered.get(purpose, True):
+            return None
+        self._unentered[purpose] = False  # from here on this process enters what it asks for
         study = self._studies[purpose]
         last = next(iter(study.trials[-1:]), None)
         if last is None or _entered(last):
@@ -153,14 +168,22 @@ class Ledger:
     ) -> Record:
         trial.set_user_attr("seed", seed)
         trial.set_user_attr("configuration", configuration)
-        record = self._record(purpose, trial.study.trials[trial.number])
+        record = Record(
+            self._id(purpose, trial.number), purpose, trial.number, configuration, seed, Outcome.RUNNING
+        )
+        self._records[purpose][trial.number] = record
         self._live[record.id] = trial
         return record
 
     def report(self, id: str, report: Report) -> None:
-        """Note an evaluation."""
-        if report.score is not None and report.step > 0:
-            self._trial(id).report(report.score, report.step)
+        """Note an evaluation; the record of the trial hears of it too."""
+        record = self._known(id)
+        record.seconds = report.seconds or record.seconds
+        if report.score is None or report.step <= 0:
+            return
+        self._trial(id).report(report.score, report.step)
+        if math.isfinite(report.score) and report.step not in dict(record.scores):
+            record.scores = sorted([*record.scores, (report.step, report.score)])
 
     def suspend(self, id: str) -> None:
         """The trial stays open; a resume goes on with it."""
@@ -168,7 +191,7 @@ class Ledger:
 
     def finish(self, id: str, outcome: Outcome, report: Report) -> Record:
         """Note the one final outcome of a trial."""
-        purpose, number = _place(id)
+        purpose, _ = _place(id)
         trial = self._trial(id)
         attributes = {
             "outcome": str(outcome),
@@ -187,16 +210,17 @@ class Ledger:
         for key, value in attributes.items():
             if value:
                 trial.set_user_attr(key, value)
-        study = self._studies[purpose]
         state = _STATES.get(outcome, TrialState.FAIL)
         value = report.score if state == TrialState.COMPLETE else None
-        study.tell(number, value, state=state)
+        frozen = self._studies[purpose].tell(trial, value, state=state)
         self._live.pop(id, None)
-        return self._record(purpose, study.trials[number])
+        ended = self._record(purpose, frozen)
+        self._records[purpose][ended.number] = ended
+        return ended
 
     def records(self, purpose: Purpose) -> list[Record]:
         """Every trial, in the order of their numbers."""
-        return [self._record(purpose, trial) for trial in self._studies[purpose].trials if _entered(trial)]
+        return list(self._records[purpose].values())
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
@@ -209,9 +233,8 @@ class Ledger:
     def _record(self, purpose: Purpose, trial: FrozenTrial) -> Record:
         attributes = trial.user_attrs
         over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
-        name = f"confirm-{trial.number}" if purpose == "confirm" else str(trial.number)
         return Record(
-            id=f"{self.arm}:{name}" if self.arm else name,
+            id=self._id(purpose, trial.number),
             purpose=purpose,
             number=trial.number,
             configuration=attributes.get("configuration", {}),
@@ -236,6 +259,14 @@ class Ledger:
             error=attributes.get("error"),
         )
 
+    def _id(self, purpose: Purpose, number: int) -> str:
+        name = str(number) if purpose == "search" else f"{purpose}-{number}"
+        return f"{self.arm}:{name}" if self.arm else name
+
+    def _known(self, id: str) -> Record:
+        purpose, number = _place(id)
+        return self._records[purpose][number]
+
     def _trial(self, id: str) -> optuna.Trial:
         if id not in self._live:
             purpose, number = _place(id)
@@ -244,10 +275,17 @@ class Ledger:
         return self._live[id]
 
 
+def _storage(file: Path | None) -> optuna.storages.BaseStorage:
+    if file is None:
+        return optuna.storages.InMemoryStorage()
+    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
 def _place(id: str) -> tuple[Purpose, int]:
     name = id.rpartition(":")[2]
-    if name.startswith("confirm-"):
-        return "confirm", int(name.removeprefix("confirm-"))
+    for purpose in STUDIES:
+        if name.startswith(f"{purpose}-"):
+            return purpose, int(name.removeprefix(f"{purpose}-"))
     return "search", int(name)
 
 

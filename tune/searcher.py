@@ -129,7 +129,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         if self.leader is None or have >= self.strategy.confirm:
             return None
         seed = self.strategy.seed + 1 + have
-        record = self.ledger.replicate(self.leader, self.strategy.space, seed)
+        record = self.ledger.replicate(self.leader.configuration, self.strategy.space, seed)
         self.replicas.append(record)
         return record
 
@@ -172,9 +172,6 @@ class LedgerSearcher(ray.tune.search.Searcher):
 
     def _note(self, record: Record, report: Report) -> None:
         self.ledger.report(record.id, report)
-        if report.score is not None:
-            record.scores.append((report.step, report.score))
-        record.seconds = report.seconds
         tell(self.watchers, "trial_reported", record, report)
 
     def spent(self) -> Spent:

@@ -22,6 +22,14 @@ PLENTY = 200
 ROWS_LEFT_FREE = 8  # lines of the screen that the live table leaves
 
 
+def make_console() -> Console:
+    """Standard output; lines are long where it is no terminal that shows them."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLENTY
+    return console
+
+
 def clock(seconds: float) -> str:
     """1:02:03, or 02:03 below an hour."""
     minutes, left = divmod(int(seconds), 60)
@@ -106,7 +114,7 @@ class Progress:
     """A watcher that shows the search. Also a context manager: the live table stands inside it."""
 
     def __init__(self, plan: Plan, earlier: list[Record], console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or make_console()
         self.plan, self.task = plan, plan.task
         self.records: dict[str, Record] = {record.id: record for record in earlier}
         self.elapsed: dict[str, float] = {}
@@ -153,14 +161,9 @@ class Progress:
         for warning in record.warnings:
             self.say(f"warning: trial {record.id}: {warning}")
 
-    @property
-    def width(self) -> int:
-        """Characters of a line; plenty where it is no terminal that reads them."""
-        return self.console.width if self.console.is_terminal else PLENTY
-
     def show(self, renderable: Any) -> None:
         """A table, or anything else that rich draws."""
-        self.console.print(renderable, width=self.width)
+        self.console.print(renderable)
 
     def search_ended(self, document: dict[str, Any]) -> None:
         pass

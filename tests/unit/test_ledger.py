@@ -69,7 +69,7 @@ def test_another_ledger_on_the_file_reads_the_same_records(ledger: Ledger, tmp_p
     run(ledger, Outcome.COMPLETED, selected_share=0.7, warnings=["slow"], slot="a", began=12.0)
     run(ledger, Outcome.FAILED, None, error="RuntimeError: no (x.py:3)")
     winner = ledger.records("search")[0]
-    replicate = ledger.replicate(winner, SPACE, 8)
+    replicate = ledger.replicate(winner.configuration, SPACE, 8)
     final = {"dev": {"matthews_correlation": 0.6}}
     ledger.finish(replicate.id, Outcome.COMPLETED, Report(replicate.id, None, 75, 75, 0.6, final=final))
     other = open_ledger(tmp_path)
@@ -137,7 +137,7 @@ def test_a_replicate_has_exactly_the_winners_configuration(ledger: Ledger, tmp_p
         run(ledger, Outcome.COMPLETED)
     for winner in ledger.records("search"):
         for seed in (8, 9):
-            replicate = ledger.replicate(winner, SPACE, seed)
+            replicate = ledger.replicate(winner.configuration, SPACE, seed)
             assert (replicate.configuration, replicate.seed) == (winner.configuration, seed)
     numbers = [record.id for record in open_ledger(tmp_path).records("confirm")]
     assert numbers == [f"confirm-{number}" for number in range(8)]
@@ -148,7 +148,7 @@ def test_a_replicate_has_exactly_the_winners_configuration(ledger: Ledger, tmp_p
 def test_a_replicate_of_a_search_of_one_method(ledger: Ledger, method: str) -> None:
     space = make_space((method,))
     winner = ledger.propose(space, optuna.samplers.RandomSampler(seed=1), 0)
-    assert ledger.replicate(winner, space, 1).configuration == winner.configuration
+    assert ledger.replicate(winner.configuration, space, 1).configuration == winner.configuration
 
 
 def test_a_search_that_is_the_same_is_opened_again(ledger: Ledger, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_the_same_of_a_replicate(ledger: Ledger, tmp_path: Path, asked: bool) ->
     other = open_ledger(tmp_path)
     assert other.records("confirm") == []
     for number, seed in enumerate((8, 9)):
-        replicate = other.replicate(winner, SPACE, seed)
+        replicate = other.replicate(winner.configuration, SPACE, seed)
         assert (replicate.number, replicate.seed) == (number, seed)
         assert replicate.configuration == winner.configuration
     assert len(other.records("confirm")) == 2

@@ -309,9 +309,9 @@ def test_spent_counts_trials_and_the_seconds_of_every_slot(tmp_path: Path) -> No
 
 def test_a_watcher_hears_of_each_event_when_the_ledger_has_it(tmp_path: Path) -> None:
     ledger, heard = open_ledger(tmp_path), Counter[str]()
-    reader = open_ledger(tmp_path)  # another connection sees only what is committed
 
     def held(record: Record) -> Record:
+        reader = open_ledger(tmp_path)  # another connection sees only what is committed
         return next(one for one in reader.records(record.purpose) if one.id == record.id)
 
     class Watch(Silent):
