@@ -71,7 +71,7 @@ def _test_line(comparisons: int, name: str) -> str:
         if comparisons > 1
         else "of one comparison"
     )
-    return f"p is two-sided, {corrected}, and neither is for other evaluation sets, tasks or tables."
+    return f"p is two-sided, {corrected}, and nothing is for other evaluation sets, tasks or tables."
 
 
 def terminal(found: Found, width: int) -> Table:
@@ -238,7 +238,7 @@ def _cell(row: Found) -> str:
 def _differs(difference: Found) -> bool:
     """Whether it is told, as in `evidence.words`."""
     p, (low, high) = difference["adjusted_p"], difference["interval"]
-    return p is not None and p < 1 - difference["level"] and (low > 0 or high < 0)
+    return p is not None and p < round(1 - difference["level"], 9) and (low > 0 or high < 0)
 
 
 def _escaped(text: str) -> str:

@@ -12,49 +12,51 @@ from tests.unit.tune_helpers import FakeTune, end_well, make_turns, open_ledgers
 from tune.job import Job, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
-from tune.searcher import LedgerSearcher, Turns
+from tune.searcher import Turns
 
 ARMS = ("vanilla", "dps-dense", "child-tuning-d")
 IDS = {f"{arm}:{name}" for arm in ARMS for name in ("0", "1", "confirm-0", "confirm-1")}
 
 
-def compare(folder: Path, **changes: Any) -> Turns:
-    return make_turns(open_ledgers(folder, ARMS), folder, **changes)
+def compare(folder: Path | None = None, **changes: Any) -> Turns:
+    """The comparison in this folder, begun or taken up; without one it is in memory."""
+    return make_turns(open_ledgers(folder, ARMS), **changes)
 
 
-def records(folder: Path, purpose: Any) -> dict[str, list[Record]]:
-    return {arm: ledger.records(purpose) for arm, ledger in open_ledgers(folder, ARMS).items()}
+def records(turns: Turns, purpose: Any) -> dict[str, list[Record]]:
+    return {search.ledger.arm: search.ledger.records(purpose) for search in turns.searches}
 
 
-def made(folder: Path) -> dict[str, tuple[dict[str, Any], int, Outcome]]:
+def made(turns: Turns) -> dict[str, tuple[dict[str, Any], int, Outcome]]:
     """By id, what was run and how it ended."""
-    every = [r for purpose in ("search", "confirm") for arm in records(folder, purpose).values() for r in arm]
+    every = [r for purpose in ("search", "confirm") for arm in records(turns, purpose).values() for r in arm]
     by_id = {r.id: (r.configuration, r.seed, r.outcome) for r in every}
     assert len(by_id) == len(every)
     return by_id
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    FakeTune(compare(folder)).run()
-    return folder
+def undisturbed() -> Turns:
+    turns = compare()
+    FakeTune(turns).run()
+    return turns
 
 
 @pytest.mark.parametrize("slots", [1, 4])
-def test_every_arm_gets_its_configurations_and_its_seeds(tmp_path: Path, slots: int) -> None:
-    tune = FakeTune(compare(tmp_path, slots=slots), order=slots)
+def test_every_arm_gets_its_configurations_and_its_seeds(slots: int) -> None:
+    turns = compare(slots=slots)
+    tune = FakeTune(turns, order=slots)
     tune.run()
     assert tune.finished
     assert tune.most_live == slots
     assert Counter(job.id for job in tune.seen) == dict.fromkeys(IDS, 1)
     assert len({job.folder for job in tune.seen}) == len(IDS)
     assert not any(job.keep_model for job in tune.seen)
-    ended = {run: outcome for run, (_, _, outcome) in made(tmp_path).items()}
+    ended = {run: outcome for run, (_, _, outcome) in made(turns).items()}
     assert ended == dict.fromkeys(IDS, Outcome.COMPLETED)
 
 
-def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed: Path) -> None:
+def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed: Turns) -> None:
     for arm, confirmations in records(undisturbed, "confirm").items():
         tried = records(undisturbed, "search")[arm]
         best = max(tried, key=lambda record: record.score or 0.0)
@@ -62,14 +64,15 @@ def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed:
         assert [record.configuration for record in confirmations] == [best.configuration] * 2
 
 
-def test_all_arms_are_given_the_same_learning_rates_and_the_same_seeds(tmp_path: Path) -> None:
-    FakeTune(compare(tmp_path, trials=3, confirm=3, seed=7)).run()
-    rates = [[r.configuration["learning_rate"] for r in arm] for arm in records(tmp_path, "search").values()]
-    seeds = [[r.seed for r in arm] for arm in records(tmp_path, "confirm").values()]
+def test_all_arms_are_given_the_same_learning_rates_and_the_same_seeds() -> None:
+    turns = compare(trials=3, confirm=3, seed=7)
+    FakeTune(turns).run()
+    rates = [[r.configuration["learning_rate"] for r in arm] for arm in records(turns, "search").values()]
+    seeds = [[r.seed for r in arm] for arm in records(turns, "confirm").values()]
     assert rates == [rates[0]] * 3
     assert len(set(rates[0])) == 3
     assert seeds == [[8, 9, 10]] * 3
-    assert {r.seed for arm in records(tmp_path, "search").values() for r in arm} == {7}
+    assert {r.seed for arm in records(turns, "search").values() for r in arm} == {7}
 
 
 class Fair(FakeTune):
@@ -98,15 +101,15 @@ class Steady(Fair):
 
 
 @pytest.mark.parametrize(("slots", "order"), [(1, 0), (2, 1), (5, 2)])
-def test_the_arm_that_was_given_the_fewest_is_next(tmp_path: Path, slots: int, order: int) -> None:
-    tune = Fair(compare(tmp_path, slots=slots), order=order)
+def test_the_arm_that_was_given_the_fewest_is_next(slots: int, order: int) -> None:
+    tune = Fair(compare(slots=slots), order=order)
     tune.run()
     assert tune.finished
 
 
 @pytest.mark.parametrize("slots", [1, 3])
-def test_no_arm_runs_ahead_of_another_by_more_than_the_slots(tmp_path: Path, slots: int) -> None:
-    tune = Steady(compare(tmp_path, slots=slots))
+def test_no_arm_runs_ahead_of_another_by_more_than_the_slots(slots: int) -> None:
+    tune = Steady(compare(slots=slots))
     tune.run()
     given = Counter[str]()
     for job in tune.seen:
@@ -116,7 +119,7 @@ def test_no_arm_runs_ahead_of_another_by_more_than_the_slots(tmp_path: Path, slo
 
 @pytest.mark.parametrize("events", [1, 14, 27, 45])
 def test_a_comparison_cut_off_and_continued_is_the_one_undisturbed(
-    tmp_path: Path, undisturbed: Path, events: int
+    tmp_path: Path, undisturbed: Turns, events: int
 ) -> None:
     cut = FakeTune(compare(tmp_path))
     cut.run(events)
@@ -124,13 +127,13 @@ def test_a_comparison_cut_off_and_continued_is_the_one_undisturbed(
     again = FakeTune(compare(tmp_path, slots=3), order=9)
     again.run()
     assert again.finished
-    assert made(tmp_path) == made(undisturbed)
+    assert made(compare(tmp_path)) == made(undisturbed)
     ended = {job.id for job in cut.seen} - {job.id for job in cut.jobs.values()}
     assert ended.isdisjoint(job.id for job in again.seen)
 
 
 def test_a_comparison_cut_off_again_and_again_ends_with_every_run_once(
-    tmp_path: Path, undisturbed: Path
+    tmp_path: Path, undisturbed: Turns
 ) -> None:
     for sitting in range(20):
         tune = FakeTune(compare(tmp_path), order=sitting)
@@ -138,7 +141,7 @@ def test_a_comparison_cut_off_again_and_again_ends_with_every_run_once(
         if tune.finished:
             break
     assert tune.finished
-    assert made(tmp_path) == made(undisturbed)
+    assert made(compare(tmp_path)) == made(undisturbed)
 
 
 def test_what_is_open_is_taken_up_before_anything_new(tmp_path: Path) -> None:
@@ -162,33 +165,35 @@ def test_an_arm_with_open_runs_is_not_counted_ahead(tmp_path: Path) -> None:
 
 def test_more_seeds_on_a_resume_add_only_seeds(tmp_path: Path) -> None:
     FakeTune(compare(tmp_path)).run()
-    before = made(tmp_path)
+    before = made(compare(tmp_path))
     again = FakeTune(compare(tmp_path, confirm=4), order=5)
     again.run()
     assert again.finished
     assert {job.id for job in again.seen} == {f"{arm}:confirm-{n}" for arm in ARMS for n in (2, 3)}
-    assert made(tmp_path).items() >= before.items()
-    assert [[r.seed for r in arm] for arm in records(tmp_path, "confirm").values()] == [[6, 7, 8, 9]] * 3
+    after = compare(tmp_path)
+    assert made(after).items() >= before.items()
+    assert [[r.seed for r in arm] for arm in records(after, "confirm").values()] == [[6, 7, 8, 9]] * 3
 
 
-def test_an_arm_that_never_trains_is_not_confirmed_and_stops_nobody(tmp_path: Path) -> None:
+def test_an_arm_that_never_trains_is_not_confirmed_and_stops_nobody() -> None:
     def end(job: Job) -> Report:
         fails = job.configuration["method"] == "dps-dense"
         return Report(job.id, Outcome.DIVERGED) if fails else end_well(job)
 
-    tune = FakeTune(compare(tmp_path), end=end)
+    turns = compare()
+    tune = FakeTune(turns, end=end)
     tune.run()
     assert tune.finished
-    assert {arm: len(one) for arm, one in records(tmp_path, "confirm").items()} == {
+    assert {arm: len(one) for arm, one in records(turns, "confirm").items()} == {
         "vanilla": 2,
         "dps-dense": 0,
         "child-tuning-d": 2,
     }
 
 
-def test_an_interrupted_comparison_starts_nothing_and_ends(tmp_path: Path) -> None:
+def test_an_interrupted_comparison_starts_nothing_and_ends() -> None:
     interrupted = False
-    turns = compare(tmp_path)
+    turns = compare()
     for search in turns.searches:
         search.interrupted = lambda: interrupted
     tune = FakeTune(turns, end=lambda job: Report(job.id, Outcome.SUSPENDED))
@@ -197,19 +202,19 @@ def test_an_interrupted_comparison_starts_nothing_and_ends(tmp_path: Path) -> No
     tune.run()
     assert tune.finished
     assert len(tune.seen) == 2
-    assert {outcome for _, _, outcome in made(tmp_path).values()} == {Outcome.RUNNING}
+    assert {outcome for _, _, outcome in made(turns).values()} == {Outcome.RUNNING}
 
 
-def test_what_was_spent_is_that_of_all_arms(tmp_path: Path) -> None:
-    turns = compare(tmp_path)
+def test_what_was_spent_is_that_of_all_arms() -> None:
+    turns = compare()
     FakeTune(turns).run()
     spent = turns.spent()
     assert (spent.trials, spent.slot_seconds) == (6, pytest.approx(12 * 3.0))
     assert 0 < spent.seconds < 60
 
 
-def test_an_end_that_tune_tells_twice_counts_once(tmp_path: Path) -> None:
-    turns = compare(tmp_path)
+def test_an_end_that_tune_tells_twice_counts_once() -> None:
+    turns = compare()
     answer = turns.suggest("a")
     assert isinstance(answer, dict)
     for _ in range(2):
@@ -221,20 +226,13 @@ def test_an_end_that_tune_tells_twice_counts_once(tmp_path: Path) -> None:
 def test_an_arm_of_a_file_reads_no_records_of_another(tmp_path: Path) -> None:
     FakeTune(compare(tmp_path)).run(events=9)
     assert Ledger(tmp_path / "study.db", "max").records("search") == []
-    for arm, held in records(tmp_path, "search").items():
+    for arm, held in records(compare(tmp_path), "search").items():
         assert {record.arm for record in held} <= {arm}
 
 
-def test_turns_of_one_search_are_that_search(tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    ledgers = open_ledgers(tmp_path / "one", ARMS[:1])
-    tune = FakeTune(make_turns(ledgers, tmp_path / "one"))
+def test_turns_of_one_search_are_that_search() -> None:
+    tune = FakeTune(make_turns(open_ledgers(None, ARMS[:1])))
     tune.run()
     assert [job.id for job in tune.seen] == [
-        "vanilla:0",
-        "vanilla:1",
-        "vanilla:confirm-0",
-        "vanilla:confirm-1",
-    ]
-    assert isinstance(tune.searcher, Turns)
-    assert isinstance(tune.searcher.searches[0], LedgerSearcher)
+        "vanilla:0", "vanilla:1", "vanilla:confirm-0", "vanilla:confirm-1",
+    ]  # fmt: skip

@@ -218,19 +218,21 @@ def open_ledger(folder: Path) -> Ledger:
     return open_ledgers(folder, ("",))[""]
 
 
-def open_ledgers(folder: Path, arms: Sequence[str]) -> dict[str, Ledger]:
-    """The ledgers of the arms, in one file."""
+def open_ledgers(folder: Path | None, arms: Sequence[str]) -> dict[str, Ledger]:
+    """The ledgers of the arms, in one file; without a folder in memory."""
+    if folder is None:
+        return {arm: Ledger(None, "max", arm) for arm in arms}
     file = folder / "study.db"
     if not file.exists():
         file.write_bytes(_empty_ledger(tuple(arms)))
     return {arm: Ledger(file, "max", arm) for arm in arms}
 
 
-def make_turns(ledgers: dict[str, Ledger], folder: Path, slots: int = 2, **changes: Any) -> Turns:
+def make_turns(ledgers: dict[str, Ledger], slots: int = 2, **changes: Any) -> Turns:
     """The arms of a comparison over the slots: two configurations and two seeds each."""
     shared = {"trials": 2, "confirm": 2, "sampler": "latin", "slots": slots, "keep_models": False} | changes
     arms = [
-        LedgerSearcher(ledger, strategy(folder, space=make_space((arm,)), **shared), [], lambda: False)
+        LedgerSearcher(ledger, strategy(Path("work"), space=make_space((arm,)), **shared), [], lambda: False)
         for arm, ledger in ledgers.items()
     ]
     return Turns(arms, slots)
