@@ -99,8 +99,9 @@ def joined(options: CompareOptions) -> int:
     tables.write(found, output)
     console = make_console()
     for one in found:
-        for line in tables.summary_lines(one):
+        for line in [tables.heading(one), *tables.summary_lines(one)]:
             console.print(line, soft_wrap=True, markup=False)
         console.print(tables.terminal(one, console.width))
+        console.print()
     console.print(f"Results: {output}", soft_wrap=True, markup=False)
     return DONE

@@ -28,6 +28,11 @@ EXPLAINED = (
 COLOURS = {"baseline": "#64748b", "other": "#0f766e"}
 
 
+def heading(found: Found) -> str:
+    """Which comparison it is."""
+    return f"{found['task']}, {found['plan']['examples']['train']:,} training examples"
+
+
 def summary_lines(found: Found) -> list[str]:
     """What was found, the sentences first; then what they rest on, and what they do not cover."""
     name, *others = found["evaluation_sets"]
@@ -100,7 +105,7 @@ def rows(found: Found, name: str) -> Iterator[tuple[str, ...]]:
             told = (
                 f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]",
                 _p_value(difference["adjusted_p"]),
-                _number(difference["probability_better"], ".2f"),
+                _probability(difference["probability_better"]),
             )
         yield (
             method,
@@ -134,15 +139,21 @@ def _p_value(p: float | None) -> str:
     return "<0.001" if p is not None and p < 0.001 else _number(p, ".3f")
 
 
+def _probability(value: float | None) -> str:
+    """Two digits, but never a certainty."""
+    if value is None or 0.005 <= value < 0.995:
+        return _number(value, ".2f")
+    return "<0.01" if value < 0.5 else ">0.99"
+
+
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
 def markdown(found: Found) -> str:
     """One comparison: sentences, a table for each evaluation set, costs, where it comes from."""
-    size = f"{found['plan']['examples']['train']:,} training examples"
     parts = [
-        f"## {found['task']}, {size}",
+        f"## {heading(found)}",
         "\n".join(f"- {line}" for line in summary_lines(found)),
     ]
     for name, result in found["results"].items():
@@ -168,7 +179,7 @@ def markdown(found: Found) -> str:
 
 def _origin(found: Found) -> str:
     """Where it comes from: data, model, settings, code."""
-    settings, data, model = found["plan"]["settings"], found["data"], found["model"]
+    settings, model = found["plan"]["settings"], found["model"]
     made = found.get("joined") or [{**found["provenance"], "methods": []}]
     commits = [
         f"{', '.join(one['methods'])}{': ' if one['methods'] else ''}commit "
@@ -176,7 +187,7 @@ def _origin(found: Found) -> str:
         for one in made
     ]
     return (
-        f"Data {_code(data['name'])} ({data['source']}, `{data['fingerprint'][:8]}`), "
+        f"Data {found['data']['source']} (`{found['data']['fingerprint'][:8]}`), "
         f"model {_code(model['name'])} (`{model['fingerprint'][:8]}`), batch {settings['batch_size']}, "
         f"{settings['max_length']} tokens, {found['budget']['confirm_steps']:,} steps, ranked on "
         f"{settings['select_on']}; {'; '.join(commits)}."
@@ -292,7 +303,7 @@ def _panel(axes: Axes, found: Found) -> None:
     axes.set_ylim(0.4, len(names) + (1.4 if near else 0.6))
     left = "" if near else f"; chance {chance:.2f}"
     axes.set_xlabel(f"{result['metric']} on {name}, a point a seed{left}")
-    axes.set_title(f"{found['task']}, {size:,} training examples", fontsize="medium")
+    axes.set_title(heading(found), fontsize="medium")
     axes.grid(axis="x", alpha=0.25)
 
 

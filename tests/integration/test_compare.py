@@ -279,6 +279,7 @@ def test_results_puts_finished_comparisons_in_one_table(
     assert compare.main([*argv, "--allow-dirty"]) == 0
     said = capsys.readouterr().out
     assert [line for line in done.found["sentences"] if line not in said] == []
+    assert said.startswith("rte, 160 training examples\n")
     lines = [line.rstrip() for line in said.splitlines()]
     assert [line for line in done.lines[-6:-2] if line.rstrip() not in lines] == []
     (folder,) = (tmp_path / "runs").iterdir()

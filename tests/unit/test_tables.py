@@ -142,6 +142,17 @@ def test_no_p_reads_as_0(p: float | None, text: str) -> None:
     assert list(tables.rows(found, "dev"))[2][7] == text
 
 
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(None, "-"), (0.0, "<0.01"), (0.0049, "<0.01"), (0.005, "0.01"), (0.5, "0.50"), (0.994, "0.99"),
+     (0.996, ">0.99"), (1.0, ">0.99")],
+)  # fmt: skip
+def test_nothing_is_certain(probability: float | None, text: str) -> None:
+    found = made()
+    found["results"]["dev"]["methods"]["dps-mix"]["difference"]["probability_better"] = probability
+    assert list(tables.rows(found, "dev"))[2][8] == text
+
+
 def test_the_summary_says_what_it_rests_on() -> None:
     assert tables.summary_lines(made()) == [
         "vanilla-no-dropout is better than vanilla by 3.2 points.",
@@ -225,7 +236,7 @@ def test_names_of_data_and_models_are_no_markup() -> None:
     found["data"]["name"] = found["model"]["name"] = HOSTILE
     text = tables.markdown(found)
     one_line = " ".join(HOSTILE.split())
-    assert text.count(f"``` {one_line} ```") == 2
+    assert text.count(f"``` {one_line} ```") == 1  # the model's; a folder's place is nobody's business
     bare = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", "", text)  # what is outside code spans
     assert "script" not in bare
     assert "http" not in bare
