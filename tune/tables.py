@@ -253,9 +253,9 @@ def _differs(difference: Found) -> bool:
 
 
 def _escaped(text: str) -> str:
-    plain = {character: f"\\{character}" for character in "&%$#_{}"}
     words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return text.translate(str.maketrans({**plain, **words}))
+    words |= {character: f"\\{character}" for character in "&%$#_{}"}
+    return "".join(words.get(character, character) for character in text)
 
 
 def plot(comparisons: Sequence[Found]) -> str:
