@@ -15,6 +15,7 @@ from dps import checkpoint, distributed, memory, metrics, optim, sources, tasks,
 from dps.config import Checkpointing, Evaluation, FineTuneConfig, FineTuneResult, Outcome, Signal
 from dps.coverage import covered_weights, describe
 from dps.data import Batches, Encoded, TaskData, by_length, collator, holdout
+from dps.errors import InputError
 from dps.methods import attachment_of
 from dps.methods.draws import step_seed
 from dps.models import Base, locate
@@ -206,7 +207,8 @@ class _Run:
             self.logits[name], self.labels[name] = self._predict(data), data.labels
             final[name] = transfer.score(self.task, target, data.labels, self.logits[name])
         if self.config.probe is not None:
-            final["probe"] = distributed.from_first(self._probe(tasks.get(self.config.probe)))
+            found = distributed.from_first(self._probe(tasks.get(self.config.probe)))
+            final |= {"probe": found} if found else {}
         return final
 
     def _probe(self, task: tasks.Task) -> dict[str, float]:
@@ -215,7 +217,11 @@ class _Run:
         from dps import probing
 
         size = self.config.batch_size * EVALUATION_BATCHES
-        return probing.collapse(self.base, self.model, self.data, self.data.of(task), size)
+        try:
+            return probing.collapse(self.base, self.model, self.data, self.data.of(task), size)
+        except InputError as error:  # the run is none the worse for it
+            self.warnings.append(f"the probe failed: {error}")
+            return {}
 
     def _seconds(self) -> float:
         return self.spent + time.monotonic() - self.began

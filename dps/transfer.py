@@ -87,9 +87,11 @@ def targets(name: str) -> Target:
 def check(trained: Task, target: Target) -> None:
     """Raises InputError where a model of `trained` cannot be tested on `target`.
 
-    That is where either predicts numbers, or where their classes cannot be mapped.
+    That is where either predicts numbers, or where their classes cannot be mapped. A task's own sets
+    always can.
     """
-    _compared(trained, target)
+    if target.task != trained:
+        _compared(trained, target)
 
 
 def classes(trained: Task, target: Target) -> tuple[str, ...]:
@@ -131,6 +133,8 @@ def score(trained: Task, target: Target, labels: Ids, logits: NDArray[np.floatin
 
     Arguments and errors as for `mapped`.
     """
+    if target.task == trained:
+        return metrics.score(trained, labels, logits)
     gold, predicted = mapped(trained, target, labels, logits)
     return {name: metrics.METRICS[name](gold, predicted) for name in target.task.metrics}
 

@@ -119,7 +119,7 @@ class Sitting(ABC):
         return plan
 
     def __init__(self, plan: Plan) -> None:
-        from tune.ledger import Ledger
+        from tune.ledger import STUDIES, Ledger
         from tune.provenance import provenance
         from tune.terminal import Progress
 
@@ -137,12 +137,17 @@ class Sitting(ABC):
         self.notes.note("git_dirty", self.provenance["git_dirty"])
         named = {"data": plan.settings.data, "model": plan.settings.model}
         cli.write_yaml(self.options.with_(**named), self.output / "config.yaml")
-        earlier = self.records("search") + self.records("confirm")
-        self.progress = Progress(plan, earlier)
+        earlier = [record for purpose in STUDIES for record in self.records(purpose)]
+        self.progress = Progress(plan, earlier, self.runs)
         self.tracker = self._tracker()
         if self.tracker is not None:
             self.tracker.catch_up(earlier)
         self.watchers = [watcher for watcher in (self.progress, self.tracker) if watcher is not None]
+
+    @property
+    def runs(self) -> int:
+        """How many runs there will be, about."""
+        return self.plan.runs
 
     @property
     def notes(self) -> Ledger:
@@ -165,9 +170,7 @@ class Sitting(ABC):
 
     def go(self) -> int:
         """Returns the exit status."""
-        from tune.terminal import plan_lines
-
-        for line in [*plan_lines(self.plan), f"output       {self.output}", ""]:
+        for line in [*self.lines(), f"output       {self.output}", ""]:
             self.progress.say(line)
         with stopping() as stop:
             try:
@@ -177,6 +180,12 @@ class Sitting(ABC):
             if stop.is_set():
                 return self._interrupted(searcher)
         return self.finish(searcher)
+
+    def lines(self) -> list[str]:
+        """The plan, to be read."""
+        from tune.terminal import plan_lines
+
+        return plan_lines(self.plan)
 
     @abstractmethod
     def finish(self, searcher: Turns) -> int:

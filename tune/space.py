@@ -61,6 +61,11 @@ class Space:
         hyper = {key: draw(trial, name, self.parameters[name]) for key, name in self.names[method].items()}
         return {"method": method, **hyper}
 
+    def from_study(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The inverse of `in_study`: a configuration from values in the names of the study."""
+        method = values.get("method", self.methods[0])
+        return {"method": method, **{key: values[name] for key, name in self.names[method].items()}}
+
     def in_study(self, configuration: dict[str, Any]) -> dict[str, Any]:
         """A configuration in the names of the study."""
         method = configuration["method"]

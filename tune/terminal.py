@@ -113,9 +113,12 @@ def cost_note(method: str) -> str:
 class Progress:
     """A watcher that shows the search. Also a context manager: the live table stands inside it."""
 
-    def __init__(self, plan: Plan, earlier: list[Record], console: Console | None = None) -> None:
+    def __init__(
+        self, plan: Plan, earlier: list[Record], runs: int | None = None, console: Console | None = None
+    ) -> None:
         self.console = console or make_console()
         self.plan, self.task = plan, plan.task
+        self.runs = plan.runs if runs is None else runs
         self.records: dict[str, Record] = {record.id: record for record in earlier}
         self.elapsed: dict[str, float] = {}
         self.began = time.monotonic()
@@ -193,7 +196,7 @@ class Progress:
         """Seconds until the end: the estimate, scaled by how this search has gone so far."""
         passed = time.monotonic() - self.began
         ended = sum(r.outcome.is_final for r in self.records.values())
-        total = self.plan.runs
+        total = self.runs
         if ended < self.plan.slots:
             return max(0.0, self.plan.estimate_s - passed)
         return passed / ended * (total - ended)
@@ -219,7 +222,7 @@ class Progress:
                 style="bold" if best is not None and record.id == best.id else None,
             )
         ended = sum(r.outcome.is_final for r in records)
-        total = self.plan.runs
+        total = self.runs
         status = f"{ended}/{total} done  elapsed {clock(passed)}  left about {clock(self.expected_left())}"
         return Group(table, Text(status + self.best_so_far()))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune.job import Report
-from tune.ledger import Record
+from tune.ledger import STUDIES, Record
 from tune.outcomes import Outcome
 from tune.preflight import Plan
 
@@ -163,7 +163,7 @@ class MlflowTracker:
 
     def _start_trial(self, record: Record) -> None:
         again = record.id in self._runs
-        purpose = {"search": "search", "confirm": "confirmation"}[record.purpose]
+        purpose = STUDIES[record.purpose]
         tags = {"purpose": purpose, "outcome": str(Outcome.RUNNING), **self._search_tags()}
         tags["method"] = record.configuration["method"]
         run = self._run(record.id, f"trial-{record.id}" if record.purpose == "search" else record.id, tags)

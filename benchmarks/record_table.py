@@ -1,0 +1,127 @@
+"""A recorded table of real runs: configurations x seeds x learning curve, for replaying searches.
+
+    python benchmarks/record_table.py --task cola --data ../glue --train-size 1000 --trials 40 --seeds 10
+    python benchmarks/record_table.py --resume runs/table-cola-20261125-200000      # go on after Ctrl-C
+
+Each configuration (a Latin hypercube over the search space of --method) is trained with each seed, by the
+project's own slots, never stopped early. A run reports its scores on the held-out slice of its seed, as a
+trial of a search does, and is scored on dev at the end. The table is table.parquet in the output folder, a
+row an evaluation; the command, the commit and the fingerprints stand in its metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tune.options import SearchOptions, option
+from tune.sitting import DONE, Sitting, run
+
+if TYPE_CHECKING:
+    from tune.searcher import Turns
+
+
+class RecordOptions(SearchOptions):
+    """Record real runs in a table."""
+
+    command: ClassVar[str] = "python benchmarks/record_table.py"
+    examples: ClassVar[str] = __doc__ or ""
+    seeds: int = option(10, "replicates of each configuration", gt=1)
+
+
+class Recording(Sitting):
+    """Runs every configuration with every seed."""
+
+    prefix = "table-"
+
+    @property
+    def runs(self) -> int:
+        return int(self.options.trials * self.options.seeds)
+
+    @classmethod
+    def of(cls, options: RecordOptions) -> int:
+        """Every run is scored on the task's own dev set at the end."""
+        return super().of(options.with_(transfer=options.task))
+
+    def lines(self) -> list[str]:
+        lines = super().lines()
+        first = next(number for number, line in enumerate(lines) if line.startswith("searching"))
+        last = next(number for number, line in enumerate(lines) if line.startswith("confirming"))
+        design = f"{self.options.trials} configurations x {self.options.seeds} seeds"
+        said = f"recording    {design}, none stopped early"
+        kept = [line for line in lines[last + 1 :] if not line.startswith("expected")]
+        return [*lines[:first], said, *lines[first + 1 : last], *kept]
+
+    def _searcher(self, stop: threading.Event) -> Turns:
+        from tune.searcher import Recorder, Turns
+
+        arms = [
+            Recorder(ledger, self._strategy(arm), self.watchers, stop.is_set, self.options.seeds)
+            for arm, ledger in self.ledgers.items()
+        ]
+        return Turns(arms, self.plan.slots)
+
+    def finish(self, searcher: Turns) -> int:
+        records = self.records("record")
+        write(self.output / "table.parquet", records, self._metadata())
+        self.close()
+        self.progress.say(f"{len(records)} runs in {self.output / 'table.parquet'}")
+        return DONE
+
+    def _metadata(self) -> dict[str, Any]:
+        from tune.report import described
+
+        return {
+            **described(self.plan),
+            "space": self.plan.space.describe(),
+            "provenance": self.provenance,
+        }
+
+
+def write(file: Path, records: list[Any], metadata: dict[str, Any]) -> None:
+    """A row an evaluation: configuration (its number), seed, step, score; and for the run its outcome,
+    seconds, the score on dev (of a completed run) and the hyper-parameters."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers: dict[str, int] = {}
+    rows = []
+    for record in records:
+        number = numbers.setdefault(json.dumps(record.configuration, sort_keys=True), len(numbers))
+        dev = next(iter(record.final.values()), {})
+        shared = {
+            "configuration": number,
+            "seed": record.seed,
+            "outcome": str(record.outcome),
+            "seconds": record.seconds,
+            "dev": next(iter(dev.values()), None),
+            **record.configuration,
+        }
+        rows += [{**shared, "step": step, "score": score} for step, score in record.scores or [(0, None)]]
+    table = pa.Table.from_pylist(rows, schema=_schema(pa, rows))
+    text = json.dumps(metadata, default=str)
+    part = file.with_suffix(".part")
+    pq.write_table(table.replace_schema_metadata({"dps": text}), part, compression="zstd")
+    part.replace(file)
+
+
+def _schema(pa: Any, rows: list[dict[str, Any]]) -> Any:
+    """Every column that any row has."""
+    columns: dict[str, Any] = {}
+    for row in rows:
+        for key, value in row.items():
+            if value is not None:
+                columns.setdefault(key, value)
+    kinds = {int: pa.int32(), float: pa.float64(), str: pa.string()}
+    return pa.schema([(key, kinds[type(value)]) for key, value in columns.items()])
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:], RecordOptions, Recording))
