@@ -16,6 +16,7 @@ if __name__ == "__main__":  # run as a script: hand over to the package, so that
 
 from typing import TYPE_CHECKING, Any
 
+from dps.errors import InputError
 from tune.options import CompareOptions
 from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, output_folder, run
 
@@ -32,10 +33,14 @@ class Comparison(Sitting):
     """Tune each method at the same budget, train its best with paired seeds, say what differs."""
 
     prefix = "compare-"
+    noun = "comparison"
 
     @classmethod
     def of(cls, options: Any) -> int:
-        return joined(options) if options.results else super().of(options)
+        if options.results is not None:
+            return joined(options)
+        check_methods(options)
+        return super().of(options)
 
     def finish(self, searcher: Turns) -> int:
         from tune import comparison, tables
@@ -45,11 +50,10 @@ class Comparison(Sitting):
         self.notes.note("seconds", spent.seconds)
         self.keep_predictions()
         found = comparison.document(self.plan, self.ledgers, spent, self.provenance)
-        if not any(method["runs"] for method in found["methods"]):
+        runs = [run for method in found["methods"] for run in (*method["runs"], *method["trials"])]
+        if not any(run["outcome"] == "completed" for method in found["methods"] for run in method["runs"]):
             self.close()
-            errors = sorted(
-                {trial["error"] for m in found["methods"] for trial in m["trials"] if trial["error"]}
-            )
+            errors = sorted({run["error"] for run in runs if run["error"]})
             return fail(f"no method finished; {'; '.join(errors) or 'see MLflow'}", NOTHING_FINISHED)
         comparison.analyse(found, {method["method"]: self.output for method in found["methods"]})
         tables.write([found], self.output)
@@ -66,6 +70,21 @@ class Comparison(Sitting):
         return DONE
 
 
+def check_methods(options: CompareOptions) -> None:
+    """Raises InputError for a method that there is none of, and where there is nothing to compare."""
+    from dps.methods import METHODS
+
+    for option, names in (("--baseline", (options.baseline,)), ("--methods", options.method_names)):
+        if unknown := [name for name in names if name not in METHODS]:
+            raise InputError(
+                f"{option}: there is no method {unknown[0]!r}; choose among {', '.join(METHODS)}"
+            )
+    if len(options.method_names) < 2:
+        raise InputError(
+            f"--methods: {options.methods} is the baseline alone; name a method to compare it with"
+        )
+
+
 def joined(options: CompareOptions) -> int:
     """One table from finished comparisons."""
     from tune import comparison, preflight, tables
@@ -74,13 +93,15 @@ def joined(options: CompareOptions) -> int:
     assert options.results is not None
     folders = [Path(name.strip()) for name in options.results.split(",")]
     found = comparison.join(folders, options.allow_dirty)
-    output = output_folder(options, "compare-joined-")
+    tasks = "-".join(dict.fromkeys(one["task"] for one in found))
+    output = output_folder(options.with_(task=tasks), "compare-joined-")
     preflight.check_output(output, resume=False)
     tables.write(found, output)
     console = make_console()
     for one in found:
-        for line in tables.summary_lines(one):
+        for line in [tables.heading(one), *tables.summary_lines(one)]:
             console.print(line, soft_wrap=True, markup=False)
         console.print(tables.terminal(one, console.width))
+        console.print()
     console.print(f"Results: {output}", soft_wrap=True, markup=False)
     return DONE

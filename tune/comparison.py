@@ -7,6 +7,7 @@ from several, is analysed in the same way.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -82,6 +83,7 @@ def _run(record: Record) -> Found:
         "passes": record.passes,
         "peak_memory": record.peak_memory,
         "selected_share": record.selected_share,
+        "warnings": record.warnings,
         "error": record.error,
     }
 
@@ -95,9 +97,24 @@ def analyse(found: Found, folders: dict[str, Path]) -> None:
     found["costs"] = {method["method"]: _costs(method) for method in found["methods"]}
     found["probe"] = _probes(found)
     main = found["results"][found["evaluation_sets"][0]]
-    found["sentences"] = [
-        f"{name} is {row['verdict']}." for name, row in main["methods"].items() if row["verdict"]
-    ]
+    verdicts = [f"{name} is {row['verdict']}." for name, row in main["methods"].items() if row["verdict"]]
+    found["sentences"] = [*verdicts, *_gaps(found)]
+
+
+def _gaps(found: Found) -> list[str]:
+    """The methods of which runs are missing, and what stands in their place."""
+    said, seeds = [], set(found["budget"]["seeds"])
+    for method in found["methods"]:
+        ends = Counter(run["outcome"] for run in method["runs"] if run["seed"] in seeds)
+        missing = len(seeds) - ends.pop(Outcome.COMPLETED, 0)
+        if missing:
+            ends["not made"] = missing - ends.total()
+            why = ", ".join(f"{count} {end}" for end, count in ends.items() if count)
+            said.append(
+                f"{method['method']}: {missing} of {len(seeds)} runs did not complete ({why}); the constant "
+                f"prediction stands for each."
+            )
+    return said
 
 
 def _results(found: Found, name: str, folders: dict[str, Path]) -> Found:
@@ -166,7 +183,10 @@ def _predicted(
             file = predictions.place(folders[method["method"]], run["id"])
             if run["outcome"] != Outcome.COMPLETED:
                 continue
-            gold, logits = predictions.read(file)[name]
+            held = predictions.read(file)
+            if name not in held:
+                raise InputError(f"--results: {file} holds nothing on {name}, but {', '.join(held)}")
+            gold, logits = held[name]
             if target is not None:
                 gold, values = transfer.mapped(trained, target, gold, logits)
             else:
@@ -221,7 +241,7 @@ def _probes(found: Found) -> Found:
 
 def join(folders: Sequence[Path], allow_dirty: bool) -> list[Found]:
     """The finished comparisons in `folders`, analysed anew: one document for each task and training set,
-    with the methods of all that compare it.
+    with the methods of all that compare it; "joined" in it says where they come from.
 
     Raises InputError for a folder without a finished comparison, for a changed working tree (but with
     `allow_dirty`), and for what cannot be compared: other data, model, budget or seeds.
@@ -230,18 +250,26 @@ def join(folders: Sequence[Path], allow_dirty: bool) -> list[Found]:
     for folder in folders:
         found = _read(folder, allow_dirty)
         key = (found["task"], str(found["plan"]["settings"]["train_size"]))
-        if key not in joined:
-            joined[key] = found, {method["method"]: folder for method in found["methods"]}
-            continue
-        first, places = joined[key]
-        _check_alike(first, found, folder)
-        for method in found["methods"]:
-            if method["method"] not in places:
-                first["methods"].append(method)
-                places[method["method"]] = folder
+        if key in joined:
+            _check_alike(joined[key][0], found, folder)
+        first, places = joined.setdefault(key, (found | {"methods": [], "joined": []}, {}))
+        fresh = [method for method in found["methods"] if method["method"] not in places]
+        first["methods"] += fresh
+        first["joined"].append(_origin(found, folder, fresh))
+        places.update({method["method"]: folder for method in fresh})
     for found, places in joined.values():
         analyse(found, places)
     return [found for found, _ in joined.values()]
+
+
+def _origin(found: Found, folder: Path, methods: list[Found]) -> Found:
+    """Which methods of a joined document come from a folder, and from which code."""
+    return {
+        "folder": str(folder),
+        "methods": [method["method"] for method in methods],
+        "git_commit": found["provenance"]["git_commit"],
+        "git_dirty": found["provenance"]["git_dirty"],
+    }
 
 
 def _read(folder: Path, allow_dirty: bool) -> Found:
@@ -250,11 +278,15 @@ def _read(folder: Path, allow_dirty: bool) -> Found:
         unfinished = (folder / "study.db").is_file()
         advice = f"finish it first: --resume {folder}" if unfinished else "give the output folder of one"
         raise InputError(f"--results: {folder} holds no finished comparison; {advice}")
-    found: Found = json.loads(file.read_text(encoding="utf-8"))
-    if found["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"--results: {file} has version {found['schema_version']}, this program reads {SCHEMA_VERSION}"
-        )
+    try:
+        found: Found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"--results: {file} is no JSON: {error}") from None
+    if "comparisons" in found or "joined" in found:
+        raise InputError(f"--results: {folder} was itself joined; give the folders that it was made from")
+    version = found.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(f"--results: {file} has version {version}, this program reads {SCHEMA_VERSION}")
     if found["provenance"]["git_dirty"] and not allow_dirty:
         raise InputError(
             f"--results: {folder} was made by a working tree with changes that were not committed; "
@@ -268,16 +300,17 @@ def _check_alike(one: Found, other: Found, folder: Path) -> None:
 
     def same(found: Found) -> Found:
         settings = {k: v for k, v in found["plan"]["settings"].items() if k not in ("data", "model")}
-        fingerprints = {what: found[what]["fingerprint"] for what in ("data", "model")}
+        fingerprints = {f"{what} fingerprint": found[what]["fingerprint"] for what in ("data", "model")}
         packages = {
-            k: v for k, v in found["provenance"]["packages"].items() if k in ("torch", "transformers")
+            name: found["provenance"]["packages"].get(name) for name in ("dps-tune", "torch", "transformers")
         }
         return {
             **fingerprints, **settings, **found["budget"], **packages,
             "evaluation sets": found["evaluation_sets"], "baseline": found["baseline"],
+            "learning rates": next((m["space"]["learning_rate"] for m in found["methods"]), None),
         }  # fmt: skip
 
     mine, theirs = same(one), same(other)
-    changed = [f"{key}: {mine[key]!r} and {theirs[key]!r}" for key in mine if mine[key] != theirs.get(key)]
+    changed = [f"{key} {theirs[key]!r}, not {mine[key]!r}" for key in mine if mine[key] != theirs[key]]
     if changed:
-        raise InputError(f"--results: {folder} cannot be compared with the rest; {'; '.join(changed)}")
+        raise InputError(f"--results: {folder} cannot be compared with the rest: it has {'; '.join(changed)}")

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+
+from dps.errors import InputError
 
 
 def place(output: Path, id: str) -> Path:
@@ -29,7 +32,10 @@ def write(file: Path, logits: dict[str, NDArray[np.float32]], labels: dict[str, 
 
 
 def read(file: Path) -> dict[str, tuple[NDArray[Any], NDArray[np.float32]]]:
-    """(labels, logits) by split."""
-    tensors = load_file(file)
-    splits = sorted(key.removesuffix(".logits") for key in tensors if key.endswith(".logits"))
-    return {split: (tensors[f"{split}.labels"], tensors[f"{split}.logits"]) for split in splits}
+    """(labels, logits) by split. Raises InputError where there is no such file, or not a whole one."""
+    try:
+        tensors = load_file(file)
+        splits = sorted(key.removesuffix(".logits") for key in tensors if key.endswith(".logits"))
+        return {split: (tensors[f"{split}.labels"], tensors[f"{split}.logits"]) for split in splits}
+    except (OSError, SafetensorError, KeyError) as error:
+        raise InputError(f"predictions: cannot read {file}: {' '.join(str(error).split())}") from None

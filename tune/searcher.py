@@ -16,7 +16,7 @@ import optuna
 import ray.tune.search
 
 from tune import replicates
-from tune.budget import Spent, StopRule, first_reached
+from tune.budget import Spent, StopRule, Trials, first_reached
 from tune.events import Watcher, tell
 from tune.job import Job, Report, Settings
 from tune.ledger import Ledger, Record
@@ -50,17 +50,26 @@ class Strategy:
         seed = self.seed * 100_003 + number
         if self.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        if self.sampler == "latin":
-            design = self.space.latin(self.trials, self.seed)
+        if design := self.design():
             fixed = design[number % len(design)]
             return optuna.samplers.PartialFixedSampler(fixed, optuna.samplers.RandomSampler(seed=seed))
-        if self.sampler == "grid":
-            return optuna.samplers.GridSampler(self.space.grid(), seed=self.seed)
         if self.sampler == "qmc":
             return optuna.samplers.QMCSampler(seed=self.seed, scramble=True, warn_independent_sampling=False)
         return optuna.samplers.TPESampler(
             seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS
         )
+
+    def design(self) -> list[dict[str, Any]]:
+        """The configurations that are known beforehand, in the order of the trials, in the names of the
+        study; empty where they are proposed one by one. (Optuna's own GridSampler cannot be asked and told:
+        the last combination makes it stop a loop that is not there.)"""
+        if self.sampler == "latin":
+            return self.space.latin(self.trials, self.seed)
+        return self.space.combinations(self.seed) if self.sampler == "grid" else []
+
+    def stop_rules(self) -> list[StopRule]:
+        """The rules, and that a grid ends with its last combination."""
+        return [*self.rules, *([Trials(len(self.design()))] if self.sampler == "grid" else [])]
 
 
 class LedgerSearcher(ray.tune.search.Searcher):
@@ -77,6 +86,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         super().__init__(metric="score", mode=strategy.direction)
         self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
         self.interrupted, self.spent_before = interrupted, spent_before
+        self.rules = strategy.stop_rules()
         self.began = time.monotonic()
         self.live: dict[str, Record] = {}  # by the id that Tune gives
         self.stopped_by: str | None = None
@@ -85,8 +95,8 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.asked = len(records)
         self.replicas = ledger.records("confirm")
         self.slot_seconds = sum(r.seconds for r in (*records, *self.replicas))
-        self.given = len(records) + len(self.replicas)
         self.open = [r for r in (*records, *self.replicas) if not r.outcome.is_final]
+        self.given = len(records) + len(self.replicas) - len(self.open)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next job for Tune: None while there is none yet, FINISHED when there will be none."""
@@ -103,7 +113,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
     def _next(self) -> Record | None:
         if self.open:
             return self.open.pop(0)
-        self.stopped_by = self.stopped_by or first_reached(self.strategy.rules, self.spent())
+        self.stopped_by = self.stopped_by or first_reached(self.rules, self.spent())
         if self.stopped_by is None:
             sampler = self.strategy.make_sampler(self.asked)
             self.asked += 1
@@ -220,11 +230,11 @@ class Turns(ray.tune.search.Searcher):
         self.owner: dict[str, LedgerSearcher] = {}  # of each live trial, by the id that Tune gives
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """The next job of the search that has been given the fewest."""
+        """The next job: what an earlier sitting left open, then of the search that was given the fewest."""
         if len(self.owner) >= self.slots:
             return None
         answers = []
-        for search in sorted(self.searches, key=lambda search: search.given):
+        for search in sorted(self.searches, key=lambda search: (not search.open, search.given)):
             answer = search.suggest(trial_id)
             if isinstance(answer, dict):
                 self.owner[trial_id] = search

@@ -63,6 +63,10 @@ def resumed(options: cli.Options) -> cli.Options:
     assert folder is not None
     if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
         raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
+    held = cli.read_yaml(folder / "config.yaml")
+    for option, kind in (("method", cli.SearchOptions), ("methods", cli.CompareOptions)):
+        if option in held and not isinstance(options, kind):
+            raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")
     return cli.resume(folder, options)
 
 
@@ -79,6 +83,7 @@ class Sitting(ABC):
     """One sitting, on a cluster that is connected."""
 
     prefix = ""  # of the default output folder
+    noun = "search"
 
     @classmethod
     def of(cls, options: Any) -> int:
@@ -128,6 +133,8 @@ class Sitting(ABC):
         self.ledgers = {arm: Ledger(self.output / "study.db", plan.task.direction, arm) for arm in plan.arms}
         for arm, ledger in self.ledgers.items():
             ledger.open(plan.identity(arm))
+        self.provenance["git_dirty"] |= bool(self.notes.noted("git_dirty"))  # in any sitting
+        self.notes.note("git_dirty", self.provenance["git_dirty"])
         named = {"data": plan.settings.data, "model": plan.settings.model}
         cli.write_yaml(self.options.with_(**named), self.output / "config.yaml")
         earlier = [record for purpose in STUDIES for record in self.records(purpose)]
@@ -196,7 +203,7 @@ class Sitting(ABC):
             self.tracker.close(self.output, interrupted=True)
         message = str(error).splitlines()[-1] if str(error) else ""
         return fail(
-            f"the search broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "
+            f"the {self.noun} broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "
             f"go on with: {self.again}",
             BROKE_OFF,
         )

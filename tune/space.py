@@ -6,6 +6,8 @@ shrinks as models grow.
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -30,13 +32,16 @@ def draw(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     return trial.suggest_categorical(name, domain.values)
 
 
-def _at(domain: Domain, share: float) -> Any:
-    """The value at a share in [0, 1) of the domain."""
+def _column(domain: Domain, count: int, rng: np.random.Generator) -> list[Any]:
+    """`count` values of one parameter of a Latin hypercube."""
+    order = rng.permutation(count)
     if isinstance(domain, Choice):
-        return domain.values[int(share * len(domain.values))]
+        turns = rng.permutation(len(domain.values))
+        return [domain.values[turns[place % len(turns)]] for place in order]
+    shares = [float(share) for share in (order + rng.random(count)) / count]
     if domain.log:
-        return float(domain.low * (domain.high / domain.low) ** share)
-    return domain.low + share * (domain.high - domain.low)
+        return [domain.low * (domain.high / domain.low) ** share for share in shares]
+    return [domain.low + share * (domain.high - domain.low) for share in shares]
 
 
 @dataclass(frozen=True)
@@ -68,28 +73,34 @@ class Space:
         return {"method": method, **hyper}
 
     def grid(self) -> dict[str, list[Any]]:
-        """Every value of every parameter. Raises InputError where one has a range, or there are several
-        methods."""
+        """Every value of every parameter. Raises InputError where one has a range."""
         for name, domain in self.parameters.items():
-            if not isinstance(domain, Choice) or len(self.methods) > 1:
+            if not isinstance(domain, Choice):
                 raise InputError(
-                    f"--sampler: grid needs a list for every parameter of one method, but {name} is "
-                    f"{domain}; give --space"
+                    f"--sampler: grid needs a list for every parameter, but {name} of "
+                    f"{', '.join(self.methods)} is {domain}; give --space"
                 )
         return {name: list(domain.values) for name, domain in self.parameters.items()}  # type: ignore[union-attr]
 
+    def combinations(self, seed: int) -> list[dict[str, Any]]:
+        """Every combination of the grid once, in the names of the study, in an order drawn with `seed`: the
+        first few are no neighbours. Raises InputError as `grid` does."""
+        grid = self.grid()
+        rows = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        return [rows[number] for number in np.random.default_rng(seed).permutation(len(rows))]
+
     def latin(self, count: int, seed: int) -> list[dict[str, Any]]:
         """A Latin hypercube of `count` configurations, in the names of the study: each range is cut into
-        `count` parts and each part is used once, values of a list in turn. A parameter's values depend on
-        its name, `count` and `seed` alone, so that methods are given the same learning rates.
+        `count` parts and each part is used once, the values of a list equally often (give or take one). A
+        parameter's values depend on its name, `count` and `seed` alone, so that methods are given the same
+        learning rates.
 
         Source: McKay, Beckman and Conover, Technometrics 1979.
         """
-        columns = {}
-        for name, domain in self.parameters.items():
-            rng = np.random.default_rng([seed, *name.encode()])
-            shares = (rng.permutation(count) + rng.random(count)) / count
-            columns[name] = [_at(domain, float(share)) for share in shares]
+        columns = {
+            name: _column(domain, count, np.random.default_rng([seed, *name.encode()]))
+            for name, domain in self.parameters.items()
+        }
         return [{name: column[number] for name, column in columns.items()} for number in range(count)]
 
     def describe(self) -> dict[str, Any]:
@@ -105,7 +116,7 @@ def check(methods: tuple[str, ...], sampler: str = "tpe") -> None:
     """Raises InputError for a method that there is none of, and for a sampler that cannot propose them."""
     if unknown := [name for name in methods if name not in METHODS]:
         raise InputError(f"--method: there is no {', '.join(unknown)!r}; choose among {', '.join(METHODS)}")
-    if sampler in ("qmc", "latin") and len(methods) > 1:
+    if sampler in ("qmc", "latin", "grid") and len(methods) > 1:
         raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
 
 
@@ -124,7 +135,7 @@ def build(
     check(methods)
     low, high = next((low, high) for most, low, high in LEARNING_RATES if model_parameters < most)
     given = {key: _domain(key, value) for key, value in (named or {}).items()}
-    rate = given.pop("learning_rate", Range(low, high, log=True))
+    rate = _rate(given.pop("learning_rate", Range(low, high, log=True)))
     parameters: dict[str, Domain] = {"learning_rate": rate}
     names: dict[str, dict[str, str]] = {}
     for method in methods:
@@ -141,9 +152,11 @@ def _own(
     method: str, freeze: str, max_steps: int, layers: int, given: dict[str, Domain]
 ) -> dict[str, Domain]:
     """The hyper-parameters of a method alone."""
-    known = {field.name for field in fields(METHODS[method])}
+    known = {field.name: field.type for field in fields(METHODS[method])}
     mine = {key: domain for key, domain in given.items() if key in known}
     for key, domain in mine.items():
+        if known[key] == "int" and not (isinstance(domain, Choice) and _whole(domain.values)):
+            raise InputError(f"--space: {method}: {key} takes a list of whole numbers, but got {domain}")
         _try(method, key, domain)
     domains = METHODS[method].space(max_steps, layers)
     if freeze != "gradient" and "freeze" in known:
@@ -153,25 +166,55 @@ def _own(
 
 def _domain(key: str, value: Any) -> Domain:
     if isinstance(value, dict):
-        try:
-            low, high = _number(value["low"]), _number(value["high"])
-        except KeyError as error:
-            raise InputError(f"--space: {key} needs low and high, but has no {error.args[0]}") from None
-        if not isinstance(low, float | int) or not isinstance(high, float | int) or not low < high:
-            raise InputError(f"--space: {key} needs numbers with low < high, but got {value}")
-        return Range(float(low), float(high), bool(value.get("log", False)))
-    values = value if isinstance(value, list) else [value]
+        return _range(key, value)
+    values = [_number(one) for one in (value if isinstance(value, list) else [value])]
     if not values:
         raise InputError(f"--space: {key} has an empty list; give at least one value")
-    return Choice(tuple(_number(one) for one in values))
+    for one in values:
+        if not isinstance(one, str | int | float) or (isinstance(one, float) and not math.isfinite(one)):
+            raise InputError(f"--space: {key} takes finite numbers, words, true and false, but got {one!r}")
+    return Choice(tuple(dict.fromkeys(values)))
+
+
+def _range(key: str, value: dict[str, Any]) -> Range:
+    if unknown := set(value) - {"low", "high", "log"}:
+        raise InputError(f"--space: {key} takes low, high and log, but got {', '.join(map(str, unknown))!r}")
+    if missing := [end for end in ("low", "high") if end not in value]:
+        raise InputError(f"--space: {key} needs low and high, but has no {missing[0]}")
+    low, high, log = _number(value["low"]), _number(value["high"]), value.get("log", False)
+    if not (_is_number(low) and _is_number(high) and low < high):
+        raise InputError(f"--space: {key} needs finite numbers with low < high, but got {value}")
+    if not isinstance(log, bool):
+        raise InputError(f"--space: log of {key} is true or false, but got {log!r}")
+    if log and not low > 0:
+        raise InputError(f"--space: {key} needs low above 0 on a log scale, but got {value}")
+    return Range(float(low), float(high), log)
+
+
+def _rate(domain: Domain) -> Domain:
+    """The learning rates, which no method checks."""
+    for value in (domain.low, domain.high) if isinstance(domain, Range) else domain.values:
+        if not _is_number(value) or not value > 0:
+            raise InputError(f"--space: learning_rate must be a number above 0, but got {value!r}")
+    return domain
 
 
 def _number(value: Any) -> Any:
     """YAML reads 1e-5 as text: a number after all."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    for kind in (int, float) if isinstance(value, str) else ():
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
 
 
 def _try(method: str, key: str, domain: Domain) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from rich.table import Table
 
 Found = dict[str, Any]
@@ -16,24 +19,64 @@ COLUMNS = ("method", "mean", "std", "median", "worst to best", "collapsed", "dif
 COSTS = ("method", "passes a run", "seconds a run", "peak memory", "seconds in all", "configuration")
 WIDE = 140  # characters that all columns take
 NARROW = ("method", "mean", "std", "difference", "p")  # fits 80
+EXPLAINED = (
+    "Collapsed: the share of runs no better than the best constant prediction. Difference: to the baseline, "
+    "seed by seed, in hundredths of the metric, with its 95 % interval over seeds and examples. p: "
+    "two-sided, corrected by Holm within each table. P(better): that the true mean difference is above 0, "
+    "under a flat prior; not corrected."
+)
 COLOURS = {"baseline": "#64748b", "other": "#0f766e"}
 
 
+def heading(found: Found) -> str:
+    """Which comparison it is."""
+    return f"{found['task']}, {found['plan']['examples']['train']:,} training examples"
+
+
 def summary_lines(found: Found) -> list[str]:
-    """What was found, the sentences first."""
-    name = found["evaluation_sets"][0]
-    result, budget = found["results"][name], found["budget"]
+    """What was found, the sentences first; then what they rest on, and what they do not cover."""
+    name, *others = found["evaluation_sets"]
+    result = found["results"][name]
     row = result["methods"][found["baseline"]]
     low, high = row["interval"]
-    return [
+    lines = [
         *found["sentences"],
-        f"{found['baseline']}: {result['metric']} {row['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}, "
-        f"over {row['n']} seeds and the {result['examples']:,} examples of {name}; "
+        f"{found['baseline']}: mean {result['metric']} {row['mean']:.4f} (95 % interval {low:.4f} to "
+        f"{high:.4f}, over {row['n']} seeds and the {result['examples']:,} examples of {name}; "
         f"chance {result['chance']:.4f}).",
-        f"Each method: {budget['configurations']} configurations with one seed, then its best with "
-        f"{len(budget['seeds'])} paired seeds of {budget['confirm_steps']} steps. p is corrected for the "
-        f"number of methods (Holm).",
+        *_budget_lines(found),
+        _test_line(len(result["methods"]) - 1, name),
     ]
+    return [*lines, f"Also tested on {', '.join(others)}: see compare.md."] if others else lines
+
+
+def _budget_lines(found: Found) -> list[str]:
+    """What each method was given, and what the choice of its configuration leaves open."""
+    budget, settings = found["budget"], found["plan"]["settings"]
+    tried = sorted({len(method["trials"]) for method in found["methods"]})
+    configurations = f"{tried[0]}" if len(tried) == 1 else f"{tried[0]} to {tried[-1]}"
+    stopping = "each run to its end" if budget["scheduler"] == "none" else f"{budget['scheduler']} stops some"
+    lines = [
+        f"Each method: {configurations} configuration{'s' if tried[-1] > 1 else ''} ({budget['sampler']}, "
+        f"{stopping}) with one seed, ranked on {settings['select_on']}; the best of them trained on all "
+        f"training data for {budget['confirm_steps']:,} steps with {len(budget['seeds'])} fresh seeds, the "
+        f"same for all methods. Equal are configurations, steps and seeds, not passes or seconds.",
+        "A method stands for that one configuration: intervals and p do not cover the luck of choosing it "
+        "by one seed.",
+    ]
+    if settings["select_on"] == "dev":
+        lines.append("Configurations were ranked on dev, which is reported too: the means are optimistic.")
+    return lines
+
+
+def _test_line(comparisons: int, name: str) -> str:
+    corrected = (
+        f"corrected for {comparisons} comparisons with the baseline on {name} (Holm); intervals are not "
+        f"corrected"
+        if comparisons > 1
+        else "of one comparison"
+    )
+    return f"p is two-sided, {corrected}, and nothing is for other evaluation sets, tasks or tables."
 
 
 def terminal(found: Found, width: int) -> Table:
@@ -61,8 +104,8 @@ def rows(found: Found, name: str) -> Iterator[tuple[str, ...]]:
             low, high = (100 * bound for bound in difference["interval"])
             told = (
                 f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]",
-                _number(difference["adjusted_p"], ".3f"),
-                _number(difference["probability_better"], ".2f"),
+                _p_value(difference["adjusted_p"]),
+                _probability(difference["probability_better"]),
             )
         yield (
             method,
@@ -92,16 +135,25 @@ def cost_rows(found: Found) -> Iterator[tuple[str, ...]]:
         )
 
 
+def _p_value(p: float | None) -> str:
+    return "<0.001" if p is not None and p < 0.001 else _number(p, ".3f")
+
+
+def _probability(value: float | None) -> str:
+    """Two digits, but never a certainty."""
+    if value is None or 0.005 <= value < 0.995:
+        return _number(value, ".2f")
+    return "<0.01" if value < 0.5 else ">0.99"
+
+
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
 def markdown(found: Found) -> str:
     """One comparison: sentences, a table for each evaluation set, costs, where it comes from."""
-    settings, budget = found["plan"]["settings"], found["budget"]
-    size = f"{found['plan']['examples']['train']:,} training examples"
     parts = [
-        f"## {found['task']}, {size}",
+        f"## {heading(found)}",
         "\n".join(f"- {line}" for line in summary_lines(found)),
     ]
     for name, result in found["results"].items():
@@ -111,7 +163,7 @@ def markdown(found: Found) -> str:
             f"### {name}: {result['metric']}, {result['examples']:,} examples, chance {result['chance']:.4f}",
             _table((*COLUMNS, *others), table),
         ]
-    parts += ["### Costs", _table(COSTS, list(cost_rows(found)))]
+    parts += [EXPLAINED, "### Costs", _table(COSTS, list(cost_rows(found)))]
     if found["probe"]:
         keys = list(next(iter(found["probe"].values())))
         shown = [key for key in keys if key.endswith("_last") or key.startswith("probe")]
@@ -122,15 +174,32 @@ def markdown(found: Found) -> str:
                 [(name, *(f"{row[key]:.4f}" for key in shown)) for name, row in found["probe"].items()],
             ),
         ]
-    origin = found["provenance"]
-    parts.append(
-        f"Data {found['data']['source']} `{found['data']['fingerprint'][:8]}`, "
-        f"model {found['model']['name']} `{found['model']['fingerprint'][:8]}`, "
-        f"batch {settings['batch_size']}, {settings['max_length']} tokens, "
-        f"{budget['confirm_steps']} steps, selected on {settings['select_on']}; commit "
-        f"`{(origin['git_commit'] or 'none')[:10]}`{' (changed)' if origin['git_dirty'] else ''}."
+    return "\n\n".join([*parts, _origin(found)]) + "\n"
+
+
+def _origin(found: Found) -> str:
+    """Where it comes from: data, model, settings, code."""
+    settings, model = found["plan"]["settings"], found["model"]
+    made = found.get("joined") or [{**found["provenance"], "methods": []}]
+    commits = [
+        f"{', '.join(one['methods'])}{': ' if one['methods'] else ''}commit "
+        f"`{(one['git_commit'] or 'none')[:10]}`{' (changed)' if one['git_dirty'] else ''}"
+        for one in made
+    ]
+    return (
+        f"Data {found['data']['source']} (`{found['data']['fingerprint'][:8]}`), "
+        f"model {_code(model['name'])} (`{model['fingerprint'][:8]}`), batch {settings['batch_size']}, "
+        f"{settings['max_length']} tokens, {found['budget']['confirm_steps']:,} steps, ranked on "
+        f"{settings['select_on']}; {'; '.join(commits)}."
     )
-    return "\n\n".join(parts) + "\n"
+
+
+def _code(text: str) -> str:
+    """A name that may hold anything, as a code span: nothing in it is markup."""
+    text = " ".join(text.split())
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"{fence}{text}{fence}"
 
 
 def _others(result: Found, method: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -138,8 +207,10 @@ def _others(result: Found, method: str, names: Sequence[str]) -> tuple[str, ...]
 
 
 def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    head = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join([*head, *("| " + " | ".join(line) + " |" for line in lines)])
+    def row(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([row(columns), "|" + "---|" * len(columns), *map(row, lines)])
 
 
 def latex(comparisons: Sequence[Found]) -> str:
@@ -155,8 +226,8 @@ def latex(comparisons: Sequence[Found]) -> str:
         lines.append(f"{_escaped(method)} & {' & '.join(cells)} \\\\")
     return "\n".join(
         [
-            "% mean (standard deviation) over paired seeds, times 100",
-            "% * differs from the baseline, p < 0.05 (Holm)",
+            "% needs booktabs; mean (standard deviation) over paired seeds, times 100",
+            "% * differs from the baseline of its column: p < 0.05 (Holm) and an interval on one side of 0",
             f"\\begin{{tabular}}{{l{'r' * len(comparisons)}}}",
             "\\toprule",
             f"method & {' & '.join(heads)} \\\\",
@@ -170,17 +241,21 @@ def latex(comparisons: Sequence[Found]) -> str:
 
 
 def _cell(row: Found) -> str:
-    difference = row["difference"]
-    p = difference["adjusted_p"] if difference else None
-    star = "*" if p is not None and p < 0.05 else ""
+    star = "*" if row["difference"] and _differs(row["difference"]) else ""
     spread = f" ({100 * row['std']:.1f})" if row["std"] is not None else ""
     return f"{100 * row['mean']:.1f}{spread}{star}"
 
 
+def _differs(difference: Found) -> bool:
+    """Whether it is told, as in `evidence.words`."""
+    p, (low, high) = difference["adjusted_p"], difference["interval"]
+    return p is not None and p < round(1 - difference["level"], 9) and (low > 0 or high < 0)
+
+
 def _escaped(text: str) -> str:
-    for character in "\\&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text
+    words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    words |= {character: f"\\{character}" for character in "&%$#_{}"}
+    return "".join(words.get(character, character) for character in text)
 
 
 def plot(comparisons: Sequence[Found]) -> str:
@@ -188,26 +263,48 @@ def plot(comparisons: Sequence[Found]) -> str:
     from matplotlib.figure import Figure
 
     most = max(len(found["methods"]) for found in comparisons)
-    figure = Figure(figsize=(4.6 * len(comparisons), 1.4 + 0.42 * most), layout="constrained")
-    for axes, found in zip(figure.subplots(1, len(comparisons), squeeze=False)[0], comparisons, strict=True):
-        result = found["results"][found["evaluation_sets"][0]]
-        names = list(result["methods"])[::-1]
-        values = [list(result["methods"][name]["scores"].values()) for name in names]
-        axes.boxplot(
-            values, orientation="horizontal", showfliers=False, widths=0.5, medianprops={"color": "#c2410c"}
-        )
-        for at, (name, scores) in enumerate(zip(names, values, strict=True), start=1):
-            colour = COLOURS["baseline" if name == found["baseline"] else "other"]
-            axes.scatter(scores, [at] * len(scores), color=colour, s=18, zorder=3)
-        axes.axvline(result["chance"], color="#94a3b8", lw=1, ls="--", label="chance")
-        axes.set_yticks(range(1, len(names) + 1), names)
-        axes.set_xlabel(f"{result['metric']} on {found['evaluation_sets'][0]}, a point a seed")
-        axes.set_title(f"{found['task']}, {found['plan']['examples']['train']:,} training examples")
-        axes.legend(loc="lower right", fontsize="small", frameon=False)
-        axes.grid(axis="x", alpha=0.25)
+    columns = min(2, len(comparisons))
+    lines = -(-len(comparisons) // columns)
+    figure = Figure(figsize=(5.2 * columns, lines * (1.4 + 0.34 * most)), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    for axes, found in itertools.zip_longest(panels, comparisons):
+        if found is None:
+            axes.set_axis_off()
+        else:
+            _panel(axes, found)
     text = io.StringIO()
-    figure.savefig(text, format="svg")
+    figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
+
+
+def _panel(axes: Axes, found: Found) -> None:
+    """The methods of one comparison on its own evaluation set, the first on top."""
+    name, size = found["evaluation_sets"][0], found["plan"]["examples"]["train"]
+    result = found["results"][name]
+    names = list(result["methods"])[::-1]
+    values = [list(result["methods"][method]["scores"].values()) for method in names]
+    grey = {"color": "#94a3b8"}
+    axes.boxplot(
+        values, orientation="horizontal", showfliers=False, widths=0.55, medianprops={"color": "#c2410c"},
+        boxprops=grey, whiskerprops=grey, capprops=grey,
+    )  # fmt: skip
+    for at, (method, scores) in enumerate(zip(names, values, strict=True), start=1):
+        colour = COLOURS["baseline" if method == found["baseline"] else "other"]
+        points = axes.scatter(scores, [at] * len(scores), color=colour, alpha=0.75, s=22, zorder=3)
+        points.set_gid(f"{found['task']}-{size}-{method}")
+    lowest, chance = min(map(min, values)), result["chance"]
+    near = chance > lowest - (max(map(max, values)) - lowest)  # else it would squeeze the rest
+    if near:
+        axes.axvline(chance, color="#94a3b8", lw=1, ls="--")
+        axes.annotate(
+            " chance", (chance, len(names) + 1), va="center", color="#64748b", fontsize="small", zorder=4
+        )
+    axes.set_yticks(range(1, len(names) + 1), names)
+    axes.set_ylim(0.4, len(names) + (1.4 if near else 0.6))
+    left = "" if near else f"; chance {chance:.2f}"
+    axes.set_xlabel(f"{result['metric']} on {name}, a point a seed{left}")
+    axes.set_title(heading(found), fontsize="medium")
+    axes.grid(axis="x", alpha=0.25)
 
 
 def write(comparisons: Sequence[Found], output: Path) -> None:

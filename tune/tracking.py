@@ -186,7 +186,8 @@ class MlflowTracker:
 
         if not report.metrics:
             return
-        prefix = "dev" if trial.startswith("confirm") else self._plan.settings.select_on
+        confirms = trial.rpartition(":")[2].startswith("confirm")
+        prefix = "dev" if confirms else self._plan.settings.select_on
         values = {f"{prefix}_{name}": value for name, value in report.metrics.items()}
         if report.loss is not None:
             values["training_loss"] = report.loss
@@ -228,18 +229,27 @@ class MlflowTracker:
         main = document["evaluation_sets"][0]
         for method in document["methods"]:
             name = method["method"]
-            tags = {"purpose": "method", "outcome": "completed", **self._search_tags(), "method": name}
-            run = self._run(f"method {name}", name, tags)
+            completed = any(run["outcome"] == Outcome.COMPLETED for run in method["runs"])
+            outcome = Outcome.COMPLETED if completed else Outcome.FAILED
+            run = self._method_run(name, str(outcome))
             for key, value in method["configuration"].items():
                 self._client.log_param(run, key, value)
             for key, value in _method_metrics(document, name).items():
                 self._client.log_metric(run, key, value)
             verdict = document["results"][main]["methods"][name]["verdict"]
             self._client.set_tag(run, "mlflow.note.content", verdict or "the baseline")
-            self._client.set_terminated(run, "FINISHED")
+            self._client.set_terminated(run, STATUS[outcome.is_failure])
         for key, value in document["spent"].items():
             self._client.log_metric(self._parent, key, value)
         self._client.set_tag(self._parent, "mlflow.note.content", "\n\n".join(document["sentences"]))
+
+    def _method_run(self, name: str, outcome: str) -> str:
+        """A new run for a method, in the place of the one that an earlier sitting ended with."""
+        trial = f"method {name}"
+        if trial in self._runs:
+            self._client.delete_run(self._runs.pop(trial))
+        tags = {"purpose": "method", "outcome": outcome, **self._search_tags(), "method": name}
+        return self._run(trial, name, tags)
 
     def _leave(self, output: Path, interrupted: bool) -> None:
         for run in (r for r in self._runs.values() if r != self._parent):

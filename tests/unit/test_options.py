@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dps.errors import InputError
-from tune import search, sitting
+from tune import compare, search, sitting
 from tune.options import CompareOptions, SearchOptions, parse, read_yaml, seconds, write_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -246,11 +246,12 @@ def test_a_resume_takes_the_searchs_options_under_those_given_now(tmp_path: Path
     assert (options.task, options.trials, options.output) == ("rte", 9, tmp_path)
 
 
-def test_help_answers_without_torch_and_ray() -> None:
+@pytest.mark.parametrize("script", ["search", "compare"])
+def test_help_answers_without_torch_and_ray(script: str) -> None:
     code = (
         "import runpy, sys, json\n"
-        "sys.argv = ['tune/search.py', '--help']\n"
-        "try:\n    runpy.run_path('tune/search.py', run_name='__main__')\n"
+        f"sys.argv = ['tune/{script}.py', '--help']\n"
+        f"try:\n    runpy.run_path('tune/{script}.py', run_name='__main__')\n"
         "except SystemExit as end:\n"
         "    heavy = [name for name in ('torch', 'ray', 'mlflow', 'optuna', 'transformers') "
         "if name in sys.modules]\n"
@@ -262,14 +263,21 @@ def test_help_answers_without_torch_and_ray() -> None:
     assert json.loads(done.stderr) == [0, []]
 
 
-def test_help_shows_every_option_and_the_examples() -> None:
+@pytest.mark.parametrize("kind", [SearchOptions, CompareOptions])
+def test_help_shows_every_option_and_the_examples(
+    kind: type[SearchOptions] | type[CompareOptions],
+) -> None:
     done = subprocess.run(
-        [sys.executable, "tune/search.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, *kind.command.split()[1:], "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    missing = [name for name in OPTIONS if f"--{name.replace('_', '-')}" not in done.stdout]
+    missing = [name for name in kind.model_fields if f"--{name.replace('_', '-')}" not in done.stdout]
     assert missing == []
-    assert SearchOptions.examples.strip() in done.stdout
+    assert kind.examples.strip() in done.stdout
 
 
 def test_a_dry_run_prints_the_plan_and_makes_nothing(
@@ -287,4 +295,119 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(
     words += ["learning_rate", "selection_ratio", "update_ratio", "2 runs of 60 steps", "expected"]
     assert [word for word in words if word not in said.out] == []
     assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == []
+
+
+PAIR = ["--data", "builtin", "--model", "builtin"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--methods", "vanilla,magic"], ["--methods: there is no method 'magic'", "dps-dense"]),
+        (["--methods", "vanilla,dps-mix,"], ["--methods: there is no method ''"]),
+        (["--methods", ""], ["--methods: there is no method ''"]),
+        (["--baseline", "magic"], ["--baseline: there is no method 'magic'", "dps-dense"]),
+        (["--methods", "vanilla"], ["--methods: vanilla is the baseline alone"]),
+        (["--methods", "r-drop", "--baseline", "r-drop"], ["--methods: r-drop is the baseline alone"]),
+        (["--confirm", "1"], ["--confirm:", "greater than 1", "'1'"]),
+        (["--trials", "0"], ["--trials:", "'0'"]),
+        (["--method", "vanilla"], ["--method vanilla", "--help"]),
+        (["--time-budget", "1h"], ["--time-budget 1h"]),
+        (["--task", "poems", *PAIR], ["task: there is no task 'poems'", "cola"]),
+        (["--results", ""], ["--results:", "holds no finished comparison"]),
+        (["--results", "nowhere"], ["--results: nowhere holds no finished comparison"]),
+        (["--results", "nowhere,elsewhere", "--task", "poems"], ["--results: nowhere"]),
+        (["--resume", "nowhere"], ["--resume: nowhere holds no search"]),
+        (["--config", "nowhere.yaml"], ["--config:", "nowhere.yaml"]),
+        (["--space", "{"], ["space", "--help"]),
+        (["--sampler", "grid", *PAIR], ["--sampler: grid needs a list for every parameter", "--space"]),
+        (["--transfer", "paper", "--task", "cola", *PAIR], ["--transfer:", "cola"]),
+        (["--transfer", "snli", "--task", "cola", *PAIR], ["transfer: cola cannot be tested on snli"]),
+        (["--transfer", "magic", "--task", "rte", *PAIR], ["transfer: there is no evaluation set 'magic'"]),
+    ],
+    ids=" ".join,
+)
+def test_a_comparison_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert compare.main(argv) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert [word for word in words if word not in said.err] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_yaml_of_a_comparison(tmp_path: Path) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text(
+        "task: rte\nmethods: r-drop, mixout\nbaseline: mixout\nconfirm: 7\n"
+        "space: {learning_rate: [1e-5, 2.0e-5]}\n",
+        encoding="utf-8",
+    )
+    options = parse(["--config", str(file), "--confirm", "9"], CompareOptions)
+    assert (options.task, options.method_names, options.confirm) == ("rte", ("mixout", "r-drop"), 9)
+    assert options.space == {"learning_rate": ["1e-5", 2e-5]}
+    file.write_text("confirm: 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="--confirm: should be greater than 1, but got 1"):
+        parse(["--config", str(file)], CompareOptions)
+    file.write_text("method: vanilla\n", encoding="utf-8")
+    with pytest.raises(InputError, match="--method: there is no such option"):
+        parse(["--config", str(file)], CompareOptions)
+
+
+def test_a_space_on_the_command_line() -> None:
+    options = parse(["--space", '{"learning_rate": [1e-5, 2e-5]}'], CompareOptions)
+    assert options.space == {"learning_rate": [1e-5, 2e-5]}
+    assert parse(["--space", "learning_rate=1e-5"], CompareOptions).space == {"learning_rate": "1e-5"}
+
+
+def test_the_yaml_of_a_comparison_is_read_back_to_the_same_options(tmp_path: Path) -> None:
+    given = ["--task", "rte", "--methods", "mixout,r-drop", "--baseline", "mixout", "--confirm", "4"]
+    given += ["--space", '{"p": {"low": 0.1, "high": 0.5}}', "--transfer", "snli", "--sampler", "random"]
+    options = parse([*given, "--output", "here", "--allow-dirty"], CompareOptions)
+    write_yaml(options, tmp_path / "config.yaml")
+    again = parse(["--config", str(tmp_path / "config.yaml")], CompareOptions)
+    one_run = {"config", "output", "dry_run", "resume", "results", "allow_dirty"}
+    assert again.model_dump(exclude=one_run) == options.model_dump(exclude=one_run)
+    assert (again.output, again.results, again.allow_dirty) == (None, None, False)
+
+
+def test_a_comparison_is_resumed_by_its_own_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, other, says in (
+        (SearchOptions, compare, "python tune/search.py"),
+        (CompareOptions, search, "python tune/compare.py"),
+    ):
+        folder = tmp_path / kind.__name__
+        folder.mkdir()
+        (folder / "study.db").touch()
+        write_yaml(parse([], kind), folder / "config.yaml")
+        assert other.main(["--resume", str(folder)]) == 2
+        assert capsys.readouterr().err == (
+            f"error: --resume: {folder} was made by another command; use {says}\n"
+        )
+
+
+def test_a_dry_run_of_a_comparison_prints_what_each_method_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    argv = ["--task", "rte", "--methods", "child-tuning-d,r-drop", "--dry-run", "--max-steps", "60"]
+    assert compare.main([*argv, *PAIR, "--transfer", "mnli"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    words = ["comparing    3 methods, each: 4 configurations of at most 60 steps", "5 paired seeds"]
+    words += ["(all methods)", "vanilla", "reserve_p 0.1 | 0.2 | 0.3", "alpha 0.1 | 0.5 | 1.0"]
+    assert [word for word in words if word not in said.out] == []
     assert list(tmp_path.iterdir()) == []

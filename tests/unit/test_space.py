@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dps.errors import InputError
-from dps.methods import make
+from dps.methods import METHODS, make
 from dps.selection import StageSchedule
+from tests.unit.tune_helpers import FakeTune, strategy
+from tune.ledger import Ledger
+from tune.searcher import LedgerSearcher
 from tune.space import Choice, Range, Space, build, check
 
 OF_DPS = {"selection_ratio", "update_ratio"}
@@ -131,7 +140,188 @@ def test_spaces_that_differ_are_described_differently() -> None:
     assert all(described.count(one) == 1 for one in described)
 
 
-def test_qmc_cannot_search_several_methods() -> None:
-    with pytest.raises(InputError, match="--sampler: qmc cannot search several methods"):
-        check(("dps-dense", "vanilla"), "qmc")
-    check(("dps-dense",), "qmc")
+@pytest.mark.parametrize("sampler", ["qmc", "latin", "grid"])
+def test_what_cannot_search_several_methods_is_refused(sampler: str) -> None:
+    with pytest.raises(InputError, match=f"--sampler: {sampler} cannot search several methods"):
+        check(("dps-dense", "vanilla"), sampler)
+    check(("dps-dense",), sampler)
+
+
+def one_of(method: str, named: dict[str, Any] | None = None, layers: int = 12) -> Space:
+    """The space of one method for a small model and 300 steps."""
+    return build((method,), "gradient", 22_000_000, 300, layers, named)
+
+
+def place(domain: Range, value: float) -> float:
+    """Where a value lies in its range, from 0 to 1, on the range's own scale."""
+    if domain.log:
+        return float(np.log(value / domain.low) / np.log(domain.high / domain.low))
+    return (value - domain.low) / (domain.high - domain.low)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_a_latin_design_uses_each_part_of_each_range_once(method: str, count: int) -> None:
+    space = one_of(method)
+    design = space.latin(count, seed=3)
+    assert len(design) == count
+    for name, domain in space.parameters.items():
+        column = [row[name] for row in design]
+        if isinstance(domain, Range):
+            assert sorted(int(place(domain, value) * count) for value in column) == list(range(count))
+        else:
+            uses = Counter(column)
+            assert max(uses.values()) - min(uses.get(value, 0) for value in domain.values) <= 1
+
+
+def test_a_latin_design_starts_with_any_value_of_a_list() -> None:
+    first = {one_of("child-tuning-d").latin(1, seed)[0]["reserve_p"] for seed in range(30)}
+    assert first == {0.1, 0.2, 0.3}
+
+
+def test_a_latin_design_is_the_same_again_and_another_with_another_seed() -> None:
+    space = one_of("dps-dense")
+    assert space.latin(4, 1) == space.latin(4, 1)
+    assert space.latin(4, 1) != space.latin(4, 2)
+
+
+def test_a_parameter_of_a_latin_design_does_not_depend_on_the_others() -> None:
+    rates = {method: [row["learning_rate"] for row in one_of(method).latin(4, 1)] for method in METHODS}
+    assert set(map(tuple, rates.values())) == {tuple(rates["vanilla"])}
+    ratios = [[row["selection_ratio"] for row in one_of(m).latin(4, 1)] for m in ("dps-dense", "dps-mix")]
+    assert ratios[0] == ratios[1]
+
+
+def test_the_parameters_of_a_latin_design_are_not_in_step() -> None:
+    design = one_of("dps-dense").latin(40, 0)
+    columns = [[row[name] for row in design] for name in ("learning_rate", "selection_ratio", "update_ratio")]
+    ranks = np.argsort(np.argsort(columns))
+    assert np.abs(np.corrcoef(ranks) - np.eye(3)).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({"p": [0.1, 0.8]}, Choice((0.1, 0.8))),
+        ({"p": 0.3}, Choice((0.3,))),
+        ({"p": ["1e-1", "0.8"]}, Choice((0.1, 0.8))),
+        ({"p": [0.3, 0.3, "0.3"]}, Choice((0.3,))),
+        ({"p": {"low": 0.2, "high": 0.4}}, Range(0.2, 0.4)),
+        ({"p": {"low": "2e-1", "high": 0.4, "log": True}}, Range(0.2, 0.4, log=True)),
+    ],
+)
+def test_space_puts_its_own_domain_in_place_of_the_default(named: dict[str, Any], expected: object) -> None:
+    space = one_of("mixout", named)
+    assert space.parameters["p"] == expected
+    assert space.parameters["learning_rate"] == one_of("mixout").parameters["learning_rate"]
+
+
+def test_space_sets_the_learning_rate_of_every_method() -> None:
+    named = {"learning_rate": ["1e-5", 2e-5]}
+    space = build(("vanilla", "dps-dense"), "gradient", 22_000_000, 60, 0, named)
+    assert space.parameters["learning_rate"] == Choice((1e-5, 2e-5))
+    assert {one["learning_rate"] for one in proposals(space)} == {1e-5, 2e-5}
+
+
+def test_space_sets_what_a_method_has_but_does_not_search() -> None:
+    assert one_of("r3f", {"sigma": 1e-4}).parameters["sigma"] == Choice((1e-4,))
+    assert one_of("dps-dense", {"freeze": ["update", "gradient"]}).parameters["freeze"] == Choice(
+        ("update", "gradient")
+    )
+    assert one_of("top-k", {"layers": ["2", 4]}).parameters["layers"] == Choice((2, 4))
+
+
+@pytest.mark.parametrize(
+    ("method", "named", "says"),
+    [
+        ("mixout", {"q": 0.1}, "--space: mixout has no hyper-parameter 'q'"),
+        ("vanilla", {"p": 0.1}, "--space: vanilla has no hyper-parameter 'p'"),
+        ("mixout", {"p": []}, "--space: p has an empty list"),
+        ("mixout", {"p": None}, "--space: p takes finite numbers.* but got None"),
+        ("mixout", {"p": [[0.1]]}, r"--space: p takes finite numbers.* but got \[0.1\]"),
+        ("mixout", {"p": "nan"}, "--space: p takes finite numbers.* but got nan"),
+        ("mixout", {"p": 1.5}, "--space: mixout: p must be .* but got 1.5"),
+        ("mixout", {"p": "high"}, "--space: mixout: "),
+        ("mixout", {"p": [0.1, 1.5]}, "--space: mixout: p must be .* but got 1.5"),
+        ("mixout", {"p": {"low": 0.5, "high": 1.5}}, "--space: mixout: p must be .* but got 1.5"),
+        ("mixout", {"p": {"low": 0.5, "high": 0.5}}, "--space: p needs finite numbers with low < high"),
+        ("mixout", {"p": {"low": 0.8, "high": 0.1}}, "--space: p needs finite numbers with low < high"),
+        ("mixout", {"p": {"low": 0.1, "high": "inf"}}, "--space: p needs finite numbers"),
+        ("mixout", {"p": {"low": "a", "high": 1}}, "--space: p needs finite numbers"),
+        ("mixout", {"p": {"high": 0.5}}, "--space: p needs low and high, but has no low"),
+        ("mixout", {"p": {"low": 0.1, "high": 0.5, "scale": "log"}}, "low, high and log, but got 'scale'"),
+        ("mixout", {"p": {"low": 0.1, "high": 0.5, "log": "yes"}}, "log of p is true or false"),
+        ("mixout", {"p": {"low": 0, "high": 0.5, "log": True}}, "p needs low above 0 on a log scale"),
+        ("top-k", {"layers": {"low": 1, "high": 3}}, "--space: top-k: layers takes a list of whole numbers"),
+        ("top-k", {"layers": [1.5]}, "--space: top-k: layers takes a list of whole numbers, but got 1.5"),
+        ("vanilla", {"learning_rate": 0}, "--space: learning_rate must be a number above 0, but got 0"),
+        ("vanilla", {"learning_rate": [1e-5, -1e-5]}, "--space: learning_rate must be a number above 0"),
+        ("vanilla", {"learning_rate": "fast"}, "learning_rate must be a number above 0, but got 'fast'"),
+        ("vanilla", {"learning_rate": {"low": 0, "high": 1e-4}}, "learning_rate must be a number above 0"),
+        ("dps-dense", {"freeze": "never"}, "--space: dps-dense: "),
+    ],
+)  # fmt: skip
+def test_a_space_that_cannot_be_searched_is_refused_in_one_line(
+    method: str, named: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says) as refusal:
+        one_of(method, named)
+    assert "\n" not in str(refusal.value)
+
+
+def test_two_methods_with_other_ranges_have_parameters_of_their_own() -> None:
+    space = build(("child-tuning-f", "child-tuning-d", "dps-dense", "dps-mix"), "gradient", 22_000_000, 60)
+    assert set(space.parameters) == {
+        "learning_rate", "reserve_p", "child-tuning-d.reserve_p", "selection_ratio", "update_ratio",
+    }  # fmt: skip
+    seen = {}
+    for one in proposals(space, 80):
+        seen.setdefault(one["method"], set()).add(one.get("reserve_p"))
+    assert seen["child-tuning-f"] == {0.2, 0.3, 0.4}
+    assert seen["child-tuning-d"] == {0.1, 0.2, 0.3}
+
+
+@pytest.mark.parametrize("methods", [*((name,) for name in METHODS), tuple(METHODS)], ids="+".join)
+def test_a_configuration_goes_into_the_study_and_comes_back(methods: tuple[str, ...]) -> None:
+    space = build(methods, "search", 22_000_000, 60, 12)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for one in proposals(space, 4 * len(methods)):
+        study.enqueue_trial(space.in_study(one))
+        assert space.suggest(study.ask()) == one
+
+
+GRID = {"learning_rate": [1e-5, 2e-5, 3e-5], "p": [0.1, 0.8]}
+EVERY = set(itertools.product(GRID["learning_rate"], GRID["p"]))
+
+
+def tried(trials: int, **changes: Any) -> list[tuple[float, float]]:
+    """(learning rate, p) of every configuration that a search of the grid tries, in order."""
+    ledger = Ledger(None, "max")
+    plan = strategy(Path("work"), trials, space=one_of("mixout", GRID), sampler="grid", confirm=1, **changes)
+    tune = FakeTune(LedgerSearcher(ledger, plan, [], lambda: False))
+    tune.run()
+    assert tune.finished
+    assert len(ledger.records("confirm")) == 1
+    return [(r.configuration["learning_rate"], r.configuration["p"]) for r in ledger.records("search")]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("trials", [6, 50])
+def test_a_grid_runs_every_combination_once_and_ends(trials: int, slots: int) -> None:
+    seen = tried(trials, slots=slots)
+    assert len(seen) == 6
+    assert set(seen) == EVERY
+
+
+def test_a_grid_that_is_cut_short_tries_different_combinations() -> None:
+    seen = tried(4)
+    assert len(seen) == len(set(seen)) == 4
+    assert seen == tried(6)[:4]
+    assert any(tried(6, seed=seed) != tried(6) for seed in (1, 2))
+
+
+def test_a_grid_needs_a_list_for_every_parameter() -> None:
+    with pytest.raises(
+        InputError, match=r"grid needs a list for every parameter, but p of mixout is 0\.1 to 0\.8"
+    ):
+        one_of("mixout", {"learning_rate": [1e-5]}).grid()

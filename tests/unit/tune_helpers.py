@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -18,11 +18,11 @@ from tune import space
 from tune.budget import StopRule, Trials
 from tune.job import Job, Report, Settings
 from tune.ledger import Ledger, Record
-from tune.options import SearchOptions
+from tune.options import CompareOptions, SearchOptions
 from tune.outcomes import Outcome
 from tune.preflight import Identified, Plan
 from tune.runtime import Cluster
-from tune.searcher import LedgerSearcher, Strategy
+from tune.searcher import LedgerSearcher, Strategy, Turns
 
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
 PROVENANCE = {
@@ -76,6 +76,18 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         gpus_per_worker=0.0,
         cluster=Cluster(None, 1, 2.0, 0.0, 8 * 2.0**30),
         estimate_s=204.0,
+    )
+
+
+def make_comparison(methods: Sequence[str], task: str = "rte", **options: Any) -> Plan:
+    """The plan of a small comparison of these methods, the baseline first."""
+    sets = tuple(options["transfer"].split(",")) if options.get("transfer") else ()
+    made = CompareOptions(task=task, baseline=methods[0], methods=",".join(methods), **options)
+    return replace(
+        make_plan(task=task),
+        options=made,
+        settings=replace(SETTINGS, task=task, transfer=sets, select_on=made.select_on),
+        arms={method: make_space((method,)) for method in methods},
     )
 
 
@@ -134,7 +146,7 @@ def end_well(job: Job) -> Report:
 class FakeTune:
     """What Ray Tune does with a Searcher, without Ray: slots, evaluations, ends in a random order."""
 
-    searcher: LedgerSearcher
+    searcher: LedgerSearcher | Turns
     order: int = 0
     end: Callable[[Job], Report | None] = end_well  # None: the slot is lost, as Tune tells it
     stop: Callable[[Job, int], bool] = lambda job, step: False
@@ -194,15 +206,33 @@ class FakeTune:
 
 
 @cache
-def _empty_ledger() -> bytes:
+def _empty_ledger(arms: tuple[str, ...]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        Ledger(Path(folder) / "study.db", "max")
+        for arm in arms:
+            Ledger(Path(folder) / "study.db", "max", arm)
         return (Path(folder) / "study.db").read_bytes()
 
 
 def open_ledger(folder: Path) -> Ledger:
     """The ledger in this folder; a new one is a copy, which is quicker than making its tables."""
+    return open_ledgers(folder, ("",))[""]
+
+
+def open_ledgers(folder: Path | None, arms: Sequence[str]) -> dict[str, Ledger]:
+    """The ledgers of the arms, in one file; without a folder in memory."""
+    if folder is None:
+        return {arm: Ledger(None, "max", arm) for arm in arms}
     file = folder / "study.db"
     if not file.exists():
-        file.write_bytes(_empty_ledger())
-    return Ledger(file, "max")
+        file.write_bytes(_empty_ledger(tuple(arms)))
+    return {arm: Ledger(file, "max", arm) for arm in arms}
+
+
+def make_turns(ledgers: dict[str, Ledger], slots: int = 2, **changes: Any) -> Turns:
+    """The arms of a comparison over the slots: two configurations and two seeds each."""
+    shared = {"trials": 2, "confirm": 2, "sampler": "latin", "slots": slots, "keep_models": False} | changes
+    arms = [
+        LedgerSearcher(ledger, strategy(Path("work"), space=make_space((arm,)), **shared), [], lambda: False)
+        for arm, ledger in ledgers.items()
+    ]
+    return Turns(arms, slots)
