@@ -81,6 +81,7 @@ class Recording(Sitting):
         return {
             **described(self.plan),
             "space": self.plan.space.describe(),
+            "names": self.plan.space.names,
             "provenance": self.provenance,
         }
 

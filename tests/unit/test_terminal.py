@@ -29,7 +29,9 @@ warning: trial 0: [bold]slow[/bold]
 
 
 def progress(file: io.StringIO, earlier: list[Record] | None = None, **console: object) -> Progress:
-    return Progress(make_plan(trials=64), earlier or [], Console(file=file, highlight=False, **console))  # type: ignore[arg-type]
+    return Progress(
+        make_plan(trials=64), earlier or [], console=Console(file=file, highlight=False, **console)
+    )  # type: ignore[arg-type]
 
 
 def test_without_a_terminal_there_are_plain_lines() -> None:
