@@ -158,18 +158,18 @@ def markdown(found: Found) -> str:
     ]
     for name, result in found["results"].items():
         others = sorted({key for row in result["methods"].values() for key in row["others"]})
-        table = [(*row, *_others(result, row[0], others)) for row in rows(found, name)]
+        lines = [(*row, *_others(result, row[0], others)) for row in rows(found, name)]
         parts += [
             f"### {name}: {result['metric']}, {result['examples']:,} examples, chance {result['chance']:.4f}",
-            _table((*COLUMNS, *others), table),
+            table((*COLUMNS, *others), lines),
         ]
-    parts += [EXPLAINED, "### Costs", _table(COSTS, list(cost_rows(found)))]
+    parts += [EXPLAINED, "### Costs", table(COSTS, list(cost_rows(found)))]
     if found["probe"]:
         keys = list(next(iter(found["probe"].values())))
         shown = [key for key in keys if key.endswith("_last") or key.startswith("probe")]
         parts += [
             "### Features: how far they moved, and what a linear probe still finds (means over seeds)",
-            _table(
+            table(
                 ("method", *shown),
                 [(name, *(f"{row[key]:.4f}" for key in shown)) for name, row in found["probe"].items()],
             ),
@@ -206,7 +206,7 @@ def _others(result: Found, method: str, names: Sequence[str]) -> tuple[str, ...]
     return tuple(f"{result['methods'][method]['others'][name]:.4f}" for name in names)
 
 
-def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     def row(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

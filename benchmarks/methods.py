@@ -1,0 +1,139 @@
+"""Methods compared on several tasks: one Markdown report from finished comparisons.
+
+    python benchmarks/methods.py runs/compare-rte runs/compare-mrpc ... > benchmarks/methods_2-cores_DATE.md
+
+The figures are read off each folder's compare.json and predictions, which `python tune/compare.py` wrote;
+nothing is written by hand. A comparison of uncommitted code, or one that did not finish, is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+
+from tune import comparison, tables
+
+Found = dict[str, Any]
+LEVEL = 0.05  # of the corrected p below which a difference is told
+NOT_SHOWN = """\
+## What this does not show
+
+- The built-in model is a sentence encoder of 22.7 million weights, not BERT-large; the paper's gains are for
+  large models, where runs collapse more often.
+- With five seeds an interval of the difference is several points wide; a gain of one or two points, the size
+  that the paper reports, cannot be told from nothing here. The sentences say how many more seeds would.
+- Every method was tuned over a few configurations with one seed each: a method with more hyper-parameters is
+  less well tuned than one with fewer, and a lucky choice carries over to all its confirmations.
+- Seconds were measured while other work ran on the same two cores; passes count what was computed.
+- Peak memory is that of the whole worker process, libraries and data included."""
+
+
+def report(comparisons: list[Found]) -> str:
+    """The whole report."""
+    origin = comparisons[0]["provenance"]
+    packages = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
+    commands = "\n".join(f"    {_command(found)}" for found in comparisons)
+    seconds = sum(found["spent"]["seconds"] for found in comparisons)
+    slots = sum(found["spent"]["slot_seconds"] for found in comparisons)
+    return "\n\n".join(
+        [
+            "# Methods of fine-tuning on small data, two cores",
+            f"{origin['cores']} cores, {origin['platform']}, Python {origin['python']}, {packages}; "
+            f"commit {', '.join(sorted({f['provenance']['git_commit'][:10] for f in comparisons}))}. "
+            f"{seconds / 3600:.1f} hours of wall time, {slots / 3600:.1f} hours of slots. Made with "
+            f"`python benchmarks/methods.py` over the output folders of",
+            commands,
+            "## All tasks",
+            "Mean of the primary metric times 100 on dev over the paired seeds (standard deviation); the "
+            f"difference to {comparisons[0]['baseline']} in points with its 95 % interval over seeds and "
+            f"examples. Bold: better or worse with p < {LEVEL}, corrected for the number of methods.",
+            _overview(comparisons),
+            "\n".join(_verdicts(comparisons)),
+            _passes(comparisons),
+            *(tables.markdown(found) for found in comparisons),
+            NOT_SHOWN,
+        ]
+    )
+
+
+def _command(found: Found) -> str:
+    """The command without --output, and without the folder that its data lie in."""
+    words = found["provenance"]["command"]
+    kept = [word for i, word in enumerate(words) if "--output" not in (word, words[i - 1])]
+    return " ".join(word if word.startswith("tune/") else Path(word).name for word in kept)
+
+
+def _overview(comparisons: list[Found]) -> str:
+    heads = ["method"]
+    for found in comparisons:
+        result = found["results"][found["evaluation_sets"][0]]
+        heads += [f"{found['task']} ({result['metric']})", "difference"]
+    lines = []
+    for method in _methods(comparisons):
+        line = [method]
+        for found in comparisons:
+            line += _cells(found["results"][found["evaluation_sets"][0]]["methods"].get(method))
+        lines.append(line)
+    return tables.table(heads, lines)
+
+
+def _cells(row: Found | None) -> list[str]:
+    if row is None:
+        return ["-", "-"]
+    score = f"{100 * row['mean']:.1f} ({100 * (row['std'] or 0):.1f})"
+    difference = row["difference"]
+    if difference is None:
+        return [score, "-"]
+    low, high = (100 * bound for bound in difference["interval"])
+    text = f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return [score, f"**{text}**" if _told(difference) else text]
+
+
+def _verdicts(comparisons: list[Found]) -> list[str]:
+    """Where each method was better or worse than the baseline, and where nothing can be told."""
+    lines, baseline = [], comparisons[0]["baseline"]
+    for method in _methods(comparisons):
+        where: dict[str, list[str]] = {"better": [], "worse": [], "not distinguishable": []}
+        for found in comparisons:
+            row = found["results"][found["evaluation_sets"][0]]["methods"].get(method)
+            if row is not None and row["difference"] is not None:
+                verdict = row["difference"]["points"] > 0 if _told(row["difference"]) else None
+                key = {True: "better", False: "worse", None: "not distinguishable"}[verdict]
+                where[key].append(found["task"])
+        told = [f"{key} on {', '.join(names)}" for key, names in where.items() if names]
+        if told:
+            lines.append(f"- {method} against {baseline}: {'; '.join(told)}.")
+    return lines
+
+
+def _methods(comparisons: list[Found]) -> list[str]:
+    return list(dict.fromkeys(m["method"] for found in comparisons for m in found["methods"]))
+
+
+def _told(difference: Found) -> bool:
+    return difference["adjusted_p"] is not None and difference["adjusted_p"] < LEVEL
+
+
+def _passes(comparisons: list[Found]) -> str:
+    """What everything cost together, by method."""
+    lines = []
+    for method in _methods(comparisons):
+        costs = [found["costs"][method] for found in comparisons if method in found["costs"]]
+        passes = float(np.sum([cost["passes"] for cost in costs]))
+        seconds = float(np.sum([cost["seconds"] for cost in costs]))
+        lines.append([method, f"{passes:,.0f}", f"{seconds:,.0f}"])
+    return "Cost of everything, tuning and confirmations:\n\n" + tables.table(
+        ["method", "forward-backward passes of a batch", "slot seconds"], lines
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    print(report(comparison.join([Path(folder) for folder in sys.argv[1:]], allow_dirty=False)))

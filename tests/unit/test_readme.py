@@ -1,0 +1,30 @@
+"""What the README names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dps import tasks
+from dps.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_link_leads_to_a_file(document: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / document).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_table_of_methods_names_each_once() -> None:
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", README, re.MULTILINE)) == sorted(METHODS)
+
+
+def test_every_task_is_named() -> None:
+    found = re.search(r"^Tasks: ([^.]+)\.", README, re.MULTILINE)
+    assert found is not None
+    assert found.group(1).split(", ") == list(tasks.TASKS)
