@@ -111,9 +111,11 @@ def test_passes_memory_and_coverage_are_filled_in(result: FineTuneResult) -> Non
     assert result.covered.startswith("bert: 14 linear weights, ")
 
 
-def test_a_run_selected_on_a_holdout_looks_at_no_final_set(config: FineTuneConfig) -> None:
+def test_a_run_selected_on_a_holdout_does_not_look_at_dev(config: FineTuneConfig) -> None:
     result = finetune(replace(config, select_on="holdout", max_steps=4))
-    assert (result.outcome, result.final, result.logits, result.labels) == ("completed", {}, {}, {})
+    assert result.outcome == "completed"
+    assert list(result.final) == [*TRANSFER, "probe"]
+    assert list(result.logits) == list(result.labels) == list(TRANSFER)
 
 
 def test_an_evaluation_set_without_data_is_refused(config: FineTuneConfig) -> None:

@@ -48,7 +48,7 @@ PAIRS = {
     ("cola", "cola"): (("unacceptable", "acceptable"), [0, 1], [0, 1]),
     ("sst2", "sst2"): (("negative", "positive"), [0, 1], [0, 1]),
 }
-OTHER_PAIRS = sorted(set(product(TASKS, KNOWN)) - PAIRS.keys())
+OTHER_PAIRS = sorted(set(product(TASKS, KNOWN)) - PAIRS.keys() - {("stsb", "stsb")})
 SPLITS = {
     **dict.fromkeys(("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"), "dev"),
     **dict.fromkeys(("snli", "sick", "scitail"), "test"),
@@ -107,9 +107,18 @@ def test_refusals_say_why_and_what_to_do() -> None:
         InputError, match=r"do not map to not_equivalent, equivalent; choose among mnli-mm, snli"
     ):
         transfer.check(get("mnli"), targets("mrpc"))
-    for trained, name in (("stsb", "mrpc"), ("mrpc", "stsb"), ("stsb", "stsb")):
+    for trained, name in (("stsb", "mrpc"), ("mrpc", "stsb")):
         with pytest.raises(InputError, match="task stsb predicts a number, and only classes transfer"):
             transfer.check(get(trained), targets(name))
+
+
+def test_a_task_that_predicts_a_number_is_tested_on_its_own_sets_alone() -> None:
+    stsb, target = get("stsb"), targets("stsb")
+    transfer.check(stsb, target)
+    labels, predicted = np.array([0.0, 2.0, 5.0]), np.array([[1.0], [0.0], [4.0]])
+    assert transfer.score(stsb, target, labels, predicted) == metrics.score(stsb, labels, predicted)
+    with pytest.raises(InputError, match="only classes transfer"):
+        transfer.classes(stsb, target)
 
 
 def test_the_evaluation_sets_of_the_paper() -> None:
