@@ -20,7 +20,6 @@ import numpy as np
 from tune import comparison, tables
 
 Found = dict[str, Any]
-LEVEL = 0.05  # of the corrected p below which a difference is told
 NOT_SHOWN = """\
 ## What this does not show
 
@@ -52,7 +51,7 @@ def report(comparisons: list[Found]) -> str:
             "## All tasks",
             "Mean of the primary metric times 100 on dev over the paired seeds (standard deviation); the "
             f"difference to {comparisons[0]['baseline']} in points with its 95 % interval over seeds and "
-            f"examples. Bold: better or worse with p < {LEVEL}, corrected for the number of methods.",
+            f"examples. Bold: better or worse, with p < 0.05 corrected for the number of methods.",
             _overview(comparisons),
             "\n".join(_verdicts(comparisons)),
             _passes(comparisons),
@@ -92,7 +91,7 @@ def _cells(row: Found | None) -> list[str]:
         return [score, "-"]
     low, high = (100 * bound for bound in difference["interval"])
     text = f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
-    return [score, f"**{text}**" if _told(difference) else text]
+    return [score, f"**{text}**" if tables.differs(difference) else text]
 
 
 def _verdicts(comparisons: list[Found]) -> list[str]:
@@ -103,7 +102,7 @@ def _verdicts(comparisons: list[Found]) -> list[str]:
         for found in comparisons:
             row = found["results"][found["evaluation_sets"][0]]["methods"].get(method)
             if row is not None and row["difference"] is not None:
-                verdict = row["difference"]["points"] > 0 if _told(row["difference"]) else None
+                verdict = row["difference"]["points"] > 0 if tables.differs(row["difference"]) else None
                 key = {True: "better", False: "worse", None: "not distinguishable"}[verdict]
                 where[key].append(found["task"])
         told = [f"{key} on {', '.join(names)}" for key, names in where.items() if names]
@@ -114,10 +113,6 @@ def _verdicts(comparisons: list[Found]) -> list[str]:
 
 def _methods(comparisons: list[Found]) -> list[str]:
     return list(dict.fromkeys(m["method"] for found in comparisons for m in found["methods"]))
-
-
-def _told(difference: Found) -> bool:
-    return difference["adjusted_p"] is not None and difference["adjusted_p"] < LEVEL
 
 
 def _passes(comparisons: list[Found]) -> str:

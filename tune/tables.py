@@ -241,12 +241,12 @@ def latex(comparisons: Sequence[Found]) -> str:
 
 
 def _cell(row: Found) -> str:
-    star = "*" if row["difference"] and _differs(row["difference"]) else ""
+    star = "*" if row["difference"] and differs(row["difference"]) else ""
     spread = f" ({100 * row['std']:.1f})" if row["std"] is not None else ""
     return f"{100 * row['mean']:.1f}{spread}{star}"
 
 
-def _differs(difference: Found) -> bool:
+def differs(difference: Found) -> bool:
     """Whether it is told, as in `evidence.words`."""
     p, (low, high) = difference["adjusted_p"], difference["interval"]
     return p is not None and p < round(1 - difference["level"], 9) and (low > 0 or high < 0)

@@ -94,7 +94,7 @@ def test_mlflow_has_the_search_its_trials_and_the_files(done: Done) -> None:
 
 def test_the_folder_holds_results_and_no_leftovers(done: Done) -> None:
     names = {path.name for path in done.output.iterdir()}
-    assert names == {"best", "config.yaml", "report.html", "search.json", "study.db"}
+    assert names == {"best", "config.yaml", "predictions", "report.html", "search.json", "study.db"}
 
 
 def test_config_yaml_reruns_the_search_with_two_workers_a_trial(done: Done, tmp_path: Path) -> None:
