@@ -378,6 +378,13 @@ def test_a_swap_within_the_noise_leaves_the_cap(noise: float, cap: float) -> Non
     assert policy.cap == cap
 
 
+def test_a_swap_of_just_the_tolerance_leaves_the_cap() -> None:
+    policy = pasha(0.25, multiple=1.0)
+    curve(policy, "a", 0.75, 0.75, 0.25)
+    curve(policy, "b", 0.5, 0.5, 0.5)
+    assert policy.cap == 30
+
+
 def test_the_multiple_of_the_noise_is_a_choice() -> None:
     made = [pasha(0.01, multiple=multiple) for multiple in (4.0, 6.0)]
     for policy in made:
