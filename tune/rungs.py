@@ -116,10 +116,8 @@ class Rule(ABC):
         """See `StopPolicy`."""
         if not _is_usable(score):
             return True
-        if self._is_news(trial, step):
-            self._behind.discard(trial)
-            if self._take(trial, step, score) and step < self.max_steps:
-                self._behind.add(trial)
+        if self._is_news(trial, step) and self._take(trial, step, score) and step < self.max_steps:
+            self._behind.add(trial)
         return trial in self._behind
 
     def completed(self, trial: str, score: float | None) -> None:

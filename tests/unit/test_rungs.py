@@ -207,6 +207,25 @@ def test_quantile_is_that_of_numpy(values: list[float], share: float) -> None:
     assert rungs.quantile(sorted(values), share) == np.quantile(values, share)
 
 
+@pytest.mark.parametrize("reduction", [*range(2, 18), 1.5, 2.9])
+def test_the_cutoff_is_that_of_ray_to_the_last_bit(reduction: float) -> None:
+    rung, held = rungs.Rung(10), []
+    for number in range(40):
+        held.append(0.1 * number)
+        rung.add(str(number), 0.1 * number)
+        assert rung.cutoff(reduction) == np.nanpercentile(held, (1 - 1 / reduction) * 100)
+
+
+def test_the_best_of_a_rung_whatever_the_order() -> None:
+    trials = {"a": 0.5, "b": 0.9, "c": 0.5, "d": 0.1, "e": 0.5}
+    for order in (trials, reversed(trials)):
+        rung = rungs.Rung(10)
+        for trial in order:
+            rung.add(trial, trials[trial])
+        assert rung.best(3) == ["c", "e", "b"]
+        assert rung.best(9) == ["d", "a", "c", "e", "b"]
+
+
 # --- ASHA ---
 
 
@@ -412,6 +431,8 @@ def test_a_cap_that_a_trial_has_used_stays_whatever_the_noise_becomes() -> None:
     assert policy.cap == 90
     assert not policy.report("b", 40, 0.5)
     noise[0] = 9.0
+    assert policy.cap == 90
+    assert not policy.report("c", 10, 0.9)
     assert policy.cap == 90
 
 
