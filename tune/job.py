@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 Purpose = Literal["search", "race", "confirm", "record"]
 
 
+def arm_of(id: str) -> str:
+    """The arm of a comparison that the run of this id belongs to; empty in a search."""
+    return id.rpartition(":")[0]
+
+
 @dataclass(frozen=True)
 class Settings:
     """What every run of a search shares; the names are those of `dps.FineTuneConfig`."""
@@ -45,6 +50,11 @@ class Job:
     settings: Settings
     folder: str
     keep_model: bool = False
+
+    @property
+    def arm(self) -> str:
+        """See `arm_of`."""
+        return arm_of(self.id)
 
     def fine_tune_config(self) -> FineTuneConfig:
         """The same in the words of `dps`.

@@ -20,7 +20,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from dps.errors import InputError
-from tune.job import Purpose, Report
+from tune.job import Purpose, Report, arm_of
 from tune.outcomes import Outcome
 from tune.space import Space
 
@@ -65,8 +65,8 @@ class Record:
 
     @property
     def arm(self) -> str:
-        """The arm of a comparison that it belongs to; empty in a search."""
-        return self.id.rpartition(":")[0]
+        """See `arm_of`."""
+        return arm_of(self.id)
 
     @property
     def score(self) -> float | None:

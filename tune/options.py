@@ -38,6 +38,7 @@ def _duration(text: str) -> str:
     return text
 
 
+Scheduler = Literal["asha", "pasha", "median", "none"]  # tune.rungs.KINDS
 Duration = Annotated[str, AfterValidator(_duration)]
 
 
@@ -98,8 +99,10 @@ class RunOptions(BaseSettings):
         allow_inf_nan=False,
     )
     cpus_per_worker: int = option(1, "CPU cores, and threads, of a worker", gt=0)
-    scheduler: Literal["asha", "none"] = option(
-        "asha", "asha stops trials that fall behind; none runs all to the end"
+    scheduler: Scheduler = option(
+        "asha",
+        "asha stops trials that fall behind; pasha also cuts all short while the best ones keep their order; "
+        "median stops what is below the median of the others; none runs all to the end",
     )
     sampler: Literal["tpe", "random", "qmc", "grid", "latin"] = option(
         "tpe",
@@ -208,8 +211,8 @@ examples:
     baseline: str = option("vanilla", "the method that the others are compared with")
     trials: int = option(4, "configurations that each method is tuned over", gt=0)
     confirm: int = option(5, "paired fresh seeds that each method's best is trained with", gt=1)
-    scheduler: Literal["asha", "none"] = option(
-        "none", "none tunes every configuration to the end; asha stops those that fall behind"
+    scheduler: Scheduler = option(
+        "none", "none tunes every configuration to the end; asha, pasha and median as in a search"
     )
     sampler: Literal["tpe", "random", "qmc", "grid", "latin"] = option(
         "latin", "how configurations are proposed; latin: spread evenly, the same learning rates for all"

@@ -29,14 +29,23 @@ class Confirmation:
 
 
 def winner(records: Sequence[Record], direction: str) -> Record | None:
-    """The trial with the best last score among those that went furthest: the completed ones, else
-    the stopped ones with the most steps. The earlier trial wins a tie. None where none has a score."""
-    usable = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
-    completed = [r for r in usable if r.outcome == Outcome.COMPLETED]
-    most = max((r.step for r in usable), default=0)
-    field = completed or [r for r in usable if r.step == most]
+    """The trial that is best as far as it went: from the fewest steps on, those that went further are looked
+    at as long as the best is among them. So a completed trial wins over one that was stopped behind
+    it, and one that PASHA cut short over a worse one that went on. The earlier trial wins a tie. None where
+    none has a score."""
     sign = 1 if direction == "max" else -1
-    return max(field, key=lambda r: (sign * (r.score or 0.0), -r.number), default=None)
+    field = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
+    best = None
+    while field and (best is None or best in field):
+        step = min(r.step for r in field)
+        best = max(field, key=lambda r: (sign * _score_at(r, step), -r.number))
+        field = [r for r in field if r.step > step]
+    return best
+
+
+def _score_at(record: Record, step: int) -> float:
+    """The last score up to this step."""
+    return next(score for at, score in reversed(record.scores) if at <= step)
 
 
 def of(winner: Record | None, records: Sequence[Record]) -> list[Record]:

@@ -1,39 +1,30 @@
-"""Which trials are stopped early. Confirmations never are."""
+"""Which trials are stopped early, for Ray Tune. Confirmations never are."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import ray.tune.schedulers as schedulers
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tune.job import Job
 from tune.outcomes import Outcome
-
-REDUCTION = 3  # at each rung about one in three goes on
+from tune.rungs import StopPolicy
 
 
 class SearchScheduler(FIFOScheduler):
-    """Ray's ASHA over the trials of the search, on the optimizer step as fidelity.
+    """Asks a policy about the trials of the search, and keeps as many warm slots as there are.
 
-    Keeps failed trials out of ASHA's rungs (a NaN would poison their quantiles), lets
-    confirmations run, and keeps as many warm slots as there are.
+    policies: by arm; a trial is compared with those of its own arm alone. direction: of the scores, "max" or
+    "min".
     """
 
-    def __init__(self, kind: str, direction: str, max_steps: int, evaluations: int, slots: int) -> None:
+    def __init__(self, policies: Mapping[str, StopPolicy], direction: str, slots: int) -> None:
         super().__init__()
-        self.slots = slots
+        self.policies, self.slots = policies, slots
+        self._sign = 1.0 if direction == "max" else -1.0
         self._warm: set[Any] = set()
-        self._asha = None
-        if kind == "asha" and evaluations > 1:
-            self._asha = schedulers.AsyncHyperBandScheduler(
-                time_attr="training_step",
-                metric="score",
-                mode=direction,
-                max_t=max_steps,
-                grace_period=max(1, max_steps // evaluations),
-                reduction_factor=REDUCTION,
-            )
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps one idle actor; a slot that waits for the others must stay warm too."""
@@ -41,26 +32,28 @@ class SearchScheduler(FIFOScheduler):
         if group not in self._warm:
             self._warm.add(group)
             tune_controller._actor_cache.increase_max(group, self.slots)
-        if self._asha and _explores(trial):
-            self._asha.on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop what falls behind at a rung."""
-        report = result["report"]
-        if (
-            self._asha is None
-            or not _explores(trial)
-            or report.score is None
-            or report.step >= report.max_steps
-        ):
-            return TrialScheduler.CONTINUE  # a trial that has done all its steps completes
-        return str(self._asha.on_trial_result(tune_controller, trial, result))
+        """Stop what falls behind; a trial that has done all its steps completes."""
+        job, report = _job(trial), result["report"]
+        if job.purpose != "search" or report.step == 0:
+            return TrialScheduler.CONTINUE
+        behind = self.policies[job.arm].report(job.id, report.step, self._signed(report.score))
+        return TrialScheduler.STOP if behind and report.step < report.max_steps else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """A completed trial counts in the last rung."""
-        if self._asha and _explores(trial) and result["report"].outcome == Outcome.COMPLETED:
-            self._asha.on_trial_complete(tune_controller, trial, result)
+        """A completed trial counts with its last score."""
+        job, report = _job(trial), result.get("report")  # none where it never reported
+        if report is not None and job.purpose == "search" and report.outcome == Outcome.COMPLETED:
+            self.policies[job.arm].completed(job.id, self._signed(report.score))
+
+    def _signed(self, score: float | None) -> float | None:
+        return None if score is None else self._sign * score
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes its schedulers down; the ledger holds what a resume needs
 
 
-def _explores(trial: Trial) -> bool:
-    return bool(trial.config["job"].purpose == "search")
+def _job(trial: Trial) -> Job:
+    job: Job = trial.config["job"]
+    return job

@@ -6,6 +6,7 @@ cannot resume from a storage; here the study is the truth and Tune's snapshot is
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         report: Report = result["report"] if result and "report" in result else Report(record.id)
         if error and report.outcome is None:
             report.outcome, report.error = Outcome.LOST, report.error or "the trial's slot was lost"
-        outcome = Outcome(report.outcome or Outcome.STOPPED)
+        outcome = Outcome(report.outcome or _stopped(report))
         if report.outcome is None:
             self._note(record, report)
         if not outcome.is_final:
@@ -188,6 +189,12 @@ class LedgerSearcher(ray.tune.search.Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_metric": self._metric, "_mode": self._mode}
+
+
+def _stopped(report: Report) -> Outcome:
+    """What a trial came to that was told to stop: one without a finite score has diverged."""
+    usable = report.step == 0 or (report.score is not None and math.isfinite(report.score))
+    return Outcome.STOPPED if usable else Outcome.DIVERGED
 
 
 class Recorder(LedgerSearcher):

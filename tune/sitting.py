@@ -214,7 +214,6 @@ class Sitting(ABC):
         from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
         from tune.mailbox import Switch
-        from tune.scheduler import SearchScheduler
         from tune.trial import SLOT_MEMORY, SlotPlan, SlotTrial
 
         options, plan = self.options, self.plan
@@ -232,15 +231,12 @@ class Sitting(ABC):
         trainable = ray.tune.with_resources(
             ray.tune.with_parameters(SlotTrial, plan=slot), PlacementGroupFactory([{"memory": SLOT_MEMORY}])
         )
-        scheduler = SearchScheduler(
-            options.scheduler, plan.task.direction, plan.max_steps, options.evaluations, plan.slots
-        )
         with self.progress:
             Tuner(
                 trainable,
                 tune_config=TuneConfig(
                     search_alg=searcher,
-                    scheduler=scheduler,
+                    scheduler=self._scheduler(),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
@@ -263,6 +259,17 @@ class Sitting(ABC):
             for arm, ledger in self.ledgers.items()
         ]
         return Turns(arms, self.plan.slots)
+
+    def _scheduler(self) -> Any:
+        """Early stopping, where the sittings before had left it."""
+        from tune import rungs
+        from tune.scheduler import SearchScheduler
+
+        policies = {}
+        for arm, ledger in self.ledgers.items():
+            policies[arm] = rungs.make(self.options.scheduler, self.plan.max_steps, self.options.evaluations)
+            rungs.replay(policies[arm], ledger.records("search"), self.plan.task.direction)
+        return SearchScheduler(policies, self.plan.task.direction, self.plan.slots)
 
     def _strategy(self, arm: str) -> Any:
         from tune.searcher import Strategy

@@ -40,8 +40,20 @@ def test_a_negative_score_or_zero_can_win() -> None:
     assert number([trial(0, -0.3), trial(1, 0.0)]) == 1
 
 
-def test_what_was_stopped_does_not_win_over_what_completed() -> None:
-    assert number([trial(0, 0.9, STOPPED), trial(1, 0.1)]) == 1
+def test_what_was_stopped_behind_it_does_not_win_over_what_completed() -> None:
+    stopped = make_record(0, STOPPED, scores=[(10, 0.4), (20, 0.5)])
+    completed = make_record(1, DONE, scores=[(10, 0.3), (20, 0.6), (60, 0.1)])
+    assert number([stopped, completed]) == 1
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_what_was_cut_short_ahead_of_all_others_wins_over_a_worse_one_that_went_on(direction: str) -> None:
+    sign = 1 if direction == "max" else -1
+    went_on = make_record(0, DONE, scores=[(20, sign * 0.5), (60, sign * 0.6)])
+    cut = [
+        make_record(n, STOPPED, scores=[(20, sign * score)]) for n, score in ((1, 0.4), (2, 0.9), (3, 0.3))
+    ]
+    assert number([went_on, *cut], direction) == 2
 
 
 def test_where_all_were_stopped_the_best_of_those_that_went_furthest_wins() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray import cloudpickle
 from ray.tune.schedulers import TrialScheduler
 
-from tests.unit.tune_helpers import SETTINGS
+from tests.unit.tune_helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
 from tune.job import Job, Purpose, Report
 from tune.outcomes import Outcome
+from tune.rungs import KINDS, StopPolicy, make
 from tune.scheduler import SearchScheduler
+from tune.search import Search
+from tune.searcher import LedgerSearcher
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 STEPS, EVALUATIONS = 60, 6  # rungs of ASHA: 10, 30
@@ -27,11 +32,31 @@ class FakeController:
         self._actor_cache = SimpleNamespace(increase_max=lambda group, most: self.warm.append((group, most)))
 
 
+class FakePolicy:
+    """Notes what it is told; stops everything."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def report(self, trial: str, step: int, score: float | None) -> bool:
+        self.told.append((trial, step, score))
+        return True
+
+    def completed(self, trial: str, score: float | None) -> None:
+        self.told.append((trial, "completed", score))
+
+    def recall(self, trial: str, step: int, score: float | None) -> None:
+        raise AssertionError("the adapter replays nothing")
+
+
 class Rig:
     """A scheduler with its controller."""
 
-    def __init__(self, kind: str = "asha", direction: str = "max", evaluations: int = EVALUATIONS) -> None:
-        self.scheduler = SearchScheduler(kind, direction, STEPS, evaluations, slots=3)
+    def __init__(self, policy: StopPolicy | str = "asha", direction: str = "max") -> None:
+        def made() -> StopPolicy:
+            return make(policy, STEPS, EVALUATIONS) if isinstance(policy, str) else policy
+
+        self.scheduler = SearchScheduler({"": made(), "arm": made()}, direction, slots=3)
         self.controller = FakeController()
 
     def trial(self, id: str, purpose: Purpose = "search") -> Any:
@@ -62,6 +87,13 @@ def test_what_is_worse_than_its_rung_is_stopped(step: int) -> None:
     rig.good(step=step)
     assert rig.tell(rig.trial("bad"), 0.2, step) == STOP
     assert rig.tell(rig.trial("better"), 0.9, step) == GO
+
+
+def test_arms_are_stopped_by_their_own_trials_alone() -> None:
+    rig = Rig()
+    rig.good()
+    assert rig.tell(rig.trial("arm:0"), 0.2) == GO
+    assert rig.tell(rig.trial("arm:1"), 0.1) == STOP
 
 
 def test_where_less_is_better_more_is_stopped() -> None:
@@ -121,25 +153,82 @@ def test_a_trial_that_completed_counts_in_the_last_rung() -> None:
     assert rig.tell(rig.trial("0"), 0.1, 30) == STOP
 
 
-@pytest.mark.parametrize("scores", [[None] * 4, [math.nan] * 4, [None, math.nan, None, math.nan]])
-@pytest.mark.filterwarnings("ignore:All-NaN")
-def test_scores_that_are_missing_neither_stop_nor_poison_a_rung(scores: Iterable[float | None]) -> None:
-    rig = Rig()
-    assert [rig.tell(rig.trial(f"odd-{n}"), score) for n, score in enumerate(scores)] == [GO] * 4
-    rig.good()
-    assert rig.tell(rig.trial("bad"), 0.2) == STOP
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("score", [None, math.nan, math.inf, -math.inf])
+def test_what_diverged_is_stopped_and_poisons_no_rung(kind: str, score: float | None) -> None:
+    rig = Rig(kind)
+    assert [rig.tell(rig.trial(f"odd-{n}"), score) for n in range(4)] == [STOP] * 4
+    rig.good(6)
+    assert rig.tell(rig.trial("bad"), 0.2) == (GO if kind == "none" else STOP)
     assert rig.tell(rig.trial("better"), 0.9) == GO
 
 
-@pytest.mark.parametrize("rig", [Rig("none"), Rig("asha", evaluations=1)])
-def test_without_asha_or_with_one_evaluation_nothing_is_stopped(rig: Rig) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("score", [None, math.nan, 0.1])
+def test_what_has_done_all_its_steps_or_was_not_evaluated_yet_goes_on(kind: str, score: float | None) -> None:
+    rig = Rig(kind)
+    rig.good(6)
+    assert rig.tell(rig.trial("done"), score, STEPS) == GO
+    assert rig.tell(rig.trial("new"), None, step=0) == GO
+
+
+def test_without_a_rule_nothing_is_stopped() -> None:
+    rig = Rig("none")
     rig.good()
     trial = rig.trial("bad")
     assert [rig.tell(trial, 0.0, step) for step in (10, 30, 60)] == [GO] * 3
     rig.scheduler.on_trial_complete(rig.controller, trial, result(0.0, 60, 60, Outcome.COMPLETED))
 
 
+@pytest.mark.parametrize(("direction", "sign"), [("max", 1), ("min", -1)])
+def test_the_policy_knows_trials_by_the_ids_of_the_ledger_and_higher_is_better(
+    direction: str, sign: int
+) -> None:
+    policy = FakePolicy()
+    rig = Rig(policy, direction)
+    trial = rig.trial("arm:7")
+    trial.trial_id = "what Tune calls it"
+    assert rig.tell(trial, 0.25) == STOP
+    assert rig.tell(trial, None, 20) == STOP
+    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.5, 60, 60, Outcome.COMPLETED))
+    assert policy.told == [
+        ("arm:7", 10, sign * 0.25),
+        ("arm:7", 20, None),
+        ("arm:7", "completed", sign * 0.5),
+    ]
+
+
+def test_confirmations_and_trials_that_were_stopped_are_not_told_to_the_policy() -> None:
+    policy = FakePolicy()
+    rig = Rig(policy)
+    trial = rig.trial("confirm-0", "confirm")
+    rig.tell(trial, 0.5)
+    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.5, 60, 60, Outcome.COMPLETED))
+    rig.scheduler.on_trial_complete(rig.controller, rig.trial("0"), result(0.5, 10))
+    rig.scheduler.on_trial_complete(rig.controller, rig.trial("1"), {})
+    assert policy.told == []
+
+
+def test_tune_can_write_it_down_whatever_the_policy_holds() -> None:
+    policy = FakePolicy()
+    policy.lock = threading.Lock()  # type: ignore[attr-defined]
+    cloudpickle.loads(cloudpickle.dumps(SearchScheduler({"": policy}, "max", 3)))
+
+
 def test_every_slot_stays_warm() -> None:
     rig = Rig()
     rig.good(5)
     assert rig.controller.warm == [("group", 3)]
+
+
+def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> None:
+    plan = make_plan(trials=5, scheduler="asha")
+    resumed = object.__new__(Search)
+    resumed.plan, resumed.options, resumed.ledgers = plan, plan.options, {"": open_ledger(tmp_path)}
+    first = plan.max_steps // plan.options.evaluations
+    (before,) = resumed._scheduler().policies.values()
+    assert not before.report("late", first, -1.0)  # the first of all
+    searcher = LedgerSearcher(resumed.ledgers[""], strategy(tmp_path, trials=5), [], lambda: False)
+    FakeTune(searcher).run()
+    (after,) = resumed._scheduler().policies.values()
+    assert after.report("late", first, -1.0)

@@ -222,6 +222,17 @@ def test_what_the_scheduler_stops_is_stopped_with_its_last_score(tmp_path: Path)
     assert stopped.seconds == 2.0
 
 
+@pytest.mark.parametrize("score", [None, math.nan, math.inf])
+def test_what_the_scheduler_stops_for_want_of_a_finite_score_has_diverged(
+    tmp_path: Path, score: float | None
+) -> None:
+    ledger = open_ledger(tmp_path)
+    made = searcher(ledger, tmp_path)
+    made.suggest("of Tune")
+    made.on_trial_complete("of Tune", {"report": Report("0", None, 20, 60, score)})
+    assert ledger.records("search")[0].outcome == Outcome.DIVERGED
+
+
 def test_where_every_trial_fails_nothing_is_confirmed(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     tune = FakeTune(
