@@ -100,7 +100,7 @@ class Never:
     """Stops what diverged and nothing else."""
 
     def report(self, trial: str, step: int, score: float | None) -> bool:
-        return not _is_usable(score)
+        return not is_usable(score)
 
     def completed(self, trial: str, score: float | None) -> None:
         """Nothing to keep."""
@@ -119,7 +119,7 @@ class Rule(ABC):
 
     def report(self, trial: str, step: int, score: float | None) -> bool:
         """See `StopPolicy`."""
-        if not _is_usable(score):
+        if not is_usable(score):
             return True
         if self._is_news(trial, step) and self._take(trial, step, score) and step < self.max_steps:
             self._behind.add(trial)
@@ -131,7 +131,7 @@ class Rule(ABC):
 
     def recall(self, trial: str, step: int, score: float | None) -> None:
         """See `StopPolicy`."""
-        if _is_usable(score) and self._is_news(trial, step):
+        if is_usable(score) and self._is_news(trial, step):
             self._take(trial, step, score)
 
     def _is_news(self, trial: str, step: int) -> bool:
@@ -273,7 +273,7 @@ class Pasha(Asha):
 
     def _tolerance(self, place: int) -> float:
         noise = self.noise()
-        if _is_usable(noise):
+        if is_usable(noise):
             return self.multiple * noise
         return crossing_noise(self._matrix(self.rungs[place].best(MOST_CURVES)))
 
@@ -339,5 +339,5 @@ def crossing_noise(curves: NDArray[np.float64]) -> float:
     return float(np.percentile(distances, CROSSING_PERCENTILE)) if distances.size else 0.0
 
 
-def _is_usable(score: float | None) -> TypeGuard[float]:
+def is_usable(score: float | None) -> TypeGuard[float]:
     return score is not None and math.isfinite(score)

@@ -83,12 +83,13 @@ class LedgerSearcher(ray.tune.search.Searcher):
         watchers: Sequence[Watcher],
         interrupted: Callable[[], bool],
         spent_before: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(metric="score", mode=strategy.direction)
         self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
-        self.interrupted, self.spent_before = interrupted, spent_before
+        self.interrupted, self.spent_before, self.clock = interrupted, spent_before, clock
         self.rules = strategy.stop_rules()
-        self.began = time.monotonic()
+        self.began = clock()
         self.live: dict[str, Record] = {}  # by the id that Tune gives
         self.stopped_by: str | None = None
         self.leader: Record | None = None
@@ -177,7 +178,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
 
     def spent(self) -> Spent:
         """So far, with earlier sittings of a resumed search."""
-        wall = self.spent_before + time.monotonic() - self.began
+        wall = self.spent_before + self.clock() - self.began
         live = sum(record.seconds for record in self.live.values())
         return Spent(self.asked, wall, self.slot_seconds + live)
 

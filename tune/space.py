@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 
 from dps.errors import InputError
 from dps.methods import METHODS
@@ -110,6 +112,40 @@ class Space:
             for name, value in self.parameters.items()
         }
         return {"method": list(self.methods), **parameters}
+
+
+def encode(space: Space, configurations: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """Configurations as rows in [0, 1]: (n, d).
+
+    A range has a column on its own scale; a choice, and the method where there are several, a column for
+    each value, two values being 1 apart. A parameter that a configuration does not have sits in the middle.
+    """
+    rows = [space.in_study(configuration) for configuration in configurations]
+    domains: dict[str, Domain] = dict(space.parameters)
+    if len(space.methods) > 1:
+        domains = {"method": Choice(space.methods), **domains}
+    columns = [
+        np.array([_place(domain, row.get(name)) for row in rows]).reshape(len(rows), _width(domain))
+        for name, domain in domains.items()
+    ]
+    return np.concatenate([np.zeros((len(rows), 0)), *columns], axis=1)
+
+
+def _width(domain: Domain) -> int:
+    return len(domain.values) if isinstance(domain, Choice) else 1
+
+
+def _place(domain: Domain, value: Any) -> list[float]:
+    if isinstance(domain, Choice):
+        count = len(domain.values)
+        hot = [float(value == one) for one in domain.values]
+        return [h / math.sqrt(2) for h in (hot if any(hot) else [1 / count] * count)]
+    if value is None or domain.low == domain.high:
+        return [0.5]
+    low, high = domain.low, domain.high
+    if domain.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return [min(max((value - low) / (high - low), 0.0), 1.0)]
 
 
 def check(methods: tuple[str, ...], sampler: str = "tpe") -> None:

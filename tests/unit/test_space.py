@@ -19,7 +19,7 @@ from dps.selection import StageSchedule
 from tests.unit.tune_helpers import FakeTune, strategy
 from tune.ledger import Ledger
 from tune.searcher import LedgerSearcher
-from tune.space import Choice, Range, Space, build, check
+from tune.space import Choice, Range, Space, build, check, encode
 
 OF_DPS = {"selection_ratio", "update_ratio"}
 
@@ -325,3 +325,38 @@ def test_a_grid_needs_a_list_for_every_parameter() -> None:
         InputError, match=r"grid needs a list for every parameter, but p of mixout is 0\.1 to 0\.8"
     ):
         one_of("mixout", {"learning_rate": [1e-5]}).grid()
+
+
+MIXED = Space(
+    methods=("a", "b"),
+    parameters={
+        "rate": Range(1e-5, 1e-3, log=True),
+        "ratio": Range(0.0, 0.5),
+        "kind": Choice(("x", "y", "z")),
+        "fixed": Range(0.2, 0.2),
+    },
+    names={"a": {"rate": "rate", "ratio": "ratio", "kind": "kind"}, "b": {"rate": "rate", "fixed": "fixed"}},
+)
+
+
+def test_configurations_become_rows() -> None:
+    first = {"method": "a", "rate": 1e-4, "ratio": 0.1, "kind": "y"}
+    second = {"method": "b", "rate": 1e-5, "fixed": 0.2}
+    x = encode(MIXED, [first, second])
+    root = np.sqrt(0.5)
+    np.testing.assert_allclose(x[0], [root, 0, 0.5, 0.2, 0, root, 0, 0.5])
+    np.testing.assert_allclose(x[1], [0, root, 0, 0.5, root / 3, root / 3, root / 3, 0.5])
+
+
+def test_two_values_of_a_choice_are_one_apart() -> None:
+    base = {"method": "a", "rate": 1e-4, "ratio": 0.1}
+    x = encode(MIXED, [base | {"kind": kind} for kind in ("x", "y", "z")])
+    assert np.linalg.norm(x[0] - x[1]) == pytest.approx(1)
+    assert np.linalg.norm(x[1] - x[2]) == pytest.approx(1)
+
+
+def test_rows_stay_within_0_and_1_and_there_may_be_none() -> None:
+    outside = {"method": "a", "rate": 1.0, "ratio": -3.0, "kind": "an unknown one"}
+    x = encode(MIXED, [outside])
+    assert ((x >= 0) & (x <= 1)).all()
+    assert encode(MIXED, []).shape == (0, 8)

@@ -1,0 +1,77 @@
+"""What a simulated search costs: the bookkeeping of a trial, and how much faster than real time it is.
+
+    python benchmarks/simulation.py
+
+Prints Markdown. Every line is a whole search on a synthetic surface, with random proposals and ASHA:
+searcher, ledger, stop policy and stop rules are those of a real search, runs are looked up.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from tune import space
+from tune.budget import Trials, WallTime
+from tune.job import Settings
+from tune.searcher import Strategy
+from tune.simulate import Simulation, Slot, simulate
+from tune.synthetic import Surface
+
+DAY = 86_400.0
+REPEATS = 3
+SETTINGS = Settings("cola", "synthetic", "synthetic", 3, None, 16, 64, None, "auto", 6, "holdout")
+SPACE = space.build(("dps-dense",), "gradient", 22_000_000, 75)
+
+
+def search(trials: int, slots: int, run_seconds: float, seconds: float | None = None) -> Simulation:
+    """One search of so many trials, or of so many seconds of the virtual clock."""
+    strategy = Strategy(
+        space=SPACE,
+        settings=SETTINGS,
+        direction="max",
+        sampler="random",
+        seed=0,
+        trials=trials,
+        confirm=5,
+        slots=slots,
+        rules=[WallTime(seconds) if seconds else Trials(trials)],
+        folder=Path("nowhere"),
+    )
+    return simulate(
+        strategy, Surface(SPACE, at=[0.5, 0.5, 0.5], seconds=run_seconds), "asha", [Slot()] * slots
+    )
+
+
+def line(name: str, trials: int, slots: int, run_seconds: float, seconds: float | None = None) -> str:
+    """A row of the table, of medians."""
+    taken = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        made = search(trials, slots, run_seconds, seconds)
+        taken.append(time.perf_counter() - began)
+    wall, count = statistics.median(taken), len(made.ledger.records("search"))
+    return (
+        f"| {name} | {slots:,} | {run_seconds:g} | {count:,} | {made.clock.now:,.0f} | {wall:.1f} | "
+        f"{1000 * wall / count:.2f} | {made.clock.now / wall:,.0f} |"
+    )
+
+
+def main() -> int:
+    print(
+        "| search | slots | seconds of a run | trials | virtual seconds | seconds taken | ms a trial | "
+        "times faster |\n|---|---|---|---|---|---|---|---|"
+    )
+    print(line("10,000 trials", 10_000, 1000, 300), flush=True)
+    print(line("a day", 0, 8, 300, DAY), flush=True)
+    print(line("a day of short runs", 0, 8, 60, DAY), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""A search against a virtual clock: the same searcher, ledger, stop policy and stop rules, but runs that are
+looked up instead of trained.
+
+A `World` says what a run would score and take: a recorded table of real runs (`tune.recorded`), or a
+synthetic surface with a noise model (`tune.synthetic`). Slots may be slow, or die in the middle of a run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dps import tasks
+from tune import rungs
+from tune.job import Job, Report
+from tune.ledger import Ledger
+from tune.outcomes import Outcome
+from tune.searcher import LedgerSearcher, Strategy
+
+MAX_FAILURES = 2  # of one trial, as in `tune.sitting`: so often a lost run begins anew
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What a run would come to.
+
+    curve: (step, score on the selection data) of every evaluation, the last at the last step; a score that
+    is not finite ends the run there, diverged. seconds: of the whole run on a slot of speed 1. final: the
+    score on the evaluation set.
+    """
+
+    curve: Sequence[tuple[int, float]]
+    seconds: float
+    final: float
+
+
+class World(Protocol):
+    """Says what a run of a configuration with a seed would come to; the same at every call.
+
+    steps: at which a run is evaluated, the last of them its end.
+    """
+
+    @property
+    def steps(self) -> Sequence[int]: ...
+
+    def run(self, configuration: dict[str, Any], seed: int) -> Lookup:
+        """Look a run up."""
+        ...
+
+    def truth(self, configuration: dict[str, Any]) -> float:
+        """The configuration's true mean on the evaluation set, over all seeds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One worker group. speed: 1 is as recorded, 0.5 takes twice as long. dies_at: seconds of the clock, None
+    for never; it is back `away` seconds later, and does not die again."""
+
+    speed: float = 1.0
+    dies_at: float | None = None
+    away: float = 30.0
+
+
+@dataclass
+class Clock:
+    """Seconds since the search began."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class _Running:
+    name: str  # the id that Tune would give
+    job: Job
+    lookup: Lookup
+    began: float
+    done: int = 0  # evaluations
+    seen: float = 0.0  # seconds of the run on a slot of speed 1, at its last evaluation
+    slot: int = -1
+    failures: int = 0
+
+
+class Simulation:
+    """One search on these slots, from its first job to its last.
+
+    policy: that stops trials of the search, with scores of which the higher are better.
+    """
+
+    def __init__(
+        self, strategy: Strategy, policy: rungs.StopPolicy, world: World, slots: Sequence[Slot]
+    ) -> None:
+        self.clock, self.ledger = Clock(), Ledger(None, strategy.direction)
+        self.searcher = LedgerSearcher(self.ledger, strategy, [], lambda: False, clock=self.clock)
+        self.policy, self.world, self.slots = policy, world, slots
+        self.sign = 1.0 if strategy.direction == "max" else -1.0
+        self.metric = tasks.get(strategy.settings.task).metric
+        self.reports = 0
+        self._free = [*range(len(slots))][::-1]
+        self._running: dict[int, _Running] = {}  # by slot
+        self._lost: list[_Running] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order, self._names = itertools.count(), itertools.count()
+        self._finished = False
+
+    def run(self) -> None:
+        """To the end of the search."""
+        for number, slot in enumerate(self.slots):
+            if slot.dies_at is not None:
+                self._at(slot.dies_at, lambda number=number: self._die(number))  # type: ignore[misc]
+        self._fill()
+        while self._events and (self._running or self._lost or not self._finished):
+            self.clock.now, _, event = heapq.heappop(self._events)
+            event()
+            self._fill()
+
+    def _at(self, when: float, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._order), event))
+
+    def _fill(self) -> None:
+        """Give every free slot something to do, as Tune does."""
+        while self._free and self._lost:
+            self._start(self._lost.pop(0))
+        while self._free and not self._finished:
+            name = str(next(self._names))
+            answer = self.searcher.suggest(name)
+            if answer is None:
+                return
+            if not isinstance(answer, dict):
+                self._finished = True
+                return
+            self._start(_Running(name, answer["job"], self._look_up(answer["job"]), self.clock.now))
+
+    def _look_up(self, job: Job) -> Lookup:
+        lookup = self.world.run(job.configuration, job.seed)
+        if job.purpose != "confirm":
+            return lookup
+        end, score = lookup.curve[-1]  # trained once more on all data, evaluated at the end
+        return Lookup(
+            [(end, lookup.final if rungs.is_usable(score) else score)], lookup.seconds, lookup.final
+        )
+
+    def _start(self, running: _Running) -> None:
+        running.slot = self._free.pop()
+        self._running[running.slot] = running
+        self._await_evaluation(running)
+
+    def _await_evaluation(self, running: _Running) -> None:
+        curve = running.lookup.curve
+        until = curve[running.done][0] / curve[-1][0] * running.lookup.seconds
+        takes = (until - running.seen) / self.slots[running.slot].speed
+        slot, failures = running.slot, running.failures
+        self._at(self.clock.now + takes, lambda: self._evaluated(running, slot, failures, until))
+
+    def _evaluated(self, running: _Running, slot: int, failures: int, until: float) -> None:
+        if self._running.get(slot) is not running or running.failures != failures:
+            return  # the slot died meanwhile
+        running.seen = until
+        running.done += 1
+        self.reports += 1
+        report = self._report(running)
+        usable, explores = report.score is not None, running.job.purpose == "search"
+        signed = None if report.score is None else self.sign * report.score
+        behind = explores and self.policy.report(running.job.id, report.step, signed)
+        if usable and behind and report.step < report.max_steps:
+            self._end(running, report)
+            return
+        if usable:
+            self.searcher.on_trial_result(running.name, {"report": report})
+        if usable and report.step < report.max_steps:
+            self._await_evaluation(running)
+            return
+        report.outcome = Outcome.COMPLETED if usable else Outcome.DIVERGED
+        if usable and explores:
+            self.policy.completed(running.job.id, signed)
+        if usable and not explores:
+            report.final = {"dev": {self.metric: running.lookup.final}}
+        self._end(running, report)
+
+    def _report(self, running: _Running) -> Report:
+        """Of the evaluation that was done last."""
+        curve = running.lookup.curve
+        step, score = curve[running.done - 1]
+        usable = rungs.is_usable(score)
+        return Report(
+            running.job.id,
+            step=step,
+            max_steps=curve[-1][0],
+            score=score if usable else None,
+            metrics={self.metric: score} if usable else {},
+            seconds=self.clock.now - running.began,
+            slot=str(running.slot),
+            began=running.began,
+        )
+
+    def _end(self, running: _Running, report: Report) -> None:
+        del self._running[running.slot]
+        self._free.append(running.slot)
+        self.searcher.on_trial_complete(running.name, {"report": report})
+
+    def _die(self, slot: int) -> None:
+        """What ran there begins anew on the next free slot, from its last evaluation."""
+        running = self._running.pop(slot, None)
+        if running is None:
+            self._free.remove(slot)
+        else:
+            running.failures += 1
+            if running.failures > MAX_FAILURES:
+                self.searcher.on_trial_complete(running.name, None, True)
+            else:
+                self._lost.append(running)
+        self._at(self.clock.now + self.slots[slot].away, lambda: self._free.append(slot))
+
+
+def simulate(
+    strategy: Strategy, world: World, scheduler: str = "asha", slots: Sequence[Slot] = (Slot(), Slot())
+) -> Simulation:
+    """A whole search, with the stop policy of this name. Raises ValueError where there is none."""
+    policy = rungs.make(scheduler, world.steps[-1], len(world.steps))
+    made = Simulation(strategy, policy, world, slots)
+    made.run()
+    return made
