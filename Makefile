@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 ARGS   ?= --task cola
+FAST   := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit tests/contract
 
 .PHONY: setup search test test-fast lint clean
 
@@ -26,11 +27,11 @@ search: $(READY)
 	@$(BIN)/python tune/search.py $(ARGS)
 
 test: lint
-	@$(BIN)/python -m pytest tests/unit tests/contract
+	@$(FAST)
 	@$(BIN)/python -m pytest tests/integration tests/chaos tests/gpu
 
 test-fast: lint
-	@$(BIN)/python -m pytest tests/unit tests/contract
+	@$(FAST)
 
 lint: $(READY)
 	@$(BIN)/ruff check .
