@@ -18,6 +18,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from tune import comparison, tables
+from tune.options import CompareOptions, read_yaml
 
 Found = dict[str, Any]
 NOT_SHOWN = """\
@@ -33,11 +34,12 @@ NOT_SHOWN = """\
 - Peak memory is that of the whole worker process, libraries and data included."""
 
 
-def report(comparisons: list[Found]) -> str:
-    """The whole report."""
+def report(folders: list[Path]) -> str:
+    """The whole report on the comparisons in these output folders."""
+    comparisons = comparison.join(folders, allow_dirty=False)
     origin = comparisons[0]["provenance"]
     packages = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
-    commands = "\n".join(f"    {_command(found)}" for found in comparisons)
+    commands = "\n".join(f"    {_command(folder)}" for folder in folders)
     seconds = sum(found["spent"]["seconds"] for found in comparisons)
     slots = sum(found["spent"]["slot_seconds"] for found in comparisons)
     return "\n\n".join(
@@ -53,7 +55,7 @@ def report(comparisons: list[Found]) -> str:
             f"difference to {comparisons[0]['baseline']} in points with its 95 % interval over seeds and "
             f"examples. Bold: better or worse, with p < 0.05 corrected for the number of methods.",
             _overview(comparisons),
-            "\n".join(_verdicts(comparisons)),
+            "\n".join([*_verdicts(comparisons), *_collapsed(comparisons)]),
             _passes(comparisons),
             *(tables.markdown(found) for found in comparisons),
             NOT_SHOWN,
@@ -61,11 +63,14 @@ def report(comparisons: list[Found]) -> str:
     )
 
 
-def _command(found: Found) -> str:
-    """The command without --output, and without the folder that its data lie in."""
-    words = found["provenance"]["command"]
-    kept = [word for i, word in enumerate(words) if "--output" not in (word, words[i - 1])]
-    return " ".join(word if word.startswith("tune/") else Path(word).name for word in kept)
+def _command(folder: Path) -> str:
+    """The command that makes the comparison, without the folder that its data lie in."""
+    words = [CompareOptions.command]
+    for name, value in read_yaml(folder / "config.yaml").items():
+        field = CompareOptions.model_fields[name]
+        if name == "task" or value != field.get_default(call_default_factory=True):
+            words.append(f"--{name.replace('_', '-')} {Path(value).name if name == 'data' else value}")
+    return " ".join(words)
 
 
 def _overview(comparisons: list[Found]) -> str:
@@ -111,6 +116,20 @@ def _verdicts(comparisons: list[Found]) -> list[str]:
     return lines
 
 
+def _collapsed(comparisons: list[Found]) -> list[str]:
+    """Where so many runs learnt nothing that there is little to compare."""
+    lines = []
+    for found in comparisons:
+        rows = found["results"][found["evaluation_sets"][0]]["methods"].values()
+        share = float(np.mean([row["collapsed"] for row in rows]))
+        if share:
+            lines.append(
+                f"- On {found['task']} {share:.0%} of the runs collapsed: they are no better than the best "
+                "constant prediction, whatever the method."
+            )
+    return lines
+
+
 def _methods(comparisons: list[Found]) -> list[str]:
     return list(dict.fromkeys(m["method"] for found in comparisons for m in found["methods"]))
 
@@ -131,4 +150,4 @@ def _passes(comparisons: list[Found]) -> str:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    print(report(comparison.join([Path(folder) for folder in sys.argv[1:]], allow_dirty=False)))
+    print(report([Path(folder) for folder in sys.argv[1:]]))
