@@ -144,14 +144,23 @@ def _trial(record: Record) -> dict[str, Any]:
 
 
 def _runner_up(found: dict[str, Any]) -> str | None:
+    """The winner's score beside the best of the other trials that went as far."""
     sign = 1 if found["direction"] == "max" else -1
-    done = [t for t in found["trials"] if t["outcome"] == "completed" and t["scores"]]
-    ranked = sorted(done, key=lambda t: (-sign * t["scores"][-1][1], t["id"]))
-    if len(ranked) < 2:
+    ends = {
+        t["id"]: t["scores"][-1]
+        for t in found["trials"]
+        if t["outcome"] in ("completed", "stopped") and t["scores"]
+    }
+    if found["winner"] is None:
         return None
-    first, second = ranked[0]["scores"][-1][1], ranked[1]["scores"][-1][1]
+    step, first = ends.pop(found["winner"]["trial"])
+    others = [(-sign * score, trial) for trial, (at, score) in ends.items() if at == step]
+    if not others:
+        return None
+    worse, trial = min(others)
+    second = -sign * worse
     return (
-        f"On the selection data, one seed: {first:.4f}; the next, trial {ranked[1]['id']}, {second:.4f} "
+        f"On the selection data, one seed: {first:.4f}; the next, trial {trial}, {second:.4f} "
         f"({abs(first - second):.4f} behind; a single seed does not prove such a gap)."
     )
 

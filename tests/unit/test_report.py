@@ -144,6 +144,22 @@ def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger,
     assert "mlflow ui --backend-store-uri x" in text
 
 
+def test_the_runner_up_is_of_the_trials_that_went_as_far_as_the_winner(ledger: Ledger) -> None:
+    found = document(ledger)
+    cut = [(0, "stopped", 20, 0.5), (1, "stopped", 20, 0.7), (2, "completed", 60, 0.6), (3, "lost", 20, 0.65)]
+    found["trials"] = [
+        {"id": trial, "outcome": outcome, "scores": [[step, score]]} for trial, outcome, step, score in cut
+    ]
+    found["winner"] = {"trial": 1, "configuration": {}}
+    said = report._runner_up(found)
+    assert said is not None
+    assert said.startswith(
+        "On the selection data, one seed: 0.7000; the next, trial 0, 0.5000 (0.2000 behind"
+    )
+    found["winner"]["trial"] = 2
+    assert report._runner_up(found) is None
+
+
 def test_what_is_written_is_strict_json_and_no_half_file_is_left(ledger: Ledger, tmp_path: Path) -> None:
     report.write(document(ledger), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "search.json"]
