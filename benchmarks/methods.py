@@ -26,11 +26,11 @@ NOT_SHOWN = """\
 
 - The built-in model is a sentence encoder of 22.7 million weights, not BERT-large; the paper's gains are for
   large models, where runs collapse more often.
-- With five seeds an interval of the difference is several points wide; a gain of one or two points, the size
-  that the paper reports, cannot be told from nothing here. The sentences say how many more seeds would.
+- With so few seeds an interval of the difference is several points wide; a gain of one or two points, the
+  size that the paper reports, cannot be told from nothing here. The sentences say how many more seeds would.
 - Every method was tuned over a few configurations with one seed each: a method with more hyper-parameters is
   less well tuned than one with fewer, and a lucky choice carries over to all its confirmations.
-- Seconds were measured while other work ran on the same two cores; passes count what was computed.
+- Seconds were measured while other work ran on the same cores; passes count what was computed.
 - Peak memory is that of the whole worker process, libraries and data included."""
 
 
@@ -44,7 +44,7 @@ def report(folders: list[Path]) -> str:
     slots = sum(found["spent"]["slot_seconds"] for found in comparisons)
     return "\n\n".join(
         [
-            "# Methods of fine-tuning on small data, two cores",
+            "# Methods of fine-tuning on small data",
             f"{origin['cores']} cores, {origin['platform']}, Python {origin['python']}, {packages}; "
             f"commit {', '.join(sorted({f['provenance']['git_commit'][:10] for f in comparisons}))}. "
             f"{seconds / 3600:.1f} hours of wall time, {slots / 3600:.1f} hours of slots. Made with "
@@ -53,7 +53,7 @@ def report(folders: list[Path]) -> str:
             "## All tasks",
             "Mean of the primary metric times 100 on dev over the paired seeds (standard deviation); the "
             f"difference to {comparisons[0]['baseline']} in points with its 95 % interval over seeds and "
-            f"examples. Bold: better or worse, with p < 0.05 corrected for the number of methods.",
+            "examples. Bold: better or worse, with p < 0.05 corrected for the number of methods.",
             _overview(comparisons),
             "\n".join([*_verdicts(comparisons), *_collapsed(comparisons)]),
             _passes(comparisons),

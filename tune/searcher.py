@@ -113,8 +113,9 @@ class LedgerSearcher(ray.tune.search.Searcher):
         return {"job": self._job(record)}
 
     def _next(self) -> Record | None:
-        if self.open:
-            return self.open.pop(0)
+        return self.open.pop(0) if self.open else self._new()
+
+    def _new(self) -> Record | None:
         self.stopped_by = self.stopped_by or first_reached(self.rules, self.spent())
         if self.stopped_by is None:
             sampler = self.strategy.make_sampler(self.asked)
@@ -216,9 +217,7 @@ class Recorder(LedgerSearcher):
         design = strategy.space.latin(strategy.trials, strategy.seed)
         self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
 
-    def _next(self) -> Record | None:
-        if self.open:
-            return self.open.pop(0)
+    def _new(self) -> Record | None:
         if self.made == len(self.runs):
             return None
         configuration, seed = self.runs[self.made]

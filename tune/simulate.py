@@ -19,8 +19,7 @@ from tune.job import Job, Report
 from tune.ledger import Ledger
 from tune.outcomes import Outcome
 from tune.searcher import LedgerSearcher, Strategy
-
-MAX_FAILURES = 2  # of one trial, as in `tune.sitting`: so often a lost run begins anew
+from tune.sitting import MAX_FAILURES
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ class Simulation:
         self.searcher.on_trial_complete(running.name, {"report": report})
 
     def _die(self, slot: int) -> None:
-        """What ran there begins anew on the next free slot, from its last evaluation."""
+        """What ran there goes on in the next free slot, from its last evaluation."""
         running = self._running.pop(slot, None)
         if running is None:
             self._free.remove(slot)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DONE, BROKE_OFF, WRONG_INPUT, REFUSED, NOTHING_FINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 CHECKPOINT_EVERY_S = 60.0
+MAX_FAILURES = 2  # of one trial: so often one that lost its slot goes on in another
 _STARTED = time.localtime()
 
 
@@ -245,7 +246,7 @@ class Sitting(ABC):
                     name="tune",
                     storage_path=str(self.ray_files),
                     verbose=0,
-                    failure_config=FailureConfig(max_failures=2),
+                    failure_config=FailureConfig(max_failures=MAX_FAILURES),
                 ),
             ).fit()
         return searcher
