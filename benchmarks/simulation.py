@@ -19,8 +19,8 @@ if __name__ == "__main__":
 from tune import space
 from tune.budget import Trials, WallTime
 from tune.job import Settings
-from tune.searcher import Strategy
 from tune.simulate import Simulation, Slot, simulate
+from tune.strategy import Strategy
 from tune.synthetic import Surface
 
 DAY = 86_400.0
@@ -42,6 +42,7 @@ def search(trials: int, slots: int, run_seconds: float, seconds: float | None = 
         slots=slots,
         rules=[WallTime(seconds) if seconds else Trials(trials)],
         folder=Path("nowhere"),
+        max_steps=75,
     )
     return simulate(
         strategy, Surface(SPACE, at=[0.5, 0.5, 0.5], seconds=run_seconds), "asha", [Slot()] * slots

@@ -37,24 +37,35 @@ class Trials:
 
 @dataclass(frozen=True)
 class WallTime:
-    """Seconds since the search began, earlier sittings of a resumed search counted in."""
+    """Seconds since the search began, earlier sittings of a resumed search counted in. share: of them that
+    may be used; the rest is for what comes after."""
 
     most_s: float
+    share: float = 1.0
 
     def reached(self, spent: Spent) -> str | None:
-        return f"time budget of {self.most_s:g} s" if spent.seconds >= self.most_s else None
+        return _of(self.share, f"time budget of {self.most_s:g} s", spent.seconds, self.most_s)
 
 
 @dataclass(frozen=True)
-class GpuHours:
-    """GPU-hours of the slots. gpus_per_slot: how many GPUs a slot holds."""
+class DeviceHours:
+    """GPU-hours or CPU-hours of the slots. per_slot: how many GPUs or CPU cores a slot holds; share: as
+    above."""
 
+    device: str
     most: float
-    gpus_per_slot: float
+    per_slot: float
+    share: float = 1.0
 
     def reached(self, spent: Spent) -> str | None:
-        used = spent.slot_seconds / 3600 * self.gpus_per_slot
-        return f"{self.most:g} GPU-hours" if used >= self.most else None
+        used = spent.slot_seconds / 3600 * self.per_slot
+        return _of(self.share, f"{self.most:g} {self.device}-hours", used, self.most)
+
+
+def _of(share: float, budget: str, used: float, most: float) -> str | None:
+    if used < share * most:
+        return None
+    return budget if share == 1 else f"{share:.0%} of the {budget}, the rest is for the race"
 
 
 def first_reached(rules: Sequence[StopRule], spent: Spent) -> str | None:

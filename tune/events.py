@@ -21,6 +21,9 @@ class Watcher(Protocol):
     def trial_ended(self, record: Record) -> None:
         """The trial has its one outcome."""
 
+    def phase_ended(self, why: str) -> None:
+        """Of a search: no further trial, or no further run of the race, will be started."""
+
     def search_ended(self, document: dict[str, Any]) -> None:
         """The search is over; `document` is search.json."""
 

@@ -88,13 +88,12 @@ class Ledger:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
-        word: Literal["maximize", "minimize"] = "maximize" if direction == "max" else "minimize"
         storage = _storage(file)
         self._studies = {
             purpose: optuna.create_study(
                 study_name=f"{arm}: {name}" if arm else name,
                 storage=storage,
-                direction=word,
+                direction=word(direction),
                 load_if_exists=True,
             )
             for purpose, name in STUDIES.items()
@@ -273,6 +272,11 @@ class Ledger:
             study = self._studies[purpose]
             self._live[id] = optuna.Trial(study, study.trials[number]._trial_id)
         return self._live[id]
+
+
+def word(direction: str) -> Literal["maximize", "minimize"]:
+    """Optuna's word for "max" or "min"."""
+    return "maximize" if direction == "max" else "minimize"
 
 
 def _storage(file: Path | None) -> optuna.storages.BaseStorage:

@@ -39,6 +39,7 @@ def _duration(text: str) -> str:
 
 
 Scheduler = Literal["asha", "pasha", "median", "none"]  # tune.rungs.KINDS
+Sampler = Literal["tpe", "gp", "cmaes", "random", "qmc", "grid", "latin"]
 Duration = Annotated[str, AfterValidator(_duration)]
 
 
@@ -104,10 +105,10 @@ class RunOptions(BaseSettings):
         "asha stops trials that fall behind; pasha also cuts all short while the best ones keep their order; "
         "median stops what is below the median of the others; none runs all to the end",
     )
-    sampler: Literal["tpe", "random", "qmc", "grid", "latin"] = option(
+    sampler: Sampler = option(
         "tpe",
-        "how configurations are proposed; latin: spread evenly over every range, in as many steps as "
-        "--trials; grid: every combination of a --space of lists",
+        "how configurations are proposed: tpe, gp, cmaes learn from results; latin: spread evenly over every "
+        "range, in as many steps as --trials; grid: every combination of a --space of lists",
     )
     space: dict[str, Any] = option(
         {}, "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], p: [0.1, 0.8]}"
@@ -177,9 +178,34 @@ examples:
         "dps-dense",
         "dps-dense, dps-mix, vanilla, ... (README); several with commas let the search choose among them",
     )
-    time_budget: Duration | None = option(None, "start no further trial after this long: 30m, 2h, 1h30m")
-    gpu_hours: float | None = option(
-        None, "start no further trial after so many GPU-hours", gt=0, allow_inf_nan=False
+    confirm: int = option(
+        5, "fresh seeds that the winner, and the baseline, are trained with on all training data", gt=0
+    )
+    race: int = option(
+        6,
+        "further seeds, at most, on which promising configurations race; 0: one seed says who wins",
+        ge=0,
+    )
+    baseline: bool = option(
+        True, "also confirm ordinary fine-tuning (vanilla) at the winner's learning rate, on the same seeds"
+    )
+    time_budget: Duration | None = option(
+        None, "start no further trial, and no run of the race, after this long: 30m, 2h, 1h30m"
+    )
+    gpu_hours: float | None = option(None, "the same after so many GPU-hours", gt=0, allow_inf_nan=False)
+    cpu_hours: float | None = option(
+        None, "the same after so many hours of a CPU core", gt=0, allow_inf_nan=False
+    )
+    target: float | None = option(
+        None,
+        "explore no further once the best configuration is expected to have this score",
+        allow_inf_nan=False,
+    )
+    worth: float | None = option(
+        None,
+        "explore and race no further once one more run is expected to add fewer points (hundredths)",
+        gt=0,
+        allow_inf_nan=False,
     )
 
     @property
@@ -214,7 +240,7 @@ examples:
     scheduler: Scheduler = option(
         "none", "none tunes every configuration to the end; asha, pasha and median as in a search"
     )
-    sampler: Literal["tpe", "random", "qmc", "grid", "latin"] = option(
+    sampler: Sampler = option(
         "latin", "how configurations are proposed; latin: spread evenly, the same learning rates for all"
     )
     results: str | None = option(

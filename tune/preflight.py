@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dps import tasks, transfer
 from dps.errors import InputError
 from dps.methods import METHODS
-from dps.tasks import Task
-from tune import budget, estimate, space
+from dps.tasks import LABEL, Task
+from tune import budget, estimate, evidence, space
 from tune.errors import Refused
 from tune.job import Settings
 from tune.options import CompareOptions, RunOptions, SearchOptions, seconds
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
+EXPLORE_SHARE = 0.6  # of a budget of time or hours; the rest is for the race
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
 
 
@@ -57,6 +60,7 @@ class Plan:
     gpus_per_worker: float
     cluster: Cluster
     estimate_s: float
+    chance: float | None = None  # the primary metric of the best constant prediction
 
     @property
     def space(self) -> Space:
@@ -66,8 +70,9 @@ class Plan:
 
     @property
     def runs(self) -> int:
-        """Trials and confirmations, of all arms."""
-        return len(self.arms) * (self.options.trials + self.options.confirm)
+        """Trials and confirmations, of all arms; those of a race are not known beforehand."""
+        finalists = 2 if isinstance(self.options, SearchOptions) and self.options.baseline else 1
+        return len(self.arms) * (self.options.trials + finalists * self.options.confirm)
 
     @property
     def keep_models(self) -> bool:
@@ -77,11 +82,23 @@ class Plan:
     def rules(self, arm: str) -> list[budget.StopRule]:
         """The stop rules of an arm."""
         options = self.options
-        rules: list[budget.StopRule] = [budget.Trials(options.trials)]
-        if isinstance(options, SearchOptions) and options.time_budget:
-            rules.append(budget.WallTime(seconds(options.time_budget)))
-        if isinstance(options, SearchOptions) and options.gpu_hours:
-            rules.append(budget.GpuHours(options.gpu_hours, self.gpus_per_worker * options.workers_per_trial))
+        share = EXPLORE_SHARE if isinstance(options, SearchOptions) and options.race else 1.0
+        return [budget.Trials(options.trials), *self.budgets(share)]
+
+    def budgets(self, share: float = 1.0) -> list[budget.StopRule]:
+        """The rules on time and hours, of which a share may be used."""
+        options, rules = self.options, list[budget.StopRule]()
+        if not isinstance(options, SearchOptions):
+            return rules
+        workers = options.workers_per_trial
+        if options.time_budget:
+            rules.append(budget.WallTime(seconds(options.time_budget), share))
+        if options.gpu_hours:
+            rules.append(budget.DeviceHours("GPU", options.gpu_hours, self.gpus_per_worker * workers, share))
+        if options.cpu_hours:
+            rules.append(
+                budget.DeviceHours("CPU", options.cpu_hours, options.cpus_per_worker * workers, share)
+            )
         return rules
 
     def identity(self, arm: str) -> dict[str, object]:
@@ -136,6 +153,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         gpus_per_worker=gpus,
         cluster=cluster,
         estimate_s=estimate.search_seconds(options, speed, work),
+        chance=evidence.chance(task, np.asarray(splits["train"][LABEL])),
     )
 
 
@@ -147,6 +165,8 @@ def _arms(options: RunOptions, folder: ModelFolder, max_steps: int) -> dict[str,
         made = space.build(methods, options.freeze, weights, max_steps, layers, options.space)
         if options.sampler == "grid":
             made.grid()
+        if options.sampler == "cmaes":
+            made.check_ranges()
         return made
 
     if isinstance(options, CompareOptions):

@@ -14,10 +14,12 @@ from typing import Protocol, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-Noise = Callable[[], float | None]  # the standard deviation of a score within a configuration, if known
+Noise = Callable[
+    [float], float | None
+]  # of a score within its configuration, by share of the steps, if known
 
 
-def unknown() -> None:
+def unknown(share: float) -> None:
     """The noise of which nothing was measured."""
 
 
@@ -272,7 +274,7 @@ class Pasha(Asha):
         return largest > 0 and largest > self._tolerance(place)
 
     def _tolerance(self, place: int) -> float:
-        noise = self.noise()
+        noise = self.noise(self.rungs[place].level / self.max_steps)
         if is_usable(noise):
             return self.multiple * noise
         return crossing_noise(self._matrix(self.rungs[place].best(MOST_CURVES)))

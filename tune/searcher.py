@@ -9,68 +9,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import optuna
 import ray.tune.search
 
 from tune import replicates
-from tune.budget import Spent, StopRule, Trials, first_reached
+from tune.belief import Belief, Field, key
+from tune.budget import Spent, first_reached
 from tune.events import Watcher, tell
-from tune.job import Job, Report, Settings
+from tune.job import Job, Purpose, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
-from tune.space import Space
-
-STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """What a search does. seed: of the search; the confirmation uses seed + 1 .. seed + confirm.
-    trials: how many the design of a "latin" sampler has. keep_models: whether the confirmation writes
-    its models."""
-
-    space: Space
-    settings: Settings
-    direction: str
-    sampler: str
-    seed: int
-    trials: int
-    confirm: int
-    slots: int
-    rules: Sequence[StopRule]
-    folder: Path
-    keep_models: bool = True
-
-    def make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """The sampler of trial `number`. Its seed depends on the number alone, so that a resumed
-        search proposes what it would have proposed."""
-        seed = self.seed * 100_003 + number
-        if self.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        if design := self.design():
-            fixed = design[number % len(design)]
-            return optuna.samplers.PartialFixedSampler(fixed, optuna.samplers.RandomSampler(seed=seed))
-        if self.sampler == "qmc":
-            return optuna.samplers.QMCSampler(seed=self.seed, scramble=True, warn_independent_sampling=False)
-        return optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS
-        )
-
-    def design(self) -> list[dict[str, Any]]:
-        """The configurations that are known beforehand, in the order of the trials, in the names of the
-        study; empty where they are proposed one by one. (Optuna's own GridSampler cannot be asked and told:
-        the last combination makes it stop a loop that is not there.)"""
-        if self.sampler == "latin":
-            return self.space.latin(self.trials, self.seed)
-        return self.space.combinations(self.seed) if self.sampler == "grid" else []
-
-    def stop_rules(self) -> list[StopRule]:
-        """The rules, and that a grid ends with its last combination."""
-        return [*self.rules, *([Trials(len(self.design()))] if self.sampler == "grid" else [])]
+from tune.proposals import STARTUP_TRIALS, Proposals
+from tune.strategy import Strategy
 
 
 class LedgerSearcher(ray.tune.search.Searcher):
@@ -88,17 +39,19 @@ class LedgerSearcher(ray.tune.search.Searcher):
         super().__init__(metric="score", mode=strategy.direction)
         self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
         self.interrupted, self.spent_before, self.clock = interrupted, spent_before, clock
-        self.rules = strategy.stop_rules()
         self.began = clock()
         self.live: dict[str, Record] = {}  # by the id that Tune gives
+        self.belief = Belief(ledger, strategy.space, strategy.direction, strategy.max_steps, strategy.chance)
+        self.field = Field(self.belief, strategy.racing, strategy.seed)
+        self.proposals = Proposals(strategy, ledger, self.belief)
         self.stopped_by: str | None = None
+        self.raced_until: str | None = None
         self.leader: Record | None = None
-        records = ledger.records("search")
-        self.asked = len(records)
+        records = [r for purpose in ("search", "race", "confirm") for r in ledger.records(purpose)]
         self.replicas = ledger.records("confirm")
-        self.slot_seconds = sum(r.seconds for r in (*records, *self.replicas))
-        self.open = [r for r in (*records, *self.replicas) if not r.outcome.is_final]
-        self.given = len(records) + len(self.replicas) - len(self.open)
+        self.slot_seconds = sum(r.seconds for r in records)
+        self.open = [r for r in records if not r.outcome.is_final]
+        self.given = len(records) - len(self.open)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next job for Tune: None while there is none yet, FINISHED when there will be none."""
@@ -116,25 +69,79 @@ class LedgerSearcher(ray.tune.search.Searcher):
         return self.open.pop(0) if self.open else self._new()
 
     def _new(self) -> Record | None:
-        self.stopped_by = self.stopped_by or first_reached(self.rules, self.spent())
-        if self.stopped_by is None:
-            sampler = self.strategy.make_sampler(self.asked)
-            self.asked += 1
-            return self.ledger.propose(self.strategy.space, sampler, self.strategy.seed)
-        if any(record.purpose == "search" for record in self.live.values()):
-            return None
-        return self._next_replicate()
+        """The next run that no sitting has begun; None while there is none for now, and when all is done."""
+        record = self._explore()
+        if record is not None or self._is_live("search"):
+            return record
+        record = self._race()
+        if record is not None or self._is_live("race"):
+            return record
+        return self._confirm()
 
-    def _next_replicate(self) -> Record | None:
-        if self.leader is None:
-            self.leader = replicates.winner(self.ledger.records("search"), self.strategy.direction)
-        have = len(replicates.of(self.leader, self.replicas))
-        if self.leader is None or have >= self.strategy.confirm:
+    def _is_live(self, purpose: Purpose) -> bool:
+        return any(record.purpose == purpose for record in self.live.values())
+
+    def _explore(self) -> Record | None:
+        if self.stopped_by is not None:
             return None
-        seed = self.strategy.seed + 1 + have
-        record = self.ledger.replicate(self.leader.configuration, self.strategy.space, seed)
-        self.replicas.append(record)
+        why = first_reached(self.strategy.rules, self.spent()) or self._enough()
+        record = None if why else self.proposals.next()
+        if record is None:
+            self.stopped_by = why or "every configuration was tried"
+            tell(self.watchers, "phase_ended", f"explored: {self.stopped_by}")
         return record
+
+    def _enough(self) -> str | None:
+        """Whether what was found is enough."""
+        strategy, best = self.strategy, self.belief.best() if self.strategy.target is not None else None
+        sign = self.belief.sign
+        if best is not None and strategy.target is not None and sign * best >= sign * strategy.target:
+            return (
+                f"target score of {strategy.target:g}: the best configuration is expected to have {best:.4f}"
+            )
+        if strategy.worth is None or len(self.ledger.records("search")) < STARTUP_TRIALS:
+            return None
+        gain = self.belief.gain(strategy.seed)
+        if gain is None or gain >= strategy.worth:
+            return None
+        return (
+            f"a further trial is expected to add {100 * gain:.2g} points, less than {100 * strategy.worth:g}"
+        )
+
+    def _race(self) -> Record | None:
+        if not self.strategy.racing.seeds or self.raced_until is not None:
+            return None
+        live = [record for record in self.live.values() if record.purpose == "race"]
+        why = first_reached(self.strategy.race_rules, self.spent())
+        found = None if why else self.field.next(live)
+        if found is not None:
+            return self.ledger.replicate(found[0], self.strategy.space, found[1], "race")
+        if not live:
+            self.raced_until = why or self.field.over
+            tell(self.watchers, "phase_ended", f"raced: {self.raced_until}")
+        return None
+
+    def winner(self) -> Record | None:
+        """In a race the best by what all runs say together, else by the one run of each."""
+        believed = self.belief.leader() if self.strategy.racing.seeds else None
+        return believed or replicates.winner(self.ledger.records("search"), self.strategy.direction)
+
+    def _confirm(self) -> Record | None:
+        """Fresh seeds, one after the other, for the winner and then the baseline."""
+        self.leader = self.leader or self.winner()
+        if self.leader is None:
+            return None
+        finalists = [self.leader.configuration]
+        if self.strategy.baseline and (baseline := replicates.baseline_of(self.leader.configuration)):
+            finalists.append(baseline)
+        have = {(key(r.configuration), r.seed) for r in self.replicas}
+        for seed in range(self.strategy.seed + 1, self.strategy.seed + 1 + self.strategy.confirm):
+            for configuration in finalists:
+                if (key(configuration), seed) not in have:
+                    space = self.strategy.space.of(configuration["method"])
+                    self.replicas.append(self.ledger.replicate(configuration, space, seed))
+                    return self.replicas[-1]
+        return None
 
     def _job(self, record: Record) -> Job:
         folder = self.strategy.folder / f"trial-{record.id}"
@@ -145,7 +152,15 @@ class LedgerSearcher(ray.tune.search.Searcher):
             record.seed,
             self.strategy.settings,
             str(folder),
-            keep_model=self.strategy.keep_models and record.purpose == "confirm",
+            keep_model=self.strategy.keep_models and self._is_of_winner(record),
+        )
+
+    def _is_of_winner(self, record: Record) -> bool:
+        leader = self.leader or self.winner()
+        return (
+            record.purpose == "confirm"
+            and leader is not None
+            and record.configuration == leader.configuration
         )
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -181,7 +196,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         """So far, with earlier sittings of a resumed search."""
         wall = self.spent_before + self.clock() - self.began
         live = sum(record.seconds for record in self.live.values())
-        return Spent(self.asked, wall, self.slot_seconds + live)
+        return Spent(len(self.ledger.records("search")), wall, self.slot_seconds + live)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger holds everything."""

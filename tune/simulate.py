@@ -18,8 +18,9 @@ from tune import rungs
 from tune.job import Job, Report
 from tune.ledger import Ledger
 from tune.outcomes import Outcome
-from tune.searcher import LedgerSearcher, Strategy
+from tune.searcher import LedgerSearcher
 from tune.sitting import MAX_FAILURES
+from tune.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,22 @@ class _Running:
 class Simulation:
     """One search on these slots, from its first job to its last.
 
-    policy: that stops trials of the search, with scores of which the higher are better.
+    scheduler: the name of the stop policy. Raises ValueError where there is none of it.
     """
 
     def __init__(
-        self, strategy: Strategy, policy: rungs.StopPolicy, world: World, slots: Sequence[Slot]
+        self,
+        strategy: Strategy,
+        scheduler: str,
+        world: World,
+        slots: Sequence[Slot],
+        searcher: type[LedgerSearcher] = LedgerSearcher,
     ) -> None:
         self.clock, self.ledger = Clock(), Ledger(None, strategy.direction)
-        self.searcher = LedgerSearcher(self.ledger, strategy, [], lambda: False, clock=self.clock)
-        self.policy, self.world, self.slots = policy, world, slots
+        self.searcher = searcher(self.ledger, strategy, [], lambda: False, clock=self.clock)
+        noise = self.searcher.belief.noise
+        self.policy = rungs.make(scheduler, world.steps[-1], len(world.steps), noise)
+        self.world, self.slots = world, slots
         self.sign = 1.0 if strategy.direction == "max" else -1.0
         self.metric = tasks.get(strategy.settings.task).metric
         self.reports = 0
@@ -218,10 +226,13 @@ class Simulation:
 
 
 def simulate(
-    strategy: Strategy, world: World, scheduler: str = "asha", slots: Sequence[Slot] = (Slot(), Slot())
+    strategy: Strategy,
+    world: World,
+    scheduler: str = "asha",
+    slots: Sequence[Slot] = (Slot(), Slot()),
+    searcher: type[LedgerSearcher] = LedgerSearcher,
 ) -> Simulation:
     """A whole search, with the stop policy of this name. Raises ValueError where there is none."""
-    policy = rungs.make(scheduler, world.steps[-1], len(world.steps))
-    made = Simulation(strategy, policy, world, slots)
+    made = Simulation(strategy, scheduler, world, slots, searcher)
     made.run()
     return made

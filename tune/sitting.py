@@ -16,6 +16,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +222,7 @@ class Sitting(ABC):
         switch = ray.remote(num_cpus=0)(Switch).remote()
         threading.Thread(target=_throw_when, args=(stop, switch), daemon=True).start()
         searcher = self._searcher(stop)
+        scheduler = self._scheduler(searcher)
         slot = SlotPlan(
             workers=options.workers_per_trial,
             cpus_per_worker=options.cpus_per_worker,
@@ -237,7 +239,7 @@ class Sitting(ABC):
                 trainable,
                 tune_config=TuneConfig(
                     search_alg=searcher,
-                    scheduler=self._scheduler(),
+                    scheduler=scheduler,
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
@@ -261,21 +263,24 @@ class Sitting(ABC):
         ]
         return Turns(arms, self.plan.slots)
 
-    def _scheduler(self) -> Any:
+    def _scheduler(self, searcher: Turns) -> Any:
         """Early stopping, where the sittings before had left it."""
         from tune import rungs
         from tune.scheduler import SearchScheduler
 
         policies = {}
-        for arm, ledger in self.ledgers.items():
-            policies[arm] = rungs.make(self.options.scheduler, self.plan.max_steps, self.options.evaluations)
+        for (arm, ledger), search in zip(self.ledgers.items(), searcher.searches, strict=True):
+            policies[arm] = rungs.make(
+                self.options.scheduler, self.plan.max_steps, self.options.evaluations, search.belief.noise
+            )
             rungs.replay(policies[arm], ledger.records("search"), self.plan.task.direction)
         return SearchScheduler(policies, self.plan.task.direction, self.plan.slots)
 
     def _strategy(self, arm: str) -> Any:
-        from tune.searcher import Strategy
+        from tune.belief import Racing
+        from tune.strategy import Strategy
 
-        return Strategy(
+        made = Strategy(
             space=self.plan.arms[arm],
             settings=self.plan.settings,
             direction=self.plan.task.direction,
@@ -286,7 +291,21 @@ class Sitting(ABC):
             slots=self.plan.slots,
             rules=self.plan.rules(arm),
             folder=self.work,
+            max_steps=self.plan.max_steps,
+            chance=self.plan.chance,
             keep_models=self.plan.keep_models,
+        )
+        options = self.options
+        if not isinstance(options, cli.SearchOptions):
+            return made
+        worth = options.worth and options.worth / 100
+        return replace(
+            made,
+            racing=Racing(options.race, worth=worth or Racing.worth),
+            race_rules=self.plan.budgets(),
+            target=options.target,
+            worth=worth,
+            baseline=options.baseline,
         )
 
     def _interrupted(self, searcher: Turns) -> int:

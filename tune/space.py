@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from scipy import stats
 
 from dps.errors import InputError
 from dps.methods import METHODS
@@ -34,16 +35,28 @@ def draw(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     return trial.suggest_categorical(name, domain.values)
 
 
+def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+    if isinstance(domain, Range):
+        return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
+    return optuna.distributions.CategoricalDistribution(domain.values)
+
+
 def _column(domain: Domain, count: int, rng: np.random.Generator) -> list[Any]:
     """`count` values of one parameter of a Latin hypercube."""
     order = rng.permutation(count)
     if isinstance(domain, Choice):
         turns = rng.permutation(len(domain.values))
         return [domain.values[turns[place % len(turns)]] for place in order]
-    shares = [float(share) for share in (order + rng.random(count)) / count]
+    return [_at(domain, float(share)) for share in (order + rng.random(count)) / count]
+
+
+def _at(domain: Domain, share: float) -> Any:
+    """The value at a share of the way, in [0, 1)."""
+    if isinstance(domain, Choice):
+        return domain.values[int(share * len(domain.values))]
     if domain.log:
-        return [domain.low * (domain.high / domain.low) ** share for share in shares]
-    return [domain.low + share * (domain.high - domain.low) for share in shares]
+        return domain.low * (domain.high / domain.low) ** share
+    return domain.low + share * (domain.high - domain.low)
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,19 @@ class Space:
         hyper = {name: configuration[key] for key, name in self.names[method].items()}
         return {"method": method, **hyper}
 
+    def of(self, method: str) -> Space:
+        """The part of one method; of a method that is not in the space, the learning rate alone."""
+        names = self.names.get(method, {"learning_rate": "learning_rate"})
+        return Space((method,), {name: self.parameters[name] for name in names.values()}, {method: names})
+
+    @property
+    def size(self) -> float:
+        """How many configurations there are; infinity where one of the parameters has a range."""
+        return sum(
+            math.prod(_values(self.parameters[name]) for name in self.names[method].values())
+            for method in self.methods
+        )
+
     def grid(self) -> dict[str, list[Any]]:
         """Every value of every parameter. Raises InputError where one has a range."""
         for name, domain in self.parameters.items():
@@ -83,6 +109,15 @@ class Space:
                     f"{', '.join(self.methods)} is {domain}; give --space"
                 )
         return {name: list(domain.values) for name, domain in self.parameters.items()}  # type: ignore[union-attr]
+
+    def check_ranges(self) -> None:
+        """Raises InputError where a parameter has a list of values, between which CMA-ES cannot move."""
+        for name, domain in self.parameters.items():
+            if isinstance(domain, Choice) and len(domain.values) > 1:
+                raise InputError(
+                    f"--sampler: cmaes needs a range for every parameter, but {name} of "
+                    f"{', '.join(self.methods)} is {domain}; use tpe, or give --space"
+                )
 
     def combinations(self, seed: int) -> list[dict[str, Any]]:
         """Every combination of the grid once, in the names of the study, in an order drawn with `seed`: the
@@ -105,6 +140,29 @@ class Space:
         }
         return [{name: column[number] for name, column in columns.items()} for number in range(count)]
 
+    def sobol(self, seed: int) -> Iterator[dict[str, Any]]:
+        """The points of a scrambled Sobol sequence, without end, in the names of the study; the values of a
+        list have shares of equal length.
+
+        Source: Owen, "Scrambling Sobol' and Niederreiter-Xing Points", Journal of Complexity 1998.
+        """
+        sequence = stats.qmc.Sobol(len(self.parameters), scramble=True, rng=seed)
+        while True:
+            shares = sequence.random(1)[0]
+            yield {
+                name: _at(domain, float(share))
+                for (name, domain), share in zip(self.parameters.items(), shares, strict=True)
+            }
+
+    def distributions(
+        self, configuration: dict[str, Any]
+    ) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Of the parameters that the configuration has, as `suggest` draws them."""
+        method = configuration["method"]
+        own = {name: self.parameters[name] for name in self.names[method].values()}
+        domains = {"method": Choice(self.methods), **own} if len(self.methods) > 1 else own
+        return {name: _distribution(domain) for name, domain in domains.items()}
+
     def describe(self) -> dict[str, Any]:
         """For search.json and for telling two spaces apart."""
         parameters = {
@@ -112,6 +170,12 @@ class Space:
             for name, value in self.parameters.items()
         }
         return {"method": list(self.methods), **parameters}
+
+
+def _values(domain: Domain) -> float:
+    if isinstance(domain, Choice):
+        return len(domain.values)
+    return 1.0 if domain.low == domain.high else math.inf
 
 
 def encode(space: Space, configurations: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
@@ -152,7 +216,7 @@ def check(methods: tuple[str, ...], sampler: str = "tpe") -> None:
     """Raises InputError for a method that there is none of, and for a sampler that cannot propose them."""
     if unknown := [name for name in methods if name not in METHODS]:
         raise InputError(f"--method: there is no {', '.join(unknown)!r}; choose among {', '.join(METHODS)}")
-    if sampler in ("qmc", "latin", "grid") and len(methods) > 1:
+    if sampler not in ("", "tpe", "random") and len(methods) > 1:
         raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
 
 

@@ -13,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dps.tasks import Task
+from tune.belief import Racing
 from tune.job import Report
 from tune.ledger import Record
+from tune.options import SearchOptions
 from tune.outcomes import Outcome
 from tune.preflight import Plan
 
@@ -77,8 +79,20 @@ def _search_lines(plan: Plan) -> list[str]:
         f"{options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
-        f"confirming   {options.confirm} runs of {plan.confirm_steps} steps",
+        *_proof_lines(plan),
     ]
+
+
+def _proof_lines(plan: Plan) -> list[str]:
+    options = plan.options
+    assert isinstance(options, SearchOptions)
+    racing = (
+        f"racing       the promising ones on up to {options.race} further seeds each, at most "
+        f"{Racing.share:.0%} of what the trials took"
+    )
+    beside = ", and as many of vanilla at its learning rate" if options.baseline else ""
+    confirming = f"confirming   the winner: {options.confirm} runs of {plan.confirm_steps} steps{beside}"
+    return [racing, confirming] if options.race else [confirming]
 
 
 def _comparison_lines(plan: Plan) -> list[str]:
@@ -167,6 +181,9 @@ class Progress:
     def show(self, renderable: Any) -> None:
         """A table, or anything else that rich draws."""
         self.console.print(renderable)
+
+    def phase_ended(self, why: str) -> None:
+        self.say(why)
 
     def search_ended(self, document: dict[str, Any]) -> None:
         pass

@@ -85,6 +85,9 @@ class MlflowTracker:
             if record.outcome.is_final:
                 self._events.put(lambda record=record: self._tell_again(record))  # type: ignore[misc]
 
+    def phase_ended(self, why: str) -> None:
+        pass
+
     def search_ended(self, document: dict[str, Any]) -> None:
         self._events.put(lambda: self._end(document))
 
@@ -198,7 +201,7 @@ class MlflowTracker:
     def _end_trial(self, record: Record) -> None:
         run = self._runs[record.id]
         values = {"seconds": record.seconds, "selected_share": record.selected_share}
-        if record.purpose == "search":
+        if record.purpose in ("search", "race"):
             values["score"] = record.score
         for split, metrics in record.final.items():
             values |= {f"{split}_{name}": value for name, value in metrics.items()}

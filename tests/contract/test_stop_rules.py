@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune import budget
-from tune.budget import GpuHours, Spent, StopRule, Trials, WallTime
+from tune.budget import DeviceHours, Spent, StopRule, Trials, WallTime
 
 # A new rule adds a line here: (rule, its limit as the reason names it, a Spent that reaches it).
 RULES: list[tuple[StopRule, str, Spent]] = [
     (Trials(7), "7 trials", Spent(trials=7)),
     (WallTime(90.0), "90 s", Spent(seconds=90.0)),
-    (GpuHours(0.5, 2.0), "0.5 GPU-hours", Spent(slot_seconds=900.0)),
+    (DeviceHours("GPU", 0.5, 2.0), "0.5 GPU-hours", Spent(slot_seconds=900.0)),
 ]
 AMOUNTS = st.floats(min_value=0, max_value=1e5)
 SPENT = st.builds(Spent, st.integers(min_value=0, max_value=50), AMOUNTS, AMOUNTS)

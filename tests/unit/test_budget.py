@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.tune_helpers import make_plan
-from tune.budget import GpuHours, Spent, StopRule, Trials, WallTime, first_reached
+from tune.budget import DeviceHours, Spent, StopRule, Trials, WallTime, first_reached
+from tune.preflight import EXPLORE_SHARE
 
 
 @pytest.mark.parametrize(
@@ -13,9 +16,9 @@ from tune.budget import GpuHours, Spent, StopRule, Trials, WallTime, first_reach
     [
         (Trials(4), Spent(trials=3, seconds=1e9, slot_seconds=1e9), Spent(trials=4)),
         (WallTime(90), Spent(trials=99, seconds=89.9, slot_seconds=1e9), Spent(seconds=90)),
-        (GpuHours(2, 1.0), Spent(trials=99, seconds=1e9, slot_seconds=7199), Spent(slot_seconds=7200)),
-        (GpuHours(1, 0.5), Spent(slot_seconds=7199), Spent(slot_seconds=7200)),
-        (GpuHours(1, 4.0), Spent(slot_seconds=899), Spent(slot_seconds=900)),
+        (DeviceHours("GPU", 2, 1.0), Spent(99, seconds=1e9, slot_seconds=7199), Spent(slot_seconds=7200)),
+        (DeviceHours("GPU", 1, 0.5), Spent(slot_seconds=7199), Spent(slot_seconds=7200)),
+        (DeviceHours("GPU", 1, 4.0), Spent(slot_seconds=899), Spent(slot_seconds=900)),
     ],
 )
 def test_a_rule_is_reached_at_its_limit_and_not_before(rule: StopRule, below: Spent, at: Spent) -> None:
@@ -24,7 +27,7 @@ def test_a_rule_is_reached_at_its_limit_and_not_before(rule: StopRule, below: Sp
 
 
 def test_the_first_rule_that_is_reached_gives_the_reason() -> None:
-    rules = [Trials(4), WallTime(10), GpuHours(1, 1)]
+    rules = [Trials(4), WallTime(10), DeviceHours("GPU", 1, 1)]
     assert first_reached(rules, Spent(3, 9, 100)) is None
     assert first_reached(rules, Spent(3, 10, 3600)) == "time budget of 10 s"
     assert first_reached(rules, Spent(4, 10, 3600)) == "4 trials"
@@ -33,5 +36,15 @@ def test_the_first_rule_that_is_reached_gives_the_reason() -> None:
 
 def test_the_options_make_the_rules() -> None:
     assert make_plan().rules("") == [Trials(12)]
-    plan = make_plan(trials=5, time_budget="1h30m", gpu_hours=2.5, workers_per_trial=2)
-    assert plan.rules("") == [Trials(5), WallTime(5400), GpuHours(2.5, 0.0)]
+    plan = make_plan(trials=5, time_budget="1h30m", gpu_hours=2.5, cpu_hours=1, workers_per_trial=2)
+    rules = [WallTime(5400), DeviceHours("GPU", 2.5, 0.0), DeviceHours("CPU", 1, 2)]
+    assert plan.budgets() == rules
+    exploring = [replace(rule, share=EXPLORE_SHARE) for rule in rules]
+    assert plan.rules("") == [Trials(5), *exploring]
+    assert replace(plan, options=plan.options.with_(race=0)).rules("") == [Trials(5), *rules]
+
+
+def test_what_may_be_used_of_a_budget_leaves_the_rest_to_the_race() -> None:
+    rule = WallTime(100, share=0.6)
+    assert rule.reached(Spent(seconds=59)) is None
+    assert rule.reached(Spent(seconds=60)) == "60% of the time budget of 100 s, the rest is for the race"

@@ -44,7 +44,12 @@ OPTIONS: dict[str, Any] = {
     "probe": None,
     "select_on": "holdout",
     "evaluations": 6,
-    "confirm": 3,
+    "confirm": 5,
+    "race": 6,
+    "baseline": True,
+    "cpu_hours": None,
+    "target": None,
+    "worth": None,
     "tracking_uri": None,
     "experiment": None,
     "config": None,
@@ -76,13 +81,14 @@ def test_the_options_of_a_comparison_are_these() -> None:
         "results": None,
         "allow_dirty": False,
     }
-    shared = {k: v for k, v in OPTIONS.items() if k not in ("method", "time_budget", "gpu_hours")}
+    of_search = {"method", "race", "time_budget", "gpu_hours", "cpu_hours", "target", "worth"}
+    shared = {k: v for k, v in OPTIONS.items() if k not in of_search}
     assert parse([], CompareOptions).model_dump() == shared | own
 
 
 def test_the_command_line_goes_before_yaml_and_yaml_before_the_default(tmp_path: Path) -> None:
     options = parse_yaml(tmp_path, "trials: 5\nseed: 3\n", "--seed", "9")
-    assert (options.trials, options.seed, options.confirm) == (5, 9, 3)
+    assert (options.trials, options.seed, options.confirm) == (5, 9, 5)
 
 
 def test_an_option_given_its_default_value_goes_before_yaml_too(tmp_path: Path) -> None:
@@ -136,7 +142,7 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
             ["--scheduler", "hyperband"],
             ["--scheduler:", "'asha', 'pasha', 'median' or 'none'", "'hyperband'"],
         ),
-        (["--sampler", "gp"], ["--sampler:", "'tpe'", "'gp'"]),
+        (["--sampler", "bohb"], ["--sampler:", "'tpe'", "'bohb'"]),
         (["--precision", "fp8"], ["--precision:", "'bf16'", "'fp8'"]),
         (["--freeze", "no"], ["--freeze:", "'gradient'", "'no'"]),
         (["--select-on", "test"], ["--select-on:", "'holdout' or 'dev'", "'test'"]),

@@ -24,10 +24,10 @@ from tune.rungs import Asha, Median, Never, Pasha, StopPolicy, Swaps, levels, ma
 
 STEPS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 MAX_STEPS = STEPS[-1]  # rungs: 10, 30, 90
-NOISES: dict[str, Callable[[], float | None]] = {
-    "exact": lambda: 0.0,
-    "noisy": lambda: 0.05,
-    "unknown": lambda: None,
+NOISES: dict[str, Callable[[float], float | None]] = {
+    "exact": lambda share: 0.0,
+    "noisy": lambda share: 0.05,
+    "unknown": lambda share: None,
 }
 POLICIES: dict[str, Callable[[], StopPolicy]] = {
     "asha": lambda: Asha(MAX_STEPS, 10),
@@ -334,7 +334,7 @@ def test_ten_thousand_trials_cost_little() -> None:
 
 def pasha(noise: float | None = 0.0, **changes: Any) -> Pasha:
     """Rungs 10, 30, 90 of 100."""
-    return Pasha(MAX_STEPS, 10, lambda: noise, **changes)
+    return Pasha(MAX_STEPS, 10, lambda share: noise, **changes)
 
 
 def curve(policy: Pasha, trial: str, *values: float) -> None:
@@ -425,7 +425,7 @@ def test_while_the_noise_is_unknown_curves_that_criss_cross_tell_it(noise: float
 
 def test_a_cap_that_a_trial_has_used_stays_whatever_the_noise_becomes() -> None:
     noise = [0.0]
-    policy = Pasha(MAX_STEPS, 10, lambda: noise[0])
+    policy = Pasha(MAX_STEPS, 10, lambda share: noise[0])
     curve(policy, "a", 0.6, 0.6, 0.4)
     curve(policy, "b", 0.5, 0.5, 0.5)
     assert policy.cap == 90
@@ -437,14 +437,14 @@ def test_a_cap_that_a_trial_has_used_stays_whatever_the_noise_becomes() -> None:
 
 
 def test_with_fewer_than_two_rungs_there_is_no_cap() -> None:
-    policy = Pasha(60, 30, lambda: 0.0)
+    policy = Pasha(60, 30, lambda share: 0.0)
     assert policy.cap == 60
     assert not any(policy.report("0", step, 0.5) for step in (30, 60))
-    assert Pasha(60, 60, lambda: 0.0).cap == 60
+    assert Pasha(60, 60, lambda share: 0.0).cap == 60
 
 
 def test_steps_off_the_rungs_are_at_the_cap_once() -> None:
-    policy = Pasha(62, 10, lambda: 0.0)  # 62 steps evaluated six times; rungs 10, 30
+    policy = Pasha(62, 10, lambda share: 0.0)  # 62 steps evaluated six times; rungs 10, 30
     assert [policy.report("0", step, 0.5) for step in (10, 21, 31)] == [False, False, True]
     assert policy.cap == 30
 
@@ -467,7 +467,7 @@ def test_under_a_tolerance_that_stays_the_cap_never_shrinks(
 @quick
 @given(search=searches)
 def test_a_trial_goes_on_below_the_cap_as_under_asha_and_never_beyond_the_cap(
-    noise: Callable[[], float | None], search: tuple[Curves, list[int]]
+    noise: Callable[[float], float | None], search: tuple[Curves, list[int]]
 ) -> None:
     curves, order = search
     policy, asha = Pasha(MAX_STEPS, 10, noise), Asha(MAX_STEPS, 10)
@@ -598,20 +598,20 @@ def test_the_best_so_far_is_never_below_the_median(search: tuple[Curves, list[in
     ],
 )
 def test_make(kind: str, evaluations: int, expected: type) -> None:
-    assert type(make(kind, 60, evaluations, lambda: None)) is expected
+    assert type(make(kind, 60, evaluations, lambda share: None)) is expected
 
 
 def test_make_gives_the_first_evaluation_as_grace() -> None:
-    made = make("asha", 64, 6, lambda: None)
+    made = make("asha", 64, 6, lambda share: None)
     assert isinstance(made, Asha)
     assert [rung.level for rung in made.rungs] == [10, 30]
-    assert isinstance(made := make("pasha", 3, 6, lambda: None), Pasha)
+    assert isinstance(made := make("pasha", 3, 6, lambda share: None), Pasha)
     assert [rung.level for rung in made.rungs] == [1]
 
 
 def test_make_knows_no_other() -> None:
     with pytest.raises(ValueError, match="scheduler: must be one of asha, pasha, median, none, but got 'x'"):
-        make("x", 60, 6, lambda: None)
+        make("x", 60, 6, lambda share: None)
 
 
 def test_the_rules_load_none_of_the_heavy_libraries() -> None:

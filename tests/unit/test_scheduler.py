@@ -18,7 +18,7 @@ from tune.outcomes import Outcome
 from tune.rungs import KINDS, StopPolicy, make
 from tune.scheduler import SearchScheduler
 from tune.search import Search
-from tune.searcher import LedgerSearcher
+from tune.searcher import LedgerSearcher, Turns
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 STEPS, EVALUATIONS = 60, 6  # rungs of ASHA: 10, 30
@@ -226,9 +226,10 @@ def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> 
     resumed = object.__new__(Search)
     resumed.plan, resumed.options, resumed.ledgers = plan, plan.options, {"": open_ledger(tmp_path)}
     first = plan.max_steps // plan.options.evaluations
-    (before,) = resumed._scheduler().policies.values()
-    assert not before.report("late", first, -1.0)  # the first of all
     searcher = LedgerSearcher(resumed.ledgers[""], strategy(tmp_path, trials=5), [], lambda: False)
+    turns = Turns([searcher], 2)
+    (before,) = resumed._scheduler(turns).policies.values()
+    assert not before.report("late", first, -1.0)  # the first of all
     FakeTune(searcher).run()
-    (after,) = resumed._scheduler().policies.values()
+    (after,) = resumed._scheduler(turns).policies.values()
     assert after.report("late", first, -1.0)

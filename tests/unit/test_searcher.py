@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.tune_helpers import STEPS, FakeTune, end_well, make_space, open_ledger, strategy
 from tune import replicates
-from tune.budget import GpuHours, Spent, Trials, WallTime
+from tune.budget import DeviceHours, Spent, Trials, WallTime
 from tune.job import Job, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
@@ -274,7 +274,7 @@ def test_an_interrupted_search_starts_nothing_and_leaves_its_trials_open(tmp_pat
 
 def test_gpu_hours_start_no_further_trial_but_end_those_under_way(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    made = searcher(ledger, tmp_path, rules=[Trials(50), GpuHours(12 / 3600, 1.0)])
+    made = searcher(ledger, tmp_path, rules=[Trials(50), DeviceHours("GPU", 12 / 3600, 1.0)])
     tune = FakeTune(made)
     tune.run()
     assert tune.finished
@@ -360,4 +360,5 @@ class Silent:
     def trial_started(self, record: Record) -> None: ...
     def trial_reported(self, record: Record, report: Report) -> None: ...
     def trial_ended(self, record: Record) -> None: ...
+    def phase_ended(self, why: str) -> None: ...
     def search_ended(self, document: dict[str, Any]) -> None: ...

@@ -22,7 +22,8 @@ from tune.options import CompareOptions, SearchOptions
 from tune.outcomes import Outcome
 from tune.preflight import Identified, Plan
 from tune.runtime import Cluster
-from tune.searcher import LedgerSearcher, Strategy, Turns
+from tune.searcher import LedgerSearcher, Turns
+from tune.strategy import Strategy
 
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
 PROVENANCE = {
@@ -124,6 +125,7 @@ def strategy(folder: Path, trials: int = 12, rules: list[StopRule] | None = None
         slots=2,
         rules=[Trials(trials)] if rules is None else rules,
         folder=folder,
+        max_steps=STEPS[-1],
     )
     return replace(made, **changes)
 
@@ -150,6 +152,7 @@ class FakeTune:
     order: int = 0
     end: Callable[[Job], Report | None] = end_well  # None: the slot is lost, as Tune tells it
     stop: Callable[[Job, int], bool] = lambda job, step: False
+    score: Callable[[Job, int], float] = objective
     jobs: dict[str, Job] = field(default_factory=dict)  # live, by the id that Tune gives
     steps: dict[str, int] = field(default_factory=dict)  # evaluations done by each
     seen: list[Job] = field(default_factory=list)
@@ -192,7 +195,7 @@ class FakeTune:
             self.complete(name, result, error=report is None)
             return
         step = STEPS[done]
-        report = Report(job.id, None, step, STEPS[-1], objective(job, step), seconds=1.0 + done)
+        report = Report(job.id, None, step, STEPS[-1], self.score(job, step), seconds=1.0 + done)
         if self.stop(job, step):
             self.complete(name, {"report": report})
             return

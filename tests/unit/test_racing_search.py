@@ -1,0 +1,153 @@
+"""A search that races, from its first trial to the confirmation, under a made-up Tune."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.tune_helpers import STEPS, FakeTune, make_space, open_ledger, strategy
+from tune.belief import FIRST_RACE_SEED, Racing, key
+from tune.budget import Trials, WallTime
+from tune.job import Job, Report
+from tune.ledger import Ledger
+from tune.outcomes import Outcome
+from tune.searcher import LedgerSearcher
+
+SPACE = make_space(("dps-dense",))
+METRIC = "matthews_correlation"
+
+
+def score(job: Job, step: int = STEPS[-1]) -> float:
+    """Best near a learning rate of 1e-4, with luck that is larger than what most trials differ by."""
+    away = abs(np.log(job.configuration["learning_rate"] / 1e-4))
+    luck = np.random.default_rng([zlib.crc32(key(job.configuration).encode()), job.seed]).standard_normal()
+    return float(step / STEPS[-1] * (0.6 - 0.1 * away + 0.05 * luck))
+
+
+def end(job: Job) -> Report:
+    made = Report(job.id, Outcome.COMPLETED, STEPS[-1], STEPS[-1], score(job), seconds=3.0)
+    if job.purpose == "confirm":
+        made.final = {"dev": {METRIC: score(job)}}
+    return made
+
+
+def search(ledger: Ledger, trials: int = 10, **changes: Any) -> LedgerSearcher:
+    settings = {"space": SPACE, "racing": Racing(4, share=1.0), "baseline": True, "chance": 0.0} | changes
+    return LedgerSearcher(ledger, strategy(Path("work"), trials, **settings), [], lambda: False)
+
+
+def ran(ledger: Ledger, order: int = 0, **changes: Any) -> tuple[LedgerSearcher, FakeTune]:
+    made = search(ledger, **changes)
+    tune = FakeTune(made, order, end, score=score)
+    tune.run()
+    return made, tune
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_it_explores_then_races_then_confirms(order: int) -> None:
+    ledger = Ledger(None, "max")
+    made, tune = ran(ledger, order)
+    purposes = [job.purpose for job in tune.seen]
+    assert tune.finished
+    assert purposes == sorted(purposes, key=["search", "race", "confirm"].index)
+    assert 3 <= purposes.count("race") <= 10
+    assert purposes.count("confirm") == 2 * 3
+    assert made.stopped_by == "10 trials"
+    assert made.raced_until is not None
+
+
+def test_the_seeds_of_search_race_and_confirmation_are_none_of_the_others() -> None:
+    ledger = Ledger(None, "max")
+    ran(ledger)
+    seeds = {purpose: {r.seed for r in ledger.records(purpose)} for purpose in ("search", "race", "confirm")}
+    assert seeds["search"] == {5}
+    assert seeds["race"] <= {5 + FIRST_RACE_SEED + number for number in range(4)}
+    assert seeds["confirm"] == {6, 7, 8}
+
+
+def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_models_are_kept() -> None:
+    ledger = Ledger(None, "max")
+    made, tune = ran(ledger)
+    winner = made.winner()
+    assert winner is not None
+    assert made.leader is winner
+    baseline = {"method": "vanilla", "learning_rate": winner.configuration["learning_rate"]}
+    confirming = [job for job in tune.seen if job.purpose == "confirm"]
+    for configuration in (winner.configuration, baseline):
+        assert [job.seed for job in confirming if job.configuration == configuration] == [6, 7, 8]
+    assert [job.configuration == winner.configuration for job in tune.seen] == [
+        job.keep_model or (job.purpose != "confirm" and job.configuration == winner.configuration)
+        for job in tune.seen
+    ]
+
+
+def test_vanilla_needs_no_baseline() -> None:
+    ledger = Ledger(None, "max")
+    ran(ledger, space=make_space(("vanilla",)))
+    assert len(ledger.records("confirm")) == 3
+
+
+def test_without_a_race_one_seed_says_who_wins() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, racing=Racing(0))
+    assert ledger.records("race") == []
+    assert made.winner() is max(ledger.records("search"), key=lambda record: record.score or 0.0)
+
+
+def test_the_race_corrects_what_one_seed_says() -> None:
+    """Over some searches: the winner of the race is truly better than who was best on one seed."""
+    gains = []
+    for seed in range(12):
+        ledger = Ledger(None, "max")
+        made, _ = ran(ledger, trials=12, seed=100 * seed, racing=Racing(6, share=1.5, worth=0.0))
+        lucky = max(ledger.records("search"), key=lambda record: record.score or 0.0)
+        winner = made.winner()
+        assert winner is not None
+        rates = (winner.configuration["learning_rate"], lucky.configuration["learning_rate"])
+        gains.append(-abs(np.log(rates[0] / 1e-4)) + abs(np.log(rates[1] / 1e-4)))
+    assert np.mean(gains) > 0.03
+
+
+def test_a_race_cut_off_and_continued_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    for part in range(40):
+        tune = FakeTune(search(open_ledger(tmp_path)), part, end, score=score)
+        tune.run(events=6)
+        if tune.finished and not tune.jobs:
+            break
+    else:
+        pytest.fail("it does not end")
+    ledger = open_ledger(tmp_path)
+    raced = [(key(r.configuration), r.seed) for r in ledger.records("race")]
+    assert len(set(raced)) == len(raced) >= 3
+    confirmed = [(key(r.configuration), r.seed) for r in ledger.records("confirm")]
+    assert len(set(confirmed)) == len(confirmed) == 6
+    assert len(ledger.records("search")) == 10
+
+
+def test_a_target_ends_the_exploration() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, trials=50, target=0.3)
+    assert 4 <= len(ledger.records("search")) < 10
+    assert made.stopped_by is not None
+    assert made.stopped_by.startswith("target score of 0.3: the best configuration is expected to have 0.")
+
+
+def test_a_search_that_is_not_worth_its_cost_ends() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, trials=50, worth=0.02)
+    assert 8 <= len(ledger.records("search")) < 50
+    assert made.stopped_by is not None
+    assert "points, less than 2" in made.stopped_by
+
+
+def test_a_budget_of_time_ends_the_race_too() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, rules=[Trials(10)], race_rules=[WallTime(0.0)])
+    assert ledger.records("race") == []
+    assert len(ledger.records("confirm")) == 6
+    assert made.winner() is not None

@@ -1,0 +1,162 @@
+"""Which configuration is tried next.
+
+In a search that races, the samplers that learn (tpe, gp) are shown what each configuration is expected to
+score at full length (`tune.belief`), shrunk towards its neighbours, in place of the score of one lucky seed.
+No configuration is proposed twice. What is proposed depends on the seed, the number of the trial and what has
+ended, alone, so that a resumed search proposes what it would have proposed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from tune import warm
+from tune.belief import Belief, key
+from tune.ledger import Ledger, Record, word
+from tune.outcomes import Outcome
+from tune.strategy import Strategy
+
+STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins
+ATTEMPTS = 20  # to propose what was not tried
+_STATES = {
+    Outcome.RUNNING: TrialState.RUNNING,
+    Outcome.COMPLETED: TrialState.COMPLETE,
+    Outcome.STOPPED: TrialState.PRUNED,
+}
+
+
+class Proposals:
+    """The trials of one search, one after the other."""
+
+    def __init__(self, strategy: Strategy, ledger: Ledger, belief: Belief) -> None:
+        self.strategy, self.ledger, self.belief = strategy, ledger, belief
+        self.space = strategy.space
+        self._tried = {key(record.configuration) for record in ledger.records("search")}
+        self._design = _design(strategy)
+
+    def next(self) -> Record | None:
+        """The next trial, in the ledger; None where every configuration was tried."""
+        if self.strategy.sampler == "cmaes":
+            return self._by_cmaes()
+        configuration = self._fresh()
+        if configuration is None:
+            return None
+        self._tried.add(key(configuration))
+        return self.ledger.replicate(configuration, self.space, self.strategy.seed, "search")
+
+    def _by_cmaes(self) -> Record:
+        """Its state is in the ledger's own study, so it sees scores as they are."""
+        number = len(self.ledger.records("search"))
+        sampler = optuna.samplers.CmaEsSampler(
+            seed=self._seed(number), consider_pruned_trials=True, n_startup_trials=STARTUP_TRIALS
+        )
+        return self.ledger.propose(self.space, sampler, self.strategy.seed)
+
+    def _fresh(self) -> dict[str, Any] | None:
+        if len(self._tried) >= self.space.size:
+            return None
+        for configuration in itertools.chain(self.strategy.first, self._proposed(), self._left()):
+            if key(configuration) not in self._tried:
+                return configuration
+        return None
+
+    def _proposed(self) -> Iterator[dict[str, Any]]:
+        if self._design is not None:
+            yield from (self.space.from_study(values) for values in self._design)
+            return
+        number = len(self.ledger.records("search"))
+        for attempt in range(ATTEMPTS):
+            sampler = self._sampler(self._seed(number) + attempt * 1_000_003)
+            yield self.space.suggest(self._model(sampler).ask())
+
+    def _left(self) -> Iterator[dict[str, Any]]:
+        """What is left of a space of lists alone."""
+        if self.space.size < float("inf"):
+            for method in self.space.methods:
+                part = self.space.of(method)
+                yield from (part.from_study(values) for values in part.combinations(self.strategy.seed))
+
+    def _seed(self, number: int) -> int:
+        return self.strategy.seed * 100_003 + number
+
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        if self.strategy.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if self.strategy.sampler == "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS
+        )
+
+    def _model(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+        """What the sampler is shown."""
+        study = optuna.create_study(direction=word(self.strategy.direction), sampler=sampler)
+        if self.strategy.sampler != "random":
+            expected = self.belief.estimates() if self.strategy.racing.seeds else {}
+            own = [
+                self._shown(record, expected.get(record.number)) for record in self.ledger.records("search")
+            ]
+            study.add_trials([trial for trial in own if trial is not None] + self._earlier(expected))
+        return study
+
+    def _shown(self, record: Record, expected: float | None) -> FrozenTrial | None:
+        state = _STATES.get(record.outcome, TrialState.FAIL) if expected is None else TrialState.COMPLETE
+        if state == TrialState.FAIL:
+            return None
+        value = record.score if expected is None else expected
+        return self._trial(
+            record.configuration,
+            state,
+            value if state == TrialState.COMPLETE else None,
+            dict(record.scores),
+        )
+
+    def _earlier(self, expected: dict[int, float]) -> list[FrozenTrial]:
+        """Trials of other searches, on the scale of this one's, fewer as it has more of its own."""
+        trusted = self.strategy.earlier[: warm.trust(len(expected))]
+        if not trusted or len(expected) < 2:
+            return []
+        middle, spread = statistics.fmean(expected.values()), statistics.stdev(expected.values())
+        sign = self.belief.sign
+        return [
+            self._trial(configuration, TrialState.COMPLETE, middle + sign * standing * spread)
+            for configuration, standing in trusted
+        ]
+
+    def _trial(
+        self,
+        configuration: dict[str, Any],
+        state: TrialState,
+        value: float | None,
+        scores: dict[int, float] | None = None,
+    ) -> FrozenTrial:
+        distributions = self.space.distributions(configuration)
+        values = self.space.in_study(configuration)
+        return optuna.trial.create_trial(
+            params={name: values[name] for name in distributions},
+            distributions=distributions,
+            state=state,
+            value=value,
+            intermediate_values=scores or {},
+        )
+
+
+def _design(strategy: Strategy) -> Iterator[dict[str, Any]] | None:
+    """The configurations that are known beforehand, in the names of the study; None where they are proposed
+    one by one. (Optuna's own GridSampler cannot be asked and told: the last combination makes it stop a loop
+    that is not there.)"""
+    space, seed = strategy.space, strategy.seed
+    if strategy.sampler == "grid":
+        return iter(space.combinations(seed))
+    if strategy.sampler == "qmc":
+        return space.sobol(seed)
+    if strategy.sampler == "latin":
+        rounds = (space.latin(strategy.trials, seed + number) for number in itertools.count())
+        return itertools.chain.from_iterable(rounds)
+    return None

@@ -1,0 +1,50 @@
+"""What a search does, from its first proposal to its last confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tune.belief import Racing
+from tune.budget import StopRule
+from tune.job import Settings
+from tune.space import Space
+
+NO_RACE = Racing()
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What a search does.
+
+    seed: of the search; confirmations use seed + 1 .. seed + confirm, the race those from seed + 1001 on.
+    trials: how many the design of a "latin" sampler has. max_steps: of a full trial. chance: the score of a
+    run that learnt nothing, if known. rules end the exploration, race_rules the race. target: a score that
+    ends the exploration once the best configuration is expected to have it; worth: so does a further trial
+    that is not expected to add so much (metric's scale). first: configurations that are tried before any is
+    proposed; earlier: (configuration, standing) of other searches, see `tune.warm`. baseline: whether vanilla
+    is confirmed beside the winner. keep_models: whether the winner's confirmations write their models.
+    """
+
+    space: Space
+    settings: Settings
+    direction: str
+    sampler: str
+    seed: int
+    trials: int
+    confirm: int
+    slots: int
+    rules: Sequence[StopRule]
+    folder: Path
+    max_steps: int
+    racing: Racing = NO_RACE
+    race_rules: Sequence[StopRule] = ()
+    target: float | None = None
+    worth: float | None = None
+    chance: float | None = None
+    first: Sequence[dict[str, Any]] = ()
+    earlier: Sequence[tuple[dict[str, Any], float]] = ()
+    baseline: bool = False
+    keep_models: bool = True
