@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from dps import metrics, tasks, transfer
 from dps.errors import InputError
 from dps.methods import make
-from tune import evidence, predictions, replicates, resampling
+from tune import evidence, paired, predictions, replicates, resampling
 from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.outcomes import Outcome
+from tune.paired import BOOTSTRAP_SEED
 from tune.preflight import Plan
 from tune.report import described
 
-BOOTSTRAP_SEED = 0
 Found = dict[str, Any]
 
 
@@ -148,12 +148,7 @@ def _results(found: Found, name: str, folders: dict[str, Path]) -> Found:
             "verdict": None,
         }
     for (method, difference), p in zip(differences.items(), adjusted, strict=True):
-        rows[method]["difference"] = {
-            **asdict(difference),
-            "points": difference.points,
-            "adjusted_p": p,
-            "seeds_needed": evidence.seeds_needed(difference, comparisons=len(differences)),
-        }
+        rows[method]["difference"] = paired.described(difference, p, len(differences))
         rows[method]["verdict"] = evidence.words(difference, p, baseline, comparisons=len(differences))
     return {
         "metric": metric,
@@ -196,17 +191,9 @@ def _predicted(
             labels, read[method["method"]][run["seed"]] = gold, values
     if labels is None:
         raise InputError(f"--results: no run of {found['task']} completed")
-    constant = np.full(len(labels), evidence.constant_prediction(task, labels))
     seeds = found["budget"]["seeds"]
-    return (
-        task,
-        task.metric,
-        labels,
-        {
-            method: np.stack([by_seed.get(seed, constant) for seed in seeds])
-            for method, by_seed in read.items()
-        },
-    )
+    filled = {method: paired.filled(task, labels, by_seed, seeds) for method, by_seed in read.items()}
+    return task, task.metric, labels, filled
 
 
 def _costs(method: Found) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -62,6 +63,25 @@ def of(winner: Record | None, records: Sequence[Record]) -> list[Record]:
     return [r for r in records if winner is not None and r.configuration == winner.configuration]
 
 
+def by_configuration(records: Sequence[Record]) -> list[list[Record]]:
+    """The records of each configuration, in the order in which the configurations came."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(json.dumps(record.configuration, sort_keys=True), []).append(record)
+    return list(groups.values())
+
+
+def full_scores(records: Sequence[Record]) -> dict[int, float]:
+    """By seed the last score of the run that went to its end, NaN where it diverged; the first of a seed."""
+    scores: dict[int, float] = {}
+    for record in records:
+        if record.outcome == Outcome.DIVERGED:
+            scores.setdefault(record.seed, math.nan)
+        elif record.outcome == Outcome.COMPLETED and record.scores:
+            scores.setdefault(record.seed, record.scores[-1][1])
+    return scores
+
+
 def confirm(records: Sequence[Record], metric: str) -> Confirmation | None:
     """What the completed replicates say together; None where there is none."""
     scores = {
@@ -73,9 +93,16 @@ def confirm(records: Sequence[Record], metric: str) -> Confirmation | None:
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Confirmation(scores, mean, None, None)
-    std = statistics.stdev(values)
-    half = _t_quantile(len(values) - 1) * std / math.sqrt(len(values))
-    return Confirmation(scores, mean, std, (mean - half, mean + half))
+    return Confirmation(scores, mean, statistics.stdev(values), interval(values))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t interval of the mean; None with fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean = statistics.fmean(values)
+    half = _t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
 
 
 def typical(records: Sequence[Record], metric: str) -> Record | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tune import replicates
+from tune import figures, pareto, proof, replicates
 from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.preflight import Plan
@@ -17,12 +17,20 @@ from tune.terminal import brief
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
-def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any]) -> dict[str, Any]:
-    """search.json: what was searched, what each trial did, who won and how sure that is."""
-    records = ledger.records("search")
+def document(
+    plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any], output: Path | None = None
+) -> dict[str, Any]:
+    """search.json: what was searched, what each trial did, who won and how sure that is.
+
+    output: the folder that holds the predictions of the confirmations; without it nothing is said of
+    examples.
+    """
+    records, races = ledger.records("search"), ledger.records("race")
     winner = replicates.winner(records, plan.task.direction)
     confirming = replicates.of(winner, ledger.records("confirm"))
     confirmation = replicates.confirm(confirming, plan.task.metric)
+    configuration = None if winner is None else winner.configuration
+    evidence, baseline = proof.document(plan.task, configuration, ledger.records("confirm"), output)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         **described(plan),
@@ -34,10 +42,43 @@ def document(plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any
         "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
         "confirmation": confirmation and asdict(confirmation),
         "confirmation_runs": [_trial(record) for record in confirming],
+        "evidence": evidence,
+        "baseline": baseline and baseline | {"runs": _runs_of(baseline, ledger)},
+        "race": proof.race(records, races, winner, plan.task.direction),
+        "race_runs": [_trial(record) for record in races],
+        "pareto": _pareto(plan, [*records, *races]),
         "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)},
     }
     found["sentence"] = sentence(found)
     return found
+
+
+def _runs_of(baseline: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:
+    confirming = proof.runs_of(baseline["configuration"], ledger.records("confirm"))
+    return [_trial(record) for record in confirming]
+
+
+def _pareto(plan: Plan, records: list[Record]) -> dict[str, Any] | None:
+    """The front of the objectives that were named; None where the score is the only one."""
+    objectives = pareto.check(getattr(plan.options, "objectives", "score"))
+    if objectives == ("score",):
+        return None
+    points = pareto.points(records, objectives, plan.task.direction, plan.max_steps)
+    front = pareto.front(points)
+    return {
+        "objectives": list(objectives),
+        "front": [_point(point) for point in sorted(front, key=lambda point: point.costs)],
+        "others": [_point(point) for point in points if point not in front],
+    }
+
+
+def _point(point: pareto.Point) -> dict[str, Any]:
+    return {
+        "trial": point.trial,
+        "configuration": point.configuration,
+        "seeds": point.seeds,
+        "values": point.values,
+    }
 
 
 def described(plan: Plan) -> dict[str, Any]:
@@ -69,26 +110,102 @@ def sentence(found: dict[str, Any]) -> str:
         return "No trial finished."
     text = f"Trial {winner['trial']} won: {brief(winner['configuration'])}."
     if confirmation is None:
-        return text + " It was not confirmed."
+        return text + " It was not confirmed." + _beside(found)
     count = len(confirmation["scores"])
     text += f" On dev, over {count} fresh seed{'s' if count > 1 else ''}: "
     text += f"{found['metric']} {confirmation['mean']:.4f}"
     if confirmation["std"] is None:
-        return text + "."
+        return text + "." + _beside(found)
     low, high = confirmation["interval"]
-    return text + (
+    text += (
         f" (standard deviation {confirmation['std']:.4f}, {confirmation['level']:.0%} interval of the mean "
         f"{low:.4f} to {high:.4f})."
     )
+    return text + _beside(found)
+
+
+def _beside(found: dict[str, Any]) -> str:
+    """The winner beside the baseline, where there is one."""
+    baseline = found.get("baseline")
+    return f" It is {baseline['verdict']}." if baseline else ""
+
+
+def sure_lines(found: dict[str, Any]) -> list[str]:
+    """How sure the confirmation is: over seeds and examples, what did not complete, what was ranked on."""
+    runs = {"The winner": found["confirmation_runs"]}
+    if found["baseline"]:
+        runs[proof.NAME] = found["baseline"]["runs"]
+    lines = [_uncertainty(found["evidence"])] if found["evidence"] else []
+    lines += [line for name, made in runs.items() for line in proof.gaps(name, [r["outcome"] for r in made])]
+    if found["plan"]["settings"]["select_on"] == "dev" and found["confirmation"]:
+        lines.append("Configurations were ranked on dev, which is reported too: these scores are optimistic.")
+    return lines
+
+
+def _uncertainty(evidence: dict[str, Any]) -> str:
+    low, high = evidence["interval"]
+    parts = f"{evidence['examples_part']:.4f} by the {evidence['examples']:,} examples"
+    seeds = "the spread over seeds is not known"
+    if evidence["seeds_part"] is not None:
+        seeds = f"{evidence['seeds_part']:.4f} by the {evidence['seeds']} seeds"
+    return (
+        f"Over seeds and examples together: {evidence['mean']:.4f}, {evidence['level']:.0%} interval "
+        f"{low:.4f} to {high:.4f}; standard error {parts}, {seeds}."
+    )
+
+
+def race_lines(found: dict[str, Any]) -> list[str]:
+    """The race in three lines at most: the winner, and who came next."""
+    first, *others = found["race"]
+    lines = [f"Race on the selection data: {_racer(first)}"]
+    lines += [f"  {_racer(row)}{_distance(row['difference'])}" for row in others[:2]]
+    if len(others) > 2:
+        lines[-1] += f"; {len(others) - 2} more in report.html"
+    return lines
+
+
+def _racer(row: dict[str, Any]) -> str:
+    mean = "no score" if row["mean"] is None else f"mean {row['mean']:.4f}"
+    std = "" if row["std"] is None else f", standard deviation {row['std']:.4f}"
+    bad = f", {row['diverged']} diverged" if row["diverged"] else ""
+    return f"trial {row['trial']}, {row['seeds']} seed{'' if row['seeds'] == 1 else 's'}: {mean}{std}{bad}"
+
+
+def _distance(difference: dict[str, Any] | None) -> str:
+    """Of a configuration from the winner."""
+    if difference is None:
+        return ""
+    text = f"; to the winner {difference['mean']:+.4f}"
+    if difference["interval"] is None:
+        return text
+    low, high = difference["interval"]
+    return (
+        f"{text} ({difference['level']:.0%} interval {low:+.4f} to {high:+.4f}, {difference['seeds']} pairs)"
+    )
+
+
+def pareto_lines(found: dict[str, Any]) -> list[str]:
+    """The front, a configuration a line."""
+    named = found["pareto"]
+    lines = [f"Pareto front of {', '.join(named['objectives'])}:"]
+    for point in named["front"]:
+        values = ", ".join(pareto.shown(name, value) for name, value in point["values"].items())
+        lines.append(f"  trial {point['trial']}: {values}  {brief(point['configuration'])}")
+    return lines if named["front"] else [f"{lines[0]} empty, no configuration has all of them."]
 
 
 def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list[str]:
     """The end of a search on the terminal."""
     lines = [found["sentence"]]
-    if runner_up := _runner_up(found):
+    if found["race"]:
+        lines += race_lines(found)
+    elif runner_up := _runner_up(found):
         lines.append(runner_up)
     if found["confirmation"]:
         lines += [f"  seed {seed}: {score:.4f}" for seed, score in found["confirmation"]["scores"].items()]
+    lines += sure_lines(found)
+    if found["pareto"]:
+        lines += pareto_lines(found)
     ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
     spent = found["spent"]
     lines.append(f"Trials: {ends}. {spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds.")
@@ -119,12 +236,36 @@ def page(found: dict[str, Any]) -> str:
     trials = sorted(
         found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")
     )
-    return template.render(found=found, trials=trials, brief=brief, curves=Markup(_curves(found)))
+    return template.render(
+        found=found,
+        trials=trials,
+        brief=brief,
+        shown=pareto.shown,
+        seeds=_seeds(found),
+        sure=sure_lines(found),
+        curves=Markup(figures.curves(found)),
+        scatter=Markup(figures.scatter(found)),
+    )
+
+
+def _seeds(found: dict[str, Any]) -> list[tuple[int, list[str]]]:
+    """(seed, the scores of winner and baseline, or how those runs ended) of each fresh seed."""
+    columns = [found["confirmation_runs"], *([found["baseline"]["runs"]] if found["baseline"] else [])]
+    runs = [{run["seed"]: run for run in column} for column in columns]
+    return [
+        (seed, [_end(by_seed.get(seed), found) for by_seed in runs]) for seed in sorted(set().union(*runs))
+    ]
+
+
+def _end(run: dict[str, Any] | None, found: dict[str, Any]) -> str:
+    if run is None:
+        return "-"
+    return f"{run['final']['dev'][found['metric']]:.4f}" if "dev" in run["final"] else run["outcome"]
 
 
 def _trial(record: Record) -> dict[str, Any]:
     return {
-        "id": record.id if record.purpose == "confirm" else record.number,
+        "id": record.number if record.purpose == "search" else record.id,
         "configuration": record.configuration,
         "seed": record.seed,
         "outcome": str(record.outcome),
@@ -163,30 +304,3 @@ def _runner_up(found: dict[str, Any]) -> str | None:
         f"On the selection data, one seed: {first:.4f}; the next, trial {trial}, {second:.4f} "
         f"({abs(first - second):.4f} behind; a single seed does not prove such a gap)."
     )
-
-
-def _curves(found: dict[str, Any]) -> str:
-    """Learning curves as an SVG, the winner's in front."""
-    import io
-
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for trial in found["trials"]:
-        if not trial["scores"]:
-            continue
-        won = found["winner"] and trial["id"] == found["winner"]["trial"]
-        steps, scores = zip(*trial["scores"], strict=True)
-        style: dict[str, Any] = (
-            {"color": "#c2410c", "lw": 2.4, "zorder": 3}
-            if won
-            else {"color": "#64748b", "lw": 1, "alpha": 0.7}
-        )
-        axes.plot(steps, scores, marker="o", ms=3, **style)
-    axes.set_xlabel("optimizer step")
-    axes.set_ylabel(f"{found['metric']} (selection data)")
-    axes.grid(alpha=0.25)
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    return text.getvalue()[text.getvalue().index("<svg") :]

@@ -38,9 +38,9 @@ class Search(Sitting):
 
         spent = searcher.spent()
         self.notes.note("seconds", spent.seconds)
-        found = report.document(self.plan, self.notes, spent, self.provenance)
         self._keep_best()
         self.keep_predictions()
+        found = report.document(self.plan, self.notes, spent, self.provenance, self.output)
         report.write(found, self.output)
         if found["winner"] is not None:
             tell(self.watchers, "search_ended", found)

@@ -105,7 +105,7 @@ def rows(found: Found, name: str) -> Iterator[tuple[str, ...]]:
             told = (
                 f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]",
                 _p_value(difference["adjusted_p"]),
-                _probability(difference["probability_better"]),
+                probability(difference["probability_better"]),
             )
         yield (
             method,
@@ -139,7 +139,7 @@ def _p_value(p: float | None) -> str:
     return "<0.001" if p is not None and p < 0.001 else _number(p, ".3f")
 
 
-def _probability(value: float | None) -> str:
+def probability(value: float | None) -> str:
     """Two digits, but never a certainty."""
     if value is None or 0.005 <= value < 0.995:
         return _number(value, ".2f")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.unit.tune_helpers import make_record, make_replicate
 from tune.ledger import Record
 from tune.outcomes import Outcome
-from tune.replicates import confirm, typical, winner
+from tune.replicates import by_configuration, confirm, full_scores, interval, typical, winner
 
 METRIC = "matthews_correlation"
 DONE, STOPPED = Outcome.COMPLETED, Outcome.STOPPED
@@ -125,3 +126,37 @@ def test_without_a_completed_replicate_none_is_typical() -> None:
     bad = make_replicate(2, 0.9)
     bad.outcome = Outcome.FAILED
     assert typical([bad], METRIC) is None
+
+
+def test_the_interval_is_that_of_the_confirmation_and_needs_two_values() -> None:
+    found = confirm([make_replicate(seed, score) for seed, score in enumerate((0.5, 0.6, 0.9))], METRIC)
+    assert found is not None
+    assert interval([0.5, 0.6, 0.9]) == found.interval
+    assert (interval([0.5]), interval([])) == (None, None)
+
+
+def test_records_are_grouped_by_configuration_whatever_the_order_of_its_keys() -> None:
+    one, other = {"method": "a", "learning_rate": 1e-4}, {"method": "a", "learning_rate": 2e-4}
+    swapped = dict(reversed(one.items()))
+    records = [make_record(n, configuration=c) for n, c in enumerate((one, other, swapped))]
+    assert [[r.number for r in group] for group in by_configuration(records)] == [[0, 2], [1]]
+    assert by_configuration([]) == []
+
+
+def test_full_scores_are_of_runs_that_ended_the_first_of_a_seed_and_nan_of_a_diverged_one() -> None:
+    def run(seed: int, score: float, outcome: Outcome = DONE) -> Record:
+        return make_record(seed, outcome, seed=seed, scores=[(20, 0.9), (60, score)])
+
+    unscored = make_record(9, DONE, seed=9)
+    records = [
+        run(0, 0.5),
+        run(1, 0.6),
+        run(1, 0.7),
+        run(2, 0.8, STOPPED),
+        run(3, 0.8, Outcome.LOST),
+        unscored,
+    ]
+    assert full_scores(records) == {0: 0.5, 1: 0.6}
+    found = full_scores([*records, run(4, 0.9, Outcome.DIVERGED)])
+    assert list(found) == [0, 1, 4]
+    assert math.isnan(found[4])

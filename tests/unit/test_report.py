@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from rich.console import Console
 
+from dps import metrics, tasks
 from tests.unit.tune_helpers import (
     PROVENANCE,
     FakeTune,
@@ -20,13 +25,15 @@ from tests.unit.tune_helpers import (
     open_ledger,
     strategy,
 )
-from tune import report
+from tune import predictions, proof, report
 from tune.budget import Spent
-from tune.job import Job, Report
+from tune.job import Job, Purpose, Report
 from tune.ledger import SCHEMA_VERSION, Ledger
 from tune.outcomes import Outcome
 from tune.preflight import Plan
-from tune.searcher import LedgerSearcher
+from tune.search import Search
+from tune.searcher import LedgerSearcher, Turns
+from tune.terminal import Progress
 
 HOSTILE = '<script>alert("x")</script>&\'"'
 CURVES = re.compile(r"<svg.*?</svg>", re.DOTALL)
@@ -230,3 +237,229 @@ def test_the_best_trial_comes_first_in_the_table(ledger: Ledger) -> None:
     assert len(rows) == 5
     assert rows[0] == ("won", str(found["winner"]["trial"]))
     assert [row[0] for row in rows[1:]] == [""] * 4
+
+
+TASK = tasks.get("cola")
+GOLD = (np.random.default_rng(0).random(90) < 0.6).astype(np.int64)
+SKILL = {"dps-dense": 2.2, "vanilla": 0.5}
+STEPS = 60
+
+
+def logits(method: str, seed: int) -> Any:
+    rng = np.random.default_rng([seed, *method.encode()])
+    return (SKILL[method] * np.eye(2)[GOLD] + rng.normal(0, 0.8, (90, 2))).astype(np.float32)
+
+
+def confirm(job: Job, file: Path) -> Report:
+    """A confirmation that completes, and what it leaves behind."""
+    made = logits(job.configuration["method"], job.seed)
+    predictions.write(file, {"dev": made}, {"dev": GOLD})
+    final = {"dev": metrics.score(TASK, GOLD, made)}
+    return Report(job.id, Outcome.COMPLETED, 75, 75, 0.5, seconds=3.0, final=final)
+
+
+def further(
+    ledger: Ledger, configuration: dict[str, Any], seed: int, purpose: Purpose, report: Report
+) -> None:
+    """A run that the ledger holds beside those of the searcher."""
+    record = ledger.replicate(configuration, make_space(), seed, purpose)
+    report.job = record.id
+    ledger.report(record.id, replace(report, outcome=None))
+    ledger.finish(record.id, Outcome(report.outcome or ""), report)
+
+
+def proven(output: Path, where: Any = predictions.place, diverged: int | None = None) -> tuple[Ledger, Turns]:
+    """A search of dps-dense with a race and a confirmed baseline; where: what confirmations predicted.
+    diverged: a seed of the baseline."""
+
+    def end(job: Job) -> Report:
+        return confirm(job, where(output, job.id)) if job.purpose == "confirm" else end_well(job)
+
+    ledger = open_ledger(output)
+    searcher = LedgerSearcher(
+        ledger, strategy(output, 4, space=make_space(("dps-dense",))), [], lambda: False
+    )
+    turns = Turns([searcher], 2)
+    FakeTune(turns, end=end).run()
+    best, *others = sorted(ledger.records("search"), key=lambda r: -(r.score or 0))
+    for number, record in enumerate((best, *others)):
+        for seed in (6, 7, 8)[: 3 - number]:
+            score = (record.score or 0) + 0.01 * (seed % 2)
+            further(ledger, record.configuration, seed, "race", full(score, 9.0 - number))
+    baseline = proof.baseline_of(best.configuration)
+    assert baseline is not None
+    for number, seed in enumerate((6, 7, 8)):
+        if seed == diverged:
+            further(ledger, baseline, seed, "confirm", Report("", Outcome.DIVERGED, 9, 75))
+            continue
+        job = Job(f"confirm-{3 + number}", "confirm", baseline, seed, make_plan().settings, "")
+        further(ledger, baseline, seed, "confirm", confirm(job, where(output, job.id)))
+    return ledger, turns
+
+
+def full(score: float, seconds: float) -> Report:
+    return Report("", Outcome.COMPLETED, STEPS, STEPS, score, seconds=seconds, peak_memory=2**30)
+
+
+def planned(objectives: str = "score", **options: Any) -> Plan:
+    """A plan whose options know of objectives."""
+    plan = make_plan(**options)
+    object.__setattr__(plan.options, "objectives", objectives)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proven")
+
+
+@pytest.fixture(scope="module")
+def proven_ledger(folder: Path) -> Ledger:
+    return proven(folder)[0]
+
+
+@pytest.fixture
+def found(proven_ledger: Ledger, folder: Path) -> dict[str, Any]:
+    return report.document(planned("score,seconds"), proven_ledger, Spent(5, 61.5, 24.0), PROVENANCE, folder)
+
+
+def test_the_baseline_stands_beside_the_winner(found: dict[str, Any]) -> None:
+    winner, baseline = found["winner"]["configuration"], found["baseline"]
+    assert baseline["configuration"] == {"method": "vanilla", "learning_rate": winner["learning_rate"]}
+    assert sorted(baseline["confirmation"]["scores"]) == sorted(found["confirmation"]["scores"]) == [6, 7, 8]
+    assert [run["id"] for run in baseline["runs"]] == ["confirm-3", "confirm-4", "confirm-5"]
+    assert [run["id"] for run in found["confirmation_runs"]] == ["confirm-0", "confirm-1", "confirm-2"]
+    assert baseline["difference"]["seeds"] == 3
+    assert baseline["difference"]["mean"] == pytest.approx(
+        found["confirmation"]["mean"] - baseline["confirmation"]["mean"]
+    )
+    assert found["evidence"]["mean"] == pytest.approx(found["confirmation"]["mean"])
+    assert found["evidence"]["interval"] != found["confirmation"]["interval"]
+    assert found["confirmation"].keys() == {"scores", "mean", "std", "interval", "level"}
+    assert json.loads(json.dumps(found, allow_nan=False))["baseline"]["verdict"] == baseline["verdict"]
+
+
+def test_the_summary_says_how_the_winner_compares(found: dict[str, Any], tmp_path: Path) -> None:
+    assert found["sentence"].endswith(f" It is {found['baseline']['verdict']}.")
+    assert "It is better than vanilla at the same learning rate by" in found["sentence"]
+    lines = report.summary_lines(found, tmp_path, None)
+    (over,) = [line for line in lines if line.startswith("Over seeds and examples together: ")]
+    assert "by the 90 examples" in over
+    assert "by the 3 seeds" in over
+    assert "one seed" not in "\n".join(lines)  # the race tells more than the runner-up's one
+
+
+def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
+    ledger, _ = proven(tmp_path, diverged=7)
+    found = report.document(planned(), ledger, Spent(5, 61.5, 24.0), PROVENANCE, tmp_path)
+    assert found["baseline"]["evidence"]["diverged"] == 1
+    assert found["baseline"]["difference"]["seeds"] == 3
+    said = "vanilla at the same learning rate: 1 of 3 runs diverged"
+    assert said in "\n".join(report.summary_lines(found, tmp_path, None))
+    page = report.page(found)
+    assert said in page
+    assert re.search(r'<td>7</td><td class="number">0\.\d+</td><td class="number">diverged</td>', page)
+
+
+def test_without_predictions_and_without_a_baseline_the_report_is_as_before(ledger: Ledger) -> None:
+    found = document(ledger)
+    assert (found["evidence"], found["baseline"], found["race"], found["pareto"]) == (None, None, [], None)
+    assert "It is" not in found["sentence"]
+    page = report.page(found)
+    for heading in ("Race", "Pareto", "vanilla, same learning rate"):
+        assert heading not in page
+    assert "Fresh seeds, scored on dev" in page
+
+
+def test_what_was_ranked_on_dev_is_said_to_be_optimistic(proven_ledger: Ledger, folder: Path) -> None:
+    plan = make_plan()
+    plan = replace(plan, settings=replace(plan.settings, select_on="dev"))
+    found = report.document(plan, proven_ledger, Spent(5, 61.5, 24.0), PROVENANCE, folder)
+    assert "ranked on dev" in "\n".join(report.summary_lines(found, folder, None))
+    assert "ranked on dev" not in "\n".join(report.summary_lines(document(proven_ledger), folder, None))
+
+
+def test_the_race_is_a_table_and_three_lines(found: dict[str, Any], tmp_path: Path) -> None:
+    assert [row["seeds"] for row in found["race"]] == [4, 3, 2]  # with the seed of the search
+    assert found["race"][0]["trial"] == found["winner"]["trial"]
+    assert [len(found["race_runs"]), found["race_runs"][0]["id"]] == [6, "race-0"]
+    lines = report.race_lines(found)
+    assert len(lines) == 3
+    assert lines[0].startswith(
+        f"Race on the selection data: trial {found['winner']['trial']}, 4 seeds: mean "
+    )
+    assert re.search(r"; to the winner -\d\.\d{4} \(95% interval .* 3 pairs\)$", lines[1])
+    assert set(lines) <= set(report.summary_lines(found, tmp_path, None))
+    more = {**found, "race": [*found["race"], found["race"][-1]]}
+    assert len(report.race_lines(more)) == 3
+    assert report.race_lines(more)[-1].endswith("; 1 more in report.html")
+    (table,) = re.findall(r"<h2>Race</h2>.*?</table>", report.page(found), re.DOTALL)
+    assert table.count("<tr") == 4
+
+
+def test_the_front_is_in_the_document_the_page_and_the_summary(found: dict[str, Any], tmp_path: Path) -> None:
+    named = found["pareto"]
+    assert named["objectives"] == ["score", "seconds"]
+    points = [*named["front"], *named["others"]]
+    assert sorted(point["seeds"] for point in points) == [1, 2, 3, 4]
+    best = max(points, key=lambda p: p["values"]["score"])
+    quick = min(points, key=lambda p: p["values"]["seconds"])
+    assert best == named["front"][0]  # the best score first, and the most seconds
+    assert quick == named["front"][-1] != best
+    lines = report.pareto_lines(found)
+    assert lines[0] == "Pareto front of score, seconds:"
+    assert len(lines) == 1 + len(named["front"])
+    assert f"  trial {best['trial']}: {best['values']['score']:.4f}, " in "\n".join(lines)
+    assert set(lines) <= set(report.summary_lines(found, tmp_path, None))
+    page = report.page(found)
+    scatter, _ = CURVES.findall(page)
+    ElementTree.fromstring(scatter)
+    assert scatter.count("PathCollection") == 2
+    (table,) = re.findall(r"<h2>Pareto front: score, seconds</h2>.*?</table>", page, re.DOTALL)
+    assert table.count('<tr class="won">') == table.count("<td>yes</td>") == len(named["front"])
+
+
+def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
+    proven_ledger: Ledger, folder: Path
+) -> None:
+    found = document(proven_ledger, planned("stability,score,memory"))
+    (lacking,) = [point for point in found["pareto"]["others"] if point["seeds"] == 1]
+    assert lacking["values"]["stability"] is lacking["values"]["memory"] is None
+    page = report.page(found)
+    svg = ElementTree.fromstring(CURVES.findall(page)[0])
+    groups = [g for g in svg.iter() if g.get("id", "").startswith("PathCollection")]
+    drawn = sum(1 for group in groups for element in group.iter() if element.tag.endswith("}use"))
+    assert drawn == 2 * 3  # two panels
+    assert re.search(
+        r'<td class="number">-</td><td class="number">0.\d{4}</td><td class="number">-</td>', page
+    )
+
+
+def test_where_no_configuration_has_all_objectives_the_front_is_empty(ledger: Ledger, tmp_path: Path) -> None:
+    found = document(ledger, planned("score,stability"))
+    assert found["pareto"]["front"] == []
+    assert report.pareto_lines(found) == [
+        "Pareto front of score, stability: empty, no configuration has all of them."
+    ]
+    assert len(CURVES.findall(report.page(found))) == 1
+    report.write(document(open_ledger(tmp_path), planned("score,memory")), tmp_path)
+
+
+def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path: Path) -> None:
+    def working(output: Path, name: str) -> Path:
+        return output / "work" / f"trial-{name}" / "logits.safetensors"
+
+    made, said, plan = object.__new__(Search), io.StringIO(), planned()
+    made.plan, made.options, made.provenance, made.output = plan, plan.options, PROVENANCE, tmp_path
+    made.work, made.ray_files = tmp_path / "work", tmp_path / "ray"
+    ledger, turns = proven(tmp_path, working)
+    made.ledgers = {"": ledger}
+    made.progress = Progress(plan, [], console=Console(file=said, width=400, highlight=False))
+    made.tracker, made.watchers = None, []
+    for _ in range(2):  # the second time as a resume finds it
+        assert made.finish(turns) == 0
+        found = json.loads((tmp_path / "search.json").read_text(encoding="utf-8"))
+        assert found["baseline"]["difference"]["seeds"] == found["evidence"]["seeds"] == 3
+        assert "It is better than vanilla at the same learning rate by" in said.getvalue()
+        assert len(list((tmp_path / "predictions").iterdir())) == 6
+        assert not (tmp_path / "work").exists()
