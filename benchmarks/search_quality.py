@@ -3,15 +3,15 @@
     python benchmarks/search_quality.py --table benchmarks/tables/cola.parquet --replays 300
     python benchmarks/search_quality.py --replays 300                   # a synthetic surface
 
-Every replay is a whole search against a virtual clock (`tune.simulate`) over a recorded table of real runs, or
-over a synthetic surface, from another seed and with the recorded seeds in another order. Every strategy may use as
-many slot seconds, all that it spends on confirming among them. Prints Markdown.
+Every replay is a whole search against a virtual clock (`tune.simulate`) over a recorded table of real runs,
+or over a synthetic surface, from another seed and with the recorded seeds in another order. Every strategy
+may use as many slot seconds, all that it spends on confirming among them. Prints Markdown.
 
-regret: the best true mean there is less that of the configuration chosen; true means are over all recorded seeds
-(of the surface: known). top fifth: how often one of the truly best fifth is chosen. optimism: the score reported
-less the true mean of the same kind of score. coverage: how often the interval over the fresh seeds holds their
-true mean. In a table fresh seeds are drawn, with replacement, from the half of the recorded seeds that took no
-part in the search, and their true mean is over that half.
+regret: the best true mean there is less that of the configuration chosen; true means are over all recorded
+seeds (of the surface: known). top fifth: how often one of the truly best fifth is chosen. optimism: the score
+reported less the true mean of the same kind of score. coverage: how often the interval over the fresh seeds
+holds their true mean. In a table fresh seeds are drawn, with replacement, from the half of the recorded seeds
+that took no part in the search, and their true mean is over that half.
 """
 
 from __future__ import annotations
@@ -43,13 +43,22 @@ from tune.preflight import EXPLORE_SHARE
 from tune.proposals import Proposals
 from tune.recorded import Replay, Table
 from tune.searcher import LedgerSearcher
-from tune.simulate import Lookup, Simulation, Slot, simulate
+from tune.simulate import Simulation, Slot, simulate
 from tune.space import encode
 from tune.strategy import Strategy
 from tune.synthetic import Surface
 
 STRATEGIES = ("random", "tpe + asha", "grid", "repeater", "ours")
 CONFIRM, FIXED_SEEDS, RESAMPLES, POINTS = 5, 3, 2000, 2000
+COLUMNS = (
+    "strategy",
+    "regret, points",
+    "top fifth",
+    "optimism, points",
+    "coverage",
+    "cost, runs",
+    "our regret to theirs",
+)
 TASK = "cola"  # of the synthetic surface
 
 
@@ -164,7 +173,11 @@ class Means(Belief):
         return {
             trial.number: statistics.fmean(scores)
             for trial in self.ledger.records("search")
-            if (scores := [r.score for r in (trial, *raced) if r.configuration == trial.configuration and r.score])
+            if (
+                scores := [
+                    r.score for r in (trial, *raced) if r.configuration == trial.configuration and r.score
+                ]
+            )
         }
 
 
@@ -190,7 +203,9 @@ def _grid(of: space.Space) -> space.Space:
     rates = np.geomspace(of.parameters["learning_rate"].low, of.parameters["learning_rate"].high, 6)[1:-1]
     ratios = {"selection_ratio": 0.7, "update_ratio": 0.05}
     domains = {"learning_rate": Choice(tuple(map(float, rates)))}
-    return replace(of, parameters=domains | {name: Choice((ratios[name],)) for name in list(of.parameters)[1:]})
+    return replace(
+        of, parameters=domains | {name: Choice((ratios[name],)) for name in list(of.parameters)[1:]}
+    )
 
 
 def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
@@ -276,13 +291,28 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
     return f"{one.mean() / other.mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
+def _row(name: str, results: Sequence[Result], ours: Sequence[float]) -> str:
+    covered = [one.covered for one in results if one.covered is not None]
+    regrets = [one.regret for one in results]
+    cells = [
+        name,
+        _mean(regrets),
+        f"{statistics.fmean(one.top_fifth for one in results):.0%}",
+        _mean([one.optimism for one in results]),
+        f"{statistics.fmean(covered):.1%}" if covered else "-",
+        f"{statistics.fmean(one.runs for one in results):.1f}",
+        "-" if name == "ours" else _ratio(ours, regrets),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
 def report(file: Path | None, budgets: Sequence[float], replays: int, processes: int) -> None:
     """Print a table for each budget."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for runs in budgets:
-            print(f"\nBudget of {runs:g} full runs, {replays} replays of each, on {file.stem if file else 'a surface'}:\n")
-            print("| strategy | regret, points | top fifth | optimism, points | coverage | cost, runs | our regret to theirs |")
-            print("|---|---|---|---|---|---|---|", flush=True)
+            where = file.stem if file else "a surface"
+            print(f"\nBudget of {runs:g} full runs, {replays} replays of each, on {where}:\n")
+            print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
             jobs = {
                 name: pool.starmap_async(replay, [(name, file, number, runs) for number in range(replays)], 4)
                 for name in STRATEGIES
@@ -290,21 +320,16 @@ def report(file: Path | None, budgets: Sequence[float], replays: int, processes:
             found = {name: job.get() for name, job in jobs.items()}
             ours = [one.regret for one in found["ours"]]
             for name, results in found.items():
-                covered = [one.covered for one in results if one.covered is not None]
-                regrets = [one.regret for one in results]
-                print(
-                    f"| {name} | {_mean(regrets)} | {statistics.fmean(one.top_fifth for one in results):.0%} | "
-                    f"{_mean([one.optimism for one in results])} | "
-                    f"{f'{statistics.fmean(covered):.1%}' if covered else '-'} | "
-                    f"{statistics.fmean(one.runs for one in results):.1f} | "
-                    f"{'-' if name == 'ours' else _ratio(ours, regrets)} |",
-                    flush=True,
-                )
+                print(_row(name, results, ours), flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, help="Parquet of benchmarks/record_table.py; none: a synthetic surface")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--table", type=Path, help="Parquet of benchmarks/record_table.py; none: a synthetic surface"
+    )
     parser.add_argument("--replays", type=int, default=300)
     parser.add_argument("--runs", type=float, nargs="+", default=[24, 40], help="budgets, in full runs")
     parser.add_argument("--processes", type=int, default=2)

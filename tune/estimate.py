@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dps.tasks import Task
-from tune.options import RunOptions
+from tune.options import RunOptions, SearchOptions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 START_S = 30.0  # from the plan to the first step
 MEAN_SHARE = {"asha": 0.6, "pasha": 0.5, "median": 0.8, "none": 1.0}  # of a full trial that a trial runs
 USUAL_GPU_FLOPS = 5e13
+RACED = 0.5  # slot time of a usual race, for each second that the trials took
 EFFICIENCY = 0.6  # of a whole model, against one product of its size
 STEP_OVERHEAD_S = 0.03
 
@@ -49,12 +50,15 @@ def search_seconds(options: RunOptions, speed: Speed, work: Work) -> float:
     confirmation = work.dev * speed.example
     training = sum(work.passes) * speed.step
     arms = len(work.passes)
+    searches = isinstance(options, SearchOptions)
+    finalists = 2 if searches and options.baseline else 1
     searching = options.trials * MEAN_SHARE[options.scheduler] * (arms * trial + work.max_steps * training)
     confirming = options.confirm * (arms * confirmation + work.confirm_steps * training)
     if arms > 1:  # the slots are never without work
         return START_S + (searching + confirming) / work.slots
-    rounds = math.ceil(options.confirm / work.slots) / options.confirm
-    return START_S + searching / work.slots + rounds * confirming
+    racing = RACED * searching if searches and options.race else 0.0
+    rounds = math.ceil(finalists * options.confirm / work.slots) / options.confirm
+    return START_S + (searching + racing) / work.slots + rounds * confirming
 
 
 def speed(

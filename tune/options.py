@@ -196,6 +196,10 @@ examples:
     cpu_hours: float | None = option(
         None, "the same after so many hours of a CPU core", gt=0, allow_inf_nan=False
     )
+    objectives: str = option(
+        "score",
+        "what a Pareto front in the report weighs up: score,seconds,memory,stability",
+    )
     target: float | None = option(
         None,
         "explore no further once the best configuration is expected to have this score",

@@ -13,7 +13,7 @@ from dps import tasks, transfer
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
-from tune import budget, estimate, evidence, space
+from tune import budget, estimate, evidence, pareto, space
 from tune.errors import Refused
 from tune.job import Settings
 from tune.options import CompareOptions, RunOptions, SearchOptions, seconds
@@ -122,6 +122,8 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     """Look at data, model and cluster. Raises InputError for what the user gave, Refused for what
     the cluster lacks."""
     space.check(options.method_names, "" if isinstance(options, CompareOptions) else options.sampler)
+    if isinstance(options, SearchOptions):
+        pareto.check(options.objectives)
     task = tasks.get(options.task)
     source, data_note = _open_data(options.data)
     splits = {split: source.load(task, split) for split in task.splits}

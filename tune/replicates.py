@@ -7,13 +7,11 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tune.ledger import Record
 from tune.outcomes import Outcome
 
 LEVEL = 0.95
-BASELINE = "vanilla"
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,6 @@ def winner(records: Sequence[Record], direction: str) -> Record | None:
 def _score_at(record: Record, step: int) -> float:
     """The last score up to this step."""
     return next(score for at, score in reversed(record.scores) if at <= step)
-
-
-def baseline_of(configuration: dict[str, Any]) -> dict[str, Any] | None:
-    """Ordinary fine-tuning at the same learning rate; None where this is what the configuration is."""
-    if configuration["method"] == BASELINE:
-        return None
-    return {"method": BASELINE, "learning_rate": configuration["learning_rate"]}
 
 
 def of(winner: Record | None, records: Sequence[Record]) -> list[Record]:

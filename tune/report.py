@@ -11,6 +11,7 @@ from typing import Any
 from tune import figures, pareto, proof, replicates
 from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
+from tune.options import SearchOptions
 from tune.preflight import Plan
 from tune.terminal import brief
 
@@ -18,7 +19,12 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def document(
-    plan: Plan, ledger: Ledger, spent: Spent, provenance: dict[str, Any], output: Path | None = None
+    plan: Plan,
+    ledger: Ledger,
+    winner: Record | None,
+    spent: Spent,
+    provenance: dict[str, Any],
+    output: Path | None = None,
 ) -> dict[str, Any]:
     """search.json: what was searched, what each trial did, who won and how sure that is.
 
@@ -26,7 +32,6 @@ def document(
     examples.
     """
     records, races = ledger.records("search"), ledger.records("race")
-    winner = replicates.winner(records, plan.task.direction)
     confirming = replicates.of(winner, ledger.records("confirm"))
     confirmation = replicates.confirm(confirming, plan.task.metric)
     configuration = None if winner is None else winner.configuration
@@ -60,7 +65,8 @@ def _runs_of(baseline: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:
 
 def _pareto(plan: Plan, records: list[Record]) -> dict[str, Any] | None:
     """The front of the objectives that were named; None where the score is the only one."""
-    objectives = pareto.check(getattr(plan.options, "objectives", "score"))
+    options = plan.options
+    objectives = pareto.check(options.objectives) if isinstance(options, SearchOptions) else ("score",)
     if objectives == ("score",):
         return None
     points = pareto.points(records, objectives, plan.task.direction, plan.max_steps)

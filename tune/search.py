@@ -21,6 +21,7 @@ from tune.options import SearchOptions
 from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, run
 
 if TYPE_CHECKING:
+    from tune.ledger import Record
     from tune.searcher import Turns
 
 
@@ -38,9 +39,11 @@ class Search(Sitting):
 
         spent = searcher.spent()
         self.notes.note("seconds", spent.seconds)
-        self._keep_best()
+        (search,) = searcher.searches
+        winner = search.winner()
+        self._keep_best(winner)
         self.keep_predictions()
-        found = report.document(self.plan, self.notes, spent, self.provenance, self.output)
+        found = report.document(self.plan, self.notes, winner, spent, self.provenance, self.output)
         report.write(found, self.output)
         if found["winner"] is not None:
             tell(self.watchers, "search_ended", found)
@@ -54,11 +57,10 @@ class Search(Sitting):
             self.progress.say(line)
         return DONE
 
-    def _keep_best(self) -> None:
+    def _keep_best(self, winner: Record | None) -> None:
         """The typical replicate's model becomes best/."""
         from tune import replicates
 
-        winner = replicates.winner(self.records("search"), self.plan.task.direction)
         confirming = replicates.of(winner, self.records("confirm"))
         chosen = replicates.typical(confirming, self.plan.task.metric)
         if chosen is not None and (self.work / f"trial-{chosen.id}" / "model").is_dir():

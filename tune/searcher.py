@@ -13,7 +13,7 @@ from typing import Any
 
 import ray.tune.search
 
-from tune import replicates
+from tune import proof, replicates
 from tune.belief import Belief, Field, key
 from tune.budget import Spent, first_reached
 from tune.events import Watcher, tell
@@ -132,7 +132,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         if self.leader is None:
             return None
         finalists = [self.leader.configuration]
-        if self.strategy.baseline and (baseline := replicates.baseline_of(self.leader.configuration)):
+        if self.strategy.baseline and (baseline := proof.baseline_of(self.leader.configuration)):
             finalists.append(baseline)
         have = {(key(r.configuration), r.seed) for r in self.replicas}
         for seed in range(self.strategy.seed + 1, self.strategy.seed + 1 + self.strategy.confirm):

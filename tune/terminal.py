@@ -209,11 +209,16 @@ class Progress:
         best = self.best(arm)
         return f"  (best so far {best.score:.4f}, trial {best.id})" if best and best.score is not None else ""
 
+    @property
+    def total(self) -> int:
+        """How many runs there will be: how long a race gets is not known beforehand."""
+        return self.runs + sum(record.purpose == "race" for record in self.records.values())
+
     def expected_left(self) -> float:
         """Seconds until the end: the estimate, scaled by how this search has gone so far."""
         passed = time.monotonic() - self.began
         ended = sum(r.outcome.is_final for r in self.records.values())
-        total = self.runs
+        total = self.total
         if ended < self.plan.slots:
             return max(0.0, self.plan.estimate_s - passed)
         return passed / ended * (total - ended)
@@ -239,7 +244,7 @@ class Progress:
                 style="bold" if best is not None and record.id == best.id else None,
             )
         ended = sum(r.outcome.is_final for r in records)
-        total = self.runs
+        total = self.total
         status = f"{ended}/{total} done  elapsed {clock(passed)}  left about {clock(self.expected_left())}"
         return Group(table, Text(status + self.best_so_far()))
 

@@ -25,7 +25,7 @@ from tests.unit.tune_helpers import (
     open_ledger,
     strategy,
 )
-from tune import predictions, proof, report
+from tune import predictions, proof, replicates, report
 from tune.budget import Spent
 from tune.job import Job, Purpose, Report
 from tune.ledger import SCHEMA_VERSION, Ledger
@@ -56,8 +56,13 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return made
 
 
+def told(plan: Plan, ledger: Ledger, output: Path | None = None) -> dict[str, Any]:
+    winner = replicates.winner(ledger.records("search"), "max")
+    return report.document(plan, ledger, winner, Spent(5, 61.5, 24.0), PROVENANCE, output)
+
+
 def document(ledger: Ledger, plan: Plan | None = None) -> dict[str, Any]:
-    return report.document(plan or make_plan(), ledger, Spent(5, 61.5, 24.0), PROVENANCE)
+    return told(plan or make_plan(), ledger)
 
 
 def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
@@ -301,13 +306,6 @@ def full(score: float, seconds: float) -> Report:
     return Report("", Outcome.COMPLETED, STEPS, STEPS, score, seconds=seconds, peak_memory=2**30)
 
 
-def planned(objectives: str = "score", **options: Any) -> Plan:
-    """A plan whose options know of objectives."""
-    plan = make_plan(**options)
-    object.__setattr__(plan.options, "objectives", objectives)
-    return plan
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("proven")
@@ -320,7 +318,7 @@ def proven_ledger(folder: Path) -> Ledger:
 
 @pytest.fixture
 def found(proven_ledger: Ledger, folder: Path) -> dict[str, Any]:
-    return report.document(planned("score,seconds"), proven_ledger, Spent(5, 61.5, 24.0), PROVENANCE, folder)
+    return told(make_plan(objectives="score,seconds"), proven_ledger, folder)
 
 
 def test_the_baseline_stands_beside_the_winner(found: dict[str, Any]) -> None:
@@ -351,7 +349,7 @@ def test_the_summary_says_how_the_winner_compares(found: dict[str, Any], tmp_pat
 
 def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
     ledger, _ = proven(tmp_path, diverged=7)
-    found = report.document(planned(), ledger, Spent(5, 61.5, 24.0), PROVENANCE, tmp_path)
+    found = told(make_plan(), ledger, tmp_path)
     assert found["baseline"]["evidence"]["diverged"] == 1
     assert found["baseline"]["difference"]["seeds"] == 3
     said = "vanilla at the same learning rate: 1 of 3 runs diverged"
@@ -374,7 +372,7 @@ def test_without_predictions_and_without_a_baseline_the_report_is_as_before(ledg
 def test_what_was_ranked_on_dev_is_said_to_be_optimistic(proven_ledger: Ledger, folder: Path) -> None:
     plan = make_plan()
     plan = replace(plan, settings=replace(plan.settings, select_on="dev"))
-    found = report.document(plan, proven_ledger, Spent(5, 61.5, 24.0), PROVENANCE, folder)
+    found = told(plan, proven_ledger, folder)
     assert "ranked on dev" in "\n".join(report.summary_lines(found, folder, None))
     assert "ranked on dev" not in "\n".join(report.summary_lines(document(proven_ledger), folder, None))
 
@@ -422,7 +420,7 @@ def test_the_front_is_in_the_document_the_page_and_the_summary(found: dict[str, 
 def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
     proven_ledger: Ledger, folder: Path
 ) -> None:
-    found = document(proven_ledger, planned("stability,score,memory"))
+    found = document(proven_ledger, make_plan(objectives="stability,score,memory"))
     (lacking,) = [point for point in found["pareto"]["others"] if point["seeds"] == 1]
     assert lacking["values"]["stability"] is lacking["values"]["memory"] is None
     page = report.page(found)
@@ -436,20 +434,20 @@ def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
 
 
 def test_where_no_configuration_has_all_objectives_the_front_is_empty(ledger: Ledger, tmp_path: Path) -> None:
-    found = document(ledger, planned("score,stability"))
+    found = document(ledger, make_plan(objectives="score,stability"))
     assert found["pareto"]["front"] == []
     assert report.pareto_lines(found) == [
         "Pareto front of score, stability: empty, no configuration has all of them."
     ]
     assert len(CURVES.findall(report.page(found))) == 1
-    report.write(document(open_ledger(tmp_path), planned("score,memory")), tmp_path)
+    report.write(document(open_ledger(tmp_path), make_plan(objectives="score,memory")), tmp_path)
 
 
 def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path: Path) -> None:
     def working(output: Path, name: str) -> Path:
         return output / "work" / f"trial-{name}" / "logits.safetensors"
 
-    made, said, plan = object.__new__(Search), io.StringIO(), planned()
+    made, said, plan = object.__new__(Search), io.StringIO(), make_plan()
     made.plan, made.options, made.provenance, made.output = plan, plan.options, PROVENANCE, tmp_path
     made.work, made.ray_files = tmp_path / "work", tmp_path / "ray"
     ledger, turns = proven(tmp_path, working)

@@ -80,7 +80,7 @@ def test_the_live_table_fits_its_screen(width: int, trials: int, height: int) ->
     newest = [line for line in lines if line.startswith(f"{trials - 1} ")]
     assert len(newest) == (1 if trials else 0)
     assert all(re.search(rf" 20 +{(trials - 1) / 100:.4f} +running", line) for line in newest)
-    assert f"{(trials + 1) // 2}/67 done" in file.getvalue()
+    assert f"{(trials + 1) // 2}/74 done" in file.getvalue()
 
 
 def test_on_a_terminal_the_events_are_in_the_table_and_not_in_lines() -> None:
@@ -119,13 +119,14 @@ def test_the_plan_says_what_was_chosen() -> None:
         "task         cola (matthews_correlation, max)",
         "data         built-in generator (named): 800 train, 400 dev",
         "model        built-in MiniLM encoder (named)",
-        "selected on  holdout; reported on dev, 3 fresh seeds",
+        "selected on  holdout; reported on dev, 5 fresh seeds",
         "searching    12 trials of at most 60 steps, tpe + asha",
         "  method           dps-dense | vanilla",
         "  learning_rate    3e-05 to 0.0005, log scale",
         "  selection_ratio  0.2 to 0.9",
         "  update_ratio     0.05 to 0.25, log scale",
-        "confirming   3 runs of 75 steps",
+        "racing       the promising ones on up to 6 further seeds each, at most 70% of what the trials took",
+        "confirming   the winner: 5 runs of 75 steps, and as many of vanilla at its learning rate",
         "slots        2 x 1 worker(s) x 1 thread, precision auto; local Ray on loopback, 2 cores",
         "expected     about 03:24",
     ]
