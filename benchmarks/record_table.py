@@ -78,12 +78,23 @@ class Recording(Sitting):
     def _metadata(self) -> dict[str, Any]:
         from tune.report import described
 
-        return {
-            **described(self.plan),
-            "space": self.plan.space.describe(),
-            "names": self.plan.space.names,
-            "provenance": self.provenance,
-        }
+        return _without_folders(
+            {
+                **described(self.plan),
+                "space": self.plan.space.describe(),
+                "names": self.plan.space.names,
+                "provenance": self.provenance,
+            }
+        )
+
+
+def _without_folders(document: Any) -> Any:
+    """Only the last part of every absolute path: a table is handed on, the folders of its machine are not."""
+    if isinstance(document, dict):
+        return {name: _without_folders(value) for name, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_without_folders(value) for value in document]
+    return Path(document).name if isinstance(document, str) and Path(document).is_absolute() else document
 
 
 def write(file: Path, records: list[Any], metadata: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """How good is what a search chooses, and is the score that it reports true? Replays at equal cost.
 
-    python benchmarks/search_quality.py --table benchmarks/tables/cola.parquet --replays 300
+    python benchmarks/search_quality.py benchmarks/tables/stsb.parquet --replays 300
     python benchmarks/search_quality.py --replays 300                   # a synthetic surface
 
 Every replay is a whole search against a virtual clock (`tune.simulate`) over a recorded table of real runs,
@@ -21,6 +21,7 @@ import math
 import multiprocessing
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -41,6 +42,7 @@ from tune.job import Settings
 from tune.ledger import Record
 from tune.preflight import EXPLORE_SHARE
 from tune.proposals import Proposals
+from tune.provenance import provenance
 from tune.recorded import Replay, Table
 from tune.searcher import LedgerSearcher
 from tune.simulate import Simulation, Slot, simulate
@@ -306,21 +308,54 @@ def _row(name: str, results: Sequence[Result], ours: Sequence[float]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def report(file: Path | None, budgets: Sequence[float], replays: int, processes: int) -> None:
-    """Print a table for each budget."""
+def _heading() -> str:
+    origin = provenance("python benchmarks/search_quality.py")
+    versions = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
+    return (
+        "# How good is what a search chooses\n\n"
+        f"{time.strftime('%Y-%m-%d')}, {origin['cores']} cores, {origin['platform']}, "
+        f"Python {origin['python']}, {versions}; commit {(origin['git_commit'] or 'unknown')[:10]}"
+        f"{', with changes' if origin['git_dirty'] else ''}. Made with\n\n    {' '.join(origin['command'])}\n"
+    )
+
+
+def _ground_lines(file: Path | None) -> str:
+    """What is replayed, and how noisy it is."""
+    if file is None:
+        return "\n## A synthetic surface, another one in each replay (`tune/synthetic.py`)\n"
+    table = _table(file)
+    true, spread = table.final.mean(axis=1), table.final.std(axis=1, ddof=1)
+    origin = table.metadata["provenance"]
+    shape = f"{len(true)} configurations x {table.final.shape[1]} seeds x {len(table.steps)} evaluations"
+    return (
+        f"\n## {file.stem}: {shape}\n\n"
+        f"Recorded with `{' '.join(origin['command'])}` at commit {origin['git_commit'][:10]}. "
+        f"True means on dev lie between {true.min():.4f} and {true.max():.4f} (standard deviation {true.std(ddof=1):.4f}); within a configuration the standard "
+        f"deviation over seeds is {math.sqrt(float(np.mean(spread**2))):.4f}.\n"
+    )
+
+
+def report(files: Sequence[Path | None], budgets: Sequence[float], replays: int, processes: int) -> None:
+    """Print a table for each ground and budget."""
+    print(_heading(), *__doc__.split("\n\n")[2:], sep="\n\n")
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for runs in budgets:
-            where = file.stem if file else "a surface"
-            print(f"\nBudget of {runs:g} full runs, {replays} replays of each, on {where}:\n")
-            print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
-            jobs = {
-                name: pool.starmap_async(replay, [(name, file, number, runs) for number in range(replays)], 4)
-                for name in STRATEGIES
-            }
-            found = {name: job.get() for name, job in jobs.items()}
-            ours = [one.regret for one in found["ours"]]
-            for name, results in found.items():
-                print(_row(name, results, ours), flush=True)
+        for file in files:
+            print(_ground_lines(file))
+            for runs in budgets:
+                _report_budget(pool, file, runs, replays)
+
+
+def _report_budget(pool: Any, file: Path | None, runs: float, replays: int) -> None:
+    print(f"\nBudget of {runs:g} full runs, {replays} replays of each:\n")
+    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
+    jobs = {
+        name: pool.starmap_async(replay, [(name, file, number, runs) for number in range(replays)], 4)
+        for name in STRATEGIES
+    }
+    found = {name: job.get() for name, job in jobs.items()}
+    ours = [one.regret for one in found["ours"]]
+    for name, results in found.items():
+        print(_row(name, results, ours), flush=True)
 
 
 def main() -> int:
@@ -328,13 +363,16 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--table", type=Path, help="Parquet of benchmarks/record_table.py; none: a synthetic surface"
+        "tables",
+        type=Path,
+        nargs="*",
+        help="Parquet of benchmarks/record_table.py; none: a synthetic surface",
     )
     parser.add_argument("--replays", type=int, default=300)
-    parser.add_argument("--runs", type=float, nargs="+", default=[24, 40], help="budgets, in full runs")
+    parser.add_argument("--runs", type=float, nargs="+", default=[16, 24, 40], help="budgets, in full runs")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    report(options.table, options.runs, options.replays, options.processes)
+    report(options.tables or [None], options.runs, options.replays, options.processes)
     return 0
 
 

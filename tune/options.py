@@ -168,6 +168,7 @@ examples:
   python tune/search.py --task cola
   python tune/search.py --task rte --trials 24 --confirm 5 --time-budget 2h
   python tune/search.py --task mrpc --data ../glue --train-size 500 --method dps-dense,vanilla
+  python tune/search.py --task rte --warm-start runs/cola-20261123-120000 --objectives score,seconds
   python tune/search.py --config configs/paper-rte.yaml --data hub
   python tune/search.py --config runs/cola-20261123-120000/config.yaml --seed 7
   python tune/search.py --resume runs/cola-20261123-120000
@@ -195,6 +196,11 @@ examples:
     gpu_hours: float | None = option(None, "the same after so many GPU-hours", gt=0, allow_inf_nan=False)
     cpu_hours: float | None = option(
         None, "the same after so many hours of a CPU core", gt=0, allow_inf_nan=False
+    )
+    warm_start: str | None = option(
+        None,
+        "earlier searches whose best configurations are tried first, with commas: a folder, a study.db, "
+        "mlflow:EXPERIMENT; of other tasks too",
     )
     objectives: str = option(
         "score",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from dps import tasks, transfer
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
-from tune import budget, estimate, evidence, pareto, space
+from tune import budget, estimate, evidence, pareto, space, warm
 from tune.errors import Refused
 from tune.job import Settings
 from tune.options import CompareOptions, RunOptions, SearchOptions, seconds
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
+WARM_SHARE = 0.25  # of the trials that repeat what did well elsewhere
 EXPLORE_SHARE = 0.6  # of a budget of time or hours; the rest is for the race
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
 
@@ -40,6 +42,19 @@ class Identified:
     name: str
     fingerprint: str
     note: str
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What earlier searches say. first: configurations that are tried before any is proposed. earlier:
+    (configuration, standing), see `tune.warm.Earlier`. origins: where they are from."""
+
+    first: Sequence[dict[str, Any]] = ()
+    earlier: Sequence[tuple[dict[str, Any], float]] = ()
+    origins: Sequence[str] = ()
+
+
+NOT_WARM = WarmStart()
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class Plan:
     cluster: Cluster
     estimate_s: float
     chance: float | None = None  # the primary metric of the best constant prediction
+    warm: WarmStart = NOT_WARM
 
     @property
     def space(self) -> Space:
@@ -155,6 +171,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         gpus_per_worker=gpus,
         cluster=cluster,
         estimate_s=estimate.search_seconds(options, speed, work),
+        warm=_warm_start(options, arms),
         chance=evidence.chance(task, np.asarray(splits["train"][LABEL])),
     )
 
@@ -174,6 +191,23 @@ def _arms(options: RunOptions, folder: ModelFolder, max_steps: int) -> dict[str,
     if isinstance(options, CompareOptions):
         return {method: build(method) for method in options.method_names}
     return {"": build(*options.method_names)}
+
+
+def _warm_start(options: RunOptions, arms: dict[str, Space]) -> WarmStart:
+    """Read where the search begins; a resume finds in its ledger what was read then."""
+    if not isinstance(options, SearchOptions) or not options.warm_start or options.resume:
+        return NOT_WARM
+    read = warm.read(options.warm_start, options.tracking_uri)
+    (searched,) = arms.values()
+    fitting = warm.fitting(read, searched)
+    if not fitting:
+        raise InputError(
+            f"--warm-start: no configuration of {options.warm_start} fits this search space; "
+            f"give --method or --space as there, or another source"
+        )
+    first = warm.proposals(read, searched, max(1, round(WARM_SHARE * options.trials)))
+    earlier = [(one.configuration, one.standing) for one in fitting]
+    return WarmStart(first, earlier, list(dict.fromkeys(one.origin for one in read)))
 
 
 def _settings(options: RunOptions, task: Task, source: Source, folder: ModelFolder) -> Settings:

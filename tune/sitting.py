@@ -299,14 +299,26 @@ class Sitting(ABC):
         if not isinstance(options, cli.SearchOptions):
             return made
         worth = options.worth and options.worth / 100
+        first, earlier = self._warm_start()
         return replace(
             made,
             racing=Racing(options.race, worth=worth or Racing.worth),
             race_rules=self.plan.budgets(),
             target=options.target,
             worth=worth,
+            first=first,
+            earlier=earlier,
             baseline=options.baseline,
         )
+
+    def _warm_start(self) -> tuple[list[Any], list[Any]]:
+        """What the first sitting read; the searches that it is from may be gone by now."""
+        kept = self.notes.noted("warm_start")
+        if kept is None:
+            kept = [list(self.plan.warm.first), list(self.plan.warm.earlier)]
+            self.notes.note("warm_start", kept)
+        first, earlier = kept
+        return first, [(configuration, standing) for configuration, standing in earlier]
 
     def _interrupted(self, searcher: Turns) -> int:
         self.notes.note("seconds", searcher.spent().seconds)

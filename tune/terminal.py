@@ -79,6 +79,7 @@ def _search_lines(plan: Plan) -> list[str]:
         f"{options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
+        *(f"warm start   {origin}" for origin in plan.warm.origins),
         *_proof_lines(plan),
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli import SMALL, Done, search
+from tests.integration.cli import TINY, Done, search
 
 pytestmark = pytest.mark.integration
 
@@ -14,13 +14,15 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     output = tmp_path_factory.mktemp("runs") / "rte"
-    return search(output, "--task", "rte", "--trials", "4", "--confirm", "2", "--seed", "3", *SMALL)
+    return search(output, "--task", "rte", "--trials", "4", "--confirm", "2", "--seed", "3", *TINY)
 
 
 def test_it_ends_well_and_says_what_won(done: Done) -> None:
     assert done.status == 0, done.text
     winner = done.found["winner"]["trial"]
     assert f"Trial {winner} won" in done.text
+    assert "explored: 4 trials" in done.text
+    assert "raced: " in done.text
     assert "data         built-in generator (auto: no hub answers)" in done.text
     assert "ui --backend-store-uri sqlite:///" in done.text
 
@@ -45,6 +47,25 @@ def test_search_json_has_the_fixed_keys(done: Done) -> None:
     assert set(found["confirmation"]) == {"scores", "mean", "std", "interval", "level"}
     assert set(found["confirmation"]["scores"]) == {"4", "5"}  # fresh seeds, not the search's 3
     assert {"seconds", "slot_seconds", "trials"} <= set(found["spent"])
+
+
+def test_the_winner_stands_beside_vanilla_on_the_same_seeds(done: Done) -> None:
+    winner, baseline = done.found["winner"]["configuration"], done.found["baseline"]
+    assert baseline["configuration"] == {"method": "vanilla", "learning_rate": winner["learning_rate"]}
+    assert set(baseline["confirmation"]["scores"]) == set(done.found["confirmation"]["scores"])
+    difference = baseline["difference"]
+    expected = done.found["confirmation"]["mean"] - baseline["confirmation"]["mean"]
+    assert difference["mean"] == pytest.approx(expected)
+    low, high = difference["interval"]
+    assert low <= difference["mean"] <= high
+
+
+def test_what_races_is_paired_on_seeds_that_took_no_other_part(done: Done) -> None:
+    seeds = [run["seed"] for run in done.found["race_runs"]]
+    assert set(seeds) <= {3, *range(1003, 1009)}
+    tried = [trial["configuration"] for trial in done.found["trials"]]
+    assert all(run["configuration"] in tried for run in done.found["race_runs"])
+    assert all(run["outcome"] == "completed" for run in done.found["race_runs"])
 
 
 def test_dps_masked_weights_in_every_completed_trial(done: Done) -> None:
@@ -79,11 +100,12 @@ def test_mlflow_has_the_search_its_trials_and_the_files(done: Done) -> None:
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in runs if run is not parent]
-    assert len(children) == 6
+    assert len(children) == 4 + len(done.found["race_runs"]) + 2 * 2
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     for run in children:
-        assert {"learning_rate", "selection_ratio", "update_ratio", "seed"} <= set(run.data.params)
+        own = set() if run.data.tags["method"] == "vanilla" else {"selection_ratio", "update_ratio"}
+        assert {"learning_rate", "seed"} | own <= set(run.data.params)
         assert {"method", "model", "data_fingerprint", "git_commit", "outcome"} <= set(run.data.tags)
     trial = next(run for run in children if run.data.tags["dps.trial"] == "0")
     curve = [m.value for m in client.get_metric_history(trial.info.run_id, "holdout_accuracy")]

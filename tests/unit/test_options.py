@@ -46,6 +46,7 @@ OPTIONS: dict[str, Any] = {
     "evaluations": 6,
     "confirm": 5,
     "race": 6,
+    "warm_start": None,
     "objectives": "score",
     "baseline": True,
     "cpu_hours": None,
@@ -82,7 +83,17 @@ def test_the_options_of_a_comparison_are_these() -> None:
         "results": None,
         "allow_dirty": False,
     }
-    of_search = {"method", "race", "objectives", "time_budget", "gpu_hours", "cpu_hours", "target", "worth"}
+    of_search = {
+        "method",
+        "race",
+        "warm_start",
+        "objectives",
+        "time_budget",
+        "gpu_hours",
+        "cpu_hours",
+        "target",
+        "worth",
+    }
     shared = {k: v for k, v in OPTIONS.items() if k not in of_search}
     assert parse([], CompareOptions).model_dump() == shared | own
 
