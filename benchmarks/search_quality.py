@@ -330,7 +330,8 @@ def _ground_lines(file: Path | None) -> str:
     return (
         f"\n## {file.stem}: {shape}\n\n"
         f"Recorded with `{' '.join(origin['command'])}` at commit {origin['git_commit'][:10]}. "
-        f"True means on dev lie between {true.min():.4f} and {true.max():.4f} (standard deviation {true.std(ddof=1):.4f}); within a configuration the standard "
+        f"True means on dev lie between {true.min():.4f} and {true.max():.4f} (standard "
+        f"deviation {true.std(ddof=1):.4f}); within a configuration the standard "
         f"deviation over seeds is {math.sqrt(float(np.mean(spread**2))):.4f}.\n"
     )
 

@@ -1,0 +1,383 @@
+"""Earlier searches, for --warm-start: which configurations they tried, and how well each did there.
+
+Studies and MLflow stores in SQLite are read from a copy: nothing is made or changed where they lie, and a
+search that still runs goes on.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import os
+import sqlite3
+import tempfile
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist, fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection, StudySummary
+
+from dps.errors import InputError
+from dps.ranges import Choice, Domain
+from dps.tasks import TASKS
+from tune.ledger import SCHEMA_VERSION, STUDIES, Ledger, Record
+from tune.outcomes import Outcome
+from tune.space import Space, encode
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+MLFLOW = "mlflow:"
+APART = 0.05  # that two proposals are, at least: root mean square over the columns of `encode`
+AT_FIRST, LESS_EACH = 16, 2  # earlier trials to learn from, and how many fewer for each one of one's own
+MOST_RUNS = 5000
+WAIT_S = 60.0  # for a lock on a SQLite file
+GIVE = f"give the output folder of a search, its study.db or {MLFLOW}EXPERIMENT"
+TAGS = {"dps.search", "dps.trial", "task", "outcome"}  # of a trial's run in MLflow
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A configuration that an earlier search tried.
+
+    configuration: "method" and its hyper-parameters, as in `tune.ledger.Record`. standing: how good it was
+    within its own search, as a normal score (van der Waerden): the quantile of the standard normal
+    distribution at (rank - 1/2) / n among the n configurations of the search, tied ranks averaged. 0 is the
+    middle, higher is better whatever the metric's direction. origin: where it is from, for a message.
+    """
+
+    configuration: dict[str, Any]
+    standing: float
+    origin: str
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Finished trials of an earlier search, or of one arm of a comparison."""
+
+    task: str
+    direction: str
+    tried: list[Record]
+    raced: list[Record]
+
+
+def read(text: str, named: str | None = None) -> list[Earlier]:
+    """What the sources in `text` tried; several stand with commas between them.
+
+    A source is the output folder of a search or comparison, its study.db, the URL of that (sqlite:///...), or
+    mlflow:EXPERIMENT in the store that `tune.tracking.tracking_uri` decides on. named: --tracking-uri. The
+    arms of a comparison are searches of their own. Raises InputError for a source that does not exist, cannot
+    be read or holds no finished trial.
+    """
+    sources = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    if not sources:
+        raise InputError(f"--warm-start: {text!r} names nothing; {GIVE}")
+    return [one for source in sources for one in _earlier(source, named)]
+
+
+def fitting(earlier: Sequence[Earlier], space: Space) -> list[Earlier]:
+    """Those that `space` can express, best first; the order of `earlier` changes nothing but the words of
+    origin.
+
+    The method and each of its hyper-parameters must be there. A number outside a range is moved to its end, a
+    value that a list lacks rules the configuration out, and what is not searched is dropped. Configurations
+    that become the same are one, with the mean of their standings.
+    """
+    same: dict[str, list[Earlier]] = {}
+    for one in earlier:
+        configuration = _expressed(one.configuration, space)
+        if configuration is not None:
+            same.setdefault(_key(configuration), []).append(replace(one, configuration=configuration))
+    return sorted(map(_merged, same.values()), key=lambda one: (-one.standing, _key(one.configuration)))
+
+
+def proposals(earlier: Sequence[Earlier], space: Space, count: int) -> list[dict[str, Any]]:
+    """Configurations worth trying first: at most `count`, the best first.
+
+    They fit in `space`, were better than the middle of their search, and lie at least APART from each other,
+    so that the few trials spent on them are no neighbours.
+    """
+    good = [one.configuration for one in fitting(earlier, space) if one.standing > 0]
+    places = encode(space, good)
+    taken: list[int] = []
+    for number, place in enumerate(places):
+        apart = np.sqrt(np.square(places[taken] - place).mean(axis=1))
+        if len(taken) < count and (apart >= APART).all():
+            taken.append(number)
+    return [good[number] for number in taken]
+
+
+def trust(own: int) -> int:
+    """How many earlier trials stand beside `own` (>= 0) finished trials of this search in what the sampler
+    learns from.
+
+    16 at first, two fewer for each trial of its own. TPE wants 8 trials before its model begins: with these
+    it has them at once, earlier ones are the lesser part from the sixth own trial on, and from the eighth on
+    the search, which alone knows its own task and model, learns from itself.
+    """
+    return max(0, AT_FIRST - LESS_EACH * own)
+
+
+def _earlier(source: str, named: str | None) -> list[Earlier]:
+    searches = _in_mlflow(source, named) if source.startswith(MLFLOW) else _in_study(source)
+    trials = sum(len(search.tried) for search in searches)
+    if not trials:
+        raise _refused(source, "holds no finished trial of a search")
+    tasks = ", ".join(sorted({search.task for search in searches if search.tried}))
+    origin = f"{source} ({tasks}, {trials} trial{'s' if trials > 1 else ''})"
+    return [
+        Earlier(configuration, standing, origin)
+        for search in searches
+        for configuration, standing in _ranked(search)
+    ]
+
+
+def _ranked(search: _Search) -> list[tuple[dict[str, Any], float]]:
+    """The configurations of a search, each with its standing."""
+    same: dict[str, list[Record]] = {}
+    for record in search.tried:
+        same.setdefault(_key(record.configuration), []).append(record)
+    raced: dict[str, list[Record]] = {}
+    for record in search.raced:
+        raced.setdefault(_key(record.configuration), []).append(record)
+    sign = 1 if search.direction == "max" else -1
+    qualities = [_quality(records, raced.get(key, []), sign) for key, records in same.items()]
+    return [
+        (records[0].configuration, standing)
+        for records, standing in zip(same.values(), _normal_scores(qualities), strict=True)
+    ]
+
+
+def _quality(tried: list[Record], raced: list[Record], sign: int) -> tuple[int, int, float]:
+    """What a configuration came to, higher is better: the mean over its full runs, else how far it went
+    before it was stopped and its score there, else that it diverged."""
+    full = [r.score for r in (*tried, *raced) if r.outcome == Outcome.COMPLETED and r.score is not None]
+    if full:
+        return 2, 0, sign * fmean(full)
+    stopped = [
+        (1, r.step, sign * r.score) for r in tried if r.outcome == Outcome.STOPPED and r.score is not None
+    ]
+    return max(stopped, default=(0, 0, 0.0))
+
+
+def _normal_scores(qualities: list[tuple[int, int, float]]) -> list[float]:
+    """See `Earlier.standing`. The mean rank of what is tied, less 1/2, is (fewer + not more) / 2."""
+    ordered, normal = sorted(qualities), NormalDist()
+    return [
+        normal.inv_cdf((bisect_left(ordered, one) + bisect_right(ordered, one)) / (2 * len(ordered)))
+        for one in qualities
+    ]
+
+
+def _tells(record: Record) -> bool:
+    """Whether the trial says something of its configuration: the lost, the failed and the running do not."""
+    if not record.configuration.keys() >= {"method", "learning_rate"}:
+        return False
+    scored = record.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and record.score is not None
+    return scored or record.outcome == Outcome.DIVERGED
+
+
+def _in_study(source: str) -> list[_Search]:
+    """The searches in a ledger."""
+    with _copied(_file(source), source) as copy:
+        try:
+            studies = _studies(copy)
+            current = {n: s for n, s in studies.items() if s.user_attrs["schema_version"] == SCHEMA_VERSION}
+            searches = [_study(copy, name, summary) for name, summary in current.items()]
+        except Exception as error:  # of Optuna, SQLAlchemy or SQLite, by what the file holds
+            raise _refused(source, f"cannot be read as a study ({_line(error)})") from None
+    if not studies:
+        raise _refused(source, "holds no study of a search")
+    if len(current) < len(studies):
+        raise _refused(source, f"is of another version than {SCHEMA_VERSION}, which this program reads")
+    return searches
+
+
+def _file(source: str) -> Path:
+    """The file of a study that is named by its folder, path or URL."""
+    path = _database(source) if "://" in source else Path(source)
+    if path is None:
+        raise _refused(source, "is no URL of a SQLite file (sqlite:///...)")
+    if not path.exists():
+        raise _refused(source, "does not exist")
+    file = path / "study.db" if path.is_dir() else path
+    if not file.is_file():
+        raise _refused(source, "holds no study.db")
+    return file
+
+
+def _studies(copy: Path) -> dict[str, StudySummary]:
+    """The studies of searches, by name."""
+    found = optuna.get_all_study_summaries(f"sqlite:///{copy}", include_best_trial=False)
+    return {
+        one.study_name: one
+        for one in found
+        if one.study_name.rpartition(": ")[2] == STUDIES["search"] and "identity" in one.user_attrs
+    }
+
+
+def _study(copy: Path, name: str, summary: StudySummary) -> _Search:
+    direction = "max" if summary.direction == StudyDirection.MAXIMIZE else "min"
+    ledger = Ledger(copy, direction, arm=name.rpartition(": ")[0])
+    return _Search(
+        task=summary.user_attrs["identity"]["task"],
+        direction=direction,
+        tried=[record for record in ledger.records("search") if _tells(record)],
+        raced=[record for record in ledger.records("race") if _tells(record)],
+    )
+
+
+def _in_mlflow(source: str, named: str | None) -> list[_Search]:
+    """The searches in an experiment."""
+    from tune.tracking import tracking_uri
+
+    uri = tracking_uri(named, Path("runs"))
+    if uri is None:
+        raise InputError(f"--warm-start: {source} needs MLflow; give --tracking-uri or another source")
+    with _store(uri, source) as store:
+        try:
+            runs = _runs(store, source.removeprefix(MLFLOW))
+        except Exception as error:  # of MLflow, SQLAlchemy or the network
+            raise _refused(source, f"cannot be read from {uri} ({_line(error)})") from None
+    if runs is None:
+        raise _refused(source, f"names no experiment of {uri}")
+    searches: dict[tuple[str, str, str], list[Record]] = {}
+    for tags, record in runs:
+        searches.setdefault((tags["dps.search"], record.arm, tags["task"]), []).append(record)
+    return [
+        _Search(task, TASKS[task].direction if task in TASKS else "max", records, [])
+        for (_, _, task), records in searches.items()
+    ]
+
+
+def _runs(store: str, experiment: str) -> list[tuple[dict[str, str], Record]] | None:
+    """Tags and trial of each run that tells, among the last MOST_RUNS trials of searches; None where there
+    is no such experiment."""
+    for key, value in (("TIMEOUT", "10"), ("MAX_RETRIES", "2")):  # as for what is tracked
+        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{key}", value)
+    from mlflow import MlflowClient
+
+    for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    client = MlflowClient(tracking_uri=store)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    runs = client.search_runs([found.experiment_id], "tags.purpose = 'search'", max_results=MOST_RUNS)
+    trials = [(run.data.tags, _record(client, run)) for run in runs if run.data.tags.keys() >= TAGS]
+    return [(tags, record) for tags, record in trials if _tells(record)]
+
+
+def _record(client: MlflowClient, run: Run) -> Record:
+    """The trial of a run. What MLflow keeps as text becomes what it was."""
+    tags, score = run.data.tags, run.data.metrics.get("score")
+    outcome = Outcome(tags["outcome"])
+    step = 0
+    if outcome == Outcome.STOPPED and score is not None:
+        step = client.get_metric_history(run.info.run_id, "score")[-1].step
+    return Record(
+        id=tags["dps.trial"],
+        purpose="search",
+        number=0,
+        configuration={key: _value(text) for key, text in run.data.params.items() if key != "seed"},
+        seed=-1,
+        outcome=outcome,
+        scores=[] if score is None else [(step, score)],
+    )
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@contextmanager
+def _store(uri: str, source: str) -> Iterator[str]:
+    """The store to read in place of this one: MLflow would make what does not exist."""
+    file, local = _database(uri), uri.removeprefix("file:").removeprefix("//")
+    if not (file or Path(local)).exists() and (file or "://" not in local):
+        raise _refused(source, f"names an experiment of {uri}, which does not exist")
+    if file is None:
+        yield uri
+        return
+    with _copied(file, source) as copy:
+        yield f"sqlite:///{copy}"
+
+
+@contextmanager
+def _copied(file: Path, source: str) -> Iterator[Path]:
+    """A copy of a SQLite file as it was at one moment; gone afterwards.
+
+    Opened with mode=rw, which makes no file, and undoes what a writer was killed in the middle of.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        copy = Path(folder) / "copy.db"
+        try:
+            _copy(f"{file.resolve().as_uri()}?mode=rw", copy)
+        except sqlite3.Error as error:
+            raise _refused(source, f"cannot be read ({_line(error)})") from None
+        yield copy
+
+
+def _copy(uri: str, copy: Path) -> None:
+    with (
+        closing(sqlite3.connect(uri, uri=True, timeout=WAIT_S)) as held,
+        closing(sqlite3.connect(copy)) as made,
+    ):
+        held.execute("BEGIN")  # a lock that is not to be had ends here, and does not go on for ever below
+        held.execute("SELECT name FROM sqlite_master").fetchone()
+        held.backup(made)
+
+
+def _database(uri: str) -> Path | None:
+    """The file of a SQLite URL; None for another."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _expressed(configuration: dict[str, Any], space: Space) -> dict[str, Any] | None:
+    """The configuration within `space`; None where that is not possible."""
+    method = configuration.get("method")
+    if method not in space.methods:
+        return None
+    values = {
+        key: _within(space.parameters[name], configuration.get(key))
+        for key, name in space.names[method].items()
+    }
+    return None if None in values.values() else {"method": method, **values}
+
+
+def _within(domain: Domain, value: Any) -> Any:
+    """The value as the domain has it; None where it has none like it."""
+    if isinstance(domain, Choice):
+        return next((one for one in domain.values if one == value), None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return min(max(float(value), domain.low), domain.high)
+
+
+def _merged(same: list[Earlier]) -> Earlier:
+    """One in place of several with the same configuration."""
+    origin = "; ".join(dict.fromkeys(one.origin for one in same))
+    return Earlier(same[0].configuration, fmean(one.standing for one in same), origin)
+
+
+def _key(configuration: dict[str, Any]) -> str:
+    return json.dumps(configuration, sort_keys=True)
+
+
+def _refused(source: str, why: str) -> InputError:
+    return InputError(f"--warm-start: {source} {why}; {GIVE}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
