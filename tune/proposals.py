@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import optuna
@@ -119,7 +119,7 @@ class Proposals:
 
     def _earlier(self, expected: dict[int, float]) -> list[FrozenTrial]:
         """Trials of other searches, on the scale of this one's, fewer as it has more of its own."""
-        trusted = self.strategy.earlier[: warm.trust(len(expected))]
+        trusted = _spread(self.strategy.earlier, warm.trust(len(expected)))
         if not trusted or len(expected) < 2:
             return []
         middle, spread = statistics.fmean(expected.values()), statistics.stdev(expected.values())
@@ -145,6 +145,12 @@ class Proposals:
             value=value,
             intermediate_values=scores or {},
         )
+
+
+def _spread(earlier: Sequence[tuple[dict[str, Any], float]], most: int) -> list[tuple[dict[str, Any], float]]:
+    """At most so many, from the best to the worst: what was bad says as much."""
+    count = min(most, len(earlier))
+    return [earlier[number * (len(earlier) - 1) // max(1, count - 1)] for number in range(count)]
 
 
 def _design(strategy: Strategy) -> Iterator[dict[str, Any]] | None:

@@ -1,4 +1,4 @@
-"""Is the search fooled by luck? Whole searches in simulation, with fixed seeds (benchmarks/search_quality.py)."""
+"""Is the search fooled by luck? Whole searches in simulation, with fixed seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.search_quality import Result, replay
 
-REPLAYS, RUNS = 40, 32.0
+REPLAYS, RUNS = 30, 32.0
 
 
 @cache

@@ -101,7 +101,7 @@ def test_without_a_race_one_seed_says_who_wins() -> None:
 def test_the_race_corrects_what_one_seed_says() -> None:
     """Over some searches: the winner of the race is truly better than who was best on one seed."""
     gains = []
-    for seed in range(12):
+    for seed in range(8):
         ledger = Ledger(None, "max")
         made, _ = ran(ledger, trials=12, seed=100 * seed, racing=Racing(6, share=1.5, worth=0.0))
         lucky = max(ledger.records("search"), key=lambda record: record.score or 0.0)
@@ -116,7 +116,7 @@ def test_a_race_cut_off_and_continued_loses_and_doubles_nothing(tmp_path: Path) 
     ledger = open_ledger(tmp_path)
     for part in range(40):
         tune = FakeTune(search(open_ledger(tmp_path)), part, end, score=score)
-        tune.run(events=6)
+        tune.run(events=15)
         if tune.finished and not tune.jobs:
             break
     else:

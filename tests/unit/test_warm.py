@@ -19,12 +19,15 @@ from dps.errors import InputError
 from dps.ranges import Choice, Range
 from dps.tasks import TASKS
 from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_space, open_ledger, open_ledgers
-from tune import warm
+from tune import preflight, warm
 from tune.job import Purpose, Report
 from tune.ledger import Ledger
+from tune.options import SearchOptions
 from tune.outcomes import Outcome
+from tune.search import Search
 from tune.searcher import STARTUP_TRIALS
 from tune.space import Space, encode
+from tune.terminal import plan_lines
 from tune.tracking import MlflowTracker
 from tune.warm import APART, Earlier, fitting, proposals, read, trust
 
@@ -525,3 +528,36 @@ def test_what_was_moved_into_the_range_is_proposed_once() -> None:
 def test_earlier_trials_fade() -> None:
     assert [trust(own) for own in range(10)] == [16, 14, 12, 10, 8, 6, 4, 2, 0, 0]
     assert all(own + trust(own) >= STARTUP_TRIALS for own in range(100))
+
+
+# --- in a search
+
+
+def test_a_plan_holds_what_is_tried_first_and_says_where_it_is_from(folder: Path) -> None:
+    options = SearchOptions(warm_start=str(folder), trials=8)
+    planned = preflight._warm_start(options, {"": make_space(("vanilla",))})
+    assert planned.first == [vanilla(RATES[0]), vanilla(RATES[1])]
+    assert [configuration for configuration, _ in planned.earlier[:2]] == planned.first
+    assert planned.origins == [f"{folder} (cola, 6 trials)"]
+    lines = plan_lines(replace(make_plan(), warm=planned))
+    assert f"warm start   {folder} (cola, 6 trials)" in lines
+
+
+def test_a_source_of_which_nothing_fits_is_refused(folder: Path) -> None:
+    options = SearchOptions(warm_start=str(folder))
+    with pytest.raises(InputError, match=r"--warm-start: no configuration of .* fits this search space"):
+        preflight._warm_start(options, {"": make_space(("mixout",))})
+
+
+def test_a_resume_has_what_the_first_sitting_read(folder: Path, tmp_path: Path) -> None:
+    """The earlier search may be gone by then."""
+    first, again = object.__new__(Search), object.__new__(Search)
+    options = SearchOptions(warm_start=str(folder), trials=8)
+    first.plan = replace(make_plan(), warm=preflight._warm_start(options, {"": make_space(("vanilla",))}))
+    first.ledgers = {"": open_ledger(tmp_path)}
+    before = first._warm_start()
+    again.plan, again.ledgers = make_plan(), {"": open_ledger(tmp_path)}
+    resumed = SearchOptions(warm_start="gone", resume=tmp_path)
+    assert preflight._warm_start(resumed, {"": SPACE}) == preflight.NOT_WARM
+    assert again._warm_start() == before
+    assert before[0] == [vanilla(RATES[0]), vanilla(RATES[1])]
