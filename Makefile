@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 ARGS   ?= --task cola
-FAST   := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit tests/contract
+FAST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit tests/contract
 
 .PHONY: setup search test test-fast lint clean
 

@@ -10,12 +10,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from scipy import stats
-from threadpoolctl import ThreadpoolController
 
 from tune import race
 from tune.gaussian import Array
@@ -29,6 +27,10 @@ MOST_FITTED = 150  # configurations: those that went furthest, with the best sco
 REFIT = 1.1  # hyper-parameters are fitted anew when the runs have grown by so much
 LEAST_RUNS = 4  # before anything is believed
 MOST_CANDIDATES = 8  # configurations that race
+LEAST_RACERS, LEAST_SEEDS = (
+    2,
+    3,
+)  # so many configurations have so many full-length runs before a race is decided
 FIRST_RACE_SEED = 1000  # after the search's own seed; confirmations use those right after it
 POINTS = 200  # of the space at which a further trial is imagined
 
@@ -57,12 +59,6 @@ class View:
     def finishers(self) -> list[int]:
         """The configurations that were seen at full length; all, where none was."""
         return [i for i, runs in enumerate(self.runs) if runs] or [*range(len(self.runs))]
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    """Of linear algebra; one is enough here, the others are the slots'."""
-    return ThreadpoolController()
 
 
 def key(configuration: Mapping[str, Any]) -> str:
@@ -133,8 +129,7 @@ class Belief:
         before = self._view.posterior if self._view and len(seen) < REFIT * self._fitted else None
         if before is None:
             self._fitted = len(seen)
-        with _threads().limit(limits=1):
-            return fit(x, seen, self.chance, before)
+        return fit(x, seen, self.chance, before)
 
     def noise(self, share: float) -> float | None:
         """The standard deviation of a score at this share of the steps about its configuration's mean; None
@@ -178,8 +173,7 @@ class Belief:
         ]
         if not seen:
             return None
-        with _threads().limit(limits=1):
-            posterior = fit(encode(self.space, [*tried, *drawn]), seen, self.chance, view.posterior)
+        posterior = fit(encode(self.space, [*tried, *drawn]), seen, self.chance, view.posterior)
         first = race.leader(posterior, range(len(tried)))
         return max(_improvement(posterior, index, first) for index in range(len(tried), len(posterior.mean)))
 
@@ -209,21 +203,39 @@ class Field:
         self.over = self._spent(live) if view is not None else "too few runs"
         if view is None or self.over:
             return None
-        candidates = self.candidates(view)
-        self.over = self._decided(view, candidates)
-        if self.over:
-            return None
+        pending = self._pending(view, live)
+        found = self._unproven(view, pending) or self._raced(view, pending)
+        return found and (view.trials[found[0]].configuration, found[1])
+
+    def _pending(self, view: View, live: Sequence[Record]) -> dict[int, set[int]]:
         index = {key(trial.configuration): place for place, trial in enumerate(view.trials)}
         pending: dict[int, set[int]] = {}
         for record in live:
             pending.setdefault(index[key(record.configuration)], set()).add(record.seed)
+        return pending
+
+    def _unproven(self, view: View, pending: Mapping[int, set[int]]) -> tuple[int, int] | None:
+        """The most promising get a few seeds each before anything is decided: one seed tells next to nothing
+        of the noise."""
+        first = race.choose_candidates(view.posterior, LEAST_RACERS, negligible=0.0)
+        for count, seed in enumerate(self._seeds()[: 1 + self.racing.seeds][:LEAST_SEEDS]):
+            for place in first:
+                given = view.runs[place].keys() | pending.get(place, set())
+                if len(given) <= count and seed not in given:
+                    return place, seed
+        return None
+
+    def _raced(self, view: View, pending: Mapping[int, set[int]]) -> tuple[int, int] | None:
+        candidates = self.candidates(view)
+        self.over = self._decided(view, candidates)
+        if self.over:
+            return None
         done = {place: set(runs) for place, runs in enumerate(view.runs)}
         rng = np.random.default_rng([self.seed, len(self.belief.ledger.records("race"))])
         found = race.next_replicate(view.posterior, candidates, done, pending, self._seeds(), rng)
         if found is None:
             self.over = "every candidate has had every seed"
-            return None
-        return view.trials[found[0]].configuration, found[1]
+        return found
 
     def candidates(self, view: View) -> list[int]:
         """Who may still be best beyond the noise."""

@@ -28,13 +28,15 @@ def leader(posterior: Posterior, candidates: Sequence[int]) -> int:
     return max(sorted(candidates), key=lambda c: posterior.mean[c])
 
 
-def choose_candidates(posterior: Posterior, most: int, among: Sequence[int] | None = None) -> list[int]:
+def choose_candidates(
+    posterior: Posterior, most: int, among: Sequence[int] | None = None, negligible: float = NEGLIGIBLE
+) -> list[int]:
     """Who enters the race: at most `most`, the likeliest to be best first, none whose probability is below
-    5 % of the largest. among: all, but for the configurations that cannot be run."""
+    `negligible` (5 %) of the largest. among: all, but for the configurations that cannot be run."""
     chosen = range(len(posterior.mean)) if among is None else sorted(set(among))
     probability = posterior.best_probability(chosen)
     order = sorted(chosen, key=lambda c: (-probability[c], -posterior.mean[c], c))
-    least = NEGLIGIBLE * probability.max()
+    least = negligible * probability.max()
     return [c for c in order[:most] if probability[c] >= least]
 
 

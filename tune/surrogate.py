@@ -22,9 +22,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from tune import gaussian
 from tune.gaussian import Array, Hyper, Rows
@@ -112,6 +114,19 @@ def fit(
     gives the same output. Raises ValueError where there is no observation or one does not fit.
     """
     _check(x, observations)
+    with _threads().limit(limits=1):
+        return _fit(x, observations, chance, like, scale)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Of linear algebra; one is enough here, the others are the slots'."""
+    return ThreadpoolController()
+
+
+def _fit(
+    x: Array, observations: Sequence[Observation], chance: float | None, like: Posterior | None, scale: float
+) -> Posterior:
     runs = _runs(observations, chance)
     learnt, separate = _learnt(runs, chance)
     raw, shares = _rows(learnt)

@@ -101,7 +101,7 @@ def test_without_a_race_one_seed_says_who_wins() -> None:
 def test_the_race_corrects_what_one_seed_says() -> None:
     """Over some searches: the winner of the race is truly better than who was best on one seed."""
     gains = []
-    for seed in range(8):
+    for seed in range(20):
         ledger = Ledger(None, "max")
         made, _ = ran(ledger, trials=12, seed=100 * seed, racing=Racing(6, share=1.5, worth=0.0))
         lucky = max(ledger.records("search"), key=lambda record: record.score or 0.0)
