@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -30,6 +31,7 @@ from typing import Any
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each core
 
 import numpy as np
 
@@ -156,9 +158,11 @@ class SurfaceGround:
 class Within(Proposals):
     """Proposes what the ground has."""
 
-    def __init__(self, strategy: Strategy, ledger: Any, belief: Belief, ground: Any) -> None:
+    def __init__(self, name: str, strategy: Strategy, ledger: Any, belief: Belief, ground: Any) -> None:
         super().__init__(strategy, ledger, belief)
         self.ground = ground
+        if name == "grid":
+            self._design = iter(_grid(strategy.space).combinations(strategy.seed))
 
     def _fresh(self) -> dict[str, Any] | None:
         if len(self._tried) >= self.ground.count:
@@ -216,10 +220,10 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
     ours = name == "ours"
     hours = (runs - (CONFIRM if ours else 0)) * ground.run_seconds / 3600
     strategy = Strategy(
-        space=_grid(ground.space) if name == "grid" else ground.space,
+        space=ground.space,
         settings=_settings(file),
         direction="max",
-        sampler={"random": "random", "grid": "grid"}.get(name, "tpe"),
+        sampler="random" if name == "random" else "tpe",
         seed=number,
         trials=1000,
         confirm=CONFIRM if ours else 0,
@@ -245,7 +249,7 @@ def _searcher(name: str, ground: Any, *arguments: Any, **named: Any) -> LedgerSe
     made = (Repeater if name == "repeater" else LedgerSearcher)(*arguments, **named)
     if name == "repeater":
         made.belief.__class__ = Means
-    made.proposals = Within(made.strategy, made.ledger, made.belief, ground)
+    made.proposals = Within(name, made.strategy, made.ledger, made.belief, ground)
     return made
 
 
