@@ -25,9 +25,11 @@ def document(
     spent: Spent,
     provenance: dict[str, Any],
     output: Path | None = None,
+    phases: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """search.json: what was searched, what each trial did, who won and how sure that is.
 
+    phases: why each of them ended.
     output: the folder that holds the predictions of the confirmations; without it nothing is said of
     examples.
     """
@@ -52,6 +54,7 @@ def document(
         "race": proof.race(records, races, winner, plan.task.direction),
         "race_runs": [_trial(record) for record in races],
         "pareto": _pareto(plan, [*records, *races]),
+        "phases": phases or {},
         "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)},
     }
     found["sentence"] = sentence(found)

@@ -43,7 +43,8 @@ class Search(Sitting):
         winner = search.winner()
         self._keep_best(winner)
         self.keep_predictions()
-        found = report.document(self.plan, self.notes, winner, spent, self.provenance, self.output)
+        phases = {"explored": search.stopped_by, "raced": search.raced_until}
+        found = report.document(self.plan, self.notes, winner, spent, self.provenance, self.output, phases)
         report.write(found, self.output)
         if found["winner"] is not None:
             tell(self.watchers, "search_ended", found)

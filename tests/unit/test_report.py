@@ -454,9 +454,14 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
     made.ledgers = {"": ledger}
     made.progress = Progress(plan, [], console=Console(file=said, width=400, highlight=False))
     made.tracker, made.watchers = None, []
+    turns.searches[0].stopped_by = "12 trials"
     for _ in range(2):  # the second time as a resume finds it
         assert made.finish(turns) == 0
         found = json.loads((tmp_path / "search.json").read_text(encoding="utf-8"))
+        assert found["phases"] == {"explored": "12 trials", "raced": None}
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert '<th scope="row">explored until</th><td>12 trials</td>' in page
+        assert "raced until" not in page
         assert found["baseline"]["difference"]["seeds"] == found["evidence"]["seeds"] == 3
         assert "It is better than vanilla at the same learning rate by" in said.getvalue()
         assert len(list((tmp_path / "predictions").iterdir())) == 6

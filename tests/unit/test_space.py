@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -360,3 +361,27 @@ def test_rows_stay_within_0_and_1_and_there_may_be_none() -> None:
     x = encode(MIXED, [outside])
     assert ((x >= 0) & (x <= 1)).all()
     assert encode(MIXED, []).shape == (0, 8)
+
+
+def test_a_part_of_a_space_is_of_one_method() -> None:
+    both = build(("dps-dense", "vanilla"), "gradient", 22_000_000, 60)
+    assert both.of("vanilla").parameters == {"learning_rate": both.parameters["learning_rate"]}
+    assert set(both.of("dps-dense").parameters) == {"learning_rate", "selection_ratio", "update_ratio"}
+    foreign = build(("dps-dense",), "gradient", 22_000_000, 60).of("vanilla")
+    configuration = {"method": "vanilla", "learning_rate": 1e-4}
+    assert foreign.from_study(foreign.in_study(configuration)) == configuration
+
+
+def test_the_size_of_a_space_counts_its_configurations() -> None:
+    lists = {"learning_rate": [1e-5, 2e-5], "selection_ratio": [0.5, 0.7, 0.9], "update_ratio": 0.1}
+    assert build(("dps-dense", "vanilla"), "gradient", 22_000_000, 60, named=lists).size == 2 * 3 + 2
+    assert build(("vanilla",), "gradient", 22_000_000, 60).size == math.inf
+
+
+def test_a_sobol_sequence_fills_the_space_evenly() -> None:
+    space = build(("dps-dense",), "gradient", 22_000_000, 60)
+    points = [space.from_study(row) for row in itertools.islice(space.sobol(3), 64)]
+    again = [space.from_study(row) for row in itertools.islice(space.sobol(3), 64)]
+    assert points == again
+    for column in encode(space, points).T:
+        assert np.histogram(column, bins=8, range=(0, 1))[0].tolist() == [8] * 8
