@@ -129,14 +129,15 @@ def _table(file: Path) -> Table:
 
 
 class SurfaceGround:
-    """Another synthetic surface for every replay."""
+    """Another synthetic surface for every replay, whose configurations differ by less than the luck of a
+    run."""
 
     further, count, run_seconds = 6, math.inf, 60.0
 
     def __init__(self, number: int) -> None:
         self.space = space.build(("dps-dense",), "gradient", 22_000_000, 75)
         at = np.random.default_rng([number, 2]).random(3)
-        self.world = Surface(self.space, at=list(at), seed=number)
+        self.world = Surface(self.space, at=list(at), fall=0.25, collapse=0.02, seed=number)
 
     def proposed(self, configuration: dict[str, Any], tried: set[str]) -> dict[str, Any]:
         return configuration

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 METHODS = ("vanilla", "child-tuning-d", "r-drop")
 OPTIONS = (
     "--task", "rte", "--methods", ",".join(METHODS), "--trials", "1", "--confirm", "2", "--seed", "3",
-    "--data", "builtin", "--model", "builtin", *cli.SMALL,
+    "--data", "builtin", "--model", "builtin", *cli.TINY,
 )  # fmt: skip
 RUNS = {f"{method}:{run}" for method in METHODS for run in ("0", "confirm-0", "confirm-1")}
 
