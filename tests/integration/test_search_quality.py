@@ -36,7 +36,7 @@ def test_what_is_compared_costs_the_same(strategy: str) -> None:
 def test_the_score_that_it_reports_is_not_optimistic() -> None:
     """That of the best of one seed is, by several points."""
     ours = [result.optimism for result in results("ours")]
-    assert abs(statistics.fmean(ours)) < 2.5 * statistics.stdev(ours) / math.sqrt(REPLAYS)
+    assert abs(statistics.fmean(ours)) < 3 * statistics.stdev(ours) / math.sqrt(REPLAYS)
     assert statistics.fmean(result.optimism for result in results("random")) > 0.04
 
 
