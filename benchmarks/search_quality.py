@@ -313,6 +313,21 @@ def _row(name: str, results: Sequence[Result], ours: Sequence[float]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def _verdicts(found: dict[str, list[Result]]) -> str:
+    """What was aimed at, and whether it was reached."""
+    ours, theirs = ([one.regret for one in found[name]] for name in ("ours", "tpe + asha"))
+    ratio = statistics.fmean(ours) / statistics.fmean(theirs)
+    optimism = [one.optimism for one in found["ours"]]
+    off = abs(statistics.fmean(optimism)) / (statistics.stdev(optimism) / math.sqrt(len(optimism)))
+    covered = statistics.fmean(bool(one.covered) for one in found["ours"])
+    lines = (
+        ("at most half the regret of tpe + asha", ratio <= 0.5, f"{ratio:.2f} of it"),
+        ("a reported score without bias", off <= 1.96, f"{off:.1f} standard errors from none"),
+        ("an interval that covers the truth in 90 to 98 %", 0.9 <= covered <= 0.98, f"{covered:.1%}"),
+    )
+    return "\n".join(f"- {aim}: {'reached' if met else 'not reached'}, {how}" for aim, met, how in lines)
+
+
 def _heading() -> str:
     origin = provenance("python benchmarks/search_quality.py")
     versions = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
@@ -362,6 +377,7 @@ def _report_budget(pool: Any, file: Path | None, runs: float, replays: int) -> N
     ours = [one.regret for one in found["ours"]]
     for name, results in found.items():
         print(_row(name, results, ours), flush=True)
+    print(f"\nOurs:\n\n{_verdicts(found)}", flush=True)
 
 
 def main() -> int:
