@@ -42,7 +42,7 @@ class Racing:
     metric's scale."""
 
     seeds: int = 0
-    share: float = 0.7
+    share: float = 1.5
     worth: float = 0.0005
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 START_S = 30.0  # from the plan to the first step
 MEAN_SHARE = {"asha": 0.6, "pasha": 0.5, "median": 0.8, "none": 1.0}  # of a full trial that a trial runs
 USUAL_GPU_FLOPS = 5e13
-RACED = 0.5  # slot time of a usual race, for each second that the trials took
+RACED = 0.8  # slot time of a usual race, for each second that the trials took
 EFFICIENCY = 0.6  # of a whole model, against one product of its size
 STEP_OVERHEAD_S = 0.03
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
 WARM_SHARE = 0.25  # of the trials that repeat what did well elsewhere
-EXPLORE_SHARE = 0.6  # of a budget of time or hours; the rest is for the race
+EXPLORE_SHARE = 0.4  # of a budget of time or hours; the rest is for the race
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
 
 

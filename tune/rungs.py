@@ -25,6 +25,7 @@ def unknown(share: float) -> None:
 
 KINDS = ("asha", "pasha", "median", "none")
 REDUCTION = 3  # at each rung about one in three goes on
+SLACK = 2.0  # standard deviations: what luck alone does 19 times in 20
 LEAST_OTHERS = 5  # before a median says something
 REPEATABILITY = 2.8  # 1.96 √2: two scores of one configuration differ by less 19 times in 20 (ISO 5725-6)
 CROSSING_PERCENTILE = 90  # of the paper's own estimate of noise
@@ -74,7 +75,7 @@ def make(kind: str, max_steps: int, evaluations: int, noise: Noise = unknown) ->
     grace = max(1, max_steps // evaluations)
     if kind == "median":
         return Median(max_steps, grace)
-    return Pasha(max_steps, grace, noise) if kind == "pasha" else Asha(max_steps, grace)
+    return Pasha(max_steps, grace, noise) if kind == "pasha" else Asha(max_steps, grace, slack=noise)
 
 
 def replay(policy: StopPolicy, records: Iterable[Recorded], direction: str = "max") -> None:
@@ -196,18 +197,25 @@ class Asha(Rule):
     A trial's first score at or after a rung's level enters that rung; it is behind where it is below
     the upper 1 / reduction of the scores that came before it. The first trial goes through all rungs.
     A score beyond several new rungs enters the highest alone (Ray would put a later one into the others).
+
+    Unlike there, a trial may go on that is below by no more than SLACK times the measured noise of a score at
+    the rung (`slack`): where early scores are luck, stopping by them is a lottery. While the noise is unknown
+    nothing is allowed for.
     """
 
-    def __init__(self, max_steps: int, grace: int, reduction: float = REDUCTION) -> None:
+    def __init__(
+        self, max_steps: int, grace: int, reduction: float = REDUCTION, slack: Noise = unknown
+    ) -> None:
         super().__init__(max_steps)
-        self.reduction = reduction
+        self.reduction, self.slack = reduction, slack
         self.rungs = [Rung(level) for level in levels(max_steps, grace, reduction)]
 
     def _take(self, trial: str, step: int, score: float) -> bool:
         place = self._place(step)
         if place < 0 or trial in self.rungs[place].scores:
             return False
-        behind = score < self.rungs[place].cutoff(self.reduction)
+        allowed = SLACK * (self.slack(self.rungs[place].level / self.max_steps) or 0.0)
+        behind = score < self.rungs[place].cutoff(self.reduction) - allowed
         self.rungs[place].add(trial, score)
         return behind
 

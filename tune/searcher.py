@@ -121,6 +121,10 @@ class LedgerSearcher(ray.tune.search.Searcher):
             tell(self.watchers, "phase_ended", f"raced: {self.raced_until}")
         return None
 
+    def noise(self, share: float) -> float | None:
+        """Of a score, for early stopping; None where one seed says who wins, and as it is."""
+        return self.belief.noise(share) if self.strategy.racing.seeds else None
+
     def winner(self) -> Record | None:
         """In a race the best by what all runs say together, else by the one run of each."""
         believed = self.belief.leader() if self.strategy.racing.seeds else None

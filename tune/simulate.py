@@ -103,8 +103,7 @@ class Simulation:
     ) -> None:
         self.clock, self.ledger = Clock(), Ledger(None, strategy.direction)
         self.searcher = searcher(self.ledger, strategy, [], lambda: False, clock=self.clock)
-        noise = self.searcher.belief.noise
-        self.policy = rungs.make(scheduler, world.steps[-1], len(world.steps), noise)
+        self.policy = rungs.make(scheduler, world.steps[-1], len(world.steps), self.searcher.noise)
         self.world, self.slots = world, slots
         self.sign = 1.0 if strategy.direction == "max" else -1.0
         self.metric = tasks.get(strategy.settings.task).metric

@@ -271,7 +271,7 @@ class Sitting(ABC):
         policies = {}
         for (arm, ledger), search in zip(self.ledgers.items(), searcher.searches, strict=True):
             policies[arm] = rungs.make(
-                self.options.scheduler, self.plan.max_steps, self.options.evaluations, search.belief.noise
+                self.options.scheduler, self.plan.max_steps, self.options.evaluations, search.noise
             )
             rungs.replay(policies[arm], ledger.records("search"), self.plan.task.direction)
         return SearchScheduler(policies, self.plan.task.direction, self.plan.slots)

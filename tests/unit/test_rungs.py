@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from tune import rungs
-from tune.rungs import Asha, Median, Never, Pasha, StopPolicy, Swaps, levels, make, replay
+from tune.rungs import SLACK, Asha, Median, Never, Pasha, StopPolicy, Swaps, levels, make, replay
 
 STEPS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 MAX_STEPS = STEPS[-1]  # rungs: 10, 30, 90
@@ -649,3 +649,19 @@ def test_pasha_spends_less_than_asha_on_easy_surfaces_and_chooses_as_well(noise:
     (cost, regret), (full_cost, full_regret) = np.mean(ours, axis=0), np.mean(theirs, axis=0)
     assert cost < 0.75 * full_cost
     assert regret <= full_regret + noise
+
+
+def test_a_trial_that_is_behind_by_no_more_than_luck_goes_on() -> None:
+    """The slack is asked for at the rung's share of the steps, and nothing is allowed for while it is
+    unknown."""
+    asked: list[float] = []
+
+    def noise(share: float) -> float | None:
+        asked.append(share)
+        return 0.02 if asked[1:] else None
+
+    policy = Asha(MAX_STEPS, 10, slack=noise)
+    assert not policy.report("first", 10, 0.50)
+    assert not policy.report("near", 10, 0.50 - SLACK * 0.0199)
+    assert policy.report("far", 10, 0.50 - SLACK * 0.0201 - 0.02)
+    assert set(asked) == {10 / MAX_STEPS}
