@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tune.options import SearchOptions, option
 from tune.sitting import DONE, Sitting, run
+from tune.space import key
 
 if TYPE_CHECKING:
     from tune.searcher import Turns
@@ -34,6 +35,8 @@ class RecordOptions(SearchOptions):
     command: ClassVar[str] = "python benchmarks/record_table.py"
     examples: ClassVar[str] = __doc__ or ""
     seeds: int = option(10, "replicates of each configuration", gt=1)
+    race: int = 0
+    baseline: bool = False
 
 
 class Recording(Sitting):
@@ -106,7 +109,7 @@ def write(file: Path, records: list[Any], metadata: dict[str, Any]) -> None:
     numbers: dict[str, int] = {}
     rows = []
     for record in records:
-        number = numbers.setdefault(json.dumps(record.configuration, sort_keys=True), len(numbers))
+        number = numbers.setdefault(key(record.configuration), len(numbers))
         dev = next(iter(record.final.values()), {})
         shared = {
             "configuration": number,
@@ -128,9 +131,9 @@ def _schema(pa: Any, rows: list[dict[str, Any]]) -> Any:
     """Every column that any row has."""
     columns: dict[str, Any] = {}
     for row in rows:
-        for key, value in row.items():
+        for name, value in row.items():
             if value is not None:
-                columns.setdefault(key, value)
+                columns.setdefault(name, value)
     kinds = {int: pa.int32(), float: pa.float64(), str: pa.string()}
     return pa.schema([(key, kinds[type(value)]) for key, value in columns.items()])
 

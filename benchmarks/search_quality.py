@@ -38,7 +38,7 @@ import numpy as np
 from dps import tasks
 from dps.ranges import Choice
 from tune import replicates, space
-from tune.belief import FIRST_RACE_SEED, Belief, Racing, key
+from tune.belief import FIRST_RACE_SEED, Belief, Racing
 from tune.budget import DeviceHours
 from tune.job import Settings
 from tune.ledger import Record
@@ -48,7 +48,7 @@ from tune.provenance import provenance
 from tune.recorded import Replay, Table
 from tune.searcher import LedgerSearcher
 from tune.simulate import Simulation, Slot, simulate
-from tune.space import encode
+from tune.space import encode, key
 from tune.strategy import Strategy
 from tune.synthetic import Surface
 

@@ -6,7 +6,6 @@ believed. A diverged run counts as one that learnt nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ import numpy as np
 from scipy import stats
 
 from tune import race
-from tune.gaussian import Array
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
-from tune.space import Space, encode
+from tune.space import Space, encode, key
 from tune.surrogate import Observation, Posterior, fit
 
 TELLING = (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED)
 MOST_FITTED = 150  # configurations: those that went furthest, with the best scores
-REFIT = 1.1  # hyper-parameters are fitted anew when the runs have grown by so much
 LEAST_RUNS = 4  # before anything is believed
 MOST_CANDIDATES = 8  # configurations that race
 LEAST_RACERS, LEAST_SEEDS = (
@@ -61,11 +58,6 @@ class View:
         return [i for i, runs in enumerate(self.runs) if runs] or [*range(len(self.runs))]
 
 
-def key(configuration: Mapping[str, Any]) -> str:
-    """The same for equal configurations."""
-    return json.dumps(configuration, sort_keys=True)
-
-
 class Belief:
     """The view of a ledger, brought up to date when a run ended.
 
@@ -80,7 +72,6 @@ class Belief:
         self.chance = None if chance is None else self.sign * chance
         self._seen: tuple[int, int] | None = None
         self._view: View | None = None
-        self._fitted = 0  # runs, when hyper-parameters were fitted
 
     def view(self) -> View | None:
         """Of all runs that have ended; None while these are too few."""
@@ -109,11 +100,10 @@ class Belief:
             seen += [Observation(index, record.seed, score, share) for share, score in scores]
             if scores and scores[-1][0] == 1:
                 runs[index][record.seed] = scores[-1][1]
-        return (
-            View(chosen, self._posterior(encode(self.space, [r.configuration for r in chosen]), seen), runs)
-            if seen
-            else None
-        )
+        if not seen:
+            return None
+        places = encode(self.space, [record.configuration for record in chosen])
+        return View(chosen, fit(places, seen, self.chance), runs)
 
     def _promise(self, record: Record) -> tuple[float, float]:
         """To sort by: what went furthest with the best score is first."""
@@ -124,12 +114,6 @@ class Belief:
         if record.outcome == Outcome.DIVERGED:
             return [] if self.chance is None else [(1.0, self.chance)]
         return [(min(1.0, step / self.max_steps), self.sign * score) for step, score in record.scores]
-
-    def _posterior(self, x: Array, seen: Sequence[Observation]) -> Posterior:
-        before = self._view.posterior if self._view and len(seen) < REFIT * self._fitted else None
-        if before is None:
-            self._fitted = len(seen)
-        return fit(x, seen, self.chance, before)
 
     def noise(self, share: float) -> float | None:
         """The standard deviation of a score at this share of the steps about its configuration's mean; None
@@ -211,7 +195,8 @@ class Field:
         index = {key(trial.configuration): place for place, trial in enumerate(view.trials)}
         pending: dict[int, set[int]] = {}
         for record in live:
-            pending.setdefault(index[key(record.configuration)], set()).add(record.seed)
+            if (place := index.get(key(record.configuration))) is not None:
+                pending.setdefault(place, set()).add(record.seed)
         return pending
 
     def _unproven(self, view: View, pending: Mapping[int, set[int]]) -> tuple[int, int] | None:

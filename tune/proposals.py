@@ -17,9 +17,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tune import warm
-from tune.belief import Belief, key
+from tune.belief import Belief
 from tune.ledger import Ledger, Record, word
 from tune.outcomes import Outcome
+from tune.space import key
 from tune.strategy import Strategy
 
 STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins

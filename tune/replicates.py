@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from tune.ledger import Record
 from tune.outcomes import Outcome
+from tune.space import key
 
 LEVEL = 0.95
 
@@ -58,7 +58,7 @@ def by_configuration(records: Sequence[Record]) -> list[list[Record]]:
     """The records of each configuration, in the order in which the configurations came."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(json.dumps(record.configuration, sort_keys=True), []).append(record)
+        groups.setdefault(key(record.configuration), []).append(record)
     return list(groups.values())
 
 

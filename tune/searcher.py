@@ -14,13 +14,14 @@ from typing import Any
 import ray.tune.search
 
 from tune import proof, replicates
-from tune.belief import Belief, Field, key
+from tune.belief import Belief, Field
 from tune.budget import Spent, first_reached
 from tune.events import Watcher, tell
 from tune.job import Job, Purpose, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
 from tune.proposals import STARTUP_TRIALS, Proposals
+from tune.space import key
 from tune.strategy import Strategy
 
 

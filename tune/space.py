@@ -7,8 +7,9 @@ shrinks as models grow.
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -176,6 +177,11 @@ def _values(domain: Domain) -> float:
     if isinstance(domain, Choice):
         return len(domain.values)
     return 1.0 if domain.low == domain.high else math.inf
+
+
+def key(configuration: Mapping[str, Any]) -> str:
+    """The same for equal configurations."""
+    return json.dumps(configuration, sort_keys=True)
 
 
 def encode(space: Space, configurations: Sequence[dict[str, Any]]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ NO_RACE = Racing()
 class Strategy:
     """What a search does.
 
-    seed: of the search; confirmations use seed + 1 .. seed + confirm, the race those from seed + 1001 on.
+    seed: of the search; confirmations use seed + 1 .. seed + confirm, the race those from seed + 1000 on.
     trials: how many the design of a "latin" sampler has. max_steps: of a full trial. chance: the score of a
     run that learnt nothing, if known. rules end the exploration, race_rules the race. target: a score that
     ends the exploration once the best configuration is expected to have it; worth: so does a further trial

@@ -6,7 +6,6 @@ evaluations are noisier than late ones, and some runs never learn.
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tune.simulate import Lookup
-from tune.space import Space, encode
+from tune.space import Space, encode, key
 
 HALF_WAY = 0.25  # share of the steps at which a run has learnt half of what it will
 
@@ -47,7 +46,7 @@ class Surface:
 
     def run(self, configuration: dict[str, Any], seed: int) -> Lookup:
         """See `tune.simulate.World`."""
-        name = json.dumps(configuration, sort_keys=True).encode()
+        name = key(configuration).encode()
         own = np.random.default_rng([self.seed, seed, zlib.crc32(name), 1])
         shared = self.seed_std * np.random.default_rng([self.seed, seed, 0]).standard_normal()
         collapsed, luck = own.random() < self.collapse, self.run_std * own.standard_normal()

@@ -7,7 +7,6 @@ search that still runs goes on.
 from __future__ import annotations
 
 import ast
-import json
 import logging
 import os
 import sqlite3
@@ -29,7 +28,7 @@ from dps.ranges import Choice, Domain
 from dps.tasks import TASKS
 from tune.ledger import SCHEMA_VERSION, STUDIES, Ledger, Record
 from tune.outcomes import Outcome
-from tune.space import Space, encode
+from tune.space import Space, encode, key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,8 +94,8 @@ def fitting(earlier: Sequence[Earlier], space: Space) -> list[Earlier]:
     for one in earlier:
         configuration = _expressed(one.configuration, space)
         if configuration is not None:
-            same.setdefault(_key(configuration), []).append(replace(one, configuration=configuration))
-    return sorted(map(_merged, same.values()), key=lambda one: (-one.standing, _key(one.configuration)))
+            same.setdefault(key(configuration), []).append(replace(one, configuration=configuration))
+    return sorted(map(_merged, same.values()), key=lambda one: (-one.standing, key(one.configuration)))
 
 
 def proposals(earlier: Sequence[Earlier], space: Space, count: int) -> list[dict[str, Any]]:
@@ -144,10 +143,10 @@ def _ranked(search: _Search) -> list[tuple[dict[str, Any], float]]:
     """The configurations of a search, each with its standing."""
     same: dict[str, list[Record]] = {}
     for record in search.tried:
-        same.setdefault(_key(record.configuration), []).append(record)
+        same.setdefault(key(record.configuration), []).append(record)
     raced: dict[str, list[Record]] = {}
     for record in search.raced:
-        raced.setdefault(_key(record.configuration), []).append(record)
+        raced.setdefault(key(record.configuration), []).append(record)
     sign = 1 if search.direction == "max" else -1
     qualities = [_quality(records, raced.get(key, []), sign) for key, records in same.items()]
     return [
@@ -261,8 +260,8 @@ def _in_mlflow(source: str, named: str | None) -> list[_Search]:
 def _runs(store: str, experiment: str) -> list[tuple[dict[str, str], Record]] | None:
     """Tags and trial of each run that tells, among the last MOST_RUNS trials of searches; None where there
     is no such experiment."""
-    for key, value in (("TIMEOUT", "10"), ("MAX_RETRIES", "2")):  # as for what is tracked
-        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{key}", value)
+    for limit, value in (("TIMEOUT", "10"), ("MAX_RETRIES", "2")):  # as for what is tracked
+        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{limit}", value)
     from mlflow import MlflowClient
 
     for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
@@ -369,10 +368,6 @@ def _merged(same: list[Earlier]) -> Earlier:
     """One in place of several with the same configuration."""
     origin = "; ".join(dict.fromkeys(one.origin for one in same))
     return Earlier(same[0].configuration, fmean(one.standing for one in same), origin)
-
-
-def _key(configuration: dict[str, Any]) -> str:
-    return json.dumps(configuration, sort_keys=True)
 
 
 def _refused(source: str, why: str) -> InputError:

@@ -213,6 +213,15 @@ def test_a_race_ends_when_one_is_left() -> None:
     assert racing.over == "one configuration is left"
 
 
+def test_a_belief_that_grew_with_its_ledger_is_that_of_a_resume() -> None:
+    ledger, grown = make()
+    for number, rate in enumerate(RATES):
+        run(ledger, rate, [0.2, 0.3, 0.4 + 0.02 * (-1) ** number])
+        grown.view()
+    resumed = Belief(ledger, SPACE, "max", STEPS[-1], 0.0)
+    assert grown.estimates() == resumed.estimates()
+
+
 def test_the_same_ledger_decides_the_same() -> None:
     _, belief = explored([0.40, 0.42, 0.50, 0.49, 0.41, 0.40, 0.42, 0.41])
     again = Belief(belief.ledger, SPACE, "max", STEPS[-1], 0.0)

@@ -12,12 +12,12 @@ import pytest
 from dps.errors import InputError
 from dps.ranges import Choice, Range
 from tests.unit.tune_helpers import STEPS, make_space, strategy
-from tune.belief import Belief, Racing, key
+from tune.belief import Belief, Racing
 from tune.job import Report
 from tune.ledger import Ledger
 from tune.outcomes import Outcome
 from tune.proposals import STARTUP_TRIALS, Proposals
-from tune.space import Space, check
+from tune.space import Space, check, key
 
 DENSE = make_space(("dps-dense",))
 LISTS = replace(
@@ -88,7 +88,7 @@ def test_a_search_that_is_resumed_proposes_what_it_would_have(sampler: str) -> N
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
 def test_those_that_learn_come_near_to_the_best(sampler: str) -> None:
     space = make_space(("vanilla",))
-    found = proposed(space, sampler, 14 if sampler == "gp" else 24, racing=Racing(4))
+    found = proposed(space, sampler, 24, racing=Racing(4))
     late, early = found[-3:], found[:STARTUP_TRIALS]
     assert max(map(value, late)) > 0.48
     assert statistics.fmean(map(value, late)) > statistics.fmean(map(value, early)) + 0.02

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from tests.unit.tune_helpers import STEPS, FakeTune, make_space, open_ledger, strategy
-from tune.belief import FIRST_RACE_SEED, Racing, key
+from tune.belief import FIRST_RACE_SEED, Racing
 from tune.budget import Trials, WallTime
 from tune.job import Job, Report
 from tune.ledger import Ledger
 from tune.outcomes import Outcome
 from tune.searcher import LedgerSearcher
+from tune.space import key
 
 SPACE = make_space(("dps-dense",))
 METRIC = "matthews_correlation"
