@@ -6,7 +6,8 @@
 Each configuration (a Latin hypercube over the search space of --method) is trained with each seed, by the
 project's own slots, never stopped early. A run reports its scores on the held-out slice of its seed, as a
 trial of a search does, and is scored on dev at the end. The table is table.parquet in the output folder, a
-row an evaluation; the command, the commit and the fingerprints stand in its metadata.
+row an evaluation; the command, the options that it went by (also of what was resumed), the commit and the
+fingerprints stand in its metadata.
 """
 
 from __future__ import annotations
@@ -79,11 +80,13 @@ class Recording(Sitting):
         return DONE
 
     def _metadata(self) -> dict[str, Any]:
+        from tune.options import read_yaml
         from tune.report import described
 
         return _without_folders(
             {
                 **described(self.plan),
+                "options": read_yaml(self.output / "config.yaml"),
                 "space": self.plan.space.describe(),
                 "names": self.plan.space.names,
                 "provenance": self.provenance,

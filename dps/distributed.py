@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dps.coverage import family
@@ -32,6 +32,13 @@ def device() -> torch.device:
         return torch.device("cpu")
     local = int(os.environ.get("LOCAL_RANK", 0))
     return torch.device("cuda", local % torch.cuda.device_count())
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`; a GPU fetches it by itself, from pinned memory."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def wrap(model: nn.Module) -> nn.Module:

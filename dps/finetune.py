@@ -143,7 +143,7 @@ class _Run:
             yield self._batch(step)
 
     def _batch(self, step: int) -> dict[str, Tensor]:
-        return {k: v.to(self.device, non_blocking=True) for k, v in self.batches.at(step).items()}
+        return {k: distributed.to_device(v, self.device) for k, v in self.batches.at(step).items()}
 
     def _one_step(self) -> Tensor:
         step = self.step + 1
@@ -179,7 +179,9 @@ class _Run:
                 if distributed.world() == 1 and self.control() == "stop":
                     raise _Ended("stopped")
                 batch = {
-                    k: v.to(self.device) for k, v in self.collate(data, indices).items() if k != "labels"
+                    k: distributed.to_device(v, self.device)
+                    for k, v in self.collate(data, indices).items()
+                    if k != "labels"
                 }
                 mine.append((indices, self.model(**batch).logits.float().cpu().numpy()))
         self.model.train()

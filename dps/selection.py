@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,9 +58,9 @@ class StageSchedule:
         return (step - 1) % self.interval == 0
 
 
-def accumulate_gam(gam: Tensor, grad: Tensor) -> Tensor:
-    """GAM += gradient², in place. Both (out, in); for DPS Mix the gradient is already times n."""
-    return gam.addcmul_(grad, grad)
+def accumulate_gam(gams: list[Tensor], grads: list[Tensor]) -> None:
+    """GAM += gradient², in place, for every weight; for DPS Mix the gradient is already times n."""
+    torch._foreach_addcmul_(gams, grads, grads)
 
 
 def accumulate_fam(fam: Tensor, active: Tensor) -> Tensor:
@@ -84,18 +85,25 @@ def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
     """
     if not 0 < selection_ratio <= 1:
         raise ValueError(f"selection_ratio must be in (0, 1], but got {selection_ratio}")
-    numel = score.numel()
-    rank = max(1, math.ceil(round(numel * selection_ratio, 6)))  # 10 * (1 - 0.7) is rank 3, not 4
-    threshold = score.flatten().kthvalue(numel - rank + 1).values
-    return score >= threshold
+    rank = max(1, math.ceil(round(score.numel() * selection_ratio, 6)))  # 10 * (1 - 0.7) is rank 3, not 4
+    return score >= _of_rank(score.flatten(), rank)
+
+
+def _of_rank(values: Tensor, rank: int) -> Tensor:
+    """The `rank`-th highest of `values` (n,), exactly and without a full sort."""
+    below = values.numel() - rank
+    if values.is_cuda:  # 30 to 100 times faster there than kthvalue
+        return values.topk(below + 1, largest=False, sorted=False).values.max()
+    if values.dtype in (torch.float32, torch.float64):  # 25 times faster than kthvalue
+        return values.new_tensor(np.partition(values.numpy(), below)[below])
+    return values.kthvalue(below + 1).values
 
 
 def mixed_weight(weight: Tensor, anchor: Tensor, active: Tensor, selection_ratio: float) -> Tensor:
     """The weight that the forward pass of DPS Mix reads: ((1-m)*A + m*W - p*A) / (1-p).
 
+    That is A + m/(1-p) * (W-A).
     weight: W. anchor: A, the pre-trained weight in Stage I, the weight at the start of the
     stage in Stage II; same shape. active: m, bool, broadcastable: n in Stage I, M in Stage II.
     """
-    p = 1 - selection_ratio
-    mixed = torch.where(active, weight, anchor)
-    return mixed.sub_(anchor, alpha=p).div_(selection_ratio)
+    return torch.lerp(anchor, weight, active * torch.tensor(1 / selection_ratio, dtype=weight.dtype))

@@ -164,13 +164,13 @@ class Selecting(Attachment):
                 f"has none among the optimizer's parameters"
             )
         self.masked_steps = 0
-        self.selected = 0.0
+        self.selected: float | Tensor = 0.0
         self.begin_step()
 
     @property
     def selected_share(self) -> float | None:
         """Share of the covered weights that Stage II selected, a mean over its steps; None before one."""
-        return self.selected / self.masked_steps if self.masked_steps else None
+        return float(self.selected) / self.masked_steps if self.masked_steps else None
 
     def begin_step(self) -> None:
         """Get ready for step `steps + 1`, before its forward pass. After max_steps nothing is masked."""
@@ -200,6 +200,7 @@ class Selecting(Attachment):
         return weight.gam
 
     def before_step(self) -> None:
+        gams, grads = list[Tensor](), list[Tensor]()
         for weight in self.weights:
             grad = weight.covered.parameter.grad
             if grad is None:
@@ -207,7 +208,10 @@ class Selecting(Attachment):
             if weight.active is not None:
                 grad.mul_(weight.active)
             if weight.gam is not None:
-                selection.accumulate_gam(weight.gam, grad.to(weight.gam.dtype))
+                gams.append(weight.gam)
+                grads.append(grad.to(weight.gam.dtype))
+        if gams:
+            selection.accumulate_gam(gams, grads)
 
     def after_step(self) -> None:
         if self.steps <= self.schedule.max_steps and self.schedule.stage(self.steps) == 2:
@@ -216,23 +220,24 @@ class Selecting(Attachment):
             if self.schedule.starts_stage(self.steps):
                 self.current_share = self._share()
             self.masked_steps += 1
-            self.selected += self.current_share
+            self.selected = self.selected + self.current_share
         self.begin_step()
 
     def _restore_unselected(self) -> None:
         for weight in self.weights:
             assert weight.active is not None
             assert weight.anchor is not None
-            weight.value.copy_(torch.where(weight.active, weight.value, weight.anchor))
+            torch.where(weight.active, weight.value, weight.anchor, out=weight.value)
 
-    def _share(self) -> float:
+    def _share(self) -> Tensor:
+        """Share of the covered weights that the masks select, left on their device: nothing waits for it."""
         masks = [weight.active for weight in self.weights if weight.active is not None]
-        return float(torch.stack([mask.sum() for mask in masks]).sum()) / sum(m.numel() for m in masks)
+        return torch.stack([mask.sum() for mask in masks]).sum().double() / sum(m.numel() for m in masks)
 
     def state(self) -> dict[str, Any]:
         return {
             "masked_steps": self.masked_steps,
-            "selected": self.selected,
+            "selected": float(self.selected),
             "weights": {weight.covered.name: weight.state() for weight in self.weights},
         }
 
@@ -289,7 +294,10 @@ class Mixing(Selecting):
 
     def _draw(self) -> None:
         draw = self.given_draw or own_draws(
-            {w.covered.name: w.covered.in_features for w in self.weights}, self.ratio, self.seed
+            {w.covered.name: w.covered.in_features for w in self.weights},
+            self.ratio,
+            self.seed,
+            self.weights[0].value.device,
         )
         for weight in self.weights:
             n = draw(weight.covered.name, self.steps + 1).to(weight.value.device, non_blocking=True)

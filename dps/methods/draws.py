@@ -12,6 +12,9 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from dps.distributed import to_device
+
+CPU = torch.device("cpu")
 Draw = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
 
 
@@ -23,8 +26,13 @@ def step_seed(seed: int, step: int) -> int:
     return (z ^ z >> 31) >> 1
 
 
-def own_draws(in_features: dict[str, int], selection_ratio: float, seed: int) -> Draw:
-    """Fresh Bernoulli(selection_ratio) draws per input neuron, weight and step, made on the CPU."""
+def own_draws(
+    in_features: dict[str, int], selection_ratio: float, seed: int, device: torch.device = CPU
+) -> Draw:
+    """Fresh Bernoulli(selection_ratio) draws per input neuron, weight and step.
+
+    They are made on the CPU, the same for every device, and go to `device` in one piece.
+    """
     drawn: dict[int, dict[str, Tensor]] = {}
 
     def draw(name: str, step: int) -> Tensor:
@@ -32,6 +40,7 @@ def own_draws(in_features: dict[str, int], selection_ratio: float, seed: int) ->
             drawn.clear()
             generator = torch.Generator().manual_seed(step_seed(seed, step))
             noise = torch.rand(sum(in_features.values()), generator=generator) < selection_ratio
+            noise = to_device(noise, device)
             drawn[step] = dict(zip(in_features, noise.split(list(in_features.values())), strict=True))
         return drawn[step][name]
 

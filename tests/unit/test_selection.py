@@ -146,10 +146,11 @@ def test_a_selection_ratio_outside_its_range_is_refused(ratio: float) -> None:
 
 
 def test_gam_adds_squared_gradients_in_place() -> None:
-    gam, grad = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -4.0]])
-    assert accumulate_gam(gam, grad) is gam
-    assert gam.tolist() == [[10.0, 18.0]]
-    assert grad.tolist() == [[3.0, -4.0]]
+    gams = [torch.tensor([[1.0, 2.0]]), torch.tensor([5.0])]
+    grads = [torch.tensor([[3.0, -4.0]]), torch.tensor([2.0])]
+    accumulate_gam(gams, grads)
+    assert [gam.tolist() for gam in gams] == [[[10.0, 18.0]], [9.0]]
+    assert [grad.tolist() for grad in grads] == [[[3.0, -4.0]], [2.0]]
 
 
 def test_fam_counts_activity_in_place() -> None:
