@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from benchmarks.search_quality import Result, replay
+from benchmarks.replays import Result, replay
 
 REPLAYS, RUNS = 30, 32.0
 
