@@ -111,7 +111,8 @@ class FineTuneResult:
     run; logits (n, classes) and labels (n,) by evaluation set, in the order of its examples, of the same.
     covered: which weights methods select among, in a line. selected_share: mean share of them that
     Stage II selected; None where no mask acted. passes: forward-backward passes of a batch.
-    peak_memory: bytes; None where the system does not tell.
+    peak_memory: bytes; None where the system does not tell. parts: seconds of "start" (before the first
+    step), "evaluation", "report" and "checkpoint"; the rest is training.
     """
 
     outcome: Outcome
@@ -125,6 +126,7 @@ class FineTuneResult:
     selected_share: float | None = None
     passes: float = 0.0
     peak_memory: int | None = None
+    parts: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     model: PreTrainedModel | None = None
     tokenizer: PreTrainedTokenizerBase | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,13 @@ class _Run:
     ) -> None:
         self.config, self.base, self.data, self.task = config, base, data, data.task
         self.report, self.control, self.checkpointing = report, control, checkpointing
+        self.parts: dict[str, float] = {}
+        with self._part("start"):
+            self._get_ready()
+        self.began = self.saved = time.monotonic()
+
+    def _get_ready(self) -> None:
+        config, base = self.config, self.base
         self.tokenizer, self.collate = base.tokenizer, collator(base.tokenizer)
         train, self.evaluated = self._slices()
         self.max_steps = config.steps(len(train))
@@ -100,7 +108,15 @@ class _Run:
         self.labels: dict[str, NDArray[Any]] = {}
         self.warnings: list[str] = []
         self._resume()
-        self.began = self.saved = time.monotonic()
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """Count the seconds within as this part of the run."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.parts[name] = self.parts.get(name, 0.0) + time.monotonic() - began
 
     def _slices(self) -> tuple[Encoded, Encoded]:
         train = self.data.train(self.config.train_size)
@@ -110,8 +126,10 @@ class _Run:
 
     def go(self) -> FineTuneResult:
         try:
-            outcome = self._train()
-            final = self._final() if outcome == "completed" else {}
+            outcome, final = self._train(), {}
+            if outcome == "completed":
+                with self._part("evaluation"):
+                    final = self._final()
         except _Ended as ended:
             outcome, final = ended.outcome, {}
         return self._result(outcome, final)
@@ -162,10 +180,12 @@ class _Run:
         return self.config.learning_rate * factor
 
     def _evaluate_and_report(self, loss: float) -> None:
-        self.latest = self._predict(self.evaluated)
-        scores = metrics.score(self.task, self.evaluated.labels, self.latest)
+        with self._part("evaluation"):
+            self.latest = self._predict(self.evaluated)
+            scores = metrics.score(self.task, self.evaluated.labels, self.latest)
         self.scores.append((self.step, scores[self.task.metric]))
-        self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds()))
+        with self._part("report"):
+            self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds()))
 
     def _predict(self, data: Encoded) -> NDArray[np.float32]:
         """Logits (n, classes) in the order of the examples, on every rank."""
@@ -237,7 +257,8 @@ class _Run:
     def _save_if_due(self) -> None:
         due = self.checkpointing and time.monotonic() - self.saved >= self.checkpointing.every_s
         if due and self.step < self.max_steps:
-            self._save()
+            with self._part("checkpoint"):
+                self._save()
 
     def _save(self) -> None:
         if self.checkpointing is None or distributed.rank() != 0 or self.step == 0:
@@ -287,6 +308,7 @@ class _Run:
             selected_share=share,
             passes=self.config.method.cost.passes(self.step, self.batches.steps_per_epoch),
             peak_memory=memory.peak(self.device),
+            parts=self.parts,
             warnings=self.warnings,
             model=self.model,
             tokenizer=self.tokenizer,

@@ -83,7 +83,8 @@ class Report:
     the wait for a slot. final: metrics by split, of a completed confirmation. slot: which worker
     group; began: when its first step began, in seconds since the epoch; waited: seconds from the end
     of the group's job before to that step, None for the group's first job. covered: which
-    weights methods select among, in a line; passes: forward-backward passes of a batch; peak_memory: bytes.
+    weights methods select among, in a line; passes: forward-backward passes of a batch; peak_memory: bytes;
+    parts: seconds by part, see `dps.config.FineTuneResult`.
     """
 
     job: str
@@ -101,6 +102,7 @@ class Report:
     selected_share: float | None = None
     passes: float = 0.0
     peak_memory: int | None = None
+    parts: dict[str, float] = field(default_factory=dict)
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None

@@ -59,6 +59,7 @@ class Record:
     selected_share: float | None = None
     passes: float = 0.0
     peak_memory: int | None = None
+    parts: dict[str, float] = field(default_factory=dict)
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
@@ -202,6 +203,7 @@ class Ledger:
             "selected_share": report.selected_share,
             "passes": report.passes,
             "peak_memory": report.peak_memory,
+            "parts": report.parts,
             "final": report.final,
             "warnings": report.warnings,
             "error": report.error,
@@ -253,6 +255,7 @@ class Ledger:
             selected_share=attributes.get("selected_share"),
             passes=attributes.get("passes", 0.0),
             peak_memory=attributes.get("peak_memory"),
+            parts=attributes.get("parts", {}),
             final=attributes.get("final", {}),
             warnings=attributes.get("warnings", []),
             error=attributes.get("error"),

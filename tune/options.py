@@ -217,6 +217,7 @@ examples:
         gt=0,
         allow_inf_nan=False,
     )
+    profile: bool = option(False, "print where the seconds went (search.json keeps it either way)")
 
     @property
     def method_names(self) -> tuple[str, ...]:
@@ -297,7 +298,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it."""
-    skipped = {"config", "resume", "dry_run", "output", "results", "allow_dirty"}
+    skipped = {"config", "resume", "dry_run", "output", "profile", "results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 

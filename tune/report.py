@@ -287,6 +287,7 @@ def _trial(record: Record) -> dict[str, Any]:
         "selected_share": record.selected_share,
         "passes": record.passes,
         "peak_memory": record.peak_memory,
+        "parts": record.parts,
         "final": record.final,
         "warnings": record.warnings,
         "error": record.error,

@@ -15,7 +15,7 @@ if __name__ == "__main__":  # run as a script: hand over to the package, so that
     sys.exit(package.main(sys.argv[1:]))
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tune.options import SearchOptions
 from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, run
@@ -34,7 +34,7 @@ class Search(Sitting):
     """Explore configurations, confirm the winner on fresh seeds, hand over its model."""
 
     def finish(self, searcher: Turns) -> int:
-        from tune import report
+        from tune import report, timings
         from tune.events import tell
 
         spent = searcher.spent()
@@ -45,6 +45,7 @@ class Search(Sitting):
         self.keep_predictions()
         phases = {"explored": search.stopped_by, "raced": search.raced_until}
         found = report.document(self.plan, self.notes, winner, spent, self.provenance, self.output, phases)
+        found["profile"] = self._profile()
         report.write(found, self.output)
         if found["winner"] is not None:
             tell(self.watchers, "search_ended", found)
@@ -56,7 +57,18 @@ class Search(Sitting):
             return fail(f"{what}; {'; '.join(errors) or 'see search.json'}", NOTHING_FINISHED)
         for line in ["", *report.summary_lines(found, self.output, self.look)]:
             self.progress.say(line)
+        asked = isinstance(self.options, SearchOptions) and self.options.profile
+        if asked and found["profile"] is not None:
+            for line in ["", *timings.lines(found["profile"])]:
+                self.progress.say(line)
         return DONE
+
+    def _profile(self) -> dict[str, Any] | None:
+        from tune import timings
+        from tune.ledger import STUDIES
+
+        runs = [record for purpose in STUDIES for record in self.records(purpose)]
+        return timings.profile(runs, self.plan.slots, self.provenance["started"], self.planned)
 
     def _keep_best(self, winner: Record | None) -> None:
         """The typical replicate's model becomes best/."""

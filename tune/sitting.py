@@ -125,7 +125,7 @@ class Sitting(ABC):
         from tune.provenance import provenance
         from tune.terminal import Progress
 
-        self.plan, self.options = plan, plan.options
+        self.plan, self.options, self.planned = plan, plan.options, time.time()
         self.output = output_folder(self.options, self.prefix).resolve()
         shared = (
             Path(self.options.storage).resolve() / self.output.name if self.options.storage else self.output

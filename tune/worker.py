@@ -125,6 +125,7 @@ class _Worker:
             selected_share=result.selected_share,
             passes=result.passes,
             peak_memory=result.peak_memory,
+            parts=result.parts,
             final=result.final,
             warnings=result.warnings,
             **self._timing(result.seconds),

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     output = tmp_path_factory.mktemp("runs") / "rte"
-    return search(output, "--task", "rte", "--trials", "4", "--confirm", "2", "--seed", "3", *TINY)
+    return search(
+        output, "--task", "rte", "--trials", "4", "--confirm", "2", "--seed", "3", "--profile", *TINY
+    )
 
 
 def test_it_ends_well_and_says_what_won(done: Done) -> None:
@@ -30,6 +32,18 @@ def test_it_ends_well_and_says_what_won(done: Done) -> None:
 def test_nothing_of_the_libraries_shows(done: Done) -> None:
     for noise in ("WARNING", "INFO", "raylet", "Traceback", "ExperimentalWarning", "UserWarning"):
         assert noise not in done.text, done.text
+
+
+def test_search_json_says_where_the_seconds_went(done: Done) -> None:
+    found = done.found["profile"]
+    assert sum(found["shares"].values()) == pytest.approx(1)
+    assert found["shares"]["training"] > 0
+    assert found["shares"]["evaluation"] > 0
+    assert all(seconds > 0 for seconds in found["before_first_step"].values())
+    parts = done.found["trials"][0]["parts"]
+    assert set(parts) >= {"start", "evaluation", "report"}
+    assert sum(parts.values()) - parts["start"] < done.found["trials"][0]["seconds"]
+    assert "training steps" in done.text
 
 
 def test_search_json_has_the_fixed_keys(done: Done) -> None:

@@ -74,6 +74,8 @@ def test_a_run_from_its_configuration_alone_completes(tiny_model: Path, tiny_col
     assert seconds[0] > 0
     assert seconds == sorted(seconds)
     assert seconds[-1] <= result.seconds
+    assert set(result.parts) == {"start", "evaluation", "report"}
+    assert 0 < result.parts["evaluation"] < result.seconds
 
 
 @pytest.mark.parametrize(

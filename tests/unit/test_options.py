@@ -52,6 +52,7 @@ OPTIONS: dict[str, Any] = {
     "cpu_hours": None,
     "target": None,
     "worth": None,
+    "profile": False,
     "tracking_uri": None,
     "experiment": None,
     "config": None,
@@ -93,6 +94,7 @@ def test_the_options_of_a_comparison_are_these() -> None:
         "cpu_hours",
         "target",
         "worth",
+        "profile",
     }
     shared = {k: v for k, v in OPTIONS.items() if k not in of_search}
     assert parse([], CompareOptions).model_dump() == shared | own
@@ -233,11 +235,11 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 def test_write_yaml_is_read_back_to_the_same_options(tmp_path: Path) -> None:
     given = ["--task", "rte", "--method", "dps-mix,vanilla", "--trials", "4", "--max-steps", "60"]
     given += ["--time-budget", "1h30m", "--gpus-per-worker", "0.5", "--storage", "shared", "--epochs", "2.5"]
-    given += ["--data", "it's: # odd", "--experiment", "yes", "--output", "here", "--dry-run"]
+    given += ["--data", "it's: # odd", "--experiment", "yes", "--output", "here", "--dry-run", "--profile"]
     options = parse(given)
     write_yaml(options, tmp_path / "config.yaml")
     again = parse(["--config", str(tmp_path / "config.yaml")])
-    one_run = {"config", "output", "dry_run", "resume"}
+    one_run = {"config", "output", "dry_run", "profile", "resume"}
     assert again.model_dump(exclude=one_run) == options.model_dump(exclude=one_run)
     assert (again.output, again.dry_run) == (None, False)
 
