@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dps.errors import InputError
 from dps.methods import DPSDense, Method
 from dps.optim import PRECISIONS
+from dps.task import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,7 +25,8 @@ Outcome = Literal["completed", "stopped", "suspended", "diverged"]
 class FineTuneConfig:
     """Everything that one run depends on.
 
-    task: name of a task. method: see `dps.methods`. data: "hub", "builtin" or a folder.
+    task: name of a task, the YAML file of one of one's own (`dps.own`), or a Task. method: see `dps.methods`.
+    data: "hub", "builtin" or a folder; None for what a task of one's own names, else "builtin".
     model: "builtin", a folder or a name on the hub. learning_rate: peak, after the warm-up.
     epochs: passes over the training set, or max_steps: optimizer steps (it wins).
     batch_size: examples a step over all ranks. max_length: tokens an example is cut at.
@@ -41,9 +43,9 @@ class FineTuneConfig:
         (`dps.probing`).
     """
 
-    task: str = "cola"
+    task: str | Task = "cola"
     method: Method = field(default_factory=DPSDense)
-    data: str = "builtin"
+    data: str | None = None
     model: str = "builtin"
     learning_rate: float = 1e-4
     epochs: float = 3

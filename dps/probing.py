@@ -244,7 +244,7 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     add("--model", required=True, metavar="DIR", help="the fine-tuned model, as save_pretrained writes it")
     add("--base", default="builtin", metavar="builtin|NAME|DIR", help="the model it was fine-tuned from")
-    add("--task", required=True, help=f"the task it was fine-tuned on: {', '.join(tasks.GLUE)}")
+    add("--task", required=True, help=f"the task it was fine-tuned on: {', '.join(tasks.GLUE)}, or YAML")
     add("--data", default="builtin", metavar="builtin|hub|DIR", help="the data of both tasks")
     add("--probe-task", required=True, metavar="TASK", help="the task of the probe")
     add("--max-length", type=int, default=128, metavar="N", help="tokens an example is cut at")
@@ -284,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         task, probe_task = tasks.get(options.task), tasks.get(options.probe_task)
         model = _read(options.model)
         base = Base(locate(options.base), task)
-        source = sources.open_source(options.data)
+        source = sources.open_source(options.data, task)
         probed, data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (probe_task, task))
         found = collapse(base, model, data, probed)
     except InputError as error:

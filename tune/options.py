@@ -63,7 +63,9 @@ class RunOptions(BaseSettings):
     examples: ClassVar[str]
 
     task: str = option(
-        "cola", "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail"
+        "cola",
+        "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail, or the YAML file "
+        "of a task of your own",
     )
     freeze: Literal["gradient", "update", "search"] = option(
         "gradient",
@@ -77,7 +79,7 @@ class RunOptions(BaseSettings):
         ge=0,
     )
     output: Path | None = option(None, "folder for the results (default: runs/<task>-<date-time>)")
-    data: str = option("auto", "auto, hub, builtin, or a folder with GLUE files or your own")
+    data: str = option("auto", "auto, hub, builtin, task (what its YAML names), or a folder with files")
     model: str = option("auto", "auto, builtin, a name on the hub, or a transformers folder")
     epochs: float = option(3, "passes over the training data of a full run", gt=0, allow_inf_nan=False)
     max_steps: int | None = option(None, "optimizer steps of a full run, in place of --epochs", gt=0)

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dps.errors import InputError
 from dps.sources.base import Source
 
+if TYPE_CHECKING:
+    from dps.task import Task
+
 __all__ = ["Source", "open_source"]
 
 
-def open_source(data: str) -> Source:
-    """The source that `data` names: "hub", "builtin" or a folder. Raises InputError where it is none."""
+def open_source(data: str | None, task: Task | None = None) -> Source:
+    """The source that `data` names: "hub", "builtin", "task" (what the task itself names) or a folder.
+
+    None: what the task names, else "builtin". Raises InputError where it is none.
+    """
+    if data is None:
+        data = "task" if task is not None and task.own is not None else "builtin"
+    if data == "task":
+        from dps.sources.own import OwnSource
+
+        if task is None or task.own is None:
+            named = f"task {task.name} names" if task is not None else "the task names"
+            raise InputError(f"data: {named} neither files nor hub; give hub, builtin or a folder")
+        return OwnSource(task, task.own)
     if data == "hub":
         from dps.sources.hub import HubSource
 
