@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dps import own
 from dps.errors import InputError
 from dps.methods import DPSDense, Method
 from dps.optim import PRECISIONS
@@ -113,7 +114,8 @@ class FineTuneResult:
     run; logits (n, classes) and labels (n,) by evaluation set, in the order of its examples, of the same.
     covered: which weights methods select among, in a line. selected_share: mean share of them that
     Stage II selected; None where no mask acted. passes: forward-backward passes of a batch.
-    peak_memory: bytes; None where the system does not tell.
+    peak_memory: bytes; None where the system does not tell. task: what the model was trained on;
+    max_length: tokens that examples were cut at.
     """
 
     outcome: Outcome
@@ -130,6 +132,8 @@ class FineTuneResult:
     warnings: list[str] = field(default_factory=list)
     model: PreTrainedModel | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
+    task: Task | None = None
+    max_length: int | None = None
 
     @property
     def last(self) -> float | None:
@@ -142,11 +146,15 @@ class FineTuneResult:
         return max((score for _, score in self.scores), default=None)
 
     def save(self, folder: Path | str) -> None:
-        """Write model and tokenizer as `from_pretrained` reads them."""
+        """Write model and tokenizer as `from_pretrained` reads them, and the task as `dps.predict` does."""
         assert self.model is not None
         assert self.tokenizer is not None
+        if self.max_length is not None:
+            self.tokenizer.model_max_length = self.max_length
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if self.task is not None:
+            own.write(self.task, Path(folder) / own.FILE)
 
 
 @dataclass(frozen=True)

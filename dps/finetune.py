@@ -288,6 +288,8 @@ class _Run:
             warnings=self.warnings,
             model=self.model,
             tokenizer=self.tokenizer,
+            task=self.task,
+            max_length=self.config.max_length,
         )
 
 

@@ -31,6 +31,7 @@ from dps.task import LABEL, OwnData, Task
 
 Document = dict[str, Any]
 
+FILE = "task.yaml"  # beside a model that was fine-tuned for the task
 KINDS = ("classification", "regression")
 KEYS = ("name", "columns", "label", "kind", "labels", "metric", "range", "files", "hub")
 SPLITS = ("train", "dev")

@@ -111,14 +111,15 @@ def _example(task: Task, place: Place, row: Row, names: dict[str, str]) -> dict[
     example: dict[str, str | float] = {}
     try:
         for column in task.columns:
-            example[column] = _text(names[column], row.values[names[column]])
+            example[column] = checked_text(names[column], row.values[names[column]])
         example[LABEL] = _label(task, row.values[names[LABEL]])
     except InputError as error:
         raise place.error(row.number, str(error)) from None
     return example
 
 
-def _text(column: str, value: object) -> str:
+def checked_text(column: str, value: object) -> str:
+    """The value, where it is a text with something in it. Raises InputError naming the column otherwise."""
     if not isinstance(value, str):
         raise InputError(f"column {column!r} must be text, got {shown(value)}")
     if not value.strip():
