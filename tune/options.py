@@ -171,6 +171,8 @@ examples:
   python tune/search.py --task rte --trials 24 --confirm 5 --time-budget 2h
   python tune/search.py --task mrpc --data ../glue --train-size 500 --method dps-dense,vanilla
   python tune/search.py --task rte --warm-start runs/cola-20261123-120000 --objectives score,seconds
+  python tune/search.py --init-task tickets.csv          # proposes tickets.yaml, a task of your own
+  python tune/search.py --task tickets.yaml
   python tune/search.py --config configs/paper-rte.yaml --data hub
   python tune/search.py --config runs/cola-20261123-120000/config.yaml --seed 7
   python tune/search.py --resume runs/cola-20261123-120000
@@ -207,6 +209,9 @@ examples:
     objectives: str = option(
         "score",
         "what a Pareto front in the report weighs up: score,seconds,memory,stability",
+    )
+    init_task: Path | None = option(
+        None, "look at a file of examples, propose the YAML of a task for it, and say what was found"
     )
     target: float | None = option(
         None,
@@ -299,7 +304,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it."""
-    skipped = {"config", "resume", "dry_run", "output", "results", "allow_dirty"}
+    skipped = {"config", "resume", "dry_run", "output", "results", "allow_dirty", "init_task"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 

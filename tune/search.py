@@ -15,7 +15,7 @@ if __name__ == "__main__":  # run as a script: hand over to the package, so that
     sys.exit(package.main(sys.argv[1:]))
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tune.options import SearchOptions
 from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, run
@@ -32,6 +32,10 @@ def main(argv: list[str]) -> int:
 
 class Search(Sitting):
     """Explore configurations, confirm the winner on fresh seeds, hand over its model."""
+
+    @classmethod
+    def of(cls, options: Any) -> int:
+        return super().of(options) if options.init_task is None else initialised(options.init_task)
 
     def finish(self, searcher: Turns) -> int:
         from tune import card, report
@@ -72,3 +76,13 @@ class Search(Sitting):
         shutil.rmtree(best, ignore_errors=True)
         shutil.move(self.work / f"trial-{chosen.id}" / "model", best)
         return chosen
+
+
+def initialised(file: Path) -> int:
+    """Propose a task for a file of examples, and say what was found in it."""
+    from dps import propose
+
+    found = propose.look(file)
+    written = propose.propose(found)
+    print("\n".join(propose.report(found, written)))
+    return DONE
