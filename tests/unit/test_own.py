@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from dps import metrics, own, sources, tasks
 from dps.errors import InputError
 from dps.sources.own import OwnSource
 from dps.task import Task
+from tests.unit.tune_helpers import SETTINGS
+from tune import compare, search
+from tune.job import Job
+from tune.options import SearchOptions
+from tune.sitting import output_folder
 
 TICKETS = {
     "name": "tickets",
@@ -318,6 +324,34 @@ def test_a_task_without_files_is_read_from_a_folder(tmp_path: Path) -> None:
     csv(tmp_path / "train.csv", rows(6))
     task = tasks.get(str(write(tmp_path, files=None)))
     assert sources.open_source(str(tmp_path), task).load(task, "train")["label"] == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("command", [search, compare])
+def test_a_plan_of_it(
+    tmp_path: Path, tiny_model: Path, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv(tmp_path / "train.csv", rows(60))
+    file = write(tmp_path, files="train.csv", metric=["balanced_accuracy", "accuracy"])
+    argv = ["--task", str(file), "--model", str(tiny_model), "--dry-run"]
+    assert command.main(argv) == 0
+    said = capsys.readouterr().out
+    assert "task         tickets (balanced_accuracy, max)\n" in said
+    assert "split off as dev, seed 0: 48 train, 12 dev\n" in said
+    assert command.main([*argv, "--data", "builtin"]) == 2
+    assert "builtin has no examples for task 'tickets'" in capsys.readouterr().err
+    assert command.main([*argv, "--probe", "rte"]) == 2
+    assert "examples of task tickets alone, not of rte" in capsys.readouterr().err
+
+
+def test_results_are_called_like_the_task_and_hold_its_definition(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    assert output_folder(SearchOptions(task=str(file))).name.startswith("tickets-20")
+    settings = replace(SETTINGS, task=tasks.get(str(file)))
+    described = json.loads(json.dumps(settings.described()))
+    assert str(tmp_path) not in json.dumps(described)
+    assert tasks.described(described["task"]).labels == ("billing", "bug", "praise")
+    job = Job("0", "search", {"method": "vanilla", "learning_rate": 1e-4}, 0, settings, "")
+    assert pickle.loads(pickle.dumps(job)).fine_tune_config().task == settings.task
 
 
 def test_a_whole_run_from_the_yaml_file(tmp_path: Path, tiny_model: Path) -> None:
