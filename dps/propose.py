@@ -30,6 +30,7 @@ LABEL_NAMES = (LABEL, "labels", "class", "category", "target", "gold", "score", 
 FIRST_NAMES = ("text", "sentence", "sentence1", "premise", "question", "question1", "title")
 MOST_CLASSES = 50
 FEW = 10  # examples of a class, or of dev, below which a score is mostly luck
+FAR = 10  # of a regression's numbers from 0, where training begins
 RARE = 0.1  # of the most frequent class: a class that accuracy hardly sees
 PAIR_WORDS, PAIR_SHARE = 3, 0.1  # of a second text: words in the mean, beside the first one's
 
@@ -176,9 +177,7 @@ def _task(path: Path, columns: Texts, label: str, values: list[Any]) -> Task:
     stem = path.resolve().parent.name if path.stem == "train" else path.stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "mine"
     if is_regression(counts):
-        numbers = [float(value) for value in counts]
-        bounds = (min(numbers), max(numbers)) if len(counts) > 1 else None
-        return Task(_free(name), columns, (), ("pearson",), bounds, label=label)
+        return Task(_free(name), columns, (), ("pearson",), label=label)
     if not 2 <= len(counts) <= MOST_CLASSES:
         rule = f"a classification has 2 to {MOST_CLASSES} classes, a regression numbers"
         raise InputError(f"--init-task: column {label!r} has {len(counts)} different values; {rule}")
@@ -255,8 +254,8 @@ def _lengths(found: Look) -> str:
 def _label(found: Look) -> str:
     labels = [label for _, label in found.examples["train"]]
     if found.task.is_regression:
-        low, high = found.task.score_range or (math.nan, math.nan)
-        return f"a number from {low:g} to {high:g} (regression)"
+        numbers = [_number(label) for label in labels]
+        return f"a number from {min(numbers):g} to {max(numbers):g} (regression)" if numbers else "no number"
     counts, total = Counter(labels), max(1, len(labels))
     shares = [
         f"{shown(name, 30)} {counts[name]:,} ({counts[name] / total:.0%})" for name in found.task.labels
@@ -293,6 +292,11 @@ def _unusable(found: Look) -> list[str]:
 def _kind(found: Look) -> list[str]:
     """Labels that may be meant in another way."""
     labels, said = found.task.labels, []
+    furthest = max((abs(_number(label)) for _, label in found.examples["train"]), default=0.0)
+    if found.task.is_regression and furthest > FAR:
+        said.append(
+            f"numbers up to {furthest:g}: training starts near 0; scale them to about -{FAR} to {FAR}"
+        )
     if len(labels) > 2 and all(math.isfinite(_number(label)) for label in labels):
         said.append("the classes are numbers; where their order matters, make it `kind: regression`")
     alike = Counter(label.casefold() for label in labels)

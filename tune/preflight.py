@@ -256,8 +256,10 @@ def _open_data(data: str, task: Task) -> tuple[Source, str]:
     from dps.sources import open_source
 
     if data == "task" or (data == "auto" and task.name not in tasks.TASKS):
-        source = open_source("task", task)
-        return source, getattr(source, "note", source.name)
+        from dps.sources.own import OwnSource
+
+        own = OwnSource(task)
+        return own, own.note
     if data != "auto":
         source = open_source(data)
         return source, f"{source.name} (named)"

@@ -24,10 +24,7 @@ def open_source(data: str | None, task: Task | None = None) -> Source:
     if data == "task":
         from dps.sources.own import OwnSource
 
-        if task is None or task.own is None:
-            named = f"task {task.name} names" if task is not None else "the task names"
-            raise InputError(f"data: {named} neither files nor hub; give hub, builtin or a folder")
-        return OwnSource(task, task.own)
+        return OwnSource(task)
     if data == "hub":
         from dps.sources.hub import HubSource
 

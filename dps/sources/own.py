@@ -22,7 +22,7 @@ from dps.task import LABEL
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from dps.task import OwnData, Task
+    from dps.task import Task
 
 DEV_SHARE = 0.2  # of the training examples, where the task has no dev set
 SPLIT_SEED = 0
@@ -38,10 +38,14 @@ class OwnSource:
 
     kind = "task"
 
-    def __init__(self, task: Task, data: OwnData) -> None:
-        """Nothing is read before the first `load` or `fingerprint`."""
-        self.name = data.hub or data.definition
-        self._task, self._data = task, data
+    def __init__(self, task: Task | None) -> None:
+        """Nothing is read before the first `load` or `fingerprint`. Raises InputError where the task names
+        no data."""
+        if task is None or task.own is None:
+            named = f"task {task.name} names" if task is not None else "the task names"
+            raise InputError(f"data: {named} neither files nor hub; give hub, builtin or a folder")
+        self.name = task.own.hub or task.own.definition
+        self._task, self._data = task, task.own
 
     @property
     def note(self) -> str:

@@ -114,8 +114,15 @@ def test_parquet_with_fractions_is_a_regression_of_pairs(tmp_path: Path) -> None
     found = proposed(tmp_path / "pairs.parquet")
     task = found.task
     assert (task.columns, task.label, task.is_regression) == (("first", "second"), "score", True)
-    assert task.score_range == (0.0, pytest.approx(69 / 7))
+    assert warnings(found) == []
     assert "a number from 0 to 9.85714 (regression)" in "\n".join(propose.report(found, tmp_path / "x.yaml"))
+
+
+def test_numbers_that_training_does_not_reach(tmp_path: Path) -> None:
+    values = [(n, f"this is text number {n}", 900 + n / 7) for n in range(300)]
+    assert found_in(tmp_path, values) == [
+        "numbers up to 942.714: training starts near 0; scale them to about -10 to 10"
+    ]
 
 
 def test_a_name_that_another_task_has_is_changed(tmp_path: Path) -> None:
