@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dps import own
 from dps.errors import InputError
 from dps.methods import DPSDense, Method
 from dps.optim import PRECISIONS
+from dps.task import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,7 +26,8 @@ Outcome = Literal["completed", "stopped", "suspended", "diverged"]
 class FineTuneConfig:
     """Everything that one run depends on.
 
-    task: name of a task. method: see `dps.methods`. data: "hub", "builtin" or a folder.
+    task: name of a task, the YAML file of one of one's own (`dps.own`), or a Task. method: see `dps.methods`.
+    data: "hub", "builtin" or a folder; None for what a task of one's own names, else "builtin".
     model: "builtin", a folder or a name on the hub. learning_rate: peak, after the warm-up.
     epochs: passes over the training set, or max_steps: optimizer steps (it wins).
     batch_size: examples a step over all ranks. max_length: tokens an example is cut at.
@@ -41,9 +44,9 @@ class FineTuneConfig:
         (`dps.probing`).
     """
 
-    task: str = "cola"
+    task: str | Task = "cola"
     method: Method = field(default_factory=DPSDense)
-    data: str = "builtin"
+    data: str | None = None
     model: str = "builtin"
     learning_rate: float = 1e-4
     epochs: float = 3
@@ -112,7 +115,8 @@ class FineTuneResult:
     covered: which weights methods select among, in a line. selected_share: mean share of them that
     Stage II selected; None where no mask acted. passes: forward-backward passes of a batch.
     peak_memory: bytes; None where the system does not tell. parts: seconds of "start" (before the first
-    step), "evaluation", "report" and "checkpoint"; the rest is training.
+    step), "evaluation", "report" and "checkpoint"; the rest is training. task: what the model was trained
+    on; max_length: tokens that examples were cut at.
     """
 
     outcome: Outcome
@@ -130,6 +134,8 @@ class FineTuneResult:
     warnings: list[str] = field(default_factory=list)
     model: PreTrainedModel | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
+    task: Task | None = None
+    max_length: int | None = None
 
     @property
     def last(self) -> float | None:
@@ -142,11 +148,15 @@ class FineTuneResult:
         return max((score for _, score in self.scores), default=None)
 
     def save(self, folder: Path | str) -> None:
-        """Write model and tokenizer as `from_pretrained` reads them."""
+        """Write model and tokenizer as `from_pretrained` reads them, and the task as `dps.predict` does."""
         assert self.model is not None
         assert self.tokenizer is not None
+        if self.max_length is not None:
+            self.tokenizer.model_max_length = self.max_length
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if self.task is not None:
+            own.write(self.task, Path(folder) / own.FILE)
 
 
 @dataclass(frozen=True)

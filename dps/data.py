@@ -79,12 +79,18 @@ class TaskData:
 
 def encode(dataset: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
     """Tokenise, cutting at `max_length` tokens. Nothing is padded here."""
-    texts = [list(dataset[column]) for column in task.columns]
-    batch = tokenizer(*texts, truncation=True, max_length=max_length)
-    keys = [key for key in batch if key != "special_tokens_mask"]
-    tokens = [dict(zip(keys, row, strict=True)) for row in zip(*(batch[key] for key in keys), strict=True)]
+    tokens = tokenise([list(dataset[column]) for column in task.columns], tokenizer, max_length)
     dtype = np.float32 if task.is_regression else np.int64
     return Encoded(tokens, np.asarray(dataset[LABEL], dtype=dtype))
+
+
+def tokenise(
+    texts: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[dict[str, list[int]]]:
+    """Tokens of each example, cut at `max_length`. texts: one column of them, or two."""
+    batch = tokenizer(*texts, truncation=True, max_length=max_length)
+    keys = [key for key in batch if key != "special_tokens_mask"]
+    return [dict(zip(keys, row, strict=True)) for row in zip(*(batch[key] for key in keys), strict=True)]
 
 
 def subset(task: Task, data: Encoded, size: int | None) -> Encoded:

@@ -37,7 +37,7 @@ def finetune(
     """
     task = tasks.get(config.task)
     base = Base(locate(config.model), task)
-    data = TaskData(task, sources.open_source(config.data), base.tokenizer, config.max_length)
+    data = TaskData(task, sources.open_source(config.data, task), base.tokenizer, config.max_length)
     return run(config, base, data, report, control, checkpointing)
 
 
@@ -312,6 +312,8 @@ class _Run:
             warnings=self.warnings,
             model=self.model,
             tokenizer=self.tokenizer,
+            task=self.task,
+            max_length=self.config.max_length,
         )
 
 

@@ -1,32 +1,83 @@
-"""Metrics by name, on the metric's own scale (a Matthews correlation of 0.63 is 0.63)."""
+"""Metrics by name, on the metric's own scale (a Matthews correlation of 0.63 is 0.63).
+
+A metric compares labels (n,) with predictions (n,): ids of classes, numbers of a regression, or, where a
+task of two classes is ranked by `auroc`, margins: logit of the second class minus that of the first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.tasks import Task
+from dps.task import Task
 
-Array = NDArray[np.floating] | NDArray[np.integer]
+Array = NDArray[Any]
+Metric = Callable[[Array, Array], float]
+
+RANKING = ("auroc",)  # metrics that read margins
 
 
+def classes(predictions: Array) -> Array:
+    """Ids of classes, of predictions that may be margins (floats): 1 where the margin is above 0."""
+    are_margins = np.issubdtype(predictions.dtype, np.floating)
+    return (predictions > 0).astype(np.int64) if are_margins else predictions
+
+
+def _of_classes(metric: Metric) -> Metric:
+    """The metric, which reads ids, of margins too."""
+
+    @wraps(metric)
+    def read(labels: Array, predictions: Array) -> float:
+        return metric(labels, classes(predictions))
+
+    return read
+
+
+@_of_classes
 def _matthews_correlation(labels: Array, predictions: Array) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     return float(matthews_corrcoef(labels, predictions))
 
 
+@_of_classes
 def _f1(labels: Array, predictions: Array) -> float:
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, zero_division=0))
 
 
+@_of_classes
+def _macro_f1(labels: Array, predictions: Array) -> float:
+    """Over the classes that labels or predictions have."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="macro", zero_division=0))
+
+
+@_of_classes
+def _balanced_accuracy(labels: Array, predictions: Array) -> float:
+    """The mean of the recalls of the classes that the labels have."""
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro"))
+
+
+@_of_classes
 def _accuracy(labels: Array, predictions: Array) -> float:
     return float(np.mean(labels == predictions))
+
+
+def _auroc(labels: Array, predictions: Array) -> float:
+    """0.5 where all labels are of one class: there is nothing to tell apart."""
+    from sklearn.metrics import roc_auc_score
+
+    positive = labels == 1
+    return 0.5 if positive.all() or not positive.any() else float(roc_auc_score(positive, predictions))
 
 
 def _correlation(labels: Array, predictions: Array, kind: str) -> float:
@@ -39,17 +90,34 @@ def _correlation(labels: Array, predictions: Array, kind: str) -> float:
     return float(correlate(labels, predictions).statistic)
 
 
-METRICS: dict[str, Callable[[Array, Array], float]] = {
+METRICS: dict[str, Metric] = {
     "matthews_correlation": _matthews_correlation,
     "f1": _f1,
     "accuracy": _accuracy,
+    "macro_f1": _macro_f1,
+    "balanced_accuracy": _balanced_accuracy,
+    "auroc": _auroc,
     "pearson": lambda labels, predictions: _correlation(labels, predictions, "pearson"),
     "spearman": lambda labels, predictions: _correlation(labels, predictions, "spearman"),
 }
 
+OF_CLASSES = ("accuracy", "macro_f1", "balanced_accuracy", "matthews_correlation")
+OF_TWO_CLASSES = ("f1", "auroc")  # of the second class
+OF_NUMBERS = ("pearson", "spearman")
+
+
+def fitting(labels: int) -> tuple[str, ...]:
+    """The metrics for so many classes; for a regression where there are none."""
+    if labels == 0:
+        return OF_NUMBERS
+    return OF_CLASSES + OF_TWO_CLASSES if labels == 2 else OF_CLASSES
+
 
 def predicted(task: Task, logits: NDArray[np.floating]) -> NDArray[Any]:
-    """(n,): ids of the classes with the highest logits (n, classes), or the numbers of a regression."""
+    """(n,), what the metrics of `task` read of logits (n, classes): ids of the classes with the highest,
+    margins where one of the metrics ranks, or the numbers of a regression."""
+    if not task.is_regression and set(RANKING) & set(task.metrics):
+        return np.asarray(logits[:, 1] - logits[:, 0])
     return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
 
 

@@ -138,6 +138,25 @@ class Base:
         return int(self.tokenizer.pad_token_id)
 
 
+def read_finetuned(folder: str) -> PreTrainedModel:
+    """The fine-tuned classifier in a folder. Raises InputError where there is none that is whole."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
+
+    if not Path(folder).is_dir():
+        raise InputError(f"--model: there is no folder {folder!r}; give one that save_pretrained wrote")
+    path = locate(str(Path(folder).resolve())).path
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"--model: {folder!r} cannot be read: {error}") from None
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(f"--model: {folder!r} lacks weights ({missing[0]}, ...); give a fine-tuned model")
+    return model  # type: ignore[no-any-return]
+
+
 def set_dropout(model: nn.Module, dropout: float) -> None:
     """Every dropout probability of `model`, of modules and of attention functions."""
     for module in model.modules():

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,10 +27,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dps import sources, tasks
+from dps.command import Parser, command
 from dps.data import SUBSET_SEED, Encoded, TaskData, by_length, collator, encode, stratified
 from dps.errors import InputError
 from dps.metrics import METRICS
-from dps.models import Base, locate
+from dps.models import Base, locate, read_finetuned
 from dps.tasks import LABEL, Task
 
 if TYPE_CHECKING:
@@ -233,18 +233,13 @@ def table(found: dict[str, float], probe_task: Task) -> str:
     return "\n".join(lines)
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see --help")
-
-
 def _parser() -> ArgumentParser:
-    parser = _Parser("python -m dps.probing", description=__doc__)
+    parser = Parser("python -m dps.probing", description=__doc__)
     parser.formatter_class = RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--model", required=True, metavar="DIR", help="the fine-tuned model, as save_pretrained writes it")
     add("--base", default="builtin", metavar="builtin|NAME|DIR", help="the model it was fine-tuned from")
-    add("--task", required=True, help=f"the task it was fine-tuned on: {', '.join(tasks.GLUE)}")
+    add("--task", required=True, help=f"the task it was fine-tuned on: {', '.join(tasks.GLUE)}, or YAML")
     add("--data", default="builtin", metavar="builtin|hub|DIR", help="the data of both tasks")
     add("--probe-task", required=True, metavar="TASK", help="the task of the probe")
     add("--max-length", type=int, default=128, metavar="N", help="tokens an example is cut at")
@@ -252,46 +247,21 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _read(folder: str) -> PreTrainedModel:
-    """The fine-tuned model in a folder. Raises InputError where there is none that is whole."""
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
-
-    if not Path(folder).is_dir():
-        raise InputError(f"--model: there is no folder {folder!r}; give one that save_pretrained wrote")
-    path = locate(str(Path(folder).resolve())).path
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"--model: {folder!r} cannot be read: {error}") from None
-    if missing := sorted(info["missing_keys"]):
-        raise InputError(f"--model: {folder!r} lacks weights ({missing[0]}, ...); give a fine-tuned model")
-    return model  # type: ignore[no-any-return]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status, 0 or 2 (wrong options or input)."""
-    from transformers.utils import logging
+    return command(_probe, _parser(), argv)
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        options = _parser().parse_args(argv)
-        if options.max_length < 1:
-            raise InputError(f"--max-length must be above 0, but got {options.max_length}")
-        task, probe_task = tasks.get(options.task), tasks.get(options.probe_task)
-        model = _read(options.model)
-        base = Base(locate(options.base), task)
-        source = sources.open_source(options.data)
-        probed, data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (probe_task, task))
-        found = collapse(base, model, data, probed)
-    except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+
+def _probe(options: Namespace) -> None:
+    if options.max_length < 1:
+        raise InputError(f"--max-length must be above 0, but got {options.max_length}")
+    task, probe_task = tasks.get(options.task), tasks.get(options.probe_task)
+    model = read_finetuned(options.model)
+    base = Base(locate(options.base), task)
+    source = sources.open_source(options.data, task)
+    probed, data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (probe_task, task))
+    found = collapse(base, model, data, probed)
     print(json.dumps(found, indent=2) if options.json else table(found, probe_task))
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 A task names its text columns, its labels in the order of their ids, its metrics
 (the first one ranks configurations) and its splits. The GLUE eight are here, and
-three of natural language inference; see `get` for looking one up.
+three of natural language inference; one's own are read from YAML (`dps.own`). See `get`
+for looking one up.
 
 Sources: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for
 Natural Language Understanding", ICLR 2019; Bowman et al., "A large annotated corpus
@@ -14,57 +15,14 @@ AAAI 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from dps import own
 from dps.errors import InputError
+from dps.task import LABEL, OwnData, Task
 
-LABEL = "label"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One supervised task.
-
-    name: identifier used on the command line, in MLflow and in file names.
-    columns: one text column, or two for a pair of texts.
-    labels: class names, in the order of their ids; empty for regression.
-    metrics: names known to `dps.metrics`; the first is the primary metric.
-    score_range: closed range of a regression label; None for classification.
-    splits: "train", "dev" and further evaluation sets ("dev_mismatched"); data must have them all.
-    test_split: what models trained on other tasks are tested on: "dev", or a public "test",
-        which data may lack.
-    direction: "max" or "min", of the primary metric.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    labels: tuple[str, ...]
-    metrics: tuple[str, ...]
-    score_range: tuple[float, float] | None = None
-    splits: tuple[str, ...] = ("train", "dev")
-    test_split: str = "dev"
-    direction: str = "max"
-
-    @property
-    def metric(self) -> str:
-        """The primary metric: configurations are ranked by it."""
-        return self.metrics[0]
-
-    @property
-    def is_regression(self) -> bool:
-        """True where the label is a number, not a class."""
-        return not self.labels
-
-    @property
-    def dev_splits(self) -> tuple[str, ...]:
-        """The evaluation sets, the main one first."""
-        return self.splits[1:]
-
-    @property
-    def all_splits(self) -> tuple[str, ...]:
-        """Every split that a source can be asked for."""
-        return tuple(dict.fromkeys((*self.splits, self.test_split)))
-
+__all__ = ["GLUE", "LABEL", "TASKS", "OwnData", "Task", "described", "get", "is_file", "name_of"]
 
 ENTAILMENT = ("entailment", "not_entailment")
 INFERENCE = ("entailment", "neutral", "contradiction")
@@ -95,9 +53,34 @@ TASKS: dict[str, Task] = GLUE | {
 }
 
 
-def get(name: str) -> Task:
-    """The task of this name. Raises InputError naming the tasks there are."""
-    try:
-        return TASKS[name]
-    except KeyError:
-        raise InputError(f"task: there is no task {name!r}; choose one of {', '.join(TASKS)}") from None
+def get(task: str | Task) -> Task:
+    """The task of this name, or of one's own in this YAML file; a task is itself.
+
+    Raises InputError naming the tasks there are, or what is wrong with the file.
+    """
+    if isinstance(task, Task):
+        return task
+    if task in TASKS:
+        return TASKS[task]
+    if not is_file(task):
+        there = ", ".join(TASKS)
+        raise InputError(f"task: there is no task {task!r}; choose one of {there}, or give a YAML file")
+    read = own.read(Path(task))
+    if read.name in TASKS:
+        raise InputError(f"{task}: name: {read.name!r} is the name of another task; choose one of your own")
+    return read
+
+
+def described(found: str | dict[str, Any]) -> Task:
+    """The task of a name or of a definition (`dps.own.definition`)."""
+    return get(found) if isinstance(found, str) else own.parse(found)
+
+
+def is_file(task: str) -> bool:
+    """Whether this names a YAML file of a task of one's own, by its suffix."""
+    return task.endswith((".yaml", ".yml"))
+
+
+def name_of(task: str) -> str:
+    """The name of a task that is named, or defined in a YAML file."""
+    return get(task).name if is_file(task) else task

@@ -166,7 +166,7 @@ def _predicted(
     A run that did not complete, or was not made for want of a configuration that trains, stands with
     the constant prediction.
     """
-    trained = tasks.get(found["task"])
+    trained = tasks.described(found["plan"]["settings"]["task"])
     own = name in trained.dev_splits
     target = None if own else transfer.targets(name)
     task = trained if target is None else target.task

@@ -38,6 +38,9 @@ MOST_SEEDS = 10_000
 RANGES = {
     "accuracy": (0.0, 1.0),
     "f1": (0.0, 1.0),
+    "macro_f1": (0.0, 1.0),
+    "balanced_accuracy": (0.0, 1.0),
+    "auroc": (0.0, 1.0),
     "matthews_correlation": (-1.0, 1.0),
     "pearson": (-1.0, 1.0),
     "spearman": (-1.0, 1.0),

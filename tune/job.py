@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from dps.config import FineTuneConfig
+    from dps.task import Task
 
 Purpose = Literal["search", "race", "confirm", "record"]
 
@@ -20,7 +21,7 @@ def arm_of(id: str) -> str:
 class Settings:
     """What every run of a search shares; the names are those of `dps.FineTuneConfig`."""
 
-    task: str
+    task: str | Task  # by name, or one of one's own
     data: str
     model: str
     epochs: float
@@ -33,6 +34,13 @@ class Settings:
     select_on: str
     transfer: tuple[str, ...] = ()
     probe: str | None = None
+
+    def described(self) -> dict[str, Any]:
+        """As JSON holds them; a task of one's own by its definition."""
+        from dps import own
+
+        task = self.task if isinstance(self.task, str) else own.definition(self.task)
+        return {**vars(self), "task": task}
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Job:
 
         hyper = dict(self.configuration)
         method = make(hyper.pop("method"), **{k: v for k, v in hyper.items() if k != "learning_rate"})
-        shared = asdict(self.settings)
+        shared = dict(vars(self.settings))
         if self.purpose == "confirm":
             shared |= {"select_on": "dev", "evaluations": 1}
         elif self.purpose != "record":

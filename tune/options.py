@@ -63,7 +63,9 @@ class RunOptions(BaseSettings):
     examples: ClassVar[str]
 
     task: str = option(
-        "cola", "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail"
+        "cola",
+        "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail, or the YAML file "
+        "of a task of your own",
     )
     freeze: Literal["gradient", "update", "search"] = option(
         "gradient",
@@ -77,7 +79,7 @@ class RunOptions(BaseSettings):
         ge=0,
     )
     output: Path | None = option(None, "folder for the results (default: runs/<task>-<date-time>)")
-    data: str = option("auto", "auto, hub, builtin, or a folder with GLUE files or your own")
+    data: str = option("auto", "auto, hub, builtin, task (what its YAML names), or a folder with files")
     model: str = option("auto", "auto, builtin, a name on the hub, or a transformers folder")
     epochs: float = option(3, "passes over the training data of a full run", gt=0, allow_inf_nan=False)
     max_steps: int | None = option(None, "optimizer steps of a full run, in place of --epochs", gt=0)
@@ -169,6 +171,8 @@ examples:
   python tune/search.py --task rte --trials 24 --confirm 5 --time-budget 2h
   python tune/search.py --task mrpc --data ../glue --train-size 500 --method dps-dense,vanilla
   python tune/search.py --task rte --warm-start runs/cola-20261123-120000 --objectives score,seconds
+  python tune/search.py --init-task tickets.csv          # proposes tickets.yaml, a task of your own
+  python tune/search.py --task tickets.yaml
   python tune/search.py --config configs/paper-rte.yaml --data hub
   python tune/search.py --config runs/cola-20261123-120000/config.yaml --seed 7
   python tune/search.py --resume runs/cola-20261123-120000
@@ -205,6 +209,9 @@ examples:
     objectives: str = option(
         "score",
         "what a Pareto front in the report weighs up: score,seconds,memory,stability",
+    )
+    init_task: Path | None = option(
+        None, "look at a file of examples, propose the YAML of a task for it, and say what was found"
     )
     target: float | None = option(
         None,
@@ -298,7 +305,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it."""
-    skipped = {"config", "resume", "dry_run", "output", "profile", "results", "allow_dirty"}
+    skipped = {"config", "resume", "dry_run", "output", "profile", "results", "allow_dirty", "init_task"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 

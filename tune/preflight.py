@@ -141,7 +141,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     if isinstance(options, SearchOptions):
         pareto.check(options.objectives)
     task = tasks.get(options.task)
-    source, data_note = _open_data(options.data)
+    source, data_note = _open_data(options.data, task)
     splits = {split: source.load(task, split) for split in task.splits}
     folder, model_note = _find_model(options.model, cluster)
     train = _train_size(options, splits["train"])
@@ -212,7 +212,7 @@ def _warm_start(options: RunOptions, arms: dict[str, Space]) -> WarmStart:
 
 def _settings(options: RunOptions, task: Task, source: Source, folder: ModelFolder) -> Settings:
     return Settings(
-        task=options.task,
+        task=task.name if task.name in tasks.TASKS else task,
         data=str(Path(source.name).resolve()) if source.kind == "folder" else source.kind,
         model=str(folder.path) if folder.kind == "folder" else folder.name,
         epochs=options.epochs,
@@ -251,10 +251,15 @@ def _probe(options: RunOptions, source: Source) -> str | None:
     return options.probe
 
 
-def _open_data(data: str) -> tuple[Source, str]:
+def _open_data(data: str, task: Task) -> tuple[Source, str]:
     """(source, the line that says what was taken)."""
     from dps.sources import open_source
 
+    if data == "task" or (data == "auto" and task.name not in tasks.TASKS):
+        from dps.sources.own import OwnSource
+
+        own = OwnSource(task)
+        return own, own.note
     if data != "auto":
         source = open_source(data)
         return source, f"{source.name} (named)"

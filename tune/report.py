@@ -107,7 +107,7 @@ def described(plan: Plan) -> dict[str, Any]:
             "max_steps": plan.max_steps,
             "confirm_steps": plan.confirm_steps,
             "slots": plan.slots,
-            "settings": asdict(plan.settings),
+            "settings": plan.settings.described(),
         },
     }
 

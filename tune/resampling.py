@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.metrics import METRICS
+from dps.metrics import METRICS, OF_CLASSES, OF_TWO_CLASSES, RANKING, classes
 
 Floats = NDArray[np.floating]
 Values = NDArray[Any]
@@ -34,6 +34,8 @@ def scores(metric: str, labels: Values, predictions: Values, weights: Values | N
         raise ValueError(f"weights: must be (resamples, {len(labels)}), but got {counts.shape}")
     if not np.issubdtype(counts.dtype, np.floating):
         counts = counts.astype(np.float32)
+    if metric in OF_CLASSES + OF_TWO_CLASSES and metric not in RANKING:
+        predictions = classes(predictions)
     weighted = _WEIGHTED.get(metric)
     table = (
         weighted(labels, predictions, counts)
@@ -102,6 +104,43 @@ def _f1(labels: Values, predictions: Values, weights: Floats) -> Floats:
     actual, predicted = labels[None] == 1, predictions == 1
     both = _sums(weights, actual & predicted)
     return _ratio(2 * both, _sums(weights, actual) + _sums(weights, predicted))
+
+
+def _macro_f1(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    """The mean over the classes that the resample's labels or the run's predictions have."""
+    total = present = np.zeros((len(weights), len(predictions)))
+    for label in np.union1d(labels, predictions):
+        actual, predicted = labels[None] == label, predictions == label
+        both = _sums(weights, actual) + _sums(weights, predicted)
+        total = total + _ratio(2 * _sums(weights, actual & predicted), both)
+        present = present + (both > 0)
+    return _ratio(total, present)
+
+
+def _balanced_accuracy(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    """The mean recall of the classes that the resample's labels have."""
+    total = present = np.zeros((len(weights), len(predictions)))
+    for label in np.unique(labels):
+        actual = labels[None] == label
+        count = np.repeat(_sums(weights, actual), len(predictions), axis=1)
+        total = total + _ratio(_sums(weights, actual & (predictions == label)), count)
+        present = present + (count > 0)
+    return _ratio(total, present)
+
+
+def _auroc(labels: Values, predictions: Values, counts: Floats) -> Floats:
+    """The share of pairs of a positive and a negative example that are in order, ties half: from ranks.
+
+    0.5 where a resample has one class alone.
+    """
+    drawn = counts * (labels == 1)
+    positive = drawn.sum(axis=1, dtype=np.float64)
+    pairs = positive * (counts.sum(axis=1, dtype=np.float64) - positive)
+    table = np.empty((len(counts), len(predictions)))
+    for k, run in enumerate(predictions):
+        ranks = np.einsum("bn,bn->b", drawn, _ranks(run, counts))
+        table[:, k] = _ratio(ranks - positive * (positive + 1) / 2, pairs)
+    return np.where(pairs[:, None] > 0, table, 0.5)
 
 
 def _matthews_correlation(labels: Values, predictions: Values, weights: Floats) -> Floats:
@@ -177,6 +216,9 @@ def _one_by_one(metric: str, labels: Values, predictions: Values, counts: Floats
 _WEIGHTED: dict[str, Callable[[Values, Values, Floats], Floats]] = {
     "accuracy": _accuracy,
     "f1": _f1,
+    "macro_f1": _macro_f1,
+    "balanced_accuracy": _balanced_accuracy,
+    "auroc": _auroc,
     "matthews_correlation": _matthews_correlation,
     "pearson": _pearson,
     "spearman": _spearman,

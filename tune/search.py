@@ -33,20 +33,26 @@ def main(argv: list[str]) -> int:
 class Search(Sitting):
     """Explore configurations, confirm the winner on fresh seeds, hand over its model."""
 
+    @classmethod
+    def of(cls, options: Any) -> int:
+        return super().of(options) if options.init_task is None else initialised(options.init_task)
+
     def finish(self, searcher: Turns) -> int:
-        from tune import report, timings
+        from tune import card, report, timings
         from tune.events import tell
 
         spent = searcher.spent()
         self.notes.note("seconds", spent.seconds)
         (search,) = searcher.searches
         winner = search.winner()
-        self._keep_best(winner)
+        kept = self._keep_best(winner)
         self.keep_predictions()
         phases = {"explored": search.stopped_by, "raced": search.raced_until}
         found = report.document(self.plan, self.notes, winner, spent, self.provenance, self.output, phases)
         found["profile"] = self._profile()
         report.write(found, self.output)
+        if kept is not None:
+            card.write(found, kept.seed, self.output / "best")
         if found["winner"] is not None:
             tell(self.watchers, "search_ended", found)
         self.close()
@@ -70,13 +76,25 @@ class Search(Sitting):
         runs = [record for purpose in STUDIES for record in self.records(purpose)]
         return timings.profile(runs, self.plan.slots, self.provenance["started"], self.planned)
 
-    def _keep_best(self, winner: Record | None) -> None:
-        """The typical replicate's model becomes best/."""
+    def _keep_best(self, winner: Record | None) -> Record | None:
+        """The typical replicate's model becomes best/; returns it, None where nothing was kept."""
         from tune import replicates
 
         confirming = replicates.of(winner, self.records("confirm"))
         chosen = replicates.typical(confirming, self.plan.task.metric)
-        if chosen is not None and (self.work / f"trial-{chosen.id}" / "model").is_dir():
-            best = self.output / "best"
-            shutil.rmtree(best, ignore_errors=True)
-            shutil.move(self.work / f"trial-{chosen.id}" / "model", best)
+        if chosen is None or not (self.work / f"trial-{chosen.id}" / "model").is_dir():
+            return None
+        best = self.output / "best"
+        shutil.rmtree(best, ignore_errors=True)
+        shutil.move(self.work / f"trial-{chosen.id}" / "model", best)
+        return chosen
+
+
+def initialised(file: Path) -> int:
+    """Propose a task for a file of examples, and say what was found in it."""
+    from dps import propose
+
+    found = propose.look(file)
+    written = propose.propose(found)
+    print("\n".join(propose.report(found, written)))
+    return DONE

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dps import tasks
 from dps.errors import InputError
 from tune import options as cli
 from tune.errors import Refused
@@ -78,7 +79,8 @@ def output_folder(options: RunOptions, prefix: str = "") -> Path:
     from tune import runtime
 
     runs = Path.home() / "runs" if runtime.in_job() else Path("runs")
-    return options.output or runs / f"{prefix}{options.task}-{time.strftime('%Y%m%d-%H%M%S', _STARTED)}"
+    task = tasks.name_of(options.task)
+    return options.output or runs / f"{prefix}{task}-{time.strftime('%Y%m%d-%H%M%S', _STARTED)}"
 
 
 class Sitting(ABC):
@@ -137,7 +139,9 @@ class Sitting(ABC):
             ledger.open(plan.identity(arm))
         self.provenance["git_dirty"] |= bool(self.notes.noted("git_dirty"))  # in any sitting
         self.notes.note("git_dirty", self.provenance["git_dirty"])
-        named = {"data": plan.settings.data, "model": plan.settings.model}
+        named = {"data": plan.settings.data, "model": plan.settings.model, "task": self.options.task}
+        if tasks.is_file(self.options.task):
+            named["task"] = str(Path(self.options.task).absolute())
         cli.write_yaml(self.options.with_(**named), self.output / "config.yaml")
         earlier = [record for purpose in STUDIES for record in self.records(purpose)]
         self.progress = Progress(plan, earlier, self.runs)

@@ -188,13 +188,13 @@ def _origin(found: Found) -> str:
     ]
     return (
         f"Data {found['data']['source']} (`{found['data']['fingerprint'][:8]}`), "
-        f"model {_code(model['name'])} (`{model['fingerprint'][:8]}`), batch {settings['batch_size']}, "
+        f"model {code(model['name'])} (`{model['fingerprint'][:8]}`), batch {settings['batch_size']}, "
         f"{settings['max_length']} tokens, {found['budget']['confirm_steps']:,} steps, ranked on "
         f"{settings['select_on']}; {'; '.join(commits)}."
     )
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """A name that may hold anything, as a code span: nothing in it is markup."""
     text = " ".join(text.split())
     longest = max((len(run) for run in re.findall("`+", text)), default=0)

@@ -92,9 +92,10 @@ class _Worker:
     def _base_and_data(self, settings: Settings) -> tuple[Base, TaskData]:
         """Base weights and tokenised data of the search, read once."""
         if self.held is None or self.held[0] != settings:
-            base = Base(locate(settings.model), tasks.get(settings.task))
-            source = sources.open_source(settings.data)
-            data = TaskData(tasks.get(settings.task), source, base.tokenizer, settings.max_length)
+            task = tasks.get(settings.task)
+            base = Base(locate(settings.model), task)
+            source = sources.open_source(settings.data, task)
+            data = TaskData(task, source, base.tokenizer, settings.max_length)
             self.held = settings, base, data
             gc.collect()
             gc.freeze()  # what stays is not looked through after every job

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dps.errors import InputError
 from dps.sources.base import Source
 
+if TYPE_CHECKING:
+    from dps.task import Task
+
 __all__ = ["Source", "open_source"]
 
 
-def open_source(data: str) -> Source:
-    """The source that `data` names: "hub", "builtin" or a folder. Raises InputError where it is none."""
+def open_source(data: str | None, task: Task | None = None) -> Source:
+    """The source that `data` names: "hub", "builtin", "task" (what the task itself names) or a folder.
+
+    None: what the task names, else "builtin". Raises InputError where it is none.
+    """
+    if data is None:
+        data = "task" if task is not None and task.own is not None else "builtin"
+    if data == "task":
+        from dps.sources.own import OwnSource
+
+        return OwnSource(task)
     if data == "hub":
         from dps.sources.hub import HubSource
 

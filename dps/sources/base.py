@@ -22,7 +22,7 @@ class Source(Protocol):
     the value where the data cannot be used.
     """
 
-    kind: str  # "hub", "folder" or "builtin"
+    kind: str  # "hub", "folder", "builtin" or "task"
     name: str  # what a reader would call it: "nyu-mll/glue", "/data/glue", "builtin"
 
     def load(self, task: Task, split: str) -> Dataset:

@@ -88,9 +88,10 @@ def _names(task: Task, place: Place, row: Row) -> dict[str, str]:
     aliases = GLUE_NAMES.get(task.name, {})
     names = {}
     for column in (*task.columns, LABEL):
-        known = [name for name in (column, aliases.get(column, column)) if name in row.values]
+        wanted = task.label if column == LABEL else column
+        known = [name for name in (wanted, aliases.get(column, wanted)) if name in row.values]
         if not known:
-            raise _missing(place, row, column)
+            raise _missing(place, row, wanted)
         names[column] = known[0]
     return names
 
@@ -110,14 +111,15 @@ def _example(task: Task, place: Place, row: Row, names: dict[str, str]) -> dict[
     example: dict[str, str | float] = {}
     try:
         for column in task.columns:
-            example[column] = _text(names[column], row.values[names[column]])
+            example[column] = checked_text(names[column], row.values[names[column]])
         example[LABEL] = _label(task, row.values[names[LABEL]])
     except InputError as error:
         raise place.error(row.number, str(error)) from None
     return example
 
 
-def _text(column: str, value: object) -> str:
+def checked_text(column: str, value: object) -> str:
+    """The value, where it is a text with something in it. Raises InputError naming the column otherwise."""
     if not isinstance(value, str):
         raise InputError(f"column {column!r} must be text, got {shown(value)}")
     if not value.strip():
@@ -132,14 +134,22 @@ def _label(task: Task, value: object) -> float:
 
 
 def _class_id(task: Task, value: object) -> int:
-    """The id of a class, given by its name or its id."""
-    key = value.strip() if isinstance(value, str) else str(value) if type(value) is int else None
-    for keys in (task.labels, tuple(map(str, range(len(task.labels))))):
+    """The id of a class, given by its name or, where no name is a number, by its id."""
+    key = _class_key(value)
+    ids = tuple(map(str, range(len(task.labels))))
+    for keys in (task.labels, () if any(label.isdecimal() for label in task.labels) else ids):
         if key in keys:
             return keys.index(key)
     hint = " (no agreement among annotators; remove the row)" if key == "-" else ""
     known = ", ".join(f"{name} or {number}" for number, name in enumerate(task.labels))
     raise InputError(f"label {shown(value)}{hint} is not one of task {task.name}: {known}")
+
+
+def _class_key(value: object) -> str | None:
+    """A label as a task names it: text, a whole number, true or false; None for anything else."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.strip() if isinstance(value, str) else str(value) if isinstance(value, int) else None
 
 
 def _score(task: Task, value: object) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from dps.errors import InputError
 from dps.hub import bounded, endpoint, explain, reachable
 from dps.sources.examples import to_dataset
 from dps.sources.readers import Place, Row
-from dps.tasks import GLUE, LABEL
+from dps.tasks import GLUE
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,7 +23,7 @@ GLUE_NAME = "nyu-mll/glue"
 
 
 class HubSource:
-    """The source "hub": a data set with one configuration per task, as nyu-mll/glue has.
+    """The source "hub": a data set with one configuration per task, as nyu-mll/glue has, or one's own.
 
     Every object asks the hub once whether it answers and which commit is the newest, and
     reads that one. Where the hub does not answer, the cache of `datasets` serves.
@@ -31,9 +31,16 @@ class HubSource:
 
     kind = "hub"
 
-    def __init__(self, name: str = GLUE_NAME) -> None:
-        """name: the data set's name on the hub. Nothing is asked before the first `load`."""
+    def __init__(
+        self, name: str = GLUE_NAME, config: str | None = None, splits: Mapping[str, str] | None = None
+    ) -> None:
+        """name: the data set's name on the hub. Nothing is asked before the first `load`.
+
+        config: its configuration; None: named like the task. splits: its names of them, where they are not
+        the usual ones.
+        """
         self.name = name
+        self._config, self._splits = config, splits or {}
         self._fingerprints: dict[str, str] = {}
 
     def load(self, task: Task, split: str) -> Dataset:
@@ -49,9 +56,9 @@ class HubSource:
         if split not in task.all_splits:
             there = ", ".join(task.all_splits)
             raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {there}")
-        hub_split = _hub_split(task, split)
-        data = self._fetch(task, hub_split)
-        place = Place(f"{self.name}, {task.name}, {hub_split}", ": row ")
+        hub_split, config = self._splits.get(split) or _hub_split(task, split), self._config or task.name
+        data = self._fetch(config, hub_split)
+        place = Place(f"{self.name}, {config}, {hub_split}", ": row ")
         _check_classes(task, place, data)
         return to_dataset(task, place, _rows(data))
 
@@ -78,27 +85,27 @@ class HubSource:
 
         return HfApi(endpoint=endpoint()).dataset_info(self.name).sha
 
-    def _fetch(self, task: Task, hub_split: str) -> Dataset:
+    def _fetch(self, config: str, hub_split: str) -> Dataset:
         try:
-            return self._download(task, hub_split) if self._online else self._cached(task, hub_split)
+            return self._download(config, hub_split) if self._online else self._cached(config, hub_split)
         except Exception as error:  # the clients raise OSError, ValueError and their HTTP library's own
-            what = f"data set {self.name!r}, configuration {task.name!r}"
+            what = f"data set {self.name!r}, configuration {config!r}"
             raise explain(what, error, self._online) from error
 
-    def _download(self, task: Task, hub_split: str) -> Dataset:
+    def _download(self, config: str, hub_split: str) -> Dataset:
         from datasets import load_dataset
 
         with bounded():
-            return load_dataset(self.name, task.name, split=hub_split, revision=self._revision)
+            return load_dataset(self.name, config, split=hub_split, revision=self._revision)
 
-    def _cached(self, task: Task, hub_split: str) -> Dataset:
+    def _cached(self, config: str, hub_split: str) -> Dataset:
         """What an earlier download left behind, without the seconds of retries of an unreachable hub."""
         from datasets.packaged_modules.cache.cache import Cache
 
         builder = Cache(
             dataset_name=self.name.split("/")[-1],
             repo_id=self.name,
-            config_name=task.name,
+            config_name=config,
             version="auto",
             hash="auto",
         )
@@ -114,7 +121,7 @@ def _hub_split(task: Task, split: str) -> str:
 
 def _check_classes(task: Task, place: Place, data: Dataset) -> None:
     """Raises InputError where the data set names its classes, and differently or in another order."""
-    names = getattr(data.features.get(LABEL), "names", None)
+    names = getattr(data.features.get(task.label), "names", None)
     if names is not None and tuple(names) != task.labels:
         theirs, ours = ", ".join(names), ", ".join(task.labels)
         raise InputError(f"{place.name}: its classes are {theirs}, those of task {task.name} {ours}")

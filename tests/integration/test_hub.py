@@ -190,6 +190,28 @@ def test_data_that_breaks_off_is_resumed(hub: FakeHub, client: Client) -> None:
     assert hub.breaks == 0
 
 
+def test_a_task_of_ones_own_is_read_from_its_data_set(hub: FakeHub, client: Client, tmp_path: Path) -> None:
+    sentences = [f"It is {number}." for number in range(20)]
+    files = {
+        "README.md": card({"default": ["train"]}),
+        "default/train-00000-of-00001.parquet": cola(sentences, [0, 1] * 10),
+    }
+    hub.add("datasets", "me/own", files)
+    text = (
+        "name: own\ncolumns: sentence\nlabels: [unacceptable, acceptable]\nhub: {name: me/own, train: train}"
+    )
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    call = f"""[
+        task := get({str(tmp_path / "own.yaml")!r}), source := dps.sources.open_source(None, task),
+        [source.load(task, split).to_dict() for split in task.splits], source.fingerprint(task)
+    ][2:]"""
+    (train, dev), fingerprint = client(call)["value"]
+    assert (len(train["label"]), dev["label"].count(0), dev["label"].count(1)) == (16, 2, 2)
+    assert sorted([*train["sentence"], *dev["sentence"]]) == sorted(sentences)
+    hub.close()
+    assert client(call)["value"] == [[train, dev], fingerprint]
+
+
 def test_no_such_data_set(hub: FakeHub, client: Client) -> None:
     error = client(load("cola", "train", "nobody/nothing"))["error"]
     assert error.startswith("data set 'nobody/nothing', configuration 'cola': does not exist on ")

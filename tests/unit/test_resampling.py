@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dps.metrics import METRICS
+from dps.metrics import METRICS, OF_CLASSES, OF_TWO_CLASSES, RANKING
 from tune import resampling
 from tune.resampling import bootstrap, draws, scores
 
@@ -15,8 +15,11 @@ def example_data(metric: str, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
     if metric in ("pearson", "spearman"):
         labels = np.round(rng.random(n) * 5, 1)  # ties
         return labels, np.stack([labels + rng.normal(0, s, n) for s in (0.5, 2, 8)]).astype(np.float32)
-    classes = 2 if metric == "f1" else 3
+    classes = 2 if metric in OF_TWO_CLASSES else 3
     labels = rng.integers(0, classes, n)
+    if metric in RANKING:
+        margins = [labels + np.round(rng.normal(0, s, n), 1) for s in (0.5, 2, 8)]  # ties
+        return labels, np.stack(margins).astype(np.float32) - 0.5
     return labels, np.stack(
         [np.where(rng.random(n) < q, labels, rng.integers(0, classes, n)) for q in (0.2, 0.5, 0.9)]
     )
@@ -64,6 +67,14 @@ def test_a_resample_can_be_constant(metric: str) -> None:
         index = np.repeat(np.arange(4), counts)
         found = scores(metric, labels, predictions, np.array([counts]))[0]
         assert found == pytest.approx(expected(metric, labels[index], predictions[:, index]))
+
+
+@pytest.mark.parametrize("metric", [*OF_CLASSES, *OF_TWO_CLASSES])
+def test_margins_say_the_class_too(metric: str) -> None:
+    labels, margins = example_data("auroc")
+    ids = margins if metric in RANKING else (margins > 0).astype(int)
+    assert scores(metric, labels, margins) == pytest.approx(scores(metric, labels, ids))
+    assert scores(metric, labels, margins) == pytest.approx(expected(metric, labels, margins), abs=1e-6)
 
 
 def test_any_other_metric_is_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

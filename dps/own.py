@@ -1,0 +1,235 @@
+"""A task of one's own, from a YAML file:
+
+    name: tickets                # letters, digits, dot, dash, underscore
+    columns: text                # or a pair: [question, answer]
+    label: team                  # the label's column (default: label)
+    kind: classification         # or regression
+    labels: [billing, bug, praise]
+    metric: macro_f1             # or several; the first one ranks (default: macro_f1, pearson)
+    range: [0, 5]                # of a regression's label, where it has one
+    files: {train: train.csv, dev: dev.csv}  # beside this file; without dev, a fifth of train is split off
+    hub: owner/name              # in place of files; or {name: owner/name, config: ..., train: ..., dev: ...}
+
+Without files and hub the examples are in the folder that `data` names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dps import metrics
+from dps.errors import InputError
+from dps.sources.readers import SUFFIXES, shown
+from dps.task import LABEL, OwnData, Task
+
+Document = dict[str, Any]
+
+FILE = "task.yaml"  # beside a model that was fine-tuned for the task
+KINDS = ("classification", "regression")
+KEYS = ("name", "columns", "label", "kind", "labels", "metric", "range", "files", "hub")
+SPLITS = ("train", "dev")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def read(file: Path) -> Task:
+    """The task that a YAML file defines. Raises InputError naming the file, the key and the rule."""
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"task: cannot read {file}: {' '.join(str(error).split())}") from None
+    try:
+        return parse(document, file)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def parse(document: object, file: Path | None = None) -> Task:
+    """The task of a document as in a YAML file. file: the one that it is from; data lies beside it.
+
+    Raises InputError naming the key, the value and the rule.
+    """
+    made = _checked_keys("", document, KEYS)
+    kind = _kind(made)
+    labels = _labels(made) if kind == "classification" else ()
+    columns = _columns(made)
+    return Task(
+        name=_name(made),
+        columns=columns,
+        labels=labels,
+        metrics=_metrics(made, labels),
+        score_range=_range(made, kind),
+        label=_label(made, columns),
+        own=_data(made, file),
+    )
+
+
+def definition(task: Task) -> Document:
+    """The document that `parse` makes this task from, without where its data lies."""
+    kind = KINDS[task.is_regression]
+    made: Document = {"name": task.name, "columns": list(task.columns), "label": task.label, "kind": kind}
+    if task.labels:
+        made["labels"] = list(task.labels)
+    made["metric"] = list(task.metrics)
+    if task.score_range is not None:
+        made["range"] = list(task.score_range)
+    return made
+
+
+def write(task: Task, file: Path, data: Document | None = None) -> None:
+    """The YAML file of a task. data: its `files` or `hub`."""
+    document = {**definition(task), **(data or {})}
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    file.write_text(text, encoding="utf-8")
+
+
+def _checked_keys(where: str, document: object, known: Sequence[str]) -> Document:
+    """The mapping, with no other key than these; `where` names it, empty for the whole."""
+    if not isinstance(document, dict):
+        raise InputError(f"{where or 'a task'} must be `key: value` lines, but got {shown(document)}")
+    for key in document:
+        if key in known:
+            continue
+        near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
+        advice = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
+        raise InputError(f"{where + ': ' if where else ''}there is no key {shown(key)}; {advice}")
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def _required(document: Document, key: str, rule: str) -> Any:
+    if key not in document:
+        raise InputError(f"{key}: is missing; give {rule}")
+    return document[key]
+
+
+def _name(document: Document) -> str:
+    name = str(_required(document, "name", "the task's name"))
+    if not NAME.fullmatch(name):
+        rule = "must be letters, digits, dot, dash and underscore, at most 64, a letter or digit first"
+        raise InputError(f"name: {rule}, but got {shown(name)}")
+    return name
+
+
+def _kind(document: Document) -> str:
+    kind = document.get("kind", KINDS[0] if "labels" in document else None)
+    if kind not in KINDS:
+        got = "but it is missing" if kind is None else f"but got {shown(kind)}"
+        raise InputError(f"kind: must be {' or '.join(KINDS)}, {got}")
+    other = {"classification": "range", "regression": "labels"}[kind]
+    if other in document:
+        raise InputError(f"{other}: a {kind} has none; remove it, or change the kind")
+    return str(kind)
+
+
+def _texts(key: str, value: object) -> tuple[str, ...]:
+    """A list of texts that are all different. YAML reads yes, no, 1.0 as other than they look."""
+    values = value if isinstance(value, list) else [value]
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, str | int) or not str(item).strip():
+            raise InputError(f"{key}: YAML reads {shown(item)} where a text must be; put it in quotes")
+    texts = tuple(str(item) for item in values)
+    if twice := [text for text in texts if texts.count(text) > 1]:
+        raise InputError(f"{key}: {shown(twice[0])} stands there twice; keep one")
+    return texts
+
+
+def _columns(document: Document) -> tuple[str, ...]:
+    columns = _texts("columns", _required(document, "columns", "the text column, or a list of two"))
+    if not 1 <= len(columns) <= 2:
+        raise InputError(f"columns: must be one text column, or two for pairs, but got {len(columns)}")
+    if LABEL in columns:
+        raise InputError(f"columns: no text column can be called {LABEL!r}; rename it in the file")
+    return columns
+
+
+def _label(document: Document, columns: tuple[str, ...]) -> str:
+    texts = _texts("label", document.get("label", LABEL))
+    if len(texts) != 1:
+        raise InputError(f"label: must be one column, but got {len(texts)}; several labels are not supported")
+    if texts[0] in columns:
+        raise InputError(f"label: {texts[0]!r} is a text column too; name the column that holds the label")
+    return texts[0]
+
+
+def _labels(document: Document) -> tuple[str, ...]:
+    labels = _texts("labels", _required(document, "labels", "the names of the classes, as in the file"))
+    if len(labels) < 2:
+        raise InputError(f"labels: a classification has two classes or more, but got {shown(list(labels))}")
+    if bare := [label for label in labels if label != label.strip()]:
+        raise InputError(f"labels: {shown(bare[0])} begins or ends with a space; remove it")
+    return labels
+
+
+def _metrics(document: Document, labels: tuple[str, ...]) -> tuple[str, ...]:
+    default = "macro_f1" if labels else "pearson"
+    names = _texts("metric", document.get("metric", default))
+    fitting = metrics.fitting(len(labels))
+    for name in names:
+        if name not in fitting:
+            what = f"{len(labels)} classes" if labels else "a regression"
+            raise InputError(f"metric: must be one for {what} ({', '.join(fitting)}), but got {shown(name)}")
+    return names
+
+
+def _range(document: Document, kind: str) -> tuple[float, float] | None:
+    if kind != "regression" or "range" not in document:
+        return None
+    value = document["range"]
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    if not numbers or not all(map(math.isfinite, value)) or not value[0] < value[1]:
+        raise InputError(f"range: must be [lowest, highest], two numbers, but got {shown(value)}")
+    return float(value[0]), float(value[1])
+
+
+def _data(document: Document, file: Path | None) -> OwnData | None:
+    if "files" in document and "hub" in document:
+        raise InputError("files, hub: there must be one of them, but got both; remove one")
+    if file is None or not {"files", "hub"} & document.keys():
+        return None
+    name = str(file.absolute())
+    if "hub" in document:
+        return _on_hub(document["hub"], name)
+    given = document["files"] if isinstance(document["files"], dict) else {"train": document["files"]}
+    files = _checked_keys("files", given, SPLITS)
+    _required(files, "train", "the file of the training examples")
+    paths = tuple((split, str(_path(split, files[split], file))) for split in SPLITS if split in files)
+    if len({path for _, path in paths}) < len(paths):
+        raise InputError("files: train and dev are the same file; leave dev out, and it is split off")
+    return OwnData(name, paths)
+
+
+def _path(split: str, value: object, file: Path) -> Path:
+    """A file beside the YAML file or below; an absolute path is taken as it is."""
+    if not isinstance(value, str) or Path(value).suffix not in SUFFIXES:
+        raise InputError(f"files: {split} must be a {', '.join(SUFFIXES)} file, but got {shown(value)}")
+    folder = file.parent.resolve()
+    path = (folder / value).resolve()
+    if not Path(value).is_absolute() and not path.is_relative_to(folder):
+        raise InputError(f"files: {split}: {shown(value)} leads out of {folder}; give an absolute path")
+    return path
+
+
+def _on_hub(value: object, file: str) -> OwnData:
+    given = _checked_keys("hub", value if isinstance(value, dict) else {"name": value}, _HUB_KEYS)
+    for key, item in given.items():
+        if not isinstance(item, str):
+            raise InputError(f"hub: {key} must be a text, but got {shown(item)}")
+    name = _required(given, "name", "the name of a data set, owner/name")
+    if not HUB_NAME.fullmatch(name):
+        raise InputError(f"hub: must be the name of a data set, owner/name, but got {shown(name)}")
+    if not isinstance(value, dict):
+        given |= {"train": "train", "dev": "validation"}
+    splits = tuple((split, given[split]) for split in SPLITS if split in given)
+    if "train" not in given:
+        splits = (("train", "train"), *splits)
+    return OwnData(file, splits, name, given.get("config", "default"))
+
+
+_HUB_KEYS = ("name", "config", *SPLITS)

@@ -1,0 +1,184 @@
+"""What a fine-tuned model says: label names and probabilities, or the number of a regression.
+
+examples:
+    python -m dps.predict --model runs/tickets-20261126-090000/best --text "It crashes at every start."
+    python -m dps.predict --model best --text "Is it free?" --text2 "Yes, it costs nothing."
+    python -m dps.predict --model best --file new.csv --output predictions.jsonl
+
+One JSON object an example, in their order: {"label": "bug", "probabilities": {"billing": 0.02, "bug": 0.98}},
+or {"value": 3.7} of a regression. Files have the text columns of the model's task; labels are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dps import distributed, own
+from dps.command import Parser, command
+from dps.data import Encoded, by_length, collator, tokenise
+from dps.errors import InputError
+from dps.models import read_finetuned
+from dps.sources.examples import checked_text
+from dps.sources.readers import SUFFIXES, place_of, read, shown
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH_SIZE = 64
+MOST_TOKENS = 512  # where neither tokenizer nor model says how many it takes
+
+Texts = tuple[str, ...]  # one text, or two
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fine-tuned model, ready to be asked.
+
+    columns: the text columns of its task; None where the folder does not tell. labels: names of the
+    classes, in the order of their ids; empty for a regression.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    columns: Texts | None
+    labels: Texts
+
+    @classmethod
+    def load(cls, folder: str) -> Predictor:
+        """The model in a folder, as a search or `save_pretrained` writes it. Raises InputError."""
+        from transformers import AutoTokenizer
+
+        model = read_finetuned(folder).eval().to(distributed.device())  # type: ignore[arg-type]
+        config, file = model.config, Path(folder) / own.FILE
+        classified = config.num_labels > 1 and config.problem_type != "regression"
+        labels = tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classified else ()
+        columns = own.read(file).columns if file.is_file() else None
+        return cls(model, AutoTokenizer.from_pretrained(folder), columns, labels)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that an example is cut at: as in training, where the folder tells."""
+        positions = getattr(self.model.config, "max_position_embeddings", None) or MOST_TOKENS
+        return int(min(self.tokenizer.model_max_length, positions))
+
+    def logits(self, examples: Sequence[Texts]) -> NDArray[np.float32]:
+        """(n, classes), or (n, 1) of a regression, in the order of the examples, n >= 1."""
+        columns = [list(texts) for texts in zip(*examples, strict=True)]
+        tokens = tokenise(columns, self.tokenizer, self.max_length)
+        data = Encoded(tokens, np.zeros(len(examples), dtype=np.int64))
+        collate, batches = collator(self.tokenizer), list(by_length(data, BATCH_SIZE))
+        with torch.inference_mode():
+            parts = [self._batch(collate(data, indices)) for indices in batches]
+        return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
+
+    def _batch(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
+        inputs = {key: value.to(self.model.device) for key, value in batch.items() if key != "labels"}
+        logits: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
+        return logits
+
+    def predict(self, examples: Sequence[Texts]) -> list[dict[str, Any]]:
+        """For each example its label and the probabilities by label, or its value (see the module)."""
+        if not examples:
+            return []
+        logits = self.logits(examples).astype(np.float64)
+        if not self.labels:
+            return [{"value": float(row[0])} for row in logits]
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        rows = powers / powers.sum(axis=1, keepdims=True)
+        return [
+            {
+                "label": self.labels[int(row.argmax())],
+                "probabilities": dict(zip(self.labels, map(float, row), strict=True)),
+            }
+            for row in rows
+        ]
+
+
+def from_file(file: Path, columns: Texts | None) -> list[Texts]:
+    """The texts of a file, row by row. Raises InputError naming file, line and column."""
+    if columns is None:
+        raise InputError(f"--file: the model's folder has no {own.FILE} to name the columns; use --text")
+    if not file.is_file():
+        raise InputError(f"--file: there is no {file}; give a {', '.join(SUFFIXES)} file")
+    place, examples = place_of(file), list[Texts]()
+    for row in read(file):
+        if missing := [column for column in columns if column not in row.values]:
+            there = ", ".join(shown(name, 30) for name in row.values) or "none"
+            why = row.problem or f"no column {missing[0]!r}; the columns are {there}"
+            raise place.error(row.number, why)
+        try:
+            examples.append(tuple(checked_text(column, row.values[column]) for column in columns))
+        except InputError as error:
+            raise place.error(row.number, str(error)) from None
+    return examples
+
+
+def _asked(options: Namespace, columns: Texts | None) -> list[Texts]:
+    """The examples that --text and --text2, or --file, hold."""
+    if (options.text is None) == (options.file is None):
+        raise InputError("--text, --file: give one of them")
+    if options.file is not None:
+        return from_file(Path(options.file), columns)
+    given = [options.text] if options.text2 is None else [options.text, options.text2]
+    if columns is not None and len(columns) != len(given):
+        names = ", ".join(columns)
+        advice = "give --text2 too" if len(columns) == 2 else "leave --text2 out"
+        raise InputError(f"--text2: the model reads {len(columns)} text(s) an example ({names}); {advice}")
+    if len({len(texts) for texts in given}) > 1:
+        raise InputError(f"--text2: must be as many as --text, {len(given[0])}, but got {len(given[1])}")
+    for option, texts in zip(("--text", "--text2"), given, strict=False):
+        if not all(text.strip() for text in texts):
+            raise InputError(f"{option}: must not be empty; give a text")
+    return list(zip(*given, strict=True))
+
+
+def _parser() -> ArgumentParser:
+    parser = Parser("python -m dps.predict", description=__doc__)
+    parser.formatter_class = RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("--model", required=True, metavar="DIR", help="the fine-tuned model, such as best/ of a search")
+    add("--text", nargs="+", metavar="TEXT", help="what to predict for; several texts are several examples")
+    add("--text2", nargs="+", metavar="TEXT", help="the second text of each example, for pairs")
+    add("--file", metavar="FILE", help=f"a {', '.join(SUFFIXES)} file with the text columns of the task")
+    add("--output", metavar="FILE", help="write JSON lines there (default: print them)")
+    return parser
+
+
+def _predict(options: Namespace) -> None:
+    predictor = Predictor.load(options.model)
+    found = predictor.predict(_asked(options, predictor.columns))
+    lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found)
+    if options.output is None:
+        print(lines, end="")
+        return
+    _write(Path(options.output), lines)
+    print(f"{len(found):,} predictions: {options.output}")
+
+
+def _write(file: Path, text: str) -> None:
+    """In one piece: a file that was there is replaced when all is written."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        raise InputError(f"--output: cannot write {file}: {error.strerror}; choose another place") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status, 0 or 2 (wrong options or input)."""
+    return command(_predict, _parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
