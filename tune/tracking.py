@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import shlex
 import shutil
 import sys
 import threading
@@ -17,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dps.redact import one_line, redacted, tree
 from tune.job import Report
-from tune.ledger import STUDIES, Record
+from tune.ledger import STUDIES, Record, sqlite
 from tune.outcomes import Outcome
 from tune.preflight import Plan
 
@@ -37,15 +39,23 @@ def tracking_uri(named: str | None, beside: Path) -> str | None:
     """What --tracking-uri, MLFLOW_TRACKING_URI or neither means; None for no tracking."""
     if named == "none":
         return None
-    return named or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside.resolve()}/mlflow.db"
+    return named or os.environ.get("MLFLOW_TRACKING_URI") or sqlite(beside.resolve() / "mlflow.db")
+
+
+def database(uri: str) -> Path | None:
+    """The file of a SQLite address; None of any other."""
+    from sqlalchemy.engine import make_url
+
+    return Path(make_url(uri).database or "") if uri.startswith("sqlite:///") else None
 
 
 def look_at(uri: str) -> str:
     """The command that shows what was tracked."""
+    uri = redacted(uri)
     if uri.startswith("http"):
         return f"open {uri}"
     mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
-    return f"{mlflow} ui --backend-store-uri {uri}"
+    return f"{mlflow} ui --backend-store-uri {shlex.quote(uri)}"
 
 
 class MlflowTracker:
@@ -109,7 +119,7 @@ class MlflowTracker:
             try:
                 event()
             except Exception as error:  # a tracker never fails the search
-                self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                self.error = f"{type(error).__name__}: {one_line(error)[:200]}"
 
     def _begin(self) -> None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -127,16 +137,15 @@ class MlflowTracker:
         self._runs = {run.data.tags["dps.trial"]: run.info.run_id for run in known}
         self._parent = self._run("search", self._name, self._search_tags())
         if not known:
-            for key, value in self._plan.options.model_dump(mode="json", exclude_none=True).items():
+            for key, value in tree(self._plan.options.model_dump(mode="json", exclude_none=True)).items():
                 self._client.log_param(self._parent, key, value)
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        location = None
-        if self.uri.startswith("sqlite:///"):
-            location = (Path(self.uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+        file = database(self.uri)
+        location = None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
 
     def _search_tags(self) -> dict[str, str]:

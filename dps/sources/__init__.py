@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dps.errors import InputError
+from dps.paths import is_folder
 from dps.sources.base import Source
+from dps.sources.readers import shown
 
 __all__ = ["Source", "open_source"]
 
@@ -20,8 +20,8 @@ def open_source(data: str) -> Source:
         from dps.sources.builtin import BuiltinSource
 
         return BuiltinSource()
-    if not Path(data).is_dir():
-        raise InputError(f"data: there is no folder {data!r}; give auto, hub, builtin or a folder")
+    if not is_folder(data):
+        raise InputError(f"data: there is no folder {shown(data)}; give auto, hub, builtin or a folder")
     from dps.sources.folder import FolderSource
 
     return FolderSource(data)
