@@ -141,10 +141,6 @@ def _checked(folder: ModelFolder) -> ModelFolder:
         raise InputError(
             f"model: {folder.name!r} has no *.safetensors; pickled weights are not read, convert them first"
         )
-    if not any((folder.path / name).is_file() for name in TOKENIZERS):
-        raise InputError(
-            f"model: {folder.name!r} has no tokenizer ({TOKENIZERS[0]}, ...); save one beside it"
-        )
     folder.config()
     folder.check_index()
     return folder
@@ -162,6 +158,10 @@ class Base:
     """
 
     def __init__(self, folder: ModelFolder, task: Task) -> None:
+        if not any((folder.path / name).is_file() for name in TOKENIZERS):
+            raise InputError(
+                f"model: {folder.name!r} has no tokenizer ({TOKENIZERS[0]}, ...); save one beside it"
+            )
         try:
             with _quiet():
                 info = self._load(folder.path, task)

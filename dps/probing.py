@@ -32,6 +32,7 @@ from dps.data import SUBSET_SEED, Encoded, TaskData, by_length, collator, encode
 from dps.errors import InputError
 from dps.metrics import METRICS
 from dps.models import Base, locate
+from dps.redact import one_line
 from dps.tasks import LABEL, Task
 
 if TYPE_CHECKING:
@@ -262,7 +263,11 @@ def _read(folder: str) -> PreTrainedModel:
     path = locate(str(Path(folder).resolve())).path
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"--model: {folder!r} cannot be read: {error}") from None
@@ -288,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         probed, data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (probe_task, task))
         found = collapse(base, model, data, probed)
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     print(json.dumps(found, indent=2) if options.json else table(found, probe_task))
     return 0

@@ -111,13 +111,16 @@ class Sitting(ABC):
     def _connected_plan(cls, options: RunOptions, holding: ExitStack) -> Plan:
         """The plan, on a cluster that is connected; what the user gave is checked first, and the output
         folder is held from then on."""
-        from tune import lock, places, preflight, runtime
+        from tune import ledger, lock, places, preflight, runtime
 
         output = output_folder(options, cls.prefix)
         named = runtime.address() is not None
         plan = preflight.make_plan(options, runtime.connect() if named else runtime.local_resources())
         places.check_output(output, options.resume is not None)
         holding.enter_context(lock.held(output))
+        if options.resume is not None:
+            for arm in plan.arms:
+                ledger.Ledger(output / "study.db", plan.task.direction, arm).open(plan.identity(arm))
         if not named:
             runtime.connect()
         return plan
@@ -168,7 +171,8 @@ class Sitting(ABC):
         uri = tracking.tracking_uri(self.options.tracking_uri, self.output.parent)
         if uri is None:
             return None
-        search_id = self.notes.noted("search_id") or uuid.uuid4().hex
+        kept = self.notes.noted("search_id")
+        search_id = kept if isinstance(kept, str) and kept.isalnum() else uuid.uuid4().hex
         self.notes.note("search_id", search_id)
         return tracking.MlflowTracker(uri, self.plan, self.provenance, search_id, self.output.name)
 

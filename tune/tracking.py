@@ -219,7 +219,7 @@ class MlflowTracker:
                 self._client.log_metric(run, key, value, step=record.step)
         self._client.set_tag(run, "outcome", str(record.outcome))
         if record.error:
-            self._client.set_tag(run, "error", record.error[:500])
+            self._client.set_tag(run, "error", redacted(record.error)[:500])
         self._client.set_terminated(run, STATUS[record.outcome.is_failure])
 
     def _end(self, document: dict[str, Any]) -> None:

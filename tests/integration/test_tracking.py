@@ -331,3 +331,41 @@ def test_the_sqlite_store_puts_its_files_beside_itself(uri: str, output: Path, t
     assert tracker.error == ""
     (kept,) = (tmp_path / "mlartifacts").rglob("search.json")
     assert json.loads(kept.read_text(encoding="utf-8")) == {"task": "cola"}
+
+
+@pytest.mark.parametrize(
+    "name", ["'; DROP TABLE runs;--", "<script>", "../../up", "--x", "größe \u202e数", "$(touch x)"]
+)
+def test_hostile_names_are_names(name: str, uri: str, output: Path, tmp_path: Path) -> None:
+    tracker = track(uri, experiment=name)
+    tracker.trial_started(make_record(0, Outcome.RUNNING, configuration={**DENSE, "note": name}))
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    assert set(runs(uri)) == {"search", "0"}
+    assert not (tmp_path / "x").exists()
+    kept = {file for file in tmp_path.parent.rglob("search.json") if file.parent != output}
+    assert all((tmp_path / "mlartifacts") in file.parents for file in kept)
+
+
+def test_no_secret_reaches_the_store(uri: str, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "plantedToken")
+    given = "http://me:planted@somewhere:5000"
+    tracker = track(uri, tracking_uri=given, storage=given)
+    record = make_record(0, Outcome.FAILED, configuration=DENSE, error=f"401 for {given} with plantedToken")
+    tracker.trial_started(replace(record, outcome=Outcome.RUNNING, error=None))
+    tracker.trial_ended(record)
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    assert runs(uri)["search"].data.params["tracking_uri"] == "http://***@somewhere:5000"
+    assert b"planted" not in Path(uri.removeprefix("sqlite:///")).read_bytes()
+
+
+def test_why_it_gave_up_is_said_without_secrets(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = track("http://me:planted@127.0.0.1:1")
+    tracker.close(output, interrupted=False)
+    assert tracker.error
+    assert "planted" not in tracker.error
