@@ -100,7 +100,7 @@ def test_a_run_that_cannot_write_checkpoints_goes_on_and_says_so(
 class Mailbox:
     """Enough of one for a worker."""
 
-    signal_for = SimpleNamespace(remote=lambda id: None)
+    signal_for = SimpleNamespace(remote=lambda job: None)
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(FULL, Outcome.SUSPENDED), (OSError(errno.EIO, "x"), None)])

@@ -48,9 +48,9 @@ def test_it_is_held_once(tmp_path: Path) -> None:
 def test_a_live_process_is_respected_and_a_killed_one_is_not(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
-    with pytest.raises(InputError, match=rf"--output: .* in use by a live search \(process {holder.pid} on"):
-        with lock.held(tmp_path):
-            pass
+    in_use = rf"--output: .* in use by a live search \(process {holder.pid} on"
+    with pytest.raises(InputError, match=in_use), lock.held(tmp_path):
+        pass
     holder.kill()
     holder.communicate()
     assert (tmp_path / lock.NAME).exists()
