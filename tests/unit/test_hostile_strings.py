@@ -18,8 +18,8 @@ from tune.tracking import database, look_at
 
 HOSTILE = [
     "--x", "-rf", "..", "$(touch proof)", "`touch proof`", "; touch proof", "a'; DROP TABLE studies;--",
-    'a"b', "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 7*7 }}", "a?b=c", "a#b", "a%20b", "a&b",
-    "a\nb", "a\tb", "\x1b[31mred", "\u202egnp.exe", "größe 数 \U0001f600", "x" * 200,
+    'a"b', "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 7*7 }}", "a?b=c", "a#b", "a%20b",
+    "a&b", "a\nb", "a\tb", "\x1b[31mred", "\u202egnp.exe", "größe 数 \U0001f600", "x" * 200,
 ]  # fmt: skip
 names = pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 
