@@ -358,7 +358,8 @@ class Sitting(ABC):
         if self.tracker is not None:
             self.tracker.close(self.output, interrupted=False)
             if self.tracker.error:
-                self.progress.say(f"warning: MLflow tracking failed: {self.tracker.error}")
+                deliver = f"python -m tune.tracking sync {shlex.quote(str(self.output))}"
+                self.progress.say(f"warning: MLflow tracking failed: {self.tracker.error}; again: {deliver}")
 
     @property
     def look(self) -> str | None:
