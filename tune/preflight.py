@@ -304,7 +304,10 @@ def _check_model(options: RunOptions, folder: ModelFolder, task: Task) -> None:
         most = folder.config().get("max_position_embeddings")
     else:
         most = Base(folder, task).most_tokens
-    if most is not None and options.max_length > most and "max_length" in options.model_fields_set:
+    default = RunOptions.model_fields[
+        "max_length"
+    ].default  # fits most models, and stands in every config.yaml
+    if most is not None and most < options.max_length != default:
         raise InputError(
             f"--max-length: {folder.name!r} takes at most {most} tokens, but got {options.max_length}"
         )

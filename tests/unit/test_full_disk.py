@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from dps import checkpoint, finetune
+from dps import checkpoint
 from dps.config import Checkpointing, FineTuneConfig
 from dps.data import TaskData
 from dps.errors import disk_is_full
+from dps.finetune import run
 from dps.methods import Vanilla
 from dps.models import Base
 from tests.unit.tune_helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
@@ -90,7 +91,7 @@ def test_a_run_that_cannot_write_checkpoints_goes_on_and_says_so(
 
     monkeypatch.setattr(checkpoint, "save", full)
     config = FineTuneConfig(method=Vanilla(), max_steps=4, evaluations=4, batch_size=8)
-    result = finetune.run(config, tiny_base, tiny_data, checkpointing=Checkpointing(tmp_path, every_s=0.0))
+    result = run(config, tiny_base, tiny_data, checkpointing=Checkpointing(tmp_path, every_s=0.0))
     assert (result.outcome, result.steps) == ("completed", 4)
     assert [w for w in result.warnings if "checkpoint" in w] == [
         "no checkpoint could be written from step 1 on: [Errno 28] No space left on device"
