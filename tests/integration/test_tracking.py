@@ -410,8 +410,9 @@ def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
     assert "was run without MLflow" in capsys.readouterr().err
     held = Ledger(Path("old/study.db"), "max")
     held.note("search_id", "abc")
+    plain, space = {"method": "vanilla"}, make_space(("vanilla",))
     for number in range(2):
-        record = held.replicate({**DENSE, "learning_rate": 1e-4 * (1 + number)}, make_space(), 0, "search")
+        record = held.replicate({**plain, "learning_rate": 1e-4 * (1 + number)}, space, 0, "search")
         held.report(record.id, Report(record.id, None, 20, 60, 0.25))
         held.finish(record.id, Outcome.COMPLETED, Report(record.id, None, 60, 60, 0.5))
     for _ in range(2):  # the second time there is nothing new
