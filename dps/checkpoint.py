@@ -1,8 +1,8 @@
 """Checkpoints: a tree of tensors and plain values in safetensors and JSON, never a pickle.
 
 A checkpoint is a folder `step-00000120` with `tensors.safetensors` and `tree.json`. It is written
-beside its place and renamed, carries a checksum, and the newest two are kept: where the newest is
-broken, the one before is read.
+beside its place and renamed, carries a checksum of both, and the newest two are kept: where the newest
+is broken, the one before is read.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 KEPT = 2
+ODD = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError)
 
 
 def save(folder: Path, step: int, tree: Any) -> Path:
-    """Write `tree` (dicts, lists, tensors, numbers, strings, None) as the checkpoint of `step`."""
+    """Write `tree` (dicts, lists, tensors, numbers, strings, None) as the checkpoint of `step`.
+
+    Raises OSError where it cannot be written; nothing of it is left then.
+    """
     tensors: dict[str, Tensor] = {}
     structure = _pack(tree, tensors)
     place = folder / f"step-{step:08d}"
@@ -30,12 +35,14 @@ def save(folder: Path, step: int, tree: Any) -> Path:
     for torn in folder.glob(".part-*"):  # of a process that was killed
         shutil.rmtree(torn, ignore_errors=True)
     part.mkdir(parents=True)
-    save_file(tensors, part / "tensors.safetensors")
-    document = {"sha256": _digest(part / "tensors.safetensors"), "tree": structure}
-    (part / "tree.json").write_text(json.dumps(document), encoding="utf-8")
-    _sync(part)
+    try:
+        _write(part, structure, tensors)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     shutil.rmtree(place, ignore_errors=True)
     part.rename(place)
+    _sync(folder)
     for old in _places(folder)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
     return place
@@ -46,10 +53,10 @@ def load(folder: Path, warn: Callable[[str], None] = lambda message: None) -> An
     for place in _places(folder):
         try:
             document = json.loads((place / "tree.json").read_text(encoding="utf-8"))
-            if _digest(place / "tensors.safetensors") != document["sha256"]:
+            if _digest(place / "tensors.safetensors", document["tree"]) != document["sha256"]:
                 raise ValueError("checksum differs")
             return _unpack(document["tree"], load_file(place / "tensors.safetensors"))
-        except (OSError, ValueError, KeyError) as error:
+        except ODD as error:
             warn(f"checkpoint {place.name} is broken ({error}); trying the one before")
     return None
 
@@ -58,16 +65,29 @@ def _places(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def _digest(file: Path) -> str:
+def _write(part: Path, structure: Any, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file(tensors, part / "tensors.safetensors")
+    except SafetensorError as error:  # of the file system, wrapped
+        raise OSError(f"{part.name}: {error}") from error
+    document = {"sha256": _digest(part / "tensors.safetensors", structure), "tree": structure}
+    (part / "tree.json").write_text(json.dumps(document), encoding="utf-8")
+    for path in [*part.iterdir(), part]:
+        _sync(path)
+
+
+def _digest(file: Path, structure: Any) -> str:
+    """Of the tensors and of what stands beside them."""
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.file_digest(stream, "sha256")
+    digest.update(json.dumps(structure).encode())
+    return digest.hexdigest()
 
 
-def _sync(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:

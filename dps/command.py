@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from dps.errors import InputError
+from dps.redact import one_line
 
 
 class Parser(ArgumentParser):
@@ -26,6 +27,6 @@ def command(do: Callable[[Namespace], None], parser: ArgumentParser, argv: Seque
     try:
         do(parser.parse_args(argv))
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0

@@ -1,5 +1,21 @@
-"""The one error a user can cause: wrong options or wrong input."""
+"""The one error a user can cause, and the one that a disk does."""
+
+from __future__ import annotations
+
+import errno
 
 
 class InputError(ValueError):
     """What the user gave cannot be used. One line: what it was, the rule, what to do."""
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether this error, or one that it came from, says that there is no room left, in whichever words."""
+    while error is not None:
+        numbers = (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        if any(words in str(error) for words in ("No space left on device", "database or disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

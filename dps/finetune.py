@@ -22,6 +22,7 @@ from dps.methods.draws import step_seed
 from dps.models import Base, locate
 
 EVALUATION_BATCHES = 4  # an evaluation batch is so many times a training batch
+NO_CHECKPOINT = "no checkpoint could be written"
 CHECK_EVERY_ON_GPU = 10  # steps between looks at the loss, each of which waits for the GPU
 
 
@@ -271,7 +272,11 @@ class _Run:
             "seconds": self._seconds(),
             "scores": self.scores,
         }
-        checkpoint.save(self.checkpointing.folder, self.step, tree)
+        try:
+            checkpoint.save(self.checkpointing.folder, self.step, tree)
+        except OSError as error:  # the run is none the worse for it
+            if not any(warning.startswith(NO_CHECKPOINT) for warning in self.warnings):
+                self.warnings.append(f"{NO_CHECKPOINT} from step {self.step} on: {error}")
         self.saved = time.monotonic()
 
     def _resume(self) -> None:

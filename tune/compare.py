@@ -87,7 +87,7 @@ def check_methods(options: CompareOptions) -> None:
 
 def joined(options: CompareOptions) -> int:
     """One table from finished comparisons."""
-    from tune import comparison, preflight, tables
+    from tune import comparison, places, tables
     from tune.terminal import make_console
 
     assert options.results is not None
@@ -95,7 +95,7 @@ def joined(options: CompareOptions) -> int:
     found = comparison.join(folders, options.allow_dirty)
     tasks = "-".join(dict.fromkeys(one["task"] for one in found))
     output = output_folder(options.with_(task=tasks), "compare-joined-")
-    preflight.check_output(output, resume=False)
+    places.check_output(output, resume=False)
     tables.write(found, output)
     console = make_console()
     for one in found:

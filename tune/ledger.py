@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import warnings
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import TypeAdapter
+from sqlalchemy.engine import URL
 
-from dps.errors import InputError
+from dps.errors import InputError, disk_is_full
+from dps.redact import tree
 from tune.job import Purpose, Report, arm_of
 from tune.outcomes import Outcome
 from tune.space import Space
@@ -80,31 +85,43 @@ class Record:
         return self.scores[-1][0] if self.scores else 0
 
 
+_RECORD = TypeAdapter(Record)
+_KEPT = [each.name for each in fields(Record) if each.name not in ("id", "purpose", "number", "outcome")]
+
+
 class Ledger:
     """The studies of one search, opened or made. file: None keeps them in memory alone. direction: "max"
     or "min"; arm: of a comparison, whose arms share a file."""
 
     def __init__(self, file: Path | None, direction: str, arm: str = "") -> None:
-        self.arm = arm
+        self.arm, self.file = arm, file
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
-        storage = _storage(file)
+        self._live: dict[str, optuna.Trial] = {}
+        self._unentered: dict[Purpose, bool] = {}
+        self._records: dict[Purpose, dict[int, Record]] = {}
+        try:
+            self._read(direction)
+        except Exception as error:  # of Optuna, SQLAlchemy, SQLite or pydantic, by what the file holds
+            if file is None or disk_is_full(error):
+                raise
+            raise _refused(file, f"cannot be read as a ledger ({_line(error)})") from error
+
+    def _read(self, direction: str) -> None:
+        storage = _storage(self.file)
         self._studies = {
             purpose: optuna.create_study(
-                study_name=f"{arm}: {name}" if arm else name,
+                study_name=f"{self.arm}: {name}" if self.arm else name,
                 storage=storage,
                 direction=word(direction),
                 load_if_exists=True,
             )
             for purpose, name in STUDIES.items()
         }
-        self._live: dict[str, optuna.Trial] = {}
-        self._unentered: dict[Purpose, bool] = {}
-        self._records: dict[Purpose, dict[int, Record]] = {
-            purpose: {t.number: self._record(purpose, t) for t in study.trials if _entered(t)}
-            for purpose, study in self._studies.items()
-        }
+        for purpose, study in self._studies.items():
+            trials = [trial for trial in study.trials if _entered(trial)]
+            self._records[purpose] = {trial.number: self._record(purpose, trial) for trial in trials}
 
     @property
     def study(self) -> optuna.Study:
@@ -122,10 +139,8 @@ class Ledger:
             self.study.set_user_attr("identity", identity)
             return
         version = self.study.user_attrs.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"--resume: the ledger has version {version}, this program reads {SCHEMA_VERSION}"
-            )
+        if version != SCHEMA_VERSION or not isinstance(held, dict):
+            raise _other_version(self.file, version)
         plain = json.loads(json.dumps(identity))
         changed = [
             f"{key} was {held.get(key)!r}, now {plain.get(key)!r}"
@@ -210,7 +225,7 @@ class Ledger:
         }
         for key, value in attributes.items():
             if value:
-                trial.set_user_attr(key, value)
+                trial.set_user_attr(key, tree(value))
         state = _STATES.get(outcome, TrialState.FAIL)
         value = report.score if state == TrialState.COMPLETE else None
         frozen = self._studies[purpose].tell(trial, value, state=state)
@@ -234,32 +249,20 @@ class Ledger:
     def _record(self, purpose: Purpose, trial: FrozenTrial) -> Record:
         attributes = trial.user_attrs
         over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
-        return Record(
-            id=self._id(purpose, trial.number),
-            purpose=purpose,
-            number=trial.number,
-            configuration=attributes.get("configuration", {}),
-            seed=attributes.get("seed", -1),
-            outcome=Outcome(attributes["outcome"]) if over else Outcome.RUNNING,
-            scores=[
+        values = {key: attributes[key] for key in _KEPT if key in attributes}
+        values |= {
+            "id": self._id(purpose, trial.number),
+            "purpose": purpose,
+            "number": trial.number,
+            "outcome": attributes["outcome"] if over else Outcome.RUNNING,
+            "scores": [
                 (step, value)
                 for step, value in sorted(trial.intermediate_values.items())
                 if math.isfinite(value)
             ],
-            seconds=attributes.get("seconds", 0.0),
-            slot=attributes.get("slot", ""),
-            began=attributes.get("began", 0.0),
-            ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
-            waited=attributes.get("waited"),
-            covered=attributes.get("covered", ""),
-            selected_share=attributes.get("selected_share"),
-            passes=attributes.get("passes", 0.0),
-            peak_memory=attributes.get("peak_memory"),
-            parts=attributes.get("parts", {}),
-            final=attributes.get("final", {}),
-            warnings=attributes.get("warnings", []),
-            error=attributes.get("error"),
-        )
+            "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
+        }
+        return _RECORD.validate_python(values)
 
     def _id(self, purpose: Purpose, number: int) -> str:
         name = str(number) if purpose == "search" else f"{purpose}-{number}"
@@ -277,6 +280,41 @@ class Ledger:
         return self._live[id]
 
 
+def check(file: Path) -> None:
+    """Raises InputError where `file` is no ledger that this program reads."""
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=60)) as held:
+            studies = [name for (name,) in held.execute("SELECT study_name FROM studies")]
+            versions = held.execute(
+                "SELECT value_json FROM study_user_attributes WHERE key = 'schema_version'"
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise _refused(file, f"cannot be read as a ledger ({_line(error)})") from None
+    if not versions:
+        raise _refused(file, "holds no study of a search")
+    for (version,) in versions:
+        if version != str(SCHEMA_VERSION):
+            raise _other_version(file, version)
+    for arm in dict.fromkeys(name.rpartition(": ")[0] for name in studies):
+        Ledger(file, "max", arm)
+
+
+def _refused(file: Path | None, why: str) -> InputError:
+    return InputError(f"--resume: {file} {why}; begin again with another --output")
+
+
+def _other_version(file: Path | None, version: object) -> InputError:
+    return _refused(
+        file,
+        f"has version {version}, and this program reads {SCHEMA_VERSION}; go on with the version "
+        f"that made it",
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
 def word(direction: str) -> Literal["maximize", "minimize"]:
     """Optuna's word for "max" or "min"."""
     return "maximize" if direction == "max" else "minimize"
@@ -285,7 +323,12 @@ def word(direction: str) -> Literal["maximize", "minimize"]:
 def _storage(file: Path | None) -> optuna.storages.BaseStorage:
     if file is None:
         return optuna.storages.InMemoryStorage()
-    return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+    return optuna.storages.RDBStorage(sqlite(file), engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def sqlite(file: Path) -> str:
+    """The address of a SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
 
 
 def _place(id: str) -> tuple[Purpose, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -21,7 +21,9 @@ from pydantic_settings import (
 )
 
 from dps.errors import InputError
+from dps.redact import tree
 
+MOST = 1_000_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -33,6 +35,13 @@ def seconds(text: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+def _named(value: Any) -> Any:
+    """Refuses what can be no path."""
+    if value == "" or "\0" in str(value):
+        raise ValueError("must be a path")
+    return value
+
+
 def _duration(text: str) -> str:
     seconds(text)
     return text
@@ -40,6 +49,7 @@ def _duration(text: str) -> str:
 
 Scheduler = Literal["asha", "pasha", "median", "none"]  # tune.rungs.KINDS
 Sampler = Literal["tpe", "gp", "cmaes", "random", "qmc", "grid", "latin"]
+Folder = Annotated[Path, BeforeValidator(_named)]
 Duration = Annotated[str, AfterValidator(_duration)]
 
 
@@ -71,20 +81,27 @@ class RunOptions(BaseSettings):
         "gradient",
         "how DPS holds unselected weights back: their gradient, their update, or let the search choose",
     )
-    trials: int = option(12, "configurations to try", gt=0)
-    confirm: int = option(3, "fresh seeds that the winner is trained with on all training data", gt=0)
+    trials: int = option(12, "configurations to try", gt=0, le=MOST)
+    confirm: int = option(
+        3, "fresh seeds that the winner is trained with on all training data", gt=0, le=MOST
+    )
     seed: int = option(
         0,
         "of the search: proposals, the held-out slice, the runs; confirmation uses the seeds after it",
         ge=0,
+        lt=2**31,
     )
-    output: Path | None = option(None, "folder for the results (default: runs/<task>-<date-time>)")
-    data: str = option("auto", "auto, hub, builtin, task (what its YAML names), or a folder with files")
-    model: str = option("auto", "auto, builtin, a name on the hub, or a transformers folder")
-    epochs: float = option(3, "passes over the training data of a full run", gt=0, allow_inf_nan=False)
-    max_steps: int | None = option(None, "optimizer steps of a full run, in place of --epochs", gt=0)
-    batch_size: int = option(16, "examples a step, over all workers of a trial", gt=0)
-    max_length: int = option(128, "tokens that an example is cut at", gt=4)
+    output: Folder | None = option(None, "folder for the results (default: runs/<task>-<date-time>)")
+    data: str = option(
+        "auto", "auto, hub, builtin, task (what its YAML names), or a folder with files", min_length=1
+    )
+    model: str = option("auto", "auto, builtin, a name on the hub, or a transformers folder", min_length=1)
+    epochs: float = option(
+        3, "passes over the training data of a full run", gt=0, le=MOST, allow_inf_nan=False
+    )
+    max_steps: int | None = option(None, "optimizer steps of a full run, in place of --epochs", gt=0, le=MOST)
+    batch_size: int = option(16, "examples a step, over all workers of a trial", gt=0, le=MOST)
+    max_length: int = option(128, "tokens that an example is cut at", gt=4, le=MOST)
     train_size: int | None = option(
         None, "train on a stratified subset of so many examples (low resource)", gt=1
     )
@@ -125,16 +142,18 @@ class RunOptions(BaseSettings):
     probe: str | None = option(
         None, "a second task: measure how far features moved, and what a linear probe of it still finds"
     )
-    evaluations: int = option(6, "times a trial is evaluated, and can be stopped", gt=0)
+    evaluations: int = option(6, "times a trial is evaluated, and can be stopped", gt=0, le=MOST)
     tracking_uri: str | None = option(
-        None, "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)"
+        None,
+        "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)",
+        min_length=1,
     )
-    experiment: str | None = option(None, "MLflow experiment (default: <task>-<data>)")
-    config: Path | None = option(None, "YAML file of options; the command line goes before it")
-    resume: Path | None = option(None, "go on with the search in this folder")
+    experiment: str | None = option(None, "MLflow experiment (default: <task>-<data>)", min_length=1)
+    config: Folder | None = option(None, "YAML file of options; the command line goes before it")
+    resume: Folder | None = option(None, "go on with the search in this folder")
     dry_run: bool = option(False, "print the plan and start nothing")
     storage: str | None = option(
-        None, "folder that every node of the cluster sees (needed from two nodes on)"
+        None, "folder that every node of the cluster sees (needed from two nodes on)", min_length=1
     )
 
     @classmethod
@@ -184,12 +203,16 @@ examples:
         "dps-dense, dps-mix, vanilla, ... (README); several with commas let the search choose among them",
     )
     confirm: int = option(
-        5, "fresh seeds that the winner, and the baseline, are trained with on all training data", gt=0
+        5,
+        "fresh seeds that the winner, and the baseline, are trained with on all training data",
+        gt=0,
+        le=MOST,
     )
     race: int = option(
         6,
         "further seeds, at most, on which promising configurations race; 0: one seed says who wins",
         ge=0,
+        le=MOST,
     )
     baseline: bool = option(
         True, "also confirm ordinary fine-tuning (vanilla) at the winner's learning rate, on the same seeds"
@@ -253,8 +276,8 @@ examples:
         "what is compared, with commas; README lists them all",
     )
     baseline: str = option("vanilla", "the method that the others are compared with")
-    trials: int = option(4, "configurations that each method is tuned over", gt=0)
-    confirm: int = option(5, "paired fresh seeds that each method's best is trained with", gt=1)
+    trials: int = option(4, "configurations that each method is tuned over", gt=0, le=MOST)
+    confirm: int = option(5, "paired fresh seeds that each method's best is trained with", gt=1, le=MOST)
     scheduler: Scheduler = option(
         "none", "none tunes every configuration to the end; asha, pasha and median as in a search"
     )
@@ -289,7 +312,8 @@ def parse(argv: list[str], kind: type[Options] = SearchOptions) -> Options:  # t
 
 def resume(folder: Path, now: Options) -> Options:
     """The options of the search in `folder`, under those given now. Raises InputError with one line."""
-    return _from(type(now), [], {**read_yaml(folder / "config.yaml"), **now.given(), "output": folder})
+    values = {**read_yaml(folder / "config.yaml"), **now.given(), "output": folder}
+    return _from(type(now), [], values)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -304,10 +328,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_yaml(options: RunOptions, path: Path) -> None:
-    """What reruns this search: every option but those that belong to one run of it."""
+    """What reruns this search: every option but those that belong to one run of it, without secrets."""
     skipped = {"config", "resume", "dry_run", "output", "profile", "results", "allow_dirty", "init_task"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
-    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(tree(values), sort_keys=False), encoding="utf-8")
 
 
 def _from(kind: type[Options], argv: list[str], values: dict[str, Any]) -> Options:
@@ -323,6 +347,9 @@ def _from(kind: type[Options], argv: list[str], values: dict[str, Any]) -> Optio
     except ValidationError as error:
         raise InputError("; ".join(_line(item) for item in error.errors())) from None
     except SettingsError as error:
+        if found := re.fullmatch(r"Parsing error encountered for (\w+): .*", str(error), re.DOTALL):
+            name = found[1].replace("_", "-")
+            raise InputError(f"--{name}: must be a JSON object or name=value; see --help") from None
         raise InputError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from None
 
 
@@ -336,5 +363,5 @@ def _line(error: Any) -> str:
     name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
     if error["type"] == "extra_forbidden":
         return f"{name}: there is no such option; see --help"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     return f"{name}: {message}, but got {error['input']!r}"

@@ -14,7 +14,7 @@ from dps import tasks, transfer
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
-from tune import budget, estimate, evidence, pareto, space, warm
+from tune import budget, estimate, evidence, pareto, places, space, warm
 from tune.errors import Refused
 from tune.job import Settings
 from tune.options import CompareOptions, RunOptions, SearchOptions, seconds
@@ -137,12 +137,16 @@ class Plan:
 def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     """Look at data, model and cluster. Raises InputError for what the user gave, Refused for what
     the cluster lacks."""
+    places.check_storage(options, cluster)
+    places.check_tracking(options)
     space.check(options.method_names, "" if isinstance(options, CompareOptions) else options.sampler)
     if isinstance(options, SearchOptions):
         pareto.check(options.objectives)
     task = tasks.get(options.task)
     source, data_note = _open_data(options.data, task)
     splits = {split: source.load(task, split) for split in task.splits}
+    for split, examples in splits.items():
+        _check_labels(task, split, examples)
     folder, model_note = _find_model(options.model, cluster)
     train = _train_size(options, splits["train"])
     searched = train - (max(1, round(train * HOLDOUT_SHARE)) if options.select_on == "holdout" else 0)
@@ -151,6 +155,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     if options.precision == "fp16" and not gpus:
         raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
     slots = _slots(options, cluster, gpus)
+    _check_model(options, folder, task)
     held_out = train - searched or len(splits["dev"])
     speed = estimate.speed(options, folder, splits["train"], task, gpus)
     arms = _arms(options, folder, max_steps)
@@ -286,6 +291,33 @@ def _find_model(model: str, cluster: Cluster) -> tuple[ModelFolder, str]:
     return locate("builtin"), "built-in MiniLM encoder (auto: no hub answers)"
 
 
+def _check_labels(task: Task, split: str, examples: Dataset) -> None:
+    first, *others = examples[LABEL]
+    if all(other == first for other in others):
+        label = first if task.is_regression else task.labels[first]
+        raise InputError(
+            f"data: every example of {split} has the label {label!r}, so that nothing can be told apart; "
+            f"give examples of two classes or more"
+        )
+
+
+def _check_model(options: RunOptions, folder: ModelFolder, task: Task) -> None:
+    """Load it here, before anything starts, as each slot will; what is built in is known to be whole."""
+    from dps.models import Base
+
+    if folder.kind == "builtin":
+        most = folder.config().get("max_position_embeddings")
+    else:
+        most = Base(folder, task).most_tokens
+    default = RunOptions.model_fields[
+        "max_length"
+    ].default  # fits most models, and stands in every config.yaml
+    if most is not None and most < options.max_length != default:
+        raise InputError(
+            f"--max-length: {folder.name!r} takes at most {most} tokens, but got {options.max_length}"
+        )
+
+
 def _train_size(options: RunOptions, train: Dataset) -> int:
     if options.train_size is not None and options.train_size > len(train):
         raise InputError(
@@ -331,27 +363,3 @@ def _slots(options: RunOptions, cluster: Cluster, gpus: float) -> int:
         len(options.method_names) if isinstance(options, CompareOptions) else 1
     )
     return min(slots, options.max_concurrent or slots, most)
-
-
-def check_output(folder: Path, resume: bool) -> None:
-    """The output folder can be made and written to, and no other search's results lie in it."""
-    if not resume and folder.exists() and any(folder.iterdir()):
-        raise InputError(f"--output: {folder} is not empty; choose another folder, or --resume {folder}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write-probe"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"--output: cannot write to {folder}: {error.strerror}") from None
-
-
-def check_storage(options: RunOptions, cluster: Cluster) -> None:
-    """A cluster of several nodes needs a folder that all of them see."""
-    if options.storage and "://" in options.storage:
-        raise Refused(f"--storage: {options.storage!r} is no folder; give one that every node sees")
-    if cluster.nodes > 1 and not options.storage:
-        raise Refused(
-            f"--storage: the cluster has {cluster.nodes} nodes; give a folder that every node sees, "
-            f"for checkpoints and models"
-        )

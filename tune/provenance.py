@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from dps.redact import redacted
+
 PACKAGES = ("dps-tune", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "numpy")
 
 
@@ -26,7 +28,7 @@ def provenance(command: str) -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "command": [*command.split(), *sys.argv[1:]],
+        "command": [*command.split(), *map(redacted, sys.argv[1:])],
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dps.redact import readable, tree
 from tune import figures, pareto, proof, replicates
 from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
@@ -227,7 +228,7 @@ def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list
 def write(found: dict[str, Any], output: Path) -> None:
     """search.json and report.html, each in one piece."""
     for name, text in (
-        ("search.json", json.dumps(found, indent=2, allow_nan=False)),
+        ("search.json", json.dumps(tree(found), indent=2, allow_nan=False)),
         ("report.html", page(found)),
     ):
         part = output / f".{name}.part"
@@ -240,7 +241,11 @@ def page(found: dict[str, Any]) -> str:
     import jinja2
     from markupsafe import Markup
 
-    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    environment = jinja2.Environment(
+        autoescape=True,
+        finalize=lambda value: readable(value) if type(value) is str else value,
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     sign = 1 if found["direction"] == "max" else -1
     trials = sorted(
         found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")

@@ -80,12 +80,16 @@ def _probe(where: str) -> None:
     if where.startswith("ray://"):
         raise ConnectionError(f"{where} is a Ray Client address; give HOST:PORT of the head, or submit a job")
     host, colon, port = where.rpartition(":")
-    if not colon or not port.isdigit():
+    if where in ("auto", "local"):
         return
+    if not host or not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConnectionError(f"{where!r} is no HOST:PORT of a cluster's head, and not auto")
     try:
         socket.create_connection((host, int(port)), timeout=PROBE_S).close()
-    except OSError as error:
-        raise ConnectionError(f"no Ray cluster answers at {where} ({error.strerror or error})") from None
+    except (OSError, UnicodeError) as error:
+        raise ConnectionError(
+            f"no Ray cluster answers at {where} ({getattr(error, 'strerror', None) or error})"
+        ) from None
 
 
 def _runtime_env() -> dict[str, Any]:

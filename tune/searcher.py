@@ -6,9 +6,12 @@ cannot resume from a storage; here the study is the truth and Tune's snapshot is
 
 from __future__ import annotations
 
+import errno
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray.tune.search
@@ -48,6 +51,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.stopped_by: str | None = None
         self.raced_until: str | None = None
         self.leader: Record | None = None
+        self.broken: Exception | None = None
         records = [r for purpose in ("search", "race", "confirm") for r in ledger.records(purpose)]
         self.replicas = ledger.records("confirm")
         self.slot_seconds = sum(r.seconds for r in records)
@@ -55,7 +59,10 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.given = len(records) - len(self.open)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """The next job for Tune: None while there is none yet, FINISHED when there will be none."""
+        """The next job for Tune: None while there is none yet, FINISHED when there will be none.
+
+        Raises what `on_trial_complete` met with."""
+        self.check()
         if len(self.live) >= self.strategy.slots:
             return None
         record = None if self.interrupted() else self._next()
@@ -149,16 +156,18 @@ class LedgerSearcher(ray.tune.search.Searcher):
         return None
 
     def _job(self, record: Record) -> Job:
-        folder = self.strategy.folder / f"trial-{record.id}"
         return Job(
             record.id,
             record.purpose,
             record.configuration,
             record.seed,
             self.strategy.settings,
-            str(folder),
+            str(self._folder(record)),
             keep_model=self.strategy.keep_models and self._is_of_winner(record),
         )
+
+    def _folder(self, record: Record) -> Path:
+        return self.strategy.folder / f"trial-{record.id}"
 
     def _is_of_winner(self, record: Record) -> bool:
         leader = self.leader or self.winner()
@@ -175,7 +184,21 @@ class LedgerSearcher(ray.tune.search.Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The trial has ended: by itself, by the scheduler, by the loss of its slot."""
+        """The trial has ended: by itself, by the scheduler, by the loss of its slot.
+
+        Tune would take an error here, of a ledger on a full disk say, for one of the trial: it is kept
+        for `check`."""
+        try:
+            self._ended(trial_id, result, error)
+        except Exception as broken:
+            self.broken = self.broken or broken
+
+    def check(self) -> None:
+        """Raises what `on_trial_complete` met with."""
+        if self.broken is not None:
+            raise self.broken
+
+    def _ended(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         record = self.live.pop(trial_id, None)
         if record is None:
             return
@@ -187,11 +210,14 @@ class LedgerSearcher(ray.tune.search.Searcher):
             self._note(record, report)
         if not outcome.is_final:
             self.ledger.suspend(record.id)
+            if report.error:  # the slot could not write
+                raise OSError(errno.ENOSPC, report.error)
             return
         if record.scores and report.step == 0:
             report.step, report.score = record.step, record.score
         self.slot_seconds += report.seconds
         tell(self.watchers, "trial_ended", self.ledger.finish(record.id, outcome, report))
+        shutil.rmtree(self._folder(record) / "checkpoints", ignore_errors=True)  # of a lost slot
 
     def _note(self, record: Record, report: Report) -> None:
         self.ledger.report(record.id, report)
@@ -281,6 +307,11 @@ class Turns(ray.tune.search.Searcher):
         owner = self.owner.pop(trial_id, None)
         if owner is not None:
             owner.on_trial_complete(trial_id, result, error)
+
+    def check(self) -> None:
+        """Raises what one of them met with."""
+        for search in self.searches:
+            search.check()
 
     def spent(self) -> Spent:
         """By all of them together."""

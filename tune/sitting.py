@@ -6,6 +6,7 @@ What the two commands share: the folders, the ledgers, who watches, the Tuner ov
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -15,13 +16,14 @@ import traceback
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dps import tasks
-from dps.errors import InputError
+from dps.errors import InputError, disk_is_full
+from dps.redact import one_line, readable, redacted
 from tune import options as cli
 from tune.errors import Refused
 from tune.options import RunOptions
@@ -39,7 +41,7 @@ _STARTED = time.localtime()
 
 def fail(message: str, status: int) -> int:
     """Print one line on standard error; returns the exit status."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return status
 
 
@@ -56,6 +58,10 @@ def run(argv: list[str], kind: type[cli.Options], sitting: type[Sitting]) -> int
         return fail(str(error), REFUSED)
     except ConnectionError as error:
         return fail(f"RAY_ADDRESS: {error}; start the cluster, or unset it for a local one", REFUSED)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        return fail(f"the disk is full ({error}); make room, and run the command again", INTERRUPTED)
     except KeyboardInterrupt:
         return fail("interrupted before the first trial", INTERRUPTED)
 
@@ -92,34 +98,33 @@ class Sitting(ABC):
     @classmethod
     def of(cls, options: Any) -> int:
         """Plan; then show the plan, or carry it out."""
-        from tune import preflight, runtime, terminal
+        from tune import ledger, preflight, runtime, terminal
 
-        if options.dry_run and runtime.address() is None:
-            plan = preflight.make_plan(options, runtime.local_resources())
-        else:
-            plan = cls._connected_plan(options)
+        if options.resume is not None:
+            ledger.check(options.resume / "study.db")
         if options.dry_run:
-            print("\n".join(terminal.plan_lines(plan)))
+            there = runtime.local_resources() if runtime.address() is None else runtime.connect()
+            print("\n".join(map(readable, terminal.plan_lines(preflight.make_plan(options, there)))))
             return DONE
-        return cls(plan).go()
+        with ExitStack() as holding:
+            return cls(cls._connected_plan(options, holding)).go()
 
     @classmethod
-    def _connected_plan(cls, options: RunOptions) -> Plan:
-        """The plan, made while Ray starts; what the user gave is checked first."""
-        from tune import preflight, runtime
+    def _connected_plan(cls, options: RunOptions, holding: ExitStack) -> Plan:
+        """The plan, on a cluster that is connected; what the user gave is checked first, and the output
+        folder is held from then on."""
+        from tune import ledger, lock, places, preflight, runtime
 
         output = output_folder(options, cls.prefix)
-        if runtime.address() is None:
-            plan = preflight.make_plan(options, runtime.local_resources())
-            preflight.check_output(output, options.resume is not None)
-            if not options.dry_run:
-                runtime.connect()
-            return plan
-        cluster = runtime.connect()
-        preflight.check_storage(options, cluster)
-        plan = preflight.make_plan(options, cluster)
-        if not options.dry_run:
-            preflight.check_output(output, options.resume is not None)
+        named = runtime.address() is not None
+        plan = preflight.make_plan(options, runtime.connect() if named else runtime.local_resources())
+        places.check_output(output, options.resume is not None)
+        holding.enter_context(lock.held(output))
+        if options.resume is not None:
+            for arm in plan.arms:
+                ledger.Ledger(output / "study.db", plan.task.direction, arm).open(plan.identity(arm))
+        if not named:
+            runtime.connect()
         return plan
 
     def __init__(self, plan: Plan) -> None:
@@ -170,7 +175,8 @@ class Sitting(ABC):
         uri = tracking.tracking_uri(self.options.tracking_uri, self.output.parent)
         if uri is None:
             return None
-        search_id = self.notes.noted("search_id") or uuid.uuid4().hex
+        kept = self.notes.noted("search_id")
+        search_id = kept if isinstance(kept, str) and kept.isalnum() else uuid.uuid4().hex
         self.notes.note("search_id", search_id)
         return tracking.MlflowTracker(uri, self.plan, self.provenance, search_id, self.output.name)
 
@@ -178,14 +184,14 @@ class Sitting(ABC):
         """Returns the exit status."""
         for line in [*self.lines(), f"output       {self.output}", ""]:
             self.progress.say(line)
-        with stopping() as stop:
-            try:
+        try:
+            with stopping() as stop:
                 searcher = self._run(stop)
-            except Exception as error:
-                return self._broke_off(error)
-            if stop.is_set():
-                return self._interrupted(searcher)
-        return self.finish(searcher)
+                if stop.is_set():
+                    return self._interrupted(searcher)
+            return self.finish(searcher)
+        except Exception as error:
+            return self._broke_off(error)
 
     def lines(self) -> list[str]:
         """The plan, to be read."""
@@ -200,13 +206,19 @@ class Sitting(ABC):
     @property
     def again(self) -> str:
         """The command that goes on."""
-        return f"{self.options.command} --resume {self.output}"
+        return f"{self.options.command} --resume {shlex.quote(str(self.output))}"
 
     def _broke_off(self, error: Exception) -> int:
-        """Ray or this program failed; the ledger is whole."""
-        (self.output / "error.log").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        """Ray, this program or the disk failed; the ledger is whole."""
+        with suppress(OSError):
+            text = redacted("".join(traceback.format_exception(error)))
+            (self.output / "error.log").write_text(text, encoding="utf-8")
         if self.tracker is not None:
             self.tracker.close(self.output, interrupted=True)
+        if disk_is_full(error):
+            return fail(
+                f"the disk is full; make room for {self.output}, then go on with: {self.again}", INTERRUPTED
+            )
         message = str(error).splitlines()[-1] if str(error) else ""
         return fail(
             f"the {self.noun} broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "
@@ -255,6 +267,7 @@ class Sitting(ABC):
                     failure_config=FailureConfig(max_failures=MAX_FAILURES),
                 ),
             ).fit()
+        searcher.check()
         return searcher
 
     def _searcher(self, stop: threading.Event) -> Turns:
@@ -349,7 +362,8 @@ class Sitting(ABC):
         if self.tracker is not None:
             self.tracker.close(self.output, interrupted=False)
             if self.tracker.error:
-                self.progress.say(f"warning: MLflow tracking failed: {self.tracker.error}")
+                deliver = f"python -m tune.tracking sync {shlex.quote(str(self.output))}"
+                self.progress.say(f"warning: MLflow tracking failed: {self.tracker.error}; again: {deliver}")
 
     @property
     def look(self) -> str | None:

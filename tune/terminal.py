@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dps.redact import readable
 from dps.tasks import Task
 from tune.belief import Racing
 from tune.job import Report
@@ -152,7 +152,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """A line of its own, above the live table."""
-        self.console.print(Text(line), soft_wrap=True)
+        self.console.print(Text(readable(line)), soft_wrap=True)
 
     def trial_started(self, record: Record) -> None:
         self.records[record.id] = replace(record)
@@ -195,7 +195,9 @@ class Progress:
     def plain(self, line: str) -> None:
         """A line where there is no live table."""
         if self.live is None:
-            self.console.print(Text(f"{clock(time.monotonic() - self.began)}  {line}"), soft_wrap=True)
+            self.console.print(
+                Text(f"{clock(time.monotonic() - self.began)}  {readable(line)}"), soft_wrap=True
+            )
 
     def best(self, arm: str = "") -> Record | None:
         """The trial of the search (or of an arm) with the best last score so far."""
@@ -255,8 +257,3 @@ def shown_score(record: Record, task: Task) -> float | None:
     if "dev" in record.final:
         return record.final["dev"][task.metric]
     return record.score if record.outcome != Outcome.DIVERGED else None
-
-
-def complain(message: str) -> None:
-    """One line on standard error."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)

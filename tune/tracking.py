@@ -1,7 +1,8 @@
 """MLflow: one experiment a task and data source, a parent run a search, a child run a trial.
 
 Only the driver writes, in a thread of its own: training never waits for MLflow, and a tracker that
-fails says so once and never fails the search. The ledger holds everything that is written here.
+fails says so once and never fails the search. Where MLflow is away, what happens meanwhile waits in its
+order. The ledger holds everything that is written here: `python -m tune.tracking sync DIR` delivers it later.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import shlex
 import shutil
 import sys
 import threading
@@ -17,15 +19,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dps.redact import one_line, redacted, tree
 from tune.job import Report
-from tune.ledger import STUDIES, Record
+from tune.ledger import STUDIES, Record, sqlite
 from tune.outcomes import Outcome
 from tune.preflight import Plan
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FLUSH_WITHIN_S = 60.0
+FLUSH_WITHIN_S, LEAVE_WITHIN_S = 60.0, 5.0
+RETRY_S, RETRY_MOST_S = 1.0, 30.0  # the wait after a failure that may pass; doubled each time
+MAY_PASS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
 FILES = (
     "config.yaml", "study.db", "search.json", "report.html",
     "compare.json", "compare.md", "compare.tex", "compare.svg",
@@ -37,15 +42,23 @@ def tracking_uri(named: str | None, beside: Path) -> str | None:
     """What --tracking-uri, MLFLOW_TRACKING_URI or neither means; None for no tracking."""
     if named == "none":
         return None
-    return named or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside.resolve()}/mlflow.db"
+    return named or os.environ.get("MLFLOW_TRACKING_URI") or sqlite(beside.resolve() / "mlflow.db")
+
+
+def database(uri: str) -> Path | None:
+    """The file of a SQLite address; None of any other."""
+    from sqlalchemy.engine import make_url
+
+    return Path(make_url(uri).database or "") if uri.startswith("sqlite:///") else None
 
 
 def look_at(uri: str) -> str:
     """The command that shows what was tracked."""
+    uri = redacted(uri)
     if uri.startswith("http"):
         return f"open {uri}"
     mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
-    return f"{mlflow} ui --backend-store-uri {uri}"
+    return f"{mlflow} ui --backend-store-uri {shlex.quote(uri)}"
 
 
 class MlflowTracker:
@@ -56,6 +69,7 @@ class MlflowTracker:
         self._plan, self._provenance, self._search_id, self._name = plan, provenance, search_id, name
         self._runs: dict[str, str] = {}
         self._events: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._closing, self._gave_up = threading.Event(), False
         self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
         self._thread.start()
         self._events.put(self._begin)
@@ -94,22 +108,36 @@ class MlflowTracker:
     def comparison_ended(self, document: dict[str, Any]) -> None:
         self._events.put(lambda: self._end_comparison(document))
 
-    def close(self, output: Path, interrupted: bool) -> None:
+    def close(self, output: Path, interrupted: bool, within_s: float | None = None) -> None:
         """Write what is left and the files of the search; wait a bounded time."""
         self._events.put(lambda: self._leave(output, interrupted))
         self._events.put(None)
-        self._thread.join(5.0 if interrupted else FLUSH_WITHIN_S)
+        self._closing.set()
+        self._thread.join(within_s or (LEAVE_WITHIN_S if interrupted else FLUSH_WITHIN_S))
         if self._thread.is_alive() and not self.error:
             self.error = "MLflow did not take everything in time"
 
     def _write(self) -> None:
         while (event := self._events.get()) is not None:
-            if self.error:
-                continue
+            if not self._gave_up:
+                self._deliver(event)
+
+    def _deliver(self, event: Callable[[], None]) -> None:
+        """Again and again while MLflow is away; once where the search is over or it refuses."""
+        wait = RETRY_S
+        while True:
+            last = self._closing.is_set()
             try:
                 event()
+                self.error = ""
+                return
             except Exception as error:  # a tracker never fails the search
-                self.error = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                self.error = f"{type(error).__name__}: {one_line(error)[:200]}"
+                self._gave_up = last or not _may_pass(error)
+            if self._gave_up:
+                return
+            self._closing.wait(wait)
+            wait = min(2 * wait, RETRY_MOST_S)
 
     def _begin(self) -> None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -127,16 +155,15 @@ class MlflowTracker:
         self._runs = {run.data.tags["dps.trial"]: run.info.run_id for run in known}
         self._parent = self._run("search", self._name, self._search_tags())
         if not known:
-            for key, value in self._plan.options.model_dump(mode="json", exclude_none=True).items():
+            for key, value in tree(self._plan.options.model_dump(mode="json", exclude_none=True)).items():
                 self._client.log_param(self._parent, key, value)
 
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        location = None
-        if self.uri.startswith("sqlite:///"):
-            location = (Path(self.uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+        file = database(self.uri)
+        location = None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
 
     def _search_tags(self) -> dict[str, str]:
@@ -210,7 +237,7 @@ class MlflowTracker:
                 self._client.log_metric(run, key, value, step=record.step)
         self._client.set_tag(run, "outcome", str(record.outcome))
         if record.error:
-            self._client.set_tag(run, "error", record.error[:500])
+            self._client.set_tag(run, "error", redacted(record.error)[:500])
         self._client.set_terminated(run, STATUS[record.outcome.is_failure])
 
     def _end(self, document: dict[str, Any]) -> None:
@@ -291,3 +318,14 @@ def _milliseconds() -> int:
     import time
 
     return int(time.time() * 1000)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether MLflow is away, rather than unwilling."""
+    return isinstance(error, OSError) or getattr(error, "error_code", "") in MAY_PASS
+
+
+if __name__ == "__main__":
+    from tune import sync
+
+    sys.exit(sync.main(sys.argv[1:]))

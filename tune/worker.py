@@ -19,8 +19,10 @@ import torch
 from dps import distributed, sources, tasks
 from dps.config import Checkpointing, Evaluation, FineTuneResult, Signal
 from dps.data import TaskData
+from dps.errors import disk_is_full
 from dps.finetune import run
 from dps.models import Base, locate
+from dps.redact import one_line
 from tune import predictions
 from tune.job import Job, Report, Settings
 from tune.outcomes import Outcome
@@ -77,10 +79,15 @@ class _Worker:
             control=_Control(job, self.mailbox) if self.is_first else lambda: "go",
             checkpointing=Checkpointing(Path(job.folder) / "checkpoints", self.checkpoint_every_s),
         )
+        if self.is_first and result.outcome == "completed":
+            try:
+                self._keep(job, result)
+            except Exception as error:
+                if not disk_is_full(error):
+                    raise
+                return Report(job.id, Outcome.SUSPENDED, error=f"no room in {job.folder}: {_one_line(error)}")
         if self.is_first and result.outcome != "suspended":
             shutil.rmtree(Path(job.folder) / "checkpoints", ignore_errors=True)
-        if self.is_first and result.outcome == "completed":
-            self._keep(job, result)
         return self._last_report(job, result)
 
     def _keep(self, job: Job, result: FineTuneResult) -> None:
@@ -156,5 +163,4 @@ class _Control:
 
 def _one_line(error: BaseException) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1]
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message} ({Path(where.filename).name}:{where.lineno})"
+    return f"{type(error).__name__}: {one_line(error)} ({Path(where.filename).name}:{where.lineno})"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dps.errors import InputError
+from dps.paths import is_folder
 from dps.sources.base import Source
+from dps.sources.readers import shown
 
 if TYPE_CHECKING:
     from dps.task import Task
@@ -33,8 +34,8 @@ def open_source(data: str | None, task: Task | None = None) -> Source:
         from dps.sources.builtin import BuiltinSource
 
         return BuiltinSource()
-    if not Path(data).is_dir():
-        raise InputError(f"data: there is no folder {data!r}; give auto, hub, builtin or a folder")
+    if not is_folder(data):
+        raise InputError(f"data: there is no folder {shown(data)}; give auto, hub, builtin or a folder")
     from dps.sources.folder import FolderSource
 
     return FolderSource(data)

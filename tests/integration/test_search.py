@@ -9,14 +9,18 @@ import pytest
 from tests.integration.cli import TINY, Done, search
 
 pytestmark = pytest.mark.integration
+PLANTED = {
+    "HF_TOKEN": "hf_plantedToken",
+    "MLFLOW_TRACKING_PASSWORD": "plantedPassword",
+    "AWS_SECRET_ACCESS_KEY": "plantedSecretKey",
+}
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     output = tmp_path_factory.mktemp("runs") / "rte"
-    return search(
-        output, "--task", "rte", "--trials", "4", "--confirm", "2", "--seed", "3", "--profile", *TINY
-    )
+    options = ("--task", "rte", "--trials", "4", "--confirm", "2", "--seed", "3", "--profile", *TINY)
+    return search(output, *options, env=PLANTED)
 
 
 def test_it_ends_well_and_says_what_won(done: Done) -> None:
@@ -144,3 +148,10 @@ def test_config_yaml_reruns_the_search_with_two_workers_a_trial(done: Done, tmp_
         trial["configuration"] for trial in done.found["trials"][:2]
     ]
     assert "slots        1 x 2 worker(s)" in again.text
+
+
+def test_no_secret_of_the_environment_is_in_anything_that_is_left(done: Done) -> None:
+    assert "planted" not in done.text
+    for file in done.output.parent.rglob("*"):
+        assert not file.is_file() or b"planted" not in file.read_bytes(), file
+    assert not (done.output / ".lock").exists()

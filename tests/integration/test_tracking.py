@@ -16,10 +16,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_replicate
-from tune import tracking
+from tests.bad_inputs import stock
+from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_replicate, make_space
+from tune import sync, tracking
 from tune.job import Report
-from tune.ledger import Record
+from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
 from tune.tracking import MlflowTracker, look_at, tracking_uri
 
@@ -331,3 +332,95 @@ def test_the_sqlite_store_puts_its_files_beside_itself(uri: str, output: Path, t
     assert tracker.error == ""
     (kept,) = (tmp_path / "mlartifacts").rglob("search.json")
     assert json.loads(kept.read_text(encoding="utf-8")) == {"task": "cola"}
+
+
+@pytest.mark.parametrize(
+    "name", ["'; DROP TABLE runs;--", "<script>", "../../up", "--x", "größe \u202e数", "$(touch x)"]
+)
+def test_hostile_names_are_names(name: str, uri: str, output: Path, tmp_path: Path) -> None:
+    tracker = track(uri, experiment=name)
+    tracker.trial_started(make_record(0, Outcome.RUNNING, configuration={**DENSE, "note": name}))
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    assert set(runs(uri)) == {"search", "0"}
+    assert not (tmp_path / "x").exists()
+    kept = [file for file in tmp_path.rglob("search.json") if file.parent != output]
+    assert [file.relative_to(tmp_path).parts[0] for file in kept] == ["mlartifacts"]
+
+
+def test_no_secret_reaches_the_store(uri: str, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "plantedToken")
+    given = "http://me:planted@somewhere:5000"
+    tracker = track(uri, tracking_uri=given, storage=given)
+    record = make_record(0, Outcome.FAILED, configuration=DENSE, error=f"401 for {given} with plantedToken")
+    tracker.trial_started(replace(record, outcome=Outcome.RUNNING, error=None))
+    tracker.trial_ended(record)
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    assert runs(uri)["search"].data.params["tracking_uri"] == "http://***@somewhere:5000"
+    assert b"planted" not in Path(uri.removeprefix("sqlite:///")).read_bytes()
+
+
+def test_why_it_gave_up_is_said_without_secrets(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = track("http://me:planted@127.0.0.1:1")
+    tracker.close(output, interrupted=False)
+    assert tracker.error
+    assert "planted" not in tracker.error
+
+
+def test_what_happens_while_mlflow_is_away_is_delivered_in_order_when_it_is_back(
+    uri: str, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "RETRY_S", 0.01)
+    away, tried = threading.Event(), threading.Event()
+    away.set()
+    log_report = MlflowTracker._log_report
+
+    def when_there(self: MlflowTracker, trial: str, given: Report) -> None:
+        if away.is_set():
+            tried.set()
+            raise ConnectionError("nobody answers")
+        log_report(self, trial, given)
+
+    monkeypatch.setattr(MlflowTracker, "_log_report", when_there)
+    tracker = track(uri)
+    begin(tracker)
+    assert tried.wait(60)
+    away.clear()
+    confirm(tracker)
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    found = runs(uri)
+    assert set(found) == {"search", "0", "1", "2", "3", "confirm-1"}
+    history = MlflowClient(tracking_uri=uri).get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
+    assert [metric.step for metric in history] == [20, 40]
+
+
+def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "good").mkdir()
+    monkeypatch.chdir(stock(tmp_path / "good"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert sync.main(["sync", "old"]) == 2
+    assert "was run without MLflow" in capsys.readouterr().err
+    held = Ledger(Path("old/study.db"), "max")
+    held.note("search_id", "abc")
+    plain, space = {"method": "vanilla"}, make_space(("vanilla",))
+    for number in range(2):
+        record = held.replicate({**plain, "learning_rate": 1e-4 * (1 + number)}, space, 0, "search")
+        held.report(record.id, Report(record.id, None, 20, 60, 0.25))
+        held.finish(record.id, Outcome.COMPLETED, Report(record.id, None, 60, 60, 0.5))
+    for _ in range(2):  # the second time there is nothing new
+        assert sync.main(["sync", "old"]) == 0, capsys.readouterr().err
+        found = runs(uri)
+        assert set(found) == {"search", "0", "1"}
+        assert {found[trial].info.status for trial in "01"} == {"FINISHED"}
+        assert found["1"].data.params["learning_rate"] == "0.0002"
+    assert sync.main(["sync", "nowhere"]) == 2
+    assert sync.main([]) == 2
+    assert capsys.readouterr().err.count("error: ") == 2

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dps import checkpoint
+from tests.bad_inputs import PICKLE, PROOF
 from tests.tiny import same
 
 TREE = {
@@ -72,6 +73,19 @@ def damage(place: Path, how: str) -> None:
         tensors.unlink()
     elif how == "tree truncated":
         tree.write_bytes(tree.read_bytes()[:-9])
+    elif how == "tree changed":
+        changed = tree.read_text().replace('"value": 7', '"value": 8')
+        assert changed != tree.read_text()
+        tree.write_text(changed)
+    elif how == "odd tree":
+        document = json.loads(tree.read_text()) | {"tree": ["dict", 3]}
+        document["sha256"] = checkpoint._digest(tensors, document["tree"])
+        tree.write_text(json.dumps(document))
+    elif how == "pickle":
+        tensors.write_bytes(PICKLE)
+        document = json.loads(tree.read_text())
+        document["sha256"] = checkpoint._digest(tensors, document["tree"])
+        tree.write_text(json.dumps(document))
     elif how == "tree empty":
         tree.write_bytes(b"")
     else:
@@ -79,13 +93,21 @@ def damage(place: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["truncated", "flipped", "no tensors", "tree truncated", "tree empty", "not a tree"]
-)
-def test_where_the_newest_is_broken_the_one_before_is_read_with_a_warning(tmp_path: Path, how: str) -> None:
-    checkpoint.save(tmp_path, 1, {"weight": torch.ones(5)})
-    damage(checkpoint.save(tmp_path, 2, {"weight": torch.zeros(5)}), how)
+    "how",
+    [
+        "truncated", "flipped", "no tensors", "tree truncated", "tree changed", "odd tree", "pickle",
+        "tree empty", "not a tree",
+    ],
+)  # fmt: skip
+def test_where_the_newest_is_broken_the_one_before_is_read_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save(tmp_path, 1, {"weight": torch.ones(5), "step": 6})
+    damage(checkpoint.save(tmp_path, 2, {"weight": torch.zeros(5), "step": 7}), how)
     warnings: list[str] = []
-    assert same(checkpoint.load(tmp_path, warnings.append), {"weight": torch.ones(5)})
+    assert same(checkpoint.load(tmp_path, warnings.append), {"weight": torch.ones(5), "step": 6})
+    assert not (tmp_path / PROOF).exists()
     assert len(warnings) == 1
     assert "step-00000002 is broken" in warnings[0]
 
@@ -108,6 +130,7 @@ def test_a_write_that_was_cut_off_is_not_read(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError, match="no space left"):
         checkpoint.save(tmp_path, 2, {"step": 2})
     assert checkpoint.load(tmp_path) == {"step": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["step-00000001"]
 
 
 def test_a_checkpoint_holds_safetensors_and_json_and_refuses_what_would_need_a_pickle(tmp_path: Path) -> None:

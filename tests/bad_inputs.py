@@ -1,0 +1,416 @@
+"""Bad inputs: what was given, what the command says in its one line, and its exit status.
+
+`tests/unit/test_bad_inputs.py` runs them all; `benchmarks/reliability.py` makes a table of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from dps import probing, tasks
+from tests.tiny import data_folder, model_folder
+from tune import compare, runtime, search
+
+COMMANDS = {"search": search.main, "compare": compare.main, "probing": probing.main}
+PAIR = ("--data", "data", "--model", "model")
+PROOF = "proof"  # the file that what is hostile would make
+CARRY_OUT = f"touch {PROOF}"
+
+Prepare = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One bad input. says: parts of its one line. prepare: makes what is bad, in a folder that has a good
+    `data`, a good `model` and `old`, a search that was begun."""
+
+    kind: str
+    given: str
+    argv: tuple[str, ...]
+    says: tuple[str, ...]
+    status: int = 2
+    prepare: Prepare = lambda folder: None
+    env: Mapping[str, str] = field(default_factory=dict)
+    command: str = "search"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a bad input: exit status, standard error, and whether anything hostile was done."""
+
+    status: int
+    said: str
+    harmed: bool
+
+
+def stock(folder: Path) -> Path:
+    """What every case starts from: good data, a good model, a search that was begun on them."""
+    from tune import options, preflight
+    from tune.ledger import Ledger
+
+    data_folder(folder / "data", tasks.get("cola"))
+    model_folder(folder / "model")
+    (folder / "old").mkdir()
+    with contextlib.chdir(folder):
+        given = options.parse(["--task", "cola", *PAIR])
+        plan = preflight.make_plan(given, runtime.Cluster(None, 1, 2.0, 0.0, 8 * 2.0**30))
+        Ledger(Path("old/study.db"), "max").open(plan.identity(""))
+        options.write_yaml(given, Path("old/config.yaml"))
+    return folder
+
+
+def tried(bad: Bad, good: Path, folder: Path) -> Answer:
+    """Run the command in `folder`, up to where it would ask for a cluster."""
+    for name in ("data", "model", "old"):
+        shutil.copytree(good / name, folder / name)
+    bad.prepare(folder)
+    out, error = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, _environment(bad.env), clear=True),
+        mock.patch("ray.init", side_effect=AssertionError("it was not refused")),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(error),
+    ):
+        status = COMMANDS[bad.command](list(bad.argv))
+    return Answer(status, error.getvalue(), any(folder.rglob(PROOF)))
+
+
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    left_out = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return {**kept, "HF_HUB_OFFLINE": "1", **own}
+
+
+# What is bad, made.
+
+
+def text(path: str, content: str | bytes) -> Prepare:
+    """This file, with this content in place of what it had."""
+
+    def prepare(folder: Path) -> None:
+        file = folder / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return prepare
+
+
+def without(*patterns: str) -> Prepare:
+    """These files are not there."""
+
+    def prepare(folder: Path) -> None:
+        for pattern in patterns:
+            for file in folder.glob(pattern):
+                file.unlink()
+
+    return prepare
+
+
+def configured(**changes: Any) -> Prepare:
+    """The model's config.json says something else."""
+
+    def prepare(folder: Path) -> None:
+        file = folder / "model/config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    return prepare
+
+
+def cut(path: str, size: int) -> Prepare:
+    """This file ends early."""
+    return lambda folder: (folder / path).write_bytes((folder / path).read_bytes()[:size]) and None
+
+
+def both(*steps: Prepare) -> Prepare:
+    """One after the other."""
+
+    def prepare(folder: Path) -> None:
+        for step in steps:
+            step(folder)
+
+    return prepare
+
+
+class Hostile:
+    """Unpickled, it makes a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (CARRY_OUT,)
+
+
+PICKLE = pickle.dumps({"weight": Hostile()})
+
+
+def sql(*statements: str) -> Prepare:
+    """The ledger, changed by hand."""
+
+    def prepare(folder: Path) -> None:
+        with closing(sqlite3.connect(folder / "old/study.db")) as held:
+            for statement in statements:
+                held.execute(statement)
+            held.commit()
+
+    return prepare
+
+
+def trial(outcome: str = "'\"completed\"'", configuration: str = '\'{"method": "vanilla"}\'') -> Prepare:
+    """The ledger, with a trial of which attributes hold something odd (SQL of JSON)."""
+    study = "(SELECT study_id FROM studies WHERE study_name = 'search')"
+    return sql(
+        "INSERT INTO trials (trial_id, number, study_id, state, datetime_start, datetime_complete) "
+        f"VALUES (900, 0, {study}, 'FAIL', '2026-01-01 00:00:00', '2026-01-01 00:00:01')",
+        "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES "
+        f"(900, 'configuration', {configuration}), (900, 'outcome', {outcome}), (900, 'seed', '0')",
+    )
+
+
+def row(content: Mapping[str, Any]) -> str:
+    """A line of a JSONL file."""
+    return json.dumps(content) + "\n"
+
+
+GOOD_ROW = row({"sentence": "w1 w2", "label": 1})
+YAML = ("--config", "options.yaml")
+OLD = ("--resume", "old")
+NOWHERE = "127.0.0.1:1"  # where nothing listens
+
+OPTIONS = [
+    Bad("options", "an option that there is not", ("--trails", "3"), ("--trails 3", "--help")),
+    Bad("options", "a word without an option", ("cola",), ("cola", "--help")),
+    Bad("options", "an option without its value", ("--trials",), ("--trials", "expected one argument")),
+    Bad("options", "an option as a value", ("--task", "--x"), ("--task", "expected one argument")),
+    Bad("options", "no trials", ("--trials", "0"), ("--trials: should be greater than 0", "'0'")),
+    Bad("options", "10^11 trials", ("--trials", "99999999999"), ("--trials:", "less than or equal")),
+    Bad("options", "half a trial", ("--trials", "1.5"), ("--trials:", "integer", "'1.5'")),
+    Bad("options", "a seed of 20 digits", ("--seed", "9" * 20), ("--seed:", "less than")),
+    Bad("options", "endless epochs", ("--epochs", "inf"), ("--epochs:", "'inf'")),
+    Bad("options", "a budget without a unit", ("--time-budget", "30"), ("--time-budget:", "30m", "'30'")),
+    Bad("options", "a target that is no number", ("--target", "nan"), ("--target:", "finite", "'nan'")),
+    Bad("options", "an unknown sampler", ("--sampler", "bohb"), ("--sampler:", "'tpe'", "'bohb'")),
+    Bad("options", "an unknown task", ("--task", "poems"), ("task: there is no task 'poems'", "cola")),
+    Bad("options", "a path as a task", ("--task", "../../etc/passwd"), ("there is no task", "cola")),
+    Bad("options", "an unknown method", ("--method", "magic", *PAIR), ("--method:", "'magic'", "dps-dense")),
+    Bad("options", "an unknown objective", ("--objectives", "speed", *PAIR), ("--objectives:", "'speed'")),
+    Bad("options", "a space that is a list", ("--space", "[1]"), ("--space: must be a JSON object",)),
+    Bad("options", "an unknown parameter", ("--space", '{"x": [1]}', *PAIR), ("--space:", "'x'")),
+    Bad("options", "a range upside down", ("--space", '{"learning_rate": {"low": 1, "high": 0}}', *PAIR),
+        ("--space: learning_rate", "low < high")),
+    Bad("options", "a share above 1", ("--space", '{"selection_ratio": [0.5, 2]}', *PAIR),
+        ("--space:", "selection_ratio must be in (0, 1]", "2")),
+    Bad("options", "a grid of ranges", ("--sampler", "grid", *PAIR), ("--sampler: grid needs a list",)),
+    Bad("options", "more examples than there are", ("--train-size", "1000", *PAIR),
+        ("--train-size: 1000", "there are 60")),
+    Bad("options", "longer than the model reads", ("--max-length", "65", *PAIR),
+        ("--max-length:", "at most 64 tokens", "65")),
+    Bad("options", "fp16 without a GPU", ("--precision", "fp16", *PAIR), ("--precision: fp16 needs a GPU",),
+        env={"CUDA_VISIBLE_DEVICES": ""}),
+    Bad("options", "a transfer that cannot be", ("--transfer", "rte", *PAIR), ("transfer: cola", "rte")),
+    Bad("options", "an output that holds something", ("--output", "data", *PAIR),
+        ("--output: data is not empty", "--resume")),
+    Bad("options", "a file as output", ("--output", "data/dev.jsonl", *PAIR),
+        ("--output: cannot write to data/dev.jsonl", "choose another")),
+    Bad("options", "an output that cannot be made", ("--output", "/proc/here", *PAIR),
+        ("--output: cannot write to /proc/here", "choose another")),
+    Bad("options", "an output without a name", ("--output", ""), ("--output: must be a path", "''")),
+    Bad("options", "an output with a null character", ("--output", "a\0b"), ("--output: must be a path",)),
+    Bad("options", "an output of 400 letters", ("--output", "x" * 400, *PAIR), ("--output: cannot write",)),
+    Bad("options", "an object store", ("--storage", "s3://key:hush@bucket", *PAIR),
+        ("--storage: 's3://***@bucket' is no folder",)),
+    Bad("options", "a file as storage", ("--storage", "data/dev.jsonl", *PAIR), ("--storage: cannot write",)),
+    Bad("options", "no such tracking", ("--tracking-uri", "gopher://x", *PAIR),
+        ("--tracking-uri: 'gopher://x' is no address of MLflow", "sqlite:///")),
+    Bad("options", "tracking into no folder", ("--tracking-uri", "sqlite:////none/x.db", *PAIR),
+        ("--tracking-uri: there is no folder '/none'",)),
+    Bad("options", "a warm start from nowhere", ("--warm-start", "nowhere", *PAIR),
+        ("--warm-start: nowhere does not exist", "study.db")),
+    Bad("options", "999 cores", ("--cpus-per-worker", "999", *PAIR), ("too little (CPU cores)", "999"), 3),
+    Bad("options", "a GPU where there is none", ("--gpus-per-worker", "1", *PAIR),
+        ("--gpus-per-worker: 1 wanted",), 3, env={"CUDA_VISIBLE_DEVICES": ""}),
+    Bad("options", "GPU-hours without a GPU", ("--gpu-hours", "1", *PAIR), ("--gpu-hours:", "no GPU"), 3,
+        env={"CUDA_VISIBLE_DEVICES": ""}),
+    Bad("options", "a comparison of one method", ("--methods", "vanilla", *PAIR),
+        ("--methods: vanilla is the baseline alone",), command="compare"),
+    Bad("options", "a comparison that was none", ("--results", "data"),
+        ("--results: data holds no finished comparison",), command="compare"),
+]  # fmt: skip
+
+CONFIGS = [
+    Bad("configs", "no such file", ("--config", "none.yaml"), ("--config: cannot read none.yaml",)),
+    Bad("configs", "a folder", ("--config", "data"), ("--config: cannot read data",)),
+    Bad("configs", "broken YAML", YAML, ("--config: cannot read",), prepare=text("options.yaml", "task: [")),
+    Bad("configs", "a list", YAML, ("--config:", "option: value"), prepare=text("options.yaml", "- task")),
+    Bad("configs", "bytes that are no text", YAML, ("--config: cannot read",),
+        prepare=text("options.yaml", b"task: \xff")),
+    Bad("configs", "a tag that runs a command", YAML, ("--config: cannot read", "python/object"),
+        prepare=text("options.yaml", f"task: !!python/object/apply:os.system ['{CARRY_OUT}']")),
+    Bad("configs", "a tag that names code", YAML, ("--config: cannot read", "python/name"),
+        prepare=text("options.yaml", "task: !!python/name:os.system")),
+    Bad("configs", "an unknown option", YAML, ("--trails: there is no such option",),
+        prepare=text("options.yaml", "trails: 3")),
+    Bad("configs", "a number as task", YAML, ("--task:", "string", "5"),
+        prepare=text("options.yaml", "task: 5")),
+    Bad("configs", "a mapping as trials", YAML, ("--trials:", "integer"),
+        prepare=text("options.yaml", "trials: {a: 1}")),
+    Bad("configs", "an address that lost its password", YAML, ("--tracking-uri:", "without its password"),
+        prepare=text("options.yaml", "tracking_uri: http://***@somewhere:5000")),
+]  # fmt: skip
+
+DATA = [
+    Bad("data", "no such folder", ("--data", "none"), ("data: there is no folder 'none'", "builtin")),
+    Bad("data", "a file", ("--data", "data/dev.jsonl"), ("data: there is no folder 'data/dev.jsonl'",)),
+    Bad("data", "a name of 5000 letters", ("--data", "x" * 5000), ("data: there is no folder",)),
+    Bad("data", "nothing", ("--data", ""), ("--data:", "at least 1 character")),
+    Bad("data", "no dev set", PAIR, ("data: no file for dev of task cola",),
+        prepare=without("data/dev.jsonl")),
+    Bad("data", "no rows", PAIR, ("train.jsonl: no rows",), prepare=text("data/train.jsonl", "")),
+    Bad("data", "two train files", PAIR, ("train.tsv, train.jsonl all serve as train",),
+        prepare=text("data/train.tsv", "sentence\tlabel\nw1\t1\n")),
+    Bad("data", "a label that there is not", PAIR, ("train.jsonl:2: label 7 is not one of task cola",),
+        prepare=text("data/train.jsonl", GOOD_ROW + row({"sentence": "w1", "label": 7}))),
+    Bad("data", "a missing column", PAIR, ("train.jsonl:1: no column 'sentence'", "'text'"),
+        prepare=text("data/train.jsonl", row({"text": "w1", "label": 1}))),
+    Bad("data", "an empty text", PAIR, ("train.jsonl:1: column 'sentence' is empty",),
+        prepare=text("data/train.jsonl", row({"sentence": " ", "label": 1}))),
+    Bad("data", "a mapping as text", PAIR, ("train.jsonl:1: column 'sentence' must be text",),
+        prepare=text("data/train.jsonl", row({"sentence": {"a": 1}, "label": 1}))),
+    Bad("data", "half a JSON object", PAIR, ("train.jsonl:2: not JSON",),
+        prepare=text("data/train.jsonl", GOOD_ROW + '{"sentence"')),
+    Bad("data", "JSON 100,000 deep", PAIR, ("train.jsonl:1: not JSON",),
+        prepare=text("data/train.jsonl", "[" * 100_000)),
+    Bad("data", "bytes that are no text", PAIR, ("train.jsonl:2: byte 0xe9 is not UTF-8",),
+        prepare=text("data/train.jsonl", GOOD_ROW.encode() + b"caf\xe9\n")),
+    Bad("data", "an open quote", PAIR, ("train.csv:3: broken CSV",),
+        prepare=both(without("data/train.jsonl"), text("data/train.csv", 'sentence,label\nw1,1\n"w2,0\n'))),
+    Bad("data", "a row of three columns", PAIR, ("train.tsv:2: 3 columns where 2 are expected",),
+        prepare=both(without("data/train.jsonl"), text("data/train.tsv", "sentence\tlabel\nw1\t1\tx\n"))),
+    Bad("data", "parquet that is none", PAIR, ("train.parquet: not a readable parquet file",),
+        prepare=both(without("data/train.jsonl"), text("data/train.parquet", "PAR1"))),
+    Bad("data", "a pickle", PAIR, ("no file for train of task cola",),
+        prepare=both(without("data/train.jsonl"), text("data/train.pkl", PICKLE))),
+    Bad("data", "a pickle named parquet", PAIR, ("train.parquet: not a readable parquet file",),
+        prepare=both(without("data/train.jsonl"), text("data/train.parquet", PICKLE))),
+    Bad("data", "one class alone", PAIR, ("data: every example of train has the label 'acceptable'",),
+        prepare=text("data/train.jsonl", GOOD_ROW * 20)),
+    Bad("data", "too few examples for two stages", (*PAIR, "--train-size", "5"), ("--max-steps:", "4 steps")),
+]  # fmt: skip
+
+HUB = ("--data", "data", "--model")
+MODELS = [
+    Bad("models", "no such folder", (*HUB, "./none"), ("model: there is no folder './none'",)),
+    Bad("models", "a name that is not in the cache", (*HUB, "owner/none"), ("model 'owner/none'", "cache")),
+    Bad("models", "a path that leads out", (*HUB, "../.."), ("model: '../..' has no config.json",)),
+    Bad("models", "a command as a name", (*HUB, f"$({CARRY_OUT})"), ("not a name on the hub",)),
+    Bad("models", "an option as a name", ("--data", "data", "--model=--x"), ("not a name on the hub",)),
+    Bad("models", "a null character", (*HUB, "a\0b"), ("not a name on the hub",)),
+    Bad("models", "a name of 5000 letters", (*HUB, "x" * 5000), ("not a name on the hub",)),
+    Bad("models", "a folder of data", (*HUB, "data"), ("model: 'data' has no config.json",)),
+    Bad("models", "pickled weights alone", PAIR, ("no *.safetensors", "pickled weights are not read"),
+        prepare=both(without("model/*.safetensors"), text("model/pytorch_model.bin", PICKLE))),
+    Bad("models", "a pickle named .pt", PAIR, ("no *.safetensors",),
+        prepare=both(without("model/*.safetensors"), text("model/model.pt", PICKLE))),
+    Bad("models", "a pickle named safetensors", PAIR, ("model: 'model' cannot be loaded", "SafetensorError"),
+        prepare=text("model/model.safetensors", PICKLE)),
+    Bad("models", "half the weights", PAIR, ("cannot be loaded", "SafetensorError"),
+        prepare=cut("model/model.safetensors", 5000)),
+    Bad("models", "an empty file of weights", PAIR, ("cannot be loaded", "SafetensorError"),
+        prepare=text("model/model.safetensors", "")),
+    Bad("models", "more layers than weights", PAIR, ("model: 'model' lacks 16 weights", "layer.2"),
+        prepare=configured(num_hidden_layers=3)),
+    Bad("models", "weights of another size", PAIR, ("model: 'model' lacks", "config.json"),
+        prepare=configured(hidden_size=32)),
+    Bad("models", "config.json that is no JSON", PAIR, ("config.json of 'model' is no JSON",),
+        prepare=text("model/config.json", "{")),
+    Bad("models", "config.json that is a list", PAIR, ("config.json of 'model' is no JSON object",),
+        prepare=text("model/config.json", "[]")),
+    Bad("models", "an unknown kind of model", PAIR, ("cannot be loaded", "`magic`"),
+        prepare=configured(model_type="magic")),
+    Bad("models", "code of its own", PAIR, ("cannot be loaded", "custom code"),
+        prepare=both(configured(model_type="magic", auto_map={"AutoConfig": "evil.Config"}),
+                     text("model/evil.py", f"open({PROOF!r}, 'w')"))),
+    Bad("models", "words for layers", PAIR, ("cannot be loaded", "num_hidden_layers"),
+        prepare=configured(num_hidden_layers="two")),
+    Bad("models", "no tokenizer", PAIR, ("'model' has no tokenizer",), prepare=without("model/tokenizer*")),
+    Bad("models", "a broken tokenizer", PAIR, ("cannot be loaded", "JSON"),
+        prepare=text("model/tokenizer.json", "{")),
+    Bad("models", "an index that leads out", PAIR, ("must name *.safetensors files of its own folder",),
+        prepare=text("model/model.safetensors.index.json",
+                     '{"weight_map": {"a": "../../secret.safetensors"}}')),
+    Bad("models", "a fine-tuned model that is a pickle",
+        ("--model", "model", "--task", "cola", "--data", "data", "--probe-task", "cola"),
+        ("no *.safetensors",), command="probing",
+        prepare=both(without("model/*.safetensors"), text("model/pytorch_model.bin", PICKLE))),
+]  # fmt: skip
+
+LEDGERS = [
+    Bad("ledgers", "no such folder", ("--resume", "none"), ("--resume: none holds no search",)),
+    Bad("ledgers", "a folder of data", ("--resume", "data"), ("--resume: data holds no search",)),
+    Bad("ledgers", "an empty file", OLD, ("old/study.db", "begin again with another --output"),
+        prepare=text("old/study.db", "")),
+    Bad("ledgers", "bytes that are no database", OLD, ("old/study.db cannot be read", "not a database"),
+        prepare=text("old/study.db", "x" * 5000)),
+    Bad("ledgers", "half a database", OLD, ("old/study.db cannot be read",),
+        prepare=cut("old/study.db", 20_000)),
+    Bad("ledgers", "a pickle", OLD, ("old/study.db cannot be read", "not a database"),
+        prepare=text("old/study.db", PICKLE)),
+    Bad("ledgers", "a newer version", OLD, ("has version 99", "go on with the version that made it"),
+        prepare=sql("UPDATE study_user_attributes SET value_json = '99' WHERE key = 'schema_version'")),
+    Bad("ledgers", "no version", OLD, ("holds no study of a search",),
+        prepare=sql("DELETE FROM study_user_attributes WHERE key = 'schema_version'")),
+    Bad("ledgers", "an unknown outcome", OLD, ("cannot be read as a ledger", "magic"),
+        prepare=trial(outcome="'\"magic\"'")),
+    Bad("ledgers", "a word as configuration", OLD, ("cannot be read as a ledger", "configuration"),
+        prepare=trial(configuration="'\"vanilla\"'")),
+    Bad("ledgers", "an attribute that is no JSON", OLD, ("cannot be read as a ledger",),
+        prepare=trial(configuration=f"'os.system(\"{CARRY_OUT}\")'")),
+    Bad("ledgers", "a state that there is not", OLD, ("cannot be read as a ledger",),
+        prepare=both(trial(), sql("UPDATE trials SET state = 'MAGIC'"))),
+    Bad("ledgers", "another search", (*OLD, "--max-length", "32"),
+        ("--resume: this is another search: max_length was 128, now 32",)),
+    Bad("ledgers", "a resume by the other command", OLD,
+        ("was made by another command; use python tune/search.py",), command="compare"),
+    Bad("ledgers", "config.yaml that runs a command", OLD, ("--config: cannot read", "python/object"),
+        prepare=text("old/config.yaml", f"task: !!python/object/apply:os.system ['{CARRY_OUT}']")),
+    Bad("ledgers", "a warm start from no database", ("--warm-start", "old", *PAIR),
+        ("--warm-start: old cannot be read",), prepare=text("old/study.db", "x" * 5000)),
+    Bad("ledgers", "a warm start from a newer version", ("--warm-start", "old", *PAIR),
+        ("--warm-start: old is of another version",),
+        prepare=sql("UPDATE study_user_attributes SET value_json = '99' WHERE key = 'schema_version'")),
+]  # fmt: skip
+
+ENVIRONMENT = [
+    Bad("environment", "RAY_ADDRESS where nothing listens", PAIR, ("RAY_ADDRESS: no Ray cluster answers",), 3,
+        env={"RAY_ADDRESS": NOWHERE}),
+    Bad("environment", "RAY_ADDRESS of Ray Client", PAIR, ("RAY_ADDRESS: ray://x is a Ray Client",), 3,
+        env={"RAY_ADDRESS": "ray://x"}),
+    Bad("environment", "RAY_ADDRESS that is none", PAIR, ("RAY_ADDRESS: 'head' is no HOST:PORT",), 3,
+        env={"RAY_ADDRESS": "head"}),
+    Bad("environment", "RAY_ADDRESS with port 99999", PAIR, ("RAY_ADDRESS:", "no HOST:PORT"), 3,
+        env={"RAY_ADDRESS": "127.0.0.1:99999"}),
+    Bad("environment", "MLFLOW_TRACKING_URI that is none", PAIR,
+        ("MLFLOW_TRACKING_URI: 'gopher://***@x' is no address of MLflow",),
+        env={"MLFLOW_TRACKING_URI": "gopher://me:hush@x"}),
+    Bad("environment", "HF_ENDPOINT where nothing listens", (*HUB, "owner/none"), ("'owner/none'", "cache"),
+        env={"HF_ENDPOINT": f"http://{NOWHERE}", "HF_HUB_OFFLINE": "0"}),
+    Bad("environment", "HF_HUB_OFFLINE and no cache", (*HUB, "bert-base-cased"), ("unset HF_HUB_OFFLINE",)),
+]  # fmt: skip
+
+BAD_INPUTS = [*OPTIONS, *CONFIGS, *DATA, *MODELS, *LEDGERS, *ENVIRONMENT]
+
+
+def answers(good: Path, folders: Callable[[], Path]) -> Iterator[tuple[Bad, Answer]]:
+    """Every case with what became of it."""
+    for bad in BAD_INPUTS:
+        yield bad, tried(bad, good, folders())

@@ -1,0 +1,73 @@
+"""Names that look like options, paths, markup or commands are names."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.unit.tune_helpers import PROVENANCE, make_plan
+from tune import lock, report, sitting
+from tune.budget import Spent
+from tune.ledger import Ledger, sqlite
+from tune.search import Search
+from tune.tracking import database, look_at
+
+HOSTILE = [
+    "--x", "-rf", "..", "$(touch proof)", "`touch proof`", "; touch proof", "a'; DROP TABLE studies;--",
+    'a"b', "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 7*7 }}", "a?b=c", "a#b", "a%20b",
+    "a&b", "a\nb", "a\tb", "\x1b[31mred", "\u202egnp.exe", "größe 数 \U0001f600", "x" * 200,
+]  # fmt: skip
+names = pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen |= {tag, *(name for name, _ in attrs)}
+
+
+@names
+def test_in_the_report(name: str, tmp_path: Path) -> None:
+    plan = make_plan(data_name=name, experiment=name)
+    found = report.document(plan, Ledger(None, "max"), None, Spent(0, 1.0, 0.0), PROVENANCE)
+    report.write(found, tmp_path)
+    page, tags = (tmp_path / "report.html").read_text(), Tags()
+    tags.feed(page)
+    assert {"script", "img", "onerror"} & tags.seen == set()
+    assert not {"\x1b", "\u202e"} & set(page)
+    assert "{{ 7*7 }}" not in name or "{{ 7*7 }}" in page
+    assert json.loads((tmp_path / "search.json").read_text())["data"]["name"] == name
+
+
+@names
+def test_as_a_folder(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name if name != ".." else tmp_path / "a" / ".." / "b"
+    folder.mkdir(parents=True)
+    with lock.held(folder):
+        Ledger(folder / "study.db", "max").note("seconds", 1.5)
+    assert Ledger(folder / "study.db", "max").noted("seconds") == 1.5
+    assert {file.name for file in folder.iterdir()} == {"study.db"}
+    assert database(sqlite(folder / "mlflow.db")) == folder / "mlflow.db"
+
+
+@names
+def test_on_the_command_line_and_the_terminal(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = Search.__new__(Search)
+    search.plan, search.options, search.output = make_plan(), make_plan().options, tmp_path / name
+    assert shlex.split(search.again)[-2:] == ["--resume", str(tmp_path / name)]
+    assert shlex.split(look_at(f"sqlite:////x/{name}"))[-1] == f"sqlite:////x/{name}"
+    assert sitting.fail(f"--output: {name} is no good", 2) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.strip().isprintable()
