@@ -1,0 +1,170 @@
+"""A Ray cluster of several nodes on this one machine, for trying out what a real one does.
+
+python cluster/local.py --nodes 3 --cpus-per-node 1
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a script: hand over to the package
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from cluster import local as package
+
+    sys.exit(package.main(sys.argv[1:]))
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from cluster.command import Parser
+from dps.errors import InputError
+from tune.sitting import DONE, WRONG_INPUT, fail
+
+HOST = "127.0.0.1"
+JOB_PORT = 8265
+MEMORY_SHARE = 0.7  # of what is free now, over all nodes
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every port on loopback
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than Ray's 30 s
+}
+EXAMPLES = """
+Every node is a raylet of its own, with its own ports; all of them listen on loopback alone and ask for the
+token in ~/.ray/auth_token (made where there is none). Ctrl-C ends all of it.
+
+examples:
+  python cluster/local.py --nodes 3 --cpus-per-node 1
+  python cluster/local.py --nodes 2 --cpus-per-node 4 --port 8300
+"""
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A running cluster. address: for RAY_ADDRESS; jobs: the URL of job server and dashboard."""
+
+    address: str
+    jobs: str
+    nodes: int
+
+
+def main(argv: list[str]) -> int:
+    """Run the command until Ctrl-C; returns its exit status."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        chosen = _parser().parse_args(argv)
+        print(f"starting {chosen.nodes} nodes", flush=True)
+        with running(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
+            print("\n".join(lines(cluster, chosen.cpus_per_node)), flush=True)
+            stop.wait()
+            print("\ntaking the cluster down", flush=True)
+    except InputError as error:
+        return fail(str(error), WRONG_INPUT)
+    return DONE
+
+
+def lines(cluster: LocalCluster, cpus: int) -> list[str]:
+    """What a user does with it."""
+    return [
+        f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C ends them",
+        "",
+        f"  RAY_ADDRESS  {cluster.address}",
+        f"  jobs         {cluster.jobs}  (the dashboard too)",
+        "",
+        "in another terminal:",
+        f"  python cluster/submit.py --address {cluster.jobs} --task cola --storage /tmp/dps-storage",
+        f"  RAY_AUTH_MODE=token RAY_ADDRESS={cluster.address} python tune/search.py --task cola --preflight "
+        "--storage /tmp/dps-storage",
+    ]
+
+
+@contextmanager
+def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
+    """A cluster of so many nodes with so many cores each, its job server at `port`; it ends with the block,
+    and with this process whatever ends that. Raises InputError where the port is taken."""
+    _check_port(port)
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: a socket's path has 107 bytes at most
+    try:
+        _environment(folder)
+        from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+        from ray.cluster_utils import Cluster
+
+        ensure_token_if_auth_enabled(None, create_token_if_missing=True)
+        cluster = Cluster()
+        try:
+            cluster.add_node(**_head(port), **_node(nodes, cpus))
+            for _ in range(nodes - 1):
+                cluster.add_node(**_node(nodes, cpus))
+            yield LocalCluster(cluster.address, f"http://{HOST}:{port}", nodes)
+        finally:
+            cluster.shutdown()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise InputError(f"--port: {port} is taken; another Ray? choose another port") from None
+
+
+def _environment(folder: str) -> None:
+    """Of the nodes, and so of the jobs on them: this Python first, the token, a folder of their own."""
+    os.environ.pop("RAY_ADDRESS", None)
+    (Path(folder) / "ray").mkdir()  # where Ray keeps everything if RAY_TMPDIR says so
+    os.environ.update({**ENVIRONMENT, "RAY_TMPDIR": folder})
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def _head(port: int) -> dict[str, Any]:
+    return {
+        "include_dashboard": True,
+        "dashboard_host": HOST,
+        "dashboard_port": port,
+    }
+
+
+def _node(nodes: int, cpus: int) -> dict[str, Any]:
+    return {
+        "node_ip_address": HOST,
+        "num_cpus": cpus,
+        "memory": int(psutil.virtual_memory().available * MEMORY_SHARE / nodes),
+        "dashboard_agent_listen_port": None,  # any free one: another Ray here has the usual one
+    }
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "python cluster/local.py",
+        "A Ray cluster of several nodes on this machine, with dashboard and job server.",
+        EXAMPLES,
+    )
+    parser.add_argument("--nodes", type=_positive, default=2, metavar="N", help="nodes (2)")
+    parser.add_argument("--cpus-per-node", type=_positive, default=1, metavar="N", help="cores of a node (1)")
+    parser.add_argument(
+        "--port", type=_positive, default=JOB_PORT, metavar="N", help="of dashboard and job server (8265)"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, but got {text!r}")
+    return int(text)
