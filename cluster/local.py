@@ -34,6 +34,7 @@ from tune.sitting import DONE, WRONG_INPUT, fail
 
 HOST = "127.0.0.1"
 JOB_PORT = 8265
+END_WITHIN_S = 20.0
 MEMORY_SHARE = 0.7  # of what is free now, over all nodes
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -111,7 +112,9 @@ def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
                 cluster.add_node(**_node(nodes, cpus))
             yield LocalCluster(cluster.address, f"http://{HOST}:{port}", nodes)
         finally:
+            below = psutil.Process().children(recursive=True)
             cluster.shutdown()
+            psutil.wait_procs(below, timeout=END_WITHIN_S)  # they write until they end
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -161,7 +161,7 @@ def check(argv: list[str]) -> SearchOptions:
     options: SearchOptions = search_options.parse(argv)
     for name in ("output", "resume", "storage"):
         value = getattr(options, name)
-        if value is not None and not str(value).startswith(("/", "~")) and "://" not in str(value):
+        if value is not None and not str(value).startswith("/") and "://" not in str(value):
             raise InputError(f"--{name}: a job's own folder ends with it; give an absolute path, not {value}")
     if options.tracking_uri and urlsplit(options.tracking_uri).password:
         raise InputError(f"--tracking-uri: holds a password, which a command line shows; export {TRACKING}")

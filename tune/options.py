@@ -131,6 +131,9 @@ class RunOptions(BaseSettings):
     config: Path | None = option(None, "YAML file of options; the command line goes before it")
     resume: Path | None = option(None, "go on with the search in this folder")
     dry_run: bool = option(False, "print the plan and start nothing")
+    preflight: bool = option(
+        False, "look at every node, the storage and MLflow, say what is wrong, and train nothing"
+    )
     storage: str | None = option(
         None, "folder that every node of the cluster sees (needed from two nodes on)"
     )
@@ -297,7 +300,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it."""
-    skipped = {"config", "resume", "dry_run", "output", "results", "allow_dirty"}
+    skipped = {"config", "resume", "dry_run", "preflight", "output", "results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 

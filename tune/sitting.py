@@ -90,7 +90,7 @@ class Sitting(ABC):
     @classmethod
     def of(cls, options: Any) -> int:
         """Plan; then show the plan, or carry it out."""
-        from tune import preflight, runtime, terminal
+        from tune import nodes, preflight, runtime, terminal
 
         if options.dry_run and runtime.address() is None:
             plan = preflight.make_plan(options, runtime.local_resources())
@@ -98,6 +98,11 @@ class Sitting(ABC):
             plan = cls._connected_plan(options)
         if options.dry_run:
             print("\n".join(terminal.plan_lines(plan)))
+            return DONE
+        if wrong := nodes.findings(plan, output_folder(options, cls.prefix)):
+            return max(fail(str(finding), REFUSED) for finding in wrong)
+        if options.preflight:
+            print("\n".join([*terminal.plan_lines(plan), nodes.ALL_WELL]))
             return DONE
         return cls(plan).go()
 
@@ -107,16 +112,18 @@ class Sitting(ABC):
         from tune import preflight, runtime
 
         output = output_folder(options, cls.prefix)
+        trains = not (options.dry_run or options.preflight)
         if runtime.address() is None:
             plan = preflight.make_plan(options, runtime.local_resources())
-            preflight.check_output(output, options.resume is not None)
+            if trains:
+                preflight.check_output(output, options.resume is not None)
             if not options.dry_run:
                 runtime.connect()
             return plan
         cluster = runtime.connect()
         preflight.check_storage(options, cluster)
         plan = preflight.make_plan(options, cluster)
-        if not options.dry_run:
+        if trains:
             preflight.check_output(output, options.resume is not None)
         return plan
 
