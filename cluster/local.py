@@ -22,7 +22,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ import psutil
 
 from cluster.command import Parser
 from dps.errors import InputError
-from tune.sitting import DONE, WRONG_INPUT, fail
+from tune.errors import Refused
+from tune.sitting import DONE, INTERRUPTED, REFUSED, WRONG_INPUT, fail
 
 HOST = "127.0.0.1"
 JOB_PORT = 8265
@@ -63,19 +64,29 @@ class LocalCluster:
 
 def main(argv: list[str]) -> int:
     """Run the command until Ctrl-C; returns its exit status."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
         chosen = _parser().parse_args(argv)
         print(f"starting {chosen.nodes} nodes", flush=True)
         with running(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
+            stop = _when_told()
             print("\n".join(lines(cluster, chosen.cpus_per_node)), flush=True)
             stop.wait()
             print("\ntaking the cluster down", flush=True)
     except InputError as error:
         return fail(str(error), WRONG_INPUT)
+    except Refused as error:
+        return fail(str(error), REFUSED)
+    except KeyboardInterrupt:
+        return fail("interrupted before the nodes had started", INTERRUPTED)
     return DONE
+
+
+def _when_told() -> threading.Event:
+    """An event that SIGINT and SIGTERM set, in place of the handler that Ray has set meanwhile."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def lines(cluster: LocalCluster, cpus: int) -> list[str]:
@@ -96,7 +107,8 @@ def lines(cluster: LocalCluster, cpus: int) -> list[str]:
 @contextmanager
 def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
     """A cluster of so many nodes with so many cores each, its job server at `port`; it ends with the block,
-    and with this process whatever ends that. Raises InputError where the port is taken."""
+    and with this process whatever ends that. Raises InputError where the port is taken, Refused where Ray
+    does not start."""
     _check_port(port)
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: a socket's path has 107 bytes at most
     try:
@@ -107,16 +119,26 @@ def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
         ensure_token_if_auth_enabled(None, create_token_if_missing=True)
         cluster = Cluster()
         try:
-            cluster.add_node(**_head(port), **_node(nodes, cpus))
-            for _ in range(nodes - 1):
-                cluster.add_node(**_node(nodes, cpus))
+            _start(cluster, nodes, cpus, port)
             yield LocalCluster(cluster.address, f"http://{HOST}:{port}", nodes)
         finally:
             below = psutil.Process().children(recursive=True)
-            cluster.shutdown()
+            with suppress(AssertionError):  # of a process that takes its time to die
+                cluster.shutdown()
             psutil.wait_procs(below, timeout=END_WITHIN_S)  # they write until they end
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(cluster: Any, nodes: int, cpus: int, port: int) -> None:
+    try:
+        cluster.add_node(**_head(port), **_node(nodes, cpus))
+        for _ in range(nodes - 1):
+            cluster.add_node(**_node(nodes, cpus))
+    except Exception as error:  # Ray raises it bare
+        raise Refused(
+            f"--nodes: Ray did not start ({error}); try fewer, or when the machine is less busy"
+        ) from None
 
 
 def _check_port(port: int) -> None:
