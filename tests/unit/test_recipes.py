@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,10 @@ def strict(schema: Any) -> Any:
     return made
 
 
-def check_manifest(document: dict[str, Any]) -> None:
-    file = SCHEMAS / f"{document['kind'].lower()}-v1.schema.json.gz"
-    jsonschema.validate(document, strict(json.loads(gzip.decompress(file.read_bytes()))))
+@cache
+def validator(kind: str) -> jsonschema.Draft7Validator:
+    file = SCHEMAS / f"{kind.lower()}-v1.schema.json.gz"
+    return jsonschema.Draft7Validator(strict(json.loads(gzip.decompress(file.read_bytes()))))
 
 
 def ray_object(name: str) -> dict[str, Any]:
@@ -94,7 +96,8 @@ def ray_object(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", MANIFESTS[:2])
 def test_kuberay_takes_it(name: str) -> None:
-    check_manifest(ray_object(name))
+    document = ray_object(name)
+    assert [str(error) for error in validator(document["kind"]).iter_errors(document)] == []
 
 
 @pytest.mark.parametrize(
@@ -102,15 +105,14 @@ def test_kuberay_takes_it(name: str) -> None:
     [
         ("maxReplicas", "maxReplica"),
         ("mountPath", "mountpath"),
-        ("enableInTreeAutoscaling: true", "enableInTreeAutoscaling: 1"),
+        ("enableInTreeAutoscaling: true", "enableInTreeAutoscaling: often"),
     ],
 )
 @pytest.mark.parametrize("name", MANIFESTS[:2])
 def test_a_typo_in_a_manifest_would_be_found(name: str, old: str, new: str) -> None:
     broken = [d for d in yaml.safe_load_all(text(name).replace(old, new)) if d["apiVersion"] == "ray.io/v1"]
     assert broken != [ray_object(name)]
-    with pytest.raises(jsonschema.ValidationError):
-        check_manifest(broken[0])
+    assert not validator(broken[0]["kind"]).is_valid(broken[0])
 
 
 def test_manifests_name_one_anothers_objects() -> None:
