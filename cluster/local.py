@@ -119,7 +119,7 @@ def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
         ensure_token_if_auth_enabled(None, create_token_if_missing=True)
         cluster = Cluster()
         try:
-            _start(cluster, nodes, cpus, port)
+            _start(cluster, Path(folder), nodes, cpus, port)
             yield LocalCluster(cluster.address, f"http://{HOST}:{port}", nodes)
         finally:
             below = psutil.Process().children(recursive=True)
@@ -130,11 +130,13 @@ def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(cluster: Any, nodes: int, cpus: int, port: int) -> None:
+def _start(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
+    """Each node has a folder of its own: in a common one, each would unpack a job's files over the others'."""
+    share = int(psutil.virtual_memory().available * MEMORY_SHARE / nodes)
     try:
-        cluster.add_node(**_head(port), **_node(nodes, cpus))
-        for _ in range(nodes - 1):
-            cluster.add_node(**_node(nodes, cpus))
+        for number in range(nodes):
+            head = {} if number else _head(port)
+            cluster.add_node(**head, **_node(folder / str(number), cpus, share))
     except Exception as error:  # Ray raises it bare
         raise Refused(
             f"--nodes: Ray did not start ({error}); try fewer, or when the machine is less busy"
@@ -153,7 +155,7 @@ def _check_port(port: int) -> None:
 def _environment(folder: str) -> None:
     """Of the nodes, and so of the jobs on them: this Python first, the token, a folder of their own."""
     os.environ.pop("RAY_ADDRESS", None)
-    (Path(folder) / "ray").mkdir()  # where Ray keeps everything if RAY_TMPDIR says so
+    (Path(folder) / "ray").mkdir()  # where RAY_TMPDIR has the address of the cluster written
     os.environ.update({**ENVIRONMENT, "RAY_TMPDIR": folder})
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -166,11 +168,12 @@ def _head(port: int) -> dict[str, Any]:
     }
 
 
-def _node(nodes: int, cpus: int) -> dict[str, Any]:
+def _node(folder: Path, cpus: int, memory: int) -> dict[str, Any]:
     return {
+        "temp_dir": str(folder),
         "node_ip_address": HOST,
         "num_cpus": cpus,
-        "memory": int(psutil.virtual_memory().available * MEMORY_SHARE / nodes),
+        "memory": memory,
         "dashboard_agent_listen_port": None,  # any free one: another Ray here has the usual one
     }
 
