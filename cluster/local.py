@@ -131,12 +131,16 @@ def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
 
 
 def _start(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
-    """Each node has a folder of its own: in a common one, each would unpack a job's files over the others'."""
+    """Every node keeps its files in a folder of its own (in a common one each would unpack a job's files over
+    the others'), where the address of the cluster is written: a job looks for it there."""
+    from ray._private.utils import write_ray_address
+
     share = int(psutil.virtual_memory().available * MEMORY_SHARE / nodes)
     try:
         for number in range(nodes):
-            head = {} if number else _head(port)
-            cluster.add_node(**head, **_node(folder / str(number), cpus, share))
+            own = folder / f"node-{number}"
+            cluster.add_node(**_node(own, cpus, share), **({} if number else _head(port)))
+            write_ray_address(cluster.address, str(own))
     except Exception as error:  # Ray raises it bare
         raise Refused(
             f"--nodes: Ray did not start ({error}); try fewer, or when the machine is less busy"

@@ -22,7 +22,7 @@ from tests.integration.test_cluster import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-STARTS_WITHIN_S = 300
+STARTS_WITHIN_S = 600
 ENDS_WITHIN_S = 60
 TOKEN = "fedcba9876543210fedcba9876543210"
 SECRET = "a-password-that-nobody-prints"
