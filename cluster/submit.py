@@ -132,7 +132,7 @@ def plan(rest: list[str], matrix: list[str], stamp: str) -> list[Request]:
     for row in rows:
         argv = [*rest, *(word for name, value in row.items() for word in (f"--{name}", value))]
         options = check(argv)
-        name = "-".join(row.values()) or options.task
+        name = "-".join(row.values()) or (options.resume.name if options.resume else options.task)
         if matrix:
             requests.append(
                 Request(f"{name}-{stamp}", _command(argv, _apart(argv, options, group, name)), group)

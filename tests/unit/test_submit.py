@@ -103,6 +103,11 @@ def test_folder_and_experiment_of_a_matrix_can_be_named() -> None:
     assert one.entrypoint.count("--experiment") == 1
 
 
+def test_a_search_that_goes_on_is_named_by_its_folder() -> None:
+    (one,) = submit.plan(["--resume", "/shared/runs/rte-2"], [], "1126-101500")
+    assert one.id == "rte-2-1126-101500"
+
+
 def test_what_a_job_runs_is_quoted() -> None:
     (one,) = submit.plan(["--experiment", "a; rm -rf b"], [], "1")
     assert one.entrypoint == "python tune/search.py --experiment 'a; rm -rf b'"
