@@ -152,6 +152,9 @@ class RunOptions(BaseSettings):
     config: Folder | None = option(None, "YAML file of options; the command line goes before it")
     resume: Folder | None = option(None, "go on with the search in this folder")
     dry_run: bool = option(False, "print the plan and start nothing")
+    preflight: bool = option(
+        False, "look at every node, the storage and MLflow, say what is wrong, and train nothing"
+    )
     storage: str | None = option(
         None, "folder that every node of the cluster sees (needed from two nodes on)", min_length=1
     )
@@ -329,7 +332,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it, without secrets."""
-    skipped = {"config", "resume", "dry_run", "output", "profile", "results", "allow_dirty", "init_task"}
+    skipped = {
+        "config",
+        "resume",
+        "dry_run",
+        "preflight",
+        "output",
+        "profile",
+        "results",
+        "allow_dirty",
+        "init_task",
+    }
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(tree(values), sort_keys=False), encoding="utf-8")
 

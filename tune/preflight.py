@@ -77,6 +77,7 @@ class Plan:
     estimate_s: float
     chance: float | None = None  # the primary metric of the best constant prediction
     warm: WarmStart = NOT_WARM
+    weights: int = 0  # of the model
 
     @property
     def space(self) -> Space:
@@ -177,6 +178,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         cluster=cluster,
         estimate_s=estimate.search_seconds(options, speed, work),
         warm=_warm_start(options, arms),
+        weights=folder.parameters(),
         chance=evidence.chance(task, np.asarray(splits["train"][LABEL])),
     )
 

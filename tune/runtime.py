@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -97,8 +98,14 @@ def _runtime_env() -> dict[str, Any]:
     job has its working directory there already."""
     variables = {**ENVIRONMENT, **{name: os.environ[name] for name in FORWARDED if name in os.environ}}
     if in_job():
-        return {"env_vars": variables}
+        return {"env_vars": {name: variables[name] for name in variables.keys() - _variables_of_job()}}
     return {"env_vars": variables, "py_modules": [str(ROOT / "dps"), str(ROOT / "tune")]}
+
+
+def _variables_of_job() -> set[str]:
+    """Those that the job was submitted with: workers have them, and Ray refuses to hear of one twice."""
+    config = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
+    return set((config.get("runtime_env") or {}).get("env_vars") or {})
 
 
 def local_resources() -> Cluster:

@@ -98,7 +98,7 @@ class Sitting(ABC):
     @classmethod
     def of(cls, options: Any) -> int:
         """Plan; then show the plan, or carry it out."""
-        from tune import ledger, preflight, runtime, terminal
+        from tune import ledger, nodes, preflight, runtime, terminal
 
         if options.resume is not None:
             ledger.check(options.resume / "study.db")
@@ -107,7 +107,13 @@ class Sitting(ABC):
             print("\n".join(map(readable, terminal.plan_lines(preflight.make_plan(options, there)))))
             return DONE
         with ExitStack() as holding:
-            return cls(cls._connected_plan(options, holding)).go()
+            plan = cls._connected_plan(options, holding)
+            if wrong := nodes.findings(plan, output_folder(options, cls.prefix)):
+                return max(fail(str(finding), REFUSED) for finding in wrong)
+            if options.preflight:
+                print("\n".join([*map(readable, terminal.plan_lines(plan)), nodes.ALL_WELL]))
+                return DONE
+            return cls(plan).go()
 
     @classmethod
     def _connected_plan(cls, options: RunOptions, holding: ExitStack) -> Plan:
@@ -118,8 +124,9 @@ class Sitting(ABC):
         output = output_folder(options, cls.prefix)
         named = runtime.address() is not None
         plan = preflight.make_plan(options, runtime.connect() if named else runtime.local_resources())
-        places.check_output(output, options.resume is not None)
-        holding.enter_context(lock.held(output))
+        if not options.preflight:
+            places.check_output(output, options.resume is not None)
+            holding.enter_context(lock.held(output))
         if options.resume is not None:
             for arm in plan.arms:
                 ledger.Ledger(output / "study.db", plan.task.direction, arm).open(plan.identity(arm))

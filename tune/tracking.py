@@ -61,6 +61,21 @@ def look_at(uri: str) -> str:
     return f"{mlflow} ui --backend-store-uri {shlex.quote(uri)}"
 
 
+def unreachable(uri: str) -> str | None:
+    """Why the MLflow at this address cannot be used; None where it can. Files are not looked at."""
+    if uri.startswith(("sqlite:", "file:", "/")):
+        return None
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    from mlflow import MlflowClient
+
+    try:
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # of requests, of SQLAlchemy, of MLflow
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return None
+
+
 class MlflowTracker:
     """A watcher that writes to MLflow. `error` holds why it gave up, if it did."""
 

@@ -59,6 +59,7 @@ OPTIONS: dict[str, Any] = {
     "config": None,
     "resume": None,
     "dry_run": False,
+    "preflight": False,
     "storage": None,
 }
 

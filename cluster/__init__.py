@@ -1,0 +1,1 @@
+"""Getting a cluster, and getting onto one. Knows tune; nothing knows it."""

@@ -1,0 +1,202 @@
+"""A Ray cluster of several nodes on this one machine, for trying out what a real one does.
+
+python cluster/local.py --nodes 3 --cpus-per-node 1
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a script: hand over to the package
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from cluster import local as package
+
+    sys.exit(package.main(sys.argv[1:]))
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from cluster.command import Parser
+from dps.errors import InputError
+from tune.errors import Refused
+from tune.sitting import DONE, INTERRUPTED, REFUSED, WRONG_INPUT, fail
+
+HOST = "127.0.0.1"
+JOB_PORT = 8265
+END_WITHIN_S = 20.0
+MEMORY_SHARE = 0.7  # of what is free now, over all nodes
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every port on loopback
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than Ray's 30 s
+}
+EXAMPLES = """
+Every node is a raylet of its own, with its own ports; all of them listen on loopback alone and ask for the
+token in ~/.ray/auth_token (made where there is none). Ctrl-C ends all of it.
+
+examples:
+  python cluster/local.py --nodes 3 --cpus-per-node 1
+  python cluster/local.py --nodes 2 --cpus-per-node 4 --port 8300
+"""
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A running cluster. address: for RAY_ADDRESS; jobs: the URL of job server and dashboard."""
+
+    address: str
+    jobs: str
+    nodes: int
+
+
+def main(argv: list[str]) -> int:
+    """Run the command until Ctrl-C; returns its exit status."""
+    try:
+        chosen = _parser().parse_args(argv)
+        print(f"starting {chosen.nodes} nodes", flush=True)
+        with running(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
+            stop = _when_told()
+            print("\n".join(lines(cluster, chosen.cpus_per_node)), flush=True)
+            stop.wait()
+            print("\ntaking the cluster down", flush=True)
+    except InputError as error:
+        return fail(str(error), WRONG_INPUT)
+    except Refused as error:
+        return fail(str(error), REFUSED)
+    except KeyboardInterrupt:
+        return fail("interrupted before the nodes had started", INTERRUPTED)
+    return DONE
+
+
+def _when_told() -> threading.Event:
+    """An event that SIGINT and SIGTERM set, in place of the handler that Ray has set meanwhile."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def lines(cluster: LocalCluster, cpus: int) -> list[str]:
+    """What a user does with it."""
+    return [
+        f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C ends them",
+        "",
+        f"  RAY_ADDRESS  {cluster.address}",
+        f"  jobs         {cluster.jobs}  (the dashboard too)",
+        "",
+        "in another terminal:",
+        f"  python cluster/submit.py --address {cluster.jobs} --task cola --storage /tmp/dps-storage",
+        f"  RAY_AUTH_MODE=token RAY_ADDRESS={cluster.address} python tune/search.py --task cola --preflight "
+        "--storage /tmp/dps-storage",
+    ]
+
+
+@contextmanager
+def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
+    """A cluster of so many nodes with so many cores each, its job server at `port`; it ends with the block,
+    and with this process whatever ends that. Raises InputError where the port is taken, Refused where Ray
+    does not start."""
+    _check_port(port)
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: a socket's path has 107 bytes at most
+    try:
+        _environment(folder)
+        from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+        from ray.cluster_utils import Cluster
+
+        ensure_token_if_auth_enabled(None, create_token_if_missing=True)
+        cluster = Cluster()
+        try:
+            _start(cluster, Path(folder), nodes, cpus, port)
+            yield LocalCluster(cluster.address, f"http://{HOST}:{port}", nodes)
+        finally:
+            below = psutil.Process().children(recursive=True)
+            with suppress(AssertionError):  # of a process that takes its time to die
+                cluster.shutdown()
+            psutil.wait_procs(below, timeout=END_WITHIN_S)  # they write until they end
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
+    """Every node keeps its files in a folder of its own (in a common one each would unpack a job's files over
+    the others'), where the address of the cluster is written: a job looks for it there."""
+    from ray._private.utils import write_ray_address
+
+    share = int(psutil.virtual_memory().available * MEMORY_SHARE / nodes)
+    try:
+        for number in range(nodes):
+            own = folder / f"node-{number}"
+            cluster.add_node(**_node(own, cpus, share), **({} if number else _head(port)))
+            write_ray_address(cluster.address, str(own))
+    except Exception as error:  # Ray raises it bare
+        raise Refused(
+            f"--nodes: Ray did not start ({error}); try fewer, or when the machine is less busy"
+        ) from None
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise InputError(f"--port: {port} is taken; another Ray? choose another port") from None
+
+
+def _environment(folder: str) -> None:
+    """Of the nodes, and so of the jobs on them: this Python first, the token, a folder of their own."""
+    os.environ.pop("RAY_ADDRESS", None)
+    (Path(folder) / "ray").mkdir()  # where RAY_TMPDIR has the address of the cluster written
+    os.environ.update({**ENVIRONMENT, "RAY_TMPDIR": folder})
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def _head(port: int) -> dict[str, Any]:
+    return {
+        "include_dashboard": True,
+        "dashboard_host": HOST,
+        "dashboard_port": port,
+    }
+
+
+def _node(folder: Path, cpus: int, memory: int) -> dict[str, Any]:
+    return {
+        "temp_dir": str(folder),
+        "node_ip_address": HOST,
+        "num_cpus": cpus,
+        "memory": memory,
+        "dashboard_agent_listen_port": None,  # any free one: another Ray here has the usual one
+    }
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "python cluster/local.py",
+        "A Ray cluster of several nodes on this machine, with dashboard and job server.",
+        EXAMPLES,
+    )
+    parser.add_argument("--nodes", type=_positive, default=2, metavar="N", help="nodes (2)")
+    parser.add_argument("--cpus-per-node", type=_positive, default=1, metavar="N", help="cores of a node (1)")
+    parser.add_argument(
+        "--port", type=_positive, default=JOB_PORT, metavar="N", help="of dashboard and job server (8265)"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, but got {text!r}")
+    return int(text)

@@ -1,0 +1,174 @@
+"""What a cluster's nodes say, judged; what one node says of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.tune_helpers import make_plan
+from tune import nodes, probe, tracking
+from tune.options import SearchOptions, parse
+from tune.probe import Asked, Said
+
+HERE = {"python": "3.11.7", "ray": "2.60.0", "project": "abc"}
+NODE = "node 10.0.0.2 (a1b2c3)"
+SAME = "install the same on all nodes (constraints.txt, or one image)"
+NOW = 1_000_000.0
+FINE = Said(versions=HERE, missing=(), storage_error=None, gpu_error=None, clock=NOW)
+
+
+def judged(**changes: Any) -> list[str]:
+    found = nodes.judge(NODE, replace(FINE, **changes), HERE, (NOW - 1, NOW + 1))
+    return [str(finding) for finding in found]
+
+
+def test_nodes_that_agree_leave_nothing_to_say() -> None:
+    assert judged() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"versions": {**HERE, "ray": "2.59.1"}},
+            f"ray is 2.59.1, but 2.60.0 on the driver; {SAME}",
+        ),
+        (
+            {"versions": {"python": "3.11.7", "project": "abc"}},
+            f"ray is missing, but 2.60.0 on the driver; {SAME}",
+        ),
+        (
+            {"versions": {**HERE, "project": "old"}},
+            "project is old, but abc on the driver; another copy of this project comes first there; "
+            "pip uninstall dps-tune",
+        ),
+        ({"clock": NOW + 61}, "its clock is off by 60 s; keep time with chrony or ntpd on all nodes"),
+        ({"clock": NOW - 61}, "its clock is off by 60 s; keep time with chrony or ntpd on all nodes"),
+        ({"missing": ("/data/glue",)}, "/data/glue: missing; put it there, at the same path on every node"),
+        (
+            {"storage_error": "cannot write to /shared: Read-only file system"},
+            "--storage: cannot write to /shared: Read-only file system; "
+            "mount the same folder, writable, on every node",
+        ),
+        (
+            {"gpu_error": "Ray offers 8, but torch sees 0"},
+            "GPU: Ray offers 8, but torch sees 0; check nvidia-smi, the driver, the build of torch",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_each_fault_says_where_it_is_and_what_to_do(changes: dict[str, Any], said: str) -> None:
+    assert judged(**changes) == [f"{NODE}: {said}"]
+
+
+def test_a_clock_may_differ_by_what_asking_took() -> None:
+    assert judged(clock=NOW + 1 + nodes.SKEW_S) == []
+    assert len(judged(clock=NOW + 1.1 + nodes.SKEW_S)) == 1
+
+
+def test_a_node_reads_the_drivers_note_and_leaves_its_own(tmp_path: Path) -> None:
+    note = tmp_path / ".preflight-1"
+    note.mkdir()
+    (note / probe.DRIVERS_NOTE).write_text("here", encoding="utf-8")
+    said = probe.probe("node-1", Asked((str(tmp_path), "/no/such"), ("numpy", "no-such"), str(note)), 0)
+    assert said.missing == ("/no/such", "no-such")
+    assert (said.storage_error, said.gpu_error) == (None, None)
+    assert (note / "node-1").read_text(encoding="utf-8") == "node-1"
+    assert said.versions == probe.versions()
+    assert abs(said.clock - time.time()) < 60
+
+
+def test_a_storage_that_this_node_does_not_see_is_told(tmp_path: Path) -> None:
+    said = probe.try_storage(tmp_path / "elsewhere" / ".preflight-1", "node-1")
+    assert said == f"what the driver wrote to {tmp_path}/elsewhere is not seen"
+
+
+def test_a_node_without_the_gpus_that_ray_offers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "GPU_CHECK", "print('a warning'); print(1)")
+    assert probe.try_gpus(1) is None
+    assert probe.try_gpus(2) == "Ray offers 2, but torch sees 1"
+    monkeypatch.setattr(probe, "GPU_CHECK", "raise RuntimeError('no driver')")
+    assert probe.try_gpus(1) == "RuntimeError: no driver"
+
+
+def test_the_check_of_gpus_runs_without_any() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", probe.GPU_CHECK],
+        env={"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["0"]
+
+
+def test_another_copy_of_the_project_is_told_apart(tmp_path: Path) -> None:
+    for root, text in (("a", "x = 1"), ("b", "x = 2")):
+        (tmp_path / root / "tune").mkdir(parents=True)
+        (tmp_path / root / "tune" / "x.py").write_text(text, encoding="utf-8")
+    assert probe._digest(tmp_path / "a") != probe._digest(tmp_path / "b")
+
+
+def test_space_is_for_a_checkpoint_of_each_slot_and_a_model_of_each_confirmation() -> None:
+    assert nodes.bytes_kept(10**9, 8, 10) == 4 * 10**9 * (3 * 8 + 10) + 2**30
+
+
+def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "ask", lambda asked, gpus: iter(()))
+    plan = replace(make_plan(storage=str(tmp_path)), weights=10**13)
+    (finding,) = nodes.check(plan, tmp_path)
+    assert (finding.where, finding.do) == (
+        str(tmp_path),
+        "make room, name another folder, or lower --max-concurrent",
+    )
+    assert "GiB free, but up to" in finding.what
+    assert nodes.check(replace(plan, weights=1000), tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (finding,) = nodes.check(make_plan(storage=str(tmp_path / "file" / "folder")), tmp_path)
+    assert str(finding).endswith("cannot write: Not a directory; name a folder that can be written")
+
+
+def test_a_node_that_did_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = TimeoutError("no answer within 180 s")
+    monkeypatch.setattr(nodes, "ask", lambda asked, gpus: iter([(NODE, silent)]))
+    (finding,) = nodes.check(make_plan(storage=str(tmp_path)), tmp_path)
+    assert str(finding).startswith(f"{NODE}: the probe failed: no answer within 180 s; ")
+
+
+def test_what_a_node_wrote_must_be_seen_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = replace(FINE, versions=probe.versions(), clock=time.time())
+    monkeypatch.setattr(nodes, "ask", lambda asked, gpus: iter([(NODE, said)]))
+    monkeypatch.setattr(probe, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(probe, "appears", lambda file: file.exists())
+    (finding,) = nodes.check(make_plan(storage=str(tmp_path)), tmp_path)
+    assert finding.what == "--storage: what it wrote is not seen on the driver"
+
+
+def test_a_tracker_that_does_not_answer_is_told_by_a_preflight_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(nodes, "check", lambda plan, output: [])
+    uri = "http://127.0.0.1:1"
+    (finding,) = nodes.findings(make_plan(tracking_uri=uri, preflight=True), tmp_path)
+    assert finding.where == "--tracking-uri"
+    assert "127.0.0.1" in finding.what
+    assert nodes.findings(make_plan(tracking_uri=uri), tmp_path) == []
+    assert tracking.unreachable("sqlite:///nowhere/mlflow.db") is None
+
+
+def test_preflight_is_no_part_of_what_reruns_a_search(tmp_path: Path) -> None:
+    from tune.options import write_yaml
+
+    write_yaml(parse(["--preflight"], SearchOptions), tmp_path / "config.yaml")
+    assert "preflight" not in (tmp_path / "config.yaml").read_text(encoding="utf-8")

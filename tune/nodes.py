@@ -1,0 +1,157 @@
+"""Before money is spent: what must hold on every node of a cluster, asked and judged."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune import probe, tracking
+from tune.probe import Asked, Said
+
+if TYPE_CHECKING:
+    from tune.preflight import Plan
+
+ANSWER_WITHIN_S = 180.0
+SKEW_S = 5.0  # between two clocks
+BYTES_PER_WEIGHT = 4
+MOMENTS = 3  # the weights and Adam's two, in the checkpoint that a slot could resume
+HEADROOM = 2**30  # bytes, for logs and the ledger
+ALL_WELL = "preflight    nothing is wrong: versions, code, clocks, data, model, storage, GPUs, MLflow"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong: what, where, what to do."""
+
+    where: str
+    what: str
+    do: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.do}"
+
+
+def findings(plan: Plan, output: Path) -> list[Finding]:
+    """What a plan would come to grief on: a cluster's nodes; with --preflight a local Ray and MLflow too."""
+    options = plan.options
+    found = check(plan, output) if plan.cluster.address or options.preflight else []
+    uri = tracking.tracking_uri(options.tracking_uri, output.parent)
+    if options.preflight and uri is not None and (why := tracking.unreachable(uri)):
+        do = "start MLflow, mend the address or its credentials, or give --tracking-uri none"
+        found.append(Finding("--tracking-uri", why, do))
+    return found
+
+
+def check(plan: Plan, output: Path) -> list[Finding]:
+    """What is wrong with the nodes of the connected cluster; nothing is left behind. output: where the
+    results will lie, on the driver."""
+    shared = plan.options.storage is not None
+    folder = Path(plan.options.storage).resolve() if plan.options.storage else output.resolve().parent
+    note = folder / f".preflight-{uuid.uuid4().hex[:8]}"
+    try:
+        note.mkdir(parents=True)
+        (note / probe.DRIVERS_NOTE).write_text("here", encoding="utf-8")
+        return [*_ask_and_judge(_asked(plan, note if shared else None), plan), *_room(plan, note)]
+    except OSError as error:
+        return [Finding(str(folder), f"cannot write: {error.strerror}", "name a folder that can be written")]
+    finally:
+        shutil.rmtree(note, ignore_errors=True)
+
+
+def _asked(plan: Plan, note: Path | None) -> Asked:
+    from dps.models import BUILTIN_PACKAGE
+
+    named = ((plan.data.source, plan.settings.data), (plan.model.source, plan.settings.model))
+    return Asked(
+        paths=tuple(path for source, path in named if source == "folder"),
+        packages=(BUILTIN_PACKAGE,) if plan.model.source == "builtin" else (),
+        storage=str(note) if note else None,
+    )
+
+
+def _ask_and_judge(asked: Asked, plan: Plan) -> Iterator[Finding]:
+    began = time.time()
+    here = probe.versions()
+    for node, answer in ask(asked, plan.gpus_per_worker > 0):
+        if isinstance(answer, Exception):
+            line = " ".join(str(answer).split())[:300]
+            yield Finding(node, f"the probe failed: {line}", "see the logs of Ray there, or restart it")
+            continue
+        yield from judge(node, answer, here, (began, time.time()))
+        if (
+            asked.storage
+            and not answer.storage_error
+            and not probe.appears(Path(asked.storage) / _note_of(node))
+        ):
+            yield Finding(node, "--storage: what it wrote is not seen on the driver", "mount the same folder")
+
+
+def ask(asked: Asked, gpus: bool) -> Iterator[tuple[str, Said | Exception]]:
+    """(node, what it says or why it does not), as they answer."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    waiting: dict[Any, str] = {}
+    remote = ray.remote(num_cpus=0, max_retries=0)(probe.probe)
+    for node in (node for node in ray.nodes() if node["Alive"]):
+        name = f"node {node['NodeManagerAddress']} ({node['NodeID'][:6]})"
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        count = int(node["Resources"].get("GPU", 0)) if gpus else 0
+        waiting[remote.options(scheduling_strategy=there).remote(_note_of(name), asked, count)] = name
+    deadline = time.monotonic() + ANSWER_WITHIN_S
+    while waiting:
+        ready, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+        if not ready:
+            break
+        try:
+            answer = ray.get(ready[0])
+        except ray.exceptions.RayError as error:
+            answer = error
+        yield waiting.pop(ready[0]), answer
+    for name in waiting.values():
+        yield name, TimeoutError(f"no answer within {ANSWER_WITHIN_S:.0f} s")
+
+
+def judge(node: str, said: Said, here: Mapping[str, str], asked: tuple[float, float]) -> list[Finding]:
+    """What is wrong with what a node says. here: the driver's versions; asked: when the driver asked and
+    heard, by its own clock, in seconds."""
+    wrong = []
+    for name, wanted in here.items():
+        if (found := said.versions.get(name, probe.ABSENT)) != wanted:
+            do = "install the same on all nodes (constraints.txt, or one image)"
+            if name == "project":
+                do = "another copy of this project comes first there; pip uninstall dps-tune"
+            wrong.append((f"{name} is {found}, but {wanted} on the driver", do))
+    if not asked[0] - SKEW_S <= said.clock <= asked[1] + SKEW_S:
+        off = max(asked[0] - said.clock, said.clock - asked[1])
+        wrong.append((f"its clock is off by {off:.0f} s", "keep time with chrony or ntpd on all nodes"))
+    if said.missing:
+        wrong.append((f"{', '.join(said.missing)}: missing", "put it there, at the same path on every node"))
+    if said.storage_error:
+        wrong.append((f"--storage: {said.storage_error}", "mount the same folder, writable, on every node"))
+    if said.gpu_error:
+        wrong.append((f"GPU: {said.gpu_error}", "check nvidia-smi, the driver, the build of torch"))
+    return [Finding(node, what, do) for what, do in wrong]
+
+
+def _room(plan: Plan, folder: Path) -> Iterator[Finding]:
+    finalists = plan.runs - len(plan.arms) * plan.options.trials
+    needed = bytes_kept(plan.weights, plan.slots, finalists if plan.keep_models else 0)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        what = f"{free / 2**30:.1f} GiB free, but up to {needed / 2**30:.1f} GiB are needed for a while"
+        yield Finding(str(folder.parent), what, "make room, name another folder, or lower --max-concurrent")
+
+
+def bytes_kept(weights: int, slots: int, models: int) -> int:
+    """Most that lies in the storage at a time: a checkpoint for each slot, a model for each confirmation."""
+    return BYTES_PER_WEIGHT * weights * (MOMENTS * slots + models) + HEADROOM
+
+
+def _note_of(node: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in node)
