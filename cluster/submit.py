@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from cluster import shipping
 from cluster.command import Parser
 from cluster.jobs import JobServer, Request
+from dps import tasks
 from dps.errors import InputError
 from tune import options as search_options
 from tune.options import SearchOptions
@@ -132,7 +133,7 @@ def plan(rest: list[str], matrix: list[str], stamp: str) -> list[Request]:
     for row in rows:
         argv = [*rest, *(word for name, value in row.items() for word in (f"--{name}", value))]
         options = check(argv)
-        name = "-".join(row.values()) or (options.resume.name if options.resume else options.task)
+        name = _named(row, options)
         if matrix:
             requests.append(
                 Request(f"{name}-{stamp}", _command(argv, _apart(argv, options, group, name)), group)
@@ -140,6 +141,13 @@ def plan(rest: list[str], matrix: list[str], stamp: str) -> list[Request]:
         else:
             requests.append(Request(f"{name}-{stamp}", _command(argv), name))
     return requests
+
+
+def _named(row: dict[str, str], options: SearchOptions) -> str:
+    """The job after its values in the matrix, the folder that it goes on with, or its task."""
+    if row:
+        return "-".join(tasks.name_of(value) if name == "task" else value for name, value in row.items())
+    return options.resume.name if options.resume else tasks.name_of(options.task)
 
 
 def combinations(matrix: Sequence[str]) -> list[dict[str, str]]:
@@ -169,7 +177,12 @@ def check(argv: list[str]) -> SearchOptions:
         raise InputError(
             f"--config: {options.config} is not among the files that are shipped; put it in configs/"
         )
-    if options.data not in ("auto", "hub", "builtin") and not options.data.startswith("/"):
+    if tasks.is_file(options.task) and not (options.task.startswith("/") or _shipped(Path(options.task))):
+        raise InputError(
+            f"--task: {options.task} is not among the files that are shipped; put it in configs/, or give an "
+            f"absolute path that every node sees"
+        )
+    if options.data not in ("auto", "hub", "builtin", "task") and not options.data.startswith("/"):
         raise InputError(f"--data: {options.data} is not shipped; give an absolute path that every node sees")
     return options
 

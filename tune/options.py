@@ -332,17 +332,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it, without secrets."""
-    skipped = {
-        "config",
-        "resume",
-        "dry_run",
-        "preflight",
-        "output",
-        "profile",
-        "results",
-        "allow_dirty",
-        "init_task",
-    }
+    of_one_run = {"config", "resume", "dry_run", "preflight", "output", "profile", "init_task"}
+    skipped = of_one_run | {"results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(tree(values), sort_keys=False), encoding="utf-8")
 

@@ -64,6 +64,7 @@ def test_more_than_the_limit_is_not_shipped(tmp_path: Path, monkeypatch: pytest.
         (["--storage", "shared"], ["--storage:", "absolute path"]),
         (["--data", "../glue"], ["--data:", "../glue", "every node sees"]),
         (["--config", "README.md.yaml"], ["--config:"]),
+        (["--task", "nowhere.yaml"], ["--task:", "nowhere.yaml", "every node sees"]),
         (["--tracking-uri", "http://me:secret@mlflow"], ["--tracking-uri:", "MLFLOW_TRACKING_URI"]),
     ],
     ids=" ".join,
@@ -106,6 +107,15 @@ def test_folder_and_experiment_of_a_matrix_can_be_named() -> None:
 def test_a_search_that_goes_on_is_named_by_its_folder() -> None:
     (one,) = submit.plan(["--resume", "/shared/runs/rte-2"], [], "1126-101500")
     assert one.id == "rte-2-1126-101500"
+
+
+def test_a_task_of_ones_own_gives_its_name(tmp_path: Path) -> None:
+    task = tmp_path / "odd place.yaml"
+    task.write_text("{name: tickets, columns: text, labels: [a, b]}", encoding="utf-8")
+    (one,) = submit.plan(["--task", str(task), "--data", "/shared/tickets"], [], "1126-101500")
+    assert one.id == "tickets-1126-101500"
+    (one,) = submit.plan(["--data", "/shared/tickets"], [f"task={task}"], "1126-101500")
+    assert one.id == "tickets-1126-101500"
 
 
 def test_what_a_job_runs_is_quoted() -> None:
