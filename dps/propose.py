@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,16 +126,17 @@ def usable(row: Row, task: Task) -> bool:
 
 
 def label_column(columns: list[str], part: Part) -> str:
-    """The column of the label: by its name, else the last one whose values repeat.
+    """The column of the label: by its name, else the last one whose values repeat or are fractions.
 
     Raises InputError where no column may be one.
     """
     for name in LABEL_NAMES:
         if found := [column for column in columns if column.lower() == name]:
             return found[0]
+    most = max(2, min(MOST_CLASSES, len(part.rows) // 2))
     for column in reversed(columns):
         distinct = {named(value) for value in part.values(column) if value is not None}
-        if 2 <= len(distinct) <= max(2, min(MOST_CLASSES, len(part.rows) // 2)):
+        if 2 <= len(distinct) <= most or _fractions(distinct):
             return column
     there = ", ".join(shown(name, 30) for name in columns)
     advice = f"call it {LABEL!r} in the file"
@@ -194,10 +196,14 @@ def _free(name: str) -> str:
 
 def is_regression(counts: Counter[str]) -> bool:
     """Whether labels are numbers, some of them with a fraction, or too many to be classes."""
-    numbers = [_number(label) for label in counts]
-    if not all(math.isfinite(number) for number in numbers):
-        return False
-    return len(counts) > MOST_CLASSES or any(number % 1 for number in numbers)
+    numbers = all(math.isfinite(_number(label)) for label in counts)
+    return numbers and (len(counts) > MOST_CLASSES or _fractions(counts))
+
+
+def _fractions(labels: Iterable[str]) -> bool:
+    """Whether all are numbers, and one of them is not whole."""
+    numbers = [_number(label) for label in labels]
+    return all(map(math.isfinite, numbers)) and any(number % 1 for number in numbers)
 
 
 def _number(text: str) -> float:
