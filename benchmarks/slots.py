@@ -1,0 +1,221 @@
+"""The same trials, three ways: warm slots, a TorchTrainer for each trial, Optuna around transformers.Trainer.
+
+    pip install accelerate==1.15.0                  # transformers.Trainer needs it
+    python benchmarks/slots.py                      # 16 trials of 40 steps, on the built-in model and data
+    python benchmarks/slots.py --trials 8 --repeats 3
+
+Each side is a process of its own and gets the whole machine, in turns. All train the same model on the same
+examples with the same learning rates, by plain AdamW, and evaluate at the end; nothing is stopped early.
+Warm slots: `python tune/search.py`, as many single-threaded slots as cores. TorchTrainer: Ray Tune with as
+many trials at once as cores, each of which starts a TorchTrainer of one worker that calls `dps.finetune`, as
+Ray's documentation has it. Optuna: one process with a thread for each core. Seconds are from the start of the
+process to the end of the last trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)
+
+SIDES = ("warm slots", "a TorchTrainer a trial", "Optuna + transformers.Trainer")
+TRAIN, BATCH, LENGTH = 320, 16, 64
+
+
+def rates(trials: int) -> list[float]:
+    """The learning rates, the same on every side."""
+    return [1e-5 * (30 ** (number / max(1, trials - 1))) for number in range(trials)]
+
+
+def configured(rate: float, setting: argparse.Namespace) -> Any:
+    """One run, in the words of `dps`."""
+    import dps
+
+    return dps.FineTuneConfig(
+        task="cola",
+        method=dps.Vanilla(),
+        learning_rate=rate,
+        max_steps=setting.steps,
+        train_size=TRAIN,
+        batch_size=BATCH,
+        max_length=LENGTH,
+        evaluations=1,
+        seed=0,
+    )
+
+
+def warm_slots(setting: argparse.Namespace) -> None:
+    """The project's own search over a list of learning rates."""
+    with tempfile.TemporaryDirectory(prefix="slots-") as folder:
+        space = json.dumps({"learning_rate": rates(setting.trials)})
+        options = f"--task cola --data builtin --model builtin --method vanilla --trials {setting.trials} "
+        options += f"--max-steps {setting.steps} --train-size {TRAIN} --batch-size {BATCH} "
+        options += f"--max-length {LENGTH} --evaluations 1 --scheduler none --sampler grid --race 0 "
+        options += "--no-baseline --confirm 1 --tracking-uri none"
+        command = [sys.executable, str(ROOT / "tune/search.py"), *options.split(), "--space", space]
+        output = Path(folder) / "out"
+        subprocess.run([*command, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)
+        found = json.loads((output / "search.json").read_text(encoding="utf-8"))
+    assert [t["outcome"] for t in found["trials"]] == ["completed"] * setting.trials
+    print(max(t["ended"] for t in found["trials"]) - found["provenance"]["started"])
+
+
+def torch_trainers(setting: argparse.Namespace) -> None:
+    """Ray Tune, whose every trial starts a TorchTrainer."""
+    import logging
+
+    import ray
+    import ray.train
+    import ray.train.torch
+    import ray.tune
+
+    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+    ray.init(logging_level=logging.ERROR, log_to_driver=False)
+
+    def train(config: dict[str, Any]) -> None:
+        import torch
+
+        import dps
+
+        torch.set_num_threads(1)
+        result = dps.finetune(configured(config["rate"], setting))
+        ray.train.report({"score": result.last})
+
+    def trial(config: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory(prefix="slots-") as folder:
+            ray.train.torch.TorchTrainer(
+                train,
+                train_loop_config=config,
+                scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
+                run_config=ray.train.RunConfig(storage_path=folder, name="run"),
+            ).fit()
+        ray.tune.report({"done": 1})
+
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory(prefix="slots-") as folder:
+        ray.tune.Tuner(
+            ray.tune.with_resources(trial, {"CPU": 0.01}),
+            param_space={"rate": ray.tune.grid_search(rates(setting.trials))},
+            tune_config=ray.tune.TuneConfig(max_concurrent_trials=cores),
+            run_config=ray.tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+    print(time.time() - psutil.Process().create_time())
+
+
+def optuna_trainer(setting: argparse.Namespace) -> None:
+    """Optuna's loop around transformers.Trainer, in one process."""
+    import optuna
+    import torch
+    import transformers
+
+    from dps import sources, tasks
+    from dps.config import FineTuneConfig
+    from dps.data import TaskData, holdout
+    from dps.models import Base, locate
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    transformers.utils.logging.set_verbosity_error()
+    task = tasks.get("cola")
+    base = Base(locate("builtin"), task)
+    data = TaskData(task, sources.open_source("builtin"), base.tokenizer, LENGTH)
+    train, held = holdout(task, data.train(TRAIN), FineTuneConfig.holdout_share, 0)
+    rows = [
+        [{**tokens, "labels": int(label)} for tokens, label in zip(part.tokens, part.labels, strict=True)]
+        for part in (train, held)
+    ]
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = rates(setting.trials)[trial.number]
+        with tempfile.TemporaryDirectory(prefix="slots-") as folder:
+            arguments = transformers.TrainingArguments(
+                output_dir=folder,
+                max_steps=setting.steps,
+                per_device_train_batch_size=BATCH,
+                per_device_eval_batch_size=4 * BATCH,
+                learning_rate=rate,
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                logging_strategy="no",
+                train_sampling_strategy="group_by_length",
+                use_cpu=True,
+            )
+            trainer = transformers.Trainer(
+                base.build(0, 0.1),
+                arguments,
+                train_dataset=rows[0],
+                eval_dataset=rows[1],
+                data_collator=transformers.DataCollatorWithPadding(base.tokenizer),
+            )
+            trainer.train()
+            return float(trainer.evaluate()["eval_loss"])
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.create_study().optimize(objective, n_trials=setting.trials)
+    print(time.time() - psutil.Process().create_time())
+
+
+RUN = dict(zip(SIDES, (warm_slots, torch_trainers, optuna_trainer), strict=True))
+
+
+def seconds(side: str, setting: argparse.Namespace) -> float:
+    """Run one side in a process of its own."""
+    command = [sys.executable, __file__, "--side", side, "--trials", str(setting.trials)]
+    done = subprocess.run(
+        [*command, "--steps", str(setting.steps)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        },
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    setting = parser.parse_args()
+    if setting.side:
+        RUN[setting.side](setting)
+        return 0
+    taken: dict[str, list[float]] = {side: [] for side in SIDES}
+    for _ in range(setting.repeats):
+        for side in SIDES:
+            taken[side].append(seconds(side, setting))
+    print(
+        f"{setting.trials} trials of {setting.steps} steps, {os.cpu_count()} cores, "
+        f"{setting.repeats} time(s)\n"
+    )
+    print("| | seconds, median | each | warm slots / this |\n|---|---|---|---|")
+    ours = statistics.median(taken[SIDES[0]])
+    for side, each in taken.items():
+        middle = statistics.median(each)
+        shown = ", ".join(f"{one:.0f}" for one in each)
+        print(f"| {side} | {middle:.0f} | {shown} | {ours / middle:.2f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
