@@ -27,6 +27,7 @@ from tune.strategy import Strategy
 
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
 PROVENANCE = {
+    "started": 1.0,
     "git_commit": "0123abc",
     "git_dirty": True,
     "python": "3.11",
