@@ -287,12 +287,15 @@ def test_decisions_do_not_depend_on_the_scores_of_other_rungs(
     curves, order = search
     plain, moved = Asha(MAX_STEPS, 10), Asha(MAX_STEPS, 10)
     seen: dict[int, int] = {}
+    behind: set[int] = set()  # at the first rung, and so for good; a rounded score may decide that
     for trial in order:  # nobody is stopped, so that both see the same trials at the second rung
         place = seen[trial] = seen.get(trial, -1) + 1
         step, score = STEPS[place], curves[trial][place]
         other = factor * score + shift if step < 30 else score
         decisions = plain.report(str(trial), step, score), moved.report(str(trial), step, other)
-        assert step < 30 or decisions[0] == decisions[1]
+        if step < 30 and any(decisions):
+            behind.add(trial)
+        assert step < 30 or trial in behind or decisions[0] == decisions[1]
 
 
 @pytest.mark.parametrize("reduction", [2, 3, 6])
