@@ -1,5 +1,6 @@
 # make search   set up, then the main job on the built-in model and data (ARGS="--task rte --trials 12")
 # make test     set up, then lint, types and every test
+# make bench    set up, then what the speed claims rest on, in some ten minutes on 2 cores
 # make setup    the set-up alone; a second time it does nothing
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ READY  := $(VENV)/.ready
 ARGS   ?= --task cola
 FAST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit tests/contract
 
-.PHONY: setup search test test-fast lint clean
+.PHONY: setup search test test-fast lint bench clean
 
 setup: $(READY)
 
@@ -37,6 +38,13 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(READY)
+	@$(PIP) install --constraint constraints.txt accelerate
+	@$(BIN)/python benchmarks/step.py
+	@$(BIN)/python benchmarks/padding.py
+	@$(BIN)/python benchmarks/simulation.py
+	@$(BIN)/python benchmarks/slots.py --trials 8 --steps 20
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
 """The same trials, three ways: warm slots, a TorchTrainer for each trial, Optuna around transformers.Trainer.
 
-    pip install accelerate==1.15.0                  # transformers.Trainer needs it
+    pip install -c constraints.txt accelerate       # transformers.Trainer needs it
     python benchmarks/slots.py                      # 16 trials of 40 steps, on the built-in model and data
     python benchmarks/slots.py --trials 8 --repeats 3
 

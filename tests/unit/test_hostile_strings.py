@@ -21,6 +21,7 @@ HOSTILE = [
     'a"b', "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 7*7 }}", "a?b=c", "a#b", "a%20b",
     "a&b", "a\nb", "a\tb", "\x1b[31mred", "\u202egnp.exe", "größe 数 \U0001f600", "x" * 200,
 ]  # fmt: skip
+IN_PATHS = ("--x", "..", "a'; DROP TABLE studies;--", "a?b=c", "a#b", "a%20b", "a\nb", "größe 数 \U0001f600")
 names = pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 
 
@@ -35,8 +36,8 @@ class Tags(HTMLParser):
         self.seen |= {tag, *(name for name, _ in attrs)}
 
 
-@names
-def test_in_the_report(name: str, tmp_path: Path) -> None:
+def test_in_the_report(tmp_path: Path) -> None:
+    name = " ".join(HOSTILE)
     plan = make_plan(data_name=name, experiment=name)
     found = report.document(plan, Ledger(None, "max"), None, Spent(0, 1.0, 0.0), PROVENANCE)
     report.write(found, tmp_path)
@@ -44,11 +45,11 @@ def test_in_the_report(name: str, tmp_path: Path) -> None:
     tags.feed(page)
     assert {"script", "img", "onerror"} & tags.seen == set()
     assert not {"\x1b", "\u202e"} & set(page)
-    assert "{{ 7*7 }}" not in name or "{{ 7*7 }}" in page
+    assert "{{ 7*7 }}" in page
     assert json.loads((tmp_path / "search.json").read_text())["data"]["name"] == name
 
 
-@names
+@pytest.mark.parametrize("name", IN_PATHS, ids=ascii)
 def test_as_a_folder(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name if name != ".." else tmp_path / "a" / ".." / "b"
     folder.mkdir(parents=True)
