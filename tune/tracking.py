@@ -256,14 +256,7 @@ class MlflowTracker:
         self._client.set_terminated(run, STATUS[record.outcome.is_failure])
 
     def _end(self, document: dict[str, Any]) -> None:
-        confirmation = document["confirmation"]
-        if confirmation:
-            for key in ("mean", "std"):
-                if confirmation[key] is not None:
-                    self._client.log_metric(
-                        self._parent, f"dev_{self._plan.task.metric}_{key}", confirmation[key]
-                    )
-        for key, value in document["spent"].items():
+        for key, value in _search_metrics(document, self._plan.task.metric).items():
             self._client.log_metric(self._parent, key, value)
         for key, value in document["winner"]["configuration"].items():
             self._client.log_param(self._parent, f"winner.{key}", value)
@@ -309,6 +302,29 @@ class MlflowTracker:
         self._client.set_terminated(self._parent, "KILLED" if interrupted else "FINISHED")
 
 
+def _search_metrics(document: dict[str, Any], metric: str) -> dict[str, float]:
+    """The figures of a search, by the names that MLflow gets: of the winner, of it less vanilla, the cost."""
+    confirmation = document["confirmation"] or {}
+    values: dict[str, float | None] = {
+        f"dev_{metric}_{key}": confirmation.get(key) for key in ("mean", "std")
+    }
+    if document["baseline"]:
+        values |= _difference_metrics("dev", document["baseline"]["difference"], "p")
+    values |= document["spent"]
+    return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def _difference_metrics(name: str, difference: dict[str, Any] | None, p: str) -> dict[str, float | None]:
+    """Of a difference to the baseline on one evaluation set; p: the key of its p value."""
+    if difference is None:
+        return {}
+    return {
+        f"{name}_difference_points": difference["points"],
+        f"{name}_difference_p": difference[p],
+        f"{name}_probability_better": difference["probability_better"],
+    }
+
+
 def _method_metrics(document: dict[str, Any], method: str) -> dict[str, float]:
     """The figures of a method in a comparison, by the names that MLflow gets."""
     values: dict[str, float | None] = dict(document["costs"][method])
@@ -319,10 +335,7 @@ def _method_metrics(document: dict[str, Any], method: str) -> dict[str, float]:
             values[f"{prefix}_{key}"] = row[key]
         values[f"{name}_collapsed"] = row["collapsed"]
         values[f"{prefix}_low"], values[f"{prefix}_high"] = row["interval"]
-        if row["difference"] is not None:
-            values[f"{name}_difference_points"] = row["difference"]["points"]
-            values[f"{name}_difference_p"] = row["difference"]["adjusted_p"]
-            values[f"{name}_probability_better"] = row["difference"]["probability_better"]
+        values |= _difference_metrics(name, row["difference"], "adjusted_p")
     values |= {
         f"probe_{key.removeprefix('probe_')}": v for key, v in document["probe"].get(method, {}).items()
     }

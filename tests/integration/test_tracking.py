@@ -87,6 +87,7 @@ def confirm(tracker: MlflowTracker) -> None:
     tracker.search_ended(
         {
             "confirmation": {"mean": 0.61, "std": None},
+            "baseline": {"difference": {"points": 2.5, "p": 0.04, "probability_better": 0.97}},
             "spent": {"seconds": 60.0, "slot_seconds": 50.0, "trials": 4},
             "winner": {"trial": 0, "configuration": DENSE},
             "sentence": "Trial 0 won.",
@@ -155,6 +156,9 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert found["confirm-1"].data.metrics[f"dev_{METRIC}"] == 0.61
     assert parent.data.metrics[f"dev_{METRIC}_mean"] == 0.61
     assert parent.data.metrics["slot_seconds"] == 50.0
+    assert parent.data.metrics["dev_difference_points"] == 2.5
+    assert parent.data.metrics["dev_difference_p"] == 0.04
+    assert parent.data.metrics["dev_probability_better"] == 0.97
     assert parent.data.tags["mlflow.note.content"] == "Trial 0 won."
 
     client = MlflowClient(tracking_uri=uri)
