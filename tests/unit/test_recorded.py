@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.record_table import write
+from benchmarks.record_table import _without_folders, write
 from dps.errors import InputError
 from tests.unit.tune_helpers import make_record, make_space, strategy
 from tune.ledger import Record
@@ -112,3 +112,8 @@ def test_a_search_runs_over_a_table(table: Table) -> None:
     assert world.nearest(made.searcher.leader.configuration) == best
     finals = [record.final["dev"]["matthews_correlation"] for record in made.ledger.records("confirm")]
     assert finals == [best / 10] * 3
+
+
+def test_a_table_that_is_handed_on_names_no_folder_of_its_machine() -> None:
+    found = _without_folders({"data": "/home/me/glue", "command": ["python", "--data", "/x/y"], "seeds": 8})
+    assert found == {"data": "glue", "command": ["python", "--data", "y"], "seeds": 8}
