@@ -9,7 +9,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 ARGS   ?= --task cola
-FAST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile tests/unit tests/contract
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+FAST   := tests/unit tests/contract
+NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp hub real_data search_quality tracking)
 
 .PHONY: setup search test test-fast lint bench clean
 
@@ -27,12 +29,12 @@ $(READY): pyproject.toml constraints.txt
 search: $(READY)
 	@$(BIN)/python tune/search.py $(ARGS)
 
-test: lint
-	@$(FAST)
-	@$(BIN)/python -m pytest tests/integration tests/chaos tests/gpu
+test: test-fast
+	@$(SIDE_BY_SIDE) $(NO_RAY)
+	@$(BIN)/python -m pytest tests/integration tests/chaos tests/gpu $(addprefix --ignore=,$(NO_RAY))
 
 test-fast: lint
-	@$(FAST)
+	@$(SIDE_BY_SIDE) $(FAST)
 
 lint: $(READY)
 	@$(BIN)/ruff check .
