@@ -46,7 +46,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/step.py
 	@$(BIN)/python benchmarks/padding.py
 	@$(BIN)/python benchmarks/simulation.py
-	@$(BIN)/python benchmarks/slots.py --trials 8 --steps 20
+	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
