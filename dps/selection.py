@@ -86,7 +86,7 @@ def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
     if not 0 < selection_ratio <= 1:
         raise ValueError(f"selection_ratio must be in (0, 1], but got {selection_ratio}")
     rank = max(1, math.ceil(round(score.numel() * selection_ratio, 6)))  # 10 * (1 - 0.7) is rank 3, not 4
-    return score >= _of_rank(score.flatten(), rank)
+    return score >= _of_rank(score.detach().flatten(), rank)
 
 
 def _of_rank(values: Tensor, rank: int) -> Tensor:
@@ -94,7 +94,7 @@ def _of_rank(values: Tensor, rank: int) -> Tensor:
     below = values.numel() - rank
     if values.is_cuda:  # 30 to 100 times faster there than kthvalue
         return values.topk(below + 1, largest=False, sorted=False).values.max()
-    if values.dtype in (torch.float32, torch.float64):  # 25 times faster than kthvalue
+    if values.is_cpu and values.dtype in (torch.float32, torch.float64):  # 25 times faster than kthvalue
         return values.new_tensor(np.partition(values.numpy(), below)[below])
     return values.kthvalue(below + 1).values
 

@@ -145,6 +145,13 @@ def test_a_selection_ratio_outside_its_range_is_refused(ratio: float) -> None:
         select_mask(torch.rand(4), ratio)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_score_may_be_of_any_float_and_part_of_a_graph(dtype: torch.dtype) -> None:
+    score = torch.tensor([[4.0, 1.0], [3.0, 2.0]], dtype=dtype, requires_grad=True)
+    assert select_mask(score, 0.5).tolist() == [[True, False], [True, False]]
+    assert select_mask(score.detach().t(), 0.5).tolist() == [[True, True], [False, False]]
+
+
 def test_gam_adds_squared_gradients_in_place() -> None:
     gams = [torch.tensor([[1.0, 2.0]]), torch.tensor([5.0])]
     grads = [torch.tensor([[3.0, -4.0]]), torch.tensor([2.0])]
