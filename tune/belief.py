@@ -132,10 +132,18 @@ class Belief:
             for trial, mean in zip(view.trials, view.posterior.mean, strict=True)
         }
 
-    def leader(self) -> Record | None:
-        """The trial whose configuration is expected to be best, among those that were seen at full length."""
+    def ranked(self) -> list[Record]:
+        """The trials whose configurations were seen at full length, the one that is expected to be best
+        first."""
         view = self.view()
-        return None if view is None else view.trials[race.leader(view.posterior, view.finishers)]
+        if view is None:
+            return []
+        order = sorted(view.finishers, key=lambda index: (-view.posterior.mean[index], index))
+        return [view.trials[index] for index in order]
+
+    def leader(self) -> Record | None:
+        """The first of `ranked`."""
+        return next(iter(self.ranked()), None)
 
     def best(self) -> float | None:
         """The leader's expected score."""

@@ -50,13 +50,12 @@ def search_seconds(options: RunOptions, speed: Speed, work: Work) -> float:
     confirmation = work.dev * speed.example
     training = sum(work.passes) * speed.step
     arms = len(work.passes)
-    finalists = 2 if isinstance(options, SearchOptions) and options.baseline else 1
     searching = options.trials * MEAN_SHARE[options.scheduler] * (arms * trial + work.max_steps * training)
     confirming = options.confirm * (arms * confirmation + work.confirm_steps * training)
     if arms > 1:  # the slots are never without work
         return START_S + (searching + confirming) / work.slots
     racing = RACED * searching if isinstance(options, SearchOptions) and options.race else 0.0
-    rounds = math.ceil(finalists * options.confirm / work.slots) / options.confirm
+    rounds = math.ceil(options.confirmed * options.confirm / work.slots) / options.confirm
     return START_S + (searching + racing) / work.slots + rounds * confirming
 
 

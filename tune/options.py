@@ -174,6 +174,11 @@ class RunOptions(BaseSettings):
         """The methods that were named."""
         raise NotImplementedError
 
+    @property
+    def confirmed(self) -> int:
+        """How many configurations of an arm get fresh seeds."""
+        return 1
+
     def given(self) -> dict[str, Any]:
         """The options that were set, on the command line or in a file."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
@@ -208,6 +213,12 @@ examples:
     confirm: int = option(
         5,
         "fresh seeds that the winner, and the baseline, are trained with on all training data",
+        gt=0,
+        le=MOST,
+    )
+    finalists: int = option(
+        1,
+        "how many of the best configurations get those seeds; which one won is settled before",
         gt=0,
         le=MOST,
     )
@@ -256,6 +267,11 @@ examples:
     def method_names(self) -> tuple[str, ...]:
         """The methods named by --method."""
         return _names(self.method)
+
+    @property
+    def confirmed(self) -> int:
+        """The finalists, and the baseline."""
+        return self.finalists + self.baseline
 
 
 class CompareOptions(RunOptions):

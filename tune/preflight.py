@@ -88,8 +88,8 @@ class Plan:
     @property
     def runs(self) -> int:
         """Trials and confirmations, of all arms; those of a race are not known beforehand."""
-        finalists = 2 if isinstance(self.options, SearchOptions) and self.options.baseline else 1
-        return len(self.arms) * (self.options.trials + finalists * self.options.confirm)
+        confirmed = self.options.confirmed
+        return len(self.arms) * (self.options.trials + confirmed * self.options.confirm)
 
     @property
     def keep_models(self) -> bool:

@@ -94,13 +94,32 @@ def document(
     configuration = None if winner is None else baseline_of(winner)
     mine, theirs = runs_of(winner, records), runs_of(configuration, records)
     try:
-        seen = read(task, [*mine, *theirs], output)
-    except InputError as error:
-        return None, _baseline(task, theirs, None, None, str(error)) if theirs else None
-    if not theirs:
-        return _mean(task, mine, seen), None
-    difference = _difference(task, mine, theirs, seen)
-    return _mean(task, mine, seen), _baseline(task, theirs, seen, difference, "they share no seed")
+        mean = _mean(task, mine, read(task, [*mine, *theirs], output))
+    except InputError:
+        mean = None
+    return mean, _beside(task, mine, theirs, output, NAME) if theirs else None
+
+
+def finalists(
+    task: Task,
+    winner: dict[str, Any] | None,
+    trials: Sequence[Record],
+    records: Sequence[Record],
+    output: Path | None,
+) -> list[Found]:
+    """The other configurations that were confirmed, each as "baseline" of search.json is, with its trial.
+
+    trials: of the search. records, output: see `document`.
+    """
+    if winner is None:
+        return []
+    mine, found = runs_of(winner, records), list[Found]()
+    for runs in replicates.by_configuration(records):
+        trial = next((t.number for t in trials if t.configuration == runs[0].configuration), None)
+        if trial is None or runs[0].configuration in (winner, baseline_of(winner)):
+            continue
+        found.append({"trial": trial, **_beside(task, mine, runs, output, f"trial {trial}")})
+    return found
 
 
 def _mean(task: Task, runs: Sequence[Record], seen: Seen) -> Found | None:
@@ -114,24 +133,30 @@ def _mean(task: Task, runs: Sequence[Record], seen: Seen) -> Found | None:
     return {**asdict(estimate), "diverged": sum(run.outcome == Outcome.DIVERGED for run in runs)}
 
 
-def _baseline(
-    task: Task, runs: Sequence[Record], seen: Seen | None, difference: evidence.Difference | None, why: str
+def _beside(
+    task: Task, mine: Sequence[Record], theirs: Sequence[Record], output: Path | None, name: str
 ) -> Found:
-    """why: there may be no difference."""
-    confirmation = replicates.confirm(runs, task.metric)
+    """Runs of another configuration, of this name, and how the winner's differ from them."""
+    difference, evidence_of_theirs, why = None, None, "they share no seed"
+    try:
+        seen = read(task, [*mine, *theirs], output)
+        difference, evidence_of_theirs = _difference(task, mine, theirs, seen), _mean(task, theirs, seen)
+    except InputError as error:
+        why = str(error)
+    confirmation = replicates.confirm(theirs, task.metric)
     return {
-        "configuration": runs[0].configuration,
+        "configuration": theirs[0].configuration,
         "confirmation": confirmation and asdict(confirmation),
-        "evidence": None if seen is None else _mean(task, runs, seen),
+        "evidence": evidence_of_theirs,
         "difference": difference and paired.described(difference, difference.p),
-        "verdict": f"not compared with {NAME} ({why})" if difference is None else verdict(difference),
+        "verdict": f"not compared with {name} ({why})" if difference is None else verdict(difference, name),
     }
 
 
 def _difference(
     task: Task, mine: Sequence[Record], theirs: Sequence[Record], seen: Seen
 ) -> evidence.Difference | None:
-    """Winner minus baseline, over the seeds of which both runs tell something."""
+    """The winner minus the other, over the seeds of which both runs tell something."""
     both = set(_telling(theirs))
     seeds = [seed for seed in _telling(mine) if seed in both]
     if not seeds:
@@ -147,9 +172,9 @@ def _telling(runs: Sequence[Record]) -> list[int]:
     return sorted({r.seed for r in runs if r.outcome in (Outcome.COMPLETED, Outcome.DIVERGED)})
 
 
-def verdict(difference: evidence.Difference) -> str:
-    """What may be said of the winner, in half a sentence."""
-    said = evidence.words(difference, difference.p, NAME)
+def verdict(difference: evidence.Difference, name: str = NAME) -> str:
+    """What may be said of the winner beside what has this name, in half a sentence."""
+    said = evidence.words(difference, difference.p, name)
     if difference.probability_better is None:
         return said
     return f"{said}; P(better) {probability(difference.probability_better)}, over seeds and examples"

@@ -29,6 +29,15 @@ class Confirmation:
     level: float = LEVEL
 
 
+def ranked(records: Sequence[Record], direction: str, most: int) -> list[Record]:
+    """At most so many trials, each the `winner` of those that are left."""
+    left, found = list(records), list[Record]()
+    while len(found) < most and (best := winner(left, direction)) is not None:
+        found.append(best)
+        left.remove(best)
+    return found
+
+
 def winner(records: Sequence[Record], direction: str) -> Record | None:
     """The trial that is best as far as it went: from the fewest steps on, those that went further are looked
     at as long as the best is among them. So a completed trial wins over one that was stopped behind

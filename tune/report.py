@@ -52,6 +52,7 @@ def document(
         "confirmation_runs": [_trial(record) for record in confirming],
         "evidence": evidence,
         "baseline": baseline and baseline | {"runs": _runs_of(baseline, ledger)},
+        "finalists": proof.finalists(plan.task, configuration, records, ledger.records("confirm"), output),
         "race": proof.race(records, races, winner, plan.task.direction),
         "race_runs": [_trial(record) for record in races],
         "pareto": _pareto(plan, [*records, *races]),
@@ -146,6 +147,7 @@ def sure_lines(found: dict[str, Any]) -> list[str]:
     if found["baseline"]:
         runs[proof.NAME] = found["baseline"]["runs"]
     lines = [_uncertainty(found["evidence"])] if found["evidence"] else []
+    lines += [f"The winner is {other['verdict']}." for other in found.get("finalists", [])]
     lines += [line for name, made in runs.items() for line in proof.gaps(name, [r["outcome"] for r in made])]
     if found["plan"]["settings"]["select_on"] == "dev" and found["confirmation"]:
         lines.append("Configurations were ranked on dev, which is reported too: these scores are optimistic.")

@@ -134,21 +134,28 @@ class LedgerSearcher(ray.tune.search.Searcher):
         return self.belief.noise(share) if self.strategy.racing.seeds else None
 
     def winner(self) -> Record | None:
-        """In a race the best by what all runs say together, else by the one run of each."""
-        believed = self.belief.leader() if self.strategy.racing.seeds else None
-        return believed or replicates.winner(self.ledger.records("search"), self.strategy.direction)
+        """The first of the finalists; None where nothing finished."""
+        return next(iter(self.finalists(1)), None)
+
+    def finalists(self, most: int) -> list[Record]:
+        """At most so many trials, the best first: in a race by what all runs say together, else by the one
+        run of each."""
+        believed = self.belief.ranked() if self.strategy.racing.seeds else []
+        found = believed or replicates.ranked(self.ledger.records("search"), self.strategy.direction, most)
+        return found[:most]
 
     def _confirm(self) -> Record | None:
-        """Fresh seeds, one after the other, for the winner and then the baseline."""
+        """Fresh seeds, one after the other, each for the finalists and then the baseline."""
         self.leader = self.leader or self.winner()
         if self.leader is None:
             return None
-        finalists = [self.leader.configuration]
-        if self.strategy.baseline and (baseline := proof.baseline_of(self.leader.configuration)):
-            finalists.append(baseline)
+        confirmed = [trial.configuration for trial in self.finalists(self.strategy.finalists)]
+        baseline = proof.baseline_of(self.leader.configuration) if self.strategy.baseline else None
+        if baseline is not None and baseline not in confirmed:
+            confirmed.append(baseline)
         have = {(key(r.configuration), r.seed) for r in self.replicas}
         for seed in range(self.strategy.seed + 1, self.strategy.seed + 1 + self.strategy.confirm):
-            for configuration in finalists:
+            for configuration in confirmed:
                 if (key(configuration), seed) not in have:
                     space = self.strategy.space.of(configuration["method"])
                     self.replicas.append(self.ledger.replicate(configuration, space, seed))

@@ -332,6 +332,7 @@ class Sitting(ABC):
             worth=worth,
             first=first,
             earlier=earlier,
+            finalists=options.finalists,
             baseline=options.baseline,
         )
 

@@ -24,8 +24,9 @@ class Strategy:
     run that learnt nothing, if known. rules end the exploration, race_rules the race. target: a score that
     ends the exploration once the best configuration is expected to have it; worth: so does a further trial
     that is not expected to add so much (metric's scale). first: configurations that are tried before any is
-    proposed; earlier: (configuration, standing) of other searches, see `tune.warm`. baseline: whether vanilla
-    is confirmed beside the winner. keep_models: whether the winner's confirmations write their models.
+    proposed; earlier: (configuration, standing) of other searches, see `tune.warm`. finalists: how many of
+    the best configurations are confirmed; baseline: whether vanilla is, beside them. keep_models: whether
+    the winner's confirmations write their models.
     """
 
     space: Space
@@ -46,5 +47,6 @@ class Strategy:
     chance: float | None = None
     first: Sequence[dict[str, Any]] = ()
     earlier: Sequence[tuple[dict[str, Any], float]] = ()
+    finalists: int = 1
     baseline: bool = False
     keep_models: bool = True

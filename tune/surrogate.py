@@ -73,12 +73,6 @@ class Posterior:
         _check_share(share)
         return math.hypot(self.noise, self.drift * math.sqrt(-math.log(share)))
 
-    def gap(self, share: float) -> float:
-        """Expected score at a share of the steps less that at full length, linear in log share between the
-        rungs seen and constant below them."""
-        _check_share(share)
-        return float(np.interp(math.log(share), np.log(self.shares), self.gaps))
-
     def sample(self, rng: np.random.Generator, k: int) -> Array:
         """k draws of f: (k, n)."""
         values, vectors = np.linalg.eigh(self.covariance)

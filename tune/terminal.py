@@ -91,8 +91,10 @@ def _proof_lines(plan: Plan) -> list[str]:
         f"racing       the promising ones on up to {options.race} further seeds each, at most "
         f"{Racing.share:.0%} of what the trials took"
     )
-    beside = ", and as many of vanilla at its learning rate" if options.baseline else ""
-    confirming = f"confirming   the winner: {options.confirm} runs of {plan.confirm_steps} steps{beside}"
+    who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
+    whose = "its" if options.finalists == 1 else "the winner's"
+    beside = f", and as many of vanilla at {whose} learning rate" if options.baseline else ""
+    confirming = f"confirming   {who}: {options.confirm} runs of {plan.confirm_steps} steps{beside}"
     return [racing, confirming] if options.race else [confirming]
 
 

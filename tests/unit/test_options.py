@@ -48,6 +48,7 @@ OPTIONS: dict[str, Any] = {
     "race": 6,
     "warm_start": None,
     "objectives": "score",
+    "finalists": 1,
     "baseline": True,
     "cpu_hours": None,
     "target": None,
@@ -88,6 +89,7 @@ def test_the_options_of_a_comparison_are_these() -> None:
     }
     of_search = {
         "method",
+        "finalists",
         "race",
         "warm_start",
         "objectives",

@@ -18,7 +18,7 @@ from tune import evidence, predictions
 from tune.ledger import Record
 from tune.outcomes import Outcome
 from tune.paired import BOOTSTRAP_SEED
-from tune.proof import NAME, baseline_of, document, gaps, race
+from tune.proof import NAME, baseline_of, document, finalists, gaps, race
 
 WINNER = {"method": "dps-dense", "learning_rate": 2e-4, "selection_ratio": 0.7}
 BASELINE = {"method": "vanilla", "learning_rate": 2e-4}
@@ -194,6 +194,22 @@ def test_a_ledger_without_a_baseline_has_evidence_of_the_winner(tmp_path: Path) 
     assert baseline is None  # vanilla itself won
     assert document(tasks.get("rte"), None, confirmed(tmp_path), tmp_path) == (None, None)
     assert document(tasks.get("rte"), None, [], tmp_path) == (None, None)
+
+
+def test_another_finalist_is_told_from_the_winner_as_the_baseline_is(tmp_path: Path) -> None:
+    other = BASELINE | {"learning_rate": 3e-4}
+    records = confirmed(tmp_path, configurations=(WINNER, BASELINE, other))
+    trials = [make_record(number, configuration=made) for number, made in enumerate((other, WINNER))]
+    (found,) = finalists(tasks.get("rte"), WINNER, trials, records, tmp_path)
+    _, baseline = proved(records, tmp_path)
+    assert (found["trial"], found["configuration"]) == (0, other)
+    assert found["difference"] == baseline["difference"]  # their predictions are the same
+    assert found["confirmation"] == baseline["confirmation"]
+    assert found["verdict"] == baseline["verdict"].replace(NAME, "trial 0")
+    (untold,) = finalists(tasks.get("rte"), WINNER, trials, records, None)
+    assert untold["verdict"].startswith("not compared with trial 0 (")
+    assert finalists(tasks.get("rte"), None, trials, records, tmp_path) == []
+    assert finalists(tasks.get("rte"), WINNER, trials, confirmed(tmp_path), tmp_path) == []
 
 
 def test_confirmations_of_other_configurations_do_not_count(tmp_path: Path) -> None:

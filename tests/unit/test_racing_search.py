@@ -86,6 +86,21 @@ def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_mod
     ]
 
 
+@pytest.mark.parametrize("seeds", [0, 4])
+def test_the_next_best_are_confirmed_too_where_asked_for(seeds: int) -> None:
+    ledger = Ledger(None, "max")
+    made, tune = ran(ledger, racing=Racing(seeds, share=1.0), finalists=3)
+    first, second, third = (trial.configuration for trial in made.finalists(3))
+    baseline = {"method": "vanilla", "learning_rate": first["learning_rate"]}
+    confirming = [job for job in tune.seen if job.purpose == "confirm"]
+    assert len(confirming) == 4 * 3
+    for configuration in (first, second, third, baseline):
+        mine = [job for job in confirming if job.configuration == configuration]
+        assert [job.seed for job in mine] == [6, 7, 8]
+        assert [job.keep_model for job in mine] == [configuration == first] * 3
+    assert made.winner() is made.leader
+
+
 def test_vanilla_needs_no_baseline() -> None:
     ledger = Ledger(None, "max")
     ran(ledger, space=make_space(("vanilla",)))

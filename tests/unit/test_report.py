@@ -337,6 +337,21 @@ def test_the_baseline_stands_beside_the_winner(found: dict[str, Any]) -> None:
     assert json.loads(json.dumps(found, allow_nan=False))["baseline"]["verdict"] == baseline["verdict"]
 
 
+def test_another_finalist_has_its_line(tmp_path: Path) -> None:
+    ledger, turns = proven(tmp_path)
+    winner = turns.searches[0].winner()
+    assert winner is not None
+    other = next(r for r in ledger.records("search") if r.configuration != winner.configuration)
+    for number, seed in enumerate((6, 7, 8)):
+        job = Job(f"confirm-{6 + number}", "confirm", other.configuration, seed, make_plan().settings, "")
+        made = confirm(job, predictions.place(tmp_path, job.id))
+        further(ledger, other.configuration, seed, "confirm", made)
+    found = told(make_plan(), ledger, tmp_path)
+    (finalist,) = found["finalists"]
+    assert finalist["trial"] == other.number
+    assert f"The winner is {finalist['verdict']}." in report.summary_lines(found, tmp_path, None)
+
+
 def test_the_summary_says_how_the_winner_compares(found: dict[str, Any], tmp_path: Path) -> None:
     assert found["sentence"].endswith(f" It is {found['baseline']['verdict']}.")
     assert "It is better than vanilla at the same learning rate by" in found["sentence"]
