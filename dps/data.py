@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,46 +14,37 @@ from torch import Tensor
 
 from dps.errors import InputError
 from dps.methods.draws import step_seed
-from dps.tasks import LABEL, Task
+from dps.tasks import Task
+from dps.tokens import Encoded, Indices, TokenCache, encode, identity
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
     from dps.sources.base import Source
 
-Indices = NDArray[np.int64]
 SUBSET_SEED = 0  # a low-resource subset is the same for every method and seed
 MOST_STRATA = 10  # a regression label is stratified by its quantiles
 POOL = 16  # batches whose examples are sorted by length together, so that little is padded
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Tokenised examples. tokens: one dict of id lists an example; labels: (n,)."""
-
-    tokens: list[dict[str, list[int]]]
-    labels: NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def take(self, indices: Indices) -> Encoded:
-        """The examples at `indices`, in that order."""
-        return Encoded([self.tokens[i] for i in indices], self.labels[indices])
-
-    def lengths(self) -> list[int]:
-        """Tokens of each example, without padding."""
-        return [len(example["input_ids"]) for example in self.tokens]
-
-
 class TaskData:
-    """The examples of a task, read and tokenised when they are first asked for."""
+    """The examples of a task, read and tokenised when they are first asked for.
+
+    cache: where the tokens of this node are; without one nothing is kept on disk. fingerprint: the source's
+    of this task, where it is known already.
+    """
 
     def __init__(
-        self, task: Task, source: Source, tokenizer: PreTrainedTokenizerBase, max_length: int
+        self,
+        task: Task,
+        source: Source,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        cache: TokenCache | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         self.task, self.source, self.tokenizer, self.max_length = task, source, tokenizer, max_length
+        self.cache, self.fingerprint = cache, fingerprint
         self._encoded: dict[str, Encoded] = {}
         self._others: dict[str, TaskData] = {}
 
@@ -62,35 +53,34 @@ class TaskData:
         if task == self.task:
             return self
         if task.name not in self._others:
-            self._others[task.name] = TaskData(task, self.source, self.tokenizer, self.max_length)
+            self._others[task.name] = TaskData(task, self.source, self.tokenizer, self.max_length, self.cache)
         return self._others[task.name]
 
     def split(self, name: str) -> Encoded:
         """All examples of one of `task.all_splits`."""
         if name not in self._encoded:
-            dataset = self.source.load(self.task, name)
-            self._encoded[name] = encode(dataset, self.task, self.tokenizer, self.max_length)
+            self._encoded[name] = self._kept(name)
         return self._encoded[name]
+
+    def _kept(self, name: str) -> Encoded:
+        """From the cache; what the fingerprint does not cover is not kept there."""
+        task = self.task
+        if self.cache is None or self._rules is None or name not in task.splits:
+            return self._encode(name)
+        self.fingerprint = self.fingerprint or self.source.fingerprint(task)
+        examples = [self.source.kind, self.fingerprint, task.name, task.columns, task.labels, name]
+        return self.cache.get([*examples, self._rules, self.max_length], lambda: self._encode(name))
+
+    @cached_property
+    def _rules(self) -> str | None:
+        return identity(self.tokenizer)
+
+    def _encode(self, name: str) -> Encoded:
+        return encode(self.source.load(self.task, name), self.task, self.tokenizer, self.max_length)
 
     def train(self, size: int | None) -> Encoded:
         """The training examples, or a stratified subset of `size` that is always the same."""
         return subset(self.task, self.split("train"), size)
-
-
-def encode(dataset: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
-    """Tokenise, cutting at `max_length` tokens. Nothing is padded here."""
-    tokens = tokenise([list(dataset[column]) for column in task.columns], tokenizer, max_length)
-    dtype = np.float32 if task.is_regression else np.int64
-    return Encoded(tokens, np.asarray(dataset[LABEL], dtype=dtype))
-
-
-def tokenise(
-    texts: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[dict[str, list[int]]]:
-    """Tokens of each example, cut at `max_length`. texts: one column of them, or two."""
-    batch = tokenizer(*texts, truncation=True, max_length=max_length)
-    keys = [key for key in batch if key != "special_tokens_mask"]
-    return [dict(zip(keys, row, strict=True)) for row in zip(*(batch[key] for key in keys), strict=True)]
 
 
 def subset(task: Task, data: Encoded, size: int | None) -> Encoded:
@@ -158,7 +148,7 @@ class Batches:
         self.data, self.batch_size, self.seed = data, batch_size, seed
         self.rank, self.world = rank, world
         self.collate = collator(tokenizer)
-        self.lengths = np.asarray(data.lengths())
+        self.lengths = data.lengths()
         self._epoch, self._order = -1, list[Indices]()
 
     @property
@@ -203,7 +193,7 @@ class collator:  # noqa: N801 - reads as a function
         self._pad = DataCollatorWithPadding(tokenizer)
 
     def __call__(self, data: Encoded, indices: Indices) -> dict[str, Tensor]:
-        batch = dict(self._pad([data.tokens[i] for i in indices]))
+        batch = dict(self._pad([data.example(i) for i in indices]))
         batch["labels"] = torch.from_numpy(data.labels[indices])
         return batch
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from dps import checkpoint, distributed, memory, metrics, optim, sources, tasks, transfer
 from dps.config import Checkpointing, Evaluation, FineTuneConfig, FineTuneResult, Outcome, Signal
 from dps.coverage import covered_weights, describe
-from dps.data import Batches, Encoded, TaskData, by_length, collator, holdout
+from dps.data import Batches, TaskData, by_length, collator, holdout
 from dps.errors import InputError
 from dps.methods import attachment_of
 from dps.methods.draws import step_seed
 from dps.models import Base, locate
+from dps.tokens import Encoded
 
 EVALUATION_BATCHES = 4  # an evaluation batch is so many times a training batch
 NO_CHECKPOINT = "no checkpoint could be written"

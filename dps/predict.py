@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 
 from dps import distributed, own
 from dps.command import Parser, command
-from dps.data import Encoded, by_length, collator, tokenise
+from dps.data import by_length, collator
 from dps.errors import InputError
 from dps.models import read_finetuned
 from dps.sources.examples import checked_text
 from dps.sources.readers import SUFFIXES, place_of, read, shown
+from dps.tokens import Encoded, tokenise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -75,7 +76,7 @@ class Predictor:
         """(n, classes), or (n, 1) of a regression, in the order of the examples, n >= 1."""
         columns = [list(texts) for texts in zip(*examples, strict=True)]
         tokens = tokenise(columns, self.tokenizer, self.max_length)
-        data = Encoded(tokens, np.zeros(len(examples), dtype=np.int64))
+        data = Encoded.of(tokens, np.zeros(len(examples), dtype=np.int64))
         collate, batches = collator(self.tokenizer), list(by_length(data, BATCH_SIZE))
         with torch.inference_mode():
             parts = [self._batch(collate(data, indices)) for indices in batches]

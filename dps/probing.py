@@ -28,11 +28,12 @@ from torch import Tensor, nn
 
 from dps import sources, tasks
 from dps.command import Parser, command
-from dps.data import SUBSET_SEED, Encoded, TaskData, by_length, collator, encode, stratified
+from dps.data import SUBSET_SEED, TaskData, by_length, collator, stratified
 from dps.errors import InputError
 from dps.metrics import METRICS
 from dps.models import Base, locate, read_finetuned
 from dps.tasks import LABEL, Task
+from dps.tokens import Encoded, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,14 @@ import pytest
 if TYPE_CHECKING:
     from dps.data import TaskData
     from dps.models import Base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tokens are kept where the tests end, not in the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DPS_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

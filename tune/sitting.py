@@ -252,6 +252,7 @@ class Sitting(ABC):
             gpus_per_worker=plan.gpus_per_worker,
             folder=str(self.ray_files / "slots"),
             checkpoint_every_s=CHECKPOINT_EVERY_S,
+            data=plan.data.fingerprint,
             switch=switch,
         )
         trainable = ray.tune.with_resources(

@@ -29,13 +29,15 @@ SLOT_MEMORY = 64 * 2**20  # bytes; the actor's own claim: no share of a core tha
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """How a slot is made up. folder: for Ray Train's own files; switch: stops the search."""
+    """How a slot is made up. folder: for Ray Train's own files; data: the fingerprint of the task's; switch:
+    stops the search."""
 
     workers: int
     cpus_per_worker: int
     gpus_per_worker: float
     folder: str
     checkpoint_every_s: float
+    data: str
     switch: Any
 
 
@@ -124,6 +126,7 @@ class SlotTrial(ray.tune.Trainable):
                     "slot": self.trial_id,
                     "threads": plan.cpus_per_worker,
                     "checkpoint_every_s": plan.checkpoint_every_s,
+                    "data": plan.data,
                 },
                 scaling_config=ray.train.ScalingConfig(
                     num_workers=plan.workers,

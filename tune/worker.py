@@ -23,6 +23,7 @@ from dps.errors import disk_is_full
 from dps.finetune import run
 from dps.models import Base, locate
 from dps.redact import one_line
+from dps.tokens import TokenCache
 from tune import predictions
 from tune.job import Job, Report, Settings
 from tune.outcomes import Outcome
@@ -32,9 +33,9 @@ PATIENCE_S = 60.0  # an idle rank 0 says so to the others this often, well withi
 
 def work(loop: dict[str, Any]) -> None:
     """The training function of the TorchTrainer. loop: "mailbox", "slot" (its name), "threads",
-    "checkpoint_every_s"."""
+    "checkpoint_every_s", "data" (the fingerprint of the task's)."""
     torch.set_num_threads(loop["threads"])
-    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"])
+    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data"])
     while (job := worker.next_job()) != "close":
         if job != "wait":
             worker.do(job)
@@ -43,8 +44,9 @@ def work(loop: dict[str, Any]) -> None:
 class _Worker:
     """One rank of a slot's group."""
 
-    def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float) -> None:
+    def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float, fingerprint: str) -> None:
         self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
+        self.fingerprint = fingerprint
         self.is_first = distributed.rank() == 0
         self.held: tuple[Settings, Base, TaskData] | None = None
         self.last_end: float | None = None
@@ -102,7 +104,7 @@ class _Worker:
             task = tasks.get(settings.task)
             base = Base(locate(settings.model), task)
             source = sources.open_source(settings.data, task)
-            data = TaskData(task, source, base.tokenizer, settings.max_length)
+            data = TaskData(task, source, base.tokenizer, settings.max_length, TokenCache(), self.fingerprint)
             self.held = settings, base, data
             gc.collect()
             gc.freeze()  # what stays is not looked through after every job

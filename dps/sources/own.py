@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dps import own
-from dps.data import Indices, stratified
+from dps.data import stratified
 from dps.errors import InputError
 from dps.sources.examples import to_dataset
 from dps.sources.hub import HubSource
 from dps.sources.readers import place_of, read, read_bytes
 from dps.task import LABEL
+from dps.tokens import Indices
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dps import data, tasks
-from dps.data import Batches, Encoded, TaskData
+from dps.data import Batches, TaskData
 from dps.errors import InputError
+from dps.tokens import Encoded
 from tests import tiny
 
 TOKENIZER = tiny.tokenizer()
@@ -22,7 +23,7 @@ COLA, STSB = tasks.get("cola"), tasks.get("stsb")
 def encoded(count: int) -> Encoded:
     """Examples of different lengths, none like another."""
     tokens = [{"input_ids": [4 + i] * (1 + i % 5), "attention_mask": [1] * (1 + i % 5)} for i in range(count)]
-    return Encoded(tokens, np.arange(count) % 2)
+    return Encoded.of(tokens, np.arange(count) % 2)
 
 
 @settings(deadline=None, max_examples=50)
@@ -66,7 +67,7 @@ def skewed(count: int, middle: int = 16) -> Encoded:
     """Examples of log-normal lengths around `middle`, cut at 128: 16 for sentences, 60 for paragraphs."""
     lengths = np.random.default_rng(0).lognormal(np.log(middle), 0.5, count).clip(4, 128).astype(int)
     tokens = [{"input_ids": [4] * n, "attention_mask": [1] * n} for n in lengths]
-    return Encoded(tokens, np.arange(count) % 2)
+    return Encoded.of(tokens, np.arange(count) % 2)
 
 
 def test_an_epoch_of_several_pools_visits_every_example_once_and_no_other_is_like_it() -> None:
@@ -208,7 +209,7 @@ def test_texts_are_cut_at_the_longest_length_and_labels_have_their_type(tiny_dat
 
     rows = Dataset.from_dict({"sentence": ["w1 w2 w3 w4 w5 w6", "w1"], "label": [1, 0]})
     cut = data.encode(rows, COLA, TOKENIZER, 5)
-    assert cut.lengths() == [5, 3]
+    assert cut.lengths().tolist() == [5, 3]
     assert cut.labels.dtype == np.int64
     pairs = Dataset.from_dict({"sentence1": ["w1 w2"], "sentence2": ["w3"], "label": [2.5]})
     pair = data.encode(pairs, STSB, TOKENIZER, 16)

@@ -118,7 +118,7 @@ def test_a_confirmation_whose_results_do_not_fit_stays_open(
     job = Job("confirm-0", "confirm", configuration, 1, SETTINGS, str(tmp_path))
     kept = tmp_path / "checkpoints" / "step-00000001"
     kept.mkdir(parents=True)
-    one = worker._Worker(Mailbox(), "slot", 60.0)
+    one = worker._Worker(Mailbox(), "slot", 60.0, "")
     monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
     if outcome is None:
         with pytest.raises(OSError, match="x"):

@@ -15,10 +15,11 @@ import transformers
 from transformers.utils import logging
 
 from dps import metrics, probing, sources, tasks
-from dps.data import Encoded, TaskData
+from dps.data import TaskData
 from dps.errors import InputError
 from dps.models import Base
 from dps.probing import collapse, drift, features, linear_cka, main, probe, relative_distance, sample
+from dps.tokens import Encoded
 from tests import tiny
 
 TOKENIZER = tiny.tokenizer()
@@ -33,7 +34,7 @@ def encoded(count: int) -> Encoded:
     """Examples of 3 to 9 tokens, none like another."""
     rng = np.random.default_rng(0)
     ids = [[2, *(int(i) for i in rng.integers(4, tiny.VOCABULARY, 1 + 3 * n % 7)), 3] for n in range(count)]
-    return Encoded(
+    return Encoded.of(
         [{"input_ids": row, "attention_mask": [1] * len(row)} for row in ids], np.arange(count) % 2
     )
 
@@ -145,7 +146,7 @@ def test_features_are_the_means_over_the_tokens_of_what_each_layer_puts_out() ->
 def test_features_stand_in_the_order_of_the_examples_whatever_they_are_padded_with() -> None:
     model: Any = tiny.bert()
     data = encoded(11)
-    assert data.lengths() != sorted(data.lengths(), reverse=True)
+    assert data.lengths().tolist() != sorted(data.lengths(), reverse=True)
     together = features(model, data, TOKENIZER, batch_size=4)
     alone = [features(model, data.take(np.array([i])), TOKENIZER) for i in range(len(data))]
     for number, layer in enumerate(together):

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dps import metrics, transfer
-from dps.data import encode
 from dps.errors import InputError
 from dps.sources.base import Source
 from dps.sources.builtin import BuiltinSource
 from dps.sources.hub import HubSource
 from dps.tasks import GLUE, TASKS, get
+from dps.tokens import encode
 from dps.transfer import KNOWN, TARGETS, targets
 from tests.tiny import tokenizer
 
