@@ -30,7 +30,7 @@ from tune.space import encode, key
 from tune.strategy import Strategy
 from tune.synthetic import Surface
 
-STRATEGIES = ("random", "tpe + asha", "grid", "repeater", "ours")
+STRATEGIES = ("random", "tpe + asha", "tpe + asha, begun alike", "grid", "repeater", "ours")
 CONFIRM, FIXED_SEEDS, POINTS = 5, 3, 2000
 TASK = "cola"  # of the synthetic surface
 
@@ -205,11 +205,12 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         max_steps=ground.world.steps[-1],
         racing=Racing(ground.further) if ours else Racing(1 if name == "repeater" else 0),
         chance=0.0,
+        first=ground.space.published() if ours or name == "tpe + asha, begun alike" else (),
     )
     made = simulate(
         strategy,
         ground.world,
-        "asha" if name in ("ours", "tpe + asha") else "none",
+        "asha" if ours or name.startswith("tpe + asha") else "none",
         [Slot()] * strategy.slots,
         lambda *arguments, **named: _searcher(name, ground, *arguments, **named),
     )

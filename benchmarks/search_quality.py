@@ -7,6 +7,8 @@ Every replay is a whole search against a virtual clock (`tune.simulate`) over a 
 or over a synthetic surface, from another seed and with the recorded seeds in another order. Every strategy
 may use as many slot seconds, all that it spends on confirming among them. Prints Markdown.
 
+"begun alike" is with the published configurations that ours begins with, too.
+
 regret: the best true mean there is less that of the configuration chosen; true means are over all recorded
 seeds (of the surface: known). top fifth: how often one of the truly best fifth is chosen. optimism: the score
 reported less the true mean of the same kind of score. coverage: how often the interval over the fresh seeds

@@ -86,6 +86,12 @@ class Plan:
         return space
 
     @property
+    def published(self) -> list[dict[str, Any]]:
+        """What a search begins with whose sampler learns; see `Space.published`."""
+        learns = isinstance(self.options, SearchOptions) and self.options.sampler in ("tpe", "gp")
+        return self.space.published() if learns else []
+
+    @property
     def runs(self) -> int:
         """Trials and confirmations, of all arms; those of a race are not known beforehand."""
         confirmed = self.options.confirmed

@@ -331,7 +331,7 @@ class Sitting(ABC):
             race_rules=self.plan.budgets(),
             target=options.target,
             worth=worth,
-            first=first,
+            first=[*first, *self.plan.published],
             earlier=earlier,
             finalists=options.finalists,
             baseline=options.baseline,

@@ -27,6 +27,7 @@ LEARNING_RATES = (  # (up to so many parameters, low, high)
     (200e6, 1e-5, 1e-4),
     (float("inf"), 5e-6, 5e-5),
 )
+FIRST_RATES = 3  # that a search begins with
 
 
 def draw(trial: optuna.Trial, name: str, domain: Domain) -> Any:
@@ -141,6 +142,23 @@ class Space:
         }
         return [{name: column[number] for name, column in columns.items()} for number in range(count)]
 
+    def published(self) -> list[dict[str, Any]]:
+        """Where a search may begin: each method as its paper has it (its defaults, or what comes nearest in a
+        range), at learning rates spread over the range, the middle one first. A method with a list that
+        lacks its default is left out."""
+        rate, count = self.parameters["learning_rate"], max(1, FIRST_RATES // len(self.methods))
+        shares = sorted(
+            ((number + 0.5) / count for number in range(count)), key=lambda share: abs(share - 0.5)
+        )
+        found: list[dict[str, Any]] = []
+        for method in self.methods:
+            defaults = vars(METHODS[method]())
+            names = {key: name for key, name in self.names[method].items() if key in defaults}
+            hyper = {key: _nearest(self.parameters[name], defaults[key]) for key, name in names.items()}
+            if None not in hyper.values():
+                found += [{"method": method, "learning_rate": _at(rate, share), **hyper} for share in shares]
+        return found
+
     def sobol(self, seed: int) -> Iterator[dict[str, Any]]:
         """The points of a scrambled Sobol sequence, without end, in the names of the study; the values of a
         list have shares of equal length.
@@ -171,6 +189,13 @@ class Space:
             for name, value in self.parameters.items()
         }
         return {"method": list(self.methods), **parameters}
+
+
+def _nearest(domain: Domain, value: Any) -> Any:
+    """The value of a range that is nearest; of a list the value itself, None where it lacks it."""
+    if isinstance(domain, Range):
+        return min(max(value, domain.low), domain.high)
+    return value if value in domain.values else None
 
 
 def _values(domain: Domain) -> float:

@@ -74,12 +74,18 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _search_lines(plan: Plan) -> list[str]:
     options, space = plan.options, plan.space
+    begun = f"beginning    with the published values: {len(plan.published)} trials"
     return [
         f"searching    {options.trials} trials of at most {plan.max_steps} steps, "
         f"{options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
         *(f"warm start   {origin}" for origin in plan.warm.origins),
+        *(
+            [f"beginning    with the published values: {len(plan.published)} trials"]
+            if plan.published
+            else []
+        ),
         *_proof_lines(plan),
     ]
 

@@ -385,3 +385,26 @@ def test_a_sobol_sequence_fills_the_space_evenly() -> None:
     assert points == again
     for column in encode(space, points).T:
         assert np.histogram(column, bins=8, range=(0, 1))[0].tolist() == [8] * 8
+
+
+@pytest.mark.parametrize("method", [*METHODS])
+def test_a_search_begins_with_the_published_values_at_three_learning_rates(method: str) -> None:
+    space = build((method,), "gradient", 22_000_000, 600, 6)
+    found = space.published()
+    rates = [configuration.pop("learning_rate") for configuration in found]
+    assert [round(math.log(rate / 3e-5) / math.log(5e-4 / 3e-5), 6) for rate in rates] == [
+        round(share, 6) for share in (1 / 2, 1 / 6, 5 / 6)
+    ]
+    defaults = vars(METHODS[method]())
+    searched = [name for name in space.parameters if name != "learning_rate"]
+    assert found == [{"method": method, **{name: defaults[name] for name in searched}}] * 3
+
+
+def test_published_values_stay_within_the_space() -> None:
+    (one, *_) = build(("dps-dense",), "gradient", 22_000_000, 20).published()
+    assert one["update_ratio"] == 0.15  # at least three steps a stage; the paper's 0.05 is one
+    named = build(("dps-dense",), "gradient", 22_000_000, 600, named={"selection_ratio": [0.2, 0.4]})
+    assert named.published() == []  # 0.7 is not on the list
+    both = build(("dps-dense", "vanilla"), "gradient", 22_000_000, 600).published()
+    assert [one["method"] for one in both] == ["dps-dense", "vanilla"]
+    assert len({one["learning_rate"] for one in both}) == 1

@@ -125,6 +125,7 @@ def test_the_plan_says_what_was_chosen() -> None:
         "  learning_rate    3e-05 to 0.0005, log scale",
         "  selection_ratio  0.2 to 0.9",
         "  update_ratio     0.05 to 0.25, log scale",
+        "beginning    with the published values: 2 trials",
         "racing       the promising ones on up to 6 further seeds each, at most 150% of what the trials took",
         "confirming   the winner: 5 runs of 75 steps, and as many of vanilla at its learning rate",
         "slots        2 x 1 worker(s) x 1 thread, precision auto; local Ray on loopback, 2 cores",
