@@ -81,11 +81,7 @@ def _search_lines(plan: Plan) -> list[str]:
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
         *(f"warm start   {origin}" for origin in plan.warm.origins),
-        *(
-            [f"beginning    with the published values: {len(plan.published)} trials"]
-            if plan.published
-            else []
-        ),
+        *([begun] if plan.published else []),
         *_proof_lines(plan),
     ]
 
