@@ -100,7 +100,7 @@ def figures(text: str) -> dict[str, Any]:
 def test_every_plot_of_a_whole_search_is_there_and_valid(whole_page: str) -> None:
     drawn = figures(whole_page)
     assert [*drawn] == [
-        "cost", "fresh", "race", "pareto-seconds", "curves", "effect-0", "effect-1", "effect-2",
+        "cost", "fresh", "race", "pareto-seconds", "curves", "effect-0", "effect-1", "effect-2", "effect-3",
         "surface-0", "surface-1", "surface-2", "parallel", "time",
     ]  # fmt: skip
     for figure in drawn.values():
