@@ -89,9 +89,11 @@ def _scale(name: str, domain: Domain, tight: bool = False) -> dict[str, Any]:
 
 
 def _log_marks(domain: Range) -> list[float]:
-    """1, 2 and 5 times powers of ten within the range."""
+    """1, 2 and 5 times powers of ten within the range, or its ends and middle where these are few."""
     marks = [base * 10.0**power for power in range(-12, 6) for base in (1, 2, 5)]
-    return [mark for mark in marks if domain.low <= mark <= domain.high] or [domain.low, domain.high]
+    inside = [mark for mark in marks if domain.low <= mark <= domain.high]
+    ends = [domain.low, (domain.low * domain.high) ** 0.5, domain.high]
+    return inside if len(inside) > 2 else ends
 
 
 def _shown(value: Any) -> str:
