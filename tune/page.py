@@ -200,9 +200,8 @@ def _stages(found: Found) -> list[str]:
     ]
     kept = [run["selected_share"] for run in found["confirmation_runs"] if run["selected_share"] is not None]
     if kept:
-        lines.append(
-            f"Selected in the confirmations: {min(kept):.4f} to {max(kept):.4f} of all covered weights."
-        )
+        ends = " to ".join(dict.fromkeys(f"{share:.4f}" for share in (min(kept), max(kept))))
+        lines.append(f"Selected in the confirmations: {ends} of all covered weights.")
     return [*lines, f"Covered: {found['covered']}."] if found.get("covered") else lines
 
 

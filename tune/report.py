@@ -236,13 +236,13 @@ def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list
 
 
 def write(found: dict[str, Any], output: Path) -> None:
-    """search.json and report.html, each in one piece."""
-    for name, text in (
-        ("search.json", json.dumps(tree(found), indent=2, allow_nan=False)),
-        ("report.html", page.search(found, sure_lines(found))),
+    """search.json, then report.html, each in one piece."""
+    for name, make in (
+        ("search.json", lambda: json.dumps(tree(found), indent=2, allow_nan=False)),
+        ("report.html", lambda: page.search(found, sure_lines(found))),
     ):
         part = output / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
+        part.write_text(make(), encoding="utf-8")
         part.replace(output / name)
 
 

@@ -6,6 +6,8 @@ import copy
 import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -23,6 +25,7 @@ from tune.outcomes import Outcome
 from tune.searcher import LedgerSearcher
 
 Found = dict[str, Any]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -361,3 +364,10 @@ def test_what_cannot_be_written_is_said(small: Found, tmp_path: Path, capsys: An
     assert reports.main([str(tmp_path), "--output", str(tmp_path / "none" / "x.html")]) == 2
     assert "--output: " in capsys.readouterr().err
     assert reports.main([]) == 2
+
+
+def test_the_command_runs_as_a_script_and_says_how() -> None:
+    done = subprocess.run(
+        [sys.executable, "tune/report.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "examples:" in done.stdout
