@@ -32,6 +32,7 @@ MOST_POINTS = 24  # along the cost, at which the runs so far are taken together
 PLACES, PAIR_PLACES = 13, 9  # of a range, at which an effect is shown; of each of two
 BACKGROUND, PAIR_BACKGROUND = 32, 8  # points over which the other parameters are averaged
 AT_ONCE = 72  # points that are asked about together: the time grows with their square
+FLAT = 1e-6  # in the metric's scale
 LEAST_CONFIGURATIONS = 8  # of full length, for importances
 RESAMPLES = 10  # of the configurations, for the spread of an importance
 TREES, FEW_TREES = 64, 16  # of fANOVA; of one on a resample
@@ -160,7 +161,7 @@ class Insight:
         return made
 
     def surfaces(self) -> list[Surface]:
-        """Of each two of the ranges in PAIRED, or of the first three that were varied."""
+        """Of each two of the ranges in PAIRED, or of the first three that were varied; none that is flat."""
         ranges = {name: domain for name, domain in self.varied.items() if isinstance(domain, Range)}
         names = [name for name in PAIRED if name in ranges]
         names = names if len(names) > 1 else [*ranges][:3]
@@ -174,7 +175,7 @@ class Insight:
         ]
         rows = [[_with(_with(row, one, x), other, y) for row in background] for y in ys for x in xs]
         means, sds = self._average(rows)
-        if not len(means):
+        if not len(means) or np.ptp(means) < FLAT:
             return None
         shape = len(ys), len(xs)
         grid, spread = (self.sign * np.reshape(means, shape)).tolist(), np.reshape(sds, shape).tolist()

@@ -98,7 +98,7 @@ def cost(found: Found, course: Sequence[Point]) -> Plot | None:
             hovertemplate="%{text}: %{y:.4f}<extra></extra>",
         ),
     ]  # fmt: skip
-    end = found["spent"]["slot_seconds"] / size
+    end = max(found["spent"]["slot_seconds"] / size, x[-1])
     for who, confirmed, colour, symbol, beside in (
         ("winner", found["confirmation"], "accent", "star", 1.0),
         ("baseline", (found["baseline"] or {}).get("confirmation"), "cool", "square", 1.02),

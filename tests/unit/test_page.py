@@ -274,6 +274,11 @@ def test_the_learning_rate_is_found_to_matter() -> None:
     assert max(flat.means) - min(flat.means) < 0.3 * (max(rates.means) - min(rates.means))
     assert all(low < mean < high for low, mean, high in zip(flat.lows, flat.means, flat.highs, strict=True))
     assert len(told.surfaces()) == 3
+    flat_scores = spread(12)
+    for trial in flat_scores["trials"]:
+        trial["scores"] = [[60, 0.0]]
+    same = insight.Insight(flat_scores)
+    assert (same.surfaces(), same.importances()) == ([], ([], "all configurations have the same score"))
     few, why = insight.Insight(spread(7)).importances()
     assert (few, why) == ([], "7 configurations ran to the end, and 8 are needed")
 
