@@ -1,22 +1,31 @@
-"""What a search leaves behind: search.json, report.html, the sentence that sums it up."""
+"""What a search leaves behind: search.json, report.html, the sentence that sums it up.
+
+python tune/report.py DIR... makes the report again, of several folders side by side.
+"""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a script: hand over to the package
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from tune import reports
+
+    sys.exit(reports.main(sys.argv[1:]))
 
 import json
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from dps.redact import readable, tree
-from tune import figures, pareto, proof, replicates
+from dps.redact import tree
+from tune import page, pareto, proof, replicates
 from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.options import SearchOptions
 from tune.preflight import Plan
 from tune.terminal import brief
-
-TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def document(
@@ -44,6 +53,7 @@ def document(
         **described(plan),
         "provenance": provenance,
         "space": plan.space.describe(),
+        "chance": plan.chance,
         "trials": [_trial(record) for record in records],
         "covered": next((record.covered for record in records if record.covered), None),
         "outcomes": dict(Counter(str(record.outcome) for record in records)),
@@ -228,55 +238,14 @@ def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list
 
 
 def write(found: dict[str, Any], output: Path) -> None:
-    """search.json and report.html, each in one piece."""
-    for name, text in (
-        ("search.json", json.dumps(tree(found), indent=2, allow_nan=False)),
-        ("report.html", page(found)),
+    """search.json, then report.html, each in one piece."""
+    for name, make in (
+        ("search.json", lambda: json.dumps(tree(found), indent=2, allow_nan=False)),
+        ("report.html", lambda: page.search(found, sure_lines(found))),
     ):
         part = output / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
+        part.write_text(make(), encoding="utf-8")
         part.replace(output / name)
-
-
-def page(found: dict[str, Any]) -> str:
-    """report.html: one file, opens offline."""
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        finalize=lambda value: readable(value) if type(value) is str else value,
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    sign = 1 if found["direction"] == "max" else -1
-    trials = sorted(
-        found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")
-    )
-    return template.render(
-        found=found,
-        trials=trials,
-        brief=brief,
-        shown=pareto.shown,
-        seeds=_seeds(found),
-        sure=sure_lines(found),
-        curves=Markup(figures.curves(found)),
-        scatter=Markup(figures.scatter(found)),
-    )
-
-
-def _seeds(found: dict[str, Any]) -> list[tuple[int, list[str]]]:
-    """(seed, the scores of winner and baseline, or how those runs ended) of each fresh seed."""
-    columns = [found["confirmation_runs"], *([found["baseline"]["runs"]] if found["baseline"] else [])]
-    runs = [{run["seed"]: run for run in column} for column in columns]
-    return [
-        (seed, [_end(by_seed.get(seed), found) for by_seed in runs]) for seed in sorted(set().union(*runs))
-    ]
-
-
-def _end(run: dict[str, Any] | None, found: dict[str, Any]) -> str:
-    if run is None:
-        return "-"
-    return f"{run['final']['dev'][found['metric']]:.4f}" if "dev" in run["final"] else run["outcome"]
 
 
 def _trial(record: Record) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_a_job_takes_code_along_and_nothing_large_or_private(tmp_path: Path) -> 
 
 def test_this_project_ships_what_a_search_needs_and_is_small() -> None:
     files = list(shipping.files(shipping.ROOT))
-    assert {Path("tune/search.py"), Path("dps/selection.py"), Path("tune/report.html.j2")} <= set(files)
+    assert {Path("tune/search.py"), Path("dps/selection.py"), Path("tune/page.html.j2")} <= set(files)
     assert sum((shipping.ROOT / file).stat().st_size for file in files) < 4 * 2**20
 
 
