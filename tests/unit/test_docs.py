@@ -156,9 +156,9 @@ def test_the_example_of_a_method_keeps_the_contract() -> None:
     attachment = attachment_of(names["optimizer"])
     assert attachment is not None
     assert attachment.steps == 1
-    before = [torch.full((3, 4), 2.0), torch.full((3,), 2.0)]
-    assert not torch.equal(names["model"].weight.grad, before[0]), "it has noise"
-    assert torch.equal(names["model"].bias.grad, before[1]), "of equal gradients the spread is 0"
+    weight, bias = names["model"].parameters()
+    assert not torch.equal(weight.grad, torch.tensor([4.0, 6.0, 8.0, 10.0]).expand(3, 4)), "it has noise"
+    assert torch.equal(bias.grad, torch.full((3,), 2.0)), "of equal gradients the spread is 0"
     with pytest.raises(ValueError, match="strength must be at least 0 and finite, but got -1"):
         noise(strength=-1)
 
