@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+ROOT = Path(__file__).resolve().parents[1]
 API = {
     "dps": (),  # what its __all__ names
     "dps.config": ("Evaluation", "Checkpointing"),
@@ -34,6 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     from mkdocs.structure.files import File
 
+    sys.path.insert(0, str(ROOT))  # this code, not one that is installed
     for name, lines in (("options", options()), ("methods", methods()), ("api", api())):
         text = "\n".join(lines) + "\n"
         files.append(File.generated(config, f"reference/{name}.md", content=text))

@@ -114,7 +114,7 @@ class Attachment:
     ) -> None:
         if attachment_of(optimizer) is not None:
             raise ValueError("attach: this optimizer has a method attached already; make a new optimizer")
-        if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # of Accelerate, of Lightning
+        if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # such as Accelerate's
             wrapper = type(optimizer).__name__
             raise ValueError(f"attach: {wrapper} wraps an optimizer; attach the method before it is wrapped")
         if max_grad_norm is not None and not max_grad_norm > 0:
