@@ -18,6 +18,7 @@ from dps.methods import Attachment
 from dps.methods.dps import Selecting, Weight
 from tests import tiny
 
+pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 DATA, FINETUNE, LOOP = "index", "finetune", "loop"
 FRAMEWORKS = ("trainer", "accelerate", "lightning")
