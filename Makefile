@@ -1,6 +1,7 @@
 # make search   set up, then the main job on the built-in model and data (ARGS="--task rte --trials 12")
 # make test     set up, then lint, types and every test
 # make bench    set up, then what the speed claims rest on, in some ten minutes on 2 cores
+# make docs     set up, then the documentation as a site in build/site
 # make setup    the set-up alone; a second time it does nothing
 
 PYTHON ?= python3
@@ -11,9 +12,9 @@ READY  := $(VENV)/.ready
 ARGS   ?= --task cola
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 FAST   := tests/unit tests/contract
-NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp hub real_data report_page search_quality tracking)
+NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp docs hub real_data report_page search_quality tracking)
 
-.PHONY: setup search test test-fast lint bench clean
+.PHONY: setup search test test-fast lint docs bench clean
 
 setup: $(READY)
 
@@ -41,8 +42,11 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
+
 bench: $(READY)
-	@$(PIP) install --constraint constraints.txt accelerate
 	@$(BIN)/python benchmarks/step.py
 	@$(BIN)/python benchmarks/padding.py
 	@$(BIN)/python benchmarks/simulation.py

@@ -114,6 +114,9 @@ class Attachment:
     ) -> None:
         if attachment_of(optimizer) is not None:
             raise ValueError("attach: this optimizer has a method attached already; make a new optimizer")
+        if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # such as Accelerate's
+            wrapper = type(optimizer).__name__
+            raise ValueError(f"attach: {wrapper} wraps an optimizer; attach the method before it is wrapped")
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ValueError(f"max_grad_norm must be above 0 or None, but got {max_grad_norm}")
         self.method = method
@@ -121,6 +124,7 @@ class Attachment:
         self.max_steps, self.max_grad_norm = max_steps, max_grad_norm
         self.steps = 0
         self.handles: list[RemovableHandle] = []
+        self.swapped: list[nn.Module] = []  # while they train, their forward pass reads other weights
         self.begin()
         self.handles += [
             optimizer.register_step_pre_hook(self._before),
@@ -200,6 +204,11 @@ class Attachment:
     def _prepare(self, optimizer: Optimizer) -> None:
         if _overflowed(optimizer):
             return
+        if not all(module.training for module in self.swapped):
+            raise ValueError(
+                f"{self.method.name} works on a model in training mode alone, but this one is in evaluation "
+                f"mode; call model.train()"
+            )
         _unscale(optimizer)
         self.before_step()
         if self.max_grad_norm is not None:

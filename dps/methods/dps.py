@@ -275,6 +275,7 @@ class Mixing(Selecting):
         for weight in self.weights:
             weight.pretrained = weight.value.clone()
             for module, attribute in weight.covered.readers:
+                self.swapped.append(module)
                 self.handles += read_instead(module, attribute, self._reader(weight))
 
     def _reader(self, weight: Weight) -> Callable[[Tensor], Tensor | None]:

@@ -74,6 +74,7 @@ class Swapping(Attachment):
         if self.method.p > 0:
             for number, weight in enumerate(self.weights):
                 for module, attribute in weight.readers:
+                    self.swapped.append(module)
                     self.handles += read_instead(module, attribute, self._reader(number))
             self._draw()
 

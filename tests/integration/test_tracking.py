@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import threading
@@ -27,6 +28,7 @@ from tune.tracking import MlflowTracker, look_at, tracking_uri
 pytestmark = pytest.mark.integration
 DENSE = {"method": "dps-dense", "learning_rate": 2e-4, "selection_ratio": 0.7}
 METRIC = "matthews_correlation"
+FILTERS = Path(__file__).parents[2] / "docs/howto/mlflow.md"
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,18 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert files == {"config.yaml", "search.json", "report.html", "study.db", "best"}
     (weights,) = client.list_artifacts(parent.info.run_id, "best")
     assert weights.path == "best/model.safetensors"
+
+
+def test_every_filter_of_the_documentation_finds_what_it_says(uri: str, output: Path) -> None:
+    tracker = track(uri)
+    begin(tracker)
+    confirm(tracker)
+    tracker.close(output, interrupted=False)
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (block,) = re.findall(r"^```filters\n(.*?)^```", FILTERS.read_text(encoding="utf-8"), re.M | re.S)
+    found = [len(client.search_runs(experiments, line)) for line in block.splitlines()]
+    assert found == [2, 1, 1, 1, 1, 1, 1, 2, 4, 6, 6]
 
 
 def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:

@@ -1,0 +1,233 @@
+"""What README and documentation say is so: commands, options, messages, snippets."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*DOCS, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "cluster/README.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`((?:python|make) [^`]*)`")
+OTHERS = (
+    "cd",
+    "cp",
+    "docker",
+    "export",
+    "git",
+    "mkdir",
+    "mlflow",
+    "pip",
+    "ray",
+    "source",
+)  # not of this project
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+every_document = pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT / "docs")))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in this language; "" for those that name none."""
+    return [code for kind, code in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each command of this project, in blocks without a language and in the text."""
+    lines = [line for block in blocks(page, "") for line in block.splitlines()]
+    inline = INLINE.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
+    for line in [*lines, *(command for command in inline if "..." not in command)]:
+        words = shlex.split(re.sub(r"^(?:[A-Z_]+=\S+ )*", "", line), comments=True) if "'" not in line else []
+        if words and words[0] in ("python", "make"):
+            yield words
+
+
+def parsed(words: list[str]) -> None:
+    """The command through the project's own parser. Raises, or fails, where it would not be taken."""
+    from cluster import local
+    from dps import predict, probing
+    from tune import options
+
+    parsers = {
+        "tune/search.py": lambda argv: options.parse(argv, options.SearchOptions),
+        "tune/compare.py": lambda argv: options.parse(argv, options.CompareOptions),
+        "cluster/local.py": local._parser().parse_args,
+        "cluster/submit.py": _submitted,
+        "dps.predict": predict._parser().parse_args,
+        "dps.probing": probing._parser().parse_args,
+    }
+    program, what, *rest = words
+    if program == "make":
+        assert re.search(rf"^{what}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        return
+    if what == "-m":
+        what, *rest = rest
+    if what == "tune.tracking":
+        assert (rest[0], len(rest)) == ("sync", 2)
+    elif what == "-c":
+        compile(rest[0], "-c", "exec")
+    elif what == "pytest":
+        assert all((ROOT / path).exists() for path in rest)
+    elif what.startswith("benchmarks/"):
+        assert (ROOT / what).exists()
+    else:
+        with (
+            mock.patch.object(options, "read_yaml", return_value={}),  # files of the reader's
+            contextlib.suppress(SystemExit),  # of --help
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            parsers[what](rest)
+
+
+def _submitted(argv: list[str]) -> None:
+    from cluster import submit
+
+    chosen, rest = submit._parser().parse_known_args(argv)
+    if not (chosen.follow or chosen.stop):
+        submit.plan(rest, chosen.matrix or [], "1126-101500")
+    else:
+        assert not rest
+
+
+@every_page
+def test_every_command_is_one_that_the_project_takes(page: Path) -> None:
+    for words in commands(page):
+        parsed(words)
+
+
+def test_commands_are_found_and_wrong_ones_fail() -> None:
+    assert sum(len(list(commands(page))) for page in PAGES) > 60
+    for wrong in ("python tune/search.py --trails 3", "python -m dps.predict", "make coffee"):
+        with pytest.raises((ValueError, AssertionError)):
+            parsed(wrong.split())
+
+
+@every_document
+def test_every_option_that_is_named_is_one(page: Path) -> None:
+    from cluster import local, submit
+    from dps import predict, probing
+    from tune.options import CompareOptions, SearchOptions
+
+    fields = {
+        name.replace("_", "-") for kind in (SearchOptions, CompareOptions) for name in kind.model_fields
+    }
+    known = {f"--{no}{name}" for name in fields for no in ("", "no-")} | {"--help", "--backend-store-uri"}
+    for command in (local, submit, predict, probing):
+        known |= set(command._parser()._option_string_actions)
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8"))) <= known
+
+
+@every_page
+def test_every_snippet_compiles(page: Path) -> None:
+    for code in blocks(page, "python"):
+        compile(code, str(page), "exec")
+
+
+def run(page: str) -> dict[str, Any]:
+    """Runs the snippets of a page; returns their names."""
+    names: dict[str, Any] = {"__name__": "snippet"}
+    for code in blocks(ROOT / "docs" / page, "python"):
+        exec(compile(code, page, "exec", dont_inherit=True), names)
+    return names
+
+
+def test_the_method_is_as_the_page_says() -> None:
+    run("method.md")
+
+
+def test_the_example_of_a_method_keeps_the_contract() -> None:
+    import torch
+
+    from dps.methods import attachment_of
+
+    names = run("extend/method.md")
+    noise = names["GradientNoise"]
+    attachment = attachment_of(names["optimizer"])
+    assert attachment is not None
+    assert attachment.steps == 1
+    weight, bias = names["model"].parameters()
+    assert not torch.equal(weight.grad, torch.tensor([4.0, 6.0, 8.0, 10.0]).expand(3, 4)), "it has noise"
+    assert torch.equal(bias.grad, torch.full((3,), 2.0)), "of equal gradients the spread is 0"
+    with pytest.raises(ValueError, match="strength must be at least 0 and finite, but got -1"):
+        noise(strength=-1)
+
+
+def test_the_example_of_a_source_keeps_the_contract(tmp_path: Path) -> None:
+    from dps import tasks
+    from dps.errors import InputError
+    from tests.tiny import examples
+
+    task, file = tasks.get("mrpc"), tmp_path / "pairs.db"
+    with closing(sqlite3.connect(file)) as database:
+        for split in task.splits:
+            database.execute(f"CREATE TABLE {split} (sentence1, sentence2, label)")
+            rows = [(r["sentence1"], r["sentence2"], r["label"]) for r in examples(task, 4)]
+            database.executemany(f"INSERT INTO {split} VALUES (?, ?, ?)", rows)
+        database.execute("UPDATE dev SET label = 7 WHERE rowid = 3")
+        database.commit()
+    kind = run("extend/source.md")["DatabaseSource"]
+    source = kind(file)
+    assert source.load(task, "train")["label"][:] == [0, 1, 0, 1]
+    with pytest.raises(InputError, match=r"pairs.db, table dev:3: label 7 is not one of task mrpc"):
+        source.load(task, "dev")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("UPDATE dev SET label = 0 WHERE rowid = 3")
+        database.commit()
+    assert source.fingerprint(task) == kind(file).fingerprint(task)
+    with pytest.raises(InputError, match="no split 'test'"):
+        source.load(task, "test")
+    with pytest.raises(InputError, match="there is no database"):
+        kind(tmp_path / "none.db")
+
+
+def test_the_example_of_a_tracker_hears_everything(tmp_path: Path) -> None:
+    from tests.unit.tune_helpers import make_record
+    from tune.events import Watcher, tell
+    from tune.job import Report
+
+    tracker = run("extend/tracker.md")["LinesTracker"](tmp_path / "events.jsonl")
+    record = make_record(0)
+    events: dict[str, tuple[Any, ...]] = {
+        "trial_started": (record,),
+        "trial_reported": (record, Report("0", step=20, score=0.5)),
+        "trial_ended": (record,),
+        "phase_ended": ("all trials were run",),
+        "search_ended": ({"sentence": "Trial 0 won."},),
+        "comparison_ended": ({"sentences": ["A is better."]},),
+    }
+    assert set(events) == {name for name in vars(Watcher) if name[0] != "_"}
+    for event, given in events.items():
+        tell([tracker], event, *given)
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "started",
+        "reported",
+        "ended",
+        "phase",
+        "search",
+        "comparison",
+    ]
+    assert lines[1] == {"event": "reported", "trial": "0", "step": 20, "score": 0.5}
+
+
+def test_every_message_that_is_explained_is_one() -> None:
+    packages = [path for name in ("dps", "tune", "cluster") for path in (ROOT / name).rglob("*.py")]
+    source = "".join(path.read_text(encoding="utf-8") for path in packages)
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a string over several lines
+    source = re.sub(r"\{[^{}]*\}", "...", source)
+    headings = re.findall(r"^### `(.+)`$", (ROOT / "docs/faq.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(headings) > 30
+    for heading in headings:
+        for part in heading.split("..."):
+            assert part.strip(" ()") in source, heading
