@@ -152,7 +152,9 @@ class Means(Belief):
             for trial in self.ledger.records("search")
             if (
                 scores := [
-                    r.score for r in (trial, *raced) if r.configuration == trial.configuration and r.score
+                    r.score
+                    for r in (trial, *raced)
+                    if r.configuration == trial.configuration and r.score is not None
                 ]
             )
         }
