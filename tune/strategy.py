@@ -26,6 +26,7 @@ class Strategy:
     that is not expected to add so much (metric's scale). first: configurations that are tried before any is
     proposed; earlier: (configuration, standing) of other searches, see `tune.warm`. baseline: whether vanilla
     is confirmed beside the winner. keep_models: whether the winner's confirmations write their models.
+    oom_retry: see `tune.job.Job`.
     """
 
     space: Space
@@ -48,3 +49,4 @@ class Strategy:
     earlier: Sequence[tuple[dict[str, Any], float]] = ()
     baseline: bool = False
     keep_models: bool = True
+    oom_retry: bool = False
