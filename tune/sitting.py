@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DONE, BROKE_OFF, WRONG_INPUT, REFUSED, NOTHING_FINISHED = 0, 1, 2, 3, 4
 CHECKPOINT_EVERY_S = 60.0
-MAX_FAILURES = 2  # of one trial: so often one that lost its slot goes on in another
+MAX_FAILURES = 5  # of one trial: so often one that lost its slot goes on in another
 _STARTED = time.localtime()
 
 
