@@ -1,6 +1,7 @@
 # make search   set up, then the main job on the built-in model and data (ARGS="--task rte --trials 12")
 # make test     set up, then lint, types and every test
 # make bench    set up, then what the speed claims rest on, in some ten minutes on 2 cores
+# make chaos    set up, then kill what searches are made of, some fifty times in a quarter of an hour
 # make docs     set up, then the documentation as a site in build/site
 # make setup    the set-up alone; a second time it does nothing
 
@@ -14,7 +15,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical
 FAST   := tests/unit tests/contract
 NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp docs hub real_data report_page search_quality tracking)
 
-.PHONY: setup search test test-fast lint docs bench clean
+.PHONY: setup search test test-fast lint docs bench chaos clean
 
 setup: $(READY)
 
@@ -51,6 +52,9 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/padding.py
 	@$(BIN)/python benchmarks/simulation.py
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
+
+chaos: $(READY)
+	@$(BIN)/python benchmarks/chaos.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

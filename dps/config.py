@@ -31,6 +31,8 @@ class FineTuneConfig:
     model: "builtin", a folder or a name on the hub. learning_rate: peak, after the warm-up.
     epochs: passes over the training set, or max_steps: optimizer steps (it wins).
     batch_size: examples a step over all ranks. max_length: tokens an example is cut at.
+    micro_batch: examples of a rank that go through the model at once; None for all of a step. It takes
+        less memory and changes a step by rounding alone, but for draws within the model such as dropout.
     train_size: a stratified subset of so many training examples; None for all.
     select_on: what `scores` are measured on: "holdout", a slice of the training set that is
         not trained on (`holdout_share` of it, chosen by `seed`), or "dev".
@@ -52,6 +54,7 @@ class FineTuneConfig:
     epochs: float = 3
     max_steps: int | None = None
     batch_size: int = 16
+    micro_batch: int | None = None
     max_length: int = 128
     train_size: int | None = None
     select_on: Literal["holdout", "dev"] = "dev"
@@ -72,7 +75,7 @@ class FineTuneConfig:
         for name in ("epochs", "batch_size", "max_length", "evaluations"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, but got {getattr(self, name)}")
-        for name in ("max_steps", "train_size", "max_grad_norm"):
+        for name in ("micro_batch", "max_steps", "train_size", "max_grad_norm"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0 or None, but got {getattr(self, name)}")
         if not 0 < self.holdout_share < 1:

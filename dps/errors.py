@@ -1,4 +1,4 @@
-"""The one error a user can cause, and the one that a disk does."""
+"""The one error a user can cause, and those that a disk and a memory do."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this error says that a GPU or the machine has no memory left, in whichever words."""
+    words = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)

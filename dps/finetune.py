@@ -141,7 +141,7 @@ class _Run:
         check_every = 1 if self.device.type == "cpu" else CHECK_EVERY_ON_GPU
         self.wrapped.train()
         if self.step == 0 and self.config.method.cost.calibration_epochs:
-            self.attachment.calibrate(self.wrapped, self._epoch())
+            self.attachment.calibrate(self.wrapped, self._epoch(), self.config.micro_batch)
         while self.step < self.max_steps:
             signal = distributed.from_first(self.control())
             if signal != "go":
@@ -171,7 +171,9 @@ class _Run:
         torch.manual_seed(step_seed(self.config.seed * distributed.world() + distributed.rank(), step))
         optim.set_learning_rate(self.optimizer, self._learning_rate(step))
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.attachment.backward(self.wrapped, self._batch(step), self.scaler.scale, self.autocast)
+        loss = self.attachment.accumulate(
+            self.wrapped, self._batch(step), self.config.micro_batch, self.scaler.scale, self.autocast
+        )
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step = step
@@ -189,16 +191,23 @@ class _Run:
         with self._part("report"):
             self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds()))
 
+    @property
+    def _evaluation_batch(self) -> int:
+        """Examples that are evaluated at once."""
+        config = self.config
+        return EVALUATION_BATCHES * min(config.micro_batch or config.batch_size, config.batch_size)
+
     def _predict(self, data: Encoded) -> NDArray[np.float32]:
         """Logits (n, classes) in the order of the examples, on every rank."""
         self.model.eval()
         mine: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-        size = self.config.batch_size * EVALUATION_BATCHES
+        size = self._evaluation_batch
         with torch.inference_mode(), self.autocast:
             for number, indices in enumerate(by_length(data, size)):
                 if number % distributed.world() != distributed.rank():
                     continue
-                if distributed.world() == 1 and self.control() == "stop":
+                signal = self.control()
+                if signal == "stop" and distributed.world() == 1:
                     raise _Ended("stopped")
                 batch = {
                     k: distributed.to_device(v, self.device)
@@ -240,7 +249,7 @@ class _Run:
             return {}
         from dps import probing
 
-        size = self.config.batch_size * EVALUATION_BATCHES
+        size = self._evaluation_batch
         try:
             return probing.collapse(self.base, self.model, self.data, self.data.of(task), size)
         except InputError as error:  # the run is none the worse for it

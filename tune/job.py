@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Job:
 
     configuration: "method" and its hyper-parameters, with "learning_rate".
     folder: where checkpoints, logits and (with keep_model) the model are kept.
+    oom_retry: whether it is tried again with half the micro-batch where memory ran out; micro_batch: how many
+    examples a worker has in the model at once, None for all of a step.
     """
 
     id: str
@@ -58,6 +60,14 @@ class Job:
     settings: Settings
     folder: str
     keep_model: bool = False
+    oom_retry: bool = False
+    micro_batch: int | None = None
+
+    def smaller(self, workers: int) -> Job | None:
+        """The same run with half as many examples of a worker in the model at once; None where there is one
+        already, and where nobody asked for it."""
+        before = self.micro_batch or -(-self.settings.batch_size // workers)
+        return replace(self, micro_batch=before // 2) if self.oom_retry and before > 1 else None
 
     @property
     def arm(self) -> str:
@@ -75,7 +85,7 @@ class Job:
 
         hyper = dict(self.configuration)
         method = make(hyper.pop("method"), **{k: v for k, v in hyper.items() if k != "learning_rate"})
-        shared = dict(vars(self.settings))
+        shared = {**vars(self.settings), "micro_batch": self.micro_batch}
         if self.purpose == "confirm":
             shared |= {"select_on": "dev", "evaluations": 1}
         elif self.purpose != "record":
@@ -92,7 +102,7 @@ class Report:
     group; began: when its first step began, in seconds since the epoch; waited: seconds from the end
     of the group's job before to that step, None for the group's first job. covered: which
     weights methods select among, in a line; passes: forward-backward passes of a batch; peak_memory: bytes;
-    parts: seconds by part, see `dps.config.FineTuneResult`.
+    parts: seconds by part, see `dps.config.FineTuneResult`. micro_batch: see `Job`.
     """
 
     job: str
@@ -110,6 +120,7 @@ class Report:
     selected_share: float | None = None
     passes: float = 0.0
     peak_memory: int | None = None
+    micro_batch: int | None = None
     parts: dict[str, float] = field(default_factory=dict)
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -64,6 +64,7 @@ class Record:
     selected_share: float | None = None
     passes: float = 0.0
     peak_memory: int | None = None
+    micro_batch: int | None = None
     parts: dict[str, float] = field(default_factory=dict)
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -218,6 +219,7 @@ class Ledger:
             "selected_share": report.selected_share,
             "passes": report.passes,
             "peak_memory": report.peak_memory,
+            "micro_batch": report.micro_batch,
             "parts": report.parts,
             "final": report.final,
             "warnings": report.warnings,

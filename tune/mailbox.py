@@ -7,11 +7,25 @@ that was restarted asks again and gets the same job, until its last report is in
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from tune.job import Job, Report
 
 Signal = Literal["go", "stop", "suspend"]
+
+
+@dataclass(frozen=True)
+class Signs:
+    """Of life, of the job under way. stepping: whether it has made a step since the group took it; silent:
+    seconds since it was last heard of; running: since the group first took it, None before; workers: handles
+    of the group's actors, as far as they said."""
+
+    stepping: bool
+    silent: float
+    running: float | None
+    workers: list[Any]
 
 
 class Mailbox:
@@ -23,14 +37,44 @@ class Mailbox:
         self._closed = False
         self._changed = asyncio.Condition()
         self._reports: asyncio.Queue[Report] = asyncio.Queue()
+        self._workers: dict[int, Any] = {}
+        self._first: float | None = None  # when the job was first handed out
+        self._last, self._stepping = time.monotonic(), False
 
     async def submit(self, job: Job) -> None:
         """Give the group this job; one under way is told to stop, its reports are dropped."""
         async with self._changed:
             self._job, self._signal = job, "go"
+            self._stepping, self._last, self._first = False, time.monotonic(), None
             self._reports.put_nowait(Report(job.id))  # lets go who waits for the job before
             self._reports = asyncio.Queue()
             self._changed.notify_all()
+
+    async def again(self, job: Job) -> None:
+        """Have the group do the job under way from its last checkpoint, as this one of the same id says."""
+        async with self._changed:
+            if self._job is not None and self._job.id == job.id:
+                self._job = job
+                self._handed_out()
+
+    async def join(self, rank: int, worker: Any) -> None:
+        """A worker of the group, by its rank; it takes the place of the one before."""
+        self._workers[rank] = worker
+
+    async def beat(self, job: str) -> None:
+        """The job under way makes another step."""
+        if self._job is not None and self._job.id == job:
+            self._stepping, self._last = True, time.monotonic()
+
+    async def signs(self) -> Signs:
+        """Of life."""
+        now = time.monotonic()
+        running = None if self._first is None else now - self._first
+        return Signs(self._stepping, now - self._last, running, list(self._workers.values()))
+
+    def _handed_out(self) -> None:
+        self._stepping, self._last = False, time.monotonic()
+        self._first = self._first or self._last
 
     async def signal(self, signal: Signal) -> None:
         """Tell the job under way to stop, or to write a checkpoint and stop."""
@@ -55,7 +99,10 @@ class Mailbox:
                 await asyncio.wait_for(self._changed.wait_for(ready), patience_s)
             except TimeoutError:
                 return "wait"
-            return "close" if self._closed or self._job is None else self._job
+            if self._closed or self._job is None:
+                return "close"
+            self._handed_out()
+            return self._job
 
     async def signal_for(self, job: str) -> Signal:
         """Answers when the job of this id shall not go on: another was submitted, or it was told so."""
@@ -72,6 +119,7 @@ class Mailbox:
         """Take a report in; one of a job that was replaced is dropped. The last one clears the job."""
         if self._job is None or report.job != self._job.id:
             return
+        self._last = time.monotonic()
         if report.outcome is not None:
             self._job = None
         await self._reports.put(report)

@@ -24,6 +24,7 @@ from dps.errors import InputError
 from dps.redact import tree
 
 MOST = 1_000_000
+LEAST_PATIENCE_S = 5
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -47,10 +48,17 @@ def _duration(text: str) -> str:
     return text
 
 
+def _patience(text: str) -> str:
+    if seconds(text) < LEAST_PATIENCE_S:
+        raise ValueError(f"must be at least {LEAST_PATIENCE_S}s")
+    return text
+
+
 Scheduler = Literal["asha", "pasha", "median", "none"]  # tune.rungs.KINDS
 Sampler = Literal["tpe", "gp", "cmaes", "random", "qmc", "grid", "latin"]
 Folder = Annotated[Path, BeforeValidator(_named)]
 Duration = Annotated[str, AfterValidator(_duration)]
+Patience = Annotated[str, AfterValidator(_patience)]
 
 
 def option(default: Any, text: str, **rules: Any) -> Any:
@@ -119,6 +127,17 @@ class RunOptions(BaseSettings):
         allow_inf_nan=False,
     )
     cpus_per_worker: int = option(1, "CPU cores, and threads, of a worker", gt=0)
+    oom_retry: bool = option(
+        False,
+        "try a run that ran out of memory again at once, with half as many examples in memory and the same "
+        "batch: their gradients are added up; dropout draws differ then",
+    )
+    step_timeout: Patience = option(
+        "10m",
+        "a run that shows no step for so long has timed out, and its workers start anew; three times as long "
+        "for its first step",
+    )
+    trial_timeout: Patience | None = option(None, "a run that takes longer than this has timed out")
     scheduler: Scheduler = option(
         "asha",
         "asha stops trials that fall behind; pasha also cuts all short while the best ones keep their order; "

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dps.redact import tree
-from tune import page, pareto, proof, replicates
+from tune import failures, page, pareto, proof, replicates
 from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.options import SearchOptions
@@ -57,6 +57,7 @@ def document(
         "trials": [_trial(record) for record in records],
         "covered": next((record.covered for record in records if record.covered), None),
         "outcomes": dict(Counter(str(record.outcome) for record in records)),
+        "failures": failures.summary([*records, *races, *ledger.records("confirm")]),
         "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
         "confirmation": confirmation and asdict(confirmation),
         "confirmation_runs": [_trial(record) for record in confirming],
@@ -231,6 +232,8 @@ def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list
     ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
     spent = found["spent"]
     lines.append(f"Trials: {ends}. {spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds.")
+    if found["failures"]["failed"]:
+        lines.append(failures.line(found["failures"]))
     lines.append(f"Results: {output} (best/ is the model, report.html the report, search.json everything)")
     if look:
         lines.append(f"Look:    {look}")
@@ -263,6 +266,7 @@ def _trial(record: Record) -> dict[str, Any]:
         "selected_share": record.selected_share,
         "passes": record.passes,
         "peak_memory": record.peak_memory,
+        "micro_batch": record.micro_batch,
         "parts": record.parts,
         "final": record.final,
         "warnings": record.warnings,

@@ -20,6 +20,7 @@ from tune import proof, replicates
 from tune.belief import Belief, Field
 from tune.budget import Spent, first_reached
 from tune.events import Watcher, tell
+from tune.failures import Row
 from tune.job import Job, Purpose, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
@@ -52,6 +53,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.raced_until: str | None = None
         self.leader: Record | None = None
         self.broken: Exception | None = None
+        self.row = Row()
         records = [r for purpose in ("search", "race", "confirm") for r in ledger.records(purpose)]
         self.replicas = ledger.records("confirm")
         self.slot_seconds = sum(r.seconds for r in records)
@@ -171,6 +173,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
             self.strategy.settings,
             str(self._folder(record)),
             keep_model=self.strategy.keep_models and self._is_of_winner(record),
+            oom_retry=self.strategy.oom_retry,
         )
 
     def _folder(self, record: Record) -> Path:
@@ -223,8 +226,10 @@ class LedgerSearcher(ray.tune.search.Searcher):
         if record.scores and report.step == 0:
             report.step, report.score = record.step, record.score
         self.slot_seconds += report.seconds
-        tell(self.watchers, "trial_ended", self.ledger.finish(record.id, outcome, report))
+        ended = self.ledger.finish(record.id, outcome, report)
+        tell(self.watchers, "trial_ended", ended)
         shutil.rmtree(self._folder(record) / "checkpoints", ignore_errors=True)  # of a lost slot
+        self.row.add(ended)
 
     def _note(self, record: Record, report: Report) -> None:
         self.ledger.report(record.id, report)
@@ -288,6 +293,8 @@ class Turns(ray.tune.search.Searcher):
         super().__init__(metric="score", mode=first.strategy.direction)
         self.searches, self.slots = searches, slots
         self.owner: dict[str, LedgerSearcher] = {}  # of each live trial, by the id that Tune gives
+        for search in searches:
+            search.row = first.row  # what fails in one may well go in another
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next job: what an earlier sitting left open, then of the search that was given the fewest."""

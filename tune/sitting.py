@@ -5,18 +5,15 @@ What the two commands share: the folders, the ledgers, who watches, the Tuner ov
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
-import signal
 import sys
 import threading
 import time
 import traceback
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,15 +24,17 @@ from dps.redact import one_line, readable, redacted
 from tune import options as cli
 from tune.errors import Refused
 from tune.options import RunOptions
+from tune.stopping import INTERRUPTED as INTERRUPTED
+from tune.stopping import stopping, throw_when
 
 if TYPE_CHECKING:
     from tune.ledger import Ledger, Record
     from tune.preflight import Plan
     from tune.searcher import LedgerSearcher, Turns
 
-DONE, BROKE_OFF, WRONG_INPUT, REFUSED, NOTHING_FINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, BROKE_OFF, WRONG_INPUT, REFUSED, NOTHING_FINISHED = 0, 1, 2, 3, 4
 CHECKPOINT_EVERY_S = 60.0
-MAX_FAILURES = 2  # of one trial: so often one that lost its slot goes on in another
+MAX_FAILURES = 5  # of one trial: so often one that lost its slot goes on in another
 _STARTED = time.localtime()
 
 
@@ -216,7 +215,10 @@ class Sitting(ABC):
         return f"{self.options.command} --resume {shlex.quote(str(self.output))}"
 
     def _broke_off(self, error: Exception) -> int:
-        """Ray, this program or the disk failed; the ledger is whole."""
+        """Ray, this program or the disk failed, or run after run; the ledger is whole."""
+        from tune.failures import TooManyFailures
+        from tune.outcomes import Outcome
+
         with suppress(OSError):
             text = redacted("".join(traceback.format_exception(error)))
             (self.output / "error.log").write_text(text, encoding="utf-8")
@@ -226,6 +228,10 @@ class Sitting(ABC):
             return fail(
                 f"the disk is full; make room for {self.output}, then go on with: {self.again}", INTERRUPTED
             )
+        if isinstance(error, TooManyFailures):
+            usable = (Outcome.COMPLETED, Outcome.STOPPED)
+            some = any(record.outcome in usable for record in self.records("search"))
+            return fail(f"{error}; then go on with: {self.again}", INTERRUPTED if some else NOTHING_FINISHED)
         message = str(error).splitlines()[-1] if str(error) else ""
         return fail(
             f"the {self.noun} broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "
@@ -243,7 +249,7 @@ class Sitting(ABC):
 
         options, plan = self.options, self.plan
         switch = ray.remote(num_cpus=0)(Switch).remote()
-        threading.Thread(target=_throw_when, args=(stop, switch), daemon=True).start()
+        threading.Thread(target=throw_when, args=(stop, switch), daemon=True).start()
         searcher = self._searcher(stop)
         scheduler = self._scheduler(searcher)
         slot = SlotPlan(
@@ -253,29 +259,34 @@ class Sitting(ABC):
             folder=str(self.ray_files / "slots"),
             checkpoint_every_s=CHECKPOINT_EVERY_S,
             data=plan.data.fingerprint,
+            step_timeout_s=cli.seconds(options.step_timeout),
+            trial_timeout_s=cli.seconds(options.trial_timeout) if options.trial_timeout else None,
             switch=switch,
         )
         trainable = ray.tune.with_resources(
             ray.tune.with_parameters(SlotTrial, plan=slot), PlacementGroupFactory([{"memory": SLOT_MEMORY}])
         )
-        with self.progress:
-            Tuner(
-                trainable,
-                tune_config=TuneConfig(
-                    search_alg=searcher,
-                    scheduler=scheduler,
-                    num_samples=-1,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=RunConfig(
-                    name="tune",
-                    storage_path=str(self.ray_files),
-                    verbose=0,
-                    failure_config=FailureConfig(max_failures=MAX_FAILURES),
-                ),
-            ).fit()
-        searcher.check()
+        tuner = Tuner(
+            trainable,
+            tune_config=TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=RunConfig(
+                name="tune",
+                storage_path=str(self.ray_files),
+                verbose=0,
+                failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            ),
+        )
+        try:
+            with self.progress:
+                tuner.fit()
+        finally:
+            searcher.check()  # what it met with, not what Tune makes of it
         return searcher
 
     def _searcher(self, stop: threading.Event) -> Turns:
@@ -319,6 +330,7 @@ class Sitting(ABC):
             max_steps=self.plan.max_steps,
             chance=self.plan.chance,
             keep_models=self.plan.keep_models,
+            oom_retry=self.options.oom_retry,
         )
         options = self.options
         if not isinstance(options, cli.SearchOptions):
@@ -380,27 +392,3 @@ class Sitting(ABC):
         from tune import tracking
 
         return tracking.look_at(self.tracker.uri) if self.tracker is not None else None
-
-
-def _throw_when(stop: threading.Event, switch: Any) -> None:
-    stop.wait()
-    switch.throw.remote()
-
-
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process now."""
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: object) -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)
-        stop.set()
-        print("\nstopping: writing checkpoints (once more: stop now)", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

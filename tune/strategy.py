@@ -26,7 +26,7 @@ class Strategy:
     that is not expected to add so much (metric's scale). first: configurations that are tried before any is
     proposed; earlier: (configuration, standing) of other searches, see `tune.warm`. finalists: how many of
     the best configurations are confirmed; baseline: whether vanilla is, beside them. keep_models: whether
-    the winner's confirmations write their models.
+    the winner's confirmations write their models. oom_retry: see `tune.job.Job`.
     """
 
     space: Space
@@ -50,3 +50,4 @@ class Strategy:
     finalists: int = 1
     baseline: bool = False
     keep_models: bool = True
+    oom_retry: bool = False

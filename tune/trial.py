@@ -21,8 +21,10 @@ import ray.tune
 from tune.job import Job, Report
 from tune.mailbox import Mailbox
 from tune.outcomes import Outcome
+from tune.watchdog import Watchdog
 
 GROUP_RESTARTS = 3
+GROUPS_OF_A_JOB = 2  # new ones, at most, that a job is given
 SUSPEND_WITHIN_S = 7.0
 SLOT_MEMORY = 64 * 2**20  # bytes; the actor's own claim: no share of a core that a worker would miss
 
@@ -30,7 +32,7 @@ SLOT_MEMORY = 64 * 2**20  # bytes; the actor's own claim: no share of a core tha
 @dataclass(frozen=True)
 class SlotPlan:
     """How a slot is made up. folder: for Ray Train's own files; data: the fingerprint of the task's; switch:
-    stops the search."""
+    stops the search. step_timeout_s, trial_timeout_s: see `Watchdog`."""
 
     workers: int
     cpus_per_worker: int
@@ -38,6 +40,8 @@ class SlotPlan:
     folder: str
     checkpoint_every_s: float
     data: str
+    step_timeout_s: float
+    trial_timeout_s: float | None
     switch: Any
 
 
@@ -48,6 +52,7 @@ class SlotTrial(ray.tune.Trainable):
         logging.getLogger("ray").setLevel(logging.ERROR)
         self.plan = plan
         self.mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()
+        self.watchdog = Watchdog(self.mailbox, self.trial_id, plan.step_timeout_s, plan.trial_timeout_s)
         self.thrown = plan.switch.wait.remote()
         self.group: threading.Thread | None = None
         self.group_error: str | None = None
@@ -82,13 +87,17 @@ class SlotTrial(ray.tune.Trainable):
         """Nothing, as above."""
 
     def _submit(self, job: Job) -> None:
-        self.job = job
+        self.job, self.groups_left = job, GROUPS_OF_A_JOB
         ray.get(self.mailbox.submit.remote(job))
         if self.group is None or not self.group.is_alive():
-            self.group_error = None
-            self.group = threading.Thread(target=self._host_group, daemon=True)
-            self.group.start()
+            self._start_group()
         self.report = self.mailbox.next_report.remote()
+
+    def _start_group(self) -> None:
+        self.groups_left -= 1
+        self.group_error = None
+        self.group = threading.Thread(target=self._host_group, daemon=True)
+        self.group.start()
 
     def _next_report(self) -> Report:
         while True:
@@ -100,7 +109,11 @@ class SlotTrial(ray.tune.Trainable):
             if self.thrown in ready:
                 return self._suspend()
             if self.group is not None and not self.group.is_alive():
-                return Report(self.job.id, Outcome.LOST, error=self.group_error or "the worker group ended")
+                if not self.groups_left:
+                    why = self.group_error or "the worker group ended"
+                    return Report(self.job.id, Outcome.LOST, error=why)
+                self._start_group()  # the failures of the one before were not all of this job
+            self.watchdog.look(self.job)
 
     def _suspend(self) -> Report:
         """Have the job write its checkpoint; give up waiting for it in time."""
@@ -136,6 +149,7 @@ class SlotTrial(ray.tune.Trainable):
                 run_config=ray.train.RunConfig(
                     name=f"slot-{self.trial_id}",
                     storage_path=str(Path(plan.folder)),
+                    # a node that is taken away with notice costs none of these, as in Tune
                     failure_config=ray.train.FailureConfig(max_failures=GROUP_RESTARTS),
                 ),
             ).fit()

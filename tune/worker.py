@@ -7,6 +7,7 @@ the first job and stay in memory.
 from __future__ import annotations
 
 import gc
+import math
 import shutil
 import time
 import traceback
@@ -19,7 +20,7 @@ import torch
 from dps import distributed, sources, tasks
 from dps.config import Checkpointing, Evaluation, FineTuneResult, Signal
 from dps.data import TaskData
-from dps.errors import disk_is_full
+from dps.errors import disk_is_full, out_of_memory
 from dps.finetune import run
 from dps.models import Base, locate
 from dps.redact import one_line
@@ -28,6 +29,7 @@ from tune import predictions
 from tune.job import Job, Report, Settings
 from tune.outcomes import Outcome
 
+BEAT_EVERY_S = 1.0
 PATIENCE_S = 60.0  # an idle rank 0 says so to the others this often, well within their time-out
 
 
@@ -36,6 +38,7 @@ def work(loop: dict[str, Any]) -> None:
     "checkpoint_every_s", "data" (the fingerprint of the task's)."""
     torch.set_num_threads(loop["threads"])
     worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data"])
+    ray.get(loop["mailbox"].join.remote(distributed.rank(), ray.get_runtime_context().current_actor))
     while (job := worker.next_job()) != "close":
         if job != "wait":
             worker.do(job)
@@ -58,18 +61,31 @@ class _Worker:
 
     def do(self, job: Job) -> None:
         """Run one job and report its outcome; whatever happens becomes a typed one."""
+        report: Report | None = None
         try:
             report = self._run(job)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            report = Report(job.id, Outcome.OUT_OF_MEMORY, error=_one_line(error))
         except Exception as error:
+            if out_of_memory(error):
+                self._out_of_memory(job, error)
             if distributed.world() > 1:
                 raise  # the ranks may disagree now: let Ray Train restart the group
-            report = Report(job.id, Outcome.FAILED, error=_one_line(error))
+            if not out_of_memory(error):
+                report = Report(job.id, Outcome.FAILED, error=_one_line(error))
         self.last_end = time.monotonic()
-        if self.is_first:
+        if report is not None and self.is_first:
             ray.get(self.mailbox.report.remote(report))
         gc.collect()  # models and optimizers hold one another through their hooks
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _out_of_memory(self, job: Job, error: Exception) -> None:
+        """Have the job done again with less at once, or say that it ended so. Whichever rank it hits."""
+        smaller = job.smaller(distributed.world())
+        if smaller is not None:
+            ray.get(self.mailbox.again.remote(smaller))
+            return
+        said = f"{_one_line(error)}; a worker had {job.micro_batch or 'all'} examples of a step at once"
+        ray.get(self.mailbox.report.remote(Report(job.id, Outcome.OUT_OF_MEMORY, error=said)))
 
     def _run(self, job: Job) -> Report:
         base, data = self._base_and_data(job.settings)
@@ -135,9 +151,10 @@ class _Worker:
             selected_share=result.selected_share,
             passes=result.passes,
             peak_memory=result.peak_memory,
+            micro_batch=job.micro_batch,
             parts=result.parts,
             final=result.final,
-            warnings=result.warnings,
+            warnings=[*result.warnings, *_said_of_parts(job)],
             **self._timing(result.seconds),
         )
 
@@ -153,14 +170,28 @@ class _Worker:
 
 
 class _Control:
-    """Whether the job shall go on, asked at every step without waiting for an answer."""
+    """Whether the job shall go on, asked at every step without waiting for an answer; tells of the step."""
 
     def __init__(self, job: Job, mailbox: Any) -> None:
+        self._job, self._mailbox = job.id, mailbox
         self._answer = mailbox.signal_for.remote(job.id)
+        self._beaten = -math.inf
 
     def __call__(self) -> Signal:
+        if time.monotonic() - self._beaten >= BEAT_EVERY_S:
+            self._mailbox.beat.remote(self._job)
+            self._beaten = time.monotonic()
         ready, _ = ray.wait([self._answer], timeout=0)
         return ray.get(ready[0]) if ready else "go"
+
+
+def _said_of_parts(job: Job) -> list[str]:
+    if job.micro_batch is None:
+        return []
+    return [
+        f"memory ran out, and gradients were added up over {job.micro_batch} examples of a worker at a time; "
+        f"dropout draws differ from those of whole steps"
+    ]
 
 
 def _one_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import torch
@@ -137,9 +138,9 @@ class Attachment:
     def begin(self) -> None:
         """Get ready, once. What does not fit is refused here, before anything is changed."""
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], at_once: int | None = None) -> None:
         """Look at the training set before the first step; called where `cost.calibration_epochs` is
-        above 0. `model` may be the one that was wrapped since."""
+        above 0. `model` may be the one that was wrapped since. at_once: see `accumulate`."""
 
     def backward(
         self,
@@ -157,6 +158,29 @@ class Attachment:
             loss = self.method.loss(model, batch)
         scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def accumulate(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        at_once: int | None = None,
+        scale: Callable[[Tensor], Tensor] = lambda loss: loss,
+        autocast: AbstractContextManager[Any] | None = None,
+    ) -> Tensor:
+        """As `backward`, with at most `at_once` rows in the model at a time; None for all.
+
+        Losses are means over rows, so that each part counts by its share of the rows. The gradient is that
+        of the whole batch up to rounding and to what the model draws, dropout for one.
+        """
+        if at_once is None or at_once >= (rows := len(batch["labels"])):
+            return self.backward(model, batch, scale, autocast)
+        losses = []
+        for start in range(0, rows, at_once):
+            part = {key: value[start : start + at_once] for key, value in batch.items()}
+            share = len(part["labels"]) / rows
+            weighted = partial(_weighted, scale, share)
+            losses.append(self.backward(model, part, weighted, autocast) * share)
+        return torch.stack(losses).sum()
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that the optimizer trains, by their name in the unwrapped model."""
@@ -242,6 +266,10 @@ Method.at_work = Attachment
 def attachment_of(optimizer: Optimizer) -> Attachment | None:
     """What `Method.attach` put on this optimizer, or None."""
     return getattr(optimizer, "dps_attachment", None)
+
+
+def _weighted(scale: Callable[[Tensor], Tensor], share: float, loss: Tensor) -> Tensor:
+    return scale(loss * share)
 
 
 def _overflowed(optimizer: Optimizer) -> bool:

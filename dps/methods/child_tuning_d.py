@@ -56,11 +56,11 @@ class TaskChild(Attachment):
         self.masked = {name: p for name, p in self.trained() if 1 <= depth[name] <= count}
         self.masks: dict[str, Tensor] = {}
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], at_once: int | None = None) -> None:
         squares = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.masked.items()}
         for batch in batches:
             self.optimizer.zero_grad(set_to_none=True)
-            self.method.loss(model, batch).backward()  # type: ignore[no-untyped-call]
+            self.accumulate(model, batch, at_once)
             for name, parameter in self.masked.items():
                 if parameter.grad is not None:
                     squares[name].addcmul_(parameter.grad, parameter.grad)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -171,6 +172,47 @@ def test_a_job_that_is_not_there_is_told_to_stop() -> None:
         assert await box.signal_for("1") == "stop"
         await box.submit(job("2"))
         assert await box.signal_for("1") == "stop"
+
+    run(scene())
+
+
+def test_a_job_done_again_is_handed_out_as_it_is_now_and_an_ended_one_is_not() -> None:
+    async def scene() -> None:
+        box = Mailbox()
+        await box.submit(job("1"))
+        smaller = replace(job("1"), micro_batch=4)
+        await box.again(smaller)
+        assert await box.next_job(PATIENCE_S) == smaller
+        await box.again(job("2"))
+        assert await box.next_job(PATIENCE_S) == smaller
+        await box.report(Report("1", Outcome.COMPLETED))
+        await box.again(smaller)
+        assert await box.next_job(PATIENCE_S) == "wait"
+
+    run(scene())
+
+
+def test_signs_of_life_are_of_the_job_under_way() -> None:
+    async def scene() -> None:
+        box = Mailbox()
+        await box.join(0, "worker")
+        await box.submit(job("1"))
+        signs = await box.signs()
+        assert (signs.stepping, signs.running, signs.workers) == (False, None, ["worker"])
+        await box.next_job(PATIENCE_S)
+        assert (await box.signs()).running is not None
+        await box.beat("0")
+        assert not (await box.signs()).stepping
+        await asyncio.sleep(0.05)
+        await box.beat("1")
+        signs = await box.signs()
+        assert signs.stepping
+        assert signs.silent < 0.05 <= (signs.running or 0.0)
+        await box.next_job(PATIENCE_S)  # of a group that was restarted
+        signs = await box.signs()
+        assert (signs.stepping, signs.running is not None) == (False, True)
+        await box.submit(job("2"))
+        assert (await box.signs()).running is None
 
     run(scene())
 
