@@ -45,6 +45,15 @@ class SlotPlan:
     switch: Any
 
 
+class SlotTrainer(ray.train.torch.TorchTrainer):
+    """A TorchTrainer without Ray Data, which a slot does not read: Ray would start a process a group for it,
+    which imports pandas and Arrow."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
+
+
 class SlotTrial(ray.tune.Trainable):
     """Runs one job after another on its worker group."""
 
@@ -88,9 +97,10 @@ class SlotTrial(ray.tune.Trainable):
 
     def _submit(self, job: Job) -> None:
         self.job, self.groups_left = job, GROUPS_OF_A_JOB
-        ray.get(self.mailbox.submit.remote(job))
-        if self.group is None or not self.group.is_alive():
+        submitted = self.mailbox.submit.remote(job)
+        if self.group is None or not self.group.is_alive():  # it need not wait for the mailbox's process
             self._start_group()
+        ray.get(submitted)
         self.report = self.mailbox.next_report.remote()
 
     def _start_group(self) -> None:
@@ -132,7 +142,7 @@ class SlotTrial(ray.tune.Trainable):
     def _host_group(self) -> None:
         plan = self.plan
         try:
-            ray.train.torch.TorchTrainer(
+            SlotTrainer(
                 _work,
                 train_loop_config={
                     "mailbox": self.mailbox,
