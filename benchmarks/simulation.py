@@ -2,8 +2,8 @@
 
     python benchmarks/simulation.py
 
-Prints Markdown. Every line is a whole search on a synthetic surface, with random proposals and ASHA:
-searcher, ledger, stop policy and stop rules are those of a real search, runs are looked up.
+Prints Markdown. Every line is a whole search on a synthetic surface, with ASHA, and with random proposals but
+for the last: searcher, ledger, stop policy and stop rules are those of a real search, runs are looked up.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from tune import space
+from tune.belief import Racing
 from tune.budget import Trials, WallTime
 from tune.job import Settings
 from tune.simulate import Simulation, Slot, simulate
@@ -29,7 +32,9 @@ SETTINGS = Settings("cola", "synthetic", "synthetic", 3, None, 16, 64, None, "au
 SPACE = space.build(("dps-dense",), "gradient", 22_000_000, 75)
 
 
-def search(trials: int, slots: int, run_seconds: float, seconds: float | None = None) -> Simulation:
+def search(
+    trials: int, slots: int, run_seconds: float, seconds: float | None = None, **changes: Any
+) -> Simulation:
     """One search of so many trials, or of so many seconds of the virtual clock."""
     strategy = Strategy(
         space=SPACE,
@@ -44,17 +49,20 @@ def search(trials: int, slots: int, run_seconds: float, seconds: float | None = 
         folder=Path("nowhere"),
         max_steps=75,
     )
+    strategy = replace(strategy, **changes)
     return simulate(
         strategy, Surface(SPACE, at=[0.5, 0.5, 0.5], seconds=run_seconds), "asha", [Slot()] * slots
     )
 
 
-def line(name: str, trials: int, slots: int, run_seconds: float, seconds: float | None = None) -> str:
+def line(
+    name: str, trials: int, slots: int, run_seconds: float, seconds: float | None = None, **changes: Any
+) -> str:
     """A row of the table, of medians."""
     taken = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        made = search(trials, slots, run_seconds, seconds)
+        made = search(trials, slots, run_seconds, seconds, **changes)
         taken.append(time.perf_counter() - began)
     wall, count = statistics.median(taken), len(made.ledger.records("search"))
     return (
@@ -71,6 +79,8 @@ def main() -> int:
     print(line("10,000 trials", 10_000, 1000, 300), flush=True)
     print(line("a day", 0, 8, 300, DAY), flush=True)
     print(line("a day of short runs", 0, 8, 60, DAY), flush=True)
+    learning = {"sampler": "tpe", "racing": Racing(6), "first": SPACE.published(), "chance": 0.0}
+    print(line("300 trials, tpe and a race", 300, 8, 300, **learning), flush=True)
     return 0
 
 

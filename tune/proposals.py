@@ -8,7 +8,9 @@ ended, alone, so that a resumed search proposes what it would have proposed.
 
 from __future__ import annotations
 
+import heapq
 import itertools
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,6 +27,7 @@ from tune.strategy import Strategy
 
 STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins
 ATTEMPTS = 20  # to propose what was not tried
+MOST_SHOWN = 400  # trials that a sampler learns from: it takes longer with each
 _STATES = {
     Outcome.RUNNING: TrialState.RUNNING,
     Outcome.COMPLETED: TrialState.COMPLETE,
@@ -100,11 +103,24 @@ class Proposals:
         study = optuna.create_study(direction=word(self.strategy.direction), sampler=sampler)
         if self.strategy.sampler != "random":
             expected = self.belief.estimates() if self.strategy.racing.seeds else {}
-            own = [
-                self._shown(record, expected.get(record.number)) for record in self.ledger.records("search")
-            ]
+            own = [self._shown(record, expected.get(record.number)) for record in self._telling(expected)]
             study.add_trials([trial for trial in own if trial is not None] + self._earlier(expected))
         return study
+
+    def _telling(self, expected: dict[int, float]) -> list[Record]:
+        """The trials that a sampler is shown: of very many the best half of those it has time for, and the
+        latest of the others."""
+        records = self.ledger.records("search")
+        if len(records) <= MOST_SHOWN:
+            return records
+
+        def promise(record: Record) -> float:
+            value = expected.get(record.number, record.score)
+            return -math.inf if value is None or math.isnan(value) else self.belief.sign * value
+
+        best = {record.number for record in heapq.nlargest(MOST_SHOWN // 2, records, key=promise)}
+        others = [record for record in records if record.number not in best][-MOST_SHOWN // 2 :]
+        return [record for record in records if record.number in best] + others
 
     def _shown(self, record: Record, expected: float | None) -> FrozenTrial | None:
         state = _STATES.get(record.outcome, TrialState.FAIL) if expected is None else TrialState.COMPLETE

@@ -101,6 +101,25 @@ def test_what_was_given_comes_first() -> None:
     assert found[2] not in first
 
 
+@pytest.mark.parametrize("race", [0, 4])
+def test_of_very_many_trials_a_sampler_sees_the_best_and_the_latest(
+    race: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.proposals.MOST_SHOWN", 10)
+    ledger, space = Ledger(None, "max"), make_space(("vanilla",))
+    proposed(space, "random", 40, ledger)
+    plan = strategy(Path("nowhere"), space=space, sampler="tpe", racing=Racing(race))
+    proposals = Proposals(plan, ledger, Belief(ledger, space, "max", STEPS[-1], 0.0))
+    expected = proposals.belief.estimates() if race else {}
+    shown = [record.number for record in proposals._telling(expected)]
+    worth = expected or {record.number: record.score for record in ledger.records("search")}
+    best = sorted(worth, key=lambda number: -worth[number])[:5]
+    others = [number for number in range(40) if number not in best]
+    assert shown == sorted(best) + others[-5:]
+    assert len(proposals._model(proposals._sampler(0)).trials) == 10
+    assert proposals.next() is not None
+
+
 def test_other_searches_are_listened_to_less_and_less() -> None:
     """They say that the learning rate should be low, which is not so here."""
     space = make_space(("vanilla",))
