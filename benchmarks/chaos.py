@@ -11,6 +11,7 @@ check fails. Prints Markdown; what happens meanwhile goes to standard error.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
@@ -22,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -77,6 +78,7 @@ class Run:
     kills: list[Kill] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     below: dict[int, psutil.Process] = field(default_factory=dict)
+    seconds: float = 0.0
     error: str | None = None  # why it did not get to its end
 
     @property
@@ -273,10 +275,12 @@ def one(scenario: Scenario, folder: Path, common: tuple[str, ...], seed: int) ->
             env |= {"RAY_ADDRESS": nodes.address} | {name: nodes.env[name] for name in names}
             common = (*common, "--storage", str(folder / "seen-by-all"))
         run = Run(folder, scenario, random.Random(f"{seed} {scenario.name}"), env)
+        began = time.monotonic()
         try:
             until_done(run, common, nodes)
         except RuntimeError as error:
             run.error = str(error)
+        run.seconds = time.monotonic() - began
     return run
 
 
@@ -316,9 +320,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=[scenario.name for scenario in SCENARIOS], action="append")
     parser.add_argument("--kills", type=int, help="of each kind, at most")
-    parser.add_argument("--keep", type=Path, help="folder for the searches, which is then not removed")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the searches: kept, and those in it not done again"
+    )
     chosen = parser.parse_args(argv)
-    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as made:
         folder = chosen.keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
@@ -333,11 +338,14 @@ def main(argv: list[str]) -> int:
         for scenario in SCENARIOS:
             if chosen.only and scenario.name not in chosen.only:
                 continue
-            kinds = {kind: min(count, chosen.kills or count) for kind, count in scenario.kinds.items()}
-            run = one(Scenario(**{**vars(scenario), "kinds": kinds}), folder, common, chosen.seed)
-            verdicts.append(judged(run, undisturbed, folder))
+            kept = folder / f"{scenario.name}.verdict.json"
+            if not kept.exists():
+                kinds = {kind: min(count, chosen.kills or count) for kind, count in scenario.kinds.items()}
+                run = one(replace(scenario, kinds=kinds), folder, common, chosen.seed)
+                kept.write_text(json.dumps(vars(judged(run, undisturbed, folder))), encoding="utf-8")
+            verdicts.append(Verdict(**json.loads(kept.read_text(encoding="utf-8"))))
     steps = int(SEARCH[SEARCH.index("--max-steps") + 1])
-    seconds = time.monotonic() - began
+    seconds = sum(verdict.seconds for verdict in verdicts)
     print(chaos_checks.document(verdicts, chosen.seed, seconds, steps, CHECKPOINT_EVERY_S))
     return int(any(verdict.wrong for verdict in verdicts))
 
@@ -361,7 +369,7 @@ def judged(run: Run, undisturbed: Run, folder: Path) -> Verdict:
     )
     if left:
         verdict.wrong.append(f"{len(left)} processes are left: {[_command(p)[:60] for p in left][:5]}")
-    verdict.sittings = len(run.statuses)
+    verdict.sittings, verdict.seconds = len(run.statuses), run.seconds
     for wrong in verdict.wrong:
         say(f"{run.scenario.name}: WRONG: {wrong}")
     return verdict

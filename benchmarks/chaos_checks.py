@@ -44,7 +44,7 @@ class Kill:
 
 @dataclass
 class Verdict:
-    """What came out. redone, worked: seconds; wrong: checks that failed."""
+    """What came out. redone, worked: seconds of runs; seconds: of the search; wrong: checks that failed."""
 
     name: str
     kills: dict[str, int]
@@ -54,6 +54,7 @@ class Verdict:
     redone: float = 0.0
     worked: float = 0.0
     sittings: int = 1
+    seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, otherwise: str) -> None:
@@ -118,7 +119,9 @@ def setbacks(events: Sequence[Event], kills: Sequence[Kill]) -> list[Setback]:
                 default=0.0,
             )
             back = max(0.0, before.seconds - from_)
-            found.append(Setback(trial, back + between[-1] - before.at, back))
+            most = max(event.seconds for event in mine)  # no kill costs more than the run as a whole
+            lost = sum(min(most, at - since) for since, at in pairwise([before.at, *between]))
+            found.append(Setback(trial, back + lost, back))
     return found
 
 
@@ -237,8 +240,8 @@ complete and none is doubled; no progress of a run went back by more than a chec
 and the time to the next evaluation); the configurations are those of an undisturbed search of the same
 seed, and so are the scores of runs of one worker, bit for bit; the winner's confirmation is complete;
 MLflow has every run as FINISHED or FAILED and none as RUNNING; no process is left. Work redone is what a
-run had done since the checkpoint that it went on from; after a second kill without an evaluation in
-between it is the whole time, starts of processes included.
+run had done since the checkpoint that it went on from; where it cannot be told how much of the time before a
+kill went into starting processes, that time counts, up to the length of the run as a whole.
 
 Made by `python benchmarks/chaos.py --seed {seed}` at {commit}, Python {python}; a tiny model, {steps} steps
 a run.

@@ -100,13 +100,15 @@ class FineTuneConfig:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One look at the model. scores: by metric; seconds: spent since the run began."""
+    """One look at the model. scores: by metric; seconds: spent since the run began; curve: (step, primary
+    metric) of this and every earlier one, those before an interruption too."""
 
     step: int
     max_steps: int
     scores: dict[str, float]
     loss: float
     seconds: float
+    curve: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass

@@ -189,7 +189,8 @@ class _Run:
             scores = metrics.score(self.task, self.evaluated.labels, self.latest)
         self.scores.append((self.step, scores[self.task.metric]))
         with self._part("report"):
-            self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds()))
+            curve = list(self.scores)
+            self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds(), curve))
 
     @property
     def _evaluation_batch(self) -> int:

@@ -102,6 +102,7 @@ class Report:
     group; began: when its first step began, in seconds since the epoch; waited: seconds from the end
     of the group's job before to that step, None for the group's first job. covered: which
     weights methods select among, in a line; passes: forward-backward passes of a batch; peak_memory: bytes;
+    curve: (step, score) of every evaluation so far: who was killed may not have heard of them.
     parts: seconds by part, see `dps.config.FineTuneResult`. micro_batch: see `Job`.
     """
 
@@ -111,6 +112,7 @@ class Report:
     max_steps: int = 0
     score: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    curve: list[tuple[int, float]] = field(default_factory=list)
     loss: float | None = None
     seconds: float = 0.0
     slot: str = ""

@@ -195,11 +195,19 @@ class Ledger:
         """Note an evaluation; the record of the trial hears of it too."""
         record = self._known(id)
         record.seconds = report.seconds or record.seconds
+        self._catch_up(record, [(step, score) for step, score in report.curve if step < report.step])
         if report.score is None or report.step <= 0:
             return
         self._trial(id).report(report.score, report.step)
         if math.isfinite(report.score) and report.step not in dict(record.scores):
             record.scores = sorted([*record.scores, (report.step, report.score)])
+
+    def _catch_up(self, record: Record, curve: list[tuple[int, float]]) -> None:
+        """Note evaluations that no process lived to hear of."""
+        for step, score in curve:
+            if math.isfinite(score) and step not in dict(record.scores):
+                self._trial(record.id).report(score, step)
+                record.scores = sorted([*record.scores, (step, score)])
 
     def suspend(self, id: str) -> None:
         """The trial stays open; a resume goes on with it."""
@@ -208,6 +216,7 @@ class Ledger:
     def finish(self, id: str, outcome: Outcome, report: Report) -> Record:
         """Note the one final outcome of a trial."""
         purpose, _ = _place(id)
+        self._catch_up(self._known(id), report.curve)
         trial = self._trial(id)
         attributes = {
             "outcome": str(outcome),

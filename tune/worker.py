@@ -135,6 +135,7 @@ class _Worker:
             max_steps=evaluation.max_steps,
             score=evaluation.scores[tasks.get(job.settings.task).metric],
             metrics=evaluation.scores,
+            curve=evaluation.curve,
             loss=evaluation.loss,
             **self._timing(evaluation.seconds),
         )
@@ -147,6 +148,7 @@ class _Worker:
             step=result.steps,
             max_steps=result.steps,
             score=result.last,
+            curve=result.scores,
             covered=result.covered,
             selected_share=result.selected_share,
             passes=result.passes,

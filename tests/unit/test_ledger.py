@@ -223,3 +223,14 @@ def test_a_process_killed_while_it_notes_an_outcome_leaves_the_trial_open(
     assert other.records("search")[0].outcome == Outcome.RUNNING
     other.finish("0", Outcome.COMPLETED, Report("0", None, STEPS[-1], STEPS[-1], 0.5))
     assert other.records("search")[0].outcome == Outcome.COMPLETED
+
+
+def test_evaluations_that_no_driver_lived_to_hear_of_are_noted(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    record = ledger.replicate({"method": "vanilla", "learning_rate": 1e-4}, make_space(), 0, "search")
+    curve = [(20, 0.1), (40, 0.2), (60, 0.3)]
+    ledger.report(record.id, Report(record.id, step=40, score=0.2, curve=curve[:2]))
+    assert record.scores == curve[:2]
+    ended = ledger.finish(record.id, Outcome.COMPLETED, Report(record.id, step=60, score=0.3, curve=curve))
+    assert ended.scores == curve
+    assert open_ledger(tmp_path).records("search")[0].scores == curve
