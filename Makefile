@@ -1,7 +1,7 @@
 # make search   set up, then the main job on the built-in model and data (ARGS="--task rte --trials 12")
 # make test     set up, then lint, types and every test
 # make bench    set up, then what the speed claims rest on, in some ten minutes on 2 cores
-# make chaos    set up, then kill what searches are made of, some fifty times in a quarter of an hour
+# make chaos    set up, then kill what searches are made of at random moments, and count what was lost
 # make docs     set up, then the documentation as a site in build/site
 # make setup    the set-up alone; a second time it does nothing
 

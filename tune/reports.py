@@ -27,17 +27,21 @@ The page is one file that opens offline: DIR/report.html of one folder, searches
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status: 0, or 2 for wrong options or input, said in one line."""
+    try:
+        print(f"report: {readable(str(_made(_parser().parse_args(argv))))}")
+    except InputError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> Parser:
     parser = Parser(
         "python tune/report.py", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="the output folder of a search")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where the page goes")
-    try:
-        print(f"report: {readable(str(_made(parser.parse_args(argv))))}")
-    except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return parser
 
 
 def _made(options: Namespace) -> Path:

@@ -57,11 +57,12 @@ def parsed(words: list[str]) -> None:
     """The command through the project's own parser. Raises, or fails, where it would not be taken."""
     from cluster import local
     from dps import predict, probing
-    from tune import options
+    from tune import options, reports
 
     parsers = {
         "tune/search.py": lambda argv: options.parse(argv, options.SearchOptions),
         "tune/compare.py": lambda argv: options.parse(argv, options.CompareOptions),
+        "tune/report.py": reports._parser().parse_args,
         "cluster/local.py": local._parser().parse_args,
         "cluster/submit.py": _submitted,
         "dps.predict": predict._parser().parse_args,

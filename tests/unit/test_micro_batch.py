@@ -151,7 +151,7 @@ def test_a_run_out_of_memory_is_tried_again_with_half_until_it_fits(
     monkeypatch.setattr(worker, "run", run)
     monkeypatch.setattr(worker.ray, "get", lambda answer: answer)
     mailbox = Near()
-    one = worker._Worker(mailbox, "slot", 60.0)
+    one = worker._Worker(mailbox, "slot", 60.0, "")
     monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
     configuration = {"method": "vanilla", "learning_rate": 1e-4}
     mailbox.submit.remote(Job("3", "search", configuration, 0, SETTINGS, str(tmp_path), oom_retry=oom_retry))

@@ -16,6 +16,7 @@ from tests.unit.tune_helpers import make_space, strategy
 from tune.budget import Trials, WallTime
 from tune.outcomes import Outcome
 from tune.simulate import Lookup, Simulation, Slot, simulate
+from tune.sitting import MAX_FAILURES
 from tune.synthetic import Surface
 
 SPACE = make_space(("dps-dense",))
@@ -119,7 +120,7 @@ def test_a_slot_that_came_back_is_used_again() -> None:
 
 
 def test_a_run_that_loses_its_slot_once_too_often_is_lost() -> None:
-    dying = [Slot(dies_at=10), Slot(dies_at=15), Slot(dies_at=18), Slot()]
+    dying = [*(Slot(dies_at=10 + number) for number in range(MAX_FAILURES + 1)), Slot()]
     assert outcomes(ran(Plain(), trials=1, each=dying)) == {"lost": 1}
     assert outcomes(ran(Plain(), trials=1, each=dying[1:])) == {"completed": 1}
 
