@@ -31,8 +31,8 @@ $(READY): pyproject.toml constraints.txt
 search: $(READY)
 	@$(BIN)/python tune/search.py $(ARGS)
 
-test: test-fast
-	@$(SIDE_BY_SIDE) $(NO_RAY)
+test: lint
+	@$(SIDE_BY_SIDE) $(NO_RAY) $(FAST)
 	@$(BIN)/python -m pytest tests/integration tests/chaos tests/gpu $(addprefix --ignore=,$(NO_RAY))
 
 test-fast: lint
@@ -54,6 +54,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
 
 chaos: $(READY)
+	@$(BIN)/python -m pytest tests/chaos -m slow
 	@$(BIN)/python benchmarks/chaos.py
 
 clean:

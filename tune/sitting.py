@@ -244,6 +244,7 @@ class Sitting(ABC):
         import ray.tune
         from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 
+        from tune import strays
         from tune.mailbox import Switch
         from tune.trial import SLOT_MEMORY, SlotPlan, SlotTrial
 
@@ -283,7 +284,7 @@ class Sitting(ABC):
             ),
         )
         try:
-            with self.progress:
+            with self.progress, strays.given_back():
                 tuner.fit()
         finally:
             searcher.check()  # what it met with, not what Tune makes of it

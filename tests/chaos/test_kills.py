@@ -49,6 +49,7 @@ def test_a_killed_driver_leaves_a_ledger_that_resumes(tmp_path: Path) -> None:
     assert len(resumed.found["confirmation"]["scores"]) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_has_timed_out_and_the_search_goes_on(tmp_path: Path) -> None:
     options = ("--task", "cola", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL)
     done = search(
