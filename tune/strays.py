@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 import ray.util.state
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 LOOK_EVERY_S = 15.0
 LOOKS = 3  # so often in a row a group was seen without an actor: workers that are starting are actors already
@@ -53,8 +54,7 @@ def _watch(over: threading.Event) -> None:
             continue
         seen = Counter({group: seen[group] + 1 for group in found})
         for group in [group for group, looks in seen.items() if looks >= LOOKS]:
-            identity = ray.PlacementGroupID(bytes.fromhex(group))
-            ray.util.remove_placement_group(ray.util.placement_group.PlacementGroup(identity))
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
 
 def _look() -> set[str]:

@@ -1,0 +1,40 @@
+"""Cores that a dead controller left taken, in a real Ray."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tune import strays
+
+pytestmark = pytest.mark.integration
+DEADLINE_S = 60.0
+
+
+def test_cores_that_nobody_uses_are_given_back_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.util.placement_group import placement_group, placement_group_table
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    class Idle:
+        def ready(self) -> bool:
+            return True
+
+    monkeypatch.setattr(strays, "LOOK_EVERY_S", 0.5)
+    ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False)
+    try:
+        used, left = placement_group([{"CPU": 1}]), placement_group([{"CPU": 1}])
+        ray.get([used.ready(), left.ready()])
+        inside = PlacementGroupSchedulingStrategy(used)
+        worker = ray.remote(num_cpus=1)(Idle).options(scheduling_strategy=inside).remote()
+        assert ray.get(worker.ready.remote())
+        with strays.given_back():
+            deadline = time.monotonic() + DEADLINE_S
+            while placement_group_table(left)["state"] != "REMOVED":
+                assert time.monotonic() < deadline, placement_group_table()
+                time.sleep(0.2)
+            assert placement_group_table(used)["state"] == "CREATED"
+            assert ray.get(worker.ready.remote())
+    finally:
+        ray.shutdown()
