@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
@@ -48,13 +48,10 @@ def left_over(groups: Iterable[Any], actors: Iterable[Any]) -> set[str]:
 def _watch(over: threading.Event) -> None:
     seen = Counter[str]()
     while not over.wait(LOOK_EVERY_S):
-        try:
-            found = _look()
-        except Exception:  # whatever the state API says under load: another look will do
-            continue
-        seen = Counter({group: seen[group] + 1 for group in found})
-        for group in [group for group, looks in seen.items() if looks >= LOOKS]:
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+        with suppress(Exception):  # whatever Ray says under load: another look will do
+            seen = Counter({group: seen[group] + 1 for group in _look()})
+            for group in [group for group, looks in seen.items() if looks >= LOOKS]:
+                remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
 
 def _look() -> set[str]:
