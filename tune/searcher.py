@@ -180,12 +180,10 @@ class LedgerSearcher(ray.tune.search.Searcher):
         return self.strategy.folder / f"trial-{record.id}"
 
     def _is_of_winner(self, record: Record) -> bool:
+        if record.purpose != "confirm":
+            return False
         leader = self.leader or self.winner()
-        return (
-            record.purpose == "confirm"
-            and leader is not None
-            and record.configuration == leader.configuration
-        )
+        return leader is not None and record.configuration == leader.configuration
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An evaluation. The one on which a trial ends comes through `on_trial_complete` alone."""
