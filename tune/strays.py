@@ -16,7 +16,7 @@ import ray
 import ray.util.state
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-LOOK_EVERY_S = 15.0
+LOOK_EVERY_S = 10.0
 LOOKS = 3  # so often in a row a group was seen without an actor: workers that are starting are actors already
 MOST_LISTED = 10_000
 
