@@ -31,8 +31,8 @@ $(READY): pyproject.toml constraints.txt
 search: $(READY)
 	@$(BIN)/python tune/search.py $(ARGS)
 
-test: lint
-	@$(SIDE_BY_SIDE) $(NO_RAY) $(FAST)
+test: test-fast
+	@$(SIDE_BY_SIDE) $(NO_RAY)
 	@$(BIN)/python -m pytest tests/integration tests/chaos tests/gpu $(addprefix --ignore=,$(NO_RAY))
 
 test-fast: lint
