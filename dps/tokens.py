@@ -132,7 +132,7 @@ class TokenCache:
                 try:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     held.enter_context(filelock.FileLock(self.folder / f"{name}.lock", timeout=WAIT_S))
-                except (OSError, filelock.Timeout):
+                except (OSError, NotImplementedError, filelock.Timeout):  # a file system without locks
                     return make()
             found = _read(file)
             if found is None:

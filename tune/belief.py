@@ -57,6 +57,15 @@ class View:
         """The configurations that were seen at full length; all, where none was."""
         return [i for i, runs in enumerate(self.runs) if runs] or [*range(len(self.runs))]
 
+    @property
+    def ends(self) -> list[Observation]:
+        """Every full-length score."""
+        return [
+            Observation(index, seed, score)
+            for index, runs in enumerate(self.runs)
+            for seed, score in runs.items()
+        ]
+
 
 class Belief:
     """The view of a ledger, brought up to date when a run ended.
@@ -158,14 +167,9 @@ class Belief:
             return None
         drawn = [self.space.from_study(row) for row in self.space.latin(POINTS, seed)]
         tried = [trial.configuration for trial in view.trials]
-        seen = [
-            Observation(index, seed, score)
-            for index, runs in enumerate(view.runs)
-            for seed, score in runs.items()
-        ]
-        if not seen:
+        if not view.ends:
             return None
-        posterior = fit(encode(self.space, [*tried, *drawn]), seen, self.chance, view.posterior)
+        posterior = fit(encode(self.space, [*tried, *drawn]), view.ends, self.chance, view.posterior)
         first = race.leader(posterior, range(len(tried)))
         return max(_improvement(posterior, index, first) for index in range(len(tried), len(posterior.mean)))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dps.ranges import Choice, Domain, Range
 from tune import plots
-from tune.insight import Effect, Importance, Insight, Surface
+from tune.insight import Effect, Insight, Surface
 from tune.space import key
 from tune.terminal import brief
 
@@ -120,8 +120,11 @@ def surface(insight: Insight, one: Surface) -> plots.Plot:
     return plots.Plot([contour, *_tried(insight, x, y)], plots.layout(*axes, showlegend=False), alt, 340)
 
 
-def importance(made: Sequence[Importance]) -> plots.Plot:
+def importance(insight: Insight) -> plots.Plot | None:
     """A bar a parameter, the most important on top."""
+    made, _ = insight.importances
+    if not made:
+        return None
     shares, names = [one.share for one in made], [one.name for one in made]
     ups = [one.high - one.share for one in made]
     downs = [one.share - one.low for one in made]

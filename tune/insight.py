@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,10 +22,7 @@ from tune.job import Purpose
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
 from tune.space import Space, encode
-from tune.surrogate import Observation, fit
-
-if TYPE_CHECKING:
-    pass
+from tune.surrogate import fit
 
 Found = dict[str, Any]
 MOST_POINTS = 24  # along the cost, at which the runs so far are taken together
@@ -200,16 +197,11 @@ class Insight:
         if view is None or not rows or not rows[0] or not any(view.runs):
             return [], []
         tried = [trial.configuration for trial in view.trials]
-        seen = [
-            Observation(index, seed, score)
-            for index, runs in enumerate(view.runs)
-            for seed, score in runs.items()
-        ]
         means, sds, size = [], [], len(rows[0])
         step = max(1, AT_ONCE // size)
         for some in (rows[first : first + step] for first in range(0, len(rows), step)):
             asked = [self.space.from_study(point) for row in some for point in row]
-            posterior = fit(encode(self.space, [*tried, *asked]), seen, self.chance, view.posterior)
+            posterior = fit(encode(self.space, [*tried, *asked]), view.ends, self.chance, view.posterior)
             blocks = posterior.covariance[len(tried) :, len(tried) :].reshape(
                 len(some), size, len(some), size
             )
@@ -228,6 +220,7 @@ class Insight:
                 made.append((runs[0].configuration, mean))
         return made
 
+    @cached_property
     def importances(self) -> tuple[list[Importance], str]:
         """fANOVA of the full-length scores, the most important parameter first; or none, and why.
 
@@ -299,21 +292,14 @@ def _records(trials: Sequence[Found], purpose: Purpose) -> list[Record]:
 
 def _space(described: Found, configurations: Sequence[dict[str, Any]]) -> Space:
     """The space that was searched, of its description."""
-    parameters: dict[str, Domain] = {
-        name: Range(value["low"], value["high"], value["log"])
-        if value["kind"] == "range"
-        else Choice(tuple(value["values"]))
-        for name, value in described.items()
-        if name != "method"
-    }
     names: dict[str, dict[str, str]] = {method: {} for method in described["method"]}
     for configuration in configurations:
         method = configuration["method"]
         for key in configuration:
             if key != "method":
                 own = f"{method}.{key}"
-                names[method][key] = own if own in parameters else key
-    return Space(tuple(described["method"]), parameters, names)
+                names[method][key] = own if own in described else key
+    return Space.described(described, names)
 
 
 def _is_single(domain: Domain) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -22,18 +22,9 @@ from pydantic_settings import (
 
 from dps.errors import InputError
 from dps.redact import tree
+from tune.durations import Duration, Patience
 
 MOST = 1_000_000
-LEAST_PATIENCE_S = 5
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(text: str) -> float:
-    """Seconds of a duration such as 90s, 30m, 1h30m, 2d. Raises ValueError for anything else."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError("must be a duration such as 90s, 30m or 1h30m")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def _named(value: Any) -> Any:
@@ -43,22 +34,9 @@ def _named(value: Any) -> Any:
     return value
 
 
-def _duration(text: str) -> str:
-    seconds(text)
-    return text
-
-
-def _patience(text: str) -> str:
-    if seconds(text) < LEAST_PATIENCE_S:
-        raise ValueError(f"must be at least {LEAST_PATIENCE_S}s")
-    return text
-
-
 Scheduler = Literal["asha", "pasha", "median", "none"]  # tune.rungs.KINDS
 Sampler = Literal["tpe", "gp", "cmaes", "random", "qmc", "grid", "latin"]
 Folder = Annotated[Path, BeforeValidator(_named)]
-Duration = Annotated[str, AfterValidator(_duration)]
-Patience = Annotated[str, AfterValidator(_patience)]
 
 
 def option(default: Any, text: str, **rules: Any) -> Any:

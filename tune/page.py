@@ -57,7 +57,7 @@ class Drawing:
 
 def search(found: Found, sure: Sequence[str]) -> str:
     """The report of a search.json. sure: how sure the confirmation is, a line each."""
-    drawing, said, why = Drawing(), plain(found), [""]
+    drawing, said = Drawing(), plain(found)
     insight = Insight(said)
     drawing.add("cost", lambda: plots.cost(said, insight.course()))
     drawing.add("fresh", lambda: plots.fresh(said))
@@ -69,11 +69,7 @@ def search(found: Found, sure: Sequence[str]) -> str:
     shown = drawing.each("effect", lambda: effects.all_effects(insight))
     surfaces = drawing.each("surface", lambda: [effects.surface(insight, one) for one in insight.surfaces()])
 
-    def importance() -> Plot | None:
-        made, why[0] = insight.importances()
-        return effects.importance(made) if made else None
-
-    drawing.add("importance", importance)
+    drawing.add("importance", lambda: effects.importance(insight))
     drawing.add("parallel", lambda: effects.parallel(insight))
     drawing.add("time", lambda: plots.time(said["profile"]) if said.get("profile") else None)
     sign, seeds, stages = 1 if found["direction"] == "max" else -1, _seeds(found), _stages(found)
@@ -96,7 +92,7 @@ def search(found: Found, sure: Sequence[str]) -> str:
         shown=pareto.shown,
         effects=shown,
         surfaces=surfaces,
-        why=why[0],
+        why="" if "importance" in drawing else insight.importances[1],
         failures=_failures(found),
         stages=stages,
         before=_before(found.get("profile")),

@@ -15,9 +15,10 @@ from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
 from tune import budget, estimate, evidence, pareto, places, space, warm
+from tune.durations import seconds
 from tune.errors import Refused
 from tune.job import Settings
-from tune.options import CompareOptions, RunOptions, SearchOptions, seconds
+from tune.options import CompareOptions, RunOptions, SearchOptions
 from tune.runtime import Cluster
 from tune.space import Space
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dps.errors import InputError
-from dps.ranges import Choice, Domain, Range
 from tune.outcomes import Outcome
 from tune.simulate import Lookup
 from tune.space import Space, encode
@@ -67,24 +66,12 @@ class Table:
             if outcome == Outcome.COMPLETED:
                 final[place] = run[0]["dev"]
         configurations = [_configuration(runs[number, seeds[0]][0]) for number in range(count)]
-        return cls(configurations, steps, scores, seconds, final, _space(metadata), metadata)
+        space = Space.described(metadata["space"], metadata["names"])
+        return cls(configurations, steps, scores, seconds, final, space, metadata)
 
 
 def _configuration(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in RUN_COLUMNS and value is not None}
-
-
-def _space(metadata: dict[str, Any]) -> Space:
-    """The space that the configurations were drawn from."""
-    described = dict(metadata["space"])
-    methods = tuple(described.pop("method"))
-    parameters: dict[str, Domain] = {
-        name: Range(value["low"], value["high"], value["log"])
-        if value["kind"] == "range"
-        else Choice(tuple(value["values"]))
-        for name, value in described.items()
-    }
-    return Space(methods, parameters, metadata["names"])
 
 
 class Replay:

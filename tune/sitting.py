@@ -22,6 +22,7 @@ from dps import tasks
 from dps.errors import InputError, disk_is_full
 from dps.redact import one_line, readable, redacted
 from tune import options as cli
+from tune.durations import seconds
 from tune.errors import Refused
 from tune.options import RunOptions
 from tune.stopping import INTERRUPTED as INTERRUPTED
@@ -260,8 +261,8 @@ class Sitting(ABC):
             folder=str(self.ray_files / "slots"),
             checkpoint_every_s=CHECKPOINT_EVERY_S,
             data=plan.data.fingerprint,
-            step_timeout_s=cli.seconds(options.step_timeout),
-            trial_timeout_s=cli.seconds(options.trial_timeout) if options.trial_timeout else None,
+            step_timeout_s=seconds(options.step_timeout),
+            trial_timeout_s=seconds(options.trial_timeout) if options.trial_timeout else None,
             switch=switch,
         )
         trainable = ray.tune.with_resources(

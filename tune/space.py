@@ -182,6 +182,18 @@ class Space:
         domains = {"method": Choice(self.methods), **own} if len(self.methods) > 1 else own
         return {name: _distribution(domain) for name, domain in domains.items()}
 
+    @classmethod
+    def described(cls, description: Mapping[str, Any], names: dict[str, dict[str, str]]) -> Space:
+        """The space that `describe` described. names: as in the space."""
+        parameters: dict[str, Domain] = {
+            name: Range(value["low"], value["high"], value["log"])
+            if value["kind"] == "range"
+            else Choice(tuple(value["values"]))
+            for name, value in description.items()
+            if name != "method"
+        }
+        return cls(tuple(description["method"]), parameters, names)
+
     def describe(self) -> dict[str, Any]:
         """For search.json and for telling two spaces apart."""
         parameters = {

@@ -67,16 +67,16 @@ class _Worker:
         except Exception as error:
             if out_of_memory(error):
                 self._out_of_memory(job, error)
+            else:
+                report = Report(job.id, Outcome.FAILED, error=_one_line(error))
             if distributed.world() > 1:
                 raise  # the ranks may disagree now: let Ray Train restart the group
-            if not out_of_memory(error):
-                report = Report(job.id, Outcome.FAILED, error=_one_line(error))
         self.last_end = time.monotonic()
         if report is not None and self.is_first:
             ray.get(self.mailbox.report.remote(report))
         gc.collect()  # models and optimizers hold one another through their hooks
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if report is None and torch.cuda.is_available():
+            torch.cuda.empty_cache()  # what is tried again with less needs it in other pieces
 
     def _out_of_memory(self, job: Job, error: Exception) -> None:
         """Have the job done again with less at once, or say that it ended so. Whichever rank it hits."""

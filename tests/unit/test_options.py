@@ -13,7 +13,8 @@ import pytest
 
 from dps.errors import InputError
 from tune import compare, search, sitting
-from tune.options import CompareOptions, SearchOptions, parse, read_yaml, seconds, write_yaml
+from tune.durations import seconds
+from tune.options import CompareOptions, SearchOptions, parse, read_yaml, write_yaml
 
 ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, Any] = {

@@ -262,7 +262,7 @@ def spread(trials: int, **plan: Any) -> Found:
 
 def test_the_learning_rate_is_found_to_matter() -> None:
     told = insight.Insight(spread(12))
-    made, why = told.importances()
+    made, why = told.importances
     assert (made[0].name, why) == ("learning_rate", "")
     assert made[0].share > 0.5 > max(one.share for one in made[1:])
     assert all(0 <= one.low <= one.share <= one.high <= 1 for one in made)
@@ -278,8 +278,8 @@ def test_the_learning_rate_is_found_to_matter() -> None:
     for trial in flat_scores["trials"]:
         trial["scores"] = [[60, 0.0]]
     same = insight.Insight(flat_scores)
-    assert (same.surfaces(), same.importances()) == ([], ([], "all configurations have the same score"))
-    few, why = insight.Insight(spread(7)).importances()
+    assert (same.surfaces(), same.importances) == ([], ([], "all configurations have the same score"))
+    few, why = insight.Insight(spread(7)).importances
     assert (few, why) == ([], "7 configurations ran to the end, and 8 are needed")
 
 
