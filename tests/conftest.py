@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,10 @@ def tiny_base(tiny_model: Path) -> Base:
     from dps import tasks
     from dps.models import Base, locate
 
-    return Base(locate(str(tiny_model)), tasks.get("cola"))
+    base = Base(locate(str(tiny_model)), tasks.get("cola"))
+    gc.collect()
+    gc.freeze()  # as in a slot: what stays is not looked through before every run
+    return base
 
 
 @pytest.fixture(scope="session")
