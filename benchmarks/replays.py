@@ -203,7 +203,7 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         slots=2,
         rules=[DeviceHours("CPU", hours, 1.0, EXPLORE_SHARE if ours else 1.0)],
         race_rules=[DeviceHours("CPU", hours, 1.0)],
-        folder=Path("nowhere"),
+        folder="nowhere",
         max_steps=ground.world.steps[-1],
         racing=Racing(ground.further) if ours else Racing(1 if name == "repeater" else 0),
         chance=0.0,

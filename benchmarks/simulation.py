@@ -46,7 +46,7 @@ def search(
         confirm=5,
         slots=slots,
         rules=[WallTime(seconds) if seconds else Trials(trials)],
-        folder=Path("nowhere"),
+        folder="nowhere",
         max_steps=75,
     )
     strategy = replace(strategy, **changes)

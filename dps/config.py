@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -166,7 +167,9 @@ class FineTuneResult:
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where a run keeps its checkpoints, and after how many seconds the next is due."""
+    """Where a run keeps its checkpoints, and after how many seconds the next is due. written: hears of
+    each one's folder."""
 
     folder: Path
     every_s: float = 60.0
+    written: Callable[[Path], None] | None = None

@@ -284,7 +284,9 @@ class _Run:
             "scores": self.scores,
         }
         try:
-            checkpoint.save(self.checkpointing.folder, self.step, tree)
+            place = checkpoint.save(self.checkpointing.folder, self.step, tree)
+            if self.checkpointing.written is not None:
+                self.checkpointing.written(place)
         except OSError as error:  # the run is none the worse for it
             if not any(warning.startswith(NO_CHECKPOINT) for warning in self.warnings):
                 self.warnings.append(f"{NO_CHECKPOINT} from step {self.step} on: {error}")

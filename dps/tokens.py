@@ -105,6 +105,13 @@ def identity(tokenizer: PreTrainedTokenizerBase) -> str | None:
     return hashlib.sha256(json.dumps([type(tokenizer).__name__, inputs, rules]).encode()).hexdigest()
 
 
+def cache_folder() -> Path:
+    """DPS_CACHE_DIR, or "dps" in the user's folder of caches."""
+    import platformdirs
+
+    return Path(os.environ.get("DPS_CACHE_DIR") or platformdirs.user_cache_path("dps"))
+
+
 class TokenCache:
     """Tokenised splits in a folder of this node, a safetensors file each.
 
@@ -113,12 +120,8 @@ class TokenCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """folder: DPS_CACHE_DIR, or "dps" in the user's folder of caches, by default."""
-        if folder is None:
-            import platformdirs
-
-            folder = Path(os.environ.get("DPS_CACHE_DIR") or platformdirs.user_cache_path("dps"))
-        self.folder = folder / "tokens"
+        """folder: `cache_folder()` by default."""
+        self.folder = (folder or cache_folder()) / "tokens"
 
     def get(self, key: Sequence[Any], make: Callable[[], Encoded]) -> Encoded:
         """What `make` returns, from the file of this key where there is one. key: JSON values, all that

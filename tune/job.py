@@ -48,7 +48,7 @@ class Job:
     """One run. id: "3" for trial 3 of the search, "confirm-1" for a confirmation.
 
     configuration: "method" and its hyper-parameters, with "learning_rate".
-    folder: where checkpoints, logits and (with keep_model) the model are kept.
+    place: where checkpoints, logits and (with keep_model) the model are kept, see `tune.storage`.
     oom_retry: whether it is tried again with half the micro-batch where memory ran out; micro_batch: how many
     examples a worker has in the model at once, None for all of a step.
     """
@@ -58,7 +58,7 @@ class Job:
     configuration: dict[str, Any]
     seed: int
     settings: Settings
-    folder: str
+    place: str
     keep_model: bool = False
     oom_retry: bool = False
     micro_batch: int | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune import probe, tracking
+from tune import probe, storage, tracking
 from tune.probe import Asked, Said
 
 if TYPE_CHECKING:
@@ -50,27 +50,28 @@ def findings(plan: Plan, output: Path) -> list[Finding]:
 def check(plan: Plan, output: Path) -> list[Finding]:
     """What is wrong with the nodes of the connected cluster; nothing is left behind. output: where the
     results will lie, on the driver."""
-    shared = plan.options.storage is not None
-    folder = Path(plan.options.storage).resolve() if plan.options.storage else output.resolve().parent
-    note = folder / f".preflight-{uuid.uuid4().hex[:8]}"
+    given = plan.options.storage
+    folder = storage.absolute(given) if given else str(output.resolve().parent)
+    note = storage.join(folder, f".preflight-{uuid.uuid4().hex[:8]}")
     try:
-        note.mkdir(parents=True)
-        (note / probe.DRIVERS_NOTE).write_text("here", encoding="utf-8")
-        return [*_ask_and_judge(_asked(plan, note if shared else None), plan), *_room(plan, note)]
+        storage.write(storage.join(note, probe.DRIVERS_NOTE), b"here")
+        found = [*_ask_and_judge(_asked(plan, note if given else None), plan)]
+        return found if storage.is_remote(folder) else [*found, *_room(plan, Path(folder))]
     except OSError as error:
-        return [Finding(str(folder), f"cannot write: {error.strerror}", "name a folder that can be written")]
+        do = "name a place that can be written"
+        return [Finding(folder, f"cannot write: {storage.reason(error)}", do)]
     finally:
-        shutil.rmtree(note, ignore_errors=True)
+        storage.remove(note)
 
 
-def _asked(plan: Plan, note: Path | None) -> Asked:
+def _asked(plan: Plan, note: str | None) -> Asked:
     from dps.models import BUILTIN_PACKAGE
 
     named = ((plan.data.source, plan.settings.data), (plan.model.source, plan.settings.model))
     return Asked(
         paths=tuple(path for source, path in named if source == "folder"),
         packages=(BUILTIN_PACKAGE,) if plan.model.source == "builtin" else (),
-        storage=str(note) if note else None,
+        storage=note,
     )
 
 
@@ -86,7 +87,7 @@ def _ask_and_judge(asked: Asked, plan: Plan) -> Iterator[Finding]:
         if (
             asked.storage
             and not answer.storage_error
-            and not probe.appears(Path(asked.storage) / _note_of(node))
+            and not probe.appears(storage.join(asked.storage, _note_of(node)))
         ):
             yield Finding(node, "--storage: what it wrote is not seen on the driver", "mount the same folder")
 
@@ -133,7 +134,10 @@ def judge(node: str, said: Said, here: Mapping[str, str], asked: tuple[float, fl
     if said.missing:
         wrong.append((f"{', '.join(said.missing)}: missing", "put it there, at the same path on every node"))
     if said.storage_error:
-        wrong.append((f"--storage: {said.storage_error}", "mount the same folder, writable, on every node"))
+        do = "mount the same folder, writable, on every node"
+        if storage.is_remote(said.storage_error):
+            do = "let every node reach it, with credentials in its environment or a role of its machine"
+        wrong.append((f"--storage: {said.storage_error}", do))
     if said.gpu_error:
         wrong.append((f"GPU: {said.gpu_error}", "check nvidia-smi, the driver, the build of torch"))
     return [Finding(node, what, do) for what, do in wrong]
@@ -145,7 +149,7 @@ def _room(plan: Plan, folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     if free < needed:
         what = f"{free / 2**30:.1f} GiB free, but up to {needed / 2**30:.1f} GiB are needed for a while"
-        yield Finding(str(folder.parent), what, "make room, name another folder, or lower --max-concurrent")
+        yield Finding(str(folder), what, "make room, name another folder, or lower --max-concurrent")
 
 
 def bytes_kept(weights: int, slots: int, models: int) -> int:

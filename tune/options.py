@@ -153,7 +153,9 @@ class RunOptions(BaseSettings):
         False, "look at every node, the storage and MLflow, say what is wrong, and train nothing"
     )
     storage: str | None = option(
-        None, "folder that every node of the cluster sees (needed from two nodes on)", min_length=1
+        None,
+        "folder that every node of the cluster sees, or s3://BUCKET/PATH (needed from two nodes on)",
+        min_length=1,
     )
 
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dps.errors import InputError
 from dps.redact import STRUCK
-from tune import lock
+from tune import lock, storage
 from tune.errors import Refused
 from tune.options import RunOptions
 from tune.runtime import Cluster
@@ -35,22 +35,12 @@ def _probe_writing(folder: Path) -> None:
 
 def check_storage(options: RunOptions, cluster: Cluster) -> None:
     """A cluster of several nodes needs a folder that all of them see."""
-    if options.storage and "://" in options.storage:
-        raise InputError(
-            f"--storage: {options.storage!r} is no folder, and object stores are not supported; give a "
-            f"folder that every node sees"
-        )
-    if options.storage and not options.dry_run:
-        try:
-            _probe_writing(Path(options.storage))
-        except OSError as error:
-            raise InputError(
-                f"--storage: cannot write to {options.storage} ({error.strerror}); give another folder"
-            ) from None
+    if options.storage:
+        storage.check(options.storage, writing=not options.dry_run)
     if cluster.nodes > 1 and not options.storage:
         raise Refused(
-            f"--storage: the cluster has {cluster.nodes} nodes; give a folder that every node sees, "
-            f"for checkpoints and models"
+            f"--storage: the cluster has {cluster.nodes} nodes; give a folder that every node sees, or "
+            f"s3://BUCKET/PATH, for checkpoints and models"
         )
 
 

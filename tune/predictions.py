@@ -15,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from dps.errors import InputError
 
+FILE = "logits.safetensors"  # where a run writes them
+
 
 def place(output: Path, id: str) -> Path:
     """Where the predictions of a run lie in an output folder."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from tune import storage
+
 PACKAGES = ("ray", "torch", "transformers", "datasets", "numpy")
 ABSENT = "missing"
 DRIVERS_NOTE = "driver"
@@ -29,7 +31,7 @@ print(torch.cuda.device_count())
 @dataclass(frozen=True)
 class Asked:
     """What a node is asked to look at. paths: must be there; packages: must be installed; storage: a folder
-    with the note of the driver, where the node leaves its own."""
+    with the note of the driver, where the node leaves its own (a place, see `tune.storage`)."""
 
     paths: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
@@ -54,7 +56,7 @@ def probe(name: str, asked: Asked, gpus: int) -> Said:
     return Said(
         versions=versions(),
         missing=tuple(missing),
-        storage_error=try_storage(Path(asked.storage), name) if asked.storage else None,
+        storage_error=try_storage(asked.storage, name) if asked.storage else None,
         gpu_error=try_gpus(gpus) if gpus else None,
         clock=time.time(),
     )
@@ -66,22 +68,24 @@ def versions() -> dict[str, str]:
     return {**found, "project": _digest(Path(__file__).parents[1])}
 
 
-def try_storage(folder: Path, name: str) -> str | None:
+def try_storage(folder: str, name: str) -> str | None:
     """Read the driver's note and leave one; what went wrong, if anything."""
+    given = folder.rpartition("/")[0]
     try:
-        if not appears(folder / DRIVERS_NOTE):
-            return f"what the driver wrote to {folder.parent} is not seen"
-        (folder / name).write_text(name, encoding="utf-8")
+        if not appears(storage.join(folder, DRIVERS_NOTE)):
+            return f"what the driver wrote to {given} is not seen"
+        storage.write(storage.join(folder, name), name.encode())
     except OSError as error:
-        return f"cannot write to {folder.parent}: {error.strerror}"
+        return f"cannot write to {given}: {storage.reason(error)}"
     return None
 
 
-def appears(file: Path, within_s: float = SEEN_WITHIN_S) -> bool:
+def appears(file: str, within_s: float = SEEN_WITHIN_S) -> bool:
     """Whether the file is there, or comes within so many seconds, where its folder is seen at all."""
     deadline = time.monotonic() + within_s
-    while not file.exists():
-        if time.monotonic() > deadline or not file.parent.parent.exists():
+    while not storage.exists(file):
+        hidden = not storage.is_remote(file) and not Path(file).parent.parent.exists()
+        if hidden or time.monotonic() > deadline:
             return False
         time.sleep(0.2)
     return True

@@ -17,6 +17,7 @@ if __name__ == "__main__":  # run as a script: hand over to the package, so that
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from tune import storage
 from tune.options import SearchOptions
 from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, run
 
@@ -82,11 +83,12 @@ class Search(Sitting):
 
         confirming = replicates.of(winner, self.records("confirm"))
         chosen = replicates.typical(confirming, self.plan.task.metric)
-        if chosen is None or not (self.work / f"trial-{chosen.id}" / "model").is_dir():
+        model = storage.join(self.work, f"trial-{chosen.id}", "model") if chosen is not None else None
+        if model is None or not storage.exists(model):
             return None
         best = self.output / "best"
         shutil.rmtree(best, ignore_errors=True)
-        shutil.move(self.work / f"trial-{chosen.id}" / "model", best)
+        storage.take(model, best)
         return chosen
 
 

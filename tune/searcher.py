@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import errno
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray.tune.search
 
-from tune import proof, replicates
+from tune import proof, replicates, storage
 from tune.belief import Belief, Field
 from tune.budget import Spent, first_reached
 from tune.events import Watcher, tell
@@ -171,13 +169,13 @@ class LedgerSearcher(ray.tune.search.Searcher):
             record.configuration,
             record.seed,
             self.strategy.settings,
-            str(self._folder(record)),
+            self._folder(record),
             keep_model=self.strategy.keep_models and self._is_of_winner(record),
             oom_retry=self.strategy.oom_retry,
         )
 
-    def _folder(self, record: Record) -> Path:
-        return self.strategy.folder / f"trial-{record.id}"
+    def _folder(self, record: Record) -> str:
+        return storage.join(self.strategy.folder, f"trial-{record.id}")
 
     def _is_of_winner(self, record: Record) -> bool:
         if record.purpose != "confirm":
@@ -226,7 +224,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.slot_seconds += report.seconds
         ended = self.ledger.finish(record.id, outcome, report)
         tell(self.watchers, "trial_ended", ended)
-        shutil.rmtree(self._folder(record) / "checkpoints", ignore_errors=True)  # of a lost slot
+        storage.remove(storage.join(self._folder(record), "checkpoints"))  # of a lost slot
         self.row.add(ended)
 
     def _note(self, record: Record, report: Report) -> None:

@@ -6,7 +6,6 @@ What the two commands share: the folders, the ledgers, who watches, the Tuner ov
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from dps import tasks
 from dps.errors import InputError, disk_is_full
 from dps.redact import one_line, readable, redacted
 from tune import options as cli
+from tune import storage
 from tune.durations import seconds
 from tune.errors import Refused
 from tune.options import RunOptions
@@ -141,14 +141,11 @@ class Sitting(ABC):
 
         self.plan, self.options, self.planned = plan, plan.options, time.time()
         self.output = output_folder(self.options, self.prefix).resolve()
-        shared = (
-            Path(self.options.storage).resolve() / self.output.name if self.options.storage else self.output
-        )
-        self.work, self.ray_files = shared / "work", shared / "ray"
         self.provenance = provenance(self.options.command)
         self.ledgers = {arm: Ledger(self.output / "study.db", plan.task.direction, arm) for arm in plan.arms}
         for arm, ledger in self.ledgers.items():
             ledger.open(plan.identity(arm))
+        self.work, self.ray_files = (storage.join(self._shared(), name) for name in ("work", "ray"))
         self.provenance["git_dirty"] |= bool(self.notes.noted("git_dirty"))  # in any sitting
         self.notes.note("git_dirty", self.provenance["git_dirty"])
         named = {"data": plan.settings.data, "model": plan.settings.model, "task": self.options.task}
@@ -161,6 +158,24 @@ class Sitting(ABC):
         if self.tracker is not None:
             self.tracker.catch_up(earlier)
         self.watchers = [watcher for watcher in (self.progress, self.tracker) if watcher is not None]
+
+    def _shared(self) -> str:
+        """The place that every node sees: the output folder, or one of this search's own in the storage."""
+        given = self.options.storage
+        if given is None:
+            return str(self.output)
+        name = f"{self.output.name}-{self.search_id[:8]}"
+        return storage.join(storage.absolute(given), name)
+
+    @property
+    def search_id(self) -> str:
+        """What tells this search from all others; the same in every sitting."""
+        kept = self.notes.noted("search_id")
+        if isinstance(kept, str) and kept.isalnum():
+            return kept
+        made = uuid.uuid4().hex
+        self.notes.note("search_id", made)
+        return made
 
     @property
     def runs(self) -> int:
@@ -182,10 +197,7 @@ class Sitting(ABC):
         uri = tracking.tracking_uri(self.options.tracking_uri, self.output.parent)
         if uri is None:
             return None
-        kept = self.notes.noted("search_id")
-        search_id = kept if isinstance(kept, str) and kept.isalnum() else uuid.uuid4().hex
-        self.notes.note("search_id", search_id)
-        return tracking.MlflowTracker(uri, self.plan, self.provenance, search_id, self.output.name)
+        return tracking.MlflowTracker(uri, self.plan, self.provenance, self.search_id, self.output.name)
 
     def go(self) -> int:
         """Returns the exit status."""
@@ -258,7 +270,7 @@ class Sitting(ABC):
             workers=options.workers_per_trial,
             cpus_per_worker=options.cpus_per_worker,
             gpus_per_worker=plan.gpus_per_worker,
-            folder=str(self.ray_files / "slots"),
+            folder=storage.join(self.ray_files, "slots"),
             checkpoint_every_s=CHECKPOINT_EVERY_S,
             data=plan.data.fingerprint,
             step_timeout_s=seconds(options.step_timeout),
@@ -279,7 +291,7 @@ class Sitting(ABC):
             ),
             run_config=RunConfig(
                 name="tune",
-                storage_path=str(self.ray_files),
+                storage_path=self.ray_files,
                 verbose=0,
                 failure_config=FailureConfig(max_failures=MAX_FAILURES),
             ),
@@ -369,19 +381,16 @@ class Sitting(ABC):
 
     def keep_predictions(self) -> None:
         """The logits of every confirmation, which outlive the other working files."""
-        from tune.predictions import place
+        from tune import predictions
 
         for record in self.records("confirm"):
-            written = self.work / f"trial-{record.id}" / "logits.safetensors"
-            if written.is_file():
-                kept = place(self.output, record.id)
-                kept.parent.mkdir(exist_ok=True)
-                shutil.move(written, kept)
+            written = storage.join(self.work, f"trial-{record.id}", predictions.FILE)
+            storage.take(written, predictions.place(self.output, record.id))
 
     def close(self) -> None:
         """Leave nothing but results; MLflow has heard everything, or the user hears why not."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        shutil.rmtree(self.ray_files, ignore_errors=True)
+        storage.remove(self.work)
+        storage.remove(self.ray_files)
         if self.tracker is not None:
             self.tracker.close(self.output, interrupted=False)
             if self.tracker.error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tune.belief import Racing
@@ -38,7 +37,7 @@ class Strategy:
     confirm: int
     slots: int
     rules: Sequence[StopRule]
-    folder: Path
+    folder: str
     max_steps: int
     racing: Racing = NO_RACE
     race_rules: Sequence[StopRule] = ()

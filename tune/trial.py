@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -158,7 +157,7 @@ class SlotTrial(ray.tune.Trainable):
                 ),
                 run_config=ray.train.RunConfig(
                     name=f"slot-{self.trial_id}",
-                    storage_path=str(Path(plan.folder)),
+                    storage_path=plan.folder,
                     # a node that is taken away with notice costs none of these, as in Tune
                     failure_config=ray.train.FailureConfig(max_failures=GROUP_RESTARTS),
                 ),

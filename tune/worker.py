@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import math
-import shutil
 import time
 import traceback
 from pathlib import Path
@@ -28,6 +27,7 @@ from dps.tokens import TokenCache
 from tune import predictions
 from tune.job import Job, Report, Settings
 from tune.outcomes import Outcome
+from tune.workplace import Workplace
 
 BEAT_EVERY_S = 1.0
 PATIENCE_S = 60.0  # an idle rank 0 says so to the others this often, well within their time-out
@@ -62,8 +62,9 @@ class _Worker:
     def do(self, job: Job) -> None:
         """Run one job and report its outcome; whatever happens becomes a typed one."""
         report: Report | None = None
+        place = Workplace(job.place, writes=self.is_first)
         try:
-            report = self._run(job)
+            report = self._run(job, place)
         except Exception as error:
             if out_of_memory(error):
                 self._out_of_memory(job, error)
@@ -71,6 +72,7 @@ class _Worker:
                 report = Report(job.id, Outcome.FAILED, error=_one_line(error))
             if distributed.world() > 1:
                 raise  # the ranks may disagree now: let Ray Train restart the group
+        place.leave(done=report is not None and report.outcome != Outcome.SUSPENDED)
         self.last_end = time.monotonic()
         if report is not None and self.is_first:
             ray.get(self.mailbox.report.remote(report))
@@ -87,32 +89,34 @@ class _Worker:
         said = f"{_one_line(error)}; a worker had {job.micro_batch or 'all'} examples of a step at once"
         ray.get(self.mailbox.report.remote(Report(job.id, Outcome.OUT_OF_MEMORY, error=said)))
 
-    def _run(self, job: Job) -> Report:
+    def _run(self, job: Job, place: Workplace) -> Report:
         base, data = self._base_and_data(job.settings)
+        place.fetch()
         result = run(
             job.fine_tune_config(),
             base,
             data,
             report=lambda evaluation: self._report(job, evaluation),
             control=_Control(job, self.mailbox) if self.is_first else lambda: "go",
-            checkpointing=Checkpointing(Path(job.folder) / "checkpoints", self.checkpoint_every_s),
+            checkpointing=Checkpointing(place.checkpoints, self.checkpoint_every_s, place.written),
         )
+        result.warnings.extend(place.warnings)
         if self.is_first and result.outcome == "completed":
             try:
-                self._keep(job, result)
+                self._keep(job, result, place)
             except Exception as error:
                 if not disk_is_full(error):
                     raise
-                return Report(job.id, Outcome.SUSPENDED, error=f"no room in {job.folder}: {_one_line(error)}")
-        if self.is_first and result.outcome != "suspended":
-            shutil.rmtree(Path(job.folder) / "checkpoints", ignore_errors=True)
+                return Report(job.id, Outcome.SUSPENDED, error=f"no room in {job.place}: {_one_line(error)}")
         return self._last_report(job, result)
 
-    def _keep(self, job: Job, result: FineTuneResult) -> None:
+    def _keep(self, job: Job, result: FineTuneResult, place: Workplace) -> None:
         if job.purpose == "confirm":
-            predictions.write(Path(job.folder) / "logits.safetensors", result.logits, result.labels)
+            predictions.write(place.folder / predictions.FILE, result.logits, result.labels)
+            place.keep(predictions.FILE)
         if job.keep_model:
-            result.save(Path(job.folder) / "model")
+            result.save(place.folder / "model")
+            place.keep("model")
 
     def _base_and_data(self, settings: Settings) -> tuple[Base, TaskData]:
         """Base weights and tokenised data of the search, read once."""

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import object_store
 from tests.integration.cli import ROOT, SMALL, search
+from tune import storage
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +31,14 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def store() -> Iterator[dict[str, str]]:
+    """An object store, as the environment names it."""
+    with object_store.served() as env:
+        yield env
+
+
+@pytest.fixture(scope="module")
+def head(store: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A head of two cores, with ports and a folder of its own; ended by its processes' command lines."""
     folder = tmp_path_factory.mktemp("ray")
     port, dashboard = free_port(), free_port()
@@ -39,6 +48,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
+        **store,
     }
     env.pop("RAY_ADDRESS", None)
     try:
@@ -52,13 +62,14 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def two_nodes(head: dict[str, str]) -> dict[str, str]:
+def two_nodes(head: dict[str, str], store: dict[str, str]) -> dict[str, str]:
     """A second node of one core joins the head; it goes with the head's folder."""
     ray_start(head, "--address", head["CLUSTER"], "--num-cpus", "1")
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": head["RAY_AUTH_TOKEN"],
         "RAY_ADDRESS": head["CLUSTER"],
+        **store,
     }
 
 
@@ -110,17 +121,31 @@ def submit(command: list[str], env: dict[str, str]) -> subprocess.CompletedProce
             return done
 
 
-def test_one_trial_spans_both_nodes(two_nodes: dict[str, str], tmp_path: Path) -> None:
+def test_one_trial_spans_both_nodes_and_an_object_store_holds_what_both_need(
+    two_nodes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"s3://{object_store.BUCKET}/searches"
     done = search(
         tmp_path / "sst2",
         *("--task", "sst2", "--trials", "1", "--confirm", "1", "--method", "vanilla", *SMALL),
-        *("--workers-per-trial", "3", "--storage", str(tmp_path / "shared")),
+        *("--workers-per-trial", "3", "--storage", place),
         env=two_nodes,
     )
     assert done.status == 0, done.text
     assert f"Ray at {two_nodes['RAY_ADDRESS']}" in done.text
     assert "slots        1 x 3 worker(s)" in done.text  # the head has two cores
     assert done.found["trials"][0]["configuration"]["method"] == "vanilla"
+    assert (tmp_path / "sst2" / "best" / "model.safetensors").is_file()
+    assert [file.name for file in (tmp_path / "sst2" / "predictions").iterdir()] != []
+    for name, value in two_nodes.items():
+        monkeypatch.setenv(name, value)
+    assert storage.names(place) == []
+    kept = "".join(
+        file.read_text(encoding="utf-8", errors="replace")
+        for file in (tmp_path / "sst2").rglob("*")
+        if file.suffix in (".json", ".yaml", ".html", ".md", ".db")
+    )
+    assert two_nodes["AWS_SECRET_ACCESS_KEY"] not in kept
 
 
 def test_two_nodes_need_a_folder_that_both_see(two_nodes: dict[str, str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.unit.tune_helpers import make_plan
-from tune import nodes, probe, tracking
+from tune import nodes, probe, storage, tracking
 from tune.options import SearchOptions, parse
 from tune.probe import Asked, Said
 
@@ -85,7 +85,7 @@ def test_a_node_reads_the_drivers_note_and_leaves_its_own(tmp_path: Path) -> Non
 
 
 def test_a_storage_that_this_node_does_not_see_is_told(tmp_path: Path) -> None:
-    said = probe.try_storage(tmp_path / "elsewhere" / ".preflight-1", "node-1")
+    said = probe.try_storage(f"{tmp_path}/elsewhere/.preflight-1", "node-1")
     assert said == f"what the driver wrote to {tmp_path}/elsewhere is not seen"
 
 
@@ -135,7 +135,7 @@ def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_storage_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     (finding,) = nodes.check(make_plan(storage=str(tmp_path / "file" / "folder")), tmp_path)
-    assert str(finding).endswith("cannot write: Not a directory; name a folder that can be written")
+    assert str(finding).endswith("cannot write: Not a directory; name a place that can be written")
 
 
 def test_a_node_that_did_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_what_a_node_wrote_must_be_seen_here(tmp_path: Path, monkeypatch: pytest
     said = replace(FINE, versions=probe.versions(), clock=time.time())
     monkeypatch.setattr(nodes, "ask", lambda asked, gpus: iter([(NODE, said)]))
     monkeypatch.setattr(probe, "SEEN_WITHIN_S", 0.0)
-    monkeypatch.setattr(probe, "appears", lambda file: file.exists())
+    monkeypatch.setattr(probe, "appears", storage.exists)
     (finding,) = nodes.check(make_plan(storage=str(tmp_path)), tmp_path)
     assert finding.what == "--storage: what it wrote is not seen on the driver"
 

@@ -40,7 +40,7 @@ def test_a_search_tries_confirms_and_finishes(tmp_path: Path, slots: int) -> Non
     assert outcomes(ledger) == {"completed": 5}
     assert [len(record.scores) for record in ledger.records("search")] == [len(STEPS)] * 5
     assert [str(r.outcome) for r in ledger.records("confirm")] == ["completed"] * 3
-    assert len({job.folder for job in tune.seen}) == len(tune.seen) == 8
+    assert len({job.place for job in tune.seen}) == len(tune.seen) == 8
 
 
 def test_the_winner_is_confirmed_on_fresh_seeds_that_differ(tmp_path: Path) -> None:

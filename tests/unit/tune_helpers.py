@@ -125,7 +125,7 @@ def strategy(folder: Path, trials: int = 12, rules: list[StopRule] | None = None
         confirm=3,
         slots=2,
         rules=[Trials(trials)] if rules is None else rules,
-        folder=folder,
+        folder=str(folder),
         max_steps=STEPS[-1],
     )
     return replace(made, **changes)
