@@ -36,19 +36,6 @@ def test_a_killed_worker_costs_only_its_steps(tmp_path: Path) -> None:
     assert len(done.found["confirmation"]["scores"]) == 1
 
 
-def test_a_killed_driver_leaves_a_ledger_that_resumes(tmp_path: Path) -> None:
-    output = tmp_path / "cola"
-    options = ("--task", "cola", "--trials", "2", "--confirm", "1", "--scheduler", "none", *SMALL)
-    killed = search(
-        output, *options, when=lambda line: "step 12/18" in line, then=lambda process: process.kill()
-    )
-    assert killed.status == -9, killed.text
-    resumed = search(output, "--resume", str(output))
-    assert resumed.status == 0, resumed.text
-    assert [trial["outcome"] for trial in resumed.found["trials"]] == ["completed", "completed"]
-    assert len(resumed.found["confirmation"]["scores"]) == 1
-
-
 @pytest.mark.slow
 def test_a_worker_that_hangs_has_timed_out_and_the_search_goes_on(tmp_path: Path) -> None:
     options = ("--task", "cola", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL)

@@ -1,4 +1,4 @@
-"""Interrupted and taken up again."""
+"""Interrupted, killed, and taken up again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.cli import SMALL, search
 pytestmark = pytest.mark.integration
 
 
-def test_ctrl_c_stops_cleanly_and_resume_finishes(tmp_path: Path) -> None:
+def test_ctrl_c_stops_cleanly_a_killed_driver_loses_nothing_and_resume_finishes(tmp_path: Path) -> None:
     output = tmp_path / "cola"
     options = ("--task", "cola", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL)
     cut = search(output, *options, when=lambda line: "step 12/18" in line)
@@ -24,15 +24,22 @@ def test_ctrl_c_stops_cleanly_and_resume_finishes(tmp_path: Path) -> None:
         before = study.execute("select count(*) from trials where state = 'RUNNING'").fetchone()[0]
     assert before >= 1
 
+    killed = search(
+        output,
+        *("--resume", str(output)),
+        when=lambda line: "trial 2 step 12/18" in line,
+        then=lambda process: process.kill(),
+    )
+    assert killed.status == -9, killed.text
     resumed = search(output, "--resume", str(output))
     assert resumed.status == 0, resumed.text
     found = resumed.found
     assert [trial["id"] for trial in found["trials"]] == [0, 1, 2]
     assert {trial["outcome"] for trial in found["trials"]} == {"completed"}
     assert [step for step, _ in found["trials"][0]["scores"]] == [6, 12, 18]
-    reported = [line for line in cut.lines + resumed.lines if "trial 0 step" in line]
+    reported = [line for line in cut.lines + killed.lines if "trial 0 step" in line]
     assert len(reported) == 3, "trial 0 went on from its checkpoint and measured nothing twice"
-    assert found["confirmation"] is not None
+    assert len(found["confirmation"]["scores"]) == 1
     for sitting in (cut, resumed):
         assert sitting.processes > 5, "a Ray of its own ran"
         assert sitting.left == []
