@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,13 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
+    with three_nodes() as started:
+        yield started
+
+
+@contextmanager
+def three_nodes() -> Iterator[Nodes]:
+    """`cluster/local.py` with three nodes of one core, until the block ends."""
     port = free_port()
     command = start("cluster/local.py", "--nodes", "3", "--cpus-per-node", "1", "--port", str(port))
     try:
