@@ -2,6 +2,7 @@
 # make test     set up, then lint, types and every test
 # make bench    set up, then what the speed claims rest on, in some ten minutes on 2 cores
 # make chaos    set up, then kill what searches are made of at random moments, and count what was lost
+# make test-slow    set up, then the tests that `make test` leaves out: they take minutes each
 # make docs     set up, then the documentation as a site in build/site
 # make setup    the set-up alone; a second time it does nothing
 
@@ -15,7 +16,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical
 FAST   := tests/unit tests/contract
 NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp docs hub real_data report_page search_quality storage tracking)
 
-.PHONY: setup search test test-fast lint docs bench chaos clean
+.PHONY: setup search test test-fast test-slow lint docs bench chaos clean
 
 setup: $(READY)
 
@@ -54,8 +55,10 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
 
 chaos: $(READY)
-	@$(BIN)/python -m pytest tests/chaos -m slow
 	@$(BIN)/python benchmarks/chaos.py
+
+test-slow: $(READY)
+	@$(BIN)/python -m pytest tests -m slow
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

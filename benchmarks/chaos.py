@@ -60,10 +60,10 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("workers", 26, {"worker": 24, "trial actor": 6}, (1.0, 6.0)),
-    Scenario("ddp", 10, {"one of two DDP workers": 8}, (1.0, 6.0), ("--workers-per-trial", "2")),
-    Scenario("driver", 12, {"driver": 6, "head": 2}, (1.0, 6.0)),
-    Scenario("node", 12, {"raylet of a node": 4}, (2.0, 8.0), nodes=2),
+    Scenario("workers", 26, {"worker": 30, "trial actor": 9}, (0.5, 4.0)),
+    Scenario("ddp", 6, {"one of two DDP workers": 4}, (1.0, 6.0), ("--workers-per-trial", "2")),
+    Scenario("driver", 10, {"driver": 4, "head": 1}, (1.0, 6.0)),
+    Scenario("node", 8, {"raylet of a node": 2}, (2.0, 8.0), nodes=2),
 )
 
 

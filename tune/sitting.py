@@ -391,6 +391,8 @@ class Sitting(ABC):
         """Leave nothing but results; MLflow has heard everything, or the user hears why not."""
         storage.remove(self.work)
         storage.remove(self.ray_files)
+        if self.options.storage is not None:
+            storage.remove(self._shared())
         if self.tracker is not None:
             self.tracker.close(self.output, interrupted=False)
             if self.tracker.error:
