@@ -1,7 +1,8 @@
 """The mailbox between a trial actor and its worker group: jobs go in, reports come out.
 
 A plain class of coroutines, run as an async Ray actor. It holds at most one job. A worker group
-that was restarted asks again and gets the same job, until its last report is in.
+that was restarted asks again and gets the same job, until its last report is in. One that hears of no
+job for a while leaves; who submits the next starts another.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class Mailbox:
             self._closed, self._signal = True, "stop"
             self._changed.notify_all()
 
-    async def next_job(self, patience_s: float) -> Job | Literal["wait", "close"]:
-        """The job to do, "wait" after `patience_s` without one, "close" when there will be none."""
+    async def next_job(self, patience_s: float) -> Job | None:
+        """The job to do; None when there will be none, and after `patience_s` without one."""
 
         def ready() -> bool:
             return self._closed or self._job is not None
@@ -98,9 +99,9 @@ class Mailbox:
             try:
                 await asyncio.wait_for(self._changed.wait_for(ready), patience_s)
             except TimeoutError:
-                return "wait"
+                return None
             if self._closed or self._job is None:
-                return "close"
+                return None
             self._handed_out()
             return self._job
 

@@ -157,6 +157,7 @@ class MlflowTracker:
     def _begin(self) -> None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run
         from mlflow import MlflowClient
 
         for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):

@@ -30,7 +30,9 @@ from tune.outcomes import Outcome
 from tune.workplace import Workplace
 
 BEAT_EVERY_S = 1.0
-PATIENCE_S = 60.0  # an idle rank 0 says so to the others this often, well within their time-out
+IDLE_S = (
+    120.0  # a group without a job leaves its cores and GPUs to others then; the ranks' time-out is longer
+)
 
 
 def work(loop: dict[str, Any]) -> None:
@@ -39,9 +41,8 @@ def work(loop: dict[str, Any]) -> None:
     torch.set_num_threads(loop["threads"])
     worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data"])
     ray.get(loop["mailbox"].join.remote(distributed.rank(), ray.get_runtime_context().current_actor))
-    while (job := worker.next_job()) != "close":
-        if job != "wait":
-            worker.do(job)
+    while (job := worker.next_job()) is not None:
+        worker.do(job)
 
 
 class _Worker:
@@ -55,8 +56,8 @@ class _Worker:
         self.last_end: float | None = None
 
     def next_job(self) -> Any:
-        """A Job, "wait" or "close", the same on every rank."""
-        job = ray.get(self.mailbox.next_job.remote(PATIENCE_S)) if self.is_first else None
+        """A Job, or None: leave; the same on every rank."""
+        job = ray.get(self.mailbox.next_job.remote(IDLE_S)) if self.is_first else None
         return distributed.from_first(job)
 
     def do(self, job: Job) -> None:

@@ -54,9 +54,9 @@ def test_a_group_that_waits_gets_the_job_when_it_comes() -> None:
     run(scene())
 
 
-def test_without_a_job_a_group_is_told_to_wait_after_its_patience() -> None:
+def test_without_a_job_a_group_is_told_to_leave_after_its_patience() -> None:
     async def scene() -> None:
-        assert await Mailbox().next_job(PATIENCE_S) == "wait"
+        assert await Mailbox().next_job(PATIENCE_S) is None
 
     run(scene())
 
@@ -69,7 +69,7 @@ def test_a_group_that_was_restarted_gets_the_same_job_until_its_last_report() ->
             assert await box.next_job(PATIENCE_S) == job("1")
             await box.report(Report("1", None, 20, 60, 0.5))
         await box.report(Report("1", Outcome.COMPLETED))
-        assert await box.next_job(PATIENCE_S) == "wait"
+        assert await box.next_job(PATIENCE_S) is None
 
     run(scene())
 
@@ -187,7 +187,7 @@ def test_a_job_done_again_is_handed_out_as_it_is_now_and_an_ended_one_is_not() -
         assert await box.next_job(PATIENCE_S) == smaller
         await box.report(Report("1", Outcome.COMPLETED))
         await box.again(smaller)
-        assert await box.next_job(PATIENCE_S) == "wait"
+        assert await box.next_job(PATIENCE_S) is None
 
     run(scene())
 
@@ -222,8 +222,8 @@ def test_close_ends_everything_that_waits() -> None:
         box = Mailbox()
         idle = await begun(box.next_job(60.0))
         await box.close()
-        assert await idle == "close"
-        assert await box.next_job(60.0) == "close"
+        assert await idle is None
+        assert await box.next_job(60.0) is None
 
     run(scene())
 
@@ -235,7 +235,7 @@ def test_close_stops_the_job_under_way() -> None:
         waiting = await begun(box.signal_for("1"))
         await box.close()
         assert await waiting == "stop"
-        assert await box.next_job(60.0) == "close"
+        assert await box.next_job(60.0) is None
 
     run(scene())
 

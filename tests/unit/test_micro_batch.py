@@ -155,7 +155,7 @@ def test_a_run_out_of_memory_is_tried_again_with_half_until_it_fits(
     monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
     configuration = {"method": "vanilla", "learning_rate": 1e-4}
     mailbox.submit.remote(Job("3", "search", configuration, 0, SETTINGS, str(tmp_path), oom_retry=oom_retry))
-    while (job := mailbox.next_job.remote(0.01)) != "wait":
+    while (job := mailbox.next_job.remote(0.01)) is not None:
         one.do(job)
     report: Report = mailbox.next_report.remote()
     assert (report.outcome, seen) == (outcome, tried)
