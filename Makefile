@@ -51,7 +51,7 @@ docs: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/step.py
 	@$(BIN)/python benchmarks/padding.py
-	@$(BIN)/python benchmarks/simulation.py
+	@$(BIN)/python benchmarks/simulation.py --repeats 1
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
 
 chaos: $(READY)

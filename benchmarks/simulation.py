@@ -1,6 +1,6 @@
 """What a simulated search costs: the bookkeeping of a trial, and how much faster than real time it is.
 
-    python benchmarks/simulation.py
+    python benchmarks/simulation.py                 # seven minutes; a third of that with --repeats 1
 
 Prints Markdown. Every line is a whole search on a synthetic surface, with ASHA, and with random proposals but
 for the last: searcher, ledger, stop policy and stop rules are those of a real search, runs are looked up.
@@ -8,6 +8,7 @@ for the last: searcher, ledger, stop policy and stop rules are those of a real s
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -27,7 +28,6 @@ from tune.strategy import Strategy
 from tune.synthetic import Surface
 
 DAY = 86_400.0
-REPEATS = 3
 SETTINGS = Settings("cola", "synthetic", "synthetic", 3, None, 16, 64, None, "auto", 6, "holdout")
 SPACE = space.build(("dps-dense",), "gradient", 22_000_000, 75)
 
@@ -56,11 +56,17 @@ def search(
 
 
 def line(
-    name: str, trials: int, slots: int, run_seconds: float, seconds: float | None = None, **changes: Any
+    repeats: int,
+    name: str,
+    trials: int,
+    slots: int,
+    run_seconds: float,
+    seconds: float | None = None,
+    **changes: Any,
 ) -> str:
     """A row of the table, of medians."""
     taken = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
         made = search(trials, slots, run_seconds, seconds, **changes)
         taken.append(time.perf_counter() - began)
@@ -72,15 +78,20 @@ def line(
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="of each search (3)")
+    repeats = parser.parse_args().repeats
     print(
         "| search | slots | seconds of a run | trials | virtual seconds | seconds taken | ms a trial | "
         "times faster |\n|---|---|---|---|---|---|---|---|"
     )
-    print(line("10,000 trials", 10_000, 1000, 300), flush=True)
-    print(line("a day", 0, 8, 300, DAY), flush=True)
-    print(line("a day of short runs", 0, 8, 60, DAY), flush=True)
+    print(line(repeats, "10,000 trials", 10_000, 1000, 300), flush=True)
+    print(line(repeats, "a day", 0, 8, 300, DAY), flush=True)
+    print(line(repeats, "a day of short runs", 0, 8, 60, DAY), flush=True)
     learning = {"sampler": "tpe", "racing": Racing(6), "first": SPACE.published(), "chance": 0.0}
-    print(line("300 trials, tpe and a race", 300, 8, 300, **learning), flush=True)
+    print(line(repeats, "300 trials, tpe and a race", 300, 8, 300, **learning), flush=True)
     return 0
 
 
