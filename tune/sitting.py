@@ -6,6 +6,7 @@ What the two commands share: the folders, the ledgers, who watches, the Tuner ov
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import threading
 import time
@@ -145,7 +146,7 @@ class Sitting(ABC):
         self.ledgers = {arm: Ledger(self.output / "study.db", plan.task.direction, arm) for arm in plan.arms}
         for arm, ledger in self.ledgers.items():
             ledger.open(plan.identity(arm))
-        self.work, self.ray_files = (storage.join(self._shared(), name) for name in ("work", "ray"))
+        self.work, self.ray_files = storage.join(self._shared(), "work"), self.output / "ray"
         self.provenance["git_dirty"] |= bool(self.notes.noted("git_dirty"))  # in any sitting
         self.notes.note("git_dirty", self.provenance["git_dirty"])
         named = {"data": plan.settings.data, "model": plan.settings.model, "task": self.options.task}
@@ -270,7 +271,6 @@ class Sitting(ABC):
             workers=options.workers_per_trial,
             cpus_per_worker=options.cpus_per_worker,
             gpus_per_worker=plan.gpus_per_worker,
-            folder=storage.join(self.ray_files, "slots"),
             checkpoint_every_s=CHECKPOINT_EVERY_S,
             data=plan.data.fingerprint,
             step_timeout_s=seconds(options.step_timeout),
@@ -291,7 +291,7 @@ class Sitting(ABC):
             ),
             run_config=RunConfig(
                 name="tune",
-                storage_path=self.ray_files,
+                storage_path=str(self.ray_files),
                 verbose=0,
                 failure_config=FailureConfig(max_failures=MAX_FAILURES),
             ),
@@ -389,8 +389,8 @@ class Sitting(ABC):
 
     def close(self) -> None:
         """Leave nothing but results; MLflow has heard everything, or the user hears why not."""
+        shutil.rmtree(self.ray_files, ignore_errors=True)
         storage.remove(self.work)
-        storage.remove(self.ray_files)
         if self.options.storage is not None:
             storage.remove(self._shared())
         if self.tracker is not None:

@@ -7,18 +7,20 @@ not the provider's own (AWS_ENDPOINT_URL).
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from dps.errors import InputError
 from dps.redact import one_line
 
 SCHEMES = ("s3", "gs", "gcs")
+PATIENCE_S, TRIES = 60.0, 5  # of a request
 
 
 def is_remote(place: str) -> bool:
@@ -145,9 +147,22 @@ def reason(error: Exception) -> str:
 
 @lru_cache(maxsize=4)
 def _file_system(root: str) -> Any:
-    from pyarrow.fs import FileSystem
+    from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 
-    return FileSystem.from_uri(root)[0]
+    made = FileSystem.from_uri(root)[0]
+    if not isinstance(made, S3FileSystem):
+        return made
+    given = dict(parse_qsl(urlsplit(root).query))
+    named = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    return S3FileSystem(  # again, with more patience than three seconds
+        region=made.region,
+        endpoint_override=given.get("endpoint_override") or named.netloc or None,
+        scheme=given.get("scheme") or named.scheme or None,
+        request_timeout=PATIENCE_S,
+        connect_timeout=PATIENCE_S,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=TRIES),
+        allow_delayed_open=True,  # a small file is one request
+    )
 
 
 def _opened(place: str) -> tuple[Any, str]:

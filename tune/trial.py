@@ -7,6 +7,8 @@ the next job within a fraction of a second. One path for one worker and for many
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -30,13 +32,12 @@ SLOT_MEMORY = 64 * 2**20  # bytes; the actor's own claim: no share of a core tha
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """How a slot is made up. folder: for Ray Train's own files; data: the fingerprint of the task's; switch:
-    stops the search. step_timeout_s, trial_timeout_s: see `Watchdog`."""
+    """How a slot is made up. data: the fingerprint of the task's; switch: stops the search. step_timeout_s,
+    trial_timeout_s: see `Watchdog`."""
 
     workers: int
     cpus_per_worker: int
     gpus_per_worker: float
-    folder: str
     checkpoint_every_s: float
     data: str
     step_timeout_s: float
@@ -58,7 +59,7 @@ class SlotTrial(ray.tune.Trainable):
 
     def setup(self, config: dict[str, Any], plan: SlotPlan) -> None:  # type: ignore[override]
         logging.getLogger("ray").setLevel(logging.ERROR)
-        self.plan = plan
+        self.plan, self.folder = plan, tempfile.mkdtemp(prefix="dps-slot-")
         self.mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()
         self.watchdog = Watchdog(self.mailbox, self.trial_id, plan.step_timeout_s, plan.trial_timeout_s)
         self.thrown = plan.switch.wait.remote()
@@ -87,6 +88,7 @@ class SlotTrial(ray.tune.Trainable):
         hurry = bool(ray.wait([self.thrown], timeout=0)[0])
         if self.group is not None and not hurry:
             self.group.join(timeout=SUSPEND_WITHIN_S)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the ledger and the job's own folder hold what a resume needs."""
@@ -157,7 +159,7 @@ class SlotTrial(ray.tune.Trainable):
                 ),
                 run_config=ray.train.RunConfig(
                     name=f"slot-{self.trial_id}",
-                    storage_path=plan.folder,
+                    storage_path=self.folder,  # of this node alone: nothing is read from it
                     # a node that is taken away with notice costs none of these, as in Tune
                     failure_config=ray.train.FailureConfig(max_failures=GROUP_RESTARTS),
                 ),

@@ -520,7 +520,7 @@ def sitting(plan: Plan, folder: Path, end: End, heard: list[dict[str, Any]]) -> 
 
     made, said = object.__new__(Comparison), io.StringIO()
     made.plan, made.options, made.provenance, made.output = plan, plan.options, CLEAN, folder
-    made.work, made.ray_files = f"{folder}/work", f"{folder}/ray"
+    made.work, made.ray_files = f"{folder}/work", folder / "ray"
     made.ledgers, turns = carried_out(plan, end)
     made.progress = Progress(plan, [], console=Console(file=said, width=200, highlight=False))
     made.tracker, made.watchers = None, [Watch()]  # type: ignore[list-item]

@@ -413,7 +413,7 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
 
     made, said, plan = object.__new__(Search), io.StringIO(), make_plan()
     made.plan, made.options, made.provenance, made.output = plan, plan.options, PROVENANCE, tmp_path
-    made.work, made.ray_files, made.planned = f"{tmp_path}/work", f"{tmp_path}/ray", 2.0
+    made.work, made.ray_files, made.planned = f"{tmp_path}/work", tmp_path / "ray", 2.0
     ledger, turns = proven(tmp_path, working)
     made.ledgers = {"": ledger}
     made.progress = Progress(plan, [], console=Console(file=said, width=400, highlight=False))
