@@ -26,6 +26,7 @@ from tune.job import Job, Report
 from tune.outcomes import Outcome
 from tune.search import Search
 from tune.searcher import LedgerSearcher
+from tune.workplace import Workplace
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -111,20 +112,20 @@ def test_a_confirmation_whose_results_do_not_fit_stays_open(
     def full(*args: object) -> None:
         raise error
 
-    done = SimpleNamespace(outcome="completed", logits={}, labels={})
+    done = SimpleNamespace(outcome="completed", logits={}, labels={}, warnings=[])
     monkeypatch.setattr(worker, "run", lambda *args, **kwargs: done)
     monkeypatch.setattr(predictions, "write", full)
     configuration = {"method": "vanilla", "learning_rate": 1e-4}
     job = Job("confirm-0", "confirm", configuration, 1, SETTINGS, str(tmp_path))
     kept = tmp_path / "checkpoints" / "step-00000001"
     kept.mkdir(parents=True)
-    one = worker._Worker(Mailbox(), "slot", 60.0, "")
+    one, place = worker._Worker(Mailbox(), "slot", 60.0, ""), Workplace(job.place, writes=True)
     monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
     if outcome is None:
         with pytest.raises(OSError, match="x"):
-            one._run(job)
+            one._run(job, place)
         return
-    report = one._run(job)
+    report = one._run(job, place)
     assert (report.outcome, report.job) == (outcome, "confirm-0")
     assert report.error is not None
     assert "No space left on device" in report.error
@@ -171,7 +172,7 @@ def test_checkpoints_of_trials_that_are_over_do_not_stay(tmp_path: Path) -> None
     search = make_search(tmp_path, trials=2)
 
     def end(job: Job) -> None:
-        (Path(job.folder) / "checkpoints" / "step-00000001").mkdir(parents=True)
+        (Path(job.place) / "checkpoints" / "step-00000001").mkdir(parents=True)
         # the slot is lost: nobody there tidies up
 
     FakeTune(search, end=end).run()
