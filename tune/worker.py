@@ -52,6 +52,7 @@ class _Worker:
         self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
         self.fingerprint = fingerprint
         self.is_first = distributed.rank() == 0
+        self.ranks = distributed.world()  # as long as it lives: Ray may end the process group before the job
         self.held: tuple[Settings, Base, TaskData] | None = None
         self.last_end: float | None = None
 
@@ -71,7 +72,7 @@ class _Worker:
                 self._out_of_memory(job, error)
             else:
                 report = Report(job.id, Outcome.FAILED, error=_one_line(error))
-            if distributed.world() > 1:
+            if self.ranks > 1:
                 raise  # the ranks may disagree now: let Ray Train restart the group
         place.leave(done=report is not None and report.outcome != Outcome.SUSPENDED)
         self.last_end = time.monotonic()
@@ -83,7 +84,7 @@ class _Worker:
 
     def _out_of_memory(self, job: Job, error: Exception) -> None:
         """Have the job done again with less at once, or say that it ended so. Whichever rank it hits."""
-        smaller = job.smaller(distributed.world())
+        smaller = job.smaller(self.ranks)
         if smaller is not None:
             ray.get(self.mailbox.again.remote(smaller))
             return
