@@ -204,6 +204,7 @@ OPTIONS = [
     Bad("options", "a path as a task", ("--task", "../../etc/passwd"), ("there is no task", "cola")),
     Bad("options", "an unknown method", ("--method", "magic", *PAIR), ("--method:", "'magic'", "dps-dense")),
     Bad("options", "an unknown objective", ("--objectives", "speed", *PAIR), ("--objectives:", "'speed'")),
+    Bad("options", "little and everything", ("--quiet", "--json"), ("--quiet, --json: they exclude",)),
     Bad("options", "a space that is a list", ("--space", "[1]"), ("--space: must be a JSON object",)),
     Bad("options", "an unknown parameter", ("--space", '{"x": [1]}', *PAIR), ("--space:", "'x'")),
     Bad("options", "a range upside down", ("--space", '{"learning_rate": {"low": 1, "high": 0}}', *PAIR),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -158,6 +160,23 @@ class Progress:
         """A line of its own, above the live table."""
         self.console.print(Text(readable(line)), soft_wrap=True)
 
+    def note(self, line: str) -> None:
+        """A line that is not the result."""
+        self.say(line)
+
+    def warn(self, what: str) -> None:
+        """A warning, in a line."""
+        self.say(f"warning: {what}")
+
+    def planned(self, lines: Sequence[str], output: Path) -> None:
+        """The plan, and the folder that the results will be in."""
+        for line in lines:
+            self.note(line)
+
+    def interrupted(self, again: str) -> None:
+        """It was; with this command it goes on."""
+        self.say(f"interrupted; go on with: {again}")
+
     def trial_started(self, record: Record) -> None:
         self.records[record.id] = replace(record)
         self.plain(f"trial {record.id} started: {brief(record.configuration)}  seed {record.seed}")
@@ -179,16 +198,16 @@ class Progress:
             + (self.best_so_far(record.arm) if record.purpose == "search" else "")
         )
         if record.covered and not any(r.covered for r in others):
-            self.say(f"covered: {record.covered}")
+            self.note(f"covered: {record.covered}")
         for warning in record.warnings:
-            self.say(f"warning: trial {record.id}: {warning}")
+            self.warn(f"trial {record.id}: {warning}")
 
     def show(self, renderable: Any) -> None:
         """A table, or anything else that rich draws."""
         self.console.print(renderable)
 
     def phase_ended(self, why: str) -> None:
-        self.say(why)
+        self.note(why)
 
     def search_ended(self, document: dict[str, Any]) -> None:
         pass
