@@ -21,9 +21,14 @@ from unittest import mock
 
 from dps import probing, tasks
 from tests.tiny import data_folder, model_folder
-from tune import compare, runtime, search
+from tune import compare, reports, runtime, search
 
-COMMANDS = {"search": search.main, "compare": compare.main, "probing": probing.main}
+COMMANDS = {
+    "search": search.main,
+    "compare": compare.main,
+    "probing": probing.main,
+    "report": reports.main,
+}
 PAIR = ("--data", "data", "--model", "model")
 PROOF = "proof"  # the file that what is hostile would make
 CARRY_OUT = f"touch {PROOF}"
@@ -248,6 +253,12 @@ OPTIONS = [
         ("--methods: vanilla is the baseline alone",), command="compare"),
     Bad("options", "a comparison that was none", ("--results", "data"),
         ("--results: data holds no finished comparison",), command="compare"),
+    Bad("options", "a report of a search that has not ended", ("old",), ("DIR: old holds no search.json",),
+        command="report"),
+    Bad("options", "a report of nothing", ("nowhere",), ("EXPERIMENT: nowhere is no folder, and names",),
+        command="report"),
+    Bad("options", "a report from no MLflow", ("nowhere", "--tracking-uri", "gopher://x"),
+        ("EXPERIMENT: nowhere is no folder, and cannot be read from gopher://x",), command="report"),
 ]  # fmt: skip
 
 CONFIGS = [

@@ -18,8 +18,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.bad_inputs import stock
+from tests.unit.test_report import proven, told
 from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_replicate, make_space
-from tune import sync, tracking
+from tune import page, reports, sync, tracking
 from tune.job import Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
@@ -442,3 +443,71 @@ def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
     assert sync.main(["sync", "nowhere"]) == 2
     assert sync.main([]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+def tracked(uri: str, output: Path, search_id: str, found: dict[str, Any] | None) -> None:
+    """A search in MLflow that left this search.json, or was interrupted."""
+    output.mkdir()
+    if found is not None:
+        (output / "search.json").write_text(json.dumps(found), encoding="utf-8")
+    tracker = MlflowTracker(uri, make_plan(), PROVENANCE, search_id, output.name)
+    tracker.close(output, interrupted=found is None)
+    assert tracker.error == ""
+
+
+def test_the_searches_of_an_experiment_make_a_page(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(page, "library", lambda: "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one").mkdir()
+    found = told(make_plan(), proven(tmp_path / "one")[0], tmp_path / "one")
+    tracked(uri, tmp_path / "a", "s1", None)
+    experiment = "cola-builtin-dddddddd"
+    assert reports.main([experiment]) == 2
+    assert f"EXPERIMENT: {experiment} is no folder, and holds no search that ended" in capsys.readouterr().err
+    tracked(uri, tmp_path / "b", "s2", found)
+    assert reports.main([experiment]) == 0
+    said = capsys.readouterr()
+    assert said.out == "left out: 1 of 2 runs, which have no search.json\nreport: report.html\n"
+    assert said.err == ""
+    assert found["sentence"] in Path("report.html").read_text(encoding="utf-8")
+
+    tracked(uri, tmp_path / "c", "s3", {**found, "sentence": "It is another."})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    argv = [f"mlflow:{experiment}", str(tmp_path / "b"), "--tracking-uri", uri]
+    assert reports.main([*argv, "--output", "all.html"]) == 0
+    text = Path("all.html").read_text(encoding="utf-8")
+    labels = re.findall(r"<strong>(.*?)</strong>", text)
+    assert [re.sub(r"\(\w{8}\)$", "(id)", label) for label in labels] == [
+        "b (id)",
+        "c (id)",
+        str(tmp_path / "b"),
+    ]
+    assert text.count("It is another.") == 1
+    assert text.count(found["sentence"]) == 2
+    tracked(uri, tmp_path / "d", "s4", {"schema_version": 99})
+    before = Path("mlflow.db").read_bytes()
+    capsys.readouterr()
+    assert reports.main([experiment, "--tracking-uri", uri]) == 2
+    assert f"error: EXPERIMENT: {experiment}, run d has version 99" in capsys.readouterr().err
+    assert Path("mlflow.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "said"),
+    [
+        ("none", "mlflow.db", "none is no folder, and names no experiment of sqlite:///"),
+        ("mlflow:none", "mlflow.db", "mlflow:none names no experiment of sqlite:///"),
+        ("none", "nowhere.db", "none is no folder, and names an experiment of sqlite:///"),
+    ],
+)
+def test_what_is_no_experiment_is_refused_in_one_line(
+    name: str, at: str, said: str, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reports.main([name, "--tracking-uri", f"sqlite:///{tmp_path / at}"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: EXPERIMENT: {said}")
+    assert line.count("\n") == 1
+    assert not (tmp_path / "nowhere.db").exists()
