@@ -37,10 +37,11 @@ def opened(uri: str, refuse: Refuse) -> Iterator[str]:
 
 def client(uri: str) -> MlflowClient:
     """Of an MLflow store; quiet, and soon at its end where nothing answers."""
-    for name, value in (  # as for what is tracked
+    for name, value in (
         ("HTTP_REQUEST_TIMEOUT", "10"),
         ("HTTP_REQUEST_MAX_RETRIES", "2"),
         ("ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+        ("SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),  # of every run of a server, amid what is shown
     ):
         os.environ.setdefault(f"MLFLOW_{name}", value)
     from mlflow import MlflowClient

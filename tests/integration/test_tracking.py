@@ -89,7 +89,7 @@ def confirm(tracker: MlflowTracker) -> None:
     tracker.trial_ended(replicate)
     tracker.search_ended(
         {
-            "confirmation": {"mean": 0.61, "std": None},
+            "confirmation": {"mean": 0.61, "std": 0.02, "interval": [0.58, 0.64]},
             "baseline": {"difference": {"points": 2.5, "p": 0.04, "probability_better": 0.97}},
             "spent": {"seconds": 60.0, "slot_seconds": 50.0, "trials": 4},
             "winner": {"trial": 0, "configuration": DENSE},
@@ -157,7 +157,8 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert (params["task"], params["trials"], params["winner.selection_ratio"]) == ("cola", "12", "0.7")
     assert {"score": 0.3, "seconds": 9.0, "selected_share": 0.7}.items() <= found["0"].data.metrics.items()
     assert found["confirm-1"].data.metrics[f"dev_{METRIC}"] == 0.61
-    assert parent.data.metrics[f"dev_{METRIC}_mean"] == 0.61
+    figures = {key: parent.data.metrics[f"dev_{METRIC}_{key}"] for key in ("mean", "std", "low", "high")}
+    assert figures == {"mean": 0.61, "std": 0.02, "low": 0.58, "high": 0.64}
     assert parent.data.metrics["slot_seconds"] == 50.0
     assert parent.data.metrics["dev_difference_points"] == 2.5
     assert parent.data.metrics["dev_difference_p"] == 0.04
@@ -171,6 +172,21 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert files == {"config.yaml", "search.json", "report.html", "study.db", "best"}
     (weights,) = client.list_artifacts(parent.info.run_id, "best")
     assert weights.path == "best/model.safetensors"
+
+
+def test_mlflow_prints_nothing_amid_what_is_shown(
+    uri: str, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a server's run that ends MLflow prints the address, unless it is told not to."""
+    from mlflow.tracking._tracking_service import client
+
+    monkeypatch.setattr(client, "RestStore", object)  # every store is taken for a server
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
+    tracker = track(uri)
+    begin(tracker)
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_every_filter_of_the_documentation_finds_what_it_says(uri: str, output: Path) -> None:
