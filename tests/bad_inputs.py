@@ -21,9 +21,14 @@ from unittest import mock
 
 from dps import probing, tasks
 from tests.tiny import data_folder, model_folder
-from tune import compare, runtime, search
+from tune import compare, reports, runtime, search
 
-COMMANDS = {"search": search.main, "compare": compare.main, "probing": probing.main}
+COMMANDS = {
+    "search": search.main,
+    "compare": compare.main,
+    "probing": probing.main,
+    "report": reports.main,
+}
 PAIR = ("--data", "data", "--model", "model")
 PROOF = "proof"  # the file that what is hostile would make
 CARRY_OUT = f"touch {PROOF}"
@@ -204,6 +209,7 @@ OPTIONS = [
     Bad("options", "a path as a task", ("--task", "../../etc/passwd"), ("there is no task", "cola")),
     Bad("options", "an unknown method", ("--method", "magic", *PAIR), ("--method:", "'magic'", "dps-dense")),
     Bad("options", "an unknown objective", ("--objectives", "speed", *PAIR), ("--objectives:", "'speed'")),
+    Bad("options", "little and everything", ("--quiet", "--json"), ("--quiet, --json: they exclude",)),
     Bad("options", "a space that is a list", ("--space", "[1]"), ("--space: must be a JSON object",)),
     Bad("options", "an unknown parameter", ("--space", '{"x": [1]}', *PAIR), ("--space:", "'x'")),
     Bad("options", "a range upside down", ("--space", '{"learning_rate": {"low": 1, "high": 0}}', *PAIR),
@@ -247,6 +253,12 @@ OPTIONS = [
         ("--methods: vanilla is the baseline alone",), command="compare"),
     Bad("options", "a comparison that was none", ("--results", "data"),
         ("--results: data holds no finished comparison",), command="compare"),
+    Bad("options", "a report of a search that has not ended", ("old",), ("DIR: old holds no search.json",),
+        command="report"),
+    Bad("options", "a report of nothing", ("nowhere",), ("EXPERIMENT: nowhere is no folder, and names",),
+        command="report"),
+    Bad("options", "a report from no MLflow", ("nowhere", "--tracking-uri", "gopher://x"),
+        ("EXPERIMENT: nowhere is no folder, and cannot be read from gopher://x",), command="report"),
 ]  # fmt: skip
 
 CONFIGS = [

@@ -59,7 +59,8 @@ class Comparison(Sitting):
         tables.write([found], self.output)
         tell(self.watchers, "comparison_ended", found)
         self.close()
-        for line in ["", *tables.summary_lines(found)]:
+        self.progress.note("")
+        for line in tables.summary_lines(found):
             self.progress.say(line)
         self.progress.show(tables.terminal(found, self.progress.console.width))
         self.progress.say(
@@ -87,7 +88,7 @@ def check_methods(options: CompareOptions) -> None:
 
 def joined(options: CompareOptions) -> int:
     """One table from finished comparisons."""
-    from tune import comparison, places, tables
+    from tune import comparison, places, quiet, tables
     from tune.terminal import make_console
 
     assert options.results is not None
@@ -99,9 +100,13 @@ def joined(options: CompareOptions) -> int:
     tables.write(found, output)
     console = make_console()
     for one in found:
+        if options.json:
+            quiet.event("comparison_ended", **quiet.compared(one, output))
+            continue
         for line in [tables.heading(one), *tables.summary_lines(one)]:
             console.print(line, soft_wrap=True, markup=False)
         console.print(tables.terminal(one, console.width))
         console.print()
-    console.print(f"Results: {output}", soft_wrap=True, markup=False)
+    if not options.json:
+        console.print(f"Results: {output}", soft_wrap=True, markup=False)
     return DONE

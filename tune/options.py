@@ -6,11 +6,12 @@ pydantic-settings makes both from the fields below and checks types and ranges.
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -25,6 +26,7 @@ from dps.redact import tree
 from tune.durations import Duration, Patience
 
 MOST = 1_000_000
+warnings.filterwarnings("ignore", message='Field name "json" in "RunOptions" shadows')  # of pydantic's past
 
 
 def _named(value: Any) -> Any:
@@ -152,11 +154,21 @@ class RunOptions(BaseSettings):
     preflight: bool = option(
         False, "look at every node, the storage and MLflow, say what is wrong, and train nothing"
     )
+    quiet: bool = option(False, "print the result alone; warnings and errors go to standard error")
+    json: bool = option(  # type: ignore[assignment]
+        False, "print JSON alone, a line an event (docs/howto/logs.md), for machines"
+    )
     storage: str | None = option(
         None,
         "folder that every node of the cluster sees, or s3://BUCKET/PATH (needed from two nodes on)",
         min_length=1,
     )
+
+    @model_validator(mode="after")
+    def _quiet_or_json(self) -> Self:
+        if self.quiet and self.json:
+            raise ValueError("--quiet, --json: they exclude each other; leave one out")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -348,7 +360,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def write_yaml(options: RunOptions, path: Path) -> None:
     """What reruns this search: every option but those that belong to one run of it, without secrets."""
     of_one_run = {"config", "resume", "dry_run", "preflight", "output", "profile", "init_task"}
-    skipped = of_one_run | {"results", "allow_dirty"}
+    skipped = of_one_run | {"quiet", "json", "results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(tree(values), sort_keys=False), encoding="utf-8")
 
@@ -379,8 +391,10 @@ def _formatter() -> Any:
 
 
 def _line(error: Any) -> str:
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    if not error["loc"]:  # of several options, which the message names
+        return str(message)
     name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
     if error["type"] == "extra_forbidden":
         return f"{name}: there is no such option; see --help"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     return f"{name}: {message}, but got {error['input']!r}"

@@ -72,7 +72,9 @@ def search(found: Found, sure: Sequence[str]) -> str:
     drawing.add("importance", lambda: effects.importance(insight))
     drawing.add("parallel", lambda: effects.parallel(insight))
     drawing.add("time", lambda: plots.time(said["profile"]) if said.get("profile") else None)
-    sign, seeds, stages = 1 if found["direction"] == "max" else -1, _seeds(found), _stages(found)
+    sign, stages = 1 if found["direction"] == "max" else -1, _stages(found)
+    sides = plots.sides(found)
+    seeds = _seeds(found, sides)
     there = {
         "cost": "cost" in drawing, "fresh": seeds, "race": found["race"], "pareto": found["pareto"],
         "curves": "curves" in drawing, "parameters": found["trials"], "trials": found["trials"],
@@ -88,6 +90,7 @@ def search(found: Found, sure: Sequence[str]) -> str:
         trials=sorted(
             found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")
         ),
+        sides=sides,
         seeds=seeds,
         shown=pareto.shown,
         effects=shown,
@@ -168,6 +171,7 @@ def _phases(found: Found) -> dict[str, list[Found]]:
         "race": found.get("race_runs", []),
         "confirmation": found["confirmation_runs"],
         "baseline": found["baseline"]["runs"] if found["baseline"] else [],
+        **{f"trial {one['trial']}, confirmed": one.get("runs", []) for one in found.get("finalists", [])},
     }
 
 
@@ -211,16 +215,16 @@ def _before(profile: Found | None) -> str:
     )
 
 
-def _seeds(found: Found) -> list[tuple[int, list[str]]]:
-    """(seed, the scores of winner and baseline, or how those runs ended) of each fresh seed."""
-    columns = [found["confirmation_runs"], *([found["baseline"]["runs"]] if found["baseline"] else [])]
-    runs = [{run["seed"]: run for run in column} for column in columns]
-    return [
-        (seed, [_end(by_seed.get(seed), found) for by_seed in runs]) for seed in sorted(set().union(*runs))
-    ]
+def _seeds(found: Found, sides: Sequence[plots.Side]) -> list[tuple[int, list[str]]]:
+    """(seed, how the run of each side ended with it) of each fresh seed."""
+    columns = []
+    for side in sides:
+        scores = side.confirmation["scores"] if side.confirmation else {}
+        ends = {int(seed): f"{score:.4f}" for seed, score in scores.items()}
+        columns.append(ends | {run["seed"]: _end(run, found["metric"]) for run in side.runs})
+    return [(seed, [ends.get(seed, "-") for ends in columns]) for seed in sorted(set().union(*columns))]
 
 
-def _end(run: Found | None, found: Found) -> str:
-    if run is None:
-        return "-"
-    return f"{run['final']['dev'][found['metric']]:.4f}" if "dev" in run["final"] else run["outcome"]
+def _end(run: Found, metric: str) -> str:
+    """Its score on dev, or how it ended."""
+    return f"{run['final']['dev'][metric]:.4f}" if "dev" in run["final"] else str(run["outcome"])

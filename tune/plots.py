@@ -195,35 +195,74 @@ def _bundle(name: str, runs: Sequence[Found], kind: str) -> Trace:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Side:
+    """A configuration that was trained with fresh seeds. difference: of the winner from it."""
+
+    name: str
+    title: str
+    confirmation: Found | None
+    runs: Sequence[Found]
+    difference: Found | None = None
+
+    @property
+    def behind(self) -> tuple[float, float, float] | None:
+        """(mean, low, high) of its difference to the winner; None where they were not compared."""
+        if self.difference is None:
+            return None
+        low, high = self.difference["interval"]
+        return 0.0 - self.difference["mean"], 0.0 - high, 0.0 - low  # and not -0.0
+
+
+def sides(found: Found) -> list[Side]:
+    """The winner, the baseline, and the other finalists, as far as there are runs of them."""
+    winner, baseline = found["winner"], found["baseline"]
+    made = []
+    if winner:
+        title = f"trial {winner['trial']}, the winner"
+        made.append(Side("winner", title, found["confirmation"], found["confirmation_runs"]))
+    if baseline:
+        title = f"{baseline['configuration']['method']}, same learning rate"
+        made.append(
+            Side("baseline", title, baseline["confirmation"], baseline["runs"], baseline["difference"])
+        )
+    for one in found.get("finalists", []):
+        name = f"trial {one['trial']}"
+        made.append(Side(name, name, one["confirmation"], one.get("runs", []), one["difference"]))
+    return [side for side in made if side.runs or side.confirmation]
+
+
 def fresh(found: Found) -> Plot | None:
-    """Winner and baseline on the same fresh seeds, a line a seed."""
-    sides = [("winner", found["confirmation"], "accent", "circle")]
-    if found["baseline"]:
-        sides.append(("baseline", found["baseline"]["confirmation"], "cool", "square"))
-    sides = [side for side in sides if side[1]]
-    if not sides:
+    """All that was confirmed on the same fresh seeds, a line a seed."""
+    named = [(side.name, side.confirmation) for side in sides(found) if side.confirmation]
+    if not named:
         return None
-    data: list[Trace] = []
-    if len(sides) == 2:
-        mine, theirs = (side[1]["scores"] for side in sides)
-        for seed in [seed for seed in mine if seed in theirs]:
-            pair = [mine[seed], theirs[seed]], ["winner", "baseline"]
-            data.append(lines(*pair, f"seed {seed}", "grid", showlegend=False, hoverinfo="skip"))
-    for name, confirmed, colour, symbol in sides:
+    by_seed: dict[Any, dict[str, float]] = {}
+    for name, confirmed in named:
+        for seed, score in confirmed["scores"].items():
+            by_seed.setdefault(seed, {})[name] = score
+    data = [
+        lines([*met.values()], [*met], f"seed {seed}", "grid", showlegend=False, hoverinfo="skip")
+        for seed, met in by_seed.items()
+        if len(met) > 1
+    ]
+    marked = {"winner": ("accent", "circle"), "baseline": ("cool", "square")}
+    for place, (name, confirmed) in enumerate(named):
+        colour, symbol = marked.get(name, ("muted", "circle-open"))
         scores = confirmed["scores"]
         text = [f"seed {seed}" for seed in scores]
         data.append(
             marks(
                 [*scores.values()], [name] * len(scores), f"{name}, a point a seed", colour, symbol,
-                text=text, hovertemplate="%{text}: %{x:.4f}<extra></extra>",
+                text=text, hovertemplate="%{text}: %{x:.4f}<extra></extra>", showlegend=name in marked,
             )
         )  # fmt: skip
         mean = marks([confirmed["mean"]], [name], "mean and 95 % interval", "text", "diamond")
-        mean |= {"marker": {**mean["marker"], "size": 14}, "showlegend": name == "winner"}
+        mean |= {"marker": {**mean["marker"], "size": 14}, "showlegend": place == 0}
         data.append({**mean, "error_x": _ends(confirmed["mean"], confirmed["interval"])})
-    alt = "Scores on dev by seed, a line joins the two runs of a seed; the table below has the numbers."
+    alt = "Scores on dev by seed, a line joins the runs of a seed; the table below has the numbers."
     y = axis("", type="category", autorange="reversed")
-    return Plot(data, layout(axis(f"{found['metric']} (dev)"), y), alt, 260 if len(sides) == 2 else 200)
+    return Plot(data, layout(axis(f"{found['metric']} (dev)"), y), alt, 140 + 60 * len(named))
 
 
 def race(found: Found) -> Plot | None:

@@ -63,7 +63,10 @@ def document(
         "confirmation_runs": [_trial(record) for record in confirming],
         "evidence": evidence,
         "baseline": baseline and baseline | {"runs": _runs_of(baseline, ledger)},
-        "finalists": proof.finalists(plan.task, configuration, records, ledger.records("confirm"), output),
+        "finalists": [
+            one | {"runs": _runs_of(one, ledger)}
+            for one in proof.finalists(plan.task, configuration, records, ledger.records("confirm"), output)
+        ],
         "race": proof.race(records, races, winner, plan.task.direction),
         "race_runs": [_trial(record) for record in races],
         "pareto": _pareto(plan, [*records, *races]),
@@ -74,8 +77,8 @@ def document(
     return found
 
 
-def _runs_of(baseline: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:
-    confirming = proof.runs_of(baseline["configuration"], ledger.records("confirm"))
+def _runs_of(other: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:
+    confirming = proof.runs_of(other["configuration"], ledger.records("confirm"))
     return [_trial(record) for record in confirming]
 
 
@@ -157,6 +160,7 @@ def sure_lines(found: dict[str, Any]) -> list[str]:
     runs = {"The winner": found["confirmation_runs"]}
     if found["baseline"]:
         runs[proof.NAME] = found["baseline"]["runs"]
+    runs |= {f"Trial {other['trial']}": other.get("runs", []) for other in found.get("finalists", [])}
     lines = [_uncertainty(found["evidence"])] if found["evidence"] else []
     lines += [f"The winner is {other['verdict']}." for other in found.get("finalists", [])]
     lines += [line for name, made in runs.items() for line in proof.gaps(name, [r["outcome"] for r in made])]

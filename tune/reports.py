@@ -1,28 +1,52 @@
-"""Make report.html again from the search.json of output folders: of one, or of several side by side."""
+"""Make report.html again from the search.json of searches: of one, or of several side by side.
+
+A search is an output folder, or a run of an MLflow experiment, which keeps its search.json.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dps.command import Parser
 from dps.errors import InputError
 from dps.redact import one_line, readable
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
 FILE = "searches.html"
+ARTIFACT = "search.json"
+MLFLOW = "mlflow:"
+MOST_RUNS = 1000
 DESCRIPTION = """\
-The report of a search, made again from its search.json; of several folders, one page that compares them.
+The report of a search, made again from its search.json; of several searches, one page that compares them.
 
 examples:
     python tune/report.py runs/cola-20261126-090000
     python tune/report.py runs/cola-20261126-090000 --output cola.html
     python tune/report.py runs/cola-* runs/rte-20261126-120000 --output both.html
+    python tune/report.py rte-builtin-1a2b3c4d --tracking-uri http://127.0.0.1:5000
 
-The page is one file that opens offline: DIR/report.html of one folder, searches.html of several."""
+The page is one file that opens offline: DIR/report.html of one folder; in the working directory report.html
+of one search of an experiment, searches.html of several."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A search. name: a short one; whole: one that no other has. beside: where its page goes by default."""
+
+    name: str
+    whole: str
+    found: dict[str, Any]
+    beside: Path = Path()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,8 +63,16 @@ def _parser() -> Parser:
     parser = Parser(
         "python tune/report.py", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
-    parser.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="the output folder of a search")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="where the page goes")
+    add = parser.add_argument
+    add(
+        "sources", metavar="DIR|EXPERIMENT", nargs="+",
+        help="the output folder of a search, or an MLflow experiment (mlflow:NAME if a folder is named so)",
+    )  # fmt: skip
+    add("--output", metavar="FILE", type=Path, help="where the page goes")
+    add(
+        "--tracking-uri", metavar="URI",
+        help="of the experiments (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)",
+    )  # fmt: skip
     return parser
 
 
@@ -48,18 +80,19 @@ def _made(options: Namespace) -> Path:
     """The page, written. Raises InputError."""
     from tune import page, report
 
-    found = [(folder, read(folder)) for folder in options.folders]
+    sources = [one for name in options.sources for one in _sources(name, options.tracking_uri)]
+    labels = _labels(sources)
     try:
-        if len(found) == 1:
-            ((folder, only),) = found
-            file = options.output or folder / "report.html"
-            text = page.search(only, report.sure_lines(only))
+        if len(sources) == 1:
+            (only,) = sources
+            file = options.output or only.beside / "report.html"
+            text = page.search(only.found, report.sure_lines(only.found))
         else:
             file = options.output or Path(FILE)
-            text = page.searches([*zip(_labels(options.folders), (one for _, one in found), strict=True)])
+            text = page.searches([*zip(labels, (source.found for source in sources), strict=True)])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(
-            f"search.json of {', '.join(map(str, options.folders))} is not as a search writes it "
+            f"search.json of {', '.join(labels)} is not as a search writes it "
             f"({type(error).__name__}: {error}); resume the search to write it"
         ) from error
     try:
@@ -71,12 +104,65 @@ def _made(options: Namespace) -> Path:
     return Path(file)
 
 
+def _sources(name: str, uri: str | None) -> list[Source]:
+    """The searches of this name: of a folder, or of an experiment."""
+    folder = Path(name)
+    if name.startswith(MLFLOW) or not folder.is_dir():
+        return _experiment(name, uri)
+    return [Source(folder.resolve().name, name, read(folder), folder)]
+
+
+def _experiment(name: str, named: str | None) -> list[Source]:
+    """The searches of an experiment that came to their end, the oldest first. Raises InputError."""
+    from tune import stores
+    from tune.tracking import tracking_uri
+
+    def refused(why: str) -> InputError:
+        no_folder = "" if name.startswith(MLFLOW) else "is no folder, and "
+        return InputError(f"EXPERIMENT: {name} {no_folder}{why}; name a folder, or see --tracking-uri")
+
+    uri = tracking_uri(named, Path("runs"))
+    if uri is None:
+        raise refused("without MLflow there are no experiments")
+    with stores.opened(uri, refused) as store:
+        try:
+            client = stores.client(store)
+            experiment = client.get_experiment_by_name(name.removeprefix(MLFLOW))
+            runs = [] if experiment is None else _runs(client, experiment.experiment_id)
+        except Exception as error:  # of MLflow, SQLAlchemy, the store of artifacts or the network
+            raise refused(f"cannot be read from {uri} ({stores.line(error)})") from None
+    if experiment is None:
+        raise refused(f"names no experiment of {uri}")
+    ended = [(run.info.run_name, run.info.run_id[:8], text) for run, text in runs if text is not None]
+    if not ended:
+        raise refused(f"holds no search that ended, in {uri}")
+    if len(ended) < len(runs):
+        print(f"left out: {len(runs) - len(ended)} of {len(runs)} runs, which have no {ARTIFACT}")
+    return [
+        Source(run, f"{run} ({id_})", _checked(text, f"EXPERIMENT: {name}, run {run}"))
+        for run, id_, text in ended
+    ]
+
+
+def _runs(client: MlflowClient, experiment: str) -> list[tuple[Run, str | None]]:
+    """The searches and comparisons of an experiment, the oldest first, each with its search.json or None."""
+    runs = client.search_runs(
+        [experiment], "tags.`dps.trial` = 'search'", max_results=MOST_RUNS, order_by=["start_time ASC"]
+    )
+    return [(run, _artifact(client, run.info.run_id)) for run in runs]
+
+
+def _artifact(client: MlflowClient, run: str) -> str | None:
+    if all(file.path != ARTIFACT for file in client.list_artifacts(run)):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run, ARTIFACT, folder)).read_text(encoding="utf-8")
+
+
 def read(folder: Path) -> dict[str, Any]:
     """What the search.json of an output folder holds. Raises InputError where there is none that this program
     reads."""
-    from tune.ledger import SCHEMA_VERSION
-
-    file = folder / "search.json"
+    file = folder / ARTIFACT
     if not file.is_file():
         if (folder / "compare.json").is_file():
             raise InputError(
@@ -84,21 +170,34 @@ def read(folder: Path) -> dict[str, Any]:
             )
         raise InputError(f"DIR: {folder} holds no search.json; name the output folder of a search that ended")
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"DIR: {file} cannot be read ({error}); resume the search to make it again"
-        ) from None
+        raise _unreadable(f"DIR: {file}", error) from None
+    return _checked(text, f"DIR: {file}")
+
+
+def _checked(text: str, where: str) -> dict[str, Any]:
+    """What a search.json holds. Raises InputError."""
+    from tune.ledger import SCHEMA_VERSION
+
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise _unreadable(where, error) from None
     version = found.get("schema_version") if isinstance(found, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(
-            f"DIR: {file} has version {version!r}, and this program reads {SCHEMA_VERSION}; use the version "
+            f"{where} has version {version!r}, and this program reads {SCHEMA_VERSION}; use the version "
             "that made it"
         )
     return dict(found)
 
 
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """The names of the folders; whole paths where names are the same."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len({*names}) == len(names) else [*map(str, folders)]
+def _unreadable(where: str, error: Exception) -> InputError:
+    return InputError(f"{where} cannot be read ({error}); resume the search to make it again")
+
+
+def _labels(sources: Sequence[Source]) -> list[str]:
+    """Their names; the whole ones where names are the same."""
+    names = [source.name for source in sources]
+    return names if len({*names}) == len(names) else [source.whole for source in sources]

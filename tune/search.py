@@ -17,6 +17,7 @@ if __name__ == "__main__":  # run as a script: hand over to the package, so that
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from dps.errors import InputError
 from tune import storage
 from tune.options import SearchOptions
 from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, run
@@ -36,7 +37,11 @@ class Search(Sitting):
 
     @classmethod
     def of(cls, options: Any) -> int:
-        return super().of(options) if options.init_task is None else initialised(options.init_task)
+        if options.init_task is None:
+            return super().of(options)
+        if options.json:
+            raise InputError("--json, --init-task: what is found in a file is no event; leave one out")
+        return initialised(options.init_task)
 
     def finish(self, searcher: Turns) -> int:
         from tune import card, report, timings
@@ -62,7 +67,8 @@ class Search(Sitting):
             errors = sorted({run["error"] for run in runs if run["error"]})
             what = "no trial finished" if found["winner"] is None else "no confirmation finished"
             return fail(f"{what}; {'; '.join(errors) or 'see search.json'}", NOTHING_FINISHED)
-        for line in ["", *report.summary_lines(found, self.output, self.look)]:
+        self.progress.note("")
+        for line in report.summary_lines(found, self.output, self.look):
             self.progress.say(line)
         asked = isinstance(self.options, SearchOptions) and self.options.profile
         if asked and found["profile"] is not None:

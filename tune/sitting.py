@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dps import tasks
 from dps.errors import InputError, disk_is_full
-from dps.redact import one_line, readable, redacted
+from dps.redact import one_line, redacted
 from tune import options as cli
 from tune import storage
 from tune.durations import seconds
@@ -99,20 +99,24 @@ class Sitting(ABC):
     @classmethod
     def of(cls, options: Any) -> int:
         """Plan; then show the plan, or carry it out."""
-        from tune import ledger, nodes, preflight, runtime, terminal
+        from tune import ledger, nodes, preflight, runtime
+        from tune.quiet import screen
+        from tune.terminal import plan_lines
 
+        output = output_folder(options, cls.prefix)
         if options.resume is not None:
             ledger.check(options.resume / "study.db")
         if options.dry_run:
             there = runtime.local_resources() if runtime.address() is None else runtime.connect()
-            print("\n".join(map(readable, terminal.plan_lines(preflight.make_plan(options, there)))))
+            plan = preflight.make_plan(options, there)
+            screen(plan).planned(plan_lines(plan), output)
             return DONE
         with ExitStack() as holding:
             plan = cls._connected_plan(options, holding)
-            if wrong := nodes.findings(plan, output_folder(options, cls.prefix)):
+            if wrong := nodes.findings(plan, output):
                 return max(fail(str(finding), REFUSED) for finding in wrong)
             if options.preflight:
-                print("\n".join([*map(readable, terminal.plan_lines(plan)), nodes.ALL_WELL]))
+                screen(plan).planned([*plan_lines(plan), nodes.ALL_WELL], output)
                 return DONE
             return cls(plan).go()
 
@@ -138,7 +142,7 @@ class Sitting(ABC):
     def __init__(self, plan: Plan) -> None:
         from tune.ledger import STUDIES, Ledger
         from tune.provenance import provenance
-        from tune.terminal import Progress
+        from tune.quiet import screen
 
         self.plan, self.options, self.planned = plan, plan.options, time.time()
         self.output = output_folder(self.options, self.prefix).resolve()
@@ -154,7 +158,7 @@ class Sitting(ABC):
             named["task"] = str(Path(self.options.task).absolute())
         cli.write_yaml(self.options.with_(**named), self.output / "config.yaml")
         earlier = [record for purpose in STUDIES for record in self.records(purpose)]
-        self.progress = Progress(plan, earlier, self.runs)
+        self.progress = screen(plan, earlier, self.runs)
         self.tracker = self._tracker()
         if self.tracker is not None:
             self.tracker.catch_up(earlier)
@@ -202,8 +206,7 @@ class Sitting(ABC):
 
     def go(self) -> int:
         """Returns the exit status."""
-        for line in [*self.lines(), f"output       {self.output}", ""]:
-            self.progress.say(line)
+        self.progress.planned([*self.lines(), f"output       {self.output}", ""], self.output)
         try:
             with stopping() as stop:
                 searcher = self._run(stop)
@@ -376,7 +379,7 @@ class Sitting(ABC):
         self.notes.note("seconds", searcher.spent().seconds)
         if self.tracker is not None:
             self.tracker.close(self.output, interrupted=True)
-        self.progress.say(f"interrupted; go on with: {self.again}")
+        self.progress.interrupted(self.again)
         return INTERRUPTED
 
     def keep_predictions(self) -> None:
@@ -397,7 +400,7 @@ class Sitting(ABC):
             self.tracker.close(self.output, interrupted=False)
             if self.tracker.error:
                 deliver = f"python -m tune.tracking sync {shlex.quote(str(self.output))}"
-                self.progress.say(f"warning: MLflow tracking failed: {self.tracker.error}; again: {deliver}")
+                self.progress.warn(f"MLflow tracking failed: {self.tracker.error}; again: {deliver}")
 
     @property
     def look(self) -> str | None:

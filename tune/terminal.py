@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -22,6 +24,7 @@ from tune.preflight import Plan
 
 PLENTY = 200
 ROWS_LEFT_FREE = 8  # lines of the screen that the live table leaves
+BROAD, NARROW = 90, 56  # columns of a screen with room for the metric's name; without room for configurations
 
 
 def make_console() -> Console:
@@ -158,6 +161,23 @@ class Progress:
         """A line of its own, above the live table."""
         self.console.print(Text(readable(line)), soft_wrap=True)
 
+    def note(self, line: str) -> None:
+        """A line that is not the result."""
+        self.say(line)
+
+    def warn(self, what: str) -> None:
+        """A warning, in a line."""
+        self.say(f"warning: {what}")
+
+    def planned(self, lines: Sequence[str], output: Path) -> None:
+        """The plan, and the folder that the results will be in."""
+        for line in lines:
+            self.note(line)
+
+    def interrupted(self, again: str) -> None:
+        """It was; with this command it goes on."""
+        self.say(f"interrupted; go on with: {again}")
+
     def trial_started(self, record: Record) -> None:
         self.records[record.id] = replace(record)
         self.plain(f"trial {record.id} started: {brief(record.configuration)}  seed {record.seed}")
@@ -179,16 +199,16 @@ class Progress:
             + (self.best_so_far(record.arm) if record.purpose == "search" else "")
         )
         if record.covered and not any(r.covered for r in others):
-            self.say(f"covered: {record.covered}")
+            self.note(f"covered: {record.covered}")
         for warning in record.warnings:
-            self.say(f"warning: trial {record.id}: {warning}")
+            self.warn(f"trial {record.id}: {warning}")
 
     def show(self, renderable: Any) -> None:
         """A table, or anything else that rich draws."""
         self.console.print(renderable)
 
     def phase_ended(self, why: str) -> None:
-        self.say(why)
+        self.note(why)
 
     def search_ended(self, document: dict[str, Any]) -> None:
         pass
@@ -231,29 +251,50 @@ class Progress:
         return passed / ended * (total - ended)
 
     def render(self) -> Group:
-        """The live table: the newest trials that fit, and a line on the whole."""
-        passed = time.monotonic() - self.began
-        records = list(self.records.values())
-        room = max(3, self.console.size.height - ROWS_LEFT_FREE)
+        """The live table: what runs and the newest trials, as many as fit, and a line on the whole."""
+        width = self.console.width
         table = Table(expand=False, pad_edge=False, box=None)
-        for column in ("trial", "configuration", "step", self.task.metric, "outcome"):
-            # On a narrow screen the configuration is cut, and nothing else.
-            table.add_column(column, no_wrap=column != "configuration", overflow="ellipsis")
+        columns = [
+            "trial",
+            "configuration",
+            "step",
+            self.task.metric if width >= BROAD else "score",
+            "outcome",
+        ]
+        kept = [place for place, name in enumerate(columns) if width >= NARROW or name != "configuration"]
+        for place in kept:  # on a narrow screen the configuration is cut, then the name of the trial
+            cut = columns[place] in ("configuration", "trial")
+            table.add_column(columns[place], no_wrap=not cut, overflow="ellipsis")
         best = self.best()
-        for record in records[-room:]:
+        for record in self._shown(max(3, self.console.size.height - ROWS_LEFT_FREE)):
             score = shown_score(record, self.task)
-            table.add_row(
-                record.id,
+            row = (
+                Text(record.id, no_wrap=True, overflow="ellipsis"),
                 Text(brief(record.configuration), no_wrap=True, overflow="ellipsis"),
                 str(record.step or "-"),
                 "-" if score is None else f"{score:.4f}",
                 str(record.outcome),
-                style="bold" if best is not None and record.id == best.id else None,
             )
-        ended = sum(r.outcome.is_final for r in records)
-        total = self.total
-        status = f"{ended}/{total} done  elapsed {clock(passed)}  left about {clock(self.expected_left())}"
-        return Group(table, Text(status + self.best_so_far()))
+            style = "bold" if best is not None and record.id == best.id else None
+            table.add_row(*(row[place] for place in kept), style=style)
+        return Group(table, Text(self._status("  " if width >= BROAD else "\n")))
+
+    def _shown(self, room: int) -> list[Record]:
+        """At most so many: those that run go before those that are over, the newer before the older."""
+        records = list(self.records.values())
+        order = sorted(range(len(records)), key=lambda n: (records[n].outcome.is_final, -n))
+        return [records[n] for n in sorted(order[:room])]
+
+    def _status(self, between: str) -> str:
+        ended = sum(record.outcome.is_final for record in self.records.values())
+        passed, left = time.monotonic() - self.began, max(0.0, self.expected_left())
+        is_late = not left and ended < self.total
+        parts = [
+            f"{ended}/{self.total} done, {len(self.records) - ended} running",
+            f"elapsed {clock(passed)}  {'longer than expected' if is_late else f'left about {clock(left)}'}",
+            self.best_so_far().strip(),
+        ]
+        return between.join(part for part in parts if part)
 
 
 def shown_score(record: Record, task: Task) -> float | None:

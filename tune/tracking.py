@@ -7,7 +7,6 @@ order. The ledger holds everything that is written here: `python -m tune.trackin
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import shlex
@@ -17,16 +16,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dps.redact import one_line, redacted, tree
+from tune import stores
 from tune.job import Report
 from tune.ledger import STUDIES, Record, sqlite
 from tune.outcomes import Outcome
 from tune.preflight import Plan
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 FLUSH_WITHIN_S, LEAVE_WITHIN_S = 60.0, 5.0
 RETRY_S, RETRY_MOST_S = 1.0, 30.0  # the wait after a failure that may pass; doubled each time
@@ -65,12 +62,8 @@ def unreachable(uri: str) -> str | None:
     """Why the MLflow at this address cannot be used; None where it can. Files are not looked at."""
     if uri.startswith(("sqlite:", "file:", "/")):
         return None
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    from mlflow import MlflowClient
-
     try:
-        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+        stores.client(uri).search_experiments(max_results=1)
     except Exception as error:  # of requests, of SQLAlchemy, of MLflow
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None
@@ -155,15 +148,7 @@ class MlflowTracker:
             wait = min(2 * wait, RETRY_MOST_S)
 
     def _begin(self) -> None:
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run
-        from mlflow import MlflowClient
-
-        for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-
-        self._client: MlflowClient = MlflowClient(tracking_uri=self.uri)
+        self._client = stores.client(self.uri)
         self._experiment_id = self._find_experiment()
         known = self._client.search_runs(
             [self._experiment_id], f"tags.`dps.search` = '{self._search_id}'", max_results=5000
@@ -309,6 +294,8 @@ def _search_metrics(document: dict[str, Any], metric: str) -> dict[str, float]:
     values: dict[str, float | None] = {
         f"dev_{metric}_{key}": confirmation.get(key) for key in ("mean", "std")
     }
+    low, high = confirmation.get("interval") or (None, None)
+    values |= {f"dev_{metric}_low": low, f"dev_{metric}_high": high}
     if document["baseline"]:
         values |= _difference_metrics("dev", document["baseline"]["difference"], "p")
     values |= document["spent"]

@@ -1,20 +1,12 @@
-"""Earlier searches, for --warm-start: which configurations they tried, and how well each did there.
-
-Studies and MLflow stores in SQLite are read from a copy: nothing is made or changed where they lie, and a
-search that still runs goes on.
-"""
+"""Earlier searches, for --warm-start: which configurations they tried, and how well each did there."""
 
 from __future__ import annotations
 
 import ast
-import logging
-import os
-import sqlite3
-import tempfile
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Any
@@ -26,6 +18,7 @@ from optuna.study import StudyDirection, StudySummary
 from dps.errors import InputError
 from dps.ranges import Choice, Domain
 from dps.tasks import TASKS
+from tune import stores
 from tune.ledger import SCHEMA_VERSION, STUDIES, Ledger, Record
 from tune.outcomes import Outcome
 from tune.space import Space, encode, key
@@ -38,7 +31,6 @@ MLFLOW = "mlflow:"
 APART = 0.05  # that two proposals are, at least: root mean square over the columns of `encode`
 AT_FIRST, LESS_EACH = 16, 2  # earlier trials to learn from, and how many fewer for each one of one's own
 MOST_RUNS = 5000
-WAIT_S = 60.0  # for a lock on a SQLite file
 GIVE = f"give the output folder of a search, its study.db or {MLFLOW}EXPERIMENT"
 TAGS = {"dps.search", "dps.trial", "task", "outcome"}  # of a trial's run in MLflow
 
@@ -186,13 +178,13 @@ def _tells(record: Record) -> bool:
 
 def _in_study(source: str) -> list[_Search]:
     """The searches in a ledger."""
-    with _copied(_file(source), source) as copy:
+    with stores.copied(_file(source), partial(_refused, source)) as copy:
         try:
             studies = _studies(copy)
             current = {n: s for n, s in studies.items() if s.user_attrs["schema_version"] == SCHEMA_VERSION}
             searches = [_study(copy, name, summary) for name, summary in current.items()]
         except Exception as error:  # of Optuna, SQLAlchemy or SQLite, by what the file holds
-            raise _refused(source, f"cannot be read as a study ({_line(error)})") from None
+            raise _refused(source, f"cannot be read as a study ({stores.line(error)})") from None
     if not studies:
         raise _refused(source, "holds no study of a search")
     if len(current) < len(studies):
@@ -202,7 +194,7 @@ def _in_study(source: str) -> list[_Search]:
 
 def _file(source: str) -> Path:
     """The file of a study that is named by its folder, path or URL."""
-    path = _database(source) if "://" in source else Path(source)
+    path = stores.database(source) if "://" in source else Path(source)
     if path is None:
         raise _refused(source, "is no URL of a SQLite file (sqlite:///...)")
     if not path.exists():
@@ -241,11 +233,11 @@ def _in_mlflow(source: str, named: str | None) -> list[_Search]:
     uri = tracking_uri(named, Path("runs"))
     if uri is None:
         raise InputError(f"--warm-start: {source} needs MLflow; give --tracking-uri or another source")
-    with _store(uri, source) as store:
+    with stores.opened(uri, partial(_refused, source)) as store:
         try:
             runs = _runs(store, source.removeprefix(MLFLOW))
         except Exception as error:  # of MLflow, SQLAlchemy or the network
-            raise _refused(source, f"cannot be read from {uri} ({_line(error)})") from None
+            raise _refused(source, f"cannot be read from {uri} ({stores.line(error)})") from None
     if runs is None:
         raise _refused(source, f"names no experiment of {uri}")
     searches: dict[tuple[str, str, str], list[Record]] = {}
@@ -260,13 +252,7 @@ def _in_mlflow(source: str, named: str | None) -> list[_Search]:
 def _runs(store: str, experiment: str) -> list[tuple[dict[str, str], Record]] | None:
     """Tags and trial of each run that tells, among the last MOST_RUNS trials of searches; None where there
     is no such experiment."""
-    for limit, value in (("TIMEOUT", "10"), ("MAX_RETRIES", "2")):  # as for what is tracked
-        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{limit}", value)
-    from mlflow import MlflowClient
-
-    for noisy in ("alembic", "mlflow", "mlflow.store.db.utils"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    client = MlflowClient(tracking_uri=store)
+    client = stores.client(store)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return None
@@ -300,49 +286,6 @@ def _value(text: str) -> Any:
         return text
 
 
-@contextmanager
-def _store(uri: str, source: str) -> Iterator[str]:
-    """The store to read in place of this one: MLflow would make what does not exist."""
-    file, local = _database(uri), uri.removeprefix("file:").removeprefix("//")
-    if not (file or Path(local)).exists() and (file or "://" not in local):
-        raise _refused(source, f"names an experiment of {uri}, which does not exist")
-    if file is None:
-        yield uri
-        return
-    with _copied(file, source) as copy:
-        yield f"sqlite:///{copy}"
-
-
-@contextmanager
-def _copied(file: Path, source: str) -> Iterator[Path]:
-    """A copy of a SQLite file as it was at one moment; gone afterwards.
-
-    Opened with mode=rw, which makes no file, and undoes what a writer was killed in the middle of.
-    """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        copy = Path(folder) / "copy.db"
-        try:
-            _copy(f"{file.resolve().as_uri()}?mode=rw", copy)
-        except sqlite3.Error as error:
-            raise _refused(source, f"cannot be read ({_line(error)})") from None
-        yield copy
-
-
-def _copy(uri: str, copy: Path) -> None:
-    with (
-        closing(sqlite3.connect(uri, uri=True, timeout=WAIT_S)) as held,
-        closing(sqlite3.connect(copy)) as made,
-    ):
-        held.execute("BEGIN")  # a lock that is not to be had ends here, and does not go on for ever below
-        held.execute("SELECT name FROM sqlite_master").fetchone()
-        held.backup(made)
-
-
-def _database(uri: str) -> Path | None:
-    """The file of a SQLite URL; None for another."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def _expressed(configuration: dict[str, Any], space: Space) -> dict[str, Any] | None:
     """The configuration within `space`; None where that is not possible."""
     method = configuration.get("method")
@@ -372,7 +315,3 @@ def _merged(same: list[Earlier]) -> Earlier:
 
 def _refused(source: str, why: str) -> InputError:
     return InputError(f"--warm-start: {source} {why}; {GIVE}")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

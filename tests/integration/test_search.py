@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -138,16 +139,18 @@ def test_the_folder_holds_results_and_no_leftovers(done: Done) -> None:
 
 
 def test_config_yaml_reruns_the_search_with_two_workers_a_trial(done: Done, tmp_path: Path) -> None:
-    """The same seed proposes the same configurations; DDP goes the same way as one process."""
+    """The same seed proposes the same configurations; DDP goes the same way as one process. With --json
+    every line, of standard error too, is an event."""
     config = str(done.output / "config.yaml")
-    again = search(
-        tmp_path / "again", "--config", config, "--trials", "2", "--confirm", "1", "--workers-per-trial", "2"
-    )
+    few = ("--trials", "2", "--confirm", "1", "--workers-per-trial", "2", "--json")
+    again = search(tmp_path / "again", "--config", config, *few)
     assert again.status == 0, again.text
+    events = [json.loads(line) for line in again.lines]
     assert [trial["configuration"] for trial in again.found["trials"]] == [
         trial["configuration"] for trial in done.found["trials"][:2]
     ]
-    assert "slots        1 x 2 worker(s)" in again.text
+    assert (events[0]["event"], events[0]["plan"]["slots"]) == ("plan", 1)
+    assert (events[-1]["event"], events[-1]["winner"]) == ("search_ended", again.found["winner"])
 
 
 def test_no_secret_of_the_environment_is_in_anything_that_is_left(done: Done) -> None:

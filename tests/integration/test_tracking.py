@@ -18,8 +18,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.bad_inputs import stock
+from tests.unit.test_report import proven, told
 from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_replicate, make_space
-from tune import sync, tracking
+from tune import page, reports, sync, tracking
 from tune.job import Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
@@ -88,7 +89,7 @@ def confirm(tracker: MlflowTracker) -> None:
     tracker.trial_ended(replicate)
     tracker.search_ended(
         {
-            "confirmation": {"mean": 0.61, "std": None},
+            "confirmation": {"mean": 0.61, "std": 0.02, "interval": [0.58, 0.64]},
             "baseline": {"difference": {"points": 2.5, "p": 0.04, "probability_better": 0.97}},
             "spent": {"seconds": 60.0, "slot_seconds": 50.0, "trials": 4},
             "winner": {"trial": 0, "configuration": DENSE},
@@ -156,7 +157,8 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert (params["task"], params["trials"], params["winner.selection_ratio"]) == ("cola", "12", "0.7")
     assert {"score": 0.3, "seconds": 9.0, "selected_share": 0.7}.items() <= found["0"].data.metrics.items()
     assert found["confirm-1"].data.metrics[f"dev_{METRIC}"] == 0.61
-    assert parent.data.metrics[f"dev_{METRIC}_mean"] == 0.61
+    figures = {key: parent.data.metrics[f"dev_{METRIC}_{key}"] for key in ("mean", "std", "low", "high")}
+    assert figures == {"mean": 0.61, "std": 0.02, "low": 0.58, "high": 0.64}
     assert parent.data.metrics["slot_seconds"] == 50.0
     assert parent.data.metrics["dev_difference_points"] == 2.5
     assert parent.data.metrics["dev_difference_p"] == 0.04
@@ -170,6 +172,21 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert files == {"config.yaml", "search.json", "report.html", "study.db", "best"}
     (weights,) = client.list_artifacts(parent.info.run_id, "best")
     assert weights.path == "best/model.safetensors"
+
+
+def test_mlflow_prints_nothing_amid_what_is_shown(
+    uri: str, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a server's run that ends MLflow prints the address, unless it is told not to."""
+    from mlflow.tracking._tracking_service import client
+
+    monkeypatch.setattr(client, "RestStore", object)  # every store is taken for a server
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
+    tracker = track(uri)
+    begin(tracker)
+    tracker.close(output, interrupted=False)
+    assert tracker.error == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_every_filter_of_the_documentation_finds_what_it_says(uri: str, output: Path) -> None:
@@ -442,3 +459,71 @@ def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
     assert sync.main(["sync", "nowhere"]) == 2
     assert sync.main([]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
+
+
+def tracked(uri: str, output: Path, search_id: str, found: dict[str, Any] | None) -> None:
+    """A search in MLflow that left this search.json, or was interrupted."""
+    output.mkdir()
+    if found is not None:
+        (output / "search.json").write_text(json.dumps(found), encoding="utf-8")
+    tracker = MlflowTracker(uri, make_plan(), PROVENANCE, search_id, output.name)
+    tracker.close(output, interrupted=found is None)
+    assert tracker.error == ""
+
+
+def test_the_searches_of_an_experiment_make_a_page(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(page, "library", lambda: "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one").mkdir()
+    found = told(make_plan(), proven(tmp_path / "one")[0], tmp_path / "one")
+    tracked(uri, tmp_path / "a", "s1", None)
+    experiment = "cola-builtin-dddddddd"
+    assert reports.main([experiment]) == 2
+    assert f"EXPERIMENT: {experiment} is no folder, and holds no search that ended" in capsys.readouterr().err
+    tracked(uri, tmp_path / "b", "s2", found)
+    assert reports.main([experiment]) == 0
+    said = capsys.readouterr()
+    assert said.out == "left out: 1 of 2 runs, which have no search.json\nreport: report.html\n"
+    assert said.err == ""
+    assert found["sentence"] in Path("report.html").read_text(encoding="utf-8")
+
+    tracked(uri, tmp_path / "c", "s3", {**found, "sentence": "It is another."})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    argv = [f"mlflow:{experiment}", str(tmp_path / "b"), "--tracking-uri", uri]
+    assert reports.main([*argv, "--output", "all.html"]) == 0
+    text = Path("all.html").read_text(encoding="utf-8")
+    labels = re.findall(r"<strong>(.*?)</strong>", text)
+    assert [re.sub(r"\(\w{8}\)$", "(id)", label) for label in labels] == [
+        "b (id)",
+        "c (id)",
+        str(tmp_path / "b"),
+    ]
+    assert text.count("It is another.") == 1
+    assert text.count(found["sentence"]) == 2
+    tracked(uri, tmp_path / "d", "s4", {"schema_version": 99})
+    before = Path("mlflow.db").read_bytes()
+    capsys.readouterr()
+    assert reports.main([experiment, "--tracking-uri", uri]) == 2
+    assert f"error: EXPERIMENT: {experiment}, run d has version 99" in capsys.readouterr().err
+    assert Path("mlflow.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "said"),
+    [
+        ("none", "mlflow.db", "none is no folder, and names no experiment of sqlite:///"),
+        ("mlflow:none", "mlflow.db", "mlflow:none names no experiment of sqlite:///"),
+        ("none", "nowhere.db", "none is no folder, and names an experiment of sqlite:///"),
+    ],
+)
+def test_what_is_no_experiment_is_refused_in_one_line(
+    name: str, at: str, said: str, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reports.main([name, "--tracking-uri", f"sqlite:///{tmp_path / at}"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: EXPERIMENT: {said}")
+    assert line.count("\n") == 1
+    assert not (tmp_path / "nowhere.db").exists()

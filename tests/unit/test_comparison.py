@@ -19,7 +19,7 @@ from dps.errors import InputError
 from tests.unit.tune_helpers import PROVENANCE, FakeTune, make_comparison, make_turns, open_ledgers
 from tune import comparison, evidence, predictions, tables
 from tune.budget import Spent
-from tune.compare import Comparison
+from tune.compare import Comparison, main
 from tune.comparison import BOOTSTRAP_SEED, analyse, document, join
 from tune.job import Job, Report
 from tune.ledger import Ledger
@@ -366,6 +366,20 @@ def test_one_finished_comparison_says_the_same_again(folder: Path, found: dict[s
     assert origin == [
         {"folder": str(folder), "methods": list(METHODS), "git_commit": "0123abc", "git_dirty": False}
     ]
+
+
+def test_with_json_a_finished_comparison_is_one_event(
+    folder: Path, found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--results", str(folder), "--json", "--output", str(tmp_path / "x")]
+    assert main(argv) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["event"], told["sentences"]) == ("comparison_ended", found["sentences"])
+    rows = found["results"]["dev"]["methods"]
+    assert {one["method"]: one["score"] for one in told["methods"]} == {
+        name: row["mean"] for name, row in rows.items()
+    }
+    assert json.loads(Path(told["file"]).read_text(encoding="utf-8"))["results"] == found["results"]
 
 
 def test_two_comparisons_are_one_table_with_the_baseline_once(folder: Path, tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ OPTIONS: dict[str, Any] = {
     "resume": None,
     "dry_run": False,
     "preflight": False,
+    "quiet": False,
+    "json": False,
     "storage": None,
 }
 

@@ -17,9 +17,9 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from tests.unit.test_report import HOSTILE, end, proven, told
+from tests.unit.test_report import HOSTILE, end, proven, told, with_finalists
 from tests.unit.tune_helpers import FakeTune, end_well, make_plan, make_space, open_ledger, strategy
-from tune import insight, page, report, reports
+from tune import insight, page, plots, report, reports
 from tune.job import Job, Report
 from tune.outcomes import Outcome
 from tune.searcher import LedgerSearcher
@@ -188,6 +188,50 @@ def test_failures_stand_by_kind_with_their_errors(small_page: str) -> None:
     section = text[text.index("Failures") :]
     assert re.search(r"diverged\s*1\s*trial 1\s*-", section)
     assert re.search(r"failed\s*1\s*trial 2\s*RuntimeError: <script>", section)
+
+
+def cells(text: str, section: str) -> list[list[str]]:
+    """The rows of the first table of a section, as their texts."""
+    table = text[text.index(f'id="{section}"') :].partition("<table>")[2].partition("</table>")[0]
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
+    return [[cell.strip() for cell in re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row, re.DOTALL)] for row in rows]
+
+
+def test_finalists_stand_beside_the_winner_by_seed(tmp_path: Path) -> None:
+    found = json.loads(json.dumps(with_finalists(tmp_path)))
+    text, (first, second) = made(found), found["finalists"]
+    rows = {row[0]: row[1:] for row in cells(text, "fresh-section")}
+    names = [f"trial {one['trial']}" for one in (first, second)]
+    assert rows["seed"] == [
+        f"trial {found['winner']['trial']}, the winner", "vanilla, same learning rate", *names
+    ]  # fmt: skip
+    sides = [found["confirmation"], *(one["confirmation"] for one in (found["baseline"], first, second))]
+    assert [*rows][1:4] == ["6", "7", "8"]
+    for seed in "678":
+        assert rows[seed] == [f"{s['scores'][seed]:.4f}" if seed in s["scores"] else "failed" for s in sides]
+    assert rows["7"][3] == "failed"
+    assert rows["mean"] == [f"{side['mean']:.4f}" for side in sides]
+    assert rows["95 % interval"] == ["{:.4f} to {:.4f}".format(*side["interval"]) for side in sides]
+    assert rows["difference to the winner"][0] == "-"
+    behind = sides[2]["mean"] - sides[0]["mean"]
+    assert float(rows["difference to the winner"][2]) == pytest.approx(behind, abs=1e-4)
+    low, high = first["difference"]["interval"]
+    assert rows["its 95 % interval"][2] == f"{-high:+.4f} to {-low:+.4f}"
+
+    plot = figures(text)["fresh"]["data"]
+    points = {trace["y"][0]: trace["x"] for trace in plot if trace["name"].endswith("a point a seed")}
+    assert points == {
+        name: [*side["scores"].values()]
+        for name, side in zip(["winner", "baseline", *names], sides, strict=True)
+    }
+    joined = {trace["name"]: trace["y"] for trace in plot if trace["mode"] == "lines"}
+    assert joined["seed 6"] == ["winner", "baseline", *names]
+    assert joined["seed 7"] == ["winner", "baseline", names[0]]
+    assert re.search(rf"failed\s*1\s*{names[1]}, confirmed, seed 7", Tags(text).text)
+    for one in (first, second):  # a search.json of before
+        del one["runs"]
+    older = dict(page._seeds(found, plots.sides(found)))
+    assert (older[6], older[7][3]) == (rows["6"], "-")
 
 
 def test_curves_tell_how_each_run_ended(small: Found) -> None:

@@ -288,19 +288,32 @@ def test_the_baseline_stands_beside_the_winner(found: dict[str, Any]) -> None:
     assert json.loads(json.dumps(found, allow_nan=False))["baseline"]["verdict"] == baseline["verdict"]
 
 
-def test_another_finalist_has_its_line(tmp_path: Path) -> None:
-    ledger, turns = proven(tmp_path)
-    winner = turns.searches[0].winner()
-    assert winner is not None
-    other = next(r for r in ledger.records("search") if r.configuration != winner.configuration)
-    for number, seed in enumerate((6, 7, 8)):
-        job = Job(f"confirm-{6 + number}", "confirm", other.configuration, seed, make_plan().settings, "")
-        made = confirm(job, predictions.place(tmp_path, job.id))
-        further(ledger, other.configuration, seed, "confirm", made)
-    found = told(make_plan(), ledger, tmp_path)
-    (finalist,) = found["finalists"]
-    assert finalist["trial"] == other.number
-    assert f"The winner is {finalist['verdict']}." in report.summary_lines(found, tmp_path, None)
+def with_finalists(output: Path) -> dict[str, Any]:
+    """The search.json of `proven`, in which two more were confirmed; a run of the second failed."""
+    ledger, turns = proven(output)
+    _, *others = turns.searches[0].finalists(3)
+    for place, other in enumerate(others):
+        for number, seed in enumerate((6, 7, 8)):
+            name = f"confirm-{6 + 3 * place + number}"
+            drawn = 100 * (place + 1) + seed  # not the winner's predictions
+            job = Job(name, "confirm", other.configuration, drawn, make_plan().settings, "")
+            made = confirm(job, predictions.place(output, job.id))
+            if (place, seed) == (1, 7):
+                made = Report("", Outcome.FAILED, error="RuntimeError: no")
+            further(ledger, other.configuration, seed, "confirm", made)
+    return told(make_plan(), ledger, output)
+
+
+def test_the_other_finalists_have_their_lines(tmp_path: Path) -> None:
+    found = with_finalists(tmp_path)
+    first, second = found["finalists"]
+    tried = {trial["id"]: trial["configuration"] for trial in found["trials"]}
+    for place, finalist in enumerate((first, second)):
+        assert finalist["configuration"] == tried[finalist["trial"]]
+        assert [run["id"] for run in finalist["runs"]] == [f"confirm-{6 + 3 * place + n}" for n in range(3)]
+        assert f"The winner is {finalist['verdict']}." in report.summary_lines(found, tmp_path, None)
+    left_out = f"Trial {second['trial']}: 1 of 3 runs did not complete (1 failed)"
+    assert left_out in "\n".join(report.summary_lines(found, tmp_path, None))
 
 
 def test_the_summary_says_how_the_winner_compares(found: dict[str, Any], tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_score_of_a_diverged_trial_is_not_shown_as_its_result() -> None:
     assert file.getvalue().startswith("00:00  trial 4 diverged  (best")
 
 
-@pytest.mark.parametrize("width", [60, 200])
+@pytest.mark.parametrize("width", [40, 60, 200])
 @pytest.mark.parametrize("trials", [0, 4, 64])
 @pytest.mark.parametrize("height", [15, 25])
 def test_the_live_table_fits_its_screen(width: int, trials: int, height: int) -> None:
@@ -81,6 +81,54 @@ def test_the_live_table_fits_its_screen(width: int, trials: int, height: int) ->
     assert len(newest) == (1 if trials else 0)
     assert all(re.search(rf" 20 +{(trials - 1) / 100:.4f} +running", line) for line in newest)
     assert f"{(trials + 1) // 2}/74 done" in file.getvalue()
+
+
+def live(records: list[Record], **console: int) -> list[str]:
+    """The lines of the live table."""
+    file = io.StringIO()
+    shown = progress(file, records, force_terminal=True, color_system=None, **console)
+    shown.console.print(shown.render())
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def test_on_a_narrow_screen_nothing_is_cut_but_the_names_of_trials() -> None:
+    records = [
+        make_record(0, Outcome.OUT_OF_MEMORY, configuration=DENSE, scores=[(60, 0.25)]),
+        make_record(1, Outcome.RUNNING, id="child-tuning-d:confirm-0", purpose="confirm"),
+    ]
+    narrow = live(records, width=40, height=20)
+    assert narrow.pop(4).startswith("elapsed 00:0")
+    assert narrow == [
+        "trial        step  score   outcome",
+        "0            60    0.2500  out-of-memory",
+        "child-tuni…  -     -       running",
+        "1/74 done, 1 running",
+        "(best so far 0.2500, trial 0)",
+    ]
+    (row,) = [line for line in live(records, width=60, height=20) if line.startswith("0 ")]
+    assert re.fullmatch(r"0 +dps-dense .*…  60    0\.2500  out-of-memory", row)
+
+
+def test_with_many_slots_what_runs_is_shown_before_what_is_over() -> None:
+    over = [make_record(n, scores=[(60, 0.1)]) for n in range(3, 90)]
+    running = [make_record(n, Outcome.RUNNING) for n in (0, 1, 2)]
+    lines = live([*running, *over], width=100, height=20)
+    assert [line.split()[0] for line in lines[1:-1]] == ["0", "1", "2", *map(str, range(81, 90))]
+    assert lines[-1].startswith("87/74 done, 3 running  elapsed")
+    lines = live([make_record(n, Outcome.RUNNING) for n in range(64)], width=100, height=20)
+    assert [line.split()[0] for line in lines[1:-1]] == [str(n) for n in range(52, 64)]
+    assert "0/74 done, 64 running" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("ended", "passed", "said"),
+    [(0, 10, "left about 03:1"), (0, 4000, "longer than expected"), (74, 4000, "left about 00:00"),
+     (90, 4000, "left about 00:00")],
+)  # fmt: skip
+def test_what_is_left_is_not_said_to_be_nothing(ended: int, passed: float, said: str) -> None:
+    shown = progress(io.StringIO(), [make_record(n) for n in range(ended)])
+    shown.began -= passed
+    assert said in shown._status("  ")
 
 
 def test_on_a_terminal_the_events_are_in_the_table_and_not_in_lines() -> None:

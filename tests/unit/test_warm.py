@@ -19,7 +19,7 @@ from dps.errors import InputError
 from dps.ranges import Choice, Range
 from dps.tasks import TASKS
 from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_space, open_ledger, open_ledgers
-from tune import preflight, warm
+from tune import preflight, stores
 from tune.job import Purpose, Report
 from tune.ledger import Ledger
 from tune.options import SearchOptions
@@ -197,7 +197,7 @@ def test_what_a_killed_search_was_writing_is_undone(folder: Path, tmp_path: Path
 def test_a_file_that_stays_locked_is_not_waited_for_for_ever(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm, "WAIT_S", 0.1)
+    monkeypatch.setattr(stores, "WAIT_S", 0.1)
     with closing(sqlite3.connect(folder / "study.db")) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(InputError, match=r"cannot be read \(database is locked\); give"):
