@@ -2,6 +2,7 @@
 
 A metric compares labels (n,) with predictions (n,): ids of classes, numbers of a regression, or, where a
 task of two classes is ranked by `auroc`, margins: logit of the second class minus that of the first.
+Where an example has several labels both are (n, labels): 1 where it has the label, else 0.
 """
 
 from __future__ import annotations
@@ -53,10 +54,26 @@ def _f1(labels: Array, predictions: Array) -> float:
 
 @_of_classes
 def _macro_f1(labels: Array, predictions: Array) -> float:
-    """Over the classes that labels or predictions have."""
+    """Over the classes, or the several labels, that labels or predictions have."""
     from sklearn.metrics import f1_score
 
-    return float(f1_score(labels, predictions, average="macro", zero_division=0))
+    if labels.ndim == 1:
+        return float(f1_score(labels, predictions, average="macro", zero_division=0))
+    return float(np.nan_to_num(f1_score(labels, predictions, average="macro", zero_division=np.nan)))
+
+
+def _micro_f1(labels: Array, predictions: Array) -> float:
+    """Over all labels of all examples together."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="micro", zero_division=0))
+
+
+def _samples_f1(labels: Array, predictions: Array) -> float:
+    """The mean over the examples; 1 where one has no label and gets none."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="samples", zero_division=1))
 
 
 @_of_classes
@@ -95,6 +112,8 @@ METRICS: dict[str, Metric] = {
     "f1": _f1,
     "accuracy": _accuracy,
     "macro_f1": _macro_f1,
+    "micro_f1": _micro_f1,
+    "samples_f1": _samples_f1,
     "balanced_accuracy": _balanced_accuracy,
     "auroc": _auroc,
     "pearson": lambda labels, predictions: _correlation(labels, predictions, "pearson"),
@@ -103,11 +122,14 @@ METRICS: dict[str, Metric] = {
 
 OF_CLASSES = ("accuracy", "macro_f1", "balanced_accuracy", "matthews_correlation")
 OF_TWO_CLASSES = ("f1", "auroc")  # of the second class
+OF_SEVERAL_LABELS = ("micro_f1", "macro_f1", "samples_f1")
 OF_NUMBERS = ("pearson", "spearman")
 
 
-def fitting(labels: int) -> tuple[str, ...]:
+def fitting(labels: int, multi_label: bool = False) -> tuple[str, ...]:
     """The metrics for so many classes; for a regression where there are none."""
+    if multi_label:
+        return OF_SEVERAL_LABELS
     if labels == 0:
         return OF_NUMBERS
     return OF_CLASSES + OF_TWO_CLASSES if labels == 2 else OF_CLASSES
@@ -115,13 +137,16 @@ def fitting(labels: int) -> tuple[str, ...]:
 
 def predicted(task: Task, logits: NDArray[np.floating]) -> NDArray[Any]:
     """(n,), what the metrics of `task` read of logits (n, classes): ids of the classes with the highest,
-    margins where one of the metrics ranks, or the numbers of a regression."""
+    margins where one of the metrics ranks, or the numbers of a regression. Of several labels an example
+    (n, labels): 1 where the probability is above 0.5."""
+    if task.multi_label:
+        return (logits > 0).astype(np.int64)
     if not task.is_regression and set(RANKING) & set(task.metrics):
         return np.asarray(logits[:, 1] - logits[:, 0])
     return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
 
 
 def score(task: Task, labels: Array, logits: NDArray[np.floating]) -> dict[str, float]:
-    """Every metric of `task`. labels: (n,); logits: (n, classes), or (n, 1) for regression."""
+    """Every metric of `task`. labels: (n,) or (n, labels); logits: (n, classes), (n, 1) for regression."""
     predictions = predicted(task, logits)
     return {name: METRICS[name](labels, predictions) for name in task.metrics}

@@ -269,7 +269,7 @@ def _head(task: Task) -> dict[str, Any]:
         "num_labels": len(names),
         "id2label": names,
         "label2id": {label: index for index, label in names.items()},
-        "problem_type": "single_label_classification",
+        "problem_type": f"{'multi' if task.multi_label else 'single'}_label_classification",
     }
 
 

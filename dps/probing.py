@@ -105,12 +105,14 @@ def probe(
 
     Features: (n, d); labels: (n,), class ids or numbers. L2-penalised logistic regression, or
     ridge regression, on features standardised by the training ones; nothing is random.
-    Raises InputError where the training labels are all one class.
+    Raises InputError where the training labels are all one class, or an example has several.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if task.multi_label:
+        raise InputError(f"probe-task: {task.name} has several labels an example; give a task of one")
     if not task.is_regression and len(np.unique(train_labels)) < 2:
         raise InputError(f"probe-task: the training labels of {task.name} are one class; a probe needs two")
     linear = Ridge(alpha=1 / PROBE_C) if task.is_regression else LogisticRegression(C=PROBE_C, max_iter=1000)

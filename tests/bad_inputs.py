@@ -306,6 +306,10 @@ DATA = [
         prepare=both(without("data/train.jsonl"), text("data/train.parquet", PICKLE))),
     Bad("data", "one class alone", PAIR, ("data: every example of train has the label 'acceptable'",),
         prepare=text("data/train.jsonl", GOOD_ROW * 20)),
+    Bad("data", "one label where there are several", ("--task", "own.yaml", "--model", "model"),
+        ("own.jsonl:1: label must be a list of labels, or a text with '|' between them, got 1",),
+        prepare=both(text("own.yaml", "name: own\ncolumns: text\nkind: multi-label\nlabels: [a, b]\n"
+                          "files: own.jsonl\n"), text("own.jsonl", row({"text": "w1", "label": 1})))),
     Bad("data", "too few examples for two stages", (*PAIR, "--train-size", "5"), ("--max-steps:", "4 steps")),
 ]  # fmt: skip
 

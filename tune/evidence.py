@@ -39,6 +39,8 @@ RANGES = {
     "accuracy": (0.0, 1.0),
     "f1": (0.0, 1.0),
     "macro_f1": (0.0, 1.0),
+    "micro_f1": (0.0, 1.0),
+    "samples_f1": (0.0, 1.0),
     "balanced_accuracy": (0.0, 1.0),
     "auroc": (0.0, 1.0),
     "matthews_correlation": (-1.0, 1.0),
@@ -113,8 +115,11 @@ class Difference(Estimate):
         return 100 * self.mean
 
 
-def constant_prediction(task: Task, labels: Values) -> int | float:
-    """What stands for the predictions of a diverged run: the most frequent class, for regression the mean."""
+def constant_prediction(task: Task, labels: Values) -> int | float | Values:
+    """What stands for the predictions of a diverged run: the most frequent class, for regression the mean; of
+    several labels an example, 1 for each that half of the examples have."""
+    if task.multi_label:
+        return np.asarray(labels.mean(axis=0) >= 0.5, dtype=np.int64)
     if task.is_regression:
         return float(np.mean(labels))
     return int(np.bincount(labels.astype(np.int64)).argmax())
@@ -126,8 +131,13 @@ def chance(task: Task, labels: Values) -> float:
     A run that scores no better has *collapsed*: the failed runs of Mosbach et al., "On the Stability
     of Fine-tuning BERT", ICLR 2021, who compare with the most frequent class. That class is also best
     here but for F1 where the positive class is the rarer one: saying "positive" always is best then.
+    Of several labels an example, the best of saying the most frequent one, the two most frequent, ... all.
     """
-    constants = [constant_prediction(task, labels)] if task.is_regression else np.unique(labels).tolist()
+    if task.multi_label:
+        often = np.argsort(-labels.sum(axis=0), kind="stable")
+        constants = list(np.tril(np.ones((len(often),) * 2, np.int64))[:, np.argsort(often)])
+    else:
+        constants = [constant_prediction(task, labels)] if task.is_regression else np.unique(labels).tolist()
     return max(METRICS[task.metric](labels, np.full_like(labels, constant)) for constant in constants)
 
 
@@ -174,7 +184,8 @@ def difference(
 ) -> Difference:
     """How much better the method's runs are than the baseline's, seed by seed.
 
-    labels: (n,), n >= 2. baseline, method: predictions (K, n), row k of both with the same seed.
+    labels: (n,), n >= 2. baseline, method: predictions (K, n), row k of both with the same seed. Of several
+    labels an example (n, labels) and (K, n, labels).
     seed: of the bootstrap; the same seed gives the same result. resamples: of the bootstrap, >= 100.
     level: of the interval, in (0, 1).
 
@@ -189,7 +200,8 @@ def difference(
         raise ValueError(f"method: must be shaped like the baseline {baseline.shape}, but got {method.shape}")
     runs, count = np.concatenate([baseline, method]), len(baseline)
     observed, drawn = scores(metric, labels, runs), bootstrap(metric, labels, runs, seed, resamples)
-    differs = (baseline != method).any(axis=1)  # equal predictions differ by 0, not by rounding
+    # Equal predictions differ by 0, not by rounding.
+    differs = (baseline != method).reshape(count, -1).any(axis=1)
     values = np.where(differs, observed[count:] - observed[:count], 0.0)
     resampled = np.where(differs, drawn[:, count:] - drawn[:, :count], 0.0)
     estimate = _estimate(values, resampled, len(labels), seed, level)

@@ -16,8 +16,8 @@ BOOTSTRAP_SEED = 0
 
 
 def filled(task: Task, labels: Values, predicted: Mapping[int, Values], seeds: Sequence[int]) -> Values:
-    """(seeds, n): the predictions of each seed's run; where there are none, the constant prediction."""
-    constant = np.full(len(labels), evidence.constant_prediction(task, labels))
+    """(seeds, *labels.shape): the predictions of each seed's run; where there are none, the constant one."""
+    constant = np.full(labels.shape, evidence.constant_prediction(task, labels))
     return np.stack([predicted.get(seed, constant) for seed in seeds])
 
 

@@ -260,6 +260,8 @@ def _transfer(options: RunOptions, task: Task, source: Source) -> tuple[str, ...
 
 def _probe(options: RunOptions, source: Source) -> str | None:
     if options.probe is not None:
+        if tasks.get(options.probe).multi_label:
+            raise InputError(f"--probe: {options.probe} has several labels an example; give a task of one")
         for split in ("train", "dev"):
             source.load(tasks.get(options.probe), split)
     return options.probe
@@ -303,7 +305,10 @@ def _find_model(model: str, cluster: Cluster) -> tuple[ModelFolder, str]:
 def _check_labels(task: Task, split: str, examples: Dataset) -> None:
     first, *others = examples[LABEL]
     if all(other == first for other in others):
-        label = first if task.is_regression else task.labels[first]
+        if task.multi_label:
+            label = ", ".join(name for name, has in zip(task.labels, first, strict=True) if has) or "none"
+        else:
+            label = first if task.is_regression else task.labels[first]
         raise InputError(
             f"data: every example of {split} has the label {label!r}, so that nothing can be told apart; "
             f"give examples of two classes or more"
