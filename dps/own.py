@@ -6,7 +6,8 @@
     kind: classification         # or regression, or multi-label: an example has any number of the labels
     labels: [billing, bug, praise]
     separator: "|"               # between the labels of an example, where the file has no lists of them
-    metric: macro_f1             # or several; the first one ranks (default: macro_f1, pearson, micro_f1)
+    metric: macro_f1             # or several; the first one ranks (default: macro_f1, pearson, micro_f1);
+                                 # also by the names of scikit-learn's scorers, such as neg_log_loss
     range: [0, 5]                # of a regression's label, where it has one
     files: {train: train.csv, dev: dev.csv}  # beside this file; without dev, a fifth of train is split off
     hub: owner/name              # in place of files; or {name: owner/name, config: ..., train: ..., dev: ...}
@@ -25,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from dps import metrics
+from dps import metrics, scorers
 from dps.errors import InputError
 from dps.sources.readers import SUFFIXES, shown
 from dps.task import LABEL, SEPARATOR, OwnData, Task
@@ -199,9 +200,12 @@ def _metrics(document: Document, labels: tuple[str, ...], multi_label: bool) -> 
     names = _texts("metric", document.get("metric", default))
     fitting = metrics.fitting(len(labels), multi_label)
     for name in names:
-        if name not in fitting:
-            what = "several labels" if multi_label else f"{len(labels)} classes" if labels else "a regression"
-            raise InputError(f"metric: must be one for {what} ({', '.join(fitting)}), but got {shown(name)}")
+        if name in fitting or (name not in metrics.METRICS and scorers.fits(name, len(labels), multi_label)):
+            continue
+        what = "several labels" if multi_label else f"{len(labels)} classes" if labels else "a regression"
+        rule = f"must be one for {what} ({', '.join(fitting)})"
+        near = ", ".join(scorers.near(name, len(labels), multi_label))
+        raise InputError(f"metric: {rule} or a scorer of scikit-learn, such as {near}, but got {shown(name)}")
     return names
 
 

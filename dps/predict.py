@@ -28,6 +28,7 @@ from dps import distributed, own
 from dps.command import Parser, command
 from dps.data import by_length, collator
 from dps.errors import InputError
+from dps.metrics import probabilities
 from dps.models import read_finetuned
 from dps.sources.examples import checked_text
 from dps.sources.readers import SUFFIXES, place_of, read, shown
@@ -94,13 +95,12 @@ class Predictor:
         """For each example its label, or labels, and the probabilities, or its value (see the module)."""
         if not examples:
             return []
-        logits = self.logits(examples).astype(np.float64)
+        logits = self.logits(examples)
         if not self.labels:
             return [{"value": float(row[0])} for row in logits]
+        rows = probabilities(logits, self.multi_label)
         if self.multi_label:
-            return [self._several(row) for row in 1 / (1 + np.exp(-logits))]
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        rows = powers / powers.sum(axis=1, keepdims=True)
+            return [self._several(row) for row in rows]
         return [
             {
                 "label": self.labels[int(row.argmax())],
@@ -109,8 +109,8 @@ class Predictor:
             for row in rows
         ]
 
-    def _several(self, probabilities: NDArray[np.float64]) -> dict[str, Any]:
-        by_label = dict(zip(self.labels, map(float, probabilities), strict=True))
+    def _several(self, row: NDArray[np.float64]) -> dict[str, Any]:
+        by_label = dict(zip(self.labels, map(float, row), strict=True))
         return {"labels": [name for name, p in by_label.items() if p > 0.5], "probabilities": by_label}
 
 

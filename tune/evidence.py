@@ -27,8 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from dps.metrics import METRICS
-from dps.tasks import Task
+from dps import scorers
 from tune.resampling import Floats, Values, bootstrap, scores
 
 LEVEL = 0.95
@@ -115,34 +114,8 @@ class Difference(Estimate):
         return 100 * self.mean
 
 
-def constant_prediction(task: Task, labels: Values) -> int | float | Values:
-    """What stands for the predictions of a diverged run: the most frequent class, for regression the mean; of
-    several labels an example, 1 for each that half of the examples have."""
-    if task.multi_label:
-        return np.asarray(labels.mean(axis=0) >= 0.5, dtype=np.int64)
-    if task.is_regression:
-        return float(np.mean(labels))
-    return int(np.bincount(labels.astype(np.int64)).argmax())
-
-
-def chance(task: Task, labels: Values) -> float:
-    """The best score that the same prediction for all examples can have, in the primary metric.
-
-    A run that scores no better has *collapsed*: the failed runs of Mosbach et al., "On the Stability
-    of Fine-tuning BERT", ICLR 2021, who compare with the most frequent class. That class is also best
-    here but for F1 where the positive class is the rarer one: saying "positive" always is best then.
-    Of several labels an example, the best of saying the most frequent one, the two most frequent, ... all.
-    """
-    if task.multi_label:
-        often = np.argsort(-labels.sum(axis=0), kind="stable")
-        constants = list(np.tril(np.ones((len(often),) * 2, np.int64))[:, np.argsort(often)])
-    else:
-        constants = [constant_prediction(task, labels)] if task.is_regression else np.unique(labels).tolist()
-    return max(METRICS[task.metric](labels, np.full_like(labels, constant)) for constant in constants)
-
-
 def summarise(scores: Values, chance: float) -> Summary:
-    """What the scores (K,) of the seeds of one method say; chance: see `chance`."""
+    """What the scores (K,) of the seeds of one method say; chance: see `tune.chance`."""
     if len(scores) == 0:
         raise ValueError("scores: there must be one run, but got none")
     return Summary(
@@ -168,7 +141,7 @@ def mean_interval(
     _check(labels, resamples, level)
     drawn = bootstrap(metric, labels, predictions, seed, resamples)
     estimate = _estimate(scores(metric, labels, predictions), drawn, len(labels), seed, level)
-    worst, best = RANGES.get(metric, (-math.inf, math.inf))
+    worst, best = RANGES.get(metric) or scorers.bounds(metric)
     low, high = estimate.interval
     return replace(estimate, interval=(max(low, worst), min(high, best)))
 

@@ -12,21 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.metrics import METRICS, OF_CLASSES, OF_TWO_CLASSES, RANKING, classes
+from dps import metrics
+from dps.errors import InputError
 
 Floats = NDArray[np.floating]
 Values = NDArray[Any]
 
 _CHUNK = 4_000_000  # entries of one matrix of counts
+MOST_SLOW = 500  # resamples of a metric that is computed one by one
 _ROUNDING = 1e-12  # of a variance, relative to the second moment
 
 
 def scores(metric: str, labels: Values, predictions: Values, weights: Values | None = None) -> Floats:
     """The metric of every run, for every resample where `weights` are given.
 
-    labels: (n,). predictions: (K, n), a row a run. Where an example has several labels, (n, labels) and
-    (K, n, labels). weights: (B, n) counts, each row with a sum > 0. Returns (B, K), or (K,) without weights:
-    what `dps.metrics` gives for the examples repeated so often.
+    labels: (n,). predictions: (K, n), a row a run; probabilities are (K, n, classes). Where an example has
+    several labels, (n, labels) and (K, n, labels). weights: (B, n) counts, each row with a sum > 0.
+    Returns (B, K), or (K,) without weights: what `dps.metrics` gives for the examples repeated so often.
     Raises ValueError where the metric is unknown, shapes do not fit, or a value is not finite.
     """
     _check(metric, labels, predictions)
@@ -35,9 +37,10 @@ def scores(metric: str, labels: Values, predictions: Values, weights: Values | N
         raise ValueError(f"weights: must be (resamples, {len(labels)}), but got {counts.shape}")
     if not np.issubdtype(counts.dtype, np.floating):
         counts = counts.astype(np.float32)
-    if metric in OF_CLASSES + OF_TWO_CLASSES and metric not in RANKING:
-        predictions = classes(predictions)
     weighted = _WEIGHTED.get(metric)
+    if weighted and metric not in metrics.OF_NUMBERS:
+        read = metrics.margins if metric in metrics.RANKING else metrics.classes
+        predictions = np.stack([read(labels, run) for run in predictions])
     table = (
         weighted(labels, predictions, counts)
         if weighted
@@ -49,11 +52,20 @@ def scores(metric: str, labels: Values, predictions: Values, weights: Values | N
 def bootstrap(metric: str, labels: Values, predictions: Values, seed: int, resamples: int) -> Floats:
     """The metric of every run on `resamples` bootstrap resamples of the examples: (resamples, K).
 
-    The resamples depend on the seed and on n alone: all runs, and all calls, see the same ones.
+    The resamples depend on the seed and on n alone: all runs, and all calls, see the same ones. Of a scorer
+    of scikit-learn there are at most `MOST_SLOW`, without those in which it is undefined, as where a class
+    is missing. Raises InputError where fewer than two are left.
     """
-    return np.concatenate(
-        [scores(metric, labels, predictions, counts) for counts in draws(len(labels), resamples, seed)]
+    most = resamples if metric in _WEIGHTED else min(resamples, MOST_SLOW)
+    table = np.concatenate(
+        [scores(metric, labels, predictions, counts) for counts in draws(len(labels), most, seed)]
     )
+    table = table[np.isfinite(table).all(axis=1)]
+    if len(table) < 2:
+        raise InputError(
+            f"metric: {metric} is undefined in nearly all resamples; a class has too few examples"
+        )
+    return table
 
 
 def draws(examples: int, resamples: int, seed: int) -> Iterator[Floats]:
@@ -68,9 +80,8 @@ def draws(examples: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def _check(metric: str, labels: Values, predictions: Values) -> None:
-    if metric not in METRICS:
-        raise ValueError(f"metric: there is no {metric!r}; choose one of {', '.join(METRICS)}")
-    if labels.ndim not in (1, 2) or predictions.shape[1:] != labels.shape:
+    metrics.get(metric)
+    if labels.ndim not in (1, 2) or predictions.shape[1 : 1 + labels.ndim] != labels.shape:
         raise ValueError(
             f"predictions: must be (seeds, examples) for labels (examples,), "
             f"but got {predictions.shape} for {labels.shape}"
@@ -232,10 +243,10 @@ def _ranks(values: Values, counts: Floats) -> Floats:
 
 
 def _one_by_one(metric: str, labels: Values, predictions: Values, counts: Floats) -> Floats:
-    table = np.empty((len(counts), len(predictions)))
+    measure, table = metrics.get(metric), np.empty((len(counts), len(predictions)))
     for b, drawn in enumerate(counts.astype(np.int64)):
         index = np.repeat(np.arange(len(labels)), drawn)
-        table[b] = [METRICS[metric](labels[index], run[index]) for run in predictions]
+        table[b] = [measure(labels[index], run[index]) for run in predictions]
     return table
 
 

@@ -24,7 +24,7 @@ from dps.predict import Predictor, main
 from dps.probing import probe
 from dps.task import Task
 from tests import families
-from tune import evidence, paired, search
+from tune import chance, evidence, paired, search
 
 LABELS = ("billing", "bug", "praise")
 TASK = Task("t", ("text",), LABELS, ("micro_f1", "macro_f1", "samples_f1"), multi_label=True)
@@ -130,8 +130,8 @@ def test_chance_is_the_best_set_of_labels_for_all(metric: str) -> None:
         f1_score(labels, np.tile(one, (200, 1)), average=metric.removesuffix("_f1"), zero_division=0)
         for one in every
     ]
-    assert evidence.chance(task, labels) == pytest.approx(max(scored))
-    assert evidence.constant_prediction(task, labels).tolist() == [0, 1, 0]
+    assert chance.chance(task, labels) == pytest.approx(max(scored))
+    assert chance.constant_prediction(task, labels).tolist() == [0, 1, 0]
 
 
 def test_intervals_over_seeds_and_examples() -> None:
@@ -202,7 +202,7 @@ def test_a_model_learns_it_and_says_it(
     )  # fmt: skip
     result = dps.finetune(config)
     assert result.labels["dev"].shape == result.logits["dev"].shape == (32, 3)
-    level = evidence.chance(result.task, result.labels["dev"])
+    level = chance.chance(result.task, result.labels["dev"])
     assert result.last == result.final["dev"]["micro_f1"] > level + 0.15
     result.save(tmp_path / "best")
     held = transformers.AutoConfig.from_pretrained(tmp_path / "best")
