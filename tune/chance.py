@@ -46,6 +46,7 @@ def _constants(task: Task, labels: Values) -> list[Any]:
     if task.is_regression:
         middles = [np.median(labels), (np.min(labels) + np.max(labels)) / 2] if scored else []
         return [constant_prediction(task, labels), *middles]
+    said: Values
     if task.multi_label:
         often = np.argsort(-labels.sum(axis=0), kind="stable")
         said = np.tril(np.ones((len(often), len(often)), np.int64))[:, np.argsort(often)]

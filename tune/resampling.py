@@ -60,7 +60,7 @@ def bootstrap(metric: str, labels: Values, predictions: Values, seed: int, resam
     table = np.concatenate(
         [scores(metric, labels, predictions, counts) for counts in draws(len(labels), most, seed)]
     )
-    table = table[np.isfinite(table).all(axis=1)]
+    table = np.compress(np.isfinite(table).all(axis=1), table, axis=0)
     if len(table) < 2:
         raise InputError(
             f"metric: {metric} is undefined in nearly all resamples; a class has too few examples"
