@@ -24,7 +24,9 @@ from dps.predict import Predictor, main
 from dps.probing import probe
 from dps.task import Task
 from tests import families
-from tune import chance, evidence, paired, search
+from tests.unit.tune_helpers import make_record
+from tune import chance, evidence, paired, predictions, proof, resampling, search
+from tune.outcomes import Outcome
 
 LABELS = ("billing", "bug", "praise")
 TASK = Task("t", ("text",), LABELS, ("micro_f1", "macro_f1", "samples_f1"), multi_label=True)
@@ -154,6 +156,34 @@ def test_intervals_over_seeds_and_examples() -> None:
     assert better.interval[0] > 0.1
     same = evidence.difference("macro_f1", labels, good, good.copy(), seed=0, resamples=200)
     assert same.interval == (0, 0)
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "average_precision"])
+def test_a_search_proves_it_from_the_logits_that_were_kept(
+    tmp_path: Path, metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resampling, "MOST_SLOW", 60)
+    rng, task = np.random.default_rng(0), replace(TASK, metrics=(metric,))
+    labels, records = (rng.random((80, 3)) < 0.4).astype(np.float32), []
+    for seed in (1, 2, 3):
+        for skill, method in ((4.0, "dps-dense"), (1.0, "vanilla")):
+            configuration = {"method": method, "learning_rate": 1e-3}
+            diverged = (seed, method) == (3, "vanilla")
+            outcome = Outcome.DIVERGED if diverged else Outcome.COMPLETED
+            name = f"confirm-{len(records)}"
+            record = make_record(
+                len(records), outcome, id=name, purpose="confirm", configuration=configuration, seed=seed
+            )
+            logits = skill * (labels - 0.5) + rng.normal(0, 1, labels.shape)
+            predictions.write(predictions.place(tmp_path, name), {"dev": logits}, {"dev": labels})
+            if not diverged:
+                record.final = {"dev": metrics.score(task, labels, logits)}
+            records.append(record)
+    mean, baseline = proof.document(task, records[0].configuration, records, tmp_path)
+    found = json.loads(json.dumps([mean, baseline], allow_nan=False))
+    assert found[0]["mean"] == pytest.approx(np.mean([r.final["dev"][metric] for r in records[::2]]))
+    assert found[1]["difference"]["mean"] > 0.1
+    assert found[1]["evidence"]["diverged"] == 1
 
 
 @pytest.mark.parametrize("family", families.CONFIGURATIONS)
