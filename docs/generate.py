@@ -79,9 +79,10 @@ def _tasks() -> Iterator[str]:
         labels = ", ".join(task.labels) or "numbers from {:g} to {:g}".format(*(task.score_range or ()))
         rows.append((f"`{task.name}`", ", ".join(task.columns), labels, ", ".join(task.metrics)))
     yield from _table("task | columns | labels, in the order of their ids | metrics, the first ranks", rows)
-    yield "Metrics of a [task of your own](../howto/own-data.md):\n"
-    for what, classes in (("two classes", 2), ("more classes", 3), ("numbers", 0)):
-        yield f"- {what}: {', '.join(f'`{name}`' for name in fitting(classes))}"
+    yield "Metrics of a [task of your own](../howto/own-data.md), beside scorers of scikit-learn:\n"
+    kinds = {"two classes": fitting(2), "more classes": fitting(3), "several labels": fitting(3, True)}
+    for what, names in {**kinds, "numbers": fitting(0)}.items():
+        yield f"- {what}: {', '.join(f'`{name}`' for name in names)}"
 
 
 def methods() -> Iterator[str]:

@@ -69,6 +69,8 @@ class TaskData:
             return self._encode(name)
         self.fingerprint = self.fingerprint or self.source.fingerprint(task)
         examples = [self.source.kind, self.fingerprint, task.name, task.columns, task.labels, name]
+        if task.multi_label:
+            examples.append(task.separator)
         return self.cache.get([*examples, self._rules, self.max_length], lambda: self._encode(name))
 
     @cached_property
@@ -102,7 +104,8 @@ def holdout(task: Task, data: Encoded, share: float, seed: int) -> tuple[Encoded
 def stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[Indices, Indices]:
     """(chosen, rest): `size` indices with the labels in proportion, and the others; both sorted.
 
-    Shares are rounded by largest remainder, so that no class moves by more than one example.
+    Shares are rounded by largest remainder, so that no class moves by more than one example. Of several
+    labels an example the rarest one counts.
     """
     if not 0 < size < len(labels):
         raise InputError(
@@ -120,11 +123,20 @@ def stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[
 
 
 def _strata(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
+    if task.multi_label:
+        return _rarest(labels)
     if not task.is_regression:
         return labels
     edges = np.quantile(labels, np.linspace(0, 1, MOST_STRATA + 1)[1:-1])
     strata: Indices = np.digitize(labels, edges)
     return strata
+
+
+def _rarest(labels: NDArray[Any]) -> Indices:
+    """The rarest label of each example, of labels (n, labels); -1 where it has none."""
+    has = labels > 0
+    rarest: Indices = np.where(has, has.sum(axis=0), len(labels) + 1).argmin(axis=1)
+    return np.where(has.any(axis=1), rarest, -1)
 
 
 class Batches:

@@ -2,6 +2,8 @@
 
 A metric compares labels (n,) with predictions (n,): ids of classes, numbers of a regression, or, where a
 task of two classes is ranked by `auroc`, margins: logit of the second class minus that of the first.
+Where an example has several labels both are (n, labels): 1 where it has the label, else 0. Where one of a
+task's metrics is a scorer of scikit-learn (`dps.scorers`), predictions are probabilities (n, classes).
 """
 
 from __future__ import annotations
@@ -21,10 +23,18 @@ Metric = Callable[[Array, Array], float]
 RANKING = ("auroc",)  # metrics that read margins
 
 
-def classes(predictions: Array) -> Array:
-    """Ids of classes, of predictions that may be margins (floats): 1 where the margin is above 0."""
-    are_margins = np.issubdtype(predictions.dtype, np.floating)
-    return (predictions > 0).astype(np.int64) if are_margins else predictions
+def classes(labels: Array, predictions: Array) -> Array:
+    """Ids of classes, or 0 and 1 of several labels; floats among predictions are probabilities or margins."""
+    if not np.issubdtype(predictions.dtype, np.floating):
+        return predictions
+    if predictions.ndim > labels.ndim:
+        return np.asarray(predictions.argmax(axis=1))
+    return np.asarray(predictions > (0.5 if labels.ndim == 2 else 0), dtype=np.int64)
+
+
+def margins(labels: Array, predictions: Array) -> Array:
+    """Margins, (n,), of predictions that may be probabilities of two classes."""
+    return predictions if predictions.ndim == labels.ndim else predictions[:, 1] - predictions[:, 0]
 
 
 def _of_classes(metric: Metric) -> Metric:
@@ -32,7 +42,7 @@ def _of_classes(metric: Metric) -> Metric:
 
     @wraps(metric)
     def read(labels: Array, predictions: Array) -> float:
-        return metric(labels, classes(predictions))
+        return metric(labels, classes(labels, predictions))
 
     return read
 
@@ -53,10 +63,28 @@ def _f1(labels: Array, predictions: Array) -> float:
 
 @_of_classes
 def _macro_f1(labels: Array, predictions: Array) -> float:
-    """Over the classes that labels or predictions have."""
+    """Over the classes, or the several labels, that labels or predictions have."""
     from sklearn.metrics import f1_score
 
-    return float(f1_score(labels, predictions, average="macro", zero_division=0))
+    if labels.ndim == 1:
+        return float(f1_score(labels, predictions, average="macro", zero_division=0))
+    return float(np.nan_to_num(f1_score(labels, predictions, average="macro", zero_division=np.nan)))
+
+
+@_of_classes
+def _micro_f1(labels: Array, predictions: Array) -> float:
+    """Over all labels of all examples together."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="micro", zero_division=0))
+
+
+@_of_classes
+def _samples_f1(labels: Array, predictions: Array) -> float:
+    """The mean over the examples; 1 where one has no label and gets none."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="samples", zero_division=1))
 
 
 @_of_classes
@@ -77,7 +105,9 @@ def _auroc(labels: Array, predictions: Array) -> float:
     from sklearn.metrics import roc_auc_score
 
     positive = labels == 1
-    return 0.5 if positive.all() or not positive.any() else float(roc_auc_score(positive, predictions))
+    if positive.all() or not positive.any():
+        return 0.5
+    return float(roc_auc_score(positive, margins(labels, predictions)))
 
 
 def _correlation(labels: Array, predictions: Array, kind: str) -> float:
@@ -95,33 +125,69 @@ METRICS: dict[str, Metric] = {
     "f1": _f1,
     "accuracy": _accuracy,
     "macro_f1": _macro_f1,
+    "micro_f1": _micro_f1,
+    "samples_f1": _samples_f1,
     "balanced_accuracy": _balanced_accuracy,
     "auroc": _auroc,
     "pearson": lambda labels, predictions: _correlation(labels, predictions, "pearson"),
     "spearman": lambda labels, predictions: _correlation(labels, predictions, "spearman"),
 }
 
+
+def get(name: str) -> Metric:
+    """The metric of this name, or scikit-learn's scorer. Raises ValueError where there is none."""
+    from dps import scorers
+
+    if name not in METRICS and not scorers.exists(name):
+        raise ValueError(
+            f"metric: there is no {name!r}; choose one of {', '.join(METRICS)}, or a scorer's name"
+        )
+    return METRICS[name] if name in METRICS else scorers.metric(name)
+
+
+def are_scored(task: Task) -> bool:
+    """Whether one of the task's metrics is a scorer of scikit-learn, which reads probabilities."""
+    return not METRICS.keys() >= set(task.metrics)
+
+
 OF_CLASSES = ("accuracy", "macro_f1", "balanced_accuracy", "matthews_correlation")
 OF_TWO_CLASSES = ("f1", "auroc")  # of the second class
+OF_SEVERAL_LABELS = ("micro_f1", "macro_f1", "samples_f1")
 OF_NUMBERS = ("pearson", "spearman")
 
 
-def fitting(labels: int) -> tuple[str, ...]:
+def fitting(labels: int, multi_label: bool = False) -> tuple[str, ...]:
     """The metrics for so many classes; for a regression where there are none."""
+    if multi_label:
+        return OF_SEVERAL_LABELS
     if labels == 0:
         return OF_NUMBERS
     return OF_CLASSES + OF_TWO_CLASSES if labels == 2 else OF_CLASSES
 
 
+def probabilities(logits: NDArray[np.floating], multi_label: bool) -> NDArray[np.float64]:
+    """(n, classes), of logits: a row adds up to 1 unless each of its labels stands by itself."""
+    logits = logits.astype(np.float64)
+    if multi_label:
+        return np.asarray(1 / (1 + np.exp(-logits)))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def predicted(task: Task, logits: NDArray[np.floating]) -> NDArray[Any]:
     """(n,), what the metrics of `task` read of logits (n, classes): ids of the classes with the highest,
-    margins where one of the metrics ranks, or the numbers of a regression."""
+    margins where one of the metrics ranks, or the numbers of a regression. Of several labels an example
+    (n, labels): 1 where the probability is above 0.5. Where a metric is a scorer, probabilities."""
+    if are_scored(task) and not task.is_regression:
+        return probabilities(logits, task.multi_label)
+    if task.multi_label:
+        return (logits > 0).astype(np.int64)
     if not task.is_regression and set(RANKING) & set(task.metrics):
         return np.asarray(logits[:, 1] - logits[:, 0])
     return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
 
 
 def score(task: Task, labels: Array, logits: NDArray[np.floating]) -> dict[str, float]:
-    """Every metric of `task`. labels: (n,); logits: (n, classes), or (n, 1) for regression."""
+    """Every metric of `task`. labels: (n,) or (n, labels); logits: (n, classes), (n, 1) for regression."""
     predictions = predicted(task, logits)
-    return {name: METRICS[name](labels, predictions) for name in task.metrics}
+    return {name: get(name)(labels, predictions) for name in task.metrics}

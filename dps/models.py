@@ -9,6 +9,8 @@ import copy
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,7 +165,7 @@ class Base:
                 f"model: {folder.name!r} has no tokenizer ({TOKENIZERS[0]}, ...); save one beside it"
             )
         try:
-            with _quiet():
+            with quiet():
                 info = self._load(folder.path, task)
         except Exception as error:  # whatever transformers makes of what the files say
             raise InputError(
@@ -269,7 +271,7 @@ def _head(task: Task) -> dict[str, Any]:
         "num_labels": len(names),
         "id2label": names,
         "label2id": {label: index for index, label in names.items()},
-        "problem_type": "single_label_classification",
+        "problem_type": f"{'multi' if task.multi_label else 'single'}_label_classification",
     }
 
 
@@ -289,22 +291,17 @@ def initialise(model: nn.Module, module: nn.Module) -> None:
     model._init_weights(module)  # type: ignore[operator]
 
 
-def _quiet() -> Any:
+@contextmanager
+def quiet() -> Iterator[None]:
     """No progress bars and no advice from transformers while a model is read."""
-    from contextlib import contextmanager
-
     from transformers.utils import logging
 
-    @contextmanager
-    def quiet() -> Any:
-        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-            if bars:
-                logging.enable_progress_bar()
-
-    return quiet()
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

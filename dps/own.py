@@ -3,9 +3,11 @@
     name: tickets                # letters, digits, dot, dash, underscore
     columns: text                # or a pair: [question, answer]
     label: team                  # the label's column (default: label)
-    kind: classification         # or regression
+    kind: classification         # or regression, or multi-label: an example has any number of the labels
     labels: [billing, bug, praise]
-    metric: macro_f1             # or several; the first one ranks (default: macro_f1, pearson)
+    separator: "|"               # between the labels of an example, where the file has no lists of them
+    metric: macro_f1             # or several; the first one ranks (default: macro_f1, pearson, micro_f1);
+                                 # also by the names of scikit-learn's scorers, such as neg_log_loss
     range: [0, 5]                # of a regression's label, where it has one
     files: {train: train.csv, dev: dev.csv}  # beside this file; without dev, a fifth of train is split off
     hub: owner/name              # in place of files; or {name: owner/name, config: ..., train: ..., dev: ...}
@@ -24,16 +26,21 @@ from typing import Any
 
 import yaml
 
-from dps import metrics
+from dps import metrics, scorers
 from dps.errors import InputError
 from dps.sources.readers import SUFFIXES, shown
-from dps.task import LABEL, OwnData, Task
+from dps.task import LABEL, SEPARATOR, OwnData, Task
 
 Document = dict[str, Any]
 
 FILE = "task.yaml"  # beside a model that was fine-tuned for the task
-KINDS = ("classification", "regression")
-KEYS = ("name", "columns", "label", "kind", "labels", "metric", "range", "files", "hub")
+KINDS = ("classification", "regression", "multi-label")
+KEYS = ("name", "columns", "label", "kind", "labels", "separator", "metric", "range", "files", "hub")
+OF_KINDS = {
+    "labels": ("classification", "multi-label"),
+    "separator": ("multi-label",),
+    "range": ("regression",),
+}
 SPLITS = ("train", "dev")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -58,29 +65,39 @@ def parse(document: object, file: Path | None = None) -> Task:
     """
     made = _checked_keys("", document, KEYS)
     kind = _kind(made)
-    labels = _labels(made) if kind == "classification" else ()
+    labels = () if kind == "regression" else _labels(made)
+    multi_label = kind == "multi-label"
     columns = _columns(made)
     return Task(
         name=_name(made),
         columns=columns,
         labels=labels,
-        metrics=_metrics(made, labels),
+        metrics=_metrics(made, labels, multi_label),
         score_range=_range(made, kind),
         label=_label(made, columns),
         own=_data(made, file),
+        multi_label=multi_label,
+        separator=_separator(made, labels) if multi_label else SEPARATOR,
     )
 
 
 def definition(task: Task) -> Document:
     """The document that `parse` makes this task from, without where its data lies."""
-    kind = KINDS[task.is_regression]
-    made: Document = {"name": task.name, "columns": list(task.columns), "label": task.label, "kind": kind}
+    made: Document = {"name": task.name, "columns": list(task.columns), "label": task.label}
+    made["kind"] = kind_of(task)
     if task.labels:
         made["labels"] = list(task.labels)
+    if task.multi_label:
+        made["separator"] = task.separator
     made["metric"] = list(task.metrics)
     if task.score_range is not None:
         made["range"] = list(task.score_range)
     return made
+
+
+def kind_of(task: Task) -> str:
+    """One of `KINDS`."""
+    return "multi-label" if task.multi_label else KINDS[task.is_regression]
 
 
 def write(task: Task, file: Path, data: Document | None = None) -> None:
@@ -121,10 +138,11 @@ def _kind(document: Document) -> str:
     kind = document.get("kind", KINDS[0] if "labels" in document else None)
     if kind not in KINDS:
         got = "but it is missing" if kind is None else f"but got {shown(kind)}"
-        raise InputError(f"kind: must be {' or '.join(KINDS)}, {got}")
-    other = {"classification": "range", "regression": "labels"}[kind]
-    if other in document:
-        raise InputError(f"{other}: a {kind} has none; remove it, or change the kind")
+        raise InputError(f"kind: must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, {got}")
+    for key, kinds in OF_KINDS.items():
+        if key in document and kind not in kinds:
+            what = kind if kind in ("classification", "regression") else f"{kind} task"
+            raise InputError(f"{key}: a {what} has none; remove it, or change the kind")
     return str(kind)
 
 
@@ -152,7 +170,8 @@ def _columns(document: Document) -> tuple[str, ...]:
 def _label(document: Document, columns: tuple[str, ...]) -> str:
     texts = _texts("label", document.get("label", LABEL))
     if len(texts) != 1:
-        raise InputError(f"label: must be one column, but got {len(texts)}; several labels are not supported")
+        rule = "several labels of an example stand in one column, of kind: multi-label"
+        raise InputError(f"label: must be one column, but got {len(texts)}; {rule}")
     if texts[0] in columns:
         raise InputError(f"label: {texts[0]!r} is a text column too; name the column that holds the label")
     return texts[0]
@@ -167,14 +186,26 @@ def _labels(document: Document) -> tuple[str, ...]:
     return labels
 
 
-def _metrics(document: Document, labels: tuple[str, ...]) -> tuple[str, ...]:
-    default = "macro_f1" if labels else "pearson"
+def _separator(document: Document, labels: tuple[str, ...]) -> str:
+    separator = document.get("separator", SEPARATOR)
+    if not isinstance(separator, str) or not separator.strip():
+        raise InputError(f"separator: must be a text such as {SEPARATOR!r}, but got {shown(separator)}")
+    if within := [label for label in labels if separator in label]:
+        raise InputError(f"separator: {separator!r} stands in the label {shown(within[0])}; choose another")
+    return separator
+
+
+def _metrics(document: Document, labels: tuple[str, ...], multi_label: bool) -> tuple[str, ...]:
+    default = "micro_f1" if multi_label else "macro_f1" if labels else "pearson"
     names = _texts("metric", document.get("metric", default))
-    fitting = metrics.fitting(len(labels))
+    fitting = metrics.fitting(len(labels), multi_label)
     for name in names:
-        if name not in fitting:
-            what = f"{len(labels)} classes" if labels else "a regression"
-            raise InputError(f"metric: must be one for {what} ({', '.join(fitting)}), but got {shown(name)}")
+        if name in fitting or (name not in metrics.METRICS and scorers.fits(name, len(labels), multi_label)):
+            continue
+        what = "several labels" if multi_label else f"{len(labels)} classes" if labels else "a regression"
+        rule = f"must be one for {what} ({', '.join(fitting)})"
+        near = ", ".join(scorers.near(name, len(labels), multi_label))
+        raise InputError(f"metric: {rule} or a scorer of scikit-learn, such as {near}, but got {shown(name)}")
     return names
 
 

@@ -6,7 +6,8 @@ examples:
     python -m dps.predict --model best --file new.csv --output predictions.jsonl
 
 One JSON object an example, in their order: {"label": "bug", "probabilities": {"billing": 0.02, "bug": 0.98}},
-or {"value": 3.7} of a regression. Files have the text columns of the model's task; labels are not read.
+or {"value": 3.7} of a regression. Where an example has several labels they are {"labels": ["bug", "praise"],
+...}: those above 0.5. Files have the text columns of the model's task; labels are not read.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dps import distributed, own
 from dps.command import Parser, command
 from dps.data import by_length, collator
 from dps.errors import InputError
+from dps.metrics import probabilities
 from dps.models import read_finetuned
 from dps.sources.examples import checked_text
 from dps.sources.readers import SUFFIXES, place_of, read, shown
@@ -46,13 +48,14 @@ class Predictor:
     """A fine-tuned model, ready to be asked.
 
     columns: the text columns of its task; None where the folder does not tell. labels: names of the
-    classes, in the order of their ids; empty for a regression.
+    classes, in the order of their ids; empty for a regression. multi_label: whether an example has several.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     columns: Texts | None
     labels: Texts
+    multi_label: bool = False
 
     @classmethod
     def load(cls, folder: str) -> Predictor:
@@ -64,7 +67,8 @@ class Predictor:
         classified = config.num_labels > 1 and config.problem_type != "regression"
         labels = tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classified else ()
         columns = own.read(file).columns if file.is_file() else None
-        return cls(model, AutoTokenizer.from_pretrained(folder), columns, labels)
+        multi_label = config.problem_type == "multi_label_classification"
+        return cls(model, AutoTokenizer.from_pretrained(folder), columns, labels, multi_label)
 
     @property
     def max_length(self) -> int:
@@ -88,14 +92,15 @@ class Predictor:
         return logits
 
     def predict(self, examples: Sequence[Texts]) -> list[dict[str, Any]]:
-        """For each example its label and the probabilities by label, or its value (see the module)."""
+        """For each example its label, or labels, and the probabilities, or its value (see the module)."""
         if not examples:
             return []
-        logits = self.logits(examples).astype(np.float64)
+        logits = self.logits(examples)
         if not self.labels:
             return [{"value": float(row[0])} for row in logits]
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        rows = powers / powers.sum(axis=1, keepdims=True)
+        rows = probabilities(logits, self.multi_label)
+        if self.multi_label:
+            return [self._several(row) for row in rows]
         return [
             {
                 "label": self.labels[int(row.argmax())],
@@ -103,6 +108,10 @@ class Predictor:
             }
             for row in rows
         ]
+
+    def _several(self, row: NDArray[np.float64]) -> dict[str, Any]:
+        by_label = dict(zip(self.labels, map(float, row), strict=True))
+        return {"labels": [name for name, p in by_label.items() if p > 0.5], "probabilities": by_label}
 
 
 def from_file(file: Path, columns: Texts | None) -> list[Texts]:

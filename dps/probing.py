@@ -30,7 +30,7 @@ from dps import sources, tasks
 from dps.command import Parser, command
 from dps.data import SUBSET_SEED, TaskData, by_length, collator, stratified
 from dps.errors import InputError
-from dps.metrics import METRICS
+from dps.metrics import METRICS, are_scored
 from dps.models import Base, locate, read_finetuned
 from dps.tasks import LABEL, Task
 from dps.tokens import Encoded, encode
@@ -105,12 +105,16 @@ def probe(
 
     Features: (n, d); labels: (n,), class ids or numbers. L2-penalised logistic regression, or
     ridge regression, on features standardised by the training ones; nothing is random.
-    Raises InputError where the training labels are all one class.
+    Raises InputError where the training labels are all one class, an example has several, or a metric is a
+    scorer of scikit-learn.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if task.multi_label or are_scored(task):
+        rule = "has several labels an example, or a scorer of scikit-learn as metric"
+        raise InputError(f"probe-task: {task.name} {rule}; give another task")
     if not task.is_regression and len(np.unique(train_labels)) < 2:
         raise InputError(f"probe-task: the training labels of {task.name} are one class; a probe needs two")
     linear = Ridge(alpha=1 / PROBE_C) if task.is_regression else LogisticRegression(C=PROBE_C, max_iter=1000)

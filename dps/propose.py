@@ -24,6 +24,7 @@ from dps import own
 from dps.errors import InputError
 from dps.sources.own import DEV_SHARE, FEWEST
 from dps.sources.readers import SUFFIXES, Row, place_of, read, shown
+from dps.sources.several import labels_in, separator_of
 from dps.task import LABEL, Task
 
 DEV_NAMES = ("dev", "validation", "valid", "val")
@@ -78,14 +79,14 @@ class Look:
         return {"train": self.train} | ({"dev": self.dev} if self.dev else {})
 
     @cached_property
-    def examples(self) -> dict[str, list[tuple[Texts, str]]]:
-        """(texts, label) of every usable row by split."""
+    def examples(self) -> dict[str, list[tuple[Texts, Texts]]]:
+        """(texts, labels) of every usable row by split; one label unless the task has several an example."""
         task = self.task
         return {
             split: [
                 (
                     tuple(str(row.values[column]).strip() for column in task.columns),
-                    named(row.values[task.label]),
+                    names_in(row.values[task.label], task),
                 )
                 for row in part.rows
                 if usable(row, task)
@@ -122,7 +123,18 @@ def usable(row: Row, task: Task) -> bool:
     """Whether a row has its texts and its label."""
     texts = all(isinstance(row.values.get(c), str) and row.values[c].strip() for c in task.columns)
     label = row.values.get(task.label)
+    if task.multi_label:
+        return texts and labels_in(label, task.separator) is not None
     return texts and label is not None and named(label) != ""
+
+
+def names_in(value: Any, task: Task) -> Texts:
+    """The label of an example, or its several ones in the task's order, unknown ones last."""
+    if not task.multi_label:
+        return (named(value),)
+    known = {name: place for place, name in enumerate(task.labels)}
+    names = {named(label) for label in labels_in(value, task.separator) or ()}
+    return tuple(sorted(names, key=lambda name: (known.get(name, len(known)), name)))
 
 
 def label_column(columns: list[str], part: Part) -> str:
@@ -135,7 +147,10 @@ def label_column(columns: list[str], part: Part) -> str:
             return found[0]
     most = max(2, min(MOST_CLASSES, len(part.rows) // 2))
     for column in reversed(columns):
-        distinct = {named(value) for value in part.values(column) if value is not None}
+        values = part.values(column)
+        distinct = {named(value) for value in values if value is not None}
+        if any(isinstance(value, list) for value in values):
+            return column
         if 2 <= len(distinct) <= most or _fractions(distinct):
             return column
     there = ", ".join(shown(name, 30) for name in columns)
@@ -178,13 +193,21 @@ def _task(path: Path, columns: Texts, label: str, values: list[Any]) -> Task:
     counts = Counter(map(named, there))
     stem = path.resolve().parent.name if path.stem == "train" else path.stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "mine"
-    if is_regression(counts):
+    separator = separator_of(values)
+    if separator is not None:
+        parts = (labels_in(value, separator) or () for value in there)
+        counts = Counter(named(part) for labels in parts for part in labels)
+    elif is_regression(counts):
         return Task(_free(name), columns, (), ("pearson",), label=label)
     if not 2 <= len(counts) <= MOST_CLASSES:
         rule = f"a classification has 2 to {MOST_CLASSES} classes, a regression numbers"
         raise InputError(f"--init-task: column {label!r} has {len(counts)} different values; {rule}")
+    names = tuple(sorted(counts, key=_natural))
+    if separator is not None:
+        named_ = (_free(name), columns, names, ("micro_f1",))
+        return Task(*named_, label=label, multi_label=True, separator=separator)
     metric = "accuracy" if min(counts.values()) >= max(counts.values()) / 2 else "macro_f1"
-    return Task(_free(name), columns, tuple(sorted(counts, key=_natural)), (metric,), label=label)
+    return Task(_free(name), columns, names, (metric,), label=label)
 
 
 def _free(name: str) -> str:
@@ -258,15 +281,18 @@ def _lengths(found: Look) -> str:
 
 
 def _label(found: Look) -> str:
-    labels = [label for _, label in found.examples["train"]]
+    labels = [name for _, names in found.examples["train"] for name in names]
     if found.task.is_regression:
         numbers = [_number(label) for label in labels]
         return f"a number from {min(numbers):g} to {max(numbers):g} (regression)" if numbers else "no number"
-    counts, total = Counter(labels), max(1, len(labels))
+    counts, total = Counter(labels), max(1, len(found.examples["train"]))
     shares = [
         f"{shown(name, 30)} {counts[name]:,} ({counts[name] / total:.0%})" for name in found.task.labels
     ]
-    return f"{len(shares)} classes: {', '.join(shares)}"
+    if not found.task.multi_label:
+        return f"{len(shares)} classes: {', '.join(shares)}"
+    several = f"{len(shares)} labels, {len(labels) / total:.1f} an example"
+    return f"{several} (multi-label): {', '.join(shares)}"
 
 
 def warnings(found: Look) -> list[str]:
@@ -287,7 +313,7 @@ def _unusable(found: Look) -> list[str]:
             said.append(f"{_rows(len(bad))} that a search refuses, the first: {bad[0]}")
     known = set(found.task.labels)
     for split, examples in found.examples.items():
-        new = sorted({label for _, label in examples} - known) if known else []
+        new = sorted({name for _, names in examples for name in names} - known) if known else []
         if new:
             said.append(
                 f"{split} has labels that train has not: {', '.join(shown(name, 30) for name in new[:5])}"
@@ -298,12 +324,14 @@ def _unusable(found: Look) -> list[str]:
 def _kind(found: Look) -> list[str]:
     """Labels that may be meant in another way."""
     labels, said = found.task.labels, []
-    furthest = max((abs(_number(label)) for _, label in found.examples["train"]), default=0.0)
+    given = (name for _, names in found.examples["train"] for name in names)
+    furthest = max((abs(_number(name)) for name in given), default=0.0)
     if found.task.is_regression and furthest > FAR:
         said.append(
             f"numbers up to {furthest:g}: training starts near 0; scale them to about -{FAR} to {FAR}"
         )
-    if len(labels) > 2 and all(math.isfinite(_number(label)) for label in labels):
+    numbers = not found.task.multi_label and all(math.isfinite(_number(label)) for label in labels)
+    if len(labels) > 2 and numbers:
         said.append("the classes are numbers; where their order matters, make it `kind: regression`")
     alike = Counter(label.casefold() for label in labels)
     if twice := [label for label in labels if alike[label.casefold()] > 1]:
@@ -324,8 +352,8 @@ def _contradicting(found: Look) -> list[str]:
     """The same text under different labels: at least one of them is wrong."""
     labels: dict[Texts, set[str]] = {}
     for examples in found.examples.values():
-        for texts, label in examples:
-            labels.setdefault(texts, set()).add(label)
+        for texts, names in examples:
+            labels.setdefault(texts, set()).add(found.task.separator.join(names))
     torn = [(texts, sorted(said)) for texts, said in labels.items() if len(said) > 1]
     if not torn:
         return []
@@ -353,14 +381,13 @@ def _few(found: Look) -> list[str]:
     dev = round(DEV_SHARE * distinct) if found.dev is None else len(found.examples["dev"])
     if dev < FEW * max(2, len(found.task.labels)):
         said.append(f"dev has about {dev} examples: differences between models will hardly show")
-    counts = Counter(label for _, label in train)
+    counts = Counter(name for _, names in train for name in names)
+    usual = "micro_f1" if found.task.multi_label else "accuracy"
     rare = [name for name in found.task.labels if counts[name] < FEW]
     if rare:
         said.append(f"classes with fewer than {FEW} examples: {', '.join(shown(name, 30) for name in rare)}")
     elif found.task.labels and min(counts.values()) < RARE * max(counts.values()):
-        said.append(
-            f"classes differ in size by more than {1 / RARE:.0f}: accuracy hardly sees the small ones"
-        )
+        said.append(f"classes differ in size by more than {1 / RARE:.0f}: {usual} hardly sees the small ones")
     return said
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LABEL = "label"
+SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Task:
     direction: "max" or "min", of the primary metric.
     label: the label's column in files of one's own; examples have it as `LABEL`.
     own: where the examples of a task of one's own lie; None where nothing says so.
+    multi_label: an example has any number of the labels, also none.
+    separator: what stands between the labels of an example in files without lists.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Task:
     direction: str = "max"
     label: str = LABEL
     own: OwnData | None = None
+    multi_label: bool = False
+    separator: str = SEPARATOR
 
     @property
     def metric(self) -> str:

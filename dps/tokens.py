@@ -33,7 +33,7 @@ class Encoded:
     """Examples, tokenised. The ids of all lie end to end; `rows` says which of them these are.
 
     ids: by the model's input, int32 (tokens,); starts: (stored + 1,), where each stored example begins, and
-    the end; rows: (n,); labels: (n,).
+    the end; rows: (n,); labels: (n,), or (n, labels) where an example has several.
     """
 
     ids: Mapping[str, NDArray[np.int32]]
@@ -43,7 +43,7 @@ class Encoded:
 
     @classmethod
     def of(cls, tokens: Sequence[Mapping[str, Sequence[int]]], labels: NDArray[Any]) -> Encoded:
-        """tokens: one dict of id lists an example, each with the same inputs; labels: (n,)."""
+        """tokens: one dict of id lists an example, each with the same inputs; labels: as above."""
         names = list(tokens[0]) if tokens else ["input_ids"]
         ids = {
             name: np.fromiter((value for example in tokens for value in example[name]), dtype=np.int32)
@@ -78,7 +78,7 @@ class Encoded:
 def encode(dataset: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
     """Tokenise, cutting at `max_length` tokens. Nothing is padded here."""
     tokens = tokenise([list(dataset[column]) for column in task.columns], tokenizer, max_length)
-    dtype = np.float32 if task.is_regression else np.int64
+    dtype = np.float32 if task.is_regression or task.multi_label else np.int64  # as the losses take them
     return Encoded.of(tokens, np.asarray(dataset[LABEL], dtype=dtype))
 
 

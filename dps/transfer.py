@@ -143,6 +143,8 @@ def _compared(trained: Task, target: Target) -> tuple[tuple[str, ...], Mapping[s
     """The classes compared in, and to which of them each class of either task belongs."""
     ours, theirs = trained.labels, target.task.labels
     for task in (trained, target.task):
+        if task.multi_label:
+            raise _refusal(trained, target, f"task {task.name} has several labels an example, not one class")
         if task.is_regression:
             raise _refusal(trained, target, f"task {task.name} predicts a number, and only classes transfer")
     if set(ours) == set(theirs):

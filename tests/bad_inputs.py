@@ -208,6 +208,9 @@ OPTIONS = [
     Bad("options", "an unknown task", ("--task", "poems"), ("task: there is no task 'poems'", "cola")),
     Bad("options", "a path as a task", ("--task", "../../etc/passwd"), ("there is no task", "cola")),
     Bad("options", "an unknown method", ("--method", "magic", *PAIR), ("--method:", "'magic'", "dps-dense")),
+    Bad("options", "a registered name with a slash", ("--register", "a/b", *PAIR), ("--register:", "'a/b'")),
+    Bad("options", "registering without MLflow", ("--register", "a", "--tracking-uri", "none", *PAIR),
+        ("--register: MLflow is off",)),
     Bad("options", "an unknown objective", ("--objectives", "speed", *PAIR), ("--objectives:", "'speed'")),
     Bad("options", "little and everything", ("--quiet", "--json"), ("--quiet, --json: they exclude",)),
     Bad("options", "a space that is a list", ("--space", "[1]"), ("--space: must be a JSON object",)),
@@ -318,6 +321,10 @@ DATA = [
         prepare=both(without("data/train.jsonl"), text("data/train.parquet", PICKLE))),
     Bad("data", "one class alone", PAIR, ("data: every example of train has the label 'acceptable'",),
         prepare=text("data/train.jsonl", GOOD_ROW * 20)),
+    Bad("data", "one label where there are several", ("--task", "own.yaml", "--model", "model"),
+        ("own.jsonl:1: label must be a list of labels, or a text with '|' between them, got 1",),
+        prepare=both(text("own.yaml", "name: own\ncolumns: text\nkind: multi-label\nlabels: [a, b]\n"
+                          "files: own.jsonl\n"), text("own.jsonl", row({"text": "w1", "label": 1})))),
     Bad("data", "too few examples for two stages", (*PAIR, "--train-size", "5"), ("--max-steps:", "4 steps")),
 ]  # fmt: skip
 

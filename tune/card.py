@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dps import tasks
+from dps import own, tasks
 from dps.task import Task
 from tune import report
 from tune.tables import code
@@ -48,18 +48,19 @@ def _head(found: Found, task: Task) -> str:
     said: Found = {"library_name": "transformers", "pipeline_tag": "text-classification"}
     if found["model"]["source"] == "hub":
         said["base_model"] = found["model"]["name"]
-    said["tags"] = ["dps-tune", "regression" if task.is_regression else "classification"]
+    said["tags"] = ["dps-tune", own.kind_of(task)]
     return f"---\n{yaml.safe_dump(said, sort_keys=False)}---"
 
 
 def _use(task: Task, max_length: int) -> str:
     pair = len(task.columns) == 2
     example = '{"text": "...", "text_pair": "..."}' if pair else '"..."'
+    every = ", top_k=None" if task.multi_label else ""
     asked = ' --text "..." --text2 "..."' if pair else ' --text "..."'
     return f"""```python
 from transformers import pipeline
 
-predict = pipeline("text-classification", model=FOLDER, truncation=True)
+predict = pipeline("text-classification", model=FOLDER, truncation=True{every})
 predict({example})
 ```
 
@@ -72,6 +73,9 @@ def _task(task: Task) -> str:
     if task.is_regression:
         low_high = f", from {task.score_range[0]:g} to {task.score_range[1]:g}" if task.score_range else ""
         lines.append(f"- says: a number, {code(task.label)}{low_high}")
+    elif task.multi_label:
+        names = ", ".join(map(code, task.labels))
+        lines.append(f"- says: any number of {len(task.labels)} labels: {names}; those above 0.5")
     else:
         lines.append(f"- says: one of {len(task.labels)} classes: {', '.join(map(code, task.labels))}")
     lines.append(f"- scored by: {', '.join(map(code, task.metrics))}; the first one ranked configurations")
@@ -129,6 +133,9 @@ def _limits(found: Found, task: Task) -> str:
     said.append("The scores are of one dev set: other texts may score lower.")
     if task.is_regression:
         said.append("A value may lie outside the range of the labels; nothing cuts it.")
+    elif task.multi_label:
+        said.append("Its probabilities, one a label, were not calibrated: do not read 0.9 as nine in ten.")
+        said.append(f"It knows these {len(task.labels)} labels alone, and may say none of them.")
     else:
         said.append(
             "Its probabilities are a softmax that was not calibrated: do not read 0.9 as nine in ten."

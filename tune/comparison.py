@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dps import metrics, tasks, transfer
 from dps.errors import InputError
 from dps.methods import make
-from tune import evidence, paired, predictions, replicates, resampling
+from tune import chance, evidence, paired, predictions, replicates, resampling
 from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.outcomes import Outcome
@@ -120,7 +120,7 @@ def _gaps(found: Found) -> list[str]:
 def _results(found: Found, name: str, folders: dict[str, Path]) -> Found:
     """What the methods' runs say on one evaluation set."""
     task, metric, labels, predicted = _predicted(found, name, folders)
-    level_of_chance = evidence.chance(task, labels)
+    level_of_chance = chance.chance(task, labels)
     baseline = found["baseline"]
     differences = {
         method: evidence.difference(metric, labels, predicted[baseline], rows, BOOTSTRAP_SEED)
@@ -140,7 +140,7 @@ def _results(found: Found, name: str, folders: dict[str, Path]) -> Found:
             "interval": list(estimate.interval),
             "interval_over_seeds": estimate.interval_over_seeds and list(estimate.interval_over_seeds),
             "others": {
-                other: float(np.mean([metrics.METRICS[other](labels, row) for row in values]))
+                other: float(np.mean([metrics.get(other)(labels, row) for row in values]))
                 for other in task.metrics
                 if other != metric
             },

@@ -27,8 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from dps.metrics import METRICS
-from dps.tasks import Task
+from dps import scorers
 from tune.resampling import Floats, Values, bootstrap, scores
 
 LEVEL = 0.95
@@ -39,6 +38,8 @@ RANGES = {
     "accuracy": (0.0, 1.0),
     "f1": (0.0, 1.0),
     "macro_f1": (0.0, 1.0),
+    "micro_f1": (0.0, 1.0),
+    "samples_f1": (0.0, 1.0),
     "balanced_accuracy": (0.0, 1.0),
     "auroc": (0.0, 1.0),
     "matthews_correlation": (-1.0, 1.0),
@@ -113,26 +114,8 @@ class Difference(Estimate):
         return 100 * self.mean
 
 
-def constant_prediction(task: Task, labels: Values) -> int | float:
-    """What stands for the predictions of a diverged run: the most frequent class, for regression the mean."""
-    if task.is_regression:
-        return float(np.mean(labels))
-    return int(np.bincount(labels.astype(np.int64)).argmax())
-
-
-def chance(task: Task, labels: Values) -> float:
-    """The best score that the same prediction for all examples can have, in the primary metric.
-
-    A run that scores no better has *collapsed*: the failed runs of Mosbach et al., "On the Stability
-    of Fine-tuning BERT", ICLR 2021, who compare with the most frequent class. That class is also best
-    here but for F1 where the positive class is the rarer one: saying "positive" always is best then.
-    """
-    constants = [constant_prediction(task, labels)] if task.is_regression else np.unique(labels).tolist()
-    return max(METRICS[task.metric](labels, np.full_like(labels, constant)) for constant in constants)
-
-
 def summarise(scores: Values, chance: float) -> Summary:
-    """What the scores (K,) of the seeds of one method say; chance: see `chance`."""
+    """What the scores (K,) of the seeds of one method say; chance: see `tune.chance`."""
     if len(scores) == 0:
         raise ValueError("scores: there must be one run, but got none")
     return Summary(
@@ -158,7 +141,7 @@ def mean_interval(
     _check(labels, resamples, level)
     drawn = bootstrap(metric, labels, predictions, seed, resamples)
     estimate = _estimate(scores(metric, labels, predictions), drawn, len(labels), seed, level)
-    worst, best = RANGES.get(metric, (-math.inf, math.inf))
+    worst, best = RANGES.get(metric) or scorers.bounds(metric)
     low, high = estimate.interval
     return replace(estimate, interval=(max(low, worst), min(high, best)))
 
@@ -174,7 +157,8 @@ def difference(
 ) -> Difference:
     """How much better the method's runs are than the baseline's, seed by seed.
 
-    labels: (n,), n >= 2. baseline, method: predictions (K, n), row k of both with the same seed.
+    labels: (n,), n >= 2. baseline, method: predictions (K, n), row k of both with the same seed. Of several
+    labels an example (n, labels) and (K, n, labels).
     seed: of the bootstrap; the same seed gives the same result. resamples: of the bootstrap, >= 100.
     level: of the interval, in (0, 1).
 
@@ -189,7 +173,8 @@ def difference(
         raise ValueError(f"method: must be shaped like the baseline {baseline.shape}, but got {method.shape}")
     runs, count = np.concatenate([baseline, method]), len(baseline)
     observed, drawn = scores(metric, labels, runs), bootstrap(metric, labels, runs, seed, resamples)
-    differs = (baseline != method).any(axis=1)  # equal predictions differ by 0, not by rounding
+    # Equal predictions differ by 0, not by rounding.
+    differs = (baseline != method).reshape(count, -1).any(axis=1)
     values = np.where(differs, observed[count:] - observed[:count], 0.0)
     resampled = np.where(differs, drawn[:, count:] - drawn[:, :count], 0.0)
     estimate = _estimate(values, resampled, len(labels), seed, level)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune import probe, storage, tracking
+from tune.options import RunOptions, SearchOptions
 from tune.probe import Asked, Said
 
 if TYPE_CHECKING:
@@ -37,14 +38,23 @@ class Finding:
 
 
 def findings(plan: Plan, output: Path) -> list[Finding]:
-    """What a plan would come to grief on: a cluster's nodes; with --preflight a local Ray and MLflow too."""
+    """What a plan would come to grief on: a cluster's nodes, the model registry; with --preflight a local Ray
+    and MLflow too."""
     options = plan.options
     found = check(plan, output) if plan.cluster.address or options.preflight else []
     uri = tracking.tracking_uri(options.tracking_uri, output.parent)
-    if options.preflight and uri is not None and (why := tracking.unreachable(uri)):
+    if uri is None:
+        return found
+    if options.preflight and (why := tracking.unreachable(uri)):
         do = "start MLflow, mend the address or its credentials, or give --tracking-uri none"
         found.append(Finding("--tracking-uri", why, do))
+    elif _registers(options) and (why := tracking.unreachable(uri, registry=True)):
+        found.append(Finding("--register", why, "give the MLflow of a model registry, or leave it out"))
     return found
+
+
+def _registers(options: RunOptions) -> bool:
+    return isinstance(options, SearchOptions) and options.register is not None
 
 
 def check(plan: Plan, output: Path) -> list[Finding]:

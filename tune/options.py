@@ -199,6 +199,10 @@ class RunOptions(BaseSettings):
         return type(self)(**{**self.given(), **changes})
 
 
+# Every class has a method of this name, for abstract base classes; options have none of it.
+warnings.filterwarnings("ignore", 'Field name "register" in "SearchOptions" shadows')
+
+
 class SearchOptions(RunOptions):
     """Find the fine-tuning configuration that is truly better for a task, and prove it on fresh seeds."""
 
@@ -271,6 +275,9 @@ examples:
         "explore and race no further once one more run is expected to add fewer points (hundredths)",
         gt=0,
         allow_inf_nan=False,
+    )
+    register: str | None = option(
+        None, "register the winner's model under this name in MLflow: it is then models:/NAME@best"
     )
     profile: bool = option(False, "print where the seconds went (search.json keeps it either way)")
 

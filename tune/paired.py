@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from dps.tasks import Task
-from tune import evidence
+from tune import chance, evidence
 from tune.resampling import Values
 
 BOOTSTRAP_SEED = 0
 
 
 def filled(task: Task, labels: Values, predicted: Mapping[int, Values], seeds: Sequence[int]) -> Values:
-    """(seeds, n): the predictions of each seed's run; where there are none, the constant prediction."""
-    constant = np.full(len(labels), evidence.constant_prediction(task, labels))
-    return np.stack([predicted.get(seed, constant) for seed in seeds])
+    """The predictions of each seed's run, (seeds, n, ...); where there are none, the constant prediction."""
+    constant = chance.constant_prediction(task, labels)
+    repeated = np.full((len(labels), *np.shape(constant)), constant)
+    return np.stack([predicted.get(seed, repeated) for seed in seeds])
 
 
 def described(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dps.errors import InputError
 from dps.redact import STRUCK
-from tune import lock, storage
+from tune import lock, registry, storage
 from tune.errors import Refused
-from tune.options import RunOptions
+from tune.options import RunOptions, SearchOptions
 from tune.runtime import Cluster
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc")
@@ -45,10 +45,12 @@ def check_storage(options: RunOptions, cluster: Cluster) -> None:
 
 
 def check_tracking(options: RunOptions) -> None:
-    """Raises InputError for an address that MLflow can do nothing with."""
+    """Raises InputError for an address that MLflow can do nothing with, and for what cannot be registered."""
     from tune.tracking import database, tracking_uri
 
     uri = tracking_uri(options.tracking_uri, Path("runs"))
+    if isinstance(options, SearchOptions) and options.register is not None:
+        registry.check(options.register, uri)
     if uri is None:
         return
     option = "--tracking-uri" if options.tracking_uri else "MLFLOW_TRACKING_URI"

@@ -1,6 +1,7 @@
 """What a confirmation predicted, example by example: one small safetensors file a run.
 
-Tensors "<split>.logits" (n, classes) float32 and "<split>.labels" (n,), in the order of the examples.
+Tensors "<split>.logits" (n, classes) float32 and "<split>.labels" (n,), or (n, classes) where an example has
+several, in the order of the examples.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def place(output: Path, id: str) -> Path:
 
 
 def write(file: Path, logits: dict[str, NDArray[np.float32]], labels: dict[str, NDArray[Any]]) -> None:
-    """Logits (n, classes) and labels (n,) by split; written beside its place and renamed."""
+    """Logits (n, classes) and labels by split; written beside its place and renamed."""
     tensors = {f"{split}.logits": np.ascontiguousarray(values) for split, values in logits.items()}
     tensors |= {f"{split}.labels": np.ascontiguousarray(values) for split, values in labels.items()}
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dps import tasks, transfer
+from dps import metrics, tasks, transfer
+from dps.data import SUBSET_SEED, stratified
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
-from tune import budget, estimate, evidence, pareto, places, space, warm
+from tune import budget, chance, estimate, pareto, places, space, warm
 from tune.durations import seconds
 from tune.errors import Refused
 from tune.job import Settings
@@ -155,8 +157,10 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     splits = {split: source.load(task, split) for split in task.splits}
     for split, examples in splits.items():
         _check_labels(task, split, examples)
-    folder, model_note = _find_model(options.model, cluster)
     train = _train_size(options, splits["train"])
+    if metrics.are_scored(task):
+        _check_scored(options, task, {split: np.asarray(held[LABEL]) for split, held in splits.items()})
+    folder, model_note = _find_model(options.model, cluster)
     searched = train - (max(1, round(train * HOLDOUT_SHARE)) if options.select_on == "holdout" else 0)
     max_steps, confirm_steps = _steps(options, searched), _steps(options, train)
     gpus = _gpus(options, cluster)
@@ -186,7 +190,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         estimate_s=estimate.search_seconds(options, speed, work),
         warm=_warm_start(options, arms),
         weights=folder.parameters(),
-        chance=evidence.chance(task, np.asarray(splits["train"][LABEL])),
+        chance=chance.chance(task, np.asarray(splits["train"][LABEL])),
     )
 
 
@@ -260,6 +264,8 @@ def _transfer(options: RunOptions, task: Task, source: Source) -> tuple[str, ...
 
 def _probe(options: RunOptions, source: Source) -> str | None:
     if options.probe is not None:
+        if tasks.get(options.probe).multi_label:
+            raise InputError(f"--probe: {options.probe} has several labels an example; give a task of one")
         for split in ("train", "dev"):
             source.load(tasks.get(options.probe), split)
     return options.probe
@@ -303,11 +309,29 @@ def _find_model(model: str, cluster: Cluster) -> tuple[ModelFolder, str]:
 def _check_labels(task: Task, split: str, examples: Dataset) -> None:
     first, *others = examples[LABEL]
     if all(other == first for other in others):
-        label = first if task.is_regression else task.labels[first]
+        if task.multi_label:
+            label = ", ".join(name for name, has in zip(task.labels, first, strict=True) if has) or "none"
+        else:
+            label = first if task.is_regression else task.labels[first]
         raise InputError(
             f"data: every example of {split} has the label {label!r}, so that nothing can be told apart; "
             f"give examples of two classes or more"
         )
+
+
+def _check_scored(options: RunOptions, task: Task, labels: dict[str, NDArray[Any]]) -> None:
+    """Some scorers need every class: raises InputError where one is undefined. labels: by split."""
+    train = labels.pop("train")
+    if options.train_size is not None and options.train_size < len(train):
+        train = train[stratified(task, train, options.train_size, SUBSET_SEED)[0]]
+    if options.select_on == "holdout":
+        size = max(1, round(HOLDOUT_SHARE * len(train)))
+        labels["the held-out slice of train"] = train[stratified(task, train, size, options.seed)[0]]
+    for where, gold in labels.items():
+        for name in task.metrics:
+            if math.isnan(chance.chance(replace(task, metrics=(name,)), gold)):
+                why = f"is undefined on {where}, where a class is missing"
+                raise InputError(f"metric: {name} {why}; give more examples of it, or another metric")
 
 
 def _check_model(options: RunOptions, folder: ModelFolder, task: Task) -> None:

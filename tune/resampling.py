@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.metrics import METRICS, OF_CLASSES, OF_TWO_CLASSES, RANKING, classes
+from dps import metrics
+from dps.errors import InputError
 
 Floats = NDArray[np.floating]
 Values = NDArray[Any]
 
 _CHUNK = 4_000_000  # entries of one matrix of counts
+MOST_SLOW = 500  # resamples of a metric that is computed one by one
 _ROUNDING = 1e-12  # of a variance, relative to the second moment
 
 
 def scores(metric: str, labels: Values, predictions: Values, weights: Values | None = None) -> Floats:
     """The metric of every run, for every resample where `weights` are given.
 
-    labels: (n,). predictions: (K, n), a row a run. weights: (B, n) counts, each row with a sum > 0.
+    labels: (n,). predictions: (K, n), a row a run; probabilities are (K, n, classes). Where an example has
+    several labels, (n, labels) and (K, n, labels). weights: (B, n) counts, each row with a sum > 0.
     Returns (B, K), or (K,) without weights: what `dps.metrics` gives for the examples repeated so often.
     Raises ValueError where the metric is unknown, shapes do not fit, or a value is not finite.
     """
@@ -34,9 +37,10 @@ def scores(metric: str, labels: Values, predictions: Values, weights: Values | N
         raise ValueError(f"weights: must be (resamples, {len(labels)}), but got {counts.shape}")
     if not np.issubdtype(counts.dtype, np.floating):
         counts = counts.astype(np.float32)
-    if metric in OF_CLASSES + OF_TWO_CLASSES and metric not in RANKING:
-        predictions = classes(predictions)
     weighted = _WEIGHTED.get(metric)
+    if weighted and metric not in metrics.OF_NUMBERS:
+        read = metrics.margins if metric in metrics.RANKING else metrics.classes
+        predictions = np.stack([read(labels, run) for run in predictions])
     table = (
         weighted(labels, predictions, counts)
         if weighted
@@ -48,11 +52,20 @@ def scores(metric: str, labels: Values, predictions: Values, weights: Values | N
 def bootstrap(metric: str, labels: Values, predictions: Values, seed: int, resamples: int) -> Floats:
     """The metric of every run on `resamples` bootstrap resamples of the examples: (resamples, K).
 
-    The resamples depend on the seed and on n alone: all runs, and all calls, see the same ones.
+    The resamples depend on the seed and on n alone: all runs, and all calls, see the same ones. Of a scorer
+    of scikit-learn there are at most `MOST_SLOW`, without those in which it is undefined, as where a class
+    is missing. Raises InputError where fewer than two are left.
     """
-    return np.concatenate(
-        [scores(metric, labels, predictions, counts) for counts in draws(len(labels), resamples, seed)]
+    most = resamples if metric in _WEIGHTED else min(resamples, MOST_SLOW)
+    table = np.concatenate(
+        [scores(metric, labels, predictions, counts) for counts in draws(len(labels), most, seed)]
     )
+    table = np.compress(np.isfinite(table).all(axis=1), table, axis=0)
+    if len(table) < 2:
+        raise InputError(
+            f"metric: {metric} is undefined in nearly all resamples; a class has too few examples"
+        )
+    return table
 
 
 def draws(examples: int, resamples: int, seed: int) -> Iterator[Floats]:
@@ -67,9 +80,8 @@ def draws(examples: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def _check(metric: str, labels: Values, predictions: Values) -> None:
-    if metric not in METRICS:
-        raise ValueError(f"metric: there is no {metric!r}; choose one of {', '.join(METRICS)}")
-    if labels.ndim != 1 or predictions.ndim != 2 or predictions.shape[1:] != labels.shape:
+    metrics.get(metric)
+    if labels.ndim not in (1, 2) or predictions.shape[1 : 1 + labels.ndim] != labels.shape:
         raise ValueError(
             f"predictions: must be (seeds, examples) for labels (examples,), "
             f"but got {predictions.shape} for {labels.shape}"
@@ -107,14 +119,39 @@ def _f1(labels: Values, predictions: Values, weights: Floats) -> Floats:
 
 
 def _macro_f1(labels: Values, predictions: Values, weights: Floats) -> Floats:
-    """The mean over the classes that the resample's labels or the run's predictions have."""
+    """The mean over the classes or labels that the resample's labels or the run's predictions have."""
     total = present = np.zeros((len(weights), len(predictions)))
-    for label in np.union1d(labels, predictions):
-        actual, predicted = labels[None] == label, predictions == label
+    for actual, predicted in _sides(labels, predictions):
         both = _sums(weights, actual) + _sums(weights, predicted)
         total = total + _ratio(2 * _sums(weights, actual & predicted), both)
         present = present + (both > 0)
     return _ratio(total, present)
+
+
+def _sides(labels: Values, predictions: Values) -> Iterator[tuple[Values, Values]]:
+    """For each class, or each of several labels: who has it, (1, n), and who is said to, (K, n)."""
+    if labels.ndim == 2:
+        yield from ((labels[None, :, i] == 1, predictions[:, :, i] == 1) for i in range(labels.shape[1]))
+    else:
+        yield from ((labels[None] == one, predictions == one) for one in np.union1d(labels, predictions))
+
+
+def _hits(labels: Values, predictions: Values) -> tuple[Values, Values]:
+    """(K, n): how many labels of an example are right, and how many it has and is said to have, added up."""
+    both = ((labels == 1) & (predictions == 1)).sum(axis=2)
+    return both, (labels == 1).sum(axis=1) + (predictions == 1).sum(axis=2)
+
+
+def _micro_f1(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    both, all_ = _hits(labels, predictions)
+    return _ratio(2 * _sums(weights, both), _sums(weights, all_))
+
+
+def _samples_f1(labels: Values, predictions: Values, weights: Floats) -> Floats:
+    both, all_ = _hits(labels, predictions)
+    each = np.where(all_ > 0, _ratio(2 * both, all_), 1.0)
+    counts = weights.astype(np.float64)
+    return np.asarray(counts @ each.T / counts.sum(axis=1, keepdims=True))
 
 
 def _balanced_accuracy(labels: Values, predictions: Values, weights: Floats) -> Floats:
@@ -206,10 +243,10 @@ def _ranks(values: Values, counts: Floats) -> Floats:
 
 
 def _one_by_one(metric: str, labels: Values, predictions: Values, counts: Floats) -> Floats:
-    table = np.empty((len(counts), len(predictions)))
+    measure, table = metrics.get(metric), np.empty((len(counts), len(predictions)))
     for b, drawn in enumerate(counts.astype(np.int64)):
         index = np.repeat(np.arange(len(labels)), drawn)
-        table[b] = [METRICS[metric](labels[index], run[index]) for run in predictions]
+        table[b] = [measure(labels[index], run[index]) for run in predictions]
     return table
 
 
@@ -217,6 +254,8 @@ _WEIGHTED: dict[str, Callable[[Values, Values, Floats], Floats]] = {
     "accuracy": _accuracy,
     "f1": _f1,
     "macro_f1": _macro_f1,
+    "micro_f1": _micro_f1,
+    "samples_f1": _samples_f1,
     "balanced_accuracy": _balanced_accuracy,
     "auroc": _auroc,
     "matthews_correlation": _matthews_correlation,

@@ -70,6 +70,8 @@ class Search(Sitting):
         self.progress.note("")
         for line in report.summary_lines(found, self.output, self.look):
             self.progress.say(line)
+        if self.tracker is not None and self.tracker.registered:
+            self.progress.say(f"registered: {self.tracker.registered}")
         asked = isinstance(self.options, SearchOptions) and self.options.profile
         if asked and found["profile"] is not None:
             for line in ["", *timings.lines(found["profile"])]:

@@ -22,6 +22,7 @@ from dps.redact import one_line, redacted, tree
 from tune import stores
 from tune.job import Report
 from tune.ledger import STUDIES, Record, sqlite
+from tune.options import SearchOptions
 from tune.outcomes import Outcome
 from tune.preflight import Plan
 
@@ -58,22 +59,25 @@ def look_at(uri: str) -> str:
     return f"{mlflow} ui --backend-store-uri {shlex.quote(uri)}"
 
 
-def unreachable(uri: str) -> str | None:
-    """Why the MLflow at this address cannot be used; None where it can. Files are not looked at."""
+def unreachable(uri: str, registry: bool = False) -> str | None:
+    """Why the MLflow at this address, or its model registry, cannot be used; None where it can. Files are not
+    looked at: they are made, and can hold both."""
     if uri.startswith(("sqlite:", "file:", "/")):
         return None
     try:
-        stores.client(uri).search_experiments(max_results=1)
+        client = stores.client(uri)
+        (client.search_registered_models if registry else client.search_experiments)(max_results=1)
     except Exception as error:  # of requests, of SQLAlchemy, of MLflow
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None
 
 
 class MlflowTracker:
-    """A watcher that writes to MLflow. `error` holds why it gave up, if it did."""
+    """A watcher that writes to MLflow. `error` holds why it gave up, if it did; `registered` what the model
+    of the search is called in the registry, and its version."""
 
     def __init__(self, uri: str, plan: Plan, provenance: dict[str, Any], search_id: str, name: str) -> None:
-        self.uri, self.error = uri, ""
+        self.uri, self.error, self.registered = uri, "", ""
         self._plan, self._provenance, self._search_id, self._name = plan, provenance, search_id, name
         self._runs: dict[str, str] = {}
         self._events: queue.Queue[Callable[[], None] | None] = queue.Queue()
@@ -285,7 +289,19 @@ class MlflowTracker:
                     self._client.log_artifact(self._parent, str(output / name))
             if (output / "best").exists():
                 self._client.log_artifacts(self._parent, str(output / "best"), "best")
+                self._register(output / "best")
         self._client.set_terminated(self._parent, "KILLED" if interrupted else "FINISHED")
+
+    def _register(self, best: Path) -> None:
+        options = self._plan.options
+        if not isinstance(options, SearchOptions) or options.register is None:
+            return
+        from tune import registry
+
+        name = options.register
+        said = self._client.get_run(self._parent).data.tags.get("mlflow.note.content", "")
+        version = registry.register(self._client, self._parent, best, name, said)
+        self.registered = f"{registry.address(name)}, version {version}"
 
 
 def _search_metrics(document: dict[str, Any], metric: str) -> dict[str, float]:

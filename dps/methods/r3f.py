@@ -2,7 +2,8 @@
 
     CE + weight * (KL(p||q) + KL(q||p)),  p = f(x), q = f(x + z), z ~ N(0, sigma²); CE of the clean one
 
-KL is a mean over examples; for regression the mean squared difference stands in its place. Both passes
+KL is a mean over examples, and over the labels where one has several, each by itself; for regression the
+mean squared difference stands in its place. Both passes
 go through the model as one batch of twice the size, under dropout masks of their own.
 
 Source: Aghajanyan et al., "Better Fine-Tuning by Reducing Representational Collapse", ICLR 2021
@@ -59,7 +60,7 @@ class R3F(Method):
         finally:
             hook.remove()
         clean, noisy = logits.chunk(2)
-        return task_loss(clean, batch["labels"]) + self.weight * disagreement(clean, noisy)
+        return task_loss(clean, batch["labels"]) + self.weight * disagreement(clean, noisy, batch["labels"])
 
     def _disturb(self, rows: int, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
         """Noise on the second half of the batch, whose axis is `rows`."""

@@ -2,7 +2,8 @@
 
     CE + alpha * (KL(p||q) + KL(q||p)) / 2,  p, q: what the two passes predict; CE the mean of both
 
-KL is a mean over examples; for regression the mean squared difference stands in its place. Both passes
+KL is a mean over examples, and over the labels where one has several, each by itself; for regression the
+mean squared difference stands in its place. Both passes
 go through the model as one batch of twice the size.
 
 Source: Liang et al., "R-Drop: Regularized Dropout for Neural Networks", NeurIPS 2021 (arXiv 2106.14448).
@@ -44,4 +45,4 @@ class RDrop(Method):
             return super().loss(model, batch)
         output = model(**twice(batch))
         one, other = output.logits.chunk(2)
-        return cast(Tensor, output.loss + self.alpha / 2 * disagreement(one, other))
+        return cast(Tensor, output.loss + self.alpha / 2 * disagreement(one, other, batch["labels"]))

@@ -15,7 +15,8 @@ class Source(Protocol):
 
     What a caller may assume: `load` returns a `datasets.Dataset` with exactly the
     columns `task.columns` (non-empty str) and "label" (int id of the class, in
-    [0, len(task.labels)), or a finite float in `task.score_range` for regression),
+    [0, len(task.labels)), a finite float in `task.score_range` for regression, or a list of
+    0 and 1, one for each of `task.labels`, where an example has several),
     at least one row, always the same rows in the same order.
 
     Raises `dps.errors.InputError` in one line that names the file, the line and

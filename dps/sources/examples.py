@@ -6,10 +6,11 @@ import logging
 import math
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
 from dps.sources.readers import Place, Row, shown
+from dps.sources.several import labels_in
 from dps.tasks import LABEL
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ KNOWN_DEFECTS = {"qqp": 1e-4}
 
 
 def to_dataset(task: Task, place: Place, rows: Iterable[Row]) -> Dataset:
-    """The data set of `rows`: `task.columns` as text and "label" as int64 or float64.
+    """The data set of `rows`: `task.columns` as text and "label" as int64, float64 or,
+    where an example has several, a list of int64 (0 or 1 for each of the task's labels).
 
     A column is found under the task's name or, failing that, under GLUE's.
 
@@ -46,15 +48,18 @@ def to_dataset(task: Task, place: Place, rows: Iterable[Row]) -> Dataset:
     that is not split into columns, text that is empty or not text, a label outside
     the task's set or range; or no rows at all.
     """
-    from datasets import Dataset, Features, Value
+    from datasets import Dataset, Features, List, Value
 
     types = {name: Value("string") for name in task.columns}
-    features = Features({**types, LABEL: Value("float64" if task.is_regression else "int64")})
+    label: Any = Value("float64" if task.is_regression else "int64")
+    if task.multi_label:
+        label = List(label, length=len(task.labels))
+    features = Features({**types, LABEL: label})
     return Dataset.from_dict(_columns(task, place, rows), features=features)
 
 
-def _columns(task: Task, place: Place, rows: Iterable[Row]) -> dict[str, list[str | float]]:
-    columns: dict[str, list[str | float]] = {name: [] for name in (*task.columns, LABEL)}
+def _columns(task: Task, place: Place, rows: Iterable[Row]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in (*task.columns, LABEL)}
     names: dict[str, str] = {}
     defects: list[InputError] = []
     for row in rows:
@@ -101,14 +106,14 @@ def _missing(place: Place, row: Row, column: str) -> InputError:
     return place.error(row.number, f"no column {column!r}; the columns are {there}")
 
 
-def _example(task: Task, place: Place, row: Row, names: dict[str, str]) -> dict[str, str | float]:
+def _example(task: Task, place: Place, row: Row, names: dict[str, str]) -> dict[str, Any]:
     """One checked example: a text for each of `task.columns`, and the label."""
     if row.problem:
         raise place.error(row.number, row.problem)
     absent = [name for name in names.values() if name not in row.values]
     if absent:
         raise _missing(place, row, absent[0])
-    example: dict[str, str | float] = {}
+    example: dict[str, Any] = {}
     try:
         for column in task.columns:
             example[column] = checked_text(names[column], row.values[names[column]])
@@ -129,8 +134,20 @@ def checked_text(column: str, value: object) -> str:
     return value
 
 
-def _label(task: Task, value: object) -> float:
+def _label(task: Task, value: object) -> float | list[int]:
+    if task.multi_label:
+        return _several(task, value)
     return _score(task, value) if task.is_regression else _class_id(task, value)
+
+
+def _several(task: Task, value: object) -> list[int]:
+    """0 or 1 for each of the task's labels."""
+    labels = labels_in(value, task.separator)
+    if labels is None:
+        rule = f"must be a list of labels, or a text with {task.separator!r} between them"
+        raise InputError(f"label {rule}, got {shown(value)}")
+    ids = {_class_id(task, label) for label in labels}
+    return [int(number in ids) for number in range(len(task.labels))]
 
 
 def _class_id(task: Task, value: object) -> int:

@@ -121,7 +121,8 @@ def _hub_split(task: Task, split: str) -> str:
 
 def _check_classes(task: Task, place: Place, data: Dataset) -> None:
     """Raises InputError where the data set names its classes, and differently or in another order."""
-    names = getattr(data.features.get(task.label), "names", None)
+    feature = data.features.get(task.label)
+    names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: of what it holds
     if names is not None and tuple(names) != task.labels:
         theirs, ours = ", ".join(names), ", ".join(task.labels)
         raise InputError(f"{place.name}: its classes are {theirs}, those of task {task.name} {ours}")

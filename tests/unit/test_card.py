@@ -71,6 +71,16 @@ def test_a_regression_of_pairs(found: dict[str, Any]) -> None:
     assert "softmax" not in text
 
 
+def test_several_labels_an_example(found: dict[str, Any]) -> None:
+    task = Task("tickets", ("text",), ("bug", "praise"), ("micro_f1",), multi_label=True)
+    text = card.text(of_task(found, task), 6)
+    assert "- says: any number of 2 labels: `bug`, `praise`; those above 0.5" in text
+    assert "model=FOLDER, truncation=True, top_k=None)" in text
+    assert "may say none of them" in text
+    assert "softmax" not in text
+    assert "- multi-label" in text
+
+
 def test_ranking_on_dev_is_said_to_be_optimistic(tmp_path: Path) -> None:
     plan = make_plan()
     plan = replace(plan, settings=replace(plan.settings, select_on="dev"))

@@ -13,10 +13,9 @@ from scipy import stats
 from dps import tasks
 from dps.metrics import METRICS
 from tests.unit.test_resampling import example_data, expected
+from tune.chance import chance, constant_prediction
 from tune.evidence import (
     Difference,
-    chance,
-    constant_prediction,
     difference,
     holm,
     mean_interval,

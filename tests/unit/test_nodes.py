@@ -167,6 +167,21 @@ def test_a_tracker_that_does_not_answer_is_told_by_a_preflight_alone(
     assert tracking.unreachable("sqlite:///nowhere/mlflow.db") is None
 
 
+def test_a_store_without_a_model_registry_is_found_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    def none_here(client: Any, **asked: Any) -> None:
+        raise MlflowException("Model registry features are not supported")
+
+    monkeypatch.setattr("mlflow.MlflowClient.search_registered_models", none_here)
+    uri = "http://127.0.0.1:1"
+    (finding,) = nodes.findings(make_plan(tracking_uri=uri, register="tickets"), tmp_path)
+    assert str(finding).startswith("--register: MlflowException: Model registry features are not supported;")
+    assert nodes.findings(make_plan(tracking_uri=uri), tmp_path) == []
+
+
 def test_preflight_is_no_part_of_what_reruns_a_search(tmp_path: Path) -> None:
     from tune.options import write_yaml
 

@@ -58,6 +58,7 @@ OPTIONS: dict[str, Any] = {
     "target": None,
     "init_task": None,
     "worth": None,
+    "register": None,
     "profile": False,
     "tracking_uri": None,
     "experiment": None,
@@ -105,6 +106,7 @@ def test_the_options_of_a_comparison_are_these() -> None:
         "cpu_hours",
         "target",
         "worth",
+        "register",
         "profile",
     }
     shared = {k: v for k, v in OPTIONS.items() if k not in of_search}

@@ -5,12 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dps.metrics import METRICS, OF_CLASSES, OF_TWO_CLASSES, RANKING
+from dps.metrics import METRICS, OF_CLASSES, OF_SEVERAL_LABELS, OF_TWO_CLASSES, RANKING
 from tune import resampling
 from tune.resampling import bootstrap, draws, scores
 
+OF_SEVERAL_ALONE = [metric for metric in OF_SEVERAL_LABELS if metric not in OF_CLASSES]
+OF_ONE = [metric for metric in METRICS if metric not in OF_SEVERAL_ALONE]
+
+
+def several_labels(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n, 4), as runs keep them, and what three runs say (3, n, 4); the last label is very rare."""
+    rng = np.random.default_rng(7)
+    labels = rng.random((n, 4)) < (0.6, 0.3, 0.1, 0.01)
+    runs = [np.where(rng.random((n, 4)) < q, labels, rng.random((n, 4)) < 0.2) for q in (0.2, 0.5, 0.9)]
+    return labels.astype(np.float32), np.stack(runs).astype(np.int64)
+
 
 def example_data(metric: str, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    if metric in OF_SEVERAL_ALONE:
+        return several_labels(n)
     rng = np.random.default_rng(7)
     if metric in ("pearson", "spearman"):
         labels = np.round(rng.random(n) * 5, 1)  # ties
@@ -49,7 +62,7 @@ def test_weights_are_repeated_examples(metric: str, kind: type) -> None:
         assert row == pytest.approx(expected(metric, labels[index], predictions[:, index]), abs=1e-6)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", OF_ONE)
 @pytest.mark.filterwarnings("ignore:A single label was found")
 def test_what_is_constant_scores_as_in_dps_metrics(metric: str) -> None:
     labels = np.array([0, 1, 1, 0, 1, 1])
@@ -58,7 +71,19 @@ def test_what_is_constant_scores_as_in_dps_metrics(metric: str) -> None:
         assert scores(metric, gold, predictions) == pytest.approx(expected(metric, gold, predictions))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", OF_SEVERAL_LABELS)
+def test_several_labels_an_example(metric: str) -> None:
+    labels, predictions = several_labels(20)
+    weights = np.random.default_rng(1).integers(0, 4, (5, 20))
+    weights[0] = np.arange(20) == 3  # a single example
+    weights[1] = np.where(labels.any(axis=1), 0, 1)  # none of them has a label
+    assert weights[1].any()
+    for row, counts in zip(scores(metric, labels, predictions, weights), weights, strict=True):
+        index = np.repeat(np.arange(20), counts)
+        assert row == pytest.approx(expected(metric, labels[index], predictions[:, index]), abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", OF_ONE)
 @pytest.mark.filterwarnings("ignore:A single label was found")
 def test_a_resample_can_be_constant(metric: str) -> None:
     labels = np.array([0.1, 0.1, 0.3, 0.7]) if metric in ("pearson", "spearman") else np.array([1, 1, 0, 0])
