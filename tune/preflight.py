@@ -14,7 +14,7 @@ from dps import tasks, transfer
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
-from tune import budget, estimate, evidence, pareto, places, space, warm
+from tune import budget, estimate, evidence, pareto, places, slots, space, warm
 from tune.durations import seconds
 from tune.errors import Refused
 from tune.job import Settings
@@ -32,7 +32,6 @@ PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
 WARM_SHARE = 0.25  # of the trials that repeat what did well elsewhere
 EXPLORE_SHARE = 0.4  # of a budget of time or hours; the rest is for the race
-MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
 
 
 @dataclass(frozen=True)
@@ -162,13 +161,13 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     gpus = _gpus(options, cluster)
     if options.precision == "fp16" and not gpus:
         raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
-    slots = _slots(options, cluster, gpus)
+    slots_now = _slots(options, cluster, gpus)
     _check_model(options, folder, task)
     held_out = train - searched or len(splits["dev"])
     speed = estimate.speed(options, folder, splits["train"], task, gpus)
     arms = _arms(options, folder, max_steps)
     passes = tuple(1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in arms)
-    work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots, passes)
+    work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots_now, passes)
     model = Identified(folder.kind, folder.name, folder.fingerprint(), model_note)
     return Plan(
         options=options,
@@ -180,7 +179,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         arms=arms,
         max_steps=max_steps,
         confirm_steps=confirm_steps,
-        slots=slots,
+        slots=slots_now,
         gpus_per_worker=gpus,
         cluster=cluster,
         estimate_s=estimate.search_seconds(options, speed, work),
@@ -350,25 +349,17 @@ def _gpus(options: RunOptions, cluster: Cluster) -> float:
 
 
 def _slots(options: RunOptions, cluster: Cluster, gpus: float) -> int:
-    """Trials at once: what cores, GPUs and memory have room for, at most what was asked for."""
-    workers = options.workers_per_trial
-    room = {
-        "CPU cores": cluster.cpus // (options.cpus_per_worker * workers),
-        "memory": cluster.memory // (MEMORY_PER_WORKER * workers),
-    }
-    if gpus:
-        room["GPUs"] = (cluster.gpus + 1e-6) // (gpus * workers)
-    scarce = min(room, key=lambda name: room[name])
-    slots = int(room[scarce])
-    if slots < 1:
+    """Trials at once. Raises Refused where there is too little for one."""
+    number = slots.count(options, cluster, gpus)
+    if number < 1:
+        room = slots.room(options, cluster, gpus)
+        scarce = min(room, key=lambda name: room[name])
         raise Refused(
-            f"--workers-per-trial: the cluster has too little ({scarce}) for one trial of {workers} x "
+            f"--workers-per-trial: the cluster has too little ({scarce}) for one trial of "
+            f"{options.workers_per_trial} x "
             f"{options.cpus_per_worker} cores and {gpus:g} GPUs; it has {cluster.cpus:g} cores, "
             f"{cluster.gpus:g} GPUs, {cluster.memory / 2**30:.0f} GiB"
         )
     if isinstance(options, SearchOptions) and options.gpu_hours and not gpus:
         raise Refused("--gpu-hours: the plan uses no GPU; use --time-budget")
-    most = max(options.trials, options.confirm) * (
-        len(options.method_names) if isinstance(options, CompareOptions) else 1
-    )
-    return min(slots, options.max_concurrent or slots, most)
+    return number

@@ -72,6 +72,13 @@ def connect() -> Cluster:
         ray.init(address=where, runtime_env=_runtime_env(), **quiet)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    return offered(where)
+
+
+def offered(where: str | None) -> Cluster:
+    """What the cluster that is connected offers now. where: its address, None for a local one."""
+    import ray
+
     total = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     return Cluster(where, len(nodes), total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0))

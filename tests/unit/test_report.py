@@ -31,6 +31,7 @@ from tune.outcomes import Outcome
 from tune.preflight import Plan
 from tune.search import Search
 from tune.searcher import LedgerSearcher, Turns
+from tune.slots import Slots
 from tune.terminal import Progress
 
 HOSTILE = '<script>alert("x")</script>&\'"'
@@ -235,7 +236,7 @@ def proven(output: Path, where: Any = predictions.place, diverged: int | None = 
     searcher = LedgerSearcher(
         ledger, strategy(output, 4, space=make_space(("dps-dense",))), [], lambda: False
     )
-    turns = Turns([searcher], 2)
+    turns = Turns([searcher], Slots(2))
     FakeTune(turns, end=end).run()
     best, *others = sorted(ledger.records("search"), key=lambda r: -(r.score or 0))
     for number, record in enumerate((best, *others)):
