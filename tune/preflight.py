@@ -74,7 +74,7 @@ class Plan:
     slots: int
     gpus_per_worker: float
     cluster: Cluster
-    estimate_s: float
+    expected: estimate.Expected
     chance: float | None = None  # the primary metric of the best constant prediction
     warm: WarmStart = NOT_WARM
     weights: int = 0  # of the model
@@ -96,6 +96,13 @@ class Plan:
         """Trials and confirmations, of all arms; those of a race are not known beforehand."""
         confirmed = self.options.confirmed
         return len(self.arms) * (self.options.trials + confirmed * self.options.confirm)
+
+    @property
+    def devices(self) -> budget.Devices:
+        """What one slot holds: its GPUs, or its cores where it has none."""
+        options, gpus = self.options, self.gpus_per_worker
+        each = gpus or options.cpus_per_worker
+        return budget.Devices("GPU" if gpus else "CPU", each * options.workers_per_trial, options.price)
 
     @property
     def keep_models(self) -> bool:
@@ -182,7 +189,7 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         slots=slots_now,
         gpus_per_worker=gpus,
         cluster=cluster,
-        estimate_s=estimate.search_seconds(options, speed, work),
+        expected=estimate.expected(options, speed, work),
         warm=_warm_start(options, arms),
         weights=folder.parameters(),
         chance=evidence.chance(task, np.asarray(splits["train"][LABEL])),

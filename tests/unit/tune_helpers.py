@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event
 from dps import tasks
 from tune import space
 from tune.budget import StopRule, Trials
+from tune.estimate import Expected
 from tune.job import Job, Report, Settings
 from tune.ledger import Ledger, Record
 from tune.options import CompareOptions, SearchOptions
@@ -78,7 +79,7 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         slots=2,
         gpus_per_worker=0.0,
         cluster=Cluster(None, 1, 2.0, 0.0, 8 * 2.0**30),
-        estimate_s=204.0,
+        expected=Expected(204.0, 360.0),
     )
 
 
