@@ -11,27 +11,36 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tune.options import CompareOptions, RunOptions
-from tune.runtime import Cluster, offered
+from tune.runtime import Cluster, Node, offered
 
 if TYPE_CHECKING:
     from tune.preflight import Plan
 
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
+NOTHING = Node(0.0, 0.0, 0.0)
 LOOK_EVERY_S = 5.0
 ASKED_FOR_S = 180.0  # a request that is not repeated, as its search was killed, is dropped after so long
 ASK_AGAIN_S = ASKED_FOR_S / 3
 
 
 def room(options: RunOptions, cluster: Cluster, gpus: float) -> dict[str, int]:
-    """Trials at once that there is enough of each for, by its name. gpus: of one worker."""
-    workers = options.workers_per_trial
+    """Trials at once that there is enough of each for, by its name; last, that find all of it. gpus: of one
+    worker. A worker needs one node, a trial may lie over several."""
+    each = [_workers(options, node, gpus) for node in cluster.each]
+    by_name = {name: sum(workers[name] for workers in each) for name in _workers(options, NOTHING, gpus)}
+    together = {"on one node": sum(min(workers.values()) for workers in each)}
+    return {name: workers // options.workers_per_trial for name, workers in (by_name | together).items()}
+
+
+def _workers(options: RunOptions, node: Node, gpus: float) -> dict[str, int]:
+    """Workers that a node has enough of each for, by its name."""
     found = {
-        "CPU cores": cluster.cpus // (options.cpus_per_worker * workers),
-        "memory": cluster.memory // (MEMORY_PER_WORKER * workers),
+        "CPU cores": int(node.cpus // options.cpus_per_worker),
+        "memory": int(node.memory // MEMORY_PER_WORKER),
     }
-    if gpus:
-        found["GPUs"] = (cluster.gpus + 1e-6) // (gpus * workers)
-    return {name: int(trials) for name, trials in found.items()}
+    if gpus:  # Ray gives a share of one GPU, or whole ones
+        found["GPUs"] = int(node.gpus) * int(1 / gpus + 1e-6) if gpus < 1 else int(node.gpus // gpus)
+    return found
 
 
 def most(options: RunOptions) -> int:
@@ -43,7 +52,7 @@ def most(options: RunOptions) -> int:
 
 def count(options: RunOptions, cluster: Cluster, gpus: float) -> int:
     """Slots on this cluster; none where it has too little for one trial."""
-    return min(most(options), *room(options, cluster, gpus).values())
+    return min(most(options), room(options, cluster, gpus)["on one node"])
 
 
 class Slots:
@@ -122,13 +131,14 @@ class Follower:
         """Look at the cluster once."""
         cluster = offered(self.plan.cluster.address)
         options, gpus = self.plan.options, self.plan.gpus_per_worker
-        number = max(1, count(options, cluster, gpus))  # what was lost may come back
+        there = count(options, cluster, gpus)
+        number = max(1, there)  # what was lost may come back
         if number != self.slots.now:
             self.slots.become(number)
             self.say(f"slots        {number}: {_change(self.nodes, cluster.nodes)}")
         self.nodes = cluster.nodes
         worker = {"CPU": float(options.cpus_per_worker)} | ({"GPU": gpus} if gpus else {})
-        missing = max(0, self.wanted - number) * options.workers_per_trial
+        missing = max(0, self.wanted - there) * options.workers_per_trial
         self.demand.ask([worker] * missing)
 
 

@@ -148,7 +148,7 @@ def test_nodes_are_asked_to_reach_the_driver_where_there_are_several(
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "a"))
     plan = make_plan(storage=str(tmp_path))
     for number in (1, 2):
-        nodes.check(replace(plan, cluster=replace(plan.cluster, nodes=number)), tmp_path)
+        nodes.check(replace(plan, cluster=replace(plan.cluster, each=plan.cluster.each * number)), tmp_path)
     assert [one.door and one.door.host for one in asked] == [None, "127.0.0.1"]
 
 

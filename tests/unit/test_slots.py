@@ -12,10 +12,12 @@ import ray
 from ray.data._internal.cluster_autoscaler import default_autoscaling_coordinator as of_ray
 
 from tests.unit.tune_helpers import make_plan
+from tune import preflight
 from tune import slots as module
+from tune.errors import Refused
 from tune.options import CompareOptions, SearchOptions
 from tune.preflight import Plan
-from tune.runtime import Cluster
+from tune.runtime import Cluster, Node
 from tune.slots import ASKED_FOR_S, Demand, Follower, Slots, count, following, most
 
 GIB = 2.0**30
@@ -23,10 +25,10 @@ BIG = 1000 * GIB
 
 
 class World:
-    """A cluster of nodes of one core, its autoscaler's mail, what the user reads."""
+    """A cluster of like nodes, its autoscaler's mail, what the user reads."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.nodes, self.now = 1, 1000.0
+        self.nodes, self.cores, self.now = 1, 1.0, 1000.0
         self.asked: list[list[dict[str, float]]] = []
         self.said: list[str] = []
         self.actor = of_ray._AutoscalingCoordinatorActor(lambda: self.now, self.asked.append, list)
@@ -35,7 +37,7 @@ class World:
         monkeypatch.setattr(ray, "get", lambda answer, timeout: answer)
 
     def cluster(self, address: str | None = "10.0.0.1:6379") -> Cluster:
-        return Cluster(address, self.nodes, float(self.nodes), 0.0, BIG)
+        return Cluster(address, (Node(self.cores, 0.0, BIG),) * self.nodes)
 
     def plan(self, **options: Any) -> Plan:
         plan = make_plan(**{"storage": "/shared", "trials": 12, **options})
@@ -85,7 +87,7 @@ def test_the_slots_follow_the_nodes_and_each_change_is_said_once(world: World) -
         ({"max_concurrent": 3}, 3),
         ({"trials": 4, "confirm": 2}, 4),
         ({"trials": 2, "confirm": 6}, 6),
-        ({"cpus_per_worker": 2}, 4),
+        ({"cpus_per_worker": 2}, 1),
         ({"workers_per_trial": 3}, 3),
     ],
 )
@@ -103,10 +105,53 @@ def test_a_comparison_has_work_for_the_runs_of_all_its_methods() -> None:
     assert most(SearchOptions(trials=4, confirm=5)) == 5
 
 
-def test_a_run_that_holds_less_than_a_core_of_memory_is_not_counted() -> None:
-    assert count(SearchOptions(), Cluster(None, 1, 8.0, 0.0, 4 * GIB), 0.0) == 2
-    assert count(SearchOptions(), Cluster(None, 1, 8.0, 3.0, BIG), 0.5) == 6
-    assert count(SearchOptions(), Cluster(None, 1, 8.0, 3.0, BIG), 4.0) == 0
+HEAD = Node(0.0, 0.0, BIG)  # as the recipes start it
+CORES = Node(8.0, 0.0, BIG)
+GPUS = Node(3.0, 2.0, BIG)
+
+
+@pytest.mark.parametrize(
+    ("options", "gpus", "each", "expected"),
+    [
+        ({}, 0.0, [Node(8.0, 0.0, 4 * GIB)], 2),  # by memory
+        ({}, 0.0, [Node(8.0, 0.0, 1 * GIB)] * 8, 0),
+        ({"cpus_per_worker": 4}, 0.0, [Node(7.0, 0.0, BIG)] * 2, 2),  # three cores of each are left over
+        ({"cpus_per_worker": 2, "workers_per_trial": 2}, 0.0, [Node(3.0, 0.0, BIG)] * 3, 1),
+        ({"workers_per_trial": 3}, 0.0, [Node(2.0, 0.0, BIG)] * 3, 2),  # the second lies over two nodes
+        ({}, 1.0, [HEAD, CORES, GPUS, GPUS], 4),
+        ({"cpus_per_worker": 2}, 1.0, [HEAD, CORES, GPUS, GPUS], 2),  # by the cores beside the GPUs
+        ({"cpus_per_worker": 4}, 1.0, [HEAD, CORES, GPUS, GPUS], 0),
+        ({"workers_per_trial": 3}, 1.0, [CORES, GPUS, GPUS], 1),
+        ({}, 0.5, [CORES, GPUS], 3),
+        ({}, 0.4, [Node(8.0, 2.0, BIG)], 4),  # two on each GPU
+        ({}, 1 / 3, [Node(8.0, 2.0, BIG)], 6),
+        ({}, 4.0, [GPUS] * 2, 0),  # no node has four
+        ({}, 2.0, [GPUS] * 2, 2),
+    ],
+)
+def test_a_worker_needs_one_node_and_a_trial_may_lie_over_several(
+    options: dict[str, int], gpus: float, each: list[Node], expected: int
+) -> None:
+    assert count(SearchOptions(**options), Cluster(None, tuple(each)), gpus) == expected
+    shuffled = Cluster(None, tuple(reversed(each)))
+    assert count(SearchOptions(**options), shuffled, gpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "each", "lacking"),
+    [
+        ({"cpus_per_worker": 9}, [CORES, GPUS], "CPU cores"),
+        ({"gpus_per_worker": 3}, [CORES, GPUS, GPUS], "GPUs"),
+        ({"gpus_per_worker": 1}, [Node(4.0, 1.0, GIB)], "memory"),
+        ({"gpus_per_worker": 1, "cpus_per_worker": 4}, [CORES, GPUS], "on one node"),
+    ],
+)
+def test_where_there_is_too_little_for_one_trial_it_is_said_of_what(
+    options: dict[str, Any], each: list[Node], lacking: str
+) -> None:
+    made = SearchOptions(**options)
+    with pytest.raises(Refused, match=rf"too little \({lacking}\) for one trial"):
+        preflight._slots(made, Cluster(None, tuple(each)), made.gpus_per_worker or 0.0)
 
 
 def test_what_was_wanted_and_is_missing_is_asked_of_the_autoscaler(world: World) -> None:
@@ -119,11 +164,13 @@ def test_what_was_wanted_and_is_missing_is_asked_of_the_autoscaler(world: World)
 
 
 def test_each_worker_is_asked_for_by_itself(world: World) -> None:
-    world.nodes = 6
+    world.nodes, world.cores = 2, 3.0
     follower = world.follower(max_concurrent=2, workers_per_trial=2, cpus_per_worker=3)
-    follower.plan = replace(follower.plan, gpus_per_worker=0.5)
     follower.update()
-    assert world.asked == [[{"CPU": 3.0, "GPU": 0.5}] * 2]
+    assert world.asked == [[{"CPU": 3.0}] * 2]
+    follower.plan = replace(follower.plan, gpus_per_worker=0.5)  # and these nodes have none
+    follower.update()
+    assert world.asked[1:] == [[{"CPU": 3.0, "GPU": 0.5}] * 4]
 
 
 def test_other_requests_are_added_to_and_outlive_this_one(world: World) -> None:

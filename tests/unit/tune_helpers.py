@@ -22,7 +22,7 @@ from tune.ledger import Ledger, Record
 from tune.options import CompareOptions, SearchOptions
 from tune.outcomes import Outcome
 from tune.preflight import Identified, Plan
-from tune.runtime import Cluster
+from tune.runtime import Cluster, Node
 from tune.searcher import LedgerSearcher, Turns
 from tune.slots import Slots
 from tune.strategy import Strategy
@@ -78,7 +78,7 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         confirm_steps=75,
         slots=2,
         gpus_per_worker=0.0,
-        cluster=Cluster(None, 1, 2.0, 0.0, 8 * 2.0**30),
+        cluster=Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),)),
         expected=Expected(204.0, 360.0),
     )
 
