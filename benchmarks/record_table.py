@@ -70,7 +70,7 @@ class Recording(Sitting):
             Recorder(ledger, self._strategy(arm), self.watchers, stop.is_set, self.options.seeds)
             for arm, ledger in self.ledgers.items()
         ]
-        return Turns(arms, self.plan.slots)
+        return Turns(arms, self.slots)
 
     def finish(self, searcher: Turns) -> int:
         records = self.records("record")

@@ -26,6 +26,7 @@ from tune.proposals import Proposals
 from tune.recorded import Replay, Table
 from tune.searcher import LedgerSearcher
 from tune.simulate import Simulation, Slot, simulate
+from tune.slots import Slots
 from tune.space import encode, key
 from tune.strategy import Strategy
 from tune.synthetic import Surface
@@ -200,7 +201,7 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         seed=number,
         trials=1000,
         confirm=CONFIRM if ours else 0,
-        slots=2,
+        slots=Slots(2),
         rules=[DeviceHours("CPU", hours, 1.0, EXPLORE_SHARE if ours else 1.0)],
         race_rules=[DeviceHours("CPU", hours, 1.0)],
         folder="nowhere",
@@ -213,7 +214,7 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         strategy,
         ground.world,
         "asha" if ours or name.startswith("tpe + asha") else "none",
-        [Slot()] * strategy.slots,
+        [Slot()] * strategy.slots.now,
         lambda *arguments, **named: _searcher(name, ground, *arguments, **named),
     )
     return _result(made, ground)

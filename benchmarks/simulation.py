@@ -24,6 +24,7 @@ from tune.belief import Racing
 from tune.budget import Trials, WallTime
 from tune.job import Settings
 from tune.simulate import Simulation, Slot, simulate
+from tune.slots import Slots
 from tune.strategy import Strategy
 from tune.synthetic import Surface
 
@@ -44,7 +45,7 @@ def search(
         seed=0,
         trials=trials,
         confirm=5,
-        slots=slots,
+        slots=Slots(slots),
         rules=[WallTime(seconds) if seconds else Trials(trials)],
         folder="nowhere",
         max_steps=75,

@@ -70,7 +70,7 @@ def stock(folder: Path) -> Path:
     (folder / "old").mkdir()
     with contextlib.chdir(folder):
         given = options.parse(["--task", "cola", *PAIR])
-        plan = preflight.make_plan(given, runtime.Cluster(None, 1, 2.0, 0.0, 8 * 2.0**30))
+        plan = preflight.make_plan(given, runtime.Cluster(None, (runtime.Node(2.0, 0.0, 8 * 2.0**30),)))
         Ledger(Path("old/study.db"), "max").open(plan.identity(""))
         options.write_yaml(given, Path("old/config.yaml"))
     return folder

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,32 @@ class WallTime:
 
     def reached(self, spent: Spent) -> str | None:
         return _of(self.share, f"time budget of {self.most_s:g} s", spent.seconds, self.most_s)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What a slot holds. kind: GPUs, or CPU cores where it has none; per_slot: how many of them; price: of
+    one for an hour, in any currency, if known."""
+
+    kind: Literal["GPU", "CPU"]
+    per_slot: float
+    price: float | None = None
+
+    def used(self, slot_seconds: float) -> dict[str, float]:
+        """ "gpu_hours" or "cpu_hours" of so much work, and its "cost" where there is a price."""
+        hours = slot_seconds / 3600 * self.per_slot
+        found = {f"{self.kind.lower()}_hours": hours}
+        return found if self.price is None else {**found, "cost": hours * self.price}
+
+
+def bill(used: Mapping[str, float]) -> str:
+    """In words, to append; empty of results that do not say."""
+    forms = {"gpu_hours": ", {} GPU-hours", "cpu_hours": ", {} CPU-hours", "cost": ", cost {}"}
+    return "".join(form.format(_amount(used[key])) for key, form in forms.items() if key in used)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def document(plan: Plan, ledgers: dict[str, Ledger], spent: Spent, provenance: d
         "evaluation_sets": [*plan.task.dev_splits, *plan.settings.transfer],
         "baseline": plan.options.method_names[0],
         "methods": [_method(plan, name, ledger) for name, ledger in ledgers.items()],
-        "spent": asdict(spent),
+        "spent": asdict(spent) | plan.devices.used(spent.slot_seconds),
     }
 
 

@@ -44,8 +44,16 @@ class Work:
     passes: tuple[float, ...] = (1.0,)
 
 
-def search_seconds(options: RunOptions, speed: Speed, work: Work) -> float:
-    """Wall time of the whole search."""
+@dataclass(frozen=True)
+class Expected:
+    """Of a whole search: wall time, and the time of its runs together, in seconds."""
+
+    seconds: float
+    slot_seconds: float
+
+
+def expected(options: RunOptions, speed: Speed, work: Work) -> Expected:
+    """What the whole search takes."""
     trial = options.evaluations * work.held_out * speed.example
     confirmation = work.dev * speed.example
     training = sum(work.passes) * speed.step
@@ -53,10 +61,14 @@ def search_seconds(options: RunOptions, speed: Speed, work: Work) -> float:
     searching = options.trials * MEAN_SHARE[options.scheduler] * (arms * trial + work.max_steps * training)
     confirming = options.confirm * (arms * confirmation + work.confirm_steps * training)
     if arms > 1:  # the slots are never without work
-        return START_S + (searching + confirming) / work.slots
+        together = searching + confirming
+        return Expected(START_S + together / work.slots, together)
     racing = RACED * searching if isinstance(options, SearchOptions) and options.race else 0.0
     rounds = math.ceil(options.confirmed * options.confirm / work.slots) / options.confirm
-    return START_S + (searching + racing) / work.slots + rounds * confirming
+    return Expected(
+        START_S + (searching + racing) / work.slots + rounds * confirming,
+        searching + racing + options.confirmed * confirming,
+    )
 
 
 def speed(

@@ -6,13 +6,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune import probe, storage, tracking
 from tune.options import RunOptions, SearchOptions
-from tune.probe import Asked, Said
+from tune.probe import Asked, Door, Said
 
 if TYPE_CHECKING:
     from tune.preflight import Plan
@@ -22,7 +23,7 @@ SKEW_S = 5.0  # between two clocks
 BYTES_PER_WEIGHT = 4
 MOMENTS = 3  # the weights and Adam's two, in the checkpoint that a slot could resume
 HEADROOM = 2**30  # bytes, for logs and the ledger
-ALL_WELL = "preflight    nothing is wrong: versions, code, clocks, data, model, storage, GPUs, MLflow"
+ALL_WELL = "preflight    nothing is wrong: versions, code, clocks, data, model, storage, ports, GPUs, MLflow"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def check(plan: Plan, output: Path) -> list[Finding]:
     note = storage.join(folder, f".preflight-{uuid.uuid4().hex[:8]}")
     try:
         storage.write(storage.join(note, probe.DRIVERS_NOTE), b"here")
-        found = [*_ask_and_judge(_asked(plan, note if given else None), plan)]
+        with _door(plan) as door:
+            found = [*_ask_and_judge(_asked(plan, note if given else None, door), plan)]
         return found if storage.is_remote(folder) else [*found, *_room(plan, Path(folder))]
     except OSError as error:
         do = "name a place that can be written"
@@ -74,7 +76,17 @@ def check(plan: Plan, output: Path) -> list[Finding]:
         storage.remove(note)
 
 
-def _asked(plan: Plan, note: str | None) -> Asked:
+def _door(plan: Plan) -> AbstractContextManager[Door | None]:
+    """Where the nodes can reach the driver's; None where it is the only one."""
+    if plan.cluster.nodes < 2:
+        return nullcontext()
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    return probe.listening(next(n["NodeManagerAddress"] for n in ray.nodes() if n["NodeID"] == here))
+
+
+def _asked(plan: Plan, note: str | None, door: Door | None) -> Asked:
     from dps.models import BUILTIN_PACKAGE
 
     named = ((plan.data.source, plan.settings.data), (plan.model.source, plan.settings.model))
@@ -82,6 +94,7 @@ def _asked(plan: Plan, note: str | None) -> Asked:
         paths=tuple(path for source, path in named if source == "folder"),
         packages=(BUILTIN_PACKAGE,) if plan.model.source == "builtin" else (),
         storage=note,
+        door=door,
     )
 
 
@@ -148,6 +161,8 @@ def judge(node: str, said: Said, here: Mapping[str, str], asked: tuple[float, fl
         if storage.is_remote(said.storage_error):
             do = "let every node reach it, with credentials in its environment or a role of its machine"
         wrong.append((f"--storage: {said.storage_error}", do))
+    if said.door_error:
+        wrong.append((said.door_error, "open the nodes' ports to one another"))
     if said.gpu_error:
         wrong.append((f"GPU: {said.gpu_error}", "check nvidia-smi, the driver, the build of torch"))
     return [Finding(node, what, do) for what, do in wrong]

@@ -107,6 +107,14 @@ class RunOptions(BaseSettings):
         allow_inf_nan=False,
     )
     cpus_per_worker: int = option(1, "CPU cores, and threads, of a worker", gt=0)
+    price: float | None = option(
+        None,
+        "of one GPU for an hour, or of one CPU core where no GPU is used: plan and results say what the runs "
+        "cost",
+        gt=0,
+        le=MOST,
+        allow_inf_nan=False,
+    )
     oom_retry: bool = option(
         False,
         "try a run that ran out of memory again at once, with half as many examples in memory and the same "

@@ -13,6 +13,7 @@ from typing import Any
 from dps.redact import readable
 from dps.selection import StageSchedule
 from tune import effects, pareto, plots
+from tune.budget import bill
 from tune.insight import Insight
 from tune.outcomes import Outcome
 from tune.plots import Plot
@@ -160,6 +161,7 @@ def _rendered(template: str, drawing: Drawing, **values: Any) -> str:
         plots=boxes,
         failed=drawing.failed,
         brief=brief,
+        bill=bill,
         figures=htmlsafe_json_dumps(figures, allow_nan=False),
         library=Markup(library() if figures else ""),
     )

@@ -16,7 +16,7 @@ from dps.data import SUBSET_SEED, stratified
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
-from tune import budget, chance, estimate, pareto, places, space, warm
+from tune import budget, chance, estimate, pareto, places, slots, space, warm
 from tune.durations import seconds
 from tune.errors import Refused
 from tune.job import Settings
@@ -34,7 +34,6 @@ PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
 WARM_SHARE = 0.25  # of the trials that repeat what did well elsewhere
 EXPLORE_SHARE = 0.4  # of a budget of time or hours; the rest is for the race
-MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Plan:
     slots: int
     gpus_per_worker: float
     cluster: Cluster
-    estimate_s: float
+    expected: estimate.Expected
     chance: float | None = None  # the primary metric of the best constant prediction
     warm: WarmStart = NOT_WARM
     weights: int = 0  # of the model
@@ -99,6 +98,13 @@ class Plan:
         """Trials and confirmations, of all arms; those of a race are not known beforehand."""
         confirmed = self.options.confirmed
         return len(self.arms) * (self.options.trials + confirmed * self.options.confirm)
+
+    @property
+    def devices(self) -> budget.Devices:
+        """What one slot holds: its GPUs, or its cores where it has none."""
+        options, gpus = self.options, self.gpus_per_worker
+        each = gpus or options.cpus_per_worker
+        return budget.Devices("GPU" if gpus else "CPU", each * options.workers_per_trial, options.price)
 
     @property
     def keep_models(self) -> bool:
@@ -166,13 +172,13 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     gpus = _gpus(options, cluster)
     if options.precision == "fp16" and not gpus:
         raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
-    slots = _slots(options, cluster, gpus)
+    slots_now = _slots(options, cluster, gpus)
     _check_model(options, folder, task)
     held_out = train - searched or len(splits["dev"])
     speed = estimate.speed(options, folder, splits["train"], task, gpus)
     arms = _arms(options, folder, max_steps)
     passes = tuple(1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in arms)
-    work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots, passes)
+    work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots_now, passes)
     model = Identified(folder.kind, folder.name, folder.fingerprint(), model_note)
     return Plan(
         options=options,
@@ -184,10 +190,10 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         arms=arms,
         max_steps=max_steps,
         confirm_steps=confirm_steps,
-        slots=slots,
+        slots=slots_now,
         gpus_per_worker=gpus,
         cluster=cluster,
-        estimate_s=estimate.search_seconds(options, speed, work),
+        expected=estimate.expected(options, speed, work),
         warm=_warm_start(options, arms),
         weights=folder.parameters(),
         chance=chance.chance(task, np.asarray(splits["train"][LABEL])),
@@ -374,25 +380,17 @@ def _gpus(options: RunOptions, cluster: Cluster) -> float:
 
 
 def _slots(options: RunOptions, cluster: Cluster, gpus: float) -> int:
-    """Trials at once: what cores, GPUs and memory have room for, at most what was asked for."""
-    workers = options.workers_per_trial
-    room = {
-        "CPU cores": cluster.cpus // (options.cpus_per_worker * workers),
-        "memory": cluster.memory // (MEMORY_PER_WORKER * workers),
-    }
-    if gpus:
-        room["GPUs"] = (cluster.gpus + 1e-6) // (gpus * workers)
-    scarce = min(room, key=lambda name: room[name])
-    slots = int(room[scarce])
-    if slots < 1:
+    """Trials at once. Raises Refused where there is too little for one."""
+    number = slots.count(options, cluster, gpus)
+    if number < 1:
+        room = slots.room(options, cluster, gpus)
+        scarce = min(room, key=lambda name: room[name])
         raise Refused(
-            f"--workers-per-trial: the cluster has too little ({scarce}) for one trial of {workers} x "
+            f"--workers-per-trial: the cluster has too little ({scarce}) for one trial of "
+            f"{options.workers_per_trial} x "
             f"{options.cpus_per_worker} cores and {gpus:g} GPUs; it has {cluster.cpus:g} cores, "
             f"{cluster.gpus:g} GPUs, {cluster.memory / 2**30:.0f} GiB"
         )
     if isinstance(options, SearchOptions) and options.gpu_hours and not gpus:
         raise Refused("--gpu-hours: the plan uses no GPU; use --time-budget")
-    most = max(options.trials, options.confirm) * (
-        len(options.method_names) if isinstance(options, CompareOptions) else 1
-    )
-    return min(slots, options.max_concurrent or slots, most)
+    return number

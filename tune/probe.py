@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import secrets
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +25,7 @@ ABSENT = "missing"
 DRIVERS_NOTE = "driver"
 SEEN_WITHIN_S = 20.0  # network file systems are behind by so much at times
 GPUS_WITHIN_S = 90.0
+CONNECT_WITHIN_S = 10.0
 GPU_CHECK = """
 import torch
 for index in range(torch.cuda.device_count()):
@@ -29,13 +36,26 @@ print(torch.cuda.device_count())
 
 
 @dataclass(frozen=True)
+class Door:
+    """Where the driver listens. knock, answer: random, of one length; who does not know the one does not hear
+    the other."""
+
+    host: str
+    port: int
+    knock: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True)
 class Asked:
     """What a node is asked to look at. paths: must be there; packages: must be installed; storage: a folder
-    with the note of the driver, where the node leaves its own (a place, see `tune.storage`)."""
+    with the note of the driver, where the node leaves its own (a place, see `tune.storage`); door: to be
+    reached from there."""
 
     paths: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     storage: str | None = None
+    door: Door | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,7 @@ class Said:
     storage_error: str | None
     gpu_error: str | None
     clock: float
+    door_error: str | None = None
 
 
 def probe(name: str, asked: Asked, gpus: int) -> Said:
@@ -59,6 +80,7 @@ def probe(name: str, asked: Asked, gpus: int) -> Said:
         storage_error=try_storage(asked.storage, name) if asked.storage else None,
         gpu_error=try_gpus(gpus) if gpus else None,
         clock=time.time(),
+        door_error=try_door(asked.door) if asked.door else None,
     )
 
 
@@ -89,6 +111,50 @@ def appears(file: str, within_s: float = SEEN_WITHIN_S) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+@contextmanager
+def listening(host: str) -> Iterator[Door]:
+    """Within, a free port of this machine answers who knocks. host: its address among the nodes."""
+    knock, answer = secrets.token_bytes(32), secrets.token_bytes(32)
+
+    class Answer(socketserver.StreamRequestHandler):
+        timeout = CONNECT_WITHIN_S
+
+        def handle(self) -> None:
+            if secrets.compare_digest(self.rfile.read(len(knock)), knock):
+                self.wfile.write(answer)
+
+    class Server(socketserver.ThreadingTCPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, request: object, address: object) -> None:
+            """Nothing: who came did not stay."""
+
+    try:
+        server = Server((host, 0), Answer)
+    except OSError:  # where addresses are translated, no interface has this one
+        server = Server(("", 0), Answer)
+    with server:
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+        try:
+            yield Door(host, server.server_address[1], knock, answer)
+        finally:
+            server.shutdown()
+
+
+def try_door(door: Door) -> str | None:
+    """Knock; what went wrong, if anything."""
+    at = f"{door.host}:{door.port}"
+    try:
+        with socket.create_connection((door.host, door.port), CONNECT_WITHIN_S) as there:
+            there.sendall(door.knock)
+            heard = there.makefile("rb").read(len(door.answer))
+    except OSError as error:
+        return f"cannot connect to {at}: {error.strerror or error}"
+    return None if heard == door.answer else f"at {at} another than the driver answers"
 
 
 def try_gpus(count: int) -> str | None:

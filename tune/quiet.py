@@ -60,7 +60,7 @@ class JsonLines(Quiet):
         from tune.report import described
 
         self.output = output.resolve()
-        expected = {"runs": self.runs, "expected_seconds": self.plan.estimate_s}
+        expected = {"runs": self.runs, "expected_seconds": self.plan.expected.seconds}
         event("plan", output=str(self.output), **described(self.plan), **expected)
 
     def interrupted(self, again: str) -> None:

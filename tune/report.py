@@ -21,7 +21,7 @@ from typing import Any
 
 from dps.redact import tree
 from tune import failures, page, pareto, proof, replicates
-from tune.budget import Spent
+from tune.budget import Spent, bill
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.options import SearchOptions
 from tune.preflight import Plan
@@ -71,7 +71,8 @@ def document(
         "race_runs": [_trial(record) for record in races],
         "pareto": _pareto(plan, [*records, *races]),
         "phases": phases or {},
-        "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)},
+        "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)}
+        | plan.devices.used(spent.slot_seconds),
     }
     found["sentence"] = sentence(found)
     return found
@@ -235,7 +236,8 @@ def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list
         lines += pareto_lines(found)
     ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
     spent = found["spent"]
-    lines.append(f"Trials: {ends}. {spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds.")
+    took = f"{spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds{bill(spent)}"
+    lines.append(f"Trials: {ends}. {took}.")
     if found["failures"]["failed"]:
         lines.append(failures.line(found["failures"]))
     lines.append(f"Results: {output} (best/ is the model, report.html the report, search.json everything)")

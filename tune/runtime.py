@@ -30,7 +30,17 @@ LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no cluster: every port on loopback, on Linux too
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away: a process less a slot
 }
+RESOURCES = ("CPU", "GPU", "memory")  # of a node, as Ray names them
 FORWARDED = ("DPS_CACHE_DIR", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE")
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one machine offers to all that runs there. memory: bytes."""
+
+    cpus: float
+    gpus: float
+    memory: float
 
 
 @dataclass(frozen=True)
@@ -38,10 +48,27 @@ class Cluster:
     """What a cluster offers. address: None for one that a search starts for itself."""
 
     address: str | None
-    nodes: int
-    cpus: float
-    gpus: float
-    memory: float
+    each: tuple[Node, ...]
+
+    @property
+    def nodes(self) -> int:
+        """How many there are."""
+        return len(self.each)
+
+    @property
+    def cpus(self) -> float:
+        """Cores of all nodes."""
+        return sum(node.cpus for node in self.each)
+
+    @property
+    def gpus(self) -> float:
+        """Of all nodes."""
+        return sum(node.gpus for node in self.each)
+
+    @property
+    def memory(self) -> float:
+        """Bytes of all nodes."""
+        return sum(node.memory for node in self.each)
 
 
 def address() -> str | None:
@@ -72,9 +99,15 @@ def connect() -> Cluster:
         ray.init(address=where, runtime_env=_runtime_env(), **quiet)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    total = ray.cluster_resources()
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    return Cluster(where, len(nodes), total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0))
+    return offered(where)
+
+
+def offered(where: str | None) -> Cluster:
+    """What the cluster that is connected offers now. where: its address, None for a local one."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Cluster(where, tuple(Node(*(of.get(name, 0.0) for name in RESOURCES)) for of in alive))
 
 
 def _probe(where: str) -> None:
@@ -117,4 +150,4 @@ def local_resources() -> Cluster:
 
         gpus = torch.cuda.device_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Cluster(None, 1, float(len(os.sched_getaffinity(0))), float(gpus), float(memory))
+    return Cluster(None, (Node(float(len(os.sched_getaffinity(0))), float(gpus), float(memory)),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tune.job import Job
 from tune.outcomes import Outcome
 from tune.rungs import StopPolicy
+from tune.slots import Slots
 
 
 class SearchScheduler(FIFOScheduler):
@@ -20,18 +22,25 @@ class SearchScheduler(FIFOScheduler):
     "min".
     """
 
-    def __init__(self, policies: Mapping[str, StopPolicy], direction: str, slots: int) -> None:
+    def __init__(self, policies: Mapping[str, StopPolicy], direction: str, slots: Slots) -> None:
         super().__init__()
         self.policies, self.slots = policies, slots
         self._sign = 1.0 if direction == "max" else -1.0
-        self._warm: set[Any] = set()
+        self._warm = Counter[Any]()  # slots, by the resources of their trials
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Tune keeps one idle actor; a slot that waits for the others must stay warm too."""
         group = trial.placement_group_factory
-        if group not in self._warm:
-            self._warm.add(group)
-            tune_controller._actor_cache.increase_max(group, self.slots)
+        if more := self.slots.now - self._warm[group]:
+            self._warm[group] += more
+            tune_controller._actor_cache.increase_max(group, more)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores."""
+        idle = tune_controller._actor_cache.num_cached_objects
+        if idle and idle + len(tune_controller.get_live_trials()) > self.slots.now:
+            tune_controller._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop what falls behind; a trial that has done all its steps completes."""

@@ -83,7 +83,7 @@ class Search(Sitting):
         from tune.ledger import STUDIES
 
         runs = [record for purpose in STUDIES for record in self.records(purpose)]
-        return timings.profile(runs, self.plan.slots, self.provenance["started"], self.planned)
+        return timings.profile(runs, self.slots, self.provenance["started"], self.planned)
 
     def _keep_best(self, winner: Record | None) -> Record | None:
         """The typical replicate's model becomes best/; returns it, None where nothing was kept."""

@@ -23,6 +23,7 @@ from tune.job import Job, Purpose, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
 from tune.proposals import STARTUP_TRIALS, Proposals
+from tune.slots import Slots
 from tune.space import key
 from tune.strategy import Strategy
 
@@ -63,7 +64,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
 
         Raises what `on_trial_complete` met with."""
         self.check()
-        if len(self.live) >= self.strategy.slots:
+        if len(self.live) >= self.strategy.slots.now:
             return None
         record = None if self.interrupted() else self._next()
         if record is None:
@@ -284,7 +285,7 @@ class Recorder(LedgerSearcher):
 class Turns(ray.tune.search.Searcher):
     """Several searches at once over the same slots, turn by turn: none runs ahead of the others."""
 
-    def __init__(self, searches: Sequence[LedgerSearcher], slots: int) -> None:
+    def __init__(self, searches: Sequence[LedgerSearcher], slots: Slots) -> None:
         first = searches[0]
         super().__init__(metric="score", mode=first.strategy.direction)
         self.searches, self.slots = searches, slots
@@ -294,7 +295,7 @@ class Turns(ray.tune.search.Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next job: what an earlier sitting left open, then of the search that was given the fewest."""
-        if len(self.owner) >= self.slots:
+        if len(self.owner) >= self.slots.now:
             return None
         answers = []
         for search in sorted(self.searches, key=lambda search: (not search.open, search.given)):

@@ -143,8 +143,10 @@ class Sitting(ABC):
         from tune.ledger import STUDIES, Ledger
         from tune.provenance import provenance
         from tune.quiet import screen
+        from tune.slots import Slots
 
         self.plan, self.options, self.planned = plan, plan.options, time.time()
+        self.slots = Slots(plan.slots)
         self.output = output_folder(self.options, self.prefix).resolve()
         self.provenance = provenance(self.options.command)
         self.ledgers = {arm: Ledger(self.output / "study.db", plan.task.direction, arm) for arm in plan.arms}
@@ -263,6 +265,7 @@ class Sitting(ABC):
 
         from tune import strays
         from tune.mailbox import Switch
+        from tune.slots import following
         from tune.trial import SLOT_MEMORY, SlotPlan, SlotTrial
 
         options, plan = self.options, self.plan
@@ -300,7 +303,7 @@ class Sitting(ABC):
             ),
         )
         try:
-            with self.progress, strays.given_back():
+            with self.progress, strays.given_back(), following(self.slots, plan, self.progress.say):
                 tuner.fit()
         finally:
             searcher.check()  # what it met with, not what Tune makes of it
@@ -314,7 +317,7 @@ class Sitting(ABC):
             LedgerSearcher(ledger, self._strategy(arm), self.watchers, stop.is_set, before)
             for arm, ledger in self.ledgers.items()
         ]
-        return Turns(arms, self.plan.slots)
+        return Turns(arms, self.slots)
 
     def _scheduler(self, searcher: Turns) -> Any:
         """Early stopping, where the sittings before had left it."""
@@ -327,7 +330,7 @@ class Sitting(ABC):
                 self.options.scheduler, self.plan.max_steps, self.options.evaluations, search.noise
             )
             rungs.replay(policies[arm], ledger.records("search"), self.plan.task.direction)
-        return SearchScheduler(policies, self.plan.task.direction, self.plan.slots)
+        return SearchScheduler(policies, self.plan.task.direction, self.slots)
 
     def _strategy(self, arm: str) -> Any:
         from tune.belief import Racing
@@ -341,7 +344,7 @@ class Sitting(ABC):
             seed=self.options.seed,
             trials=self.options.trials,
             confirm=self.options.confirm,
-            slots=self.plan.slots,
+            slots=self.slots,
             rules=self.plan.rules(arm),
             folder=self.work,
             max_steps=self.plan.max_steps,

@@ -9,6 +9,7 @@ from typing import Any
 from tune.belief import Racing
 from tune.budget import StopRule
 from tune.job import Settings
+from tune.slots import Slots
 from tune.space import Space
 
 NO_RACE = Racing()
@@ -35,7 +36,7 @@ class Strategy:
     seed: int
     trials: int
     confirm: int
-    slots: int
+    slots: Slots
     rules: Sequence[StopRule]
     folder: str
     max_steps: int

@@ -39,11 +39,11 @@ def sync(folder: Path) -> str:
     """
     from tune import ledger, preflight, tracking
     from tune.provenance import provenance
-    from tune.runtime import Cluster
+    from tune.runtime import Cluster, Node
 
     options = _options(folder)
     ledger.check(folder / "study.db")
-    plan = preflight.make_plan(options, Cluster(None, 1, 1e9, 1e9, 1e18))  # nothing is run: all fits
+    plan = preflight.make_plan(options, Cluster(None, (Node(1e9, 1e9, 1e18),)))  # nothing is run: all fits
     ledgers = [ledger.Ledger(folder / "study.db", plan.task.direction, arm) for arm in plan.arms]
     for arm, one in zip(plan.arms, ledgers, strict=True):
         one.open(plan.identity(arm))

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune.budget import bill
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.table import Table
@@ -66,7 +68,9 @@ def _budget_lines(found: Found) -> list[str]:
     ]
     if settings["select_on"] == "dev":
         lines.append("Configurations were ranked on dev, which is reported too: the means are optimistic.")
-    return lines
+    spent = found["spent"]
+    took = f"{spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds{bill(spent)}"
+    return [*lines, f"All runs together: {took}."]
 
 
 def _test_line(comparisons: int, name: str) -> str:

@@ -16,6 +16,7 @@ from rich.text import Text
 from dps.redact import readable
 from dps.tasks import Task
 from tune.belief import Racing
+from tune.budget import bill
 from tune.job import Report
 from tune.ledger import Record
 from tune.options import SearchOptions
@@ -67,10 +68,11 @@ def plan_lines(plan: Plan) -> list[str]:
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
     lines += _search_lines(plan) if "" in plan.arms else _comparison_lines(plan)
+    expected = plan.expected
     lines += [
         f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}, "
         f"precision {options.precision}; {where}, {cluster.cpus:g} cores",
-        f"expected     about {clock(plan.estimate_s)}",
+        f"expected     about {clock(expected.seconds)}{bill(plan.devices.used(expected.slot_seconds))}",
     ]
     return lines
 
@@ -247,7 +249,7 @@ class Progress:
         ended = sum(r.outcome.is_final for r in self.records.values())
         total = self.total
         if ended < self.plan.slots:
-            return max(0.0, self.plan.estimate_s - passed)
+            return max(0.0, self.plan.expected.seconds - passed)
         return passed / ended * (total - ended)
 
     def render(self) -> Group:

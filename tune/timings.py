@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tune.ledger import Record
+from tune.slots import Slots
 
 RUN_PARTS = ("evaluation", "report", "checkpoint")
 WORDS = {
@@ -18,7 +19,7 @@ WORDS = {
 }
 
 
-def profile(runs: Sequence[Record], slots: int, started: float, planned: float) -> dict[str, Any] | None:
+def profile(runs: Sequence[Record], slots: Slots, started: float, planned: float) -> dict[str, Any] | None:
     """The parts of one sitting, as search.json holds them; None before a run has ended.
 
     runs: all that this sitting ran. started, planned: when the command began and when the plan stood and the
@@ -30,12 +31,13 @@ def profile(runs: Sequence[Record], slots: int, started: float, planned: float) 
     if not ran:
         return None
     first, last = min(run.began for run in ran), max(run.ended for run in ran)
-    whole = slots * (last - first)
     gaps = sorted(run.waited for run in ran if run.waited is not None)
     seconds = {part: sum(run.parts.get(part, 0.0) for run in ran) for part in RUN_PARTS}
     seconds["training"] = sum(run.seconds for run in ran) - sum(seconds.values())
     seconds["between_runs"] = sum(gaps)
-    seconds["without_work"] = whole - sum(seconds.values())
+    busy = sum(seconds.values())
+    whole = max(busy, slots.seconds(first, last))  # what runs when nodes leave is no slot's any more
+    seconds["without_work"] = whole - busy
     return {
         "before_first_step": {"plan_and_cluster": planned - started, "slots": first - planned},
         "slot_seconds": whole,

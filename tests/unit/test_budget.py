@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.tune_helpers import make_plan
-from tune.budget import DeviceHours, Spent, StopRule, Trials, WallTime, first_reached
+from tune.budget import DeviceHours, Devices, Spent, StopRule, Trials, WallTime, bill, first_reached
 from tune.preflight import EXPLORE_SHARE
 
 
@@ -42,6 +42,32 @@ def test_the_options_make_the_rules() -> None:
     exploring = [replace(rule, share=EXPLORE_SHARE) for rule in rules]
     assert plan.rules("") == [Trials(5), *exploring]
     assert replace(plan, options=plan.options.with_(race=0)).rules("") == [Trials(5), *rules]
+
+
+@pytest.mark.parametrize(
+    ("devices", "used", "words"),
+    [
+        (Devices("CPU", 4.0), {"cpu_hours": 2.0}, ", 2.00 CPU-hours"),
+        (Devices("GPU", 2.0, 3.5), {"gpu_hours": 1.0, "cost": 3.5}, ", 1.00 GPU-hours, cost 3.50"),
+        (Devices("GPU", 4000.0, 1.0), {"gpu_hours": 2000.0, "cost": 2000.0},
+         ", 2,000.00 GPU-hours, cost 2,000.00"),
+    ],
+)  # fmt: skip
+def test_hours_and_cost_of_half_an_hour_of_a_slot(
+    devices: Devices, used: dict[str, float], words: str
+) -> None:
+    assert devices.used(1800.0) == used
+    assert bill(used) == words
+
+
+def test_results_of_before_say_nothing_of_hours() -> None:
+    assert bill({"seconds": 61.5, "slot_seconds": 24.0, "trials": 5}) == ""
+
+
+def test_a_price_is_of_what_the_slots_hold() -> None:
+    plan = make_plan(price=2.0, workers_per_trial=3, cpus_per_worker=4)
+    assert plan.devices == Devices("CPU", 12, 2.0)
+    assert replace(plan, gpus_per_worker=0.5).devices == Devices("GPU", 1.5, 2.0)
 
 
 def test_what_may_be_used_of_a_budget_leaves_the_rest_to_the_race() -> None:

@@ -155,7 +155,7 @@ def test_the_document_has_what_was_run(found: dict[str, Any]) -> None:
             json.dumps(method["configuration"])
         }
     assert {m["method"]: m["cost"]["extra_passes"] for m in found["methods"]}["r-drop"] == 1.0
-    assert found["spent"] == {"trials": 6, "seconds": 100.0, "slot_seconds": 90.0}
+    assert found["spent"] == {"trials": 6, "seconds": 100.0, "slot_seconds": 90.0, "cpu_hours": 0.025}
 
 
 def test_what_is_re_scored_from_the_predictions_is_what_the_runs_said(found: dict[str, Any]) -> None:

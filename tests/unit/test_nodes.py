@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 
 from tests.unit.tune_helpers import make_plan
 from tune import nodes, probe, storage, tracking
 from tune.options import SearchOptions, parse
-from tune.probe import Asked, Said
+from tune.probe import Asked, Door, Said
 
 HERE = {"python": "3.11.7", "ray": "2.60.0", "project": "abc"}
 NODE = "node 10.0.0.2 (a1b2c3)"
@@ -57,6 +60,10 @@ def test_nodes_that_agree_leave_nothing_to_say() -> None:
             "mount the same folder, writable, on every node",
         ),
         (
+            {"door_error": "cannot connect to 10.0.0.1:43211: timed out"},
+            "cannot connect to 10.0.0.1:43211: timed out; open the nodes' ports to one another",
+        ),
+        (
             {"gpu_error": "Ray offers 8, but torch sees 0"},
             "GPU: Ray offers 8, but torch sees 0; check nvidia-smi, the driver, the build of torch",
         ),
@@ -95,6 +102,54 @@ def test_a_node_without_the_gpus_that_ray_offers_is_told(monkeypatch: pytest.Mon
     assert probe.try_gpus(2) == "Ray offers 2, but torch sees 1"
     monkeypatch.setattr(probe, "GPU_CHECK", "raise RuntimeError('no driver')")
     assert probe.try_gpus(1) == "RuntimeError: no driver"
+
+
+def test_who_knows_the_knock_is_answered_and_a_stranger_hears_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe, "CONNECT_WITHIN_S", 0.2)
+    with probe.listening("127.0.0.1") as door:
+        address = (door.host, door.port)
+        with socket.create_connection(address, timeout=10), socket.create_connection(address, 10) as other:
+            assert probe.probe("node-1", Asked(door=door), 0).door_error is None
+            other.sendall(bytes(len(door.knock)))
+            assert other.recv(100) == b""
+        stranger = replace(door, knock=bytes(len(door.knock)))
+        assert probe.try_door(stranger) == f"at 127.0.0.1:{door.port} another than the driver answers"
+    said = f"cannot connect to 127.0.0.1:{door.port}: Connection refused"
+    assert probe.try_door(door) == said
+
+
+def test_a_door_that_is_walled_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "CONNECT_WITHIN_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as full:
+        door = Door(*full.getsockname(), b"knock", b"heard")
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        assert probe.try_door(door) == f"cannot connect to 127.0.0.1:{door.port}: timed out"
+        for one in waiting:
+            one.close()
+
+
+def test_where_no_interface_has_the_address_all_of_them_listen() -> None:
+    with probe.listening("192.0.2.1") as door:
+        assert door.host == "192.0.2.1"
+        assert probe.try_door(replace(door, host="127.0.0.1")) is None
+
+
+def test_nodes_are_asked_to_reach_the_driver_where_there_are_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Asked] = []
+    monkeypatch.setattr(nodes, "ask", lambda one, gpus: iter(asked.append(one) or ()))
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": "a", "NodeManagerAddress": "127.0.0.1"}])
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "a"))
+    plan = make_plan(storage=str(tmp_path))
+    for number in (1, 2):
+        nodes.check(replace(plan, cluster=replace(plan.cluster, each=plan.cluster.each * number)), tmp_path)
+    assert [one.door and one.door.host for one in asked] == [None, "127.0.0.1"]
 
 
 def test_the_check_of_gpus_runs_without_any() -> None:

@@ -36,6 +36,7 @@ OPTIONS: dict[str, Any] = {
     "workers_per_trial": 1,
     "gpus_per_worker": None,
     "cpus_per_worker": 1,
+    "price": None,
     "oom_retry": False,
     "step_timeout": "10m",
     "trial_timeout": None,
@@ -163,6 +164,8 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--gpus-per-worker", "inf"], ["--gpus-per-worker:", "'inf'"]),
         (["--gpu-hours", "0"], ["--gpu-hours:", "'0'"]),
         (["--gpu-hours", "inf"], ["--gpu-hours:", "'inf'"]),
+        (["--price", "0"], ["--price:", "greater than 0", "'0'"]),
+        (["--price", "1e300"], ["--price:", "less than or equal to", "'1e300'"]),
         (["--time-budget", "soon"], ["--time-budget:", "30m", "'soon'"]),
         (["--time-budget", "30"], ["--time-budget:", "'30'"]),
         (

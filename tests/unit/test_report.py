@@ -31,6 +31,7 @@ from tune.outcomes import Outcome
 from tune.preflight import Plan
 from tune.search import Search
 from tune.searcher import LedgerSearcher, Turns
+from tune.slots import Slots
 from tune.terminal import Progress
 
 HOSTILE = '<script>alert("x")</script>&\'"'
@@ -77,7 +78,7 @@ def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
     assert found["data"] == {"source": "builtin", "name": "built-in cola", "fingerprint": "d" * 16}
     assert found["model"] == {"source": "builtin", "name": "MiniLM", "fingerprint": "m" * 16}
     assert found["space"] == json.loads(json.dumps(make_space().describe()))
-    assert found["spent"] == {"seconds": 61.5, "slot_seconds": 24.0, "trials": 5}
+    assert found["spent"] == {"seconds": 61.5, "slot_seconds": 24.0, "trials": 5, "cpu_hours": 24 / 3600}
 
 
 def test_search_json_has_every_trial_as_the_ledger_has_it(ledger: Ledger) -> None:
@@ -153,9 +154,17 @@ def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger,
     assert found["sentence"] in text
     assert "a single seed does not prove such a gap" in text
     assert [f"seed {seed}:" in text for seed in (6, 7, 8)] == [True] * 3
-    assert "3 completed, 1 diverged, 1 failed. 62 s, 24 slot seconds." in text
+    assert "3 completed, 1 diverged, 1 failed. 62 s, 24 slot seconds, 0.0067 CPU-hours." in text
     assert str(tmp_path) in text
     assert "mlflow ui --backend-store-uri x" in text
+
+
+def test_with_a_price_the_results_say_what_it_cost(ledger: Ledger, tmp_path: Path) -> None:
+    found = document(ledger, replace(make_plan(price=300.0), gpus_per_worker=0.5))
+    assert found["spent"].items() >= {"gpu_hours": 12 / 3600, "cost": pytest.approx(1.0)}.items()
+    text = "\n".join(report.summary_lines(found, tmp_path, None))
+    assert "62 s, 24 slot seconds, 0.0033 GPU-hours, cost 1.00." in text
+    assert "24 slot seconds, 0.0033 GPU-hours, cost 1.00, 5 trials" in page.search(found, [])
 
 
 def test_the_runner_up_is_of_the_trials_that_went_as_far_as_the_winner(ledger: Ledger) -> None:
@@ -235,7 +244,7 @@ def proven(output: Path, where: Any = predictions.place, diverged: int | None = 
     searcher = LedgerSearcher(
         ledger, strategy(output, 4, space=make_space(("dps-dense",))), [], lambda: False
     )
-    turns = Turns([searcher], 2)
+    turns = Turns([searcher], Slots(2))
     FakeTune(turns, end=end).run()
     best, *others = sorted(ledger.records("search"), key=lambda r: -(r.score or 0))
     for number, record in enumerate((best, *others)):
@@ -430,7 +439,7 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
     ledger, turns = proven(tmp_path, working)
     made.ledgers = {"": ledger}
     made.progress = Progress(plan, [], console=Console(file=said, width=400, highlight=False))
-    made.tracker, made.watchers = None, []
+    made.tracker, made.watchers, made.slots = None, [], turns.slots
     turns.searches[0].stopped_by = "12 trials"
     for _ in range(2):  # the second time as a resume finds it
         assert made.finish(turns) == 0

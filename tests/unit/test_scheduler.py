@@ -19,6 +19,7 @@ from tune.rungs import KINDS, StopPolicy, make
 from tune.scheduler import SearchScheduler
 from tune.search import Search
 from tune.searcher import LedgerSearcher, Turns
+from tune.slots import Slots
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 STEPS, EVALUATIONS = 60, 6  # rungs of ASHA: 10, 30
@@ -29,7 +30,22 @@ class FakeController:
 
     def __init__(self) -> None:
         self.warm: list[tuple[Any, int]] = []
-        self._actor_cache = SimpleNamespace(increase_max=lambda group, most: self.warm.append((group, most)))
+        self._actor_cache = SimpleNamespace(
+            increase_max=lambda group, most: self.warm.append((group, most)), num_cached_objects=0
+        )
+        self.live: set[str] = set()
+        self.let_go = 0
+
+    def get_live_trials(self) -> set[str]:
+        return self.live
+
+    def get_trials(self) -> list[Any]:
+        return []
+
+    def _cleanup_cached_actors(self, force_all: bool) -> None:
+        assert force_all
+        self.let_go += self._actor_cache.num_cached_objects
+        self._actor_cache.num_cached_objects = 0
 
 
 class FakePolicy:
@@ -56,7 +72,7 @@ class Rig:
         def made() -> StopPolicy:
             return make(policy, STEPS, EVALUATIONS) if isinstance(policy, str) else policy
 
-        self.scheduler = SearchScheduler({"": made(), "arm": made()}, direction, slots=3)
+        self.scheduler = SearchScheduler({"": made(), "arm": made()}, direction, Slots(3))
         self.controller = FakeController()
 
     def trial(self, id: str, purpose: Purpose = "search") -> Any:
@@ -212,7 +228,7 @@ def test_confirmations_and_trials_that_were_stopped_are_not_told_to_the_policy()
 def test_tune_can_write_it_down_whatever_the_policy_holds() -> None:
     policy = FakePolicy()
     policy.lock = threading.Lock()  # type: ignore[attr-defined]
-    cloudpickle.loads(cloudpickle.dumps(SearchScheduler({"": policy}, "max", 3)))
+    cloudpickle.loads(cloudpickle.dumps(SearchScheduler({"": policy}, "max", Slots(3))))
 
 
 def test_every_slot_stays_warm() -> None:
@@ -221,13 +237,33 @@ def test_every_slot_stays_warm() -> None:
     assert rig.controller.warm == [("group", 3)]
 
 
+def test_as_many_slots_stay_warm_as_there_are_now() -> None:
+    rig = Rig()
+    for number in (3, 5, 4):
+        rig.scheduler.slots.become(number)
+        rig.trial(f"of {number}")
+    assert rig.controller.warm == [("group", 3), ("group", 2), ("group", -1)]
+
+
+def test_a_slot_without_work_is_let_go_where_a_trial_may_wait_for_its_cores() -> None:
+    rig = Rig()
+    rig.controller.live, rig.controller._actor_cache.num_cached_objects = {"a", "b"}, 1
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is None
+    assert rig.controller.let_go == 0
+    rig.scheduler.slots.become(2)
+    for _ in range(2):
+        rig.scheduler.choose_trial_to_run(rig.controller)
+    assert rig.controller.let_go == 1
+
+
 def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> None:
     plan = make_plan(trials=5, scheduler="asha")
     resumed = object.__new__(Search)
     resumed.plan, resumed.options, resumed.ledgers = plan, plan.options, {"": open_ledger(tmp_path)}
     first = plan.max_steps // plan.options.evaluations
     searcher = LedgerSearcher(resumed.ledgers[""], strategy(tmp_path, trials=5), [], lambda: False)
-    turns = Turns([searcher], 2)
+    resumed.slots = Slots(2)
+    turns = Turns([searcher], resumed.slots)
     (before,) = resumed._scheduler(turns).policies.values()
     assert not before.report("late", first, -1.0)  # the first of all
     FakeTune(searcher).run()

@@ -16,6 +16,7 @@ from tune.job import Job, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
 from tune.searcher import STARTUP_TRIALS, LedgerSearcher
+from tune.slots import Slots
 
 
 def searcher(ledger: Ledger, folder: Path, trials: int = 5, **changes: Any) -> LedgerSearcher:
@@ -41,6 +42,24 @@ def test_a_search_tries_confirms_and_finishes(tmp_path: Path, slots: int) -> Non
     assert [len(record.scores) for record in ledger.records("search")] == [len(STEPS)] * 5
     assert [str(r.outcome) for r in ledger.records("confirm")] == ["completed"] * 3
     assert len({job.place for job in tune.seen}) == len(tune.seen) == 8
+
+
+def test_slots_that_join_take_jobs_and_those_that_leave_get_none(tmp_path: Path) -> None:
+    slots = Slots(1)
+    tune = FakeTune(searcher(open_ledger(tmp_path), tmp_path, trials=9, slots=slots))
+    tune.run(events=2)
+    assert len(tune.jobs) == tune.most_live == 1
+    slots.become(3)
+    tune.fill()
+    assert len(tune.jobs) == 3
+    slots.become(1)
+    while len(tune.jobs) > 1:
+        given = len(tune.seen)
+        tune.run(events=1)
+        assert len(tune.seen) == given
+    tune.run()
+    assert tune.finished
+    assert tune.most_live == 3
 
 
 def test_the_winner_is_confirmed_on_fresh_seeds_that_differ(tmp_path: Path) -> None:

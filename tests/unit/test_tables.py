@@ -92,6 +92,7 @@ def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: A
         "results": {"dev": {"metric": "accuracy", "examples": 277, "chance": chance, "methods": rows}},
         "costs": {name: dict(cost) for name in names},
         "probe": {},
+        "spent": {"seconds": 100.0, "slot_seconds": 90.0, "trials": 6, "cpu_hours": 0.025},
         "sentences": [f"{names[1]} is better than {names[0]} by 3.2 points."],
         **changes,
     }  # fmt: skip
@@ -163,6 +164,7 @@ def test_the_summary_says_what_it_rests_on() -> None:
         "methods. Equal are configurations, steps and seeds, not passes or seconds.",
         "A method stands for that one configuration: intervals and p do not cover the luck of choosing it by "
         "one seed.",
+        "All runs together: 100 s, 90 slot seconds, 0.025 CPU-hours.",
         "p is two-sided, corrected for 2 comparisons with the baseline on dev (Holm); intervals are not "
         "corrected, and nothing is for other evaluation sets, tasks or tables.",
     ]

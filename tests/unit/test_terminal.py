@@ -162,6 +162,11 @@ def test_brief_has_every_value_once() -> None:
     assert brief(DENSE) == "dps-dense  lr 0.000123  selection_ratio 0.7  update"
 
 
+def test_with_a_price_the_plan_says_what_it_will_cost() -> None:
+    plan = make_plan(price=1.5, workers_per_trial=2)
+    assert plan_lines(plan)[-1] == "expected     about 03:24, 0.2 CPU-hours, cost 0.3"
+
+
 def test_the_plan_says_what_was_chosen() -> None:
     assert plan_lines(make_plan()) == [
         "task         cola (matthews_correlation, max)",
@@ -177,5 +182,5 @@ def test_the_plan_says_what_was_chosen() -> None:
         "racing       the promising ones on up to 6 further seeds each, at most 150% of what the trials took",
         "confirming   the winner: 5 runs of 75 steps, and as many of vanilla at its learning rate",
         "slots        2 x 1 worker(s) x 1 thread, precision auto; local Ray on loopback, 2 cores",
-        "expected     about 03:24",
+        "expected     about 03:24, 0.1 CPU-hours",
     ]

@@ -6,6 +6,7 @@ import pytest
 
 from tune.ledger import Record
 from tune.outcomes import Outcome
+from tune.slots import Slots
 from tune.timings import lines, profile
 
 
@@ -34,7 +35,7 @@ RUNS = [
 
 
 def test_the_shares_are_those_of_all_slots_and_sum_to_one() -> None:
-    found = profile(RUNS, 2, started=100, planned=108)
+    found = profile(RUNS, Slots(2), started=100, planned=108)
     assert found is not None
     assert found["before_first_step"] == {"plan_and_cluster": 8, "slots": 12}
     assert found["slot_seconds"] == 160
@@ -50,18 +51,31 @@ def test_the_shares_are_those_of_all_slots_and_sum_to_one() -> None:
     assert found["gap"] == 2.0
 
 
+def test_slot_seconds_are_those_of_the_slots_there_were() -> None:
+    slots = Slots(2)
+    slots.become(3, at=150)
+    slots.become(1, at=170)
+    found = profile(RUNS, slots, started=100, planned=108)
+    assert found is not None
+    assert found["slot_seconds"] == 2 * 30 + 3 * 20 + 30
+    fewer = profile(RUNS, Slots(1), started=100, planned=108)
+    assert fewer is not None
+    assert fewer["slot_seconds"] == 150
+    assert fewer["shares"]["without_work"] == 0
+
+
 def test_only_the_runs_of_this_sitting_count() -> None:
-    found = profile([run(10, 50, None), *RUNS], 2, started=100, planned=108)
-    assert found == profile(RUNS, 2, started=100, planned=108)
+    found = profile([run(10, 50, None), *RUNS], Slots(2), started=100, planned=108)
+    assert found == profile(RUNS, Slots(2), started=100, planned=108)
 
 
 @pytest.mark.parametrize("runs", [[], [run(10, 50, None)], [run(120, 0, None)]])
 def test_there_is_none_before_a_run_has_ended(runs: list[Record]) -> None:
-    assert profile(runs, 2, started=100, planned=108) is None
+    assert profile(runs, Slots(2), started=100, planned=108) is None
 
 
 def test_it_reads_well() -> None:
-    found = profile(RUNS, 2, started=100, planned=108)
+    found = profile(RUNS, Slots(2), started=100, planned=108)
     assert found is not None
     assert lines(found) == [
         "until the first step 20.0 s: plan and cluster 8.0, slots (worker group, model, tokens) 12.0",

@@ -13,6 +13,7 @@ from tune.job import Job, Report
 from tune.ledger import Ledger, Record
 from tune.outcomes import Outcome
 from tune.searcher import Turns
+from tune.slots import Slots
 
 ARMS = ("vanilla", "dps-dense", "child-tuning-d")
 IDS = {f"{arm}:{name}" for arm in ARMS for name in ("0", "1", "confirm-0", "confirm-1")}
@@ -54,6 +55,20 @@ def test_every_arm_gets_its_configurations_and_its_seeds(slots: int) -> None:
     assert not any(job.keep_model for job in tune.seen)
     ended = {run: outcome for run, (_, _, outcome) in made(turns).items()}
     assert ended == dict.fromkeys(IDS, Outcome.COMPLETED)
+
+
+def test_arms_share_the_slots_that_join_and_end_whole(undisturbed: Turns) -> None:
+    slots = Slots(1)
+    turns = compare(slots=slots)
+    tune = FakeTune(turns)
+    tune.run(events=2)
+    slots.become(3)
+    tune.fill()
+    assert {job.id.partition(":")[0] for job in tune.jobs.values()} == set(ARMS)
+    slots.become(2)
+    tune.run()
+    assert (tune.finished, tune.most_live) == (True, 3)
+    assert made(turns) == made(undisturbed)
 
 
 def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed: Turns) -> None:

@@ -16,13 +16,15 @@ from sqlalchemy import Engine, event
 from dps import tasks
 from tune import space
 from tune.budget import StopRule, Trials
+from tune.estimate import Expected
 from tune.job import Job, Report, Settings
 from tune.ledger import Ledger, Record
 from tune.options import CompareOptions, SearchOptions
 from tune.outcomes import Outcome
 from tune.preflight import Identified, Plan
-from tune.runtime import Cluster
+from tune.runtime import Cluster, Node
 from tune.searcher import LedgerSearcher, Turns
+from tune.slots import Slots
 from tune.strategy import Strategy
 
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
@@ -76,8 +78,8 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         confirm_steps=75,
         slots=2,
         gpus_per_worker=0.0,
-        cluster=Cluster(None, 1, 2.0, 0.0, 8 * 2.0**30),
-        estimate_s=204.0,
+        cluster=Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),)),
+        expected=Expected(204.0, 360.0),
     )
 
 
@@ -113,7 +115,13 @@ def make_replicate(seed: int, score: float, metric: str = "matthews_correlation"
     )
 
 
-def strategy(folder: Path, trials: int = 12, rules: list[StopRule] | None = None, **changes: Any) -> Strategy:
+def strategy(
+    folder: Path,
+    trials: int = 12,
+    rules: list[StopRule] | None = None,
+    slots: Slots | int = 2,
+    **changes: Any,
+) -> Strategy:
     """A strategy of two slots, three replicates and `trials` trials."""
     made = Strategy(
         space=make_space(),
@@ -123,7 +131,7 @@ def strategy(folder: Path, trials: int = 12, rules: list[StopRule] | None = None
         seed=5,
         trials=trials,
         confirm=3,
-        slots=2,
+        slots=Slots(slots) if isinstance(slots, int) else slots,
         rules=[Trials(trials)] if rules is None else rules,
         folder=str(folder),
         max_steps=STEPS[-1],
@@ -232,8 +240,9 @@ def open_ledgers(folder: Path | None, arms: Sequence[str]) -> dict[str, Ledger]:
     return {arm: Ledger(file, "max", arm) for arm in arms}
 
 
-def make_turns(ledgers: dict[str, Ledger], slots: int = 2, **changes: Any) -> Turns:
+def make_turns(ledgers: dict[str, Ledger], slots: Slots | int = 2, **changes: Any) -> Turns:
     """The arms of a comparison over the slots: two configurations and two seeds each."""
+    slots = Slots(slots) if isinstance(slots, int) else slots
     shared = {"trials": 2, "confirm": 2, "sampler": "latin", "slots": slots, "keep_models": False} | changes
     arms = [
         LedgerSearcher(ledger, strategy(Path("work"), space=make_space((arm,)), **shared), [], lambda: False)
