@@ -36,9 +36,11 @@ class SearchScheduler(FIFOScheduler):
             tune_controller._actor_cache.increase_max(group, more)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores."""
+        """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores. A trial
+        that has not started takes an idle slot: it does not count."""
         idle = tune_controller._actor_cache.num_cached_objects
-        if idle and idle + len(tune_controller.get_live_trials()) > self.slots.now:
+        running = sum(trial.status == Trial.RUNNING for trial in tune_controller.get_live_trials())
+        if idle and idle + running > self.slots.now:
             tune_controller._cleanup_cached_actors(force_all=True)
         return super().choose_trial_to_run(tune_controller)
 

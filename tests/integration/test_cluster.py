@@ -57,15 +57,17 @@ def head(store: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ite
         options += ["--ray-client-server-port", str(free_port()), "--temp-dir", str(folder)]
         found = re.search(r"--address='([^']+)'", ray_start(env, *options))
         assert found
-        yield {**env, "CLUSTER": found[1], "DASHBOARD": f"http://127.0.0.1:{dashboard}"}
+        jobs = f"http://127.0.0.1:{dashboard}"
+        yield {**env, "CLUSTER": found[1], "DASHBOARD": jobs, "SECOND": str(folder / "2")}
     finally:
         end_processes_of(folder)
 
 
 @pytest.fixture(scope="module")
 def two_nodes(head: dict[str, str], store: dict[str, str]) -> dict[str, str]:
-    """A second node of one core joins the head; it goes with the head's folder."""
-    ray_start(head, "--address", head["CLUSTER"], "--num-cpus", "1")
+    """A second node of one core joins the head. Its files lie apart, as on another machine: in one folder it
+    would delete those of a job on the head. It goes with the head's folder."""
+    ray_start(head, "--address", head["CLUSTER"], "--num-cpus", "1", "--temp-dir", head["SECOND"])
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": head["RAY_AUTH_TOKEN"],

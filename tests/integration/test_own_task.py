@@ -19,7 +19,7 @@ TEAMS = ("billing", "bug", "praise")  # "w0 ..." is billing, "w1 ..." bug, "w2 .
 FEW = (
     "--trials", "2", "--confirm", "2", "--race", "0", "--no-baseline", "--max-steps", "60",
     "--evaluations", "2", "--batch-size", "8", "--space", '{"learning_rate": [3e-3, 5e-3]}',
-    "--tracking-uri", "none",
+    "--register", "tickets",
 )  # fmt: skip
 
 
@@ -81,6 +81,24 @@ def test_the_model_predicts_the_label_names(done: Done, folder: Path) -> None:
     right = [json.loads(line)["label"] == TEAMS[number % 3] for number, line in enumerate(lines)]
     assert len(right) == 180
     assert sum(right) / 180 > 0.6  # a constant prediction is right in a third
+
+
+def test_the_registry_has_the_model(done: Done, folder: Path) -> None:
+    import mlflow
+
+    from dps.predict import Predictor
+
+    assert "registered: models:/tickets@best, version 1" in done.text
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    try:
+        classify = mlflow.transformers.load_model("models:/tickets@best")
+    finally:
+        mlflow.set_tracking_uri(None)
+    texts = ["w0 w21 w41", "w1 w22 w42"]
+    ours = Predictor.load(str(done.output / "best")).predict([(text,) for text in texts])
+    for one, theirs in zip(ours, classify(texts, top_k=None), strict=True):
+        said = {each["label"]: each["score"] for each in theirs}
+        assert said == pytest.approx(one["probabilities"], abs=1e-5)
 
 
 def test_the_card_tells_of_the_search(done: Done) -> None:

@@ -33,10 +33,10 @@ class FakeController:
         self._actor_cache = SimpleNamespace(
             increase_max=lambda group, most: self.warm.append((group, most)), num_cached_objects=0
         )
-        self.live: set[str] = set()
+        self.live: list[Any] = []
         self.let_go = 0
 
-    def get_live_trials(self) -> set[str]:
+    def get_live_trials(self) -> list[Any]:
         return self.live
 
     def get_trials(self) -> list[Any]:
@@ -247,7 +247,8 @@ def test_as_many_slots_stay_warm_as_there_are_now() -> None:
 
 def test_a_slot_without_work_is_let_go_where_a_trial_may_wait_for_its_cores() -> None:
     rig = Rig()
-    rig.controller.live, rig.controller._actor_cache.num_cached_objects = {"a", "b"}, 1
+    rig.controller.live = [SimpleNamespace(status=status) for status in ("RUNNING", "RUNNING", "PENDING")]
+    rig.controller._actor_cache.num_cached_objects = 1
     assert rig.scheduler.choose_trial_to_run(rig.controller) is None
     assert rig.controller.let_go == 0
     rig.scheduler.slots.become(2)
