@@ -36,8 +36,8 @@ class SearchScheduler(FIFOScheduler):
             tune_controller._actor_cache.increase_max(group, more)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores. One that
-        has not started takes an idle slot, and does not count."""
+        """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores.
+        One that has not started takes an idle slot, and does not count."""
         idle = tune_controller._actor_cache.num_cached_objects
         running = sum(trial.status == Trial.RUNNING for trial in tune_controller.get_live_trials())
         if idle and idle + running > self.slots.now:
