@@ -226,6 +226,7 @@ def sittings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ran, Ran]:
     return cut, run(output, shlex.split(command)[1:])
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_and_the_printed_command_ends_it(sittings: tuple[Ran, Ran]) -> None:
     cut, resumed = sittings
     assert cut.status == 130, cut.text
@@ -235,6 +236,7 @@ def test_ctrl_c_stops_and_the_printed_command_ends_it(sittings: tuple[Ran, Ran])
     assert len(resumed.found["methods"]) == 3
 
 
+@pytest.mark.slow
 def test_every_run_was_made_exactly_once(sittings: tuple[Ran, Ran]) -> None:
     _, resumed = sittings
     ended = [one.said(r"trial (\S+) completed") for one in sittings]
@@ -249,6 +251,7 @@ def test_every_run_was_made_exactly_once(sittings: tuple[Ran, Ran]) -> None:
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_head_and_order_of_the_data_are_those_of_the_seed_alone(sittings: tuple[Ran, Ran]) -> None:
     output = sittings[1].output
     logits = {
@@ -288,6 +291,7 @@ def test_results_puts_finished_comparisons_in_one_table(
     assert again["results"] == done.found["results"]
 
 
+@pytest.mark.slow
 def test_other_learning_rates_do_not_share_a_table(
     done: Ran, sittings: tuple[Ran, Ran], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
