@@ -225,7 +225,8 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.slot_seconds += report.seconds
         ended = self.ledger.finish(record.id, outcome, report)
         tell(self.watchers, "trial_ended", ended)
-        storage.remove(storage.join(self._folder(record), "checkpoints"))  # of a lost slot
+        if outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # then the slot did it
+            storage.remove(storage.join(self._folder(record), "checkpoints"))
         self.row.add(ended)
 
     def _note(self, record: Record, report: Report) -> None:
