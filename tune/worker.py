@@ -55,6 +55,7 @@ class _Worker:
         self.ranks = distributed.world()  # as long as it lives: Ray may end the process group before the job
         self.held: tuple[Settings, Base, TaskData] | None = None
         self.last_end: float | None = None
+        self.over: Workplace | None = None  # of the job before, which has ended
 
     def next_job(self) -> Any:
         """A Job, or None: leave; the same on every rank."""
@@ -62,11 +63,17 @@ class _Worker:
         return distributed.from_first(job)
 
     def do(self, job: Job) -> None:
-        """Run one job and report its outcome; whatever happens becomes a typed one."""
+        """Run one job and report its outcome; whatever happens becomes a typed one.
+
+        Raises RayError where nobody is there to report to: then it is not over, but goes on elsewhere."""
+        if self.over is not None:  # a next job: its end is in the ledger by now
+            self.over.clear()
         report: Report | None = None
         place = Workplace(job.place, writes=self.is_first)
         try:
             report = self._run(job, place)
+        except ray.exceptions.RayError:
+            raise
         except Exception as error:
             if out_of_memory(error):
                 self._out_of_memory(job, error)
@@ -74,7 +81,9 @@ class _Worker:
                 report = Report(job.id, Outcome.FAILED, error=_one_line(error))
             if self.ranks > 1:
                 raise  # the ranks may disagree now: let Ray Train restart the group
-        place.leave(done=report is not None and report.outcome != Outcome.SUSPENDED)
+        done = report is not None and report.outcome != Outcome.SUSPENDED
+        place.leave(done)
+        self.over = place if done else None
         self.last_end = time.monotonic()
         if report is not None and self.is_first:
             ray.get(self.mailbox.report.remote(report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,14 +62,23 @@ class Workplace:
             storage.send(self.folder / name, storage.join(self.place, name))
 
     def leave(self, done: bool) -> None:
-        """The run has ended here. done: nobody goes on with it from its checkpoints."""
+        """The run has ended here. done: nobody goes on with it, unless nobody hears of its end."""
         if self._unsent is not None and not done:
             self._sender.submit(self._send, self._unsent)
         self._sender.shutdown()
-        if done and self.writes:
+
+    def clear(self) -> None:
+        """That the run is over is known: nobody will go on from its checkpoints. A store hears of it
+        meanwhile."""
+        if not self.is_remote:
+            self._remove_checkpoints()
+            return
+        threading.Thread(target=self._remove_checkpoints, daemon=True).start()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_checkpoints(self) -> None:
+        if self.writes:
             storage.remove(storage.join(self.place, "checkpoints"))
-        if done and self.is_remote:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _send(self, place: Path) -> None:
         there = storage.join(self.place, "checkpoints")

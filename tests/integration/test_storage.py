@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from tune.workplace import Workplace
 pytestmark = pytest.mark.integration
 
 CONFIG = FineTuneConfig(method=Vanilla(), max_steps=8, batch_size=10, evaluations=4)
+CLEARED_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,8 @@ def on_a_node(place: str, base: Base, data: TaskData, looks: int = 10**6) -> Fin
         (at.folder / "logits").write_bytes(b"of the run")
         at.keep("logits")
     at.leave(done=result.outcome != "suspended")
+    if result.outcome == "completed":
+        at.clear()
     return result
 
 
@@ -129,7 +133,10 @@ def test_a_run_goes_on_where_another_node_left_it(
     assert second.model is not None
     assert whole.model is not None
     assert tiny.same(tiny.snapshot(second.model), tiny.snapshot(whole.model))
-    assert storage.names(job) == ["logits"]
+    deadline = time.monotonic() + CLEARED_WITHIN_S
+    while storage.names(job) != ["logits"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert [*(tmp_path / "of another node").rglob("step-*")] == []
 
 
