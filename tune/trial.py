@@ -6,6 +6,7 @@ the next job within a fraction of a second. One path for one worker and for many
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ import ray
 import ray.train
 import ray.train.torch
 import ray.tune
+from ray.train.v2._internal.execution.controller import TrainController
 
 from tune.job import Job, Report
 from tune.mailbox import Mailbox
@@ -46,12 +48,21 @@ class SlotPlan:
 
 
 class SlotTrainer(ray.train.torch.TorchTrainer):
-    """A TorchTrainer without Ray Data, which a slot does not read: Ray would start a process a group for it,
-    which imports pandas and Arrow."""
+    """A TorchTrainer that starts no process but its workers'.
+
+    Its controller runs in the trial's actor, which has imported the same libraries already, and not in one of
+    its own, which would die with the trial's anyway. Ray Data, which a slot does not read, is left out: it
+    would have a process a group, which imports pandas and Arrow. Both are private methods of the pinned Ray.
+    """
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks = super()._create_default_callbacks()  # type: ignore[misc]
         return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
+
+    def _initialize_and_run_controller(self, **made_of: Any) -> ray.train.Result:
+        controller = TrainController(**made_of)
+        asyncio.run(controller.run())
+        return controller.get_result()
 
 
 class SlotTrial(ray.tune.Trainable):

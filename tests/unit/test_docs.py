@@ -29,6 +29,7 @@ OTHERS = (
     "git",
     "mkdir",
     "mlflow",
+    "optuna-dashboard",
     "pip",
     "ray",
     "source",

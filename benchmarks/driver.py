@@ -1,0 +1,164 @@
+"""What a search costs its driver: 64 slots, ten reports a second, of workers that are simulated.
+
+    python benchmarks/driver.py                          # five minutes and some 10 GB on 2 cores
+    python benchmarks/driver.py --slots 16 --a-second 10
+
+A whole `python tune/search.py` with all of it: TPE and its Gaussian process, ASHA, race, ledger, MLflow on
+SQLite. Only the slots are made up: an actor each, as in a search, that says what a synthetic surface says of
+its job instead of training, an evaluation at a time. Prints Markdown: the driver's CPU seconds (all its
+threads; not Ray's own processes) in the seconds that all slots had work, and the reports that arrived of
+those that were given. Exit status 1 where one was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import ray
+import ray.tune
+
+from tune import runtime, search, space, trial
+from tune.job import Job, Report
+from tune.outcomes import Outcome
+from tune.runtime import Cluster, Node
+from tune.synthetic import Surface
+
+EVALUATIONS = 6
+MEMORY = 2.0**40  # bytes that the simulated node says it has
+SPACE = space.build(("dps-dense",), "gradient", 22_000_000, 75)
+
+
+class SimulatedTrial(ray.tune.Trainable):
+    """In the place of `tune.trial.SlotTrial`: evaluations come `every` seconds."""
+
+    every: float
+
+    def setup(self, config: dict[str, Any], plan: Any) -> None:  # type: ignore[override]
+        self._take(config["job"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._take(new_config["job"])
+        return True
+
+    def _take(self, job: Job) -> None:
+        self.job, self.began, self.given = job, time.time(), 0
+        self.curve = list(Surface(SPACE, at=[0.5, 0.5, 0.5]).run(job.configuration, job.seed).curve)
+        if job.purpose == "confirm":
+            self.curve = self.curve[-1:]
+
+    def step(self) -> dict[str, Any]:
+        if self.given < len(self.curve):
+            time.sleep(self.every)
+            step, score = self.curve[self.given]
+            self.given += 1
+            report = Report(self.job.id, None, step, self.curve[-1][0], score, **self._timing())
+        else:
+            step, score = self.curve[-1]
+            final = {"dev": {"matthews_correlation": score}} if self.job.purpose == "confirm" else {}
+            done = {"curve": self.curve, "final": final, **self._timing()}
+            report = Report(self.job.id, Outcome.COMPLETED, step, step, score, **done)
+        return {
+            "done": report.outcome is not None,
+            "training_step": report.step,
+            "score": report.score,
+            "report": report,
+        }
+
+    def _timing(self) -> dict[str, Any]:
+        seconds = time.time() - self.began
+        return {"seconds": seconds, "began": self.began, "slot": self.trial_id}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing."""
+
+
+def watched(over: threading.Event, samples: list[tuple[float, float]]) -> None:
+    """Takes (time, CPU seconds of this process so far) twice a second."""
+    me = psutil.Process()
+    while not over.wait(0.5):
+        used = me.cpu_times()
+        samples.append((time.time(), used.user + used.system))
+
+
+def run(setting: argparse.Namespace, output: Path) -> tuple[dict[str, Any], list[tuple[float, float]]]:
+    """The search; what it found, and how the CPU seconds of its driver grew."""
+    SimulatedTrial.every = setting.slots / setting.a_second
+    trial.SlotTrial = SimulatedTrial  # type: ignore[assignment,misc]
+    runtime.local_resources = lambda: Cluster(None, (Node(float(setting.slots), 0.0, MEMORY),))
+    ray.init = functools.partial(ray.init, num_cpus=setting.slots, _memory=MEMORY)
+    options = f"--task cola --data builtin --model builtin --trials {setting.trials} --max-steps 75 "
+    options += f"--evaluations {EVALUATIONS} --max-concurrent {setting.slots} --output {output} --quiet"
+    over, samples = threading.Event(), list[tuple[float, float]]()
+    threading.Thread(target=watched, args=(over, samples), daemon=True).start()
+    status = search.main(options.split())
+    over.set()
+    if status:
+        sys.exit(f"the search ended with status {status}")
+    return json.loads((output / "search.json").read_text(encoding="utf-8")), samples
+
+
+def lost(found: dict[str, Any]) -> int:
+    """Evaluations of the trials and of the race that are not in the ledger: one in the middle of a curve, or
+    at the end of one that was not stopped."""
+    surface, missing = Surface(SPACE, at=[0.5, 0.5, 0.5]), 0
+    for record in [*found["trials"], *found["race_runs"]]:
+        given = surface.run(record["configuration"], record["seed"]).curve
+        have = [tuple(point) for point in record["scores"]]
+        expected = given if record["outcome"] == "completed" else given[: len(have)]
+        missing += sum(point not in have for point in map(tuple, expected))
+    return missing
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--trials", type=int, default=256)
+    parser.add_argument("--a-second", type=float, default=10.0, help="reports, of all slots together")
+    setting = parser.parse_args()
+    os.environ["RAY_DISABLE_MEMORY_MONITOR"] = "1"
+    with tempfile.TemporaryDirectory(prefix="driver-") as folder:
+        found, samples = run(setting, Path(folder) / "runs/simulated")
+    ran = [*found["trials"], *found["race_runs"]]
+    first = sorted(record["began"] for record in ran)[setting.slots - 1]
+    last = sorted(record["ended"] for record in found["trials"])[-setting.slots]
+    within = [(at, used) for at, used in samples if first <= at <= last]
+    (began, used), (ended, used_up) = within[0], within[-1]
+    reports = sum(
+        first <= record["began"] + (place + 1) * SimulatedTrial.every <= last
+        for record in ran
+        for place in range(len(record["scores"]))
+    )
+    missing = lost(found)
+    print(
+        f"{setting.slots} slots, {len(found['trials'])} trials, {len(found['race_runs'])} runs of the race\n"
+    )
+    print("| | |\n|---|---|")
+    print(f"| seconds with work for every slot | {ended - began:.0f} |")
+    print(f"| reports a second | {reports / (ended - began):.1f} |")
+    print(f"| the driver's CPU seconds a second | {(used_up - used) / (ended - began):.2f} |")
+    print(f"| reports in the ledger | {sum(len(record['scores']) for record in ran)} |")
+    print(f"| reports lost | {missing} |")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The pictures of the documentation, from a search that it runs: terminal, report, MLflow, optuna-dashboard.
+
+    .venv/bin/python docs/screenshots.py                    # ten minutes on 2 cores; writes docs/images
+    .venv/bin/python docs/screenshots.py --data ../glue     # on the real files
+
+Needs Chromium on the PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import io
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import mlflow
+import pyte
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs/images"
+COLUMNS, ROWS = 110, 30
+SEARCH = "--task rte --train-size 500 --max-length 64 --trials 10 --race 3 --finalists 2"
+HALFWAY = 8  # runs that are over when the terminal's picture is taken
+DEADLINE_S = 3600.0
+ANSWERS_WITHIN_S = 120.0
+
+
+def screens(command: list[str], cwd: Path) -> Iterator[pyte.Screen]:
+    """A command's terminal, each time that it has changed; after the last one the command has ended well."""
+    screen = pyte.Screen(COLUMNS, ROWS)
+    stream = pyte.ByteStream(screen)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.environ.update(TERM="xterm-256color", COLUMNS=str(COLUMNS), LINES=str(ROWS))
+        os.execv(command[0], command)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    deadline = time.monotonic() + DEADLINE_S
+    with suppress(OSError):  # how Linux says that nobody holds the other end any more
+        while time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1.0)[0]:
+                stream.feed(os.read(terminal, 65536))
+                yield screen
+    _, status = os.waitpid(pid, 0)
+    if status:
+        sys.exit(
+            "\n".join(screen.display) + f"\nthe search ended with status {os.waitstatus_to_exitcode(status)}"
+        )
+
+
+def drawn(screen: pyte.Screen, title: str) -> str:
+    """A terminal's screen as SVG."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    for row in range(ROWS):
+        cells = [screen.buffer[row][column] for column in range(COLUMNS)]
+        line = Text()
+        for cell in cells:
+            line.append(cell.data, Style(bold=cell.bold, italic=cell.italics))
+        line.rstrip()
+        console.print(line)
+    return console.export_svg(title=title)
+
+
+@contextmanager
+def served(command: list[str], port: int) -> Iterator[str]:
+    """A server of a command, until it answers and for as long as it is needed."""
+    address = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + ANSWERS_WITHIN_S
+        while True:
+            with suppress(OSError):
+                urllib.request.urlopen(address, timeout=5).close()
+                break
+            if server.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"no answer from: {' '.join(command)}")
+            time.sleep(0.5)
+        yield address
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def photographed(address: str, name: str, width: int, height: int) -> None:
+    """A page in Chromium, as docs/images/NAME.png."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        sys.exit("Chromium is not on the PATH; install it (Debian: apt install chromium)")
+    with tempfile.TemporaryDirectory(prefix="screenshot-") as profile:
+        options = "--headless=new --no-sandbox --disable-dev-shm-usage --hide-scrollbars"
+        subprocess.run(
+            [browser, *options.split(), "--enable-unsafe-swiftshader", "--virtual-time-budget=30000",
+             f"--window-size={width},{height}", f"--user-data-dir={profile}",
+             f"--screenshot={IMAGES / name}.png", address],
+            check=True, timeout=ANSWERS_WITHIN_S * 2, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    print(f"docs/images/{name}.png", flush=True)
+
+
+def searched(folder: Path, data: str) -> Path:
+    """The output folder of a search run to its end, in a terminal that is pictured halfway and at the end."""
+    output = folder / "runs/rte"
+    words = ["tune/search.py", *SEARCH.split(), "--data", data, "--output", str(output)]
+    shown = f"python tune/search.py {SEARCH}"
+    screen, taken = None, False
+    for screen in screens([sys.executable, *words], ROOT):
+        if not taken and any(f"{HALFWAY}/" in line and " done, " in line for line in screen.display):
+            (IMAGES / "terminal.svg").write_text(drawn(screen, shown), encoding="utf-8")
+            taken = True
+    if screen is None or not taken:
+        sys.exit(f"the live table never showed {HALFWAY} runs that were over")
+    (IMAGES / "terminal-end.svg").write_text(drawn(screen, shown), encoding="utf-8")
+    return output
+
+
+def tracked(store: str) -> None:
+    """MLflow's list of runs, and its view that compares trials."""
+    mlflow.set_tracking_uri(store)
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string="tags.purpose = 'search' and tags.outcome = 'completed'",
+        output_format="list",
+    )
+    experiment = runs[0].info.experiment_id
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        store,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    with served(command, port) as address:
+        photographed(f"{address}/#/experiments/{experiment}/runs", "mlflow-runs", 1400, 900)
+        ids = quote(json.dumps([run.info.run_id for run in runs]))
+        page = f"{address}/#/compare-runs?runs={ids}&experiments={quote(json.dumps([experiment]))}"
+        photographed(page, "mlflow-compare", 1400, 1100)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="builtin", help="as of tune/search.py")
+    parser.add_argument(
+        "--of", type=Path, help="the output folder of a search that is over; the terminal is left out"
+    )
+    setting = parser.parse_args()
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
+        output = setting.of or searched(Path(folder), setting.data)
+        photographed((output / "report.html").resolve().as_uri(), "report", 1100, 1500)
+        photographed((output / "report.html").resolve().as_uri(), "report-phone", 500, 1100)
+        tracked(f"sqlite:///{output.resolve().parent / 'mlflow.db'}")
+        port = free_port()
+        study = f"sqlite:///{output.resolve() / 'study.db'}"
+        command = [str(Path(sys.executable).parent / "optuna-dashboard"), "--port", str(port), study]
+        with served(command, port) as address:
+            photographed(f"{address}/dashboard/studies/1", "optuna-dashboard", 1400, 1100)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
