@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def finetune(
 
     Raises InputError for values and data that cannot be used.
     """
+    gc.collect()  # see `memory.reset_peak`
     task = tasks.get(config.task)
     base = Base(locate(config.model), task)
     data = TaskData(task, sources.open_source(config.data, task), base.tokenizer, config.max_length)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,11 +13,11 @@ _RESET_PEAK = "5"  # see proc(5)
 
 
 def reset_peak(device: torch.device) -> None:
-    """Begin to measure anew; does nothing where the system cannot."""
+    """Begin to measure anew; does nothing where the system cannot. What an earlier run left behind (models
+    and optimizers hold one another through their hooks) counts, unless `gc.collect` came before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    gc.collect()
     with suppress(OSError, AttributeError):  # what glibc kept of an earlier run is not this one's
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):

@@ -174,6 +174,7 @@ class Base:
             ) from error
         mismatched = {key[0] for key in info["mismatched_keys"]}
         self.fresh = sorted(set(info["missing_keys"]) | mismatched)
+        self._copy: PreTrainedModel | None = None
         self._check_encoder(folder)
 
     def _load(self, path: Path, task: Task) -> dict[str, Any]:
@@ -214,9 +215,16 @@ class Base:
                 return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
         return None
 
+    def prepare(self) -> None:
+        """Make the next `build` quick: it takes a copy that is made now. For whoever has time to spare."""
+        if self._copy is None:
+            self._copy = copy.deepcopy(self._model)
+
     def build(self, seed: int, dropout: float) -> PreTrainedModel:
         """A copy whose head is initialised from `seed`; dropout in [0, 1) everywhere."""
-        model: PreTrainedModel = copy.deepcopy(self._model)
+        self.prepare()
+        model, self._copy = self._copy, None
+        assert model is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in _owners(model, self.fresh):

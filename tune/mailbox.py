@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tune.job import Job, Report
+from tune.runtime import imported
 
 Signal = Literal["go", "stop", "suspend"]
 
@@ -20,25 +21,26 @@ Signal = Literal["go", "stop", "suspend"]
 @dataclass(frozen=True)
 class Signs:
     """Of life, of the job under way. stepping: whether it has made a step since the group took it; silent:
-    seconds since it was last heard of; running: since the group first took it, None before; workers: handles
-    of the group's actors, as far as they said."""
+    seconds since it was last heard of; running: since the group first took it, None before; workers: pickled
+    handles of the group's actors, as far as they said."""
 
     stepping: bool
     silent: float
     running: float | None
-    workers: list[Any]
+    workers: list[bytes]
 
 
 class Mailbox:
     """See above. Every coroutine may be called from any process."""
 
     def __init__(self) -> None:
+        imported()
         self._job: Job | None = None
         self._signal: Signal = "go"
         self._closed = False
         self._changed = asyncio.Condition()
         self._reports: asyncio.Queue[Report] = asyncio.Queue()
-        self._workers: dict[int, Any] = {}
+        self._workers: dict[int, bytes] = {}
         self._first: float | None = None  # when the job was first handed out
         self._last, self._stepping = time.monotonic(), False
 
@@ -58,8 +60,9 @@ class Mailbox:
                 self._job = job
                 self._handed_out()
 
-    async def join(self, rank: int, worker: Any) -> None:
-        """A worker of the group, by its rank; it takes the place of the one before."""
+    async def join(self, rank: int, worker: bytes) -> None:
+        """A worker of the group, by its rank; it takes the place of the one before. worker: its handle,
+        pickled, because to hold one here would import the class, and with it torch and pandas."""
         self._workers[rank] = worker
 
     async def beat(self, job: str) -> None:

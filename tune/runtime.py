@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +27,15 @@ DRIVER_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search has its own
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the ledger is what a resume reads
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # slots start side by side, as many as the searcher says
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 LOCAL_ENVIRONMENT = {
+    # Ray's workers do not collect garbage while they import; see `imported`. `worker_process_setup_hook` of a
+    # runtime environment sets this too, but has an environment made for each process.
+    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "gc.disable",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no cluster: every port on loopback, on Linux too
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away: a process less a slot
 }
@@ -93,13 +102,34 @@ def connect() -> Cluster:
     # log_to_driver leaves the raylet's notices on; they are about Ray's own processes.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
     if where is None:
-        # A dashboard, because Ray frees a stopped trial's workers through it.
-        ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **quiet)
+        with _imported_meanwhile("tune.trial", "tune.searcher"):
+            ray.init(address="local", include_dashboard=False, **quiet)
     else:
         ray.init(address=where, runtime_env=_runtime_env(), **quiet)
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return offered(where)
+
+
+def imported() -> None:
+    """Collect garbage from now on, but do not look through what was imported: that stays."""
+    gc.freeze()
+    gc.enable()
+
+
+@contextmanager
+def _imported_meanwhile(*modules: str) -> Iterator[None]:
+    """Ray's processes take four seconds to start: time to import what comes next."""
+
+    def load() -> None:
+        with suppress(Exception):  # who needs it imports it again, and says why it fails
+            for module in modules:
+                import_module(module)
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    yield
+    thread.join()
 
 
 def offered(where: str | None) -> Cluster:

@@ -5,6 +5,7 @@ What the two commands share: the folders, the ledgers, who watches, the Tuner ov
 
 from __future__ import annotations
 
+import gc
 import shlex
 import shutil
 import sys
@@ -48,6 +49,7 @@ def fail(message: str, status: int) -> int:
 
 def run(argv: list[str], kind: type[cli.Options], sitting: type[Sitting]) -> int:
     """A whole command: options, plan, the sitting. Returns its exit status."""
+    gc.disable()  # until the first trial: what is imported stays, and is not looked through again and again
     try:
         options = cli.parse(argv, kind)
         if options.resume is not None:
@@ -65,6 +67,8 @@ def run(argv: list[str], kind: type[cli.Options], sitting: type[Sitting]) -> int
         return fail(f"the disk is full ({error}); make room, and run the command again", INTERRUPTED)
     except KeyboardInterrupt:
         return fail("interrupted before the first trial", INTERRUPTED)
+    finally:
+        gc.enable()
 
 
 def resumed(options: cli.Options) -> cli.Options:
@@ -208,6 +212,9 @@ class Sitting(ABC):
 
     def go(self) -> int:
         """Returns the exit status."""
+        from tune.runtime import imported
+
+        imported()
         self.progress.planned([*self.lines(), f"output       {self.output}", ""], self.output)
         try:
             with stopping() as stop:
@@ -282,6 +289,7 @@ class Sitting(ABC):
             step_timeout_s=seconds(options.step_timeout),
             trial_timeout_s=seconds(options.trial_timeout) if options.trial_timeout else None,
             switch=switch,
+            alone=plan.cluster.address is None,
         )
         trainable = ray.tune.with_resources(
             ray.tune.with_parameters(SlotTrial, plan=slot), PlacementGroupFactory([{"memory": SLOT_MEMORY}])

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from scipy import stats
 
 from dps.errors import InputError
 from dps.methods import METHODS
@@ -165,7 +164,9 @@ class Space:
 
         Source: Owen, "Scrambling Sobol' and Niederreiter-Xing Points", Journal of Complexity 1998.
         """
-        sequence = stats.qmc.Sobol(len(self.parameters), scramble=True, rng=seed)
+        from scipy.stats import qmc  # half a second, which most commands have no use for
+
+        sequence = qmc.Sobol(len(self.parameters), scramble=True, rng=seed)
         while True:
             shares = sequence.random(1)[0]
             yield {

@@ -20,10 +20,12 @@ import ray.train
 import ray.train.torch
 import ray.tune
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
 from tune.job import Job, Report
 from tune.mailbox import Mailbox
 from tune.outcomes import Outcome
+from tune.runtime import imported
 from tune.watchdog import Watchdog
 
 GROUP_RESTARTS = 3
@@ -34,8 +36,8 @@ SLOT_MEMORY = 64 * 2**20  # bytes; the actor's own claim: no share of a core tha
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """How a slot is made up. data: the fingerprint of the task's; switch: stops the search. step_timeout_s,
-    trial_timeout_s: see `Watchdog`."""
+    """How a slot is made up. data: the fingerprint of the task's; switch: stops the search; alone: whether
+    the Ray is the search's own, on one machine. step_timeout_s, trial_timeout_s: see `Watchdog`."""
 
     workers: int
     cpus_per_worker: int
@@ -45,21 +47,42 @@ class SlotPlan:
     step_timeout_s: float
     trial_timeout_s: float | None
     switch: Any
+    alone: bool
+
+
+class FixedWorkers(FixedScalingPolicy):
+    """The policy of a worker group that no autoscaler needs to know of: Ray would start a process for it."""
+
+    def _send_resource_request(self) -> None:
+        """Nothing."""
+
+    def _maybe_send_resource_request(self) -> None:
+        """Nothing."""
+
+    def _cancel_resource_request(self) -> None:
+        """Nothing."""
 
 
 class SlotTrainer(ray.train.torch.TorchTrainer):
-    """A TorchTrainer that starts no process but its workers'.
+    """A TorchTrainer that starts few processes but its workers': each imports pandas and Arrow for a second
+    or two of the machine that the first step has to wait for.
 
-    Its controller runs in the trial's actor, which has imported the same libraries already, and not in one of
-    its own, which would die with the trial's anyway. Ray Data, which a slot does not read, is left out: it
-    would have a process a group, which imports pandas and Arrow. Both are private methods of the pinned Ray.
+    Its controller runs in the trial's actor, which has imported the same libraries already, and not in one
+    of its own, which would die with the trial's anyway. Ray Data, which a slot does not read, is left out.
+    Alone, so is what clusters need: `tune.strays` gives back what a slot that died has left. All of this is
+    by private methods of the pinned Ray.
     """
+
+    alone = False
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks = super()._create_default_callbacks()  # type: ignore[misc]
-        return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
+        without = ["DatasetsCallback"] + ["PlacementGroupCleanerCallback"] * self.alone
+        return [callback for callback in callbacks if type(callback).__name__ not in without]
 
     def _initialize_and_run_controller(self, **made_of: Any) -> ray.train.Result:
+        if self.alone:
+            made_of["scaling_policy"] = FixedWorkers(made_of["scaling_policy"].scaling_config)
         controller = TrainController(**made_of)
         asyncio.run(controller.run())
         return controller.get_result()
@@ -69,6 +92,7 @@ class SlotTrial(ray.tune.Trainable):
     """Runs one job after another on its worker group."""
 
     def setup(self, config: dict[str, Any], plan: SlotPlan) -> None:  # type: ignore[override]
+        imported()
         logging.getLogger("ray").setLevel(logging.ERROR)
         self.plan, self.folder = plan, tempfile.mkdtemp(prefix="dps-slot-")
         self.mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()
@@ -154,7 +178,7 @@ class SlotTrial(ray.tune.Trainable):
     def _host_group(self) -> None:
         plan = self.plan
         try:
-            SlotTrainer(
+            trainer = SlotTrainer(
                 _work,
                 train_loop_config={
                     "mailbox": self.mailbox,
@@ -174,7 +198,9 @@ class SlotTrial(ray.tune.Trainable):
                     # a node that is taken away with notice costs none of these, as in Tune
                     failure_config=ray.train.FailureConfig(max_failures=GROUP_RESTARTS),
                 ),
-            ).fit()
+            )
+            trainer.alone = plan.alone
+            trainer.fit()
         except Exception as error:  # whatever it is, the job under way hears of it
             self.group_error = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 

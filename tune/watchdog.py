@@ -37,10 +37,12 @@ class Watchdog:
         signs: Signs = ray.get(self.mailbox.signs.remote())
         if self.trial_s is not None and (signs.running or 0.0) > self.trial_s:
             self._timed_out(job, signs, f"it took more than {self.trial_s:g} s (--trial-timeout)")
-        elif signs.silent > self._patience(signs) and _are_there(signs.workers):
+        elif signs.silent > self._patience(signs) and _are_there(
+            workers := [ray.cloudpickle.loads(worker) for worker in signs.workers]
+        ):
             what = "step" if signs.stepping else "first step"
             self._timed_out(job, signs, f"no {what} for {signs.silent:.0f} s (--step-timeout)")
-            for worker in signs.workers:
+            for worker in workers:
                 ray.kill(worker)
 
     def _patience(self, signs: Signs) -> float:

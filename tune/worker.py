@@ -27,6 +27,7 @@ from dps.tokens import TokenCache
 from tune import predictions
 from tune.job import Job, Report, Settings
 from tune.outcomes import Outcome
+from tune.runtime import imported
 from tune.workplace import Workplace
 
 BEAT_EVERY_S = 1.0
@@ -38,9 +39,11 @@ IDLE_S = (
 def work(loop: dict[str, Any]) -> None:
     """The training function of the TorchTrainer. loop: "mailbox", "slot" (its name), "threads",
     "checkpoint_every_s", "data" (the fingerprint of the task's)."""
+    imported()
     torch.set_num_threads(loop["threads"])
     worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data"])
-    ray.get(loop["mailbox"].join.remote(distributed.rank(), ray.get_runtime_context().current_actor))
+    handle = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)
+    ray.get(loop["mailbox"].join.remote(distributed.rank(), handle))
     while (job := worker.next_job()) is not None:
         worker.do(job)
 
@@ -88,6 +91,8 @@ class _Worker:
         if report is not None and self.is_first:
             ray.get(self.mailbox.report.remote(report))
         gc.collect()  # models and optimizers hold one another through their hooks
+        if self.held is not None:
+            self.held[1].prepare()  # while the driver chooses the next job
         if report is None and torch.cuda.is_available():
             torch.cuda.empty_cache()  # what is tried again with less needs it in other pieces
 

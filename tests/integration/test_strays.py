@@ -21,8 +21,8 @@ def test_cores_that_nobody_uses_are_given_back_and_others_are_not(monkeypatch: p
         def ready(self) -> bool:
             return True
 
-    monkeypatch.setattr(strays, "LOOK_EVERY_S", 0.5)
-    ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False)
+    monkeypatch.setattr(strays, "LOOK_EVERY_S", 0.2)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         used, left = placement_group([{"CPU": 1}]), placement_group([{"CPU": 1}])
         ray.get([used.ready(), left.ready()])

@@ -104,6 +104,7 @@ class Ray:
     """Enough of it for the watchdog. signs: what the mailbox says; told: the reports it got."""
 
     exceptions = watchdog.ray.exceptions
+    cloudpickle: Any
 
     def __init__(self, signs: Signs) -> None:
         self.told: list[Report] = []
@@ -146,7 +147,8 @@ def test_what_hangs_or_takes_too_long_has_timed_out(
     kills: bool,
 ) -> None:
     workers = [Worker(each) for each in alive]
-    ray = Ray(Signs(stepping, silent, running, workers))
+    ray = Ray(Signs(stepping, silent, running, [bytes([place]) for place in range(len(workers))]))
+    ray.cloudpickle = SimpleNamespace(loads=lambda handle: workers[handle[0]])
     monkeypatch.setattr(watchdog, "ray", ray)
     dog = watchdog.Watchdog(ray, "slot", step_s=10.0, trial_s=100.0)
     job = Job("7", "search", {}, 0, make_plan().settings, "")

@@ -195,10 +195,10 @@ def test_a_job_done_again_is_handed_out_as_it_is_now_and_an_ended_one_is_not() -
 def test_signs_of_life_are_of_the_job_under_way() -> None:
     async def scene() -> None:
         box = Mailbox()
-        await box.join(0, "worker")
+        await box.join(0, b"worker")
         await box.submit(job("1"))
         signs = await box.signs()
-        assert (signs.stepping, signs.running, signs.workers) == (False, None, ["worker"])
+        assert (signs.stepping, signs.running, signs.workers) == (False, None, [b"worker"])
         await box.next_job(PATIENCE_S)
         assert (await box.signs()).running is not None
         await box.beat("0")
