@@ -60,7 +60,7 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("workers", 26, {"worker": 30, "trial actor": 9}, (0.5, 4.0)),
+    Scenario("workers", 40, {"worker": 30, "trial actor": 9}, (0.5, 3.5)),
     Scenario("ddp", 6, {"one of two DDP workers": 4}, (1.0, 6.0), ("--workers-per-trial", "2")),
     Scenario("driver", 10, {"driver": 4, "head": 1}, (1.0, 6.0)),
     Scenario("node", 8, {"raylet of a node": 2}, (2.0, 8.0), nodes=2),

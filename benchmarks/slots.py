@@ -9,7 +9,8 @@ examples with the same learning rates, by plain AdamW, and evaluate at the end; 
 Warm slots: `python tune/search.py`, as many single-threaded slots as cores. TorchTrainer: Ray Tune with as
 many trials at once as cores, each of which starts a TorchTrainer of one worker that calls `dps.finetune`, as
 Ray's documentation has it. Optuna: one process with a thread for each core. Seconds are from the start of the
-process to the end of the last trial.
+process to the end of the last trial; a gap is from the end of a trial to the first step of the next in its
+place, the median of them.
 """
 
 from __future__ import annotations
@@ -57,6 +58,19 @@ def configured(rate: float, setting: argparse.Namespace) -> Any:
     )
 
 
+def told(started: float, began: list[float], ended: list[float], at_once: int | None = None) -> None:
+    """Print what a side took. started: when its process did; began, ended: of the first and the last step of
+    each trial; all in seconds since the epoch. at_once: trials, as many as cores unless it is said."""
+    places = at_once or os.cpu_count() or 1
+    gaps = [first - last for first, last in zip(sorted(began)[places:], sorted(ended), strict=False)]
+    found = {
+        "seconds": max(ended) - started,
+        "first step": min(began) - started,
+        "gap": statistics.median(gaps),
+    }
+    print(json.dumps(found))
+
+
 def warm_slots(setting: argparse.Namespace) -> None:
     """The project's own search over a list of learning rates."""
     with tempfile.TemporaryDirectory(prefix="slots-") as folder:
@@ -70,7 +84,11 @@ def warm_slots(setting: argparse.Namespace) -> None:
         subprocess.run([*command, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)
         found = json.loads((output / "search.json").read_text(encoding="utf-8"))
     assert [t["outcome"] for t in found["trials"]] == ["completed"] * setting.trials
-    print(max(t["ended"] for t in found["trials"]) - found["provenance"]["started"])
+    told(
+        found["provenance"]["started"],
+        [t["began"] for t in found["trials"]],
+        [t["began"] + t["seconds"] for t in found["trials"]],
+    )
 
 
 def torch_trainers(setting: argparse.Namespace) -> None:
@@ -92,6 +110,9 @@ def torch_trainers(setting: argparse.Namespace) -> None:
 
         torch.set_num_threads(1)
         result = dps.finetune(configured(config["rate"], setting))
+        now = time.time()
+        times = json.dumps([now - result.seconds, now])
+        (Path(config["times"]) / f"{config['rate']}.json").write_text(times, encoding="utf-8")
         ray.train.report({"score": result.last})
 
     def trial(config: dict[str, Any]) -> None:
@@ -105,14 +126,17 @@ def torch_trainers(setting: argparse.Namespace) -> None:
         ray.tune.report({"done": 1})
 
     cores = os.cpu_count() or 1
-    with tempfile.TemporaryDirectory(prefix="slots-") as folder:
+    with tempfile.TemporaryDirectory(prefix="slots-") as folder, tempfile.TemporaryDirectory() as times:
         ray.tune.Tuner(
             ray.tune.with_resources(trial, {"CPU": 0.01}),
-            param_space={"rate": ray.tune.grid_search(rates(setting.trials))},
+            param_space={"rate": ray.tune.grid_search(rates(setting.trials)), "times": times},
             tune_config=ray.tune.TuneConfig(max_concurrent_trials=cores),
             run_config=ray.tune.RunConfig(storage_path=folder, verbose=0),
         ).fit()
-    print(time.time() - psutil.Process().create_time())
+        each = [json.loads(file.read_text(encoding="utf-8")) for file in Path(times).iterdir()]
+    assert len(each) == setting.trials
+    began, ended = zip(*each, strict=True)
+    told(psutil.Process().create_time(), list(began), list(ended))
 
 
 def optuna_trainer(setting: argparse.Namespace) -> None:
@@ -137,6 +161,14 @@ def optuna_trainer(setting: argparse.Namespace) -> None:
         for part in (train, held)
     ]
 
+    began: list[float] = []
+    ended: list[float] = []
+
+    class FirstStep(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 0:
+                began.append(time.time())
+
     def objective(trial: optuna.Trial) -> float:
         rate = rates(setting.trials)[trial.number]
         with tempfile.TemporaryDirectory(prefix="slots-") as folder:
@@ -159,20 +191,23 @@ def optuna_trainer(setting: argparse.Namespace) -> None:
                 train_dataset=rows[0],
                 eval_dataset=rows[1],
                 data_collator=transformers.DataCollatorWithPadding(base.tokenizer),
+                callbacks=[FirstStep()],
             )
             trainer.train()
-            return float(trainer.evaluate()["eval_loss"])
+            loss = float(trainer.evaluate()["eval_loss"])
+            ended.append(time.time())
+            return loss
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     optuna.create_study().optimize(objective, n_trials=setting.trials)
-    print(time.time() - psutil.Process().create_time())
+    told(psutil.Process().create_time(), began, ended, at_once=1)
 
 
 RUN = dict(zip(SIDES, (warm_slots, torch_trainers, optuna_trainer), strict=True))
 
 
-def seconds(side: str, setting: argparse.Namespace) -> float:
-    """Run one side in a process of its own."""
+def measured(side: str, setting: argparse.Namespace) -> dict[str, float]:
+    """Run one side in a process of its own; see `told`."""
     command = [sys.executable, __file__, "--side", side, "--trials", str(setting.trials)]
     done = subprocess.run(
         [*command, "--steps", str(setting.steps)],
@@ -185,7 +220,8 @@ def seconds(side: str, setting: argparse.Namespace) -> float:
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         },
     )
-    return float(done.stdout.splitlines()[-1])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> int:
@@ -200,21 +236,28 @@ def main() -> int:
     if setting.side:
         RUN[setting.side](setting)
         return 0
-    taken: dict[str, list[float]] = {side: [] for side in SIDES}
+    taken: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(setting.repeats):
         for side in SIDES:
-            taken[side].append(seconds(side, setting))
+            taken[side].append(measured(side, setting))
     print(
         f"{setting.trials} trials of {setting.steps} steps, {os.cpu_count()} cores, "
         f"{setting.repeats} time(s)\n"
     )
-    print("| | seconds, median | each | warm slots / this |\n|---|---|---|---|")
-    ours = statistics.median(taken[SIDES[0]])
+    print(
+        "| | seconds, median | each | warm slots / this | first step, s | gap, s |\n|---|---|---|---|---|---|"
+    )
+    ours = median(taken[SIDES[0]], "seconds")
     for side, each in taken.items():
-        middle = statistics.median(each)
-        shown = ", ".join(f"{one:.0f}" for one in each)
-        print(f"| {side} | {middle:.0f} | {shown} | {ours / middle:.2f} |")
+        middle = median(each, "seconds")
+        shown = ", ".join(f"{one['seconds']:.0f}" for one in each)
+        first, gap = median(each, "first step"), median(each, "gap")
+        print(f"| {side} | {middle:.0f} | {shown} | {ours / middle:.2f} | {first:.1f} | {gap:.2f} |")
     return 0
+
+
+def median(each: list[dict[str, float]], what: str) -> float:
+    return statistics.median(one[what] for one in each)
 
 
 if __name__ == "__main__":

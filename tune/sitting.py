@@ -269,6 +269,7 @@ class Sitting(ABC):
         import ray
         import ray.tune
         from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         from tune import strays
         from tune.mailbox import Switch
@@ -276,7 +277,8 @@ class Sitting(ABC):
         from tune.trial import SLOT_MEMORY, SlotPlan, SlotTrial
 
         options, plan = self.options, self.plan
-        switch = ray.remote(num_cpus=0)(Switch).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        switch = ray.remote(num_cpus=0, scheduling_strategy=here)(Switch).remote()  # not on a node that goes
         threading.Thread(target=throw_when, args=(stop, switch), daemon=True).start()
         searcher = self._searcher(stop)
         scheduler = self._scheduler(searcher)

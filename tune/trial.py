@@ -153,6 +153,7 @@ class SlotTrial(ray.tune.Trainable):
                 self.report = self.mailbox.next_report.remote()
                 return report
             if self.thrown in ready:
+                ray.get(self.thrown)  # raises where the switch is lost, which nobody has thrown then
                 return self._suspend()
             if self.group is not None and not self.group.is_alive():
                 if not self.groups_left:

@@ -106,6 +106,18 @@ def test_building_leaves_the_global_random_state_and_earlier_models_alone(tiny_b
     assert tiny_base.build(0, 0.0).classifier.weight.any()
 
 
+def test_a_copy_made_beforehand_is_as_good_and_used_once(tiny_base: Base) -> None:
+    at_once = tiny_base.build(3, 0.1)
+    tiny_base.prepare()
+    tiny_base.prepare()
+    prepared, next_one = tiny_base.build(3, 0.1), tiny_base.build(3, 0.1)
+    assert prepared is not next_one
+    assert tiny.same(tiny.snapshot(prepared), tiny.snapshot(at_once))
+    with torch.no_grad():
+        prepared.classifier.weight.zero_()
+    assert tiny.same(tiny.snapshot(next_one), tiny.snapshot(at_once))
+
+
 def test_the_head_fits_the_task(tiny_model: Path) -> None:
     folder = locate(str(tiny_model))
     three = Base(folder, MNLI).build(0, 0.0)
