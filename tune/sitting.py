@@ -278,7 +278,8 @@ class Sitting(ABC):
 
         options, plan = self.options, self.plan
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        switch = ray.remote(num_cpus=0, scheduling_strategy=here)(Switch).remote()  # not on a node that goes
+        made = ray.remote(num_cpus=0)(Switch).options(scheduling_strategy=here)  # not on a node that goes
+        switch = made.remote()
         threading.Thread(target=throw_when, args=(stop, switch), daemon=True).start()
         searcher = self._searcher(stop)
         scheduler = self._scheduler(searcher)
