@@ -1,12 +1,15 @@
 """What a user can get wrong, and what the commands answer: every bad input of the tests, tried.
 
-    python benchmarks/reliability.py > benchmarks/reliability_2-cores_2026-11-26.md
+    python benchmarks/reliability.py --chaos benchmarks/chaos_2-cores_2026-11-26.md > \\
+        benchmarks/reliability_2-cores_2026-11-26.md
 
 Prints Markdown. The cases are those of `tests/bad_inputs.py`, which the fast tests run; nothing is started.
+With --chaos what `make chaos` printed goes before them.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import tempfile
@@ -20,9 +23,7 @@ from tests.bad_inputs import Answer, Bad, answers, stock
 from tune.provenance import provenance
 
 LONGEST = 240  # characters of an answer that are shown
-HEAD = """# Reliability
-
-## Bad inputs
+HEAD = """## Bad inputs
 
 {count} bad inputs, each given to the command in a folder with good data, a good model and a search already
 begun. All were refused before anything was started, with one line on standard error and exit status 2 (wrong
@@ -33,6 +34,14 @@ Made by `python benchmarks/reliability.py` at {commit}, Python {python}."""
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--chaos", type=Path, help="what `make chaos` printed")
+    chaos = parser.parse_args().chaos
+    print("# Reliability\n")
+    if chaos is not None:
+        print(f"#{chaos.read_text(encoding='utf-8').rstrip()}\n")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         good = stock(root / "good")

@@ -133,11 +133,14 @@ def _imported_meanwhile(*modules: str) -> Iterator[None]:
 
 
 def offered(where: str | None) -> Cluster:
-    """What the cluster that is connected offers now. where: its address, None for a local one."""
+    """What the cluster that is connected offers now, without nodes that will be taken away soon. where: its
+    address, None for a local one."""
     import ray
+    from ray._private.state import state
 
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Cluster(where, tuple(Node(*(of.get(name, 0.0) for name in RESOURCES)) for of in alive))
+    going = state.get_draining_nodes()
+    stay = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
+    return Cluster(where, tuple(Node(*(of.get(name, 0.0) for name in RESOURCES)) for of in stay))
 
 
 def _probe(where: str) -> None:
