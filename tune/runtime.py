@@ -32,11 +32,14 @@ DRIVER_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+LOOPBACK_ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no other machine: every port on loopback, on Linux too
+}
 LOCAL_ENVIRONMENT = {
+    **LOOPBACK_ENVIRONMENT,
     # Ray's workers do not collect garbage while they import; see `imported`. `worker_process_setup_hook` of a
     # runtime environment sets this too, but has an environment made for each process.
     "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "gc.disable",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no cluster: every port on loopback, on Linux too
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away: a process less a slot
 }
 RESOURCES = ("CPU", "GPU", "memory")  # of a node, as Ray names them
@@ -95,7 +98,8 @@ def connect() -> Cluster:
     where = address()
     if where is not None:
         _probe(where)
-    os.environ.update({**ENVIRONMENT, **DRIVER_ENVIRONMENT, **({} if where else LOCAL_ENVIRONMENT)})
+    mine = LOCAL_ENVIRONMENT if where is None else LOOPBACK_ENVIRONMENT if _on_loopback(where) else {}
+    os.environ.update({**ENVIRONMENT, **DRIVER_ENVIRONMENT, **mine})
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -141,6 +145,12 @@ def offered(where: str | None) -> Cluster:
     going = state.get_draining_nodes()
     stay = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
     return Cluster(where, tuple(Node(*(of.get(name, 0.0) for name in RESOURCES)) for of in stay))
+
+
+def _on_loopback(where: str) -> bool:
+    """Whether the head listens on loopback alone, as that of `cluster/local.py`; Ray would else look for it
+    at the address that the machine has for others."""
+    return where.rpartition(":")[0] in ("127.0.0.1", "localhost")
 
 
 def _probe(where: str) -> None:
