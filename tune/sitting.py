@@ -175,7 +175,8 @@ class Sitting(ABC):
         given = self.options.storage
         if given is None:
             return str(self.output)
-        name = f"{self.output.name}-{self.search_id[:8]}"
+        name = self.notes.noted("shared") or f"{self.output.name}-{self.search_id[:8]}"
+        self.notes.note("shared", name)  # the same when the output folder is moved or renamed
         return storage.join(storage.absolute(given), name)
 
     @property

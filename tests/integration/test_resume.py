@@ -31,6 +31,7 @@ def test_ctrl_c_stops_cleanly_a_killed_driver_loses_nothing_and_resume_finishes(
         then=lambda process: process.kill(),
     )
     assert killed.status == -9, killed.text
+    output = output.rename(tmp_path / "on another disk")
     resumed = search(output, "--resume", str(output))
     assert resumed.status == 0, resumed.text
     found = resumed.found
