@@ -13,6 +13,7 @@ those that were given. Exit status 1 where one was lost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -115,7 +116,8 @@ def run(setting: argparse.Namespace, output: Path) -> tuple[dict[str, Any], list
     options += f"--evaluations {EVALUATIONS} --max-concurrent {setting.slots} --output {output} --quiet"
     over, samples = threading.Event(), list[tuple[float, float]]()
     threading.Thread(target=watched, args=(over, samples), daemon=True).start()
-    status = search.main(options.split())
+    with contextlib.redirect_stdout(sys.stderr):
+        status = search.main(options.split())
     over.set()
     if status:
         sys.exit(f"the search ended with status {status}")
