@@ -225,7 +225,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         self.slot_seconds += report.seconds
         ended = self.ledger.finish(record.id, outcome, report)
         tell(self.watchers, "trial_ended", ended)
-        if outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # then the slot did it
+        if outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # the slot does it else
             storage.remove(storage.join(self._folder(record), "checkpoints"))
         self.row.add(ended)
 

@@ -91,7 +91,7 @@ class _Worker:
         if report is not None and self.is_first:
             ray.get(self.mailbox.report.remote(report))
         gc.collect()  # models and optimizers hold one another through their hooks
-        if self.held is not None:
+        if report is not None and self.held is not None:
             self.held[1].prepare()  # while the driver chooses the next job
         if report is None and torch.cuda.is_available():
             torch.cuda.empty_cache()  # what is tried again with less needs it in other pieces
