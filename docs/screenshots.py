@@ -1,6 +1,6 @@
 """The pictures of the documentation, from a search that it runs: terminal, report, MLflow, optuna-dashboard.
 
-    .venv/bin/python docs/screenshots.py                    # six minutes on 2 cores; writes docs/images
+    .venv/bin/python docs/screenshots.py                    # ten minutes on 2 cores; writes docs/images
     .venv/bin/python docs/screenshots.py --data ../glue     # on the real files
 
 Needs Chromium on the PATH.
@@ -39,7 +39,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs/images"
 COLUMNS, ROWS = 110, 30
-SEARCH = "--task cola --max-steps 60 --trials 10 --race 2 --confirm 3 --finalists 2"
+SEARCH = "--task cola --trials 10 --race 2 --confirm 3 --finalists 2"
 HALFWAY = 8  # runs that are over when the terminal's picture is taken
 DEADLINE_S = 3600.0
 ANSWERS_WITHIN_S = 120.0
