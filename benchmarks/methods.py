@@ -18,7 +18,8 @@ if __name__ == "__main__":
 import numpy as np
 
 from tune import comparison, tables
-from tune.options import CompareOptions, read_yaml
+from tune.options import CompareOptions
+from tune.parsing import read_yaml
 
 Found = dict[str, Any]
 NOT_SHOWN = """\

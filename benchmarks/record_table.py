@@ -22,8 +22,9 @@ if __name__ == "__main__":
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tune.command import DONE, run
 from tune.options import SearchOptions, option
-from tune.sitting import DONE, Sitting, run
+from tune.sitting import Sitting
 from tune.space import key
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Recording(Sitting):
         return DONE
 
     def _metadata(self) -> dict[str, Any]:
-        from tune.options import read_yaml
+        from tune.parsing import read_yaml
         from tune.report import described
 
         return _without_folders(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.sitting import BROKE_OFF, DONE, INTERRUPTED
+from tune.command import BROKE_OFF, DONE, INTERRUPTED
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient

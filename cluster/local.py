@@ -30,8 +30,8 @@ import psutil
 
 from cluster.command import Parser
 from dps.errors import InputError
+from tune.command import DONE, INTERRUPTED, REFUSED, WRONG_INPUT, fail
 from tune.errors import Refused
-from tune.sitting import DONE, INTERRUPTED, REFUSED, WRONG_INPUT, fail
 
 HOST = "127.0.0.1"
 JOB_PORT = 8265

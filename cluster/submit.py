@@ -28,9 +28,9 @@ from cluster.command import Parser
 from cluster.jobs import JobServer, Request
 from dps import tasks
 from dps.errors import InputError
-from tune import options as search_options
+from tune.command import DONE, INTERRUPTED, REFUSED, WRONG_INPUT, fail
 from tune.options import SearchOptions
-from tune.sitting import DONE, INTERRUPTED, REFUSED, WRONG_INPUT, fail
+from tune.parsing import parse
 
 ADDRESS = os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265")
 TRACKING = "MLFLOW_TRACKING_URI"
@@ -166,7 +166,7 @@ def combinations(matrix: Sequence[str]) -> list[dict[str, str]]:
 
 def check(argv: list[str]) -> SearchOptions:
     """The options as the search will read them; what names a place on this machine alone is refused."""
-    options: SearchOptions = search_options.parse(argv)
+    options: SearchOptions = parse(argv)
     for name in ("output", "resume", "storage"):
         value = getattr(options, name)
         if value is not None and not str(value).startswith("/") and "://" not in str(value):

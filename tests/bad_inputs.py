@@ -62,17 +62,17 @@ class Answer:
 
 def stock(folder: Path) -> Path:
     """What every case starts from: good data, a good model, a search that was begun on them."""
-    from tune import options, preflight
+    from tune import parsing, preflight
     from tune.ledger import Ledger
 
     data_folder(folder / "data", tasks.get("cola"))
     model_folder(folder / "model")
     (folder / "old").mkdir()
     with contextlib.chdir(folder):
-        given = options.parse(["--task", "cola", *PAIR])
+        given = parsing.parse(["--task", "cola", *PAIR])
         plan = preflight.make_plan(given, runtime.Cluster(None, (runtime.Node(2.0, 0.0, 8 * 2.0**30),)))
         Ledger(Path("old/study.db"), "max").open(plan.identity(""))
-        options.write_yaml(given, Path("old/config.yaml"))
+        parsing.write_yaml(given, Path("old/config.yaml"))
     return folder
 
 

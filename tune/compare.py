@@ -17,8 +17,9 @@ if __name__ == "__main__":  # run as a script: hand over to the package, so that
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
+from tune.command import DONE, NOTHING_FINISHED, fail, output_folder, run
 from tune.options import CompareOptions
-from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, output_folder, run
+from tune.sitting import Sitting
 
 if TYPE_CHECKING:
     from tune.searcher import Turns

@@ -1,28 +1,17 @@
 """The options of a search and of a comparison: the one source of the command line and of YAML files.
 
-pydantic-settings makes both from the fields below and checks types and ranges.
+pydantic-settings makes both from the fields below and checks types and ranges (`tune.parsing`).
 """
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    CliApp,
-    CliSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dps.errors import InputError
-from dps.redact import tree
 from tune.durations import Duration, Patience
 
 MOST = 1_000_000
@@ -344,72 +333,3 @@ examples:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
-
-
-Options = TypeVar("Options", bound=RunOptions)
-
-
-def parse(argv: list[str], kind: type[Options] = SearchOptions) -> Options:  # type: ignore[assignment]
-    """Options from the command line over those of --config. Raises InputError with one line."""
-    options = _from(kind, argv, {})
-    return options if options.config is None else _from(kind, argv, read_yaml(options.config))
-
-
-def resume(folder: Path, now: Options) -> Options:
-    """The options of the search in `folder`, under those given now. Raises InputError with one line."""
-    values = {**read_yaml(folder / "config.yaml"), **now.given(), "output": folder}
-    return _from(type(now), [], values)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The options in a YAML file, loaded safely; keys as on the command line, with - or _."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--config: cannot read {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(document, dict):
-        raise InputError(f"--config: {path} must hold option: value lines")
-    return {str(key).replace("-", "_"): value for key, value in document.items()}
-
-
-def write_yaml(options: RunOptions, path: Path) -> None:
-    """What reruns this search: every option but those that belong to one run of it, without secrets."""
-    of_one_run = {"config", "resume", "dry_run", "preflight", "output", "profile", "init_task"}
-    skipped = of_one_run | {"quiet", "json", "results", "allow_dirty"}
-    values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
-    path.write_text(yaml.safe_dump(tree(values), sort_keys=False), encoding="utf-8")
-
-
-def _from(kind: type[Options], argv: list[str], values: dict[str, Any]) -> Options:
-    source: CliSettingsSource[Any] = CliSettingsSource(
-        kind,
-        cli_prog_name=kind.command,
-        cli_exit_on_error=False,
-        formatter_class=_formatter(),
-    )
-    source.root_parser.epilog = kind.examples
-    try:
-        return CliApp.run(kind, cli_args=argv, cli_settings_source=source, **values)
-    except ValidationError as error:
-        raise InputError("; ".join(_line(item) for item in error.errors())) from None
-    except SettingsError as error:
-        if found := re.fullmatch(r"Parsing error encountered for (\w+): .*", str(error), re.DOTALL):
-            name = found[1].replace("_", "-")
-            raise InputError(f"--{name}: must be a JSON object or name=value; see --help") from None
-        raise InputError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from None
-
-
-def _formatter() -> Any:
-    import argparse
-
-    return argparse.RawDescriptionHelpFormatter
-
-
-def _line(error: Any) -> str:
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
-    if not error["loc"]:  # of several options, which the message names
-        return str(message)
-    name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
-    if error["type"] == "extra_forbidden":
-        return f"{name}: there is no such option; see --help"
-    return f"{name}: {message}, but got {error['input']!r}"

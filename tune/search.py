@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
 from tune import storage
+from tune.command import DONE, NOTHING_FINISHED, fail, run
 from tune.options import SearchOptions
-from tune.sitting import DONE, NOTHING_FINISHED, Sitting, fail, run
+from tune.sitting import Sitting
 
 if TYPE_CHECKING:
     from tune.ledger import Record

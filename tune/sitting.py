@@ -5,10 +5,8 @@ What the two commands share: the folders, the ledgers, who watches, the Tuner ov
 
 from __future__ import annotations
 
-import gc
 import shlex
 import shutil
-import sys
 import threading
 import time
 import traceback
@@ -20,14 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dps import tasks
-from dps.errors import InputError, disk_is_full
-from dps.redact import one_line, redacted
-from tune import options as cli
-from tune import storage
+from dps.errors import disk_is_full
+from dps.redact import redacted
+from tune import parsing, storage
+from tune.command import BROKE_OFF, DONE, INTERRUPTED, NOTHING_FINISHED, REFUSED, fail, output_folder
 from tune.durations import seconds
-from tune.errors import Refused
-from tune.options import RunOptions
-from tune.stopping import INTERRUPTED as INTERRUPTED
+from tune.options import RunOptions, SearchOptions
 from tune.stopping import stopping, throw_when
 
 if TYPE_CHECKING:
@@ -35,63 +31,8 @@ if TYPE_CHECKING:
     from tune.preflight import Plan
     from tune.searcher import LedgerSearcher, Turns
 
-DONE, BROKE_OFF, WRONG_INPUT, REFUSED, NOTHING_FINISHED = 0, 1, 2, 3, 4
 CHECKPOINT_EVERY_S = 60.0
 MAX_FAILURES = 5  # of one trial: so often one that lost its slot goes on in another
-_STARTED = time.localtime()
-
-
-def fail(message: str, status: int) -> int:
-    """Print one line on standard error; returns the exit status."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
-    return status
-
-
-def run(argv: list[str], kind: type[cli.Options], sitting: type[Sitting]) -> int:
-    """A whole command: options, plan, the sitting. Returns its exit status."""
-    gc.disable()  # until the first trial: what is imported stays, and is not looked through again and again
-    try:
-        options = cli.parse(argv, kind)
-        if options.resume is not None:
-            options = resumed(options)
-        return sitting.of(options)
-    except InputError as error:
-        return fail(str(error), WRONG_INPUT)
-    except Refused as error:
-        return fail(str(error), REFUSED)
-    except ConnectionError as error:
-        return fail(f"RAY_ADDRESS: {error}; start the cluster, or unset it for a local one", REFUSED)
-    except Exception as error:
-        if not disk_is_full(error):
-            raise
-        return fail(f"the disk is full ({error}); make room, and run the command again", INTERRUPTED)
-    except KeyboardInterrupt:
-        return fail("interrupted before the first trial", INTERRUPTED)
-    finally:
-        gc.enable()
-
-
-def resumed(options: cli.Options) -> cli.Options:
-    """The options of the run in --resume, under those given now. Raises InputError where there is none."""
-    folder = options.resume
-    assert folder is not None
-    if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
-        raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
-    held = cli.read_yaml(folder / "config.yaml")
-    for option, kind in (("method", cli.SearchOptions), ("methods", cli.CompareOptions)):
-        if option in held and not isinstance(options, kind):
-            raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")
-    return cli.resume(folder, options)
-
-
-def output_folder(options: RunOptions, prefix: str = "") -> Path:
-    """Where results go: --output, or runs/<task>-<date-time>; under the home folder in a submitted
-    job, whose working directory Ray deletes."""
-    from tune import runtime
-
-    runs = Path.home() / "runs" if runtime.in_job() else Path("runs")
-    task = tasks.name_of(options.task)
-    return options.output or runs / f"{prefix}{task}-{time.strftime('%Y%m%d-%H%M%S', _STARTED)}"
 
 
 class Sitting(ABC):
@@ -162,7 +103,7 @@ class Sitting(ABC):
         named = {"data": plan.settings.data, "model": plan.settings.model, "task": self.options.task}
         if tasks.is_file(self.options.task):
             named["task"] = str(Path(self.options.task).absolute())
-        cli.write_yaml(self.options.with_(**named), self.output / "config.yaml")
+        parsing.write_yaml(self.options.with_(**named), self.output / "config.yaml")
         earlier = [record for purpose in STUDIES for record in self.records(purpose)]
         self.progress = screen(plan, earlier, self.runs)
         self.tracker = self._tracker()
@@ -365,7 +306,7 @@ class Sitting(ABC):
             oom_retry=self.options.oom_retry,
         )
         options = self.options
-        if not isinstance(options, cli.SearchOptions):
+        if not isinstance(options, SearchOptions):
             return made
         worth = options.worth and options.worth / 100
         first, earlier = self._warm_start()

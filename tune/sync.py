@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dps.errors import InputError
-from tune import options as cli
+from tune.command import DONE, REFUSED, WRONG_INPUT, fail, resumed
 from tune.errors import Refused
-from tune.sitting import DONE, REFUSED, WRONG_INPUT, fail, resumed
+from tune.options import CompareOptions, RunOptions, SearchOptions
+from tune.parsing import read_yaml
 
 DELIVER_WITHIN_S = 600.0
 USAGE = "python -m tune.tracking sync DIR"
@@ -55,7 +56,7 @@ def sync(folder: Path) -> str:
     origin = found["provenance"] if found else provenance(options.command)
     tracker = tracking.MlflowTracker(uri, plan, origin, search_id, folder.resolve().name)
     tracker.catch_up([r for one in ledgers for purpose in ledger.STUDIES for r in one.records(purpose)])
-    if found and isinstance(options, cli.CompareOptions):
+    if found and isinstance(options, CompareOptions):
         tracker.comparison_ended(found)
     elif found and found["winner"]:
         tracker.search_ended(found)
@@ -65,9 +66,9 @@ def sync(folder: Path) -> str:
     return tracking.look_at(uri)
 
 
-def _options(folder: Path) -> cli.RunOptions:
-    held = cli.read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
-    kind = cli.CompareOptions if "methods" in held else cli.SearchOptions
+def _options(folder: Path) -> RunOptions:
+    held = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+    kind = CompareOptions if "methods" in held else SearchOptions
     return resumed(kind(resume=folder))
 
 

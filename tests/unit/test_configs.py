@@ -8,7 +8,8 @@ import pytest
 
 from dps import tasks, transfer
 from tune import space
-from tune.options import CompareOptions, SearchOptions, parse
+from tune.options import CompareOptions, SearchOptions
+from tune.parsing import parse
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 STEPS = {"rte": 468, "mrpc": 690, "stsb": 1080, "cola": 1605}  # of the paper, batch 16, three epochs

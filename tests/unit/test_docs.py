@@ -58,11 +58,11 @@ def parsed(words: list[str]) -> None:
     """The command through the project's own parser. Raises, or fails, where it would not be taken."""
     from cluster import local
     from dps import predict, probing
-    from tune import options, reports
+    from tune import options, parsing, reports
 
     parsers = {
-        "tune/search.py": lambda argv: options.parse(argv, options.SearchOptions),
-        "tune/compare.py": lambda argv: options.parse(argv, options.CompareOptions),
+        "tune/search.py": lambda argv: parsing.parse(argv, options.SearchOptions),
+        "tune/compare.py": lambda argv: parsing.parse(argv, options.CompareOptions),
         "tune/report.py": reports._parser().parse_args,
         "cluster/local.py": local._parser().parse_args,
         "cluster/submit.py": _submitted,
@@ -85,7 +85,7 @@ def parsed(words: list[str]) -> None:
         assert (ROOT / what).exists()
     else:
         with (
-            mock.patch.object(options, "read_yaml", return_value={}),  # files of the reader's
+            mock.patch.object(parsing, "read_yaml", return_value={}),  # files of the reader's
             contextlib.suppress(SystemExit),  # of --help
             contextlib.redirect_stdout(io.StringIO()),
         ):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.tune_helpers import FakeTune, end_well, make_plan, make_record, open_ledger, strategy
-from tune import failures, report, sitting, watchdog
+from tune import command, failures, report, watchdog
 from tune.budget import Spent
 from tune.failures import MOST_IN_A_ROW, Row, TooManyFailures
 from tune.job import Job, Report
@@ -52,7 +52,7 @@ def test_the_most_likely_reason_is_the_most_frequent_with_its_error() -> None:
     assert failures.reason(failed) == "3 are failed: an error in data, model or code (KeyError: 'x')"
 
 
-@pytest.mark.parametrize(("completed", "status"), [(1, sitting.INTERRUPTED), (0, sitting.NOTHING_FINISHED)])
+@pytest.mark.parametrize(("completed", "status"), [(1, command.INTERRUPTED), (0, command.NOTHING_FINISHED)])
 def test_the_command_says_why_and_how_to_go_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -21,7 +21,7 @@ from dps.finetune import run
 from dps.methods import Vanilla
 from dps.models import Base
 from tests.unit.tune_helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
-from tune import predictions, sitting, worker
+from tune import command, predictions, worker
 from tune.job import Job, Report
 from tune.outcomes import Outcome
 from tune.search import Search
@@ -180,7 +180,7 @@ def test_checkpoints_of_trials_that_are_over_do_not_stay(tmp_path: Path) -> None
     assert list((tmp_path / "work").rglob("step-*")) == []
 
 
-@pytest.mark.parametrize(("error", "status"), [(FULL, sitting.INTERRUPTED), (ValueError("x"), 1)])
+@pytest.mark.parametrize(("error", "status"), [(FULL, command.INTERRUPTED), (ValueError("x"), 1)])
 def test_the_command_says_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.tune_helpers import PROVENANCE, make_plan
-from tune import lock, report, sitting
+from tune import command, lock, report
 from tune.budget import Spent
 from tune.ledger import Ledger, sqlite
 from tune.search import Search
@@ -71,7 +71,7 @@ def test_on_the_command_line_and_the_terminal(
     search.plan, search.options, search.output = make_plan(), make_plan().options, tmp_path / name
     assert shlex.split(search.again)[-2:] == ["--resume", str(tmp_path / name)]
     assert shlex.split(look_at(f"sqlite:////x/{name}"))[-1] == f"sqlite:////x/{name}"
-    assert sitting.fail(f"--output: {name} is no good", 2) == 2
+    assert command.fail(f"--output: {name} is no good", 2) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.strip().isprintable()

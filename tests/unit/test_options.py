@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from dps.errors import InputError
-from tune import compare, search, sitting
+from tune import command, compare, search
 from tune.durations import seconds
-from tune.options import CompareOptions, SearchOptions, parse, read_yaml, write_yaml
+from tune.options import CompareOptions, SearchOptions
+from tune.parsing import parse, read_yaml, write_yaml
 
 ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, Any] = {
@@ -281,7 +282,7 @@ def test_a_resumed_folder_with_wrong_options_is_refused_in_one_line(
 def test_a_resume_takes_the_searchs_options_under_those_given_now(tmp_path: Path) -> None:
     (tmp_path / "study.db").touch()
     write_yaml(parse(["--task", "rte", "--trials", "4"]), tmp_path / "config.yaml")
-    options = sitting.resumed(parse(["--resume", str(tmp_path), "--trials", "9"]))
+    options = command.resumed(parse(["--resume", str(tmp_path), "--trials", "9"]))
     assert (options.task, options.trials, options.output) == ("rte", 9, tmp_path)
 
 

@@ -19,9 +19,9 @@ from dps.sources.own import OwnSource
 from dps.task import Task
 from tests.unit.tune_helpers import SETTINGS
 from tune import compare, search
+from tune.command import output_folder
 from tune.job import Job
 from tune.options import SearchOptions
-from tune.sitting import output_folder
 
 TICKETS = {
     "name": "tickets",

@@ -12,7 +12,8 @@ import pytest
 from dps.errors import InputError
 from tests.unit.test_secrets import LEAK, PLANTED
 from tests.unit.tune_helpers import FakeTune, end_well, make_comparison, make_plan, make_record
-from tune import compare, options, page, quiet, search, sitting
+from tune import compare, page, parsing, quiet, search
+from tune.command import WRONG_INPUT
 from tune.job import Job, Report
 from tune.outcomes import Outcome
 
@@ -173,17 +174,17 @@ def test_of_a_dry_run_the_plan_is_the_result(
 def test_they_exclude_each_other(command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "both.yaml").write_text("quiet: true\n", encoding="utf-8")
     for argv in (["--quiet", "--json"], ["--json", "--config", str(tmp_path / "both.yaml")]):
-        assert command.main(argv) == sitting.WRONG_INPUT
+        assert command.main(argv) == WRONG_INPUT
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err == "error: --quiet, --json: they exclude each other; leave one out\n"
-    assert search.main(["--json", "--init-task", "x.csv"]) == sitting.WRONG_INPUT
+    assert search.main(["--json", "--init-task", "x.csv"]) == WRONG_INPUT
 
 
 def test_they_belong_to_one_run(tmp_path: Path) -> None:
     for given in ("--quiet", "--json"):
-        options.write_yaml(options.parse([given]), tmp_path / "config.yaml")
-        again = options.parse(["--config", str(tmp_path / "config.yaml")])
+        parsing.write_yaml(parsing.parse([given]), tmp_path / "config.yaml")
+        again = parsing.parse(["--config", str(tmp_path / "config.yaml")])
         assert (again.quiet, again.json) == (False, False)
     with pytest.raises(InputError, match="--json"):
-        options.parse(["--json=maybe"])
+        parsing.parse(["--json=maybe"])

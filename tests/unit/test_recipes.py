@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tune.options import parse
+from tune.parsing import parse
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

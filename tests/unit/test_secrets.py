@@ -10,7 +10,7 @@ import pytest
 
 from dps.redact import one_line, readable, redacted
 from tests.unit.tune_helpers import make_plan, make_space, open_ledger
-from tune import options, report, sitting
+from tune import command, parsing, report
 from tune.budget import Spent
 from tune.job import Report
 from tune.outcomes import Outcome
@@ -80,13 +80,13 @@ def test_control_characters_and_those_that_turn_text_around_are_escaped() -> Non
 
 
 def test_an_error_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert sitting.fail(LEAK, 2) == 2
+    assert command.fail(LEAK, 2) == 2
     assert is_clean(capsys.readouterr().err)
 
 
 def test_the_configuration_that_is_kept(tmp_path: Path) -> None:
-    given = options.parse(["--tracking-uri", URI, "--experiment", PLANTED["HF_TOKEN"]])
-    options.write_yaml(given, tmp_path / "config.yaml")
+    given = parsing.parse(["--tracking-uri", URI, "--experiment", PLANTED["HF_TOKEN"]])
+    parsing.write_yaml(given, tmp_path / "config.yaml")
     kept = (tmp_path / "config.yaml").read_text()
     assert is_clean(kept)
     assert "tracking_uri: http://***@somewhere:5000" in kept
@@ -132,7 +132,7 @@ def test_a_sitting_that_breaks_off(
         raise RuntimeError(LEAK)
 
     monkeypatch.setattr(search, "_run", fail)
-    assert search.go() == sitting.BROKE_OFF
+    assert search.go() == command.BROKE_OFF
     assert is_clean(capsys.readouterr().err)
     assert "RuntimeError" in (tmp_path / "out/error.log").read_text()
     for file in (tmp_path / "out").rglob("*"):
