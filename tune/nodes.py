@@ -58,17 +58,18 @@ def _registers(options: RunOptions) -> bool:
     return isinstance(options, SearchOptions) and options.register is not None
 
 
-def check(plan: Plan, output: Path) -> list[Finding]:
+def check(plan: Plan, output: Path, joined: str | None = None) -> list[Finding]:
     """What is wrong with the nodes of the connected cluster; nothing is left behind. output: where the
-    results will lie, on the driver."""
+    results will lie, on the driver; joined: look at this node alone, which came later."""
     given = plan.options.storage
     folder = storage.absolute(given) if given else str(output.resolve().parent)
     note = storage.join(folder, f".preflight-{uuid.uuid4().hex[:8]}")
     try:
         storage.write(storage.join(note, probe.DRIVERS_NOTE), b"here")
-        with _door(plan) as door:
-            found = [*_ask_and_judge(_asked(plan, note if given else None, door), plan)]
-        return found if storage.is_remote(folder) else [*found, *_room(plan, Path(folder))]
+        with _door(1 if joined is None and plan.cluster.nodes < 2 else 2) as door:
+            found = [*_ask_and_judge(_asked(plan, note if given else None, door), plan, joined)]
+        settled = joined is not None or storage.is_remote(folder)
+        return found if settled else [*found, *_room(plan, Path(folder))]
     except OSError as error:
         do = "name a place that can be written"
         return [Finding(folder, f"cannot write: {storage.reason(error)}", do)]
@@ -76,9 +77,9 @@ def check(plan: Plan, output: Path) -> list[Finding]:
         storage.remove(note)
 
 
-def _door(plan: Plan) -> AbstractContextManager[Door | None]:
+def _door(nodes: int) -> AbstractContextManager[Door | None]:
     """Where the nodes can reach the driver's; None where it is the only one."""
-    if plan.cluster.nodes < 2:
+    if nodes < 2:
         return nullcontext()
     import ray
 
@@ -98,10 +99,10 @@ def _asked(plan: Plan, note: str | None, door: Door | None) -> Asked:
     )
 
 
-def _ask_and_judge(asked: Asked, plan: Plan) -> Iterator[Finding]:
+def _ask_and_judge(asked: Asked, plan: Plan, joined: str | None) -> Iterator[Finding]:
     began = time.time()
     here = probe.versions()
-    for node, answer in ask(asked, plan.gpus_per_worker > 0):
+    for node, answer in ask(asked, plan.gpus_per_worker > 0, joined):
         if isinstance(answer, Exception):
             line = " ".join(str(answer).split())[:300]
             yield Finding(node, f"the probe failed: {line}", "see the logs of Ray there, or restart it")
@@ -115,14 +116,14 @@ def _ask_and_judge(asked: Asked, plan: Plan) -> Iterator[Finding]:
             yield Finding(node, "--storage: what it wrote is not seen on the driver", "mount the same folder")
 
 
-def ask(asked: Asked, gpus: bool) -> Iterator[tuple[str, Said | Exception]]:
-    """(node, what it says or why it does not), as they answer."""
+def ask(asked: Asked, gpus: bool, only: str | None = None) -> Iterator[tuple[str, Said | Exception]]:
+    """(node, what it says or why it does not), as they answer. only: the ID of the one to ask."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     waiting: dict[Any, str] = {}
     remote = ray.remote(num_cpus=0, max_retries=0)(probe.probe)
-    for node in (node for node in ray.nodes() if node["Alive"]):
+    for node in (node for node in ray.nodes() if node["Alive"] and only in (None, node["NodeID"])):
         name = f"node {node['NodeManagerAddress']} ({node['NodeID'][:6]})"
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         count = int(node["Resources"].get("GPU", 0)) if gpus else 0

@@ -45,14 +45,20 @@ LOCAL_ENVIRONMENT = {
 RESOURCES = ("CPU", "GPU", "memory")  # of a node, as Ray names them
 FORWARDED = ("DPS_CACHE_DIR", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE")
 
+TOKEN = (
+    "something answers there: where the cluster asks for a token, set RAY_AUTH_MODE=token, with the head's "
+    "~/.ray/auth_token here or its text in RAY_AUTH_TOKEN"
+)
+
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine offers to all that runs there. memory: bytes."""
+    """What one machine offers to all that runs there. memory: bytes; id: Ray's, of a cluster's node."""
 
     cpus: float
     gpus: float
     memory: float
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,10 @@ def connect() -> Cluster:
         with _imported_meanwhile("tune.trial", "tune.searcher"):
             ray.init(address="local", include_dashboard=False, **quiet)
     else:
-        ray.init(address=where, runtime_env=_runtime_env(), **quiet)
+        try:
+            ray.init(address=where, runtime_env=_runtime_env(), **quiet)
+        except ConnectionError as error:
+            raise ConnectionError(f"{error}; {TOKEN}") from None
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return offered(where)
@@ -143,8 +152,13 @@ def offered(where: str | None) -> Cluster:
     from ray._private.state import state
 
     going = state.get_draining_nodes()
-    stay = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
-    return Cluster(where, tuple(Node(*(of.get(name, 0.0) for name in RESOURCES)) for of in stay))
+    stay = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
+    return Cluster(where, tuple(_node(found) for found in stay))
+
+
+def _node(found: dict[str, Any]) -> Node:
+    cpus, gpus, memory = (found["Resources"].get(name, 0.0) for name in RESOURCES)
+    return Node(cpus, gpus, memory, found["NodeID"])
 
 
 def _on_loopback(where: str) -> bool:

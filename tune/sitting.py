@@ -14,6 +14,7 @@ import uuid
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,7 +214,7 @@ class Sitting(ABC):
         from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        from tune import strays
+        from tune import nodes, strays
         from tune.mailbox import Switch
         from tune.slots import following
         from tune.trial import SLOT_MEMORY, SlotPlan, SlotTrial
@@ -255,8 +256,9 @@ class Sitting(ABC):
                 failure_config=FailureConfig(max_failures=MAX_FAILURES),
             ),
         )
+        kept_up = following(self.slots, plan, self.progress, partial(nodes.check, plan, self.output))
         try:
-            with self.progress, strays.given_back(), following(self.slots, plan, self.progress.say):
+            with self.progress, strays.given_back(), kept_up:
                 tuner.fit()
         finally:
             searcher.check()  # what it met with, not what Tune makes of it

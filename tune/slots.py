@@ -8,12 +8,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tune.options import CompareOptions, RunOptions
 from tune.runtime import Cluster, Node, offered
 
 if TYPE_CHECKING:
+    from tune.nodes import Finding
     from tune.preflight import Plan
 
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
@@ -114,32 +116,54 @@ def coordinator() -> Any:
     return of_ray.get_or_create_autoscaling_coordinator()
 
 
+class Screen(Protocol):
+    """What the user reads; takes lines."""
+
+    def say(self, line: str) -> None: ...
+
+    def warn(self, what: str) -> None: ...
+
+
 class Follower:
     """Keeps the slots at what the cluster offers, and asks its autoscaler for those that are missing.
 
-    say: takes a line for the user.
+    check: what is wrong with a node, by its ID; one that joins gets no slots where anything is.
     """
 
-    def __init__(self, slots: Slots, plan: Plan, say: Callable[[str], None]) -> None:
-        self.slots, self.plan, self.say, self.demand = slots, plan, say, Demand()
+    def __init__(
+        self, slots: Slots, plan: Plan, screen: Screen, check: Callable[[str], list[Finding]]
+    ) -> None:
+        self.slots, self.plan, self.screen, self.check, self.demand = slots, plan, screen, check, Demand()
         self.nodes = plan.cluster.nodes
+        self._sound = {node.id: True for node in plan.cluster.each}
         self.wanted = most(plan.options) if plan.options.max_concurrent else 0
         if self.wanted > slots.now:
-            say(f"slots        {slots.now} of {self.wanted}; the autoscaler, if any, is asked for the others")
+            asked = "the autoscaler, if any, is asked for the others"
+            screen.say(f"slots        {slots.now} of {self.wanted}; {asked}")
 
     def update(self) -> None:
         """Look at the cluster once."""
-        cluster = offered(self.plan.cluster.address)
+        cluster = self._usable(offered(self.plan.cluster.address))
         options, gpus = self.plan.options, self.plan.gpus_per_worker
         there = count(options, cluster, gpus)
         number = max(1, there)  # what was lost may come back
         if number != self.slots.now:
             self.slots.become(number)
-            self.say(f"slots        {number}: {_change(self.nodes, cluster.nodes)}")
+            self.screen.say(f"slots        {number}: {_change(self.nodes, cluster.nodes)}")
         self.nodes = cluster.nodes
         worker = {"CPU": float(options.cpus_per_worker)} | ({"GPU": gpus} if gpus else {})
         missing = max(0, self.wanted - there) * options.workers_per_trial
         self.demand.ask([worker] * missing)
+
+    def _usable(self, cluster: Cluster) -> Cluster:
+        """The cluster without the nodes that joined and have something wrong; each is looked at once."""
+        for node in cluster.each:
+            if node.id not in self._sound:
+                found = self.check(node.id)
+                self._sound[node.id] = not found
+                for finding in found:
+                    self.screen.warn(f"{finding}; it joined, and gets no slots")
+        return replace(cluster, each=tuple(node for node in cluster.each if self._sound[node.id]))
 
 
 def _change(before: int, after: int) -> str:
@@ -151,14 +175,16 @@ def _change(before: int, after: int) -> str:
 
 
 @contextmanager
-def following(slots: Slots, plan: Plan, say: Callable[[str], None]) -> Iterator[None]:
+def following(
+    slots: Slots, plan: Plan, screen: Screen, check: Callable[[str], list[Finding]]
+) -> Iterator[None]:
     """Within, the slots follow the cluster that the plan was made for. They stay as they are on a local Ray,
     and without a storage, as only one node can be used then."""
     if plan.cluster.address is None or not plan.options.storage:
         yield
         return
     over = threading.Event()
-    follower = Follower(slots, plan, say)
+    follower = Follower(slots, plan, screen, check)
     thread = threading.Thread(target=_follow, args=(follower, over), name="slots", daemon=True)
     thread.start()
     try:

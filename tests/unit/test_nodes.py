@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,8 @@ import ray
 
 from tests.unit.tune_helpers import make_plan
 from tune import nodes, probe, storage, tracking
-from tune.options import SearchOptions, parse
+from tune.options import SearchOptions
+from tune.parsing import parse
 from tune.probe import Asked, Door, Said
 
 HERE = {"python": "3.11.7", "ray": "2.60.0", "project": "abc"}
@@ -142,14 +144,16 @@ def test_where_no_interface_has_the_address_all_of_them_listen() -> None:
 def test_nodes_are_asked_to_reach_the_driver_where_there_are_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Asked] = []
-    monkeypatch.setattr(nodes, "ask", lambda one, gpus: iter(asked.append(one) or ()))
+    asked: list[tuple[Asked, str | None]] = []
+    monkeypatch.setattr(nodes, "ask", lambda one, gpus, only: iter(asked.append((one, only)) or ()))
     monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": "a", "NodeManagerAddress": "127.0.0.1"}])
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "a"))
     plan = make_plan(storage=str(tmp_path))
     for number in (1, 2):
         nodes.check(replace(plan, cluster=replace(plan.cluster, each=plan.cluster.each * number)), tmp_path)
-    assert [one.door and one.door.host for one in asked] == [None, "127.0.0.1"]
+    nodes.check(plan, tmp_path, joined="b")
+    told = [(one.door and one.door.host, only) for one, only in asked]
+    assert told == [(None, None), ("127.0.0.1", None), ("127.0.0.1", "b")]
 
 
 def test_the_check_of_gpus_runs_without_any() -> None:
@@ -175,7 +179,8 @@ def test_space_is_for_a_checkpoint_of_each_slot_and_a_model_of_each_confirmation
 
 
 def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nodes, "ask", lambda asked, gpus: iter(()))
+    monkeypatch.setattr(nodes, "ask", lambda asked, gpus, only: iter(()))
+    monkeypatch.setattr(nodes, "_door", lambda nodes: nullcontext())
     plan = replace(make_plan(storage=str(tmp_path)), weights=10**13)
     (finding,) = nodes.check(plan, tmp_path)
     assert (finding.where, finding.do) == (
@@ -184,6 +189,7 @@ def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert "GiB free, but up to" in finding.what
     assert nodes.check(replace(plan, weights=1000), tmp_path) == []
+    assert nodes.check(plan, tmp_path, joined="a") == []  # the storage is not looked at again
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,14 +201,14 @@ def test_a_storage_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_a_node_that_did_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     silent = TimeoutError("no answer within 180 s")
-    monkeypatch.setattr(nodes, "ask", lambda asked, gpus: iter([(NODE, silent)]))
+    monkeypatch.setattr(nodes, "ask", lambda asked, gpus, only: iter([(NODE, silent)]))
     (finding,) = nodes.check(make_plan(storage=str(tmp_path)), tmp_path)
     assert str(finding).startswith(f"{NODE}: the probe failed: no answer within 180 s; ")
 
 
 def test_what_a_node_wrote_must_be_seen_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = replace(FINE, versions=probe.versions(), clock=time.time())
-    monkeypatch.setattr(nodes, "ask", lambda asked, gpus: iter([(NODE, said)]))
+    monkeypatch.setattr(nodes, "ask", lambda asked, gpus, only: iter([(NODE, said)]))
     monkeypatch.setattr(probe, "SEEN_WITHIN_S", 0.0)
     monkeypatch.setattr(probe, "appears", storage.exists)
     (finding,) = nodes.check(make_plan(storage=str(tmp_path)), tmp_path)
@@ -238,7 +244,7 @@ def test_a_store_without_a_model_registry_is_found_before_anything_starts(
 
 
 def test_preflight_is_no_part_of_what_reruns_a_search(tmp_path: Path) -> None:
-    from tune.options import write_yaml
+    from tune.parsing import write_yaml
 
     write_yaml(parse(["--preflight"], SearchOptions), tmp_path / "config.yaml")
     assert "preflight" not in (tmp_path / "config.yaml").read_text(encoding="utf-8")

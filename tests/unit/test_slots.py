@@ -15,6 +15,7 @@ from tests.unit.tune_helpers import make_plan
 from tune import preflight
 from tune import slots as module
 from tune.errors import Refused
+from tune.nodes import Finding
 from tune.options import CompareOptions, SearchOptions
 from tune.preflight import Plan
 from tune.runtime import Cluster, Node
@@ -31,13 +32,15 @@ class World:
         self.nodes, self.cores, self.now = 1, 1.0, 1000.0
         self.asked: list[list[dict[str, float]]] = []
         self.said: list[str] = []
+        self.wrong: dict[str, list[Finding]] = {}
+        self.looked_at: list[str] = []
         self.actor = of_ray._AutoscalingCoordinatorActor(lambda: self.now, self.asked.append, list)
         monkeypatch.setattr(module, "coordinator", lambda: Remote(self.actor))
         monkeypatch.setattr(module, "offered", lambda address: self.cluster(address))
         monkeypatch.setattr(ray, "get", lambda answer, timeout: answer)
 
     def cluster(self, address: str | None = "10.0.0.1:6379") -> Cluster:
-        return Cluster(address, (Node(self.cores, 0.0, BIG),) * self.nodes)
+        return Cluster(address, tuple(Node(self.cores, 0.0, BIG, str(at)) for at in range(self.nodes)))
 
     def plan(self, **options: Any) -> Plan:
         plan = make_plan(**{"storage": "/shared", "trials": 12, **options})
@@ -45,7 +48,17 @@ class World:
 
     def follower(self, **options: Any) -> Follower:
         plan = self.plan(**options)
-        return Follower(Slots(plan.slots), plan, self.said.append)
+        return Follower(Slots(plan.slots), plan, self, self.check)
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def warn(self, what: str) -> None:
+        self.said.append(f"warning: {what}")
+
+    def check(self, node: str) -> list[Finding]:
+        self.looked_at.append(node)
+        return self.wrong.get(node, [])
 
 
 class Remote:
@@ -79,6 +92,21 @@ def test_the_slots_follow_the_nodes_and_each_change_is_said_once(world: World) -
         "slots        3: 2 nodes joined",
     ]
     assert world.asked == []
+    assert world.looked_at == ["1", "2", "3", "4"]
+
+
+def test_a_node_that_joins_with_something_wrong_gets_no_slots(
+    world: World,
+) -> None:
+    follower = world.follower()
+    world.wrong["1"] = [Finding("node 10.0.0.2", "torch is 2.12.0", "install the same")]
+    for world.nodes in (2, 3, 3):
+        follower.update()
+    assert follower.slots.now == 2
+    assert world.said == [
+        "warning: node 10.0.0.2: torch is 2.12.0; install the same; it joined, and gets no slots",
+        "slots        2: a node joined",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +229,7 @@ def test_whatever_ends_the_search_the_request_is_taken_back(world: World) -> Non
     plan = world.plan(max_concurrent=2)
 
     def broken_off() -> None:
-        with following(Slots(1), plan, world.said.append):
+        with following(Slots(1), plan, world, world.check):
             deadline = time.monotonic() + 10
             while not world.asked and time.monotonic() < deadline:
                 time.sleep(0.01)
@@ -220,6 +248,6 @@ def test_a_local_ray_and_one_node_without_a_storage_are_not_followed(
     if storage is not None:
         plan = replace(plan, cluster=world.cluster(None))
     world.nodes = 2
-    with following(Slots(1), plan, world.said.append):
+    with following(Slots(1), plan, world, world.check):
         pass
     assert (world.said, world.asked) == ([], [])
