@@ -37,12 +37,14 @@ class SearchScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores.
-        One that has not started takes an idle slot, and does not count."""
+        One that has not started takes an idle slot, and does not count; but first come those for which no
+        slot is starting: Tune would give that slot up, and one that starts slowly would never be ready."""
         idle = tune_controller._actor_cache.num_cached_objects
         running = sum(trial.status == Trial.RUNNING for trial in tune_controller.get_live_trials())
         if idle and idle + running > self.slots.now:
             tune_controller._cleanup_cached_actors(force_all=True)
-        return super().choose_trial_to_run(tune_controller)
+        chosen = super().choose_trial_to_run(tune_controller)
+        return None if chosen in tune_controller._trial_to_actor else chosen
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop what falls behind; a trial that has done all its steps completes."""

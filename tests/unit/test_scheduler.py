@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ray import cloudpickle
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from tests.unit.tune_helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
@@ -34,13 +35,15 @@ class FakeController:
             increase_max=lambda group, most: self.warm.append((group, most)), num_cached_objects=0
         )
         self.live: list[Any] = []
+        self.all: list[Any] = []
+        self._trial_to_actor: dict[Any, str] = {}
         self.let_go = 0
 
     def get_live_trials(self) -> list[Any]:
         return self.live
 
     def get_trials(self) -> list[Any]:
-        return []
+        return self.all
 
     def _cleanup_cached_actors(self, force_all: bool) -> None:
         assert force_all
@@ -255,6 +258,17 @@ def test_a_slot_without_work_is_let_go_where_a_trial_may_wait_for_its_cores() ->
     for _ in range(2):
         rig.scheduler.choose_trial_to_run(rig.controller)
     assert rig.controller.let_go == 1
+
+
+def test_a_slot_that_is_starting_is_not_given_up_for_an_idle_one() -> None:
+    rig = Rig()
+    lost, starting = (Trial("job", stub=True) for _ in range(2))
+    rig.controller.all = [starting]
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is starting
+    rig.controller._trial_to_actor[starting] = "its slot"
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is None
+    rig.controller.all = [lost]
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is lost
 
 
 def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> None:
