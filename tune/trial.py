@@ -17,10 +17,11 @@ from typing import Any
 
 import ray
 import ray.train
-import ray.train.torch
 import ray.tune
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import state, worker_group
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from tune.job import Job, Report
 from tune.mailbox import Mailbox
@@ -63,8 +64,21 @@ class FixedWorkers(FixedScalingPolicy):
         """Nothing."""
 
 
-class SlotTrainer(ray.train.torch.TorchTrainer):
-    """A TorchTrainer that starts few processes but its workers': each imports pandas and Arrow for a second
+class NoBarrier:
+    """In the place of the actor, a process a slot, through which workers wait for one another in
+    `ray.train.report`: a slot's report to their mailbox."""
+
+    @classmethod
+    def options(cls, **where: Any) -> type[NoBarrier]:
+        return cls
+
+    @classmethod
+    def remote(cls, **times: float) -> NoBarrier:
+        return cls()
+
+
+class SlotTrainer(DataParallelTrainer):
+    """A worker group that starts few processes but its workers': each imports pandas and Arrow for a second
     or two of the machine that the first step has to wait for.
 
     Its controller runs in the trial's actor, which has imported the same libraries already, and not in one
@@ -83,6 +97,8 @@ class SlotTrainer(ray.train.torch.TorchTrainer):
     def _initialize_and_run_controller(self, **made_of: Any) -> ray.train.Result:
         if self.alone:
             made_of["scaling_policy"] = FixedWorkers(made_of["scaling_policy"].scaling_config)
+        worker_group.SynchronizationActor = NoBarrier  # type: ignore[assignment,attr-defined,misc]
+        state._shutdown_sync_actor = lambda sync_actor: None  # type: ignore[assignment]
         controller = TrainController(**made_of)
         asyncio.run(controller.run())
         return controller.get_result()
@@ -181,6 +197,7 @@ class SlotTrial(ray.tune.Trainable):
         try:
             trainer = SlotTrainer(
                 _work,
+                backend_config=_backend(plan.workers),
                 train_loop_config={
                     "mailbox": self.mailbox,
                     "slot": self.trial_id,
@@ -210,6 +227,15 @@ def _work(loop: dict[str, Any]) -> None:
     from tune.worker import work
 
     work(loop)
+
+
+def _backend(workers: int) -> ray.train.backend.BackendConfig | None:
+    """How the workers find one another; one worker needs nothing, and this process no torch for it."""
+    if workers == 1:
+        return None
+    from ray.train.torch import TorchConfig
+
+    return TorchConfig()
 
 
 def _resources(plan: SlotPlan) -> dict[str, float]:
