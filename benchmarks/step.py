@@ -9,7 +9,8 @@ same random batches, without dropout, with clipping at norm 1. A ratio is the me
 vanilla in the same turn), its spread the quartiles. Weights are random: what a step costs does not depend on
 them. The optimizer's part is clipping and step, with the method's hooks. A selection is the last step of
 Stage I, with the mask made. Memory is what stays after a step and what a step needs at most, less vanilla's,
-for each covered weight; on a CPU (where the allocator does not tell) only what the method keeps.
+for each covered weight; on a CPU (where the allocator does not tell) only what the method keeps. Last, how
+long a warm slot takes to have the built-in model as it was, for the next run.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dps import optim
+from dps import optim, tasks
 from dps.coverage import covered_weights
 from dps.methods import DPSDense, DPSMix, Method, Vanilla, attachment_of
+from dps.models import Base, locate
 
 SIZES = {  # layers, hidden, heads, intermediate, vocabulary
     "minilm": (6, 384, 12, 1536, 30522),
@@ -241,6 +243,21 @@ def memory_table(setting: argparse.Namespace) -> list[str]:
     return lines
 
 
+def resetting(times: int = 9) -> str:
+    """How long the built-in model takes to be as it was, in words; medians."""
+    base = Base(locate("builtin"), tasks.get("cola"))
+    seconds: dict[str, list[float]] = {"at once": [], "copied beforehand": []}
+    for seed in range(times):
+        for how, each in seconds.items():
+            if how == "copied beforehand":
+                base.prepare()
+            began = time.perf_counter()
+            base.build(seed, 0.1)
+            each.append(time.perf_counter() - began)
+    told = ", ".join(f"{1e3 * np.median(each):.0f} ms {how}" for how, each in seconds.items())
+    return f"the built-in model for the next run of a slot: {told}"
+
+
 def hardware(device: str) -> str:
     """What it runs on."""
     if device == "cuda":
@@ -266,7 +283,8 @@ def main() -> int:
         f"{hardware(setting.device)}\n"
     )
     print("\n".join(time_table(timed(setting))), flush=True)
-    print("\n" + "\n".join(memory_table(setting)))
+    print("\n" + "\n".join(memory_table(setting)), flush=True)
+    print(f"\n{resetting()}")
     return 0
 
 
