@@ -13,6 +13,7 @@ plain shuffled epoch, which visit the same examples. With --seeds, DPS Dense is 
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -72,7 +73,7 @@ def row(task: tasks.Task, data: str, train_size: int | None, batch_size: int, ma
 def trained(run: tuple[str, str, int, argparse.Namespace]) -> tuple[float, float]:
     """(score on dev, seconds) of one run."""
     side, task, seed, chosen = run
-    module = sys.modules["dps.finetune"]
+    module = importlib.import_module("dps.finetune")
     module.Batches = Shuffled if side == "shuffled" else Batches  # type: ignore[attr-defined]
     config = dps.FineTuneConfig(
         task=task,
