@@ -198,7 +198,7 @@ class Progress:
             f"trial {record.id} {record.outcome}"
             + (f": {self.task.metric} {score:.4f}" if score is not None else "")
             + (f", {record.error}" if record.error else "")
-            + (self.best_so_far(record.arm) if record.purpose == "search" else "")
+            + (self.best_now(record.arm) if record.purpose == "search" else "")
         )
         if record.covered and not any(r.covered for r in others):
             self.note(f"covered: {record.covered}")
@@ -233,10 +233,10 @@ class Progress:
         sign = 1 if self.task.direction == "max" else -1
         return max(scored, key=lambda r: sign * (r.score or 0.0), default=None)
 
-    def best_so_far(self, arm: str = "") -> str:
+    def best_now(self, arm: str = "") -> str:
         """To append to a line."""
         best = self.best(arm)
-        return f"  (best so far {best.score:.4f}, trial {best.id})" if best and best.score is not None else ""
+        return f"  (best now {best.score:.4f}, trial {best.id})" if best and best.score is not None else ""
 
     @property
     def total(self) -> int:
@@ -294,7 +294,7 @@ class Progress:
         parts = [
             f"{ended}/{self.total} done, {len(self.records) - ended} running",
             f"elapsed {clock(passed)}  {'longer than expected' if is_late else f'left about {clock(left)}'}",
-            self.best_so_far().strip(),
+            self.best_now().strip(),
         ]
         return between.join(part for part in parts if part)
 

@@ -19,10 +19,10 @@ PLAIN = """\
 task         cola
 00:00  trial 0 started: dps-dense  lr 0.000123  selection_ratio 0.7  update  seed 0
 00:00  trial 0 step 20/60: matthews_correlation 0.2500
-00:00  trial 0 completed: matthews_correlation 0.5000  (best so far 0.5000, trial 0)
+00:00  trial 0 completed: matthews_correlation 0.5000  (best now 0.5000, trial 0)
 warning: trial 0: [bold]slow[/bold]
 00:00  trial 1 started: vanilla  lr 0.0001  seed 0
-00:00  trial 1 failed, RuntimeError: no [x.py:3]  (best so far 0.5000, trial 0)
+00:00  trial 1 failed, RuntimeError: no [x.py:3]  (best now 0.5000, trial 0)
 00:00  trial confirm-1 started: vanilla  lr 0.0001  seed 1
 00:00  trial confirm-1 completed: matthews_correlation 0.6100
 """
@@ -103,7 +103,7 @@ def test_on_a_narrow_screen_nothing_is_cut_but_the_names_of_trials() -> None:
         "0            60    0.2500  out-of-memory",
         "child-tuni…  -     -       running",
         "1/74 done, 1 running",
-        "(best so far 0.2500, trial 0)",
+        "(best now 0.2500, trial 0)",
     ]
     (row,) = [line for line in live(records, width=60, height=20) if line.startswith("0 ")]
     assert re.fullmatch(r"0 +dps-dense .*…  60    0\.2500  out-of-memory", row)
@@ -142,7 +142,7 @@ def test_on_a_terminal_the_events_are_in_the_table_and_not_in_lines() -> None:
 
 
 @pytest.mark.parametrize(("direction", "best"), [("cola", "1")])
-def test_the_best_so_far_is_of_the_search(direction: str, best: str) -> None:
+def test_the_best_now_is_of_the_search(direction: str, best: str) -> None:
     shown = progress(io.StringIO(), [make_record(n, scores=[(60, s)]) for n, s in enumerate((0.5, 0.7, 0.6))])
     shown.trial_ended(make_replicate(9, 0.99))
     found = shown.best()
