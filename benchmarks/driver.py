@@ -1,7 +1,7 @@
 """What a search costs its driver: many slots, many reports a second, of workers that are simulated.
 
     python benchmarks/driver.py                          # two minutes on 2 cores
-    python benchmarks/driver.py --slots 64 --trials 256 --a-second 10    # 64 processes: for many cores, 10 GB
+    python benchmarks/driver.py --slots 64 --trials 128 --a-second 10   # eight minutes there, 16 GB
 
 A whole `python tune/search.py` with all of it: TPE and its Gaussian process, ASHA, race, ledger, MLflow on
 SQLite. Only the slots are made up: an actor each, as in a search, that makes up the scores of its job

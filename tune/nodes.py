@@ -66,7 +66,7 @@ def check(plan: Plan, output: Path, joined: str | None = None) -> list[Finding]:
     note = storage.join(folder, f".preflight-{uuid.uuid4().hex[:8]}")
     try:
         storage.write(storage.join(note, probe.DRIVERS_NOTE), b"here")
-        with _door(1 if joined is None and plan.cluster.nodes < 2 else 2) as door:
+        with _door(several=joined is not None or plan.cluster.nodes > 1) as door:
             found = [*_ask_and_judge(_asked(plan, note if given else None, door), plan, joined)]
         settled = joined is not None or storage.is_remote(folder)
         return found if settled else [*found, *_room(plan, Path(folder))]
@@ -77,9 +77,9 @@ def check(plan: Plan, output: Path, joined: str | None = None) -> list[Finding]:
         storage.remove(note)
 
 
-def _door(nodes: int) -> AbstractContextManager[Door | None]:
+def _door(several: bool) -> AbstractContextManager[Door | None]:
     """Where the nodes can reach the driver's; None where it is the only one."""
-    if nodes < 2:
+    if not several:
         return nullcontext()
     import ray
 

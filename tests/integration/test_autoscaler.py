@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.cli import SMALL, search
-from tests.integration.test_cluster import end_processes_of, free_port, of, ray_start
+from tests.integration.test_cluster import end_processes_of, free_port, ray_start
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -74,10 +74,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
 
 def raylets(folder: Path) -> int:
     """Nodes that run, by their processes."""
-    mine = [process for process in Path("/proc").iterdir() if process.name.isdigit() and of(process, folder)]
-    return sum(
-        re.search(rb"raylet/raylet\0", (process / "cmdline").read_bytes()) is not None for process in mine
-    )
+    return sum(str(folder) in words and "raylet/raylet\0" in words for words in map(_words, psutil.pids()))
+
+
+def _words(pid: int) -> str:
+    """The command line of a process, each word ended by a null; nothing of one that has gone."""
+    try:
+        return "".join(f"{word}\0" for word in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
 
 
 def test_the_autoscaler_brings_a_node_for_the_slots_asked_for_and_takes_it_back(

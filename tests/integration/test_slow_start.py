@@ -29,10 +29,12 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
 
     class Slot(ray.tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
-            mark = Path(config["folder"]) / f"slot-{os.getpid()}"
-            first = not list(mark.parent.glob("slot-*"))
-            mark.touch()
-            time.sleep(0.0 if first else SECOND_TAKES_S)
+            folder = Path(config["folder"])
+            (folder / f"slot-{os.getpid()}").touch()
+            try:
+                (folder / "first").touch(exist_ok=False)
+            except FileExistsError:
+                time.sleep(SECOND_TAKES_S)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             return True

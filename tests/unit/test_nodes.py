@@ -180,7 +180,7 @@ def test_space_is_for_a_checkpoint_of_each_slot_and_a_model_of_each_confirmation
 
 def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "ask", lambda asked, gpus, only: iter(()))
-    monkeypatch.setattr(nodes, "_door", lambda nodes: nullcontext())
+    monkeypatch.setattr(nodes, "_door", lambda several: nullcontext())
     plan = replace(make_plan(storage=str(tmp_path)), weights=10**13)
     (finding,) = nodes.check(plan, tmp_path)
     assert (finding.where, finding.do) == (
