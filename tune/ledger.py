@@ -13,7 +13,8 @@ import json
 import math
 import sqlite3
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -100,7 +101,6 @@ class Ledger:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
         self._live: dict[str, optuna.Trial] = {}
-        self._unentered: dict[Purpose, bool] = {}
         self._records: dict[Purpose, dict[int, Record]] = {}
         try:
             self._read(direction)
@@ -110,7 +110,7 @@ class Ledger:
             raise _refused(file, f"cannot be read as a ledger ({_line(error)})") from error
 
     def _read(self, direction: str) -> None:
-        storage = _storage(self.file)
+        storage = self._storage = _storage(self.file)
         self._studies = {
             purpose: optuna.create_study(
                 study_name=f"{self.arm}: {name}" if self.arm else name,
@@ -154,30 +154,35 @@ class Ledger:
     def propose(self, space: Space, sampler: optuna.samplers.BaseSampler, seed: int) -> Record:
         """A new trial of the search, its configuration proposed by `sampler`."""
         self.study.sampler = sampler
-        trial = self._left_over("search") or self.study.ask()
-        return self._enter("search", trial, space.suggest(trial), seed)
+        with self._whole():
+            trial = self.study.ask()
+            return self._enter("search", trial, space.suggest(trial), seed)
 
     def replicate(
         self, configuration: dict[str, Any], space: Space, seed: int, purpose: Purpose = "confirm"
     ) -> Record:
         """A new trial with this configuration and seed."""
         study = self._studies[purpose]
-        trial = self._left_over(purpose)
-        if trial is None:
+        with self._whole():
             study.enqueue_trial(space.in_study(configuration))
             trial = study.ask()
-        return self._enter(purpose, trial, space.suggest(trial) | configuration, seed)
+            return self._enter(purpose, trial, space.suggest(trial) | configuration, seed)
 
-    def _left_over(self, purpose: Purpose) -> optuna.Trial | None:
-        """A trial that a process asked for, and was killed before it had a configuration."""
-        if not self._unentered.get(purpose, True):
-            return None
-        self._unentered[purpose] = False  # from here on this process enters what it asks for
-        study = self._studies[purpose]
-        last = next(iter(study.trials[-1:]), None)
-        if last is None or _entered(last):
-            return None
-        return study.ask() if last.state == TrialState.WAITING else optuna.Trial(study, last._trial_id)
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What is written within is there as a whole or not at all, and the disk is waited for once: Optuna
+        commits each value by itself."""
+        if not isinstance(self._storage, optuna.storages.RDBStorage):
+            yield
+            return
+        sessions = self._storage.scoped_session
+        sessions.remove()
+        with self._storage.engine.connect() as connection, connection.begin():
+            sessions(bind=connection, join_transaction_mode="rollback_only")  # of this thread, as Optuna's
+            try:
+                yield
+            finally:
+                sessions.remove()
 
     def _enter(
         self, purpose: Purpose, trial: optuna.Trial, configuration: dict[str, Any], seed: int
@@ -195,10 +200,11 @@ class Ledger:
         """Note an evaluation; the record of the trial hears of it too."""
         record = self._known(id)
         record.seconds = report.seconds or record.seconds
-        self._catch_up(record, [(step, score) for step, score in report.curve if step < report.step])
-        if report.score is None or report.step <= 0:
-            return
-        self._trial(id).report(report.score, report.step)
+        with self._whole():
+            self._catch_up(record, [(step, score) for step, score in report.curve if step < report.step])
+            if report.score is None or report.step <= 0:
+                return
+            self._trial(id).report(report.score, report.step)
         if math.isfinite(report.score) and report.step not in dict(record.scores):
             record.scores = sorted([*record.scores, (report.step, report.score)])
 
@@ -216,8 +222,6 @@ class Ledger:
     def finish(self, id: str, outcome: Outcome, report: Report) -> Record:
         """Note the one final outcome of a trial."""
         purpose, _ = _place(id)
-        self._catch_up(self._known(id), report.curve)
-        trial = self._trial(id)
         attributes = {
             "outcome": str(outcome),
             "seconds": report.seconds,
@@ -234,12 +238,15 @@ class Ledger:
             "warnings": report.warnings,
             "error": report.error,
         }
-        for key, value in attributes.items():
-            if value:
-                trial.set_user_attr(key, tree(value))
         state = _STATES.get(outcome, TrialState.FAIL)
         value = report.score if state == TrialState.COMPLETE else None
-        frozen = self._studies[purpose].tell(trial, value, state=state)
+        with self._whole():
+            self._catch_up(self._known(id), report.curve)
+            trial = self._trial(id)
+            for key, held in attributes.items():
+                if held:
+                    trial.set_user_attr(key, tree(held))
+            frozen = self._studies[purpose].tell(trial, value, state=state)
         self._live.pop(id, None)
         ended = self._record(purpose, frozen)
         self._records[purpose][ended.number] = ended

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import event
 
 from dps.errors import InputError
 from tests.unit.tune_helpers import STEPS, make_space, open_ledger
@@ -181,46 +184,82 @@ def test_notes_are_kept(ledger: Ledger, tmp_path: Path) -> None:
     assert (other.noted("seconds"), other.noted("nothing")) == (12.5, None)
 
 
-def test_a_process_killed_between_asking_and_entering_leaves_no_trial_without_configuration(
-    ledger: Ledger, tmp_path: Path
+def killed(*args: object, **kwargs: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_process_killed_while_it_enters_a_trial_leaves_nothing_of_it(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    propose(ledger)
-    ledger.study.ask()  # and killed here
+    winner = run(ledger, Outcome.COMPLETED)
+    monkeypatch.setattr(Ledger, "_enter", killed)
+    with pytest.raises(KeyboardInterrupt):
+        propose(ledger)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.replicate(winner.configuration, SPACE, 8)
+    monkeypatch.undo()
     other = open_ledger(tmp_path)
     assert [record.number for record in other.records("search")] == [0]
-    assert propose(other).number == 1
-    assert [record.number for record in other.records("search")] == [0, 1]
-    assert len(other.study.trials) == 2
-
-
-@pytest.mark.parametrize("asked", [False, True])
-def test_the_same_of_a_replicate(ledger: Ledger, tmp_path: Path, asked: bool) -> None:
-    winner = run(ledger, Outcome.COMPLETED)
-    confirmation = optuna.load_study(study_name="confirmation", storage=f"sqlite:///{tmp_path}/study.db")
-    confirmation.enqueue_trial(winner.configuration)
-    if asked:
-        confirmation.ask()
-    other = open_ledger(tmp_path)
-    assert other.records("confirm") == []
+    assert (propose(other).number, len(other.study.trials)) == (1, 2)
     for number, seed in enumerate((8, 9)):
         replicate = other.replicate(winner.configuration, SPACE, seed)
         assert (replicate.number, replicate.seed) == (number, seed)
         assert replicate.configuration == winner.configuration
-    assert len(other.records("confirm")) == 2
+    assert len(open_ledger(tmp_path).records("confirm")) == 2
+
+
+def test_a_trial_without_a_configuration_that_an_earlier_version_left_is_none(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    propose(ledger)
+    ledger.study.ask()
+    other = open_ledger(tmp_path)
+    assert [record.number for record in other.records("search")] == [0]
+    assert propose(other).number == 2
+    assert [record.number for record in open_ledger(tmp_path).records("search")] == [0, 2]
+
+
+def test_the_disk_is_waited_for_once_for_each_trial_evaluation_and_outcome(ledger: Ledger) -> None:
+    commits = list[object]()
+    with monitored(ledger, commits):
+        winner = run(ledger, Outcome.COMPLETED, warnings=["slow"], covered="all", final={"dev": {"f1": 0.5}})
+        assert len(commits) == 4  # it, two evaluations, its end
+        ledger.replicate(winner.configuration, SPACE, 8)
+        assert len(commits) == 5
+
+
+@contextmanager
+def monitored(ledger: Ledger, commits: list[object]) -> Iterator[None]:
+    """Within, every commit of the ledger to its file is noted."""
+    assert isinstance(ledger._storage, optuna.storages.RDBStorage)
+    engine, wrote = ledger._storage.engine, list[object]()
+
+    def executed(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if not statement.startswith(("SELECT", "PRAGMA")):
+            wrote.append(statement)
+
+    def committed(connection: object) -> None:
+        if wrote:
+            commits.append(connection)
+        wrote.clear()
+
+    event.listen(engine, "before_cursor_execute", executed)
+    event.listen(engine, "commit", committed)
+    yield
+    event.remove(engine, "before_cursor_execute", executed)
+    event.remove(engine, "commit", committed)
 
 
 def test_a_process_killed_while_it_notes_an_outcome_leaves_the_trial_open(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(optuna.Study, "tell", killed)
     with pytest.raises(KeyboardInterrupt):
         run(ledger, Outcome.COMPLETED)
     monkeypatch.undo()
     other = open_ledger(tmp_path)
     assert other.records("search")[0].outcome == Outcome.RUNNING
+    assert other.study.trials[0].user_attrs.keys() == {"seed", "configuration"}
     other.finish("0", Outcome.COMPLETED, Report("0", None, STEPS[-1], STEPS[-1], 0.5))
     assert other.records("search")[0].outcome == Outcome.COMPLETED
 
