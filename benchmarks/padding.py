@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-import multiprocessing
 import os
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -26,15 +25,13 @@ if __name__ == "__main__":
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each core
 
 import numpy as np
-from scipy import stats
 
-import dps
+from benchmarks import score_pairs
 from dps import sources, tasks
 from dps.data import Batches, Indices, TaskData, by_length
 from dps.models import Base, locate
 
 EPOCHS = 5
-LEARNING_RATE = 3e-4
 SIDES = ("shuffled", "ours")
 
 
@@ -70,72 +67,22 @@ def row(task: tasks.Task, data: str, train_size: int | None, batch_size: int, ma
     )
 
 
-def trained(run: tuple[str, str, int, argparse.Namespace]) -> tuple[float, float]:
+def trained(chosen: argparse.Namespace, side: str, task: str, seed: int) -> tuple[float, float]:
     """(score on dev, seconds) of one run."""
-    side, task, seed, chosen = run
     module = importlib.import_module("dps.finetune")
     module.Batches = Shuffled if side == "shuffled" else Batches  # type: ignore[attr-defined]
-    config = dps.FineTuneConfig(
-        task=task,
-        data=chosen.data,
-        learning_rate=LEARNING_RATE,
-        batch_size=chosen.batch_size,
-        max_length=chosen.max_length,
-        train_size=chosen.train_size,
-        evaluations=1,
-        seed=seed,
-    )
-    began = time.perf_counter()
-    score = dps.finetune(config).last
-    return score, time.perf_counter() - began
-
-
-def compared(chosen: argparse.Namespace) -> None:
-    """Train on both kinds of batches, turn by turn, and print the table of scores."""
-    runs = [
-        (side, task, seed, chosen) for task in chosen.tasks for seed in range(chosen.seeds) for side in SIDES
-    ]
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        scores = dict(zip([run[:3] for run in runs], pool.map(trained, runs, chunksize=1), strict=True))
-    print("\n| task | seeds | metric | shuffled | ours | difference, points | seconds, ours / shuffled |")
-    print("|---" * 7 + "|")
-    for task in chosen.tasks:
-        sides = [np.array([scores[side, task, seed] for seed in range(chosen.seeds)]) for side in SIDES]
-        (plain, plain_s), (ours, ours_s) = (side.T for side in sides)
-        difference = 100 * (ours - plain)
-        half = stats.sem(difference) * stats.t.ppf(0.975, chosen.seeds - 1)
-        columns = (
-            task,
-            str(chosen.seeds),
-            tasks.get(task).metric,
-            f"{plain.mean():.4f} ± {plain.std(ddof=1):.4f}",
-            f"{ours.mean():.4f} ± {ours.std(ddof=1):.4f}",
-            f"{difference.mean():+.2f} ± {half:.2f}",
-            f"{np.median(ours_s) / np.median(plain_s):.2f}",
-        )
-        print(f"| {' | '.join(columns)} |")
+    return score_pairs.trained(chosen, task, seed)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tasks", nargs="+", choices=tuple(tasks.TASKS), default=["cola", "rte"])
-    parser.add_argument("--data", default="builtin", help="builtin, or a folder with GLUE files")
-    parser.add_argument("--train-size", type=int)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--seeds", type=int, default=0, help="train with so many on both sides")
-    chosen = parser.parse_args()
-    if chosen.seeds == 1:
-        parser.error("--seeds: one seed has no interval; give 2 or more")
+    chosen = score_pairs.options(__doc__)
     print(
         "| task | training examples | tokens an example | shuffled | ours | evaluation |\n" + "|---" * 6 + "|"
     )
     for name in chosen.tasks:
         print(row(tasks.get(name), chosen.data, chosen.train_size, chosen.batch_size, chosen.max_length))
     if chosen.seeds:
-        compared(chosen)
+        score_pairs.compare(partial(trained, chosen), SIDES, chosen)
     return 0
 
 

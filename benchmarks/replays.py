@@ -21,7 +21,7 @@ from tune.belief import FIRST_RACE_SEED, Belief, Racing
 from tune.budget import DeviceHours
 from tune.job import Settings
 from tune.ledger import Record
-from tune.preflight import EXPLORE_SHARE
+from tune.plan import EXPLORE_SHARE
 from tune.proposals import Proposals
 from tune.recorded import Replay, Table
 from tune.searcher import LedgerSearcher

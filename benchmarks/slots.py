@@ -3,14 +3,16 @@
     pip install -c constraints.txt accelerate       # transformers.Trainer needs it
     python benchmarks/slots.py                      # 16 trials of 40 steps, on the built-in model and data
     python benchmarks/slots.py --trials 8 --repeats 3
+    python benchmarks/slots.py --data ../glue       # on real CoLA
 
 Each side is a process of its own and gets the whole machine, in turns. All train the same model on the same
 examples with the same learning rates, by plain AdamW, and evaluate at the end; nothing is stopped early.
 Warm slots: `python tune/search.py`, as many single-threaded slots as cores. TorchTrainer: Ray Tune with as
 many trials at once as cores, each of which starts a TorchTrainer of one worker that calls `dps.finetune`, as
-Ray's documentation has it. Optuna: one process with a thread for each core. Seconds are from the start of the
-process to the end of the last trial; a gap is from the end of a trial to the first step of the next in its
-place, the median of them.
+Ray's documentation has it. Optuna: one process with a thread for each core, its batches of like length as
+ours are. Each has the precision that is its default: the search picks bf16 where the CPU has it in hardware,
+and there Optuna's loop is run in bf16 as well. Seconds are from the start of the process to the end of the
+last trial; a gap is from the end of a trial to the first step of the next in its place, the median of them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
 
-SIDES = ("warm slots", "a TorchTrainer a trial", "Optuna + transformers.Trainer")
+SIDES = ("warm slots", "a TorchTrainer a trial", "Optuna + transformers.Trainer", "the same in bf16")
 TRAIN, BATCH, LENGTH = 320, 16, 64
 
 
@@ -47,6 +50,7 @@ def configured(rate: float, setting: argparse.Namespace) -> Any:
 
     return dps.FineTuneConfig(
         task="cola",
+        data=setting.data,
         method=dps.Vanilla(),
         learning_rate=rate,
         max_steps=setting.steps,
@@ -75,11 +79,12 @@ def warm_slots(setting: argparse.Namespace) -> None:
     """The project's own search over a list of learning rates."""
     with tempfile.TemporaryDirectory(prefix="slots-") as folder:
         space = json.dumps({"learning_rate": rates(setting.trials)})
-        options = f"--task cola --data builtin --model builtin --method vanilla --trials {setting.trials} "
+        options = f"--task cola --model builtin --method vanilla --trials {setting.trials} "
         options += f"--max-steps {setting.steps} --train-size {TRAIN} --batch-size {BATCH} "
         options += f"--max-length {LENGTH} --evaluations 1 --scheduler none --sampler grid --race 0 "
         options += "--no-baseline --confirm 1 --tracking-uri none"
-        command = [sys.executable, str(ROOT / "tune/search.py"), *options.split(), "--space", space]
+        command = [sys.executable, str(ROOT / "tune/search.py"), *options.split()]
+        command += ["--space", space, "--data", setting.data]
         output = Path(folder) / "out"
         subprocess.run([*command, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)
         found = json.loads((output / "search.json").read_text(encoding="utf-8"))
@@ -139,7 +144,7 @@ def torch_trainers(setting: argparse.Namespace) -> None:
     told(psutil.Process().create_time(), list(began), list(ended))
 
 
-def optuna_trainer(setting: argparse.Namespace) -> None:
+def optuna_trainer(setting: argparse.Namespace, bf16: bool = False) -> None:
     """Optuna's loop around transformers.Trainer, in one process."""
     import optuna
     import torch
@@ -154,7 +159,7 @@ def optuna_trainer(setting: argparse.Namespace) -> None:
     transformers.utils.logging.set_verbosity_error()
     task = tasks.get("cola")
     base = Base(locate("builtin"), task)
-    data = TaskData(task, sources.open_source("builtin"), base.tokenizer, LENGTH)
+    data = TaskData(task, sources.open_source(setting.data), base.tokenizer, LENGTH)
     train, held = holdout(task, data.train(TRAIN), FineTuneConfig.holdout_share, 0)
     rows = [
         [{**tokens, "labels": int(label)} for tokens, label in zip(part.tokens, part.labels, strict=True)]
@@ -184,6 +189,7 @@ def optuna_trainer(setting: argparse.Namespace) -> None:
                 logging_strategy="no",
                 train_sampling_strategy="group_by_length",
                 use_cpu=True,
+                bf16=bf16,
             )
             trainer = transformers.Trainer(
                 base.build(0, 0.1),
@@ -203,14 +209,16 @@ def optuna_trainer(setting: argparse.Namespace) -> None:
     told(psutil.Process().create_time(), began, ended, at_once=1)
 
 
-RUN = dict(zip(SIDES, (warm_slots, torch_trainers, optuna_trainer), strict=True))
+RUN = dict(
+    zip(SIDES, (warm_slots, torch_trainers, optuna_trainer, partial(optuna_trainer, bf16=True)), strict=True)
+)
 
 
 def measured(side: str, setting: argparse.Namespace) -> dict[str, float]:
     """Run one side in a process of its own; see `told`."""
     command = [sys.executable, __file__, "--side", side, "--trials", str(setting.trials)]
     done = subprocess.run(
-        [*command, "--steps", str(setting.steps)],
+        [*command, "--steps", str(setting.steps), "--data", setting.data],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -231,14 +239,18 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--data", default="builtin", help="builtin, or a folder with GLUE files")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     setting = parser.parse_args()
     if setting.side:
         RUN[setting.side](setting)
         return 0
-    taken: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    import torch
+
+    sides = SIDES if torch.cpu.get_capabilities().get("avx512_bf16") else SIDES[:-1]
+    taken: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(setting.repeats):
-        for side in SIDES:
+        for side in sides:
             taken[side].append(measured(side, setting))
     print(
         f"{setting.trials} trials of {setting.steps} steps, {os.cpu_count()} cores, "

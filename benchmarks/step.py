@@ -87,6 +87,8 @@ class Arm:
         assert found is not None
         self.attachment: Any = found
         self.autocast, _ = optim.precision(setting.precision, self.device)
+        if setting.compile:
+            self.model.compile(dynamic=True)
 
     def label(self) -> str:
         """Which kind of step comes next."""
@@ -274,6 +276,7 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--length", type=int, default=16, help="tokens of each example")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile, which takes a minute")
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1, help="on a CPU")
     setting = parser.parse_args()

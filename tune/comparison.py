@@ -24,7 +24,7 @@ from tune.budget import Spent
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.outcomes import Outcome
 from tune.paired import BOOTSTRAP_SEED
-from tune.preflight import Plan
+from tune.plan import Plan
 from tune.report import described
 
 Found = dict[str, Any]

@@ -72,15 +72,19 @@ def expected(options: RunOptions, speed: Speed, work: Work) -> Expected:
 
 
 def speed(
-    options: RunOptions, folder: ModelFolder, train: Dataset, task: Task, gpus_per_worker: float
+    options: RunOptions,
+    folder: ModelFolder,
+    train: Dataset,
+    task: Task,
+    gpus_per_worker: float,
+    precision: str,
 ) -> Speed:
     """Arithmetic of the model over the speed of this machine; on a GPU over a usual one's."""
     layers, hidden, _ = folder.hidden()
     weights = 12 * layers * hidden**2
     tokens = min(options.max_length, 1.4 * _words(train, task) + 3)
-    forward = (
-        2 * weights * tokens / (_flops(options.cpus_per_worker) if not gpus_per_worker else USUAL_GPU_FLOPS)
-    )
+    flops = USUAL_GPU_FLOPS if gpus_per_worker else _flops(options.cpus_per_worker, precision)
+    forward = 2 * weights * tokens / flops
     backward_too = 3.3 * forward * options.batch_size / options.workers_per_trial
     return Speed(backward_too + STEP_OVERHEAD_S, forward)
 
@@ -91,13 +95,14 @@ def _words(train: Dataset, task: Task) -> float:
     return words / max(1, min(200, len(train)))
 
 
-def _flops(threads: int) -> float:
+def _flops(threads: int, precision: str) -> float:
     """Of this machine, with the threads of one worker: measured on a small product."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    a, b = torch.rand(256, 384), torch.rand(384, 1536)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = torch.rand(256, 384).to(dtype), torch.rand(384, 1536).to(dtype)
     best = math.inf
     for _ in range(8):
         began = time.perf_counter()

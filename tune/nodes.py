@@ -16,7 +16,7 @@ from tune.options import RunOptions, SearchOptions
 from tune.probe import Asked, Door, Said
 
 if TYPE_CHECKING:
-    from tune.preflight import Plan
+    from tune.plan import Plan
 
 ANSWER_WITHIN_S = 180.0
 SKEW_S = 5.0  # between two clocks

@@ -83,7 +83,9 @@ class RunOptions(BaseSettings):
         None, "train on a stratified subset of so many examples (low resource)", gt=1
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "auto: bf16 or fp16 on a GPU, fp32 on a CPU"
+        "auto",
+        "auto: bf16 or fp16 on a GPU; on this machine's CPU bf16 where it is in hardware (AVX512_BF16), else "
+        "fp32",
     )
     max_concurrent: int | None = option(
         None, "trials at once (default: as many as the cluster has room for)", gt=0
@@ -94,6 +96,10 @@ class RunOptions(BaseSettings):
         "GPUs of a worker, fractions too (default: 1 where there are any)",
         ge=0,
         allow_inf_nan=False,
+    )
+    share_gpus: bool = option(
+        False,
+        "measure how much of a GPU's memory a run needs, and let as many workers as fit share it, 8 at most",
     )
     cpus_per_worker: int = option(1, "CPU cores, and threads, of a worker", gt=0)
     price: float | None = option(
@@ -165,6 +171,16 @@ class RunOptions(BaseSettings):
     def _quiet_or_json(self) -> Self:
         if self.quiet and self.json:
             raise ValueError("--quiet, --json: they exclude each other; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_are_shared_by_trials_of_one_worker(self) -> Self:
+        if self.share_gpus and self.gpus_per_worker is not None:
+            raise ValueError("--share-gpus, --gpus-per-worker: the first measures the second; leave one out")
+        if self.share_gpus and self.workers_per_trial > 1:
+            raise ValueError(
+                "--share-gpus, --workers-per-trial: workers of one trial cannot share a GPU; leave one out"
+            )
         return self
 
     @classmethod

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from dps.data import SUBSET_SEED, stratified
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.tasks import LABEL, Task
-from tune import budget, chance, estimate, pareto, places, slots, space, warm
-from tune.durations import seconds
+from tune import chance, devices, estimate, pareto, places, slots, space, warm
 from tune.errors import Refused
 from tune.job import Settings
 from tune.options import CompareOptions, RunOptions, SearchOptions
+from tune.plan import NOT_WARM, Identified, Plan, WarmStart
 from tune.runtime import Cluster
 from tune.space import Space
 
@@ -33,126 +32,11 @@ if TYPE_CHECKING:
 PAPER_MODEL = "bert-large-cased"
 HOLDOUT_SHARE = 0.2
 WARM_SHARE = 0.25  # of the trials that repeat what did well elsewhere
-EXPLORE_SHARE = 0.4  # of a budget of time or hours; the rest is for the race
 
 
-@dataclass(frozen=True)
-class Identified:
-    """Where data or a model come from, and what exactly they are."""
-
-    source: str
-    name: str
-    fingerprint: str
-    note: str
-
-
-@dataclass(frozen=True)
-class WarmStart:
-    """What earlier searches say. first: configurations that are tried before any is proposed. earlier:
-    (configuration, standing), see `tune.warm.Earlier`. origins: where they are from."""
-
-    first: Sequence[dict[str, Any]] = ()
-    earlier: Sequence[tuple[dict[str, Any], float]] = ()
-    origins: Sequence[str] = ()
-
-
-NOT_WARM = WarmStart()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is decided before a search starts. arms: the spaces that are searched side by side,
-    by method; of a search there is one, of no name."""
-
-    options: RunOptions
-    task: Task
-    data: Identified
-    model: Identified
-    examples: dict[str, int]
-    settings: Settings
-    arms: dict[str, Space]
-    max_steps: int
-    confirm_steps: int
-    slots: int
-    gpus_per_worker: float
-    cluster: Cluster
-    expected: estimate.Expected
-    chance: float | None = None  # the primary metric of the best constant prediction
-    warm: WarmStart = NOT_WARM
-    weights: int = 0  # of the model
-
-    @property
-    def space(self) -> Space:
-        """The one space of a search."""
-        (space,) = self.arms.values()
-        return space
-
-    @property
-    def published(self) -> list[dict[str, Any]]:
-        """What a search begins with whose sampler learns; see `Space.published`."""
-        learns = isinstance(self.options, SearchOptions) and self.options.sampler in ("tpe", "gp")
-        return self.space.published() if learns else []
-
-    @property
-    def runs(self) -> int:
-        """Trials and confirmations, of all arms; those of a race are not known beforehand."""
-        confirmed = self.options.confirmed
-        return len(self.arms) * (self.options.trials + confirmed * self.options.confirm)
-
-    @property
-    def devices(self) -> budget.Devices:
-        """What one slot holds: its GPUs, or its cores where it has none."""
-        options, gpus = self.options, self.gpus_per_worker
-        each = gpus or options.cpus_per_worker
-        return budget.Devices("GPU" if gpus else "CPU", each * options.workers_per_trial, options.price)
-
-    @property
-    def keep_models(self) -> bool:
-        """Whether confirmations write their models."""
-        return isinstance(self.options, SearchOptions)
-
-    def rules(self, arm: str) -> list[budget.StopRule]:
-        """The stop rules of an arm."""
-        options = self.options
-        share = EXPLORE_SHARE if isinstance(options, SearchOptions) and options.race else 1.0
-        return [budget.Trials(options.trials), *self.budgets(share)]
-
-    def budgets(self, share: float = 1.0) -> list[budget.StopRule]:
-        """The rules on time and hours, of which a share may be used."""
-        options, rules = self.options, list[budget.StopRule]()
-        if not isinstance(options, SearchOptions):
-            return rules
-        workers = options.workers_per_trial
-        if options.time_budget:
-            rules.append(budget.WallTime(seconds(options.time_budget), share))
-        if options.gpu_hours:
-            rules.append(budget.DeviceHours("GPU", options.gpu_hours, self.gpus_per_worker * workers, share))
-        if options.cpu_hours:
-            rules.append(
-                budget.DeviceHours("CPU", options.cpu_hours, options.cpus_per_worker * workers, share)
-            )
-        return rules
-
-    def identity(self, arm: str) -> dict[str, object]:
-        """What may not change when the search is resumed."""
-        same = ("batch_size", "epochs", "max_length", "evaluations", "train_size", "select_on")
-        same_too = ("precision", "transfer", "probe")
-        return {
-            "task": self.task.name,
-            "data": self.data.fingerprint,
-            "model": self.model.fingerprint,
-            "space": self.arms[arm].describe(),
-            "max_steps": self.max_steps,
-            "seed": self.options.seed,
-            "scheduler": self.options.scheduler,
-            "sampler": self.options.sampler,
-            **{name: getattr(self.options, name) for name in (*same, *same_too)},
-        }
-
-
-def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
-    """Look at data, model and cluster. Raises InputError for what the user gave, Refused for what
-    the cluster lacks."""
+def make_plan(options: RunOptions, cluster: Cluster, gpus: float | None = None) -> Plan:
+    """Look at data, model and cluster. gpus: of a worker, where that was measured. Raises InputError for what
+    the user gave, Refused for what the cluster lacks."""
     places.check_storage(options, cluster)
     places.check_tracking(options)
     space.check(options.method_names, "" if isinstance(options, CompareOptions) else options.sampler)
@@ -169,13 +53,12 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
     folder, model_note = _find_model(options.model, cluster)
     searched = train - (max(1, round(train * HOLDOUT_SHARE)) if options.select_on == "holdout" else 0)
     max_steps, confirm_steps = _steps(options, searched), _steps(options, train)
-    gpus = _gpus(options, cluster)
-    if options.precision == "fp16" and not gpus:
-        raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
+    gpus = devices.gpus_per_worker(options, cluster) if gpus is None else gpus
+    precision, precision_note = devices.precision(options, cluster, gpus)
     slots_now = _slots(options, cluster, gpus)
     _check_model(options, folder, task)
     held_out = train - searched or len(splits["dev"])
-    speed = estimate.speed(options, folder, splits["train"], task, gpus)
+    speed = estimate.speed(options, folder, splits["train"], task, gpus, precision)
     arms = _arms(options, folder, max_steps)
     passes = tuple(1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in arms)
     work = estimate.Work(max_steps, confirm_steps, held_out, len(splits["dev"]), slots_now, passes)
@@ -186,7 +69,9 @@ def make_plan(options: RunOptions, cluster: Cluster) -> Plan:
         data=Identified(source.kind, source.name, source.fingerprint(task), data_note),
         model=model,
         examples={"train": train, **{name: len(splits[name]) for name in task.dev_splits}},
-        settings=_settings(options, task, source, folder),
+        settings=_settings(options, task, source, folder, precision),
+        precision_note=precision_note,
+        gpu_note=devices.MEASURED_LATER if options.share_gpus and gpus else "",
         arms=arms,
         max_steps=max_steps,
         confirm_steps=confirm_steps,
@@ -234,7 +119,9 @@ def _warm_start(options: RunOptions, arms: dict[str, Space]) -> WarmStart:
     return WarmStart(first, earlier, list(dict.fromkeys(one.origin for one in read)))
 
 
-def _settings(options: RunOptions, task: Task, source: Source, folder: ModelFolder) -> Settings:
+def _settings(
+    options: RunOptions, task: Task, source: Source, folder: ModelFolder, precision: str
+) -> Settings:
     return Settings(
         task=task.name if task.name in tasks.TASKS else task,
         data=str(Path(source.name).resolve()) if source.kind == "folder" else source.kind,
@@ -244,7 +131,7 @@ def _settings(options: RunOptions, task: Task, source: Source, folder: ModelFold
         batch_size=options.batch_size,
         max_length=options.max_length,
         train_size=options.train_size,
-        precision=options.precision,
+        precision=precision,
         evaluations=options.evaluations,
         select_on=options.select_on,
         transfer=_transfer(options, task, source),
@@ -368,15 +255,6 @@ def _train_size(options: RunOptions, train: Dataset) -> int:
 def _steps(options: RunOptions, examples: int) -> int:
     per_epoch = math.ceil(examples / options.batch_size)
     return options.max_steps or max(1, round(options.epochs * per_epoch))
-
-
-def _gpus(options: RunOptions, cluster: Cluster) -> float:
-    wanted = options.gpus_per_worker
-    if wanted is None:
-        return 1.0 if cluster.gpus else 0.0
-    if wanted > cluster.gpus:
-        raise Refused(f"--gpus-per-worker: {wanted:g} wanted, but the cluster has {cluster.gpus:g} GPUs")
-    return wanted
 
 
 def _slots(options: RunOptions, cluster: Cluster, gpus: float) -> int:

@@ -14,7 +14,7 @@ from dps.redact import readable, tree
 from tune import terminal
 from tune.job import Report
 from tune.ledger import STUDIES, Record
-from tune.preflight import Plan
+from tune.plan import Plan
 
 
 def screen(plan: Plan, earlier: Sequence[Record] = (), runs: int | None = None) -> terminal.Progress:

@@ -24,7 +24,7 @@ from tune import failures, page, pareto, proof, replicates
 from tune.budget import Spent, bill
 from tune.ledger import SCHEMA_VERSION, Ledger, Record
 from tune.options import SearchOptions
-from tune.preflight import Plan
+from tune.plan import Plan
 from tune.terminal import brief
 
 

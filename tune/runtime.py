@@ -17,10 +17,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PROBE_S = 5.0
+MALLOC = {
+    # A step on a CPU frees and takes the same large pieces again. glibc shall keep them: the system hands
+    # them out a page at a time (`benchmarks/cpu.py`). Only its first arena can, and Ray Train's function runs
+    # in a thread, which would have another one.
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+}
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker group starts and ends seconds sooner
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
+    **MALLOC,
 }
 DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -29,7 +29,7 @@ from tune.stopping import stopping, throw_when
 
 if TYPE_CHECKING:
     from tune.ledger import Ledger, Record
-    from tune.preflight import Plan
+    from tune.plan import Plan
     from tune.searcher import LedgerSearcher, Turns
 
 CHECKPOINT_EVERY_S = 60.0
@@ -70,7 +70,7 @@ class Sitting(ABC):
     def _connected_plan(cls, options: RunOptions, holding: ExitStack) -> Plan:
         """The plan, on a cluster that is connected; what the user gave is checked first, and the output
         folder is held from then on."""
-        from tune import ledger, lock, places, preflight, runtime
+        from tune import ledger, lock, places, preflight, runtime, shares
 
         output = output_folder(options, cls.prefix)
         named = runtime.address() is not None
@@ -79,11 +79,14 @@ class Sitting(ABC):
             places.check_output(output, options.resume is not None)
             holding.enter_context(lock.held(output))
         if options.resume is not None:
-            for arm in plan.arms:
-                ledger.Ledger(output / "study.db", plan.task.direction, arm).open(plan.identity(arm))
+            file, direction = output / "study.db", plan.task.direction
+            ledgers = {arm: ledger.Ledger(file, direction, arm) for arm in plan.arms}
+            for arm, held in ledgers.items():
+                held.open(plan.identity(arm))
+            plan = plan.as_begun(next(iter(ledgers.values())).noted("precision"))
         if not named:
             runtime.connect()
-        return plan
+        return shares.shared(plan) if options.share_gpus and plan.gpus_per_worker else plan
 
     def __init__(self, plan: Plan) -> None:
         from tune.ledger import STUDIES, Ledger
@@ -101,6 +104,7 @@ class Sitting(ABC):
         self.work, self.ray_files = storage.join(self._shared(), "work"), self.output / "ray"
         self.provenance["git_dirty"] |= bool(self.notes.noted("git_dirty"))  # in any sitting
         self.notes.note("git_dirty", self.provenance["git_dirty"])
+        self.notes.note("precision", plan.settings.precision)
         named = {"data": plan.settings.data, "model": plan.settings.model, "task": self.options.task}
         if tasks.is_file(self.options.task):
             named["task"] = str(Path(self.options.task).absolute())

@@ -16,7 +16,7 @@ from tune.runtime import Cluster, Node, offered
 
 if TYPE_CHECKING:
     from tune.nodes import Finding
-    from tune.preflight import Plan
+    from tune.plan import Plan
 
 MEMORY_PER_WORKER = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
 NOTHING = Node(0.0, 0.0, 0.0)

@@ -21,7 +21,7 @@ from tune.job import Report
 from tune.ledger import Record
 from tune.options import SearchOptions
 from tune.outcomes import Outcome
-from tune.preflight import Plan
+from tune.plan import Plan
 
 PLENTY = 200
 ROWS_LEFT_FREE = 8  # lines of the screen that the live table leaves
@@ -70,8 +70,10 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += _search_lines(plan) if "" in plan.arms else _comparison_lines(plan)
     expected = plan.expected
     lines += [
-        f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}, "
-        f"precision {options.precision}; {where}, {cluster.cpus:g} cores",
+        f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}; "
+        f"{where}, {cluster.cpus:g} cores",
+        *([f"GPUs         {plan.gpu_note}"] if plan.gpu_note else []),
+        f"precision    {plan.precision_note}",
         f"expected     about {clock(expected.seconds)}{bill(plan.devices.used(expected.slot_seconds))}",
     ]
     return lines

@@ -24,7 +24,7 @@ from tune.job import Report
 from tune.ledger import STUDIES, Record, sqlite
 from tune.options import SearchOptions
 from tune.outcomes import Outcome
-from tune.preflight import Plan
+from tune.plan import Plan
 
 FLUSH_WITHIN_S, LEAVE_WITHIN_S = 60.0, 5.0
 RETRY_S, RETRY_MOST_S = 1.0, 30.0  # the wait after a failure that may pass; doubled each time

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.tune_helpers import make_plan
 from tune.budget import DeviceHours, Devices, Spent, StopRule, Trials, WallTime, bill, first_reached
-from tune.preflight import EXPLORE_SHARE
+from tune.plan import EXPLORE_SHARE
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tune.comparison import BOOTSTRAP_SEED, analyse, document, join
 from tune.job import Job, Report
 from tune.ledger import Ledger
 from tune.outcomes import Outcome
-from tune.preflight import Plan
+from tune.plan import Plan
 from tune.searcher import Turns
 from tune.terminal import Progress
 

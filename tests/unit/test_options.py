@@ -36,6 +36,7 @@ OPTIONS: dict[str, Any] = {
     "max_concurrent": None,
     "workers_per_trial": 1,
     "gpus_per_worker": None,
+    "share_gpus": False,
     "cpus_per_worker": 1,
     "price": None,
     "oom_retry": False,

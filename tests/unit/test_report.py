@@ -28,7 +28,7 @@ from tune.budget import Spent
 from tune.job import Job, Purpose, Report
 from tune.ledger import SCHEMA_VERSION, Ledger
 from tune.outcomes import Outcome
-from tune.preflight import Plan
+from tune.plan import Plan
 from tune.search import Search
 from tune.searcher import LedgerSearcher, Turns
 from tune.slots import Slots

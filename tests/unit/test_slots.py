@@ -17,7 +17,7 @@ from tune import slots as module
 from tune.errors import Refused
 from tune.nodes import Finding
 from tune.options import CompareOptions, SearchOptions
-from tune.preflight import Plan
+from tune.plan import Plan
 from tune.runtime import Cluster, Node
 from tune.slots import ASKED_FOR_S, Demand, Follower, Slots, count, following, most
 

@@ -181,6 +181,7 @@ def test_the_plan_says_what_was_chosen() -> None:
         "beginning    with the published values: 2 trials",
         "racing       the promising ones on up to 6 further seeds each, at most 150% of what the trials took",
         "confirming   the winner: 5 runs of 75 steps, and as many of vanilla at its learning rate",
-        "slots        2 x 1 worker(s) x 1 thread, precision auto; local Ray on loopback, 2 cores",
+        "slots        2 x 1 worker(s) x 1 thread; local Ray on loopback, 2 cores",
+        "precision    fp32 (auto: this CPU has no bf16 in hardware)",
         "expected     about 03:24, 0.1 CPU-hours",
     ]

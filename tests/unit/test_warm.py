@@ -24,6 +24,7 @@ from tune.job import Purpose, Report
 from tune.ledger import Ledger
 from tune.options import SearchOptions
 from tune.outcomes import Outcome
+from tune.plan import NOT_WARM
 from tune.search import Search
 from tune.searcher import STARTUP_TRIALS
 from tune.space import Space, encode
@@ -558,6 +559,6 @@ def test_a_resume_has_what_the_first_sitting_read(folder: Path, tmp_path: Path) 
     before = first._warm_start()
     again.plan, again.ledgers = make_plan(), {"": open_ledger(tmp_path)}
     resumed = SearchOptions(warm_start="gone", resume=tmp_path)
-    assert preflight._warm_start(resumed, {"": SPACE}) == preflight.NOT_WARM
+    assert preflight._warm_start(resumed, {"": SPACE}) == NOT_WARM
     assert again._warm_start() == before
     assert before[0] == [vanilla(RATES[0]), vanilla(RATES[1])]

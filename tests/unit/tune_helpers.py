@@ -21,7 +21,7 @@ from tune.job import Job, Report, Settings
 from tune.ledger import Ledger, Record
 from tune.options import CompareOptions, SearchOptions
 from tune.outcomes import Outcome
-from tune.preflight import Identified, Plan
+from tune.plan import Identified, Plan
 from tune.runtime import Cluster, Node
 from tune.searcher import LedgerSearcher, Turns
 from tune.slots import Slots
@@ -80,6 +80,7 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         gpus_per_worker=0.0,
         cluster=Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),)),
         expected=Expected(204.0, 360.0),
+        precision_note="fp32 (auto: this CPU has no bf16 in hardware)",
     )
 
 

@@ -1,0 +1,32 @@
+"""As many workers as are let share a GPU do run on it, all at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.unit.tune_helpers import SETTINGS
+from tune.shares import measure, workers
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+
+METHODS = ("vanilla", "dps-dense", "dps-mix")
+
+
+def test_as_many_workers_as_share_a_gpu_run_side_by_side(tiny_cola: Path) -> None:
+    settings = replace(SETTINGS, data=str(tiny_cola))
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(1, maxtasksperchild=1) as alone:
+        need = alone.apply(measure, (settings, METHODS))
+    assert 100 * 2**20 < need.used < need.total
+    count = workers(need)
+    with spawn.Pool(count, maxtasksperchild=1) as together:
+        found = together.starmap(measure, [(settings, METHODS)] * count, chunksize=1)
+    assert all(each.used <= need.total for each in found)
