@@ -16,7 +16,7 @@ from typing import Any
 import ray
 import torch
 
-from dps import distributed, sources, tasks
+from dps import distributed, memory, sources, tasks
 from dps.config import Checkpointing, Evaluation, FineTuneResult, Signal
 from dps.data import TaskData
 from dps.errors import disk_is_full, out_of_memory
@@ -59,6 +59,7 @@ class _Worker:
         self.held: tuple[Settings, Base, TaskData] | None = None
         self.last_end: float | None = None
         self.over: Workplace | None = None  # of the job before, which has ended
+        self.first = True
 
     def next_job(self) -> Any:
         """A Job, or None: leave; the same on every rank."""
@@ -90,11 +91,20 @@ class _Worker:
         self.last_end = time.monotonic()
         if report is not None and self.is_first:
             ray.get(self.mailbox.report.remote(report))
+        self._tidy_up(again=report is None)
+
+    def _tidy_up(self, again: bool) -> None:
+        """What the next job would wait for, while the driver chooses it. again: it is the same with less."""
         gc.collect()  # models and optimizers hold one another through their hooks
-        if report is not None and self.held is not None:
-            self.held[1].prepare()  # while the driver chooses the next job
-        if report is None and torch.cuda.is_available():
-            torch.cuda.empty_cache()  # what is tried again with less needs it in other pieces
+        if again and torch.cuda.is_available():
+            torch.cuda.empty_cache()  # it needs the memory in other pieces
+        if again or self.held is None:
+            return
+        if self.first:
+            gc.freeze()  # a first run imports much that stays
+            self.first = False
+        self.held[1].prepare()
+        memory.reset_peak(distributed.device())
 
     def _out_of_memory(self, job: Job, error: Exception) -> None:
         """Have the job done again with less at once, or say that it ended so. Whichever rank it hits."""
