@@ -78,12 +78,11 @@ class LedgerSearcher(ray.tune.search.Searcher):
         return self.open.pop(0) if self.open else self._new()
 
     def _new(self) -> Record | None:
-        """The next run that no sitting has begun; None while there is none for now, and when all is done."""
-        record = self._explore()
-        if record is not None or self._is_live("search"):
-            return record
-        record = self._race()
-        if record is not None or self._is_live("race"):
+        """The next run that no sitting has begun; None while there is none for now, and when all is done.
+
+        A slot with nothing left to explore races meanwhile."""
+        record = self._explore() or self._race()
+        if record is not None or self._is_live("search") or self._is_live("race"):
             return record
         return self._confirm()
 
@@ -125,7 +124,7 @@ class LedgerSearcher(ray.tune.search.Searcher):
         found = None if why else self.field.next(live)
         if found is not None:
             return self.ledger.replicate(found[0], self.strategy.space, found[1], "race")
-        if not live:
+        if not live and not self._is_live("search"):
             self.raced_until = why or self.field.over
             tell(self.watchers, "phase_ended", f"raced: {self.raced_until}")
         return None

@@ -61,6 +61,40 @@ def test_it_explores_then_races_then_confirms(order: int) -> None:
     assert made.raced_until is not None
 
 
+def test_a_slot_with_nothing_left_to_explore_races_while_another_explores() -> None:
+    ledger = Ledger(None, "max")
+    made = search(ledger)
+    tune = FakeTune(made, 0, end, score=score)
+    slow = "tune-0-9"  # the last of ten trials
+    while len(ledger.records("race")) < 3:
+        tune.fill()
+        tune.advance(next(name for name in tune.jobs if name != slow))
+    assert tune.jobs[slow].purpose == "search"
+    assert made.raced_until is None
+    for record in ledger.records("race"):
+        assert record.configuration != tune.jobs[slow].configuration
+    tune.run()
+    assert tune.finished
+    assert made.raced_until is not None
+    assert made.winner() is not None
+
+
+def test_no_race_is_over_and_nothing_is_confirmed_while_a_trial_is_explored() -> None:
+    ledger = Ledger(None, "max")
+    made = search(ledger, racing=Racing(4, share=1e-9))  # there is time for none
+    tune = FakeTune(made, 0, end, score=score)
+    slow = "tune-0-9"
+    while len(tune.seen) < 10 or len(tune.jobs) > 1:
+        tune.fill()
+        tune.advance(next(name for name in tune.jobs if name != slow))
+    tune.fill()
+    assert [*tune.jobs] == [slow]
+    assert made.raced_until is None
+    tune.run()
+    assert ledger.records("race") == []
+    assert len(ledger.records("confirm")) == 6
+
+
 def test_the_seeds_of_search_race_and_confirmation_are_none_of_the_others() -> None:
     ledger = Ledger(None, "max")
     ran(ledger)
