@@ -240,6 +240,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--data", default="builtin", help="builtin, or a folder with GLUE files")
+    parser.add_argument(
+        "--skip-trainers", action="store_true", help="leave out the TorchTrainers, which take minutes"
+    )
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     setting = parser.parse_args()
     if setting.side:
@@ -247,7 +250,9 @@ def main() -> int:
         return 0
     import torch
 
-    sides = SIDES if torch.cpu.get_capabilities().get("avx512_bf16") else SIDES[:-1]
+    sides = [*SIDES] if torch.cpu.get_capabilities().get("avx512_bf16") else [*SIDES[:-1]]
+    if setting.skip_trainers:
+        sides.remove("a TorchTrainer a trial")
     taken: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(setting.repeats):
         for side in sides:

@@ -86,7 +86,8 @@ def shared(plan: Plan) -> Plan:
     """The same plan with as many workers on a GPU as fit. Raises Refused where that cannot be measured."""
     need = measured(plan)
     count = workers(need)
-    note = f"{count} worker{'s share' if count > 1 else ' takes'} one: {need} (measured)"
+    who = f"up to {count} workers share one" if count > 1 else "a worker has one to itself"
+    note = f"{who}: {need} (measured)"
     planned = preflight.make_plan(plan.options, plan.cluster, 1 / count)
     return replace(planned, settings=plan.settings, precision_note=plan.precision_note, gpu_note=note)
 
