@@ -40,6 +40,7 @@ CONFIRM = 3
 SEARCH = (
     *("--task", "cola", "--sampler", "random", "--scheduler", "none", "--race", "0", "--no-baseline"),
     *("--batch-size", "8", "--max-steps", "400", "--evaluations", "8", "--confirm", str(CONFIRM)),
+    *("--precision", "fp32"),  # the same on one machine and on a cluster
 )
 ACTIVE_WITHIN_S = 240.0
 HEAD_IS_MISSED_WITHIN_S = 45.0

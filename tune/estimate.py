@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from dps.models import ModelFolder
 
 START_S = 15.0  # from the plan to the first step
-MEAN_SHARE = {"asha": 0.6, "pasha": 0.5, "median": 0.8, "none": 1.0}  # of a full trial that a trial runs
+MEAN_SHARE = {"asha": 0.85, "pasha": 0.5, "median": 0.8, "none": 1.0}  # of a full trial that a trial runs
 USUAL_GPU_FLOPS = 5e13
-RACED = 0.8  # slot time of a usual race, for each second that the trials took
-EFFICIENCY = 0.6  # of a whole model, against one product of its size
-STEP_OVERHEAD_S = 0.03
+RACED = 1.2  # slot time of a usual race, for each second that the trials took
+EFFICIENCY = 0.6  # of a whole model's evaluation, against one product of its size
+PER_WEIGHT_S = 3e-9  # of a training step on a CPU: optimizer, casts, whatever is no product
+ON_GPU_S = 0.03  # the same of a step on a GPU, whole
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ def speed(
     tokens = min(options.max_length, 1.4 * _words(train, task) + 3)
     flops = USUAL_GPU_FLOPS if gpus_per_worker else _flops(options.cpus_per_worker, precision)
     forward = 2 * weights * tokens / flops
-    backward_too = 3.3 * forward * options.batch_size / options.workers_per_trial
-    return Speed(backward_too + STEP_OVERHEAD_S, forward)
+    products = 3.3 * forward * options.batch_size / options.workers_per_trial
+    others = ON_GPU_S if gpus_per_worker else PER_WEIGHT_S * folder.parameters()
+    return Speed(products + others, forward / EFFICIENCY)
 
 
 def _words(train: Dataset, task: Task) -> float:
@@ -109,4 +111,4 @@ def _flops(threads: int, precision: str) -> float:
         torch.mm(a, b)
         best = min(best, time.perf_counter() - began)
     torch.set_num_threads(before)
-    return EFFICIENCY * 2 * 256 * 384 * 1536 / best
+    return 2 * 256 * 384 * 1536 / best
