@@ -1,6 +1,7 @@
 # make search   set up, then the main job on the built-in model and data (ARGS="--task rte --trials 12")
 # make test     set up, then lint, types and every test
 # make bench    set up, then what the speed claims rest on, in some ten minutes on 2 cores
+# make gpu      set up, then what needs a GPU: its tests, and a step of each method beside vanilla's
 # make chaos    set up, then kill what searches are made of at random moments, and count what was lost
 # make test-slow    set up, then the tests that `make test` leaves out: they take minutes each
 # make docs     set up, then the documentation as a site in build/site
@@ -16,7 +17,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical
 FAST   := tests/unit tests/contract
 NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp docs hub optuna_dashboard real_data report_page search_quality storage tracking)
 
-.PHONY: setup search test test-fast test-slow lint docs bench chaos clean
+.PHONY: setup search test test-fast test-slow lint docs bench gpu chaos clean
 
 setup: $(READY)
 
@@ -53,6 +54,10 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/padding.py
 	@$(BIN)/python benchmarks/simulation.py --repeats 1
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
+
+gpu: $(READY)
+	@$(BIN)/python -m pytest tests/gpu
+	@$(BIN)/python benchmarks/step.py --device cuda --model bert-large --batch-size 32 --length 64 --precision bf16 --turns 30
 
 chaos: $(READY)
 	@$(BIN)/python benchmarks/chaos.py

@@ -280,6 +280,8 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1, help="on a CPU")
     setting = parser.parse_args()
+    if setting.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch sees no GPU here")
     torch.set_num_threads(setting.threads)
     print(
         f"{setting.model}, batches of {setting.batch_size} x {setting.length} tokens, {setting.precision}, "

@@ -59,7 +59,7 @@ class _Worker:
         self.held: tuple[Settings, Base, TaskData] | None = None
         self.last_end: float | None = None
         self.over: Workplace | None = None  # of the job before, which has ended
-        self.first = True
+        self.settled = False
 
     def next_job(self) -> Any:
         """A Job, or None: leave; the same on every rank."""
@@ -100,9 +100,9 @@ class _Worker:
             torch.cuda.empty_cache()  # it needs the memory in other pieces
         if again or self.held is None:
             return
-        if self.first:
+        if not self.settled:
             gc.freeze()  # a first run imports much that stays
-            self.first = False
+            self.settled = True
         self.held[1].prepare()
         memory.reset_peak(distributed.device())
 
