@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dps.data import TaskData
+from dps.redact import one_line
 from dps.tokens import Encoded
 from tune import preflight
 from tune.errors import Refused
@@ -107,6 +108,6 @@ def measured(plan: Plan) -> Need:
     try:
         need: Need = ray.get(asked)
     except Exception as error:
-        said = " ".join(str(error).split())[-300:]
+        said = one_line(getattr(error, "cause", None) or error)  # of the task, where it has one
         raise Refused(f"--share-gpus: a run cannot be measured: {said}; {instead}") from None
     return need
