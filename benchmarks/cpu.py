@@ -17,6 +17,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import resource
 import sys
 import time
 from argparse import Namespace
@@ -45,8 +46,8 @@ REPEATS, TURNS, WARM = 4, 28, 4
 CPU = torch.device("cpu")
 
 
-def seconds(chosen: Namespace) -> dict[str, float]:
-    """Of a step in each precision, medians over the turns."""
+def steps(chosen: Namespace) -> dict[str, tuple[float, float]]:
+    """(seconds, page faults) of a step in each precision, medians over the turns."""
     task = tasks.get(chosen.tasks[0])
     base = Base(locate("builtin"), task)
     data = TaskData(task, sources.open_source(chosen.data), base.tokenizer, chosen.max_length)
@@ -58,29 +59,34 @@ def seconds(chosen: Namespace) -> dict[str, float]:
         optimizer = optim.adamw(model, 1e-5, 0.01)
         DPSDense().attach(model, optimizer, 1000, 1.0)
         arms[precision] = model, optimizer, optim.precision(precision, CPU)[0]
-    taken: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
+    taken: dict[str, list[tuple[float, float]]] = {precision: [] for precision in PRECISIONS}
     for turn in range(TURNS):
         batch = batches.at(turn + 1)
         for precision in PRECISIONS if turn % 2 else reversed(PRECISIONS):
             model, optimizer, autocast = arms[precision]
             attachment = attachment_of(optimizer)
             assert attachment is not None
-            began = time.perf_counter()
+            faults, began = page_faults(), time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
             attachment.backward(model, batch, autocast=autocast)
             optimizer.step()
-            taken[precision].append(time.perf_counter() - began)
-    return {precision: float(np.median(each[WARM:])) for precision, each in taken.items()}
+            taken[precision].append((time.perf_counter() - began, page_faults() - faults))
+    return {precision: tuple(np.median(each[WARM:], axis=0).tolist()) for precision, each in taken.items()}
 
 
-def in_a_thread(chosen: Namespace) -> dict[str, float]:
-    """`seconds`, as Ray Train runs its function."""
+def page_faults() -> int:
+    """Of this process, so far; those for which nothing is read."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def in_a_thread(chosen: Namespace) -> dict[str, tuple[float, float]]:
+    """`steps`, as Ray Train runs its function."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(seconds, chosen).result()
+        return thread.submit(steps, chosen).result()
 
 
-def apart(chosen: Namespace, memory: str) -> dict[str, float]:
-    """`seconds` in a process of its own."""
+def apart(chosen: Namespace, memory: str) -> dict[str, tuple[float, float]]:
+    """`steps` in a process of its own."""
     with (
         mock.patch.dict(os.environ, MALLOC if memory == "kept" else {}),
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process,
@@ -93,13 +99,13 @@ def print_steps(chosen: Namespace) -> None:
     taken = [{memory: apart(chosen, memory) for memory in MEMORY} for _ in range(REPEATS)]
     has = "has" if torch.cpu.get_capabilities().get("avx512_bf16") else "lacks"
     print(f"{platform.machine()} CPU that {has} AVX512_BF16, 1 thread, torch {torch.__version__}\n")
-    print("| precision | memory | s a step | ratio |\n|---|---|---|---|")
+    print("| precision | memory | s a step | ratio | page faults a step |\n|---|---|---|---|---|")
     for precision in PRECISIONS:
         for memory in MEMORY:
-            each = [turn[memory][precision] for turn in taken]
-            ratios = [turn[memory][precision] / turn["given back"]["fp32"] for turn in taken]
+            middle, faults = np.median([turn[memory][precision] for turn in taken], axis=0)
+            ratios = [turn[memory][precision][0] / turn["given back"]["fp32"][0] for turn in taken]
             spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            print(f"| {precision} | {memory} | {np.median(each):.3f} | {spread} |")
+            print(f"| {precision} | {memory} | {middle:.3f} | {spread} | {faults:,.0f} |")
 
 
 def trained(chosen: Namespace, side: str, task: str, seed: int) -> tuple[float, float]:
