@@ -30,6 +30,8 @@ def precision(options: RunOptions, cluster: Cluster, gpus: float) -> tuple[str, 
     named = options.precision
     if named == "fp16" and not gpus:
         raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
+    if named == "bf16" and not gpus and cluster.address is None and not _has_bf16():
+        return named, "bf16 (named; this CPU lacks it in hardware and will be many times slower than in fp32)"
     if named != "auto":
         return named, f"{named} (named)"
     if gpus:

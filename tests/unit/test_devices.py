@@ -49,8 +49,12 @@ def test_a_gpu_chooses_for_itself(has_bf16: bool) -> None:
 
 @pytest.mark.parametrize("named", ["fp32", "bf16"])
 def test_what_was_named_is_taken(has_bf16: bool, named: Any) -> None:
-    for cluster in (HERE, ELSEWHERE):
-        assert devices.precision(SearchOptions(precision=named), cluster, 0.0) == (named, f"{named} (named)")
+    options = SearchOptions(precision=named)
+    assert devices.precision(options, ELSEWHERE, 0.0) == (named, f"{named} (named)")
+    picked, line = devices.precision(options, HERE, 0.0)
+    assert picked == named
+    assert line.startswith(f"{named} (named")
+    assert ("many times slower" in line) == (named == "bf16" and not has_bf16)
 
 
 def test_a_processor_without_flags_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
