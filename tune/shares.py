@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dps.data import TaskData
 from dps.redact import one_line
 from dps.tokens import Encoded
 from tune import preflight
 from tune.errors import Refused
-from tune.job import Settings
+from tune.job import Job, Settings
 
 if TYPE_CHECKING:
     from tune.plan import Plan
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 MOST = 8  # workers on one GPU: they take turns on it
 FULL = 0.9  # of its memory that they may need together
 STEPS = 20  # of a measured run: both stages of a method that has them
-BATCHES = 4  # an evaluation batch is so many times a training batch
 WITHIN_S = 600.0
 
 
@@ -57,28 +56,17 @@ def measure(settings: Settings, methods: tuple[str, ...]) -> Need:
     import torch
 
     from dps import sources, tasks
-    from dps.config import FineTuneConfig
-    from dps.finetune import run
-    from dps.methods import METHODS
+    from dps.finetune import EVALUATION_BATCHES, run
     from dps.models import Base, locate
 
     task = tasks.get(settings.task)
     base = Base(locate(settings.model), task)
     data = Longest(task, sources.open_source(settings.data, task), base.tokenizer, settings.max_length)
-    data.count = BATCHES * settings.batch_size
+    data.count = EVALUATION_BATCHES * settings.batch_size
+    measured = replace(settings, max_steps=STEPS, train_size=None, transfer=(), probe=None)
     for method in methods:
-        config: Any = {
-            "task": settings.task,
-            "data": settings.data,
-            "model": settings.model,
-            "method": METHODS[method](),
-            "max_steps": STEPS,
-            "batch_size": settings.batch_size,
-            "max_length": settings.max_length,
-            "precision": settings.precision,
-            "evaluations": 1,
-        }
-        run(FineTuneConfig(**config), base, data)
+        configuration = {"method": method, "learning_rate": 1e-5}
+        run(Job("", "confirm", configuration, 0, measured, "").fine_tune_config(), base, data)
     free, total = torch.cuda.mem_get_info()
     return Need(total - free, total)
 
