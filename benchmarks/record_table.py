@@ -20,15 +20,19 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from tune.command import DONE, run
+from tune.events import Watcher
+from tune.job import Job
+from tune.ledger import Ledger, Record
 from tune.options import SearchOptions, option
+from tune.searcher import LedgerSearcher, Turns
 from tune.sitting import Sitting
 from tune.space import key
-
-if TYPE_CHECKING:
-    from tune.searcher import Turns
+from tune.strategy import Strategy
 
 
 class RecordOptions(SearchOptions):
@@ -39,6 +43,35 @@ class RecordOptions(SearchOptions):
     seeds: int = option(10, "replicates of each configuration", gt=1)
     race: int = 0
     baseline: bool = False
+
+
+class Recorder(LedgerSearcher):
+    """Runs a Latin hypercube of configurations, each with every seed, for a recorded table."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        strategy: Strategy,
+        watchers: Sequence[Watcher],
+        interrupted: Callable[[], bool],
+        seeds: int,
+    ) -> None:
+        super().__init__(ledger, strategy, watchers, interrupted)
+        self.made = len(ledger.records("search"))
+        design = strategy.space.latin(strategy.trials, strategy.seed)
+        self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
+
+    def _new(self) -> Record | None:
+        if self.made == len(self.runs):
+            return None
+        configuration, seed = self.runs[self.made]
+        self.made += 1
+        return self.ledger.replicate(
+            self.strategy.space.from_study(configuration), self.strategy.space, seed, "search"
+        )
+
+    def _job(self, record: Record) -> Job:
+        return replace(super()._job(record), transfers=True)
 
 
 class Recording(Sitting):
@@ -52,8 +85,8 @@ class Recording(Sitting):
 
     @classmethod
     def of(cls, options: RecordOptions) -> int:
-        """Every run is scored on the task's own dev set at the end."""
-        return super().of(options.with_(transfer=options.task))
+        """Every run goes to its end, and is scored on the task's own dev set there."""
+        return super().of(options.with_(transfer=options.task, scheduler="none"))
 
     def lines(self) -> list[str]:
         lines = super().lines()
@@ -65,8 +98,6 @@ class Recording(Sitting):
         return [*lines[:first], said, *lines[first + 1 : last], *kept]
 
     def _searcher(self, stop: threading.Event) -> Turns:
-        from tune.searcher import Recorder, Turns
-
         arms = [
             Recorder(ledger, self._strategy(arm), self.watchers, stop.is_set, self.options.seeds)
             for arm, ledger in self.ledgers.items()
@@ -74,7 +105,7 @@ class Recording(Sitting):
         return Turns(arms, self.slots)
 
     def finish(self, searcher: Turns) -> int:
-        records = self.records("record")
+        records = self.records("search")
         write(self.output / "table.parquet", records, self._metadata())
         self.close()
         self.progress.say(f"{len(records)} runs in {self.output / 'table.parquet'}")

@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.recorded import Replay, Table
+from benchmarks.simulator import Simulation, Slot, simulate
+from benchmarks.synthetic import Surface
 from dps import tasks
 from dps.ranges import Choice
 from tune import replicates, space
@@ -23,13 +26,10 @@ from tune.job import Settings
 from tune.ledger import Record
 from tune.plan import EXPLORE_SHARE
 from tune.proposals import Proposals
-from tune.recorded import Replay, Table
 from tune.searcher import LedgerSearcher
-from tune.simulate import Simulation, Slot, simulate
 from tune.slots import Slots
 from tune.space import encode, key
 from tune.strategy import Strategy
-from tune.synthetic import Surface
 
 STRATEGIES = ("random", "tpe + asha", "tpe + asha, begun alike", "grid", "repeater", "ours")
 CONFIRM, FIXED_SEEDS, POINTS = 5, 3, 2000

@@ -3,8 +3,8 @@
     python benchmarks/search_quality.py benchmarks/tables/stsb.parquet --replays 300
     python benchmarks/search_quality.py --replays 300                   # a synthetic surface
 
-Every replay is a whole search against a virtual clock (`tune.simulate`) over a recorded table of real runs,
-or over a synthetic surface, from another seed and with the recorded seeds in another order. Every strategy
+Every replay is a whole search against a virtual clock (`benchmarks.simulator`) over a recorded table of real
+runs, or over a synthetic surface, from another seed and with the recorded seeds in another order. Every strategy
 may use as many slot seconds, all that it spends on confirming among them. Prints Markdown.
 
 "begun alike" is with the published configurations that ours begins with, too.
@@ -112,7 +112,7 @@ def _heading() -> str:
 def _ground_lines(file: Path | None) -> str:
     """What is replayed, and how noisy it is."""
     if file is None:
-        return "\n## A synthetic surface, another one in each replay (`tune/synthetic.py`)\n"
+        return "\n## A synthetic surface, another one in each replay (`benchmarks/synthetic.py`)\n"
     table = recorded(file)
     true, spread = table.final.mean(axis=1), table.final.std(axis=1, ddof=1)
     origin = table.metadata["provenance"]

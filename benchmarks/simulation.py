@@ -19,14 +19,14 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.simulator import Simulation, Slot, simulate
+from benchmarks.synthetic import Surface
 from tune import space
 from tune.belief import Racing
 from tune.budget import Trials, WallTime
 from tune.job import Settings
-from tune.simulate import Simulation, Slot, simulate
 from tune.slots import Slots
 from tune.strategy import Strategy
-from tune.synthetic import Surface
 
 DAY = 86_400.0
 SETTINGS = Settings("cola", "synthetic", "synthetic", 3, None, 16, 64, None, "auto", 6, "holdout")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dps.models import ModelFolder
 
 START_S = 15.0  # from the plan to the first step
-MEAN_SHARE = {"asha": 0.85, "pasha": 0.5, "median": 0.8, "none": 1.0}  # of a full trial that a trial runs
+MEAN_SHARE = {"asha": 0.85, "median": 0.8, "none": 1.0}  # of a full trial that a trial runs
 USUAL_GPU_FLOPS = 5e13
 RACED = 1.2  # slot time of a usual race, for each second that the trials took
 EFFICIENCY = 0.6  # of a whole model's evaluation, against one product of its size

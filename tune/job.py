@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from dps.config import FineTuneConfig
     from dps.task import Task
 
-Purpose = Literal["search", "race", "confirm", "record"]
+Purpose = Literal["search", "race", "confirm"]
 
 
 def arm_of(id: str) -> str:
@@ -49,6 +49,7 @@ class Job:
 
     configuration: "method" and its hyper-parameters, with "learning_rate".
     place: where checkpoints, logits and (with keep_model) the model are kept, see `tune.storage`.
+    transfers: whether a run of the search is scored on other sets at its end, as a confirmation is.
     oom_retry: whether it is tried again with half the micro-batch where memory ran out; micro_batch: how many
     examples a worker has in the model at once, None for all of a step.
     """
@@ -60,6 +61,7 @@ class Job:
     settings: Settings
     place: str
     keep_model: bool = False
+    transfers: bool = False
     oom_retry: bool = False
     micro_batch: int | None = None
 
@@ -77,8 +79,7 @@ class Job:
     def fine_tune_config(self) -> FineTuneConfig:
         """The same in the words of `dps`.
 
-        Confirmations train on all data and are scored on dev, at the end. What is recorded trains and
-        reports as a search does, and is scored on other sets at the end too.
+        Confirmations train on all data and are scored on dev, at the end.
         """
         from dps.config import FineTuneConfig
         from dps.methods import make
@@ -88,7 +89,7 @@ class Job:
         shared = {**vars(self.settings), "micro_batch": self.micro_batch}
         if self.purpose == "confirm":
             shared |= {"select_on": "dev", "evaluations": 1}
-        elif self.purpose != "record":
+        elif not self.transfers:
             shared |= {"transfer": (), "probe": None}
         return FineTuneConfig(method=method, learning_rate=hyper["learning_rate"], seed=self.seed, **shared)
 

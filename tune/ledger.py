@@ -1,8 +1,8 @@
 """The ledger: Optuna studies in SQLite on the driver. Everything is written here first.
 
 Study "search" has a trial for each configuration tried, study "race" one for each further seed of a
-promising one, study "confirmation" one for each fresh seed of the winner, study "recording" one for
-each run of a recorded table. Intermediate values are the scores by optimizer step. What Optuna has no
+promising one, study "confirmation" one for each fresh seed of the winner.
+Intermediate values are the scores by optimizer step. What Optuna has no
 field for (seed, outcome, seconds, error, ...) stands in user attributes. The records are kept in memory
 too, so that what an operation costs does not grow with their number.
 """
@@ -35,14 +35,13 @@ STUDIES: dict[Purpose, str] = {
     "search": "search",
     "race": "race",
     "confirm": "confirmation",
-    "record": "recording",
 }
 _STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.PRUNED}
 
 
 @dataclass
 class Record:
-    """One trial as everyone else sees it. id: "3" in the search, "race-0", "confirm-1", "record-2" in the
+    """One trial as everyone else sees it. id: "3" in the search, "race-0", "confirm-1" in the
     others; of an arm of a comparison "dps-dense:3", "dps-dense:confirm-1".
 
     slot: the worker group that ran it; began (its first step), ended: seconds since the epoch;

@@ -25,8 +25,8 @@ def _named(value: Any) -> Any:
     return value
 
 
-Scheduler = Literal["asha", "pasha", "median", "none"]  # tune.rungs.KINDS
-Sampler = Literal["tpe", "gp", "cmaes", "random", "qmc", "grid", "latin"]
+Scheduler = Literal["asha", "median", "none"]  # tune.rungs.KINDS
+Sampler = Literal["tpe", "gp", "random", "grid", "latin"]
 Folder = Annotated[Path, BeforeValidator(_named)]
 
 
@@ -123,12 +123,12 @@ class RunOptions(BaseSettings):
     trial_timeout: Patience | None = option(None, "a run that takes longer than this has timed out")
     scheduler: Scheduler = option(
         "asha",
-        "asha stops trials that fall behind; pasha also cuts all short while the best ones keep their order; "
-        "median stops what is below the median of the others; none runs all to the end",
+        "asha stops trials that fall behind; median stops what is below the median of the others; none runs "
+        "all to the end",
     )
     sampler: Sampler = option(
         "tpe",
-        "how configurations are proposed: tpe, gp, cmaes learn from results; latin: spread evenly over every "
+        "how configurations are proposed: tpe and gp learn from results; latin: spread evenly over every "
         "range, in as many steps as --trials; grid: every combination of a --space of lists",
     )
     space: dict[str, Any] = option(
@@ -329,7 +329,7 @@ examples:
     trials: int = option(4, "configurations that each method is tuned over", gt=0, le=MOST)
     confirm: int = option(5, "paired fresh seeds that each method's best is trained with", gt=1, le=MOST)
     scheduler: Scheduler = option(
-        "none", "none tunes every configuration to the end; asha, pasha and median as in a search"
+        "none", "none tunes every configuration to the end; asha and median as in a search"
     )
     sampler: Sampler = option(
         "latin", "how configurations are proposed; latin: spread evenly, the same learning rates for all"

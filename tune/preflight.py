@@ -93,8 +93,6 @@ def _arms(options: RunOptions, folder: ModelFolder, max_steps: int) -> dict[str,
         made = space.build(methods, options.freeze, weights, max_steps, layers, options.space)
         if options.sampler == "grid":
             made.grid()
-        if options.sampler == "cmaes":
-            made.check_ranges()
         return made
 
     if isinstance(options, CompareOptions):

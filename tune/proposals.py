@@ -46,21 +46,11 @@ class Proposals:
 
     def next(self) -> Record | None:
         """The next trial, in the ledger; None where every configuration was tried."""
-        if self.strategy.sampler == "cmaes":
-            return self._by_cmaes()
         configuration = self._fresh()
         if configuration is None:
             return None
         self._tried.add(key(configuration))
         return self.ledger.replicate(configuration, self.space, self.strategy.seed, "search")
-
-    def _by_cmaes(self) -> Record:
-        """Its state is in the ledger's own study, so it sees scores as they are."""
-        number = len(self.ledger.records("search"))
-        sampler = optuna.samplers.CmaEsSampler(
-            seed=self._seed(number), consider_pruned_trials=True, n_startup_trials=STARTUP_TRIALS
-        )
-        return self.ledger.propose(self.space, sampler, self.strategy.seed)
 
     def _fresh(self) -> dict[str, Any] | None:
         if len(self._tried) >= self.space.size:
@@ -177,8 +167,6 @@ def _design(strategy: Strategy) -> Iterator[dict[str, Any]] | None:
     space, seed = strategy.space, strategy.seed
     if strategy.sampler == "grid":
         return iter(space.combinations(seed))
-    if strategy.sampler == "qmc":
-        return space.sobol(seed)
     if strategy.sampler == "latin":
         rounds = (space.latin(strategy.trials, seed + number) for number in itertools.count())
         return itertools.chain.from_iterable(rounds)

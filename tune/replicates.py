@@ -41,8 +41,7 @@ def ranked(records: Sequence[Record], direction: str, most: int) -> list[Record]
 def winner(records: Sequence[Record], direction: str) -> Record | None:
     """The trial that is best as far as it went: from the fewest steps on, those that went further are looked
     at as long as the best is among them. So a completed trial wins over one that was stopped behind
-    it, and one that PASHA cut short over a worse one that went on. The earlier trial wins a tie. None where
-    none has a score."""
+    it. The earlier trial wins a tie. None where none has a score."""
     sign = 1 if direction == "max" else -1
     field = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
     best = None

@@ -254,34 +254,6 @@ def _stopped(report: Report) -> Outcome:
     return Outcome.STOPPED if usable else Outcome.DIVERGED
 
 
-class Recorder(LedgerSearcher):
-    """Runs a Latin hypercube of configurations, each with every seed, for a recorded table."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        strategy: Strategy,
-        watchers: Sequence[Watcher],
-        interrupted: Callable[[], bool],
-        seeds: int,
-    ) -> None:
-        super().__init__(ledger, strategy, watchers, interrupted)
-        recorded = ledger.records("record")
-        self.open = [record for record in recorded if not record.outcome.is_final]
-        self.made = len(recorded)
-        design = strategy.space.latin(strategy.trials, strategy.seed)
-        self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
-
-    def _new(self) -> Record | None:
-        if self.made == len(self.runs):
-            return None
-        configuration, seed = self.runs[self.made]
-        self.made += 1
-        return self.ledger.replicate(
-            self.strategy.space.from_study(configuration), self.strategy.space, seed, "record"
-        )
-
-
 class Turns(ray.tune.search.Searcher):
     """Several searches at once over the same slots, turn by turn: none runs ahead of the others."""
 

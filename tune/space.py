@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -111,15 +111,6 @@ class Space:
                 )
         return {name: list(domain.values) for name, domain in self.parameters.items()}  # type: ignore[union-attr]
 
-    def check_ranges(self) -> None:
-        """Raises InputError where a parameter has a list of values, between which CMA-ES cannot move."""
-        for name, domain in self.parameters.items():
-            if isinstance(domain, Choice) and len(domain.values) > 1:
-                raise InputError(
-                    f"--sampler: cmaes needs a range for every parameter, but {name} of "
-                    f"{', '.join(self.methods)} is {domain}; use tpe, or give --space"
-                )
-
     def combinations(self, seed: int) -> list[dict[str, Any]]:
         """Every combination of the grid once, in the names of the study, in an order drawn with `seed`: the
         first few are no neighbours. Raises InputError as `grid` does."""
@@ -157,22 +148,6 @@ class Space:
             if None not in hyper.values():
                 found += [{"method": method, "learning_rate": _at(rate, share), **hyper} for share in shares]
         return found
-
-    def sobol(self, seed: int) -> Iterator[dict[str, Any]]:
-        """The points of a scrambled Sobol sequence, without end, in the names of the study; the values of a
-        list have shares of equal length.
-
-        Source: Owen, "Scrambling Sobol' and Niederreiter-Xing Points", Journal of Complexity 1998.
-        """
-        from scipy.stats import qmc  # half a second, which most commands have no use for
-
-        sequence = qmc.Sobol(len(self.parameters), scramble=True, rng=seed)
-        while True:
-            shares = sequence.random(1)[0]
-            yield {
-                name: _at(domain, float(share))
-                for (name, domain), share in zip(self.parameters.items(), shares, strict=True)
-            }
 
     def distributions(
         self, configuration: dict[str, Any]

@@ -1,8 +1,7 @@
-"""What every source promises (`dps.sources.base.Source`), over every source and all GLUE tasks."""
+"""What every source promises (`dps.sources.base.Source`), over all sources and the GLUE tasks that they have."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from dps.errors import InputError
 from dps.sources.base import Source
+from dps.sources.builtin import GENERATORS, BuiltinSource
 from dps.tasks import GLUE, LABEL, Task
 
 FIXTURE_ROWS = 6
@@ -38,18 +38,18 @@ def _lines(task: Task, split: str) -> list[str]:
 
 def builtin_source(_: Path) -> Source:
     """The generated data, which needs no folder."""
-    from dps.sources.builtin import BuiltinSource
-
     return BuiltinSource()
 
 
-SOURCES: dict[str, Callable[[Path], Source]] = {"folder": folder_source}
-if importlib.util.find_spec("dps.sources.builtin"):
-    SOURCES["builtin"] = builtin_source
-
-CASES = [(task, split) for task in GLUE.values() for split in task.splits]
-every_split = pytest.mark.parametrize(("task", "split"), CASES, ids=[f"{t.name}-{s}" for t, s in CASES])
-every_task = pytest.mark.parametrize("task", GLUE.values(), ids=GLUE)
+SOURCES: dict[str, Callable[[Path], Source]] = {"folder": folder_source, "builtin": builtin_source}
+PAIRS = [(source, GLUE[name]) for source in SOURCES for name in (GENERATORS if source == "builtin" else GLUE)]
+CASES = [(source, task, split) for source, task in PAIRS for split in task.splits]
+every_split = pytest.mark.parametrize(
+    ("make", "task", "split"), CASES, ids=[f"{s}-{t.name}-{p}" for s, t, p in CASES], indirect=["make"]
+)
+every_task = pytest.mark.parametrize(
+    ("make", "task"), PAIRS, ids=[f"{s}-{t.name}" for s, t in PAIRS], indirect=["make"]
+)
 
 
 @pytest.fixture(params=SOURCES)
@@ -114,7 +114,8 @@ def test_fingerprint_is_stable(make: Callable[[], Source], task: Task) -> None:
 
 def test_tasks_have_different_fingerprints(make: Callable[[], Source]) -> None:
     source = make()
-    assert len({source.fingerprint(task) for task in GLUE.values()}) == len(GLUE)
+    fingerprints = {source.fingerprint(GLUE[name]) for name in GENERATORS}
+    assert len(fingerprints) == len(GENERATORS)
 
 
 def test_an_unknown_split_is_refused_in_one_line(make: Callable[[], Source]) -> None:

@@ -91,8 +91,8 @@ def test_the_autoscaler_brings_a_node_for_the_slots_asked_for_and_takes_it_back(
     address, folder = cluster
     assert raylets(folder) == 1
     done = search(
-        tmp_path / "sst2",
-        *("--task", "sst2", "--trials", "16", "--confirm", "1", "--max-concurrent", "2", *SMALL),
+        tmp_path / "rte",
+        *("--task", "rte", "--trials", "16", "--confirm", "1", "--max-concurrent", "2", *SMALL),
         *("--storage", str(tmp_path / "shared"), "--scheduler", "none"),
         env={"RAY_ADDRESS": address, **TOKEN},
     )

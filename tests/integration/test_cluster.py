@@ -104,14 +104,14 @@ def of(process: Path, folder: Path) -> bool:
 
 def test_ray_job_submit_runs_a_search(head: dict[str, str], tmp_path: Path) -> None:
     command = [RAY, "job", "submit", "--address", head["DASHBOARD"], "--working-dir", ".", "--"]
-    command += ["python", "tune/search.py", "--task", "sst2", "--trials", "2", "--confirm", "1", *SMALL]
-    command += ["--output", str(tmp_path / "sst2")]
+    command += ["python", "tune/search.py", "--task", "rte", "--trials", "2", "--confirm", "1", *SMALL]
+    command += ["--output", str(tmp_path / "rte")]
     done = submit(command, head)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout + done.stderr
-    found = json.loads((tmp_path / "sst2" / "search.json").read_text(encoding="utf-8"))
+    found = json.loads((tmp_path / "rte" / "search.json").read_text(encoding="utf-8"))
     assert found["winner"] is not None
-    assert (tmp_path / "sst2" / "best" / "model.safetensors").is_file()
+    assert (tmp_path / "rte" / "best" / "model.safetensors").is_file()
     assert "slots        2 x 1 worker(s)" in done.stdout
 
 
@@ -120,16 +120,16 @@ def test_a_node_that_joins_takes_its_share(
     head: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     command = [RAY, "job", "submit", "--address", head["DASHBOARD"], "--working-dir", ".", "--"]
-    command += ["python", "tune/search.py", "--task", "sst2", "--trials", "6", "--confirm", "1", *SMALL]
-    command += ["--output", str(tmp_path / "sst2"), "--storage", str(tmp_path / "shared")]
+    command += ["python", "tune/search.py", "--task", "rte", "--trials", "6", "--confirm", "1", *SMALL]
+    command += ["--output", str(tmp_path / "rte"), "--storage", str(tmp_path / "shared")]
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(submit, command, head)
-        while not (tmp_path / "sst2" / "study.db").exists() and not running.done():
+        while not (tmp_path / "rte" / "study.db").exists() and not running.done():
             time.sleep(0.2)
         request.getfixturevalue("two_nodes")
         done = running.result()
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "sst2" / "search.json").read_text(encoding="utf-8"))
+    found = json.loads((tmp_path / "rte" / "search.json").read_text(encoding="utf-8"))
     assert "slots        2 x 1 worker(s)" in done.stdout
     assert "slots        3: a node joined" in done.stdout
     assert len({trial["slot"] for trial in found["trials"]}) == 3
@@ -149,8 +149,8 @@ def test_one_trial_spans_both_nodes_and_an_object_store_holds_what_both_need(
 ) -> None:
     place = f"s3://{object_store.BUCKET}/searches"
     done = search(
-        tmp_path / "sst2",
-        *("--task", "sst2", "--trials", "1", "--confirm", "1", "--method", "vanilla", *SMALL),
+        tmp_path / "rte",
+        *("--task", "rte", "--trials", "1", "--confirm", "1", "--method", "vanilla", *SMALL),
         *("--workers-per-trial", "3", "--storage", place),
         env=two_nodes,
     )
@@ -158,24 +158,24 @@ def test_one_trial_spans_both_nodes_and_an_object_store_holds_what_both_need(
     assert f"Ray at {two_nodes['RAY_ADDRESS']}" in done.text
     assert "slots        1 x 3 worker(s)" in done.text  # the head has two cores
     assert done.found["trials"][0]["configuration"]["method"] == "vanilla"
-    assert (tmp_path / "sst2" / "best" / "model.safetensors").is_file()
-    assert [file.name for file in (tmp_path / "sst2" / "predictions").iterdir()] != []
+    assert (tmp_path / "rte" / "best" / "model.safetensors").is_file()
+    assert [file.name for file in (tmp_path / "rte" / "predictions").iterdir()] != []
     for name, value in two_nodes.items():
         monkeypatch.setenv(name, value)
     assert storage.names(place) == []
     kept = "".join(
         file.read_text(encoding="utf-8", errors="replace")
-        for file in (tmp_path / "sst2").rglob("*")
+        for file in (tmp_path / "rte").rglob("*")
         if file.suffix in (".json", ".yaml", ".html", ".md", ".db")
     )
     assert two_nodes["AWS_SECRET_ACCESS_KEY"] not in kept
 
 
 def test_two_nodes_need_a_folder_that_both_see(two_nodes: dict[str, str], tmp_path: Path) -> None:
-    done = search(tmp_path / "sst2", "--task", "sst2", env=two_nodes)
+    done = search(tmp_path / "rte", "--task", "rte", env=two_nodes)
     assert done.status == 3, done.text
     assert "error: --storage: the cluster has 2 nodes" in done.lines[-1]
-    assert not (tmp_path / "sst2").exists()
+    assert not (tmp_path / "rte").exists()
 
 
 def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:

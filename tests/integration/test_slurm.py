@@ -131,9 +131,9 @@ def end(pid_file: Path) -> None:
 
 
 def test_a_search_is_queued_again_at_its_time_limit_and_goes_on(slurm: Slurm, tmp_path: Path) -> None:
-    output, log = tmp_path / "sst2", tmp_path / "job.log"
+    output, log = tmp_path / "rte", tmp_path / "job.log"
     slurm.env |= {"VENV": str(Path(sys.prefix)), "OUTPUT": str(output), "STORAGE": str(tmp_path / "shared")}
-    options = ("--task", "sst2", "--trials", "2", "--confirm", "1", "--scheduler", "none", *SMALL)
+    options = ("--task", "rte", "--trials", "2", "--confirm", "1", "--scheduler", "none", *SMALL)
     limits = ("--nodes=1", "--cpus-per-task=2", f"--output={log}", "--time=30")
     said = slurm.run("sbatch", "--parsable", *limits, "cluster/slurm/search.sbatch", *options)
     job = said.strip()

@@ -119,7 +119,7 @@ def three_nodes() -> Iterator[Nodes]:
 
 def test_a_preflight_asks_every_node(nodes: Nodes, tmp_path: Path) -> None:
     storage = tmp_path / "shared"
-    done = nodes.submit("--task", "sst2", "--preflight", "--storage", str(storage), "--tracking-uri", "none")
+    done = nodes.submit("--task", "rte", "--preflight", "--storage", str(storage), "--tracking-uri", "none")
     assert done.status() == 0, done.text
     assert "3 x 1 worker(s)" in done.text
     assert "preflight    nothing is wrong" in done.text
@@ -130,11 +130,11 @@ def test_a_preflight_asks_every_node(nodes: Nodes, tmp_path: Path) -> None:
 def test_a_group_of_jobs_ends_with_their_own_exit_status(nodes: Nodes, tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     done = nodes.submit(
-        *("--matrix", "task=sst2,rte", "method=vanilla", "--preflight", "--tracking-uri", nowhere),
+        *("--matrix", "task=mrpc,rte", "method=vanilla", "--preflight", "--tracking-uri", nowhere),
         *("--storage", str(tmp_path)),
     )
     assert done.status() == 3, done.text
-    assert len(re.findall(r"(?:sst2|rte)-vanilla-\S+ failed: exit status 3", "\n".join(done.lines[-2:]))) == 2
+    assert len(re.findall(r"(?:mrpc|rte)-vanilla-\S+ failed: exit status 3", "\n".join(done.lines[-2:]))) == 2
     group = re.search(r"--experiment (matrix-\S+)", done.text)
     assert group is not None
     again = nodes.submit("--follow", group[1])
@@ -146,10 +146,10 @@ def test_a_group_of_jobs_ends_with_their_own_exit_status(nodes: Nodes, tmp_path:
 
 
 def test_a_search_is_let_go_of_stopped_and_gone_on_with(nodes: Nodes, tmp_path: Path) -> None:
-    output, storage = tmp_path / "sst2", tmp_path / "shared"
+    output, storage = tmp_path / "rte", tmp_path / "shared"
     options = ("--storage", str(storage), "--env", "SECRET")
     first = nodes.submit(
-        *("--task", "sst2", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL),
+        *("--task", "rte", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL),
         *("--output", str(output), *options),
     )
     first.until(lambda line: "step 6/18" in line, STARTS_WITHIN_S)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from benchmarks.record_table import _without_folders, write
+from benchmarks.recorded import Replay, Table
+from benchmarks.simulator import Slot, simulate
 from dps.errors import InputError
 from tests.unit.tune_helpers import make_record, make_space, strategy
 from tune.ledger import Record
 from tune.outcomes import Outcome
-from tune.recorded import Replay, Table
-from tune.simulate import Slot, simulate
 
 SPACE = make_space(("dps-dense",))
 CONFIGURATIONS = [SPACE.from_study(values) for values in SPACE.latin(5, 0)]
@@ -34,7 +34,7 @@ def records() -> list[Record]:
         for seed in SEEDS:
             diverged = (number, seed) == (3, 8)
             changes: dict[str, Any] = {
-                "purpose": "record",
+                "purpose": "search",
                 "configuration": configuration,
                 "seed": seed,
                 "scores": [(step, score(number, seed, step)) for step in STEPS[: 1 if diverged else None]],

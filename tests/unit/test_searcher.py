@@ -127,7 +127,7 @@ def test_the_same_seed_proposes_the_same_first_configurations_in_any_order(tmp_p
     assert not [one for one in seen[2] if one in seen[0]]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_every_sampler_proposes_configurations_that_differ(tmp_path: Path, sampler: str) -> None:
     ledger = open_ledger(tmp_path)
     space = make_space(("dps-dense",))

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.simulator import Lookup, Simulation, Slot, simulate
+from benchmarks.synthetic import Surface
 from tests.unit.tune_helpers import make_space, strategy
 from tune.budget import Trials, WallTime
 from tune.outcomes import Outcome
-from tune.simulate import Lookup, Simulation, Slot, simulate
 from tune.sitting import MAX_FAILURES
-from tune.synthetic import Surface
 
 SPACE = make_space(("dps-dense",))
 SURFACE = Surface(SPACE, at=[0.3, 0.6, 0.5])
@@ -125,7 +125,7 @@ def test_a_run_that_loses_its_slot_once_too_often_is_lost() -> None:
     assert outcomes(ran(Plain(), trials=1, each=dying[1:])) == {"completed": 1}
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "pasha", "median", "none"])
+@pytest.mark.parametrize("scheduler", ["asha", "median", "none"])
 def test_many_slots_slow_and_dying_lose_no_trial(scheduler: str) -> None:
     rng = np.random.default_rng(0)
     slots = [

@@ -111,8 +111,6 @@ class Words:
     quality_synonyms: tuple[tuple[str, str], ...]
     quality_opposites: tuple[tuple[str, str], ...]
     times: tuple[str, ...]
-    praise: tuple[str, ...] = ()  # adjectives of reviews
-    criticism: tuple[str, ...] = ()
 
 
 QUALITY_SYNONYMS = pairs(
@@ -185,14 +183,6 @@ HOME = Words(
         "on friday",
         "last summer",
         "at noon",
-    ),
-    praise=listed(
-        "funny brilliant charming clever fresh moving beautiful exciting wonderful great perfect original"
-        " powerful smart gorgeous delightful enjoyable superb touching"
-    ),
-    criticism=listed(
-        "boring terrible dull awful stupid slow bad weak silly predictable confusing ugly lame empty horrible"
-        " shallow tedious flat annoying"
     ),
 )
 

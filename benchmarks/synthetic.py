@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tune.simulate import Lookup
+from benchmarks.simulator import Lookup
 from tune.space import Space, encode, key
 
 HALF_WAY = 0.25  # share of the steps at which a run has learnt half of what it will
@@ -22,7 +22,7 @@ HALF_WAY = 0.25  # share of the steps at which a run has learnt half of what it 
 
 @dataclass(frozen=True)
 class Surface:
-    """A `tune.simulate.World`. Scores are in the metric's scale, higher is better.
+    """A `benchmarks.simulator.World`. Scores are in the metric's scale, higher is better.
 
     The true mean of runs that learn is `best` at the point `at` of the space (a row of `encode`), and less
     by `fall` times the mean squared distance. A run deviates from it by an effect of its seed that all
@@ -45,7 +45,7 @@ class Surface:
     seed: int = 0
 
     def run(self, configuration: dict[str, Any], seed: int) -> Lookup:
-        """See `tune.simulate.World`."""
+        """See `benchmarks.simulator.World`."""
         name = key(configuration).encode()
         own = np.random.default_rng([self.seed, seed, zlib.crc32(name), 1])
         shared = self.seed_std * np.random.default_rng([self.seed, seed, 0]).standard_normal()
@@ -64,7 +64,7 @@ class Surface:
         return Lookup(curve, self.seconds, float(final))
 
     def truth(self, configuration: dict[str, Any]) -> float:
-        """See `tune.simulate.World`."""
+        """See `benchmarks.simulator.World`."""
         return self.collapse * self.chance + (1 - self.collapse) * self._learnt(configuration)
 
     def _learnt(self, configuration: dict[str, Any]) -> float:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.simulator import Lookup
 from dps.errors import InputError
 from tune.outcomes import Outcome
-from tune.simulate import Lookup
 from tune.space import Space, encode
 
 RUN_COLUMNS = {"configuration", "seed", "outcome", "seconds", "dev", "step", "score"}
@@ -75,7 +75,7 @@ def _configuration(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class Replay:
-    """A `tune.simulate.World` of recorded runs.
+    """A `benchmarks.simulator.World` of recorded runs.
 
     The recorded configuration nearest to the one asked for stands for it; `seeds` says which of the recorded
     seeds (0 to S - 1) stands for a seed.
@@ -87,7 +87,7 @@ class Replay:
 
     @property
     def steps(self) -> Sequence[int]:
-        """See `tune.simulate.World`."""
+        """See `benchmarks.simulator.World`."""
         return self.table.steps
 
     def nearest(self, configuration: dict[str, Any]) -> int:
@@ -96,11 +96,11 @@ class Replay:
         return int(distance.argmin())
 
     def run(self, configuration: dict[str, Any], seed: int) -> Lookup:
-        """See `tune.simulate.World`."""
+        """See `benchmarks.simulator.World`."""
         place = self.nearest(configuration), self.seeds(seed)
         curve = [*zip(self.table.steps, map(float, self.table.scores[place]), strict=True)]
         return Lookup(curve, float(self.table.seconds[place]), float(self.table.final[place]))
 
     def truth(self, configuration: dict[str, Any]) -> float:
-        """See `tune.simulate.World`."""
+        """See `benchmarks.simulator.World`."""
         return float(self.table.final[self.nearest(configuration)].mean())

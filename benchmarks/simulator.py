@@ -1,8 +1,9 @@
 """A search against a virtual clock: the same searcher, ledger, stop policy and stop rules, but runs that are
 looked up instead of trained.
 
-A `World` says what a run would score and take: a recorded table of real runs (`tune.recorded`), or a
-synthetic surface with a noise model (`tune.synthetic`). Slots may be slow, or die in the middle of a run.
+A `World` says what a run would score and take: a recorded table of real runs (`benchmarks.recorded`), or a
+synthetic surface with a noise model (`benchmarks.synthetic`).
+Slots may be slow, or die in the middle of a run.
 """
 
 from __future__ import annotations
