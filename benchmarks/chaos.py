@@ -287,11 +287,13 @@ def one(scenario: Scenario, folder: Path, common: tuple[str, ...], seed: int) ->
 
 def drive(events: Path, argv: list[str]) -> int:
     """The search, with checkpoints at short intervals, and a line for everything that it hears of."""
-    from tune import search, sitting, terminal
+    from tune import search
+    from tune.console import progress
+    from tune.execution import tuner
 
-    sitting.CHECKPOINT_EVERY_S = CHECKPOINT_EVERY_S
+    tuner.CHECKPOINT_INTERVAL_S = CHECKPOINT_EVERY_S
 
-    class Noting(terminal.Progress):
+    class Noting(progress.ProgressDisplay):
         def trial_started(self, record: object) -> None:
             chaos_checks.note(events, "started", record)
             super().trial_started(record)  # type: ignore[arg-type]
@@ -304,7 +306,7 @@ def drive(events: Path, argv: list[str]) -> int:
             chaos_checks.note(events, "ended", record)
             super().trial_ended(record)  # type: ignore[arg-type]
 
-    terminal.Progress = Noting  # type: ignore[misc]
+    progress.ProgressDisplay = Noting  # type: ignore[misc]
     return search.main(argv)
 
 

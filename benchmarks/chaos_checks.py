@@ -15,9 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dps import tasks
-from tune.ledger import STUDIES, Ledger, Record
-from tune.provenance import provenance
+from dps.tasks import registry
+from tune.core.provenance import collect_provenance
+from tune.records.ledger import STUDY_NAMES, Ledger, TrialRecord
 
 SLACK_S = 1.0  # between two reports: what the run's clock does not count (the report, the checkpoint)
 
@@ -82,7 +82,7 @@ def tiny_search(folder: Path) -> tuple[str, ...]:
     """The options that name a tiny model and data, made in `folder`, and MLflow there."""
     from tests import tiny
 
-    data = tiny.data_folder(folder / "data", tasks.get("cola"), train=280, dev=100)
+    data = tiny.data_folder(folder / "data", registry.get_task("cola"), train=280, dev=100)
     draws = random.Random(0)
     for file in sorted(data.glob("*.jsonl")):  # a fifth of the labels is wrong, so that scores differ
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -164,18 +164,20 @@ def judge(
     return verdict
 
 
-def _records(output: Path) -> list[Record]:
+def _records(output: Path) -> list[TrialRecord]:
     ledger = Ledger(output / "study.db", "max")
-    return [record for purpose in STUDIES for record in ledger.records(purpose)]
+    return [record for purpose in STUDY_NAMES for record in ledger.records(purpose)]
 
 
-def _check_ledger(verdict: Verdict, output: Path, records: list[Record], events: Iterable[Event]) -> None:
+def _check_ledger(
+    verdict: Verdict, output: Path, records: list[TrialRecord], events: Iterable[Event]
+) -> None:
     verdict.runs = len(records)
     lost = [r.id for r in records if r.outcome != "completed"]
     verdict.check(
         not lost, f"not completed: {[(r.id, str(r.outcome), r.error) for r in records if r.id in lost]}"
     )
-    for purpose in STUDIES:
+    for purpose in STUDY_NAMES:
         numbers = [record.number for record in records if record.purpose == purpose]
         verdict.check(numbers == list(range(len(numbers))), f"{purpose}: the ids are {numbers}")
     runs = Counter((json.dumps(r.configuration, sort_keys=True), r.seed) for r in records)
@@ -192,7 +194,7 @@ def _check_ledger(verdict: Verdict, output: Path, records: list[Record], events:
 
 
 def _check_proposals(
-    verdict: Verdict, records: list[Record], expected: list[Record], same_scores: bool
+    verdict: Verdict, records: list[TrialRecord], expected: list[TrialRecord], same_scores: bool
 ) -> None:
     mine = [record for record in records if record.purpose == "search"]
     theirs = [record for record in expected if record.purpose == "search"][: len(mine)]
@@ -252,7 +254,7 @@ def document(verdicts: list[Verdict], seed: int, seconds: float, steps: int, eve
     """The figures, as Markdown."""
     kills = sum((Counter(verdict.kills) for verdict in verdicts), Counter[str]())
     redone, count = sum(verdict.redone for verdict in verdicts), sum(kills.values())
-    origin = provenance("python benchmarks/chaos.py")
+    origin = collect_provenance("python benchmarks/chaos.py")
     changed = " (changed)" if origin["git_dirty"] else ""
     wrong = [f"- {verdict.name}: {said}" for verdict in verdicts for said in verdict.wrong]
     return HEAD.format(

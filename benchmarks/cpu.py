@@ -5,7 +5,8 @@
     python benchmarks/cpu.py --data ../glue --tasks cola rte --train-size 500 --max-length 64 --seeds 12
 
 A step is one of DPS Dense on the built-in model, with one thread, in a thread of its own, as in a slot. In a
-process that is started plainly and in one with a slot's environment (`tune.runtime.MALLOC`), in turns, both
+process that is started plainly and in one with a slot's environment
+(`tune.execution.connection.MALLOC_ENVIRONMENT`), in turns, both
 precisions take steps in turns on the same batches of the first task. A ratio is the median over the repeats
 of (a side's median / that of fp32 in the plain process beside it), its spread the smallest and the largest.
 With --seeds, DPS Dense is trained in both precisions with each seed; see `benchmarks/score_pairs.py`. Prints
@@ -34,11 +35,13 @@ import numpy as np
 import torch
 
 from benchmarks import score_pairs
-from dps import optim, sources, tasks
-from dps.data import Batches, TaskData
+from dps import sources
 from dps.methods import DPSDense, attachment_of
-from dps.models import Base, locate
-from tune.runtime import MALLOC
+from dps.models import PretrainedEncoder, locate_model
+from dps.tasks import registry
+from dps.training import optim
+from dps.training.data import TaskData, TrainingBatches
+from tune.execution.connection import MALLOC_ENVIRONMENT
 
 PRECISIONS = ("fp32", "bf16")
 MEMORY = ("given back", "kept")
@@ -48,17 +51,17 @@ CPU = torch.device("cpu")
 
 def steps(chosen: Namespace) -> dict[str, tuple[float, float]]:
     """(seconds, page faults) of a step in each precision, medians over the turns."""
-    task = tasks.get(chosen.tasks[0])
-    base = Base(locate("builtin"), task)
-    data = TaskData(task, sources.open_source(chosen.data), base.tokenizer, chosen.max_length)
-    batches = Batches(data.train(chosen.train_size), base.tokenizer, chosen.batch_size, 0)
+    task = registry.get_task(chosen.tasks[0])
+    base = PretrainedEncoder(locate_model("builtin"), task)
+    data = TaskData(task, sources.open_data_source(chosen.data), base.tokenizer, chosen.max_length)
+    batches = TrainingBatches(data.train(chosen.train_size), base.tokenizer, chosen.batch_size, 0)
     arms = {}
     for precision in PRECISIONS:
         model = base.build(0, 0.1)
         model.train()
-        optimizer = optim.adamw(model, 1e-5, 0.01)
+        optimizer = optim.make_adamw(model, 1e-5, 0.01)
         DPSDense().attach(model, optimizer, 1000, 1.0)
-        arms[precision] = model, optimizer, optim.precision(precision, CPU)[0]
+        arms[precision] = model, optimizer, optim.make_autocast_and_scaler(precision, CPU)[0]
     taken: dict[str, list[tuple[float, float]]] = {precision: [] for precision in PRECISIONS}
     for turn in range(TURNS):
         batch = batches.at(turn + 1)
@@ -88,7 +91,7 @@ def in_a_thread(chosen: Namespace) -> dict[str, tuple[float, float]]:
 def apart(chosen: Namespace, memory: str) -> dict[str, tuple[float, float]]:
     """`steps` in a process of its own."""
     with (
-        mock.patch.dict(os.environ, MALLOC if memory == "kept" else {}),
+        mock.patch.dict(os.environ, MALLOC_ENVIRONMENT if memory == "kept" else {}),
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process,
     ):
         return process.submit(in_a_thread, chosen).result()

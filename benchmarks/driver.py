@@ -33,10 +33,10 @@ if __name__ == "__main__":
 import ray
 import ray.tune
 
-from tune import runtime, search, trial
-from tune.job import Job, Report
-from tune.outcomes import Outcome
-from tune.runtime import Cluster, Node
+from tune import search
+from tune.core.run import Job, Outcome, RunReport
+from tune.execution import connection, trainable
+from tune.planning.cluster import Cluster, Node
 
 EVALUATIONS = 6
 MEMORY = 2.0**40  # bytes that the simulated node says it has
@@ -52,7 +52,7 @@ def scores(configuration: dict[str, Any], seed: int) -> list[tuple[int, float]]:
 
 
 class SimulatedTrial(ray.tune.Trainable):
-    """In the place of `tune.trial.SlotTrial`: evaluations come `every` seconds."""
+    """In the place of `tune.execution.trainable.SlotTrainable`: evaluations come `every` seconds."""
 
     every: float
 
@@ -74,12 +74,12 @@ class SimulatedTrial(ray.tune.Trainable):
             time.sleep(self.every)
             step, score = self.curve[self.given]
             self.given += 1
-            report = Report(self.job.id, None, step, self.curve[-1][0], score, **self._timing())
+            report = RunReport(self.job.id, None, step, self.curve[-1][0], score, **self._timing())
         else:
             step, score = self.curve[-1]
             final = {"dev": {"matthews_correlation": score}} if self.job.purpose == "confirm" else {}
             done = {"curve": self.curve, "final": final, **self._timing()}
-            report = Report(self.job.id, Outcome.COMPLETED, step, step, score, **done)
+            report = RunReport(self.job.id, Outcome.COMPLETED, step, step, score, **done)
         return {
             "done": report.outcome is not None,
             "training_step": report.step,
@@ -109,8 +109,8 @@ def watched(over: threading.Event, samples: list[tuple[float, float]]) -> None:
 def run(setting: argparse.Namespace, output: Path) -> tuple[dict[str, Any], list[tuple[float, float]]]:
     """The search; what it found, and how the CPU seconds of its driver grew."""
     SimulatedTrial.every = setting.slots / setting.a_second
-    trial.SlotTrial = SimulatedTrial  # type: ignore[assignment,misc]
-    runtime.local_resources = lambda: Cluster(None, (Node(float(setting.slots), 0.0, MEMORY),))
+    trainable.SlotTrainable = SimulatedTrial  # type: ignore[assignment,misc]
+    connection.read_local_resources = lambda: Cluster(None, (Node(float(setting.slots), 0.0, MEMORY),))
     ray.init = functools.partial(ray.init, num_cpus=setting.slots, _memory=MEMORY)
     options = f"--task cola --data builtin --model builtin --trials {setting.trials} --max-steps {STEPS} "
     options += f"--evaluations {EVALUATIONS} --max-concurrent {setting.slots} --output {output} --quiet"

@@ -17,9 +17,9 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from tune import comparison, tables
-from tune.options import CompareOptions
-from tune.parsing import read_yaml
+from tune.core.options import CompareOptions
+from tune.core.parsing import read_options
+from tune.reporting import comparison, tables
 
 Found = dict[str, Any]
 NOT_SHOWN = """\
@@ -37,7 +37,7 @@ NOT_SHOWN = """\
 
 def report(folders: list[Path]) -> str:
     """The whole report on the comparisons in these output folders."""
-    comparisons = comparison.join(folders, allow_dirty=False)
+    comparisons = comparison.join_comparisons(folders, allow_dirty=False)
     origin = comparisons[0]["provenance"]
     packages = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
     commands = "\n".join(f"    {_command(folder)}" for folder in folders)
@@ -58,7 +58,7 @@ def report(folders: list[Path]) -> str:
             _overview(comparisons),
             "\n".join([*_verdicts(comparisons), *_collapsed(comparisons)]),
             _passes(comparisons),
-            *(tables.markdown(found) for found in comparisons),
+            *(tables.render_markdown(found) for found in comparisons),
             NOT_SHOWN,
         ]
     )
@@ -67,7 +67,7 @@ def report(folders: list[Path]) -> str:
 def _command(folder: Path) -> str:
     """The command that makes the comparison, without the folder that its data lie in."""
     words = [CompareOptions.command]
-    for name, value in read_yaml(folder / "config.yaml").items():
+    for name, value in read_options(folder / "config.yaml").items():
         field = CompareOptions.model_fields[name]
         if name == "task" or value != field.get_default(call_default_factory=True):
             words.append(f"--{name.replace('_', '-')} {Path(value).name if name == 'data' else value}")
@@ -85,7 +85,7 @@ def _overview(comparisons: list[Found]) -> str:
         for found in comparisons:
             line += _cells(found["results"][found["evaluation_sets"][0]]["methods"].get(method))
         lines.append(line)
-    return tables.table(heads, lines)
+    return tables.format_markdown_table(heads, lines)
 
 
 def _cells(row: Found | None) -> list[str]:
@@ -97,7 +97,7 @@ def _cells(row: Found | None) -> list[str]:
         return [score, "-"]
     low, high = (100 * bound for bound in difference["interval"])
     text = f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
-    return [score, f"**{text}**" if tables.differs(difference) else text]
+    return [score, f"**{text}**" if tables.is_distinguishable(difference) else text]
 
 
 def _verdicts(comparisons: list[Found]) -> list[str]:
@@ -108,7 +108,9 @@ def _verdicts(comparisons: list[Found]) -> list[str]:
         for found in comparisons:
             row = found["results"][found["evaluation_sets"][0]]["methods"].get(method)
             if row is not None and row["difference"] is not None:
-                verdict = row["difference"]["points"] > 0 if tables.differs(row["difference"]) else None
+                verdict = (
+                    row["difference"]["points"] > 0 if tables.is_distinguishable(row["difference"]) else None
+                )
                 key = {True: "better", False: "worse", None: "not distinguishable"}[verdict]
                 where[key].append(found["task"])
         told = [f"{key} on {', '.join(names)}" for key, names in where.items() if names]
@@ -143,7 +145,7 @@ def _passes(comparisons: list[Found]) -> str:
         passes = float(np.sum([cost["passes"] for cost in costs]))
         seconds = float(np.sum([cost["seconds"] for cost in costs]))
         lines.append([method, f"{passes:,.0f}", f"{seconds:,.0f}"])
-    return "Cost of everything, tuning and confirmations:\n\n" + tables.table(
+    return "Cost of everything, tuning and confirmations:\n\n" + tables.format_markdown_table(
         ["method", "forward-backward passes of a batch", "slot seconds"], lines
     )
 

@@ -24,15 +24,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from tune.command import DONE, run
-from tune.events import Watcher
-from tune.job import Job
-from tune.ledger import Ledger, Record
-from tune.options import SearchOptions, option
-from tune.searcher import LedgerSearcher, Turns
-from tune.sitting import Sitting
-from tune.space import key
-from tune.strategy import Strategy
+from tune.core.command import EXIT_DONE, run_session_command
+from tune.core.options import SearchOptions, define_option
+from tune.core.run import Job
+from tune.core.space import make_configuration_key
+from tune.execution.tuner import TuneSearcher
+from tune.records.events import Watcher
+from tune.records.ledger import Ledger, TrialRecord
+from tune.session import Session
+from tune.strategy.phases import SearchPhases
+from tune.strategy.strategy import Strategy
 
 
 class RecordOptions(SearchOptions):
@@ -40,12 +41,12 @@ class RecordOptions(SearchOptions):
 
     command: ClassVar[str] = "python benchmarks/record_table.py"
     examples: ClassVar[str] = __doc__ or ""
-    seeds: int = option(10, "replicates of each configuration", gt=1)
+    seeds: int = define_option(10, "replicates of each configuration", gt=1)
     race: int = 0
     baseline: bool = False
 
 
-class Recorder(LedgerSearcher):
+class Recorder(SearchPhases):
     """Runs a Latin hypercube of configurations, each with every seed, for a recorded table."""
 
     def __init__(
@@ -61,7 +62,7 @@ class Recorder(LedgerSearcher):
         design = strategy.space.latin(strategy.trials, strategy.seed)
         self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
 
-    def _new(self) -> Record | None:
+    def _new(self) -> TrialRecord | None:
         if self.made == len(self.runs):
             return None
         configuration, seed = self.runs[self.made]
@@ -70,11 +71,11 @@ class Recorder(LedgerSearcher):
             self.strategy.space.from_study(configuration), self.strategy.space, seed, "search"
         )
 
-    def _job(self, record: Record) -> Job:
+    def _job(self, record: TrialRecord) -> Job:
         return replace(super()._job(record), transfers=True)
 
 
-class Recording(Sitting):
+class Recording(Session):
     """Runs every configuration with every seed."""
 
     prefix = "table-"
@@ -97,28 +98,28 @@ class Recording(Sitting):
         kept = [line for line in lines[last + 1 :] if not line.startswith("expected")]
         return [*lines[:first], said, *lines[first + 1 : last], *kept]
 
-    def _searcher(self, stop: threading.Event) -> Turns:
+    def _searcher(self, stop: threading.Event) -> TuneSearcher:
         arms = [
             Recorder(ledger, self._strategy(arm), self.watchers, stop.is_set, self.options.seeds)
             for arm, ledger in self.ledgers.items()
         ]
-        return Turns(arms, self.slots)
+        return TuneSearcher(arms, self.slots)
 
-    def finish(self, searcher: Turns) -> int:
+    def finish(self, searcher: TuneSearcher) -> int:
         records = self.records("search")
         write(self.output / "table.parquet", records, self._metadata())
         self.close()
         self.progress.say(f"{len(records)} runs in {self.output / 'table.parquet'}")
-        return DONE
+        return EXIT_DONE
 
     def _metadata(self) -> dict[str, Any]:
-        from tune.parsing import read_yaml
-        from tune.report import described
+        from tune.core.parsing import read_options
+        from tune.planning.plan import describe_plan
 
         return _without_folders(
             {
-                **described(self.plan),
-                "options": read_yaml(self.output / "config.yaml"),
+                **describe_plan(self.plan),
+                "options": read_options(self.output / "config.yaml"),
                 "space": self.plan.space.describe(),
                 "names": self.plan.space.names,
                 "provenance": self.provenance,
@@ -144,7 +145,7 @@ def write(file: Path, records: list[Any], metadata: dict[str, Any]) -> None:
     numbers: dict[str, int] = {}
     rows = []
     for record in records:
-        number = numbers.setdefault(key(record.configuration), len(numbers))
+        number = numbers.setdefault(make_configuration_key(record.configuration), len(numbers))
         dev = next(iter(record.final.values()), {})
         shared = {
             "configuration": number,
@@ -174,4 +175,4 @@ def _schema(pa: Any, rows: list[dict[str, Any]]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], RecordOptions, Recording))
+    sys.exit(run_session_command(sys.argv[1:], RecordOptions, Recording))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.simulator import Lookup
 from dps.errors import InputError
-from tune.outcomes import Outcome
-from tune.space import Space, encode
+from tune.core.run import Outcome
+from tune.core.space import SearchSpace, encode_configurations
 
 RUN_COLUMNS = {"configuration", "seed", "outcome", "seconds", "dev", "step", "score"}
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ class Table:
     scores: Floats
     seconds: Floats
     final: Floats
-    space: Space
+    space: SearchSpace
     metadata: dict[str, Any]
 
     @classmethod
@@ -66,7 +66,7 @@ class Table:
             if outcome == Outcome.COMPLETED:
                 final[place] = run[0]["dev"]
         configurations = [_configuration(runs[number, seeds[0]][0]) for number in range(count)]
-        space = Space.described(metadata["space"], metadata["names"])
+        space = SearchSpace.described(metadata["space"], metadata["names"])
         return cls(configurations, steps, scores, seconds, final, space, metadata)
 
 
@@ -83,7 +83,7 @@ class Replay:
 
     def __init__(self, table: Table, seeds: Callable[[int], int]) -> None:
         self.table, self.seeds = table, seeds
-        self._places = encode(table.space, table.configurations)
+        self._places = encode_configurations(table.space, table.configurations)
 
     @property
     def steps(self) -> Sequence[int]:
@@ -92,7 +92,9 @@ class Replay:
 
     def nearest(self, configuration: dict[str, Any]) -> int:
         """The number of the recorded configuration that stands for this one."""
-        distance = np.square(self._places - encode(self.table.space, [configuration])).sum(axis=1)
+        distance = np.square(self._places - encode_configurations(self.table.space, [configuration])).sum(
+            axis=1
+        )
         return int(distance.argmin())
 
     def run(self, configuration: dict[str, Any], seed: int) -> Lookup:

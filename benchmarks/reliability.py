@@ -20,7 +20,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from tests.bad_inputs import Answer, Bad, answers, stock
-from tune.provenance import provenance
+from tune.core.provenance import collect_provenance
 
 LONGEST = 240  # characters of an answer that are shown
 HEAD = """## Bad inputs
@@ -66,7 +66,7 @@ def heading(found: list[tuple[Bad, Answer]]) -> str:
     assert not wrong, wrong
     assert all(answer.said.count("\n") == 1 for _, answer in found)
     statuses = Counter(answer.status for _, answer in found)
-    origin = provenance("python benchmarks/reliability.py")
+    origin = collect_provenance("python benchmarks/reliability.py")
     changed = " (changed)" if origin["git_dirty"] else ""
     return HEAD.format(
         count=len(found),

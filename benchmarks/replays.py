@@ -17,19 +17,21 @@ import numpy as np
 from benchmarks.recorded import Replay, Table
 from benchmarks.simulator import Simulation, Slot, simulate
 from benchmarks.synthetic import Surface
-from dps import tasks
 from dps.ranges import Choice
-from tune import replicates, space
-from tune.belief import FIRST_RACE_SEED, Belief, Racing
-from tune.budget import DeviceHours
-from tune.job import Settings
-from tune.ledger import Record
-from tune.plan import EXPLORE_SHARE
-from tune.proposals import Proposals
-from tune.searcher import LedgerSearcher
-from tune.slots import Slots
-from tune.space import encode, key
-from tune.strategy import Strategy
+from dps.tasks import registry
+from tune.core import space
+from tune.core.run import RunSettings
+from tune.core.space import encode_configurations, make_configuration_key
+from tune.planning import space_options
+from tune.planning.plan import EXPLORATION_BUDGET_SHARE
+from tune.records import replicates
+from tune.records.ledger import TrialRecord
+from tune.strategy.belief import Estimator
+from tune.strategy.budget import DeviceHoursLimit, SlotCount
+from tune.strategy.phases import SearchPhases
+from tune.strategy.proposals import Proposer
+from tune.strategy.race import RACE_SEED_OFFSET, RaceSettings
+from tune.strategy.strategy import Strategy
 
 STRATEGIES = ("random", "tpe + asha", "tpe + asha, begun alike", "grid", "repeater", "ours")
 CONFIRM, FIXED_SEEDS, POINTS = 5, 3, 2000
@@ -68,17 +70,17 @@ class TableGround:
         after = seed - self.seed
         if 1 <= after <= CONFIRM:
             return int(self.drawn[after - 1])
-        return int(self.selecting[max(0, after - FIRST_RACE_SEED + 1) if after else 0])
+        return int(self.selecting[max(0, after - RACE_SEED_OFFSET + 1) if after else 0])
 
     def proposed(self, configuration: dict[str, Any], tried: set[str]) -> dict[str, Any]:
         """The nearest recorded configuration that was not tried."""
-        distance = np.square(self._places - encode(self.space, [configuration])).sum(axis=1)
+        distance = np.square(self._places - encode_configurations(self.space, [configuration])).sum(axis=1)
         order = [self.table.configurations[number] for number in np.argsort(distance, kind="stable")]
-        return next((one for one in order if key(one) not in tried), configuration)
+        return next((one for one in order if make_configuration_key(one) not in tried), configuration)
 
     @property
     def _places(self) -> Any:
-        return encode(self.space, self.table.configurations)
+        return encode_configurations(self.space, self.table.configurations)
 
     @property
     def count(self) -> float:
@@ -106,7 +108,7 @@ class SurfaceGround:
     further, count, run_seconds = 6, math.inf, 60.0
 
     def __init__(self, number: int) -> None:
-        self.space = space.build(("dps-dense",), "gradient", 22_000_000, 75)
+        self.space = space_options.build_search_space(("dps-dense",), "gradient", 22_000_000, 75)
         at = np.random.default_rng([number, 2]).random(3)
         self.world = Surface(self.space, at=list(at), fall=0.25, collapse=0.02, seed=number)
 
@@ -127,10 +129,10 @@ class SurfaceGround:
 # --- the strategies
 
 
-class Within(Proposals):
+class Within(Proposer):
     """Proposes what the ground has."""
 
-    def __init__(self, name: str, strategy: Strategy, ledger: Any, belief: Belief, ground: Any) -> None:
+    def __init__(self, name: str, strategy: Strategy, ledger: Any, belief: Estimator, ground: Any) -> None:
         super().__init__(strategy, ledger, belief)
         self.ground = ground
         if name == "grid":
@@ -143,7 +145,7 @@ class Within(Proposals):
         return found and self.ground.proposed(found, self._tried)
 
 
-class Means(Belief):
+class Means(Estimator):
     """Believes the plain mean of the seeds that a configuration has had."""
 
     def estimates(self) -> dict[int, float]:
@@ -161,24 +163,24 @@ class Means(Belief):
         }
 
 
-class Repeater(LedgerSearcher):
+class Repeater(SearchPhases):
     """As Ray's Repeater: every configuration with the same few seeds, the best plain mean wins."""
 
-    def _new(self) -> Record | None:
+    def _new(self) -> TrialRecord | None:
         trials, raced = self.ledger.records("search"), self.ledger.records("race")
         if len(raced) < (FIXED_SEEDS - 1) * len(trials):
             number, turn = divmod(len(raced), FIXED_SEEDS - 1)
-            seed = self.strategy.seed + FIRST_RACE_SEED + turn
+            seed = self.strategy.seed + RACE_SEED_OFFSET + turn
             return self.ledger.replicate(trials[number].configuration, self.strategy.space, seed, "race")
         return self._explore()
 
-    def winner(self) -> Record | None:
+    def winner(self) -> TrialRecord | None:
         means = self.belief.estimates()
         best = max(means, key=lambda number: means[number], default=None)
         return None if best is None else self.ledger.records("search")[best]
 
 
-def _grid(of: space.Space) -> space.Space:
+def _grid(of: space.SearchSpace) -> space.SearchSpace:
     """The paper's: learning rates over the range, its selection ratio and staging interval."""
     rates = np.geomspace(of.parameters["learning_rate"].low, of.parameters["learning_rate"].high, 6)[1:-1]
     ratios = {"selection_ratio": 0.7, "update_ratio": 0.05}
@@ -201,12 +203,12 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         seed=number,
         trials=1000,
         confirm=CONFIRM if ours else 0,
-        slots=Slots(2),
-        rules=[DeviceHours("CPU", hours, 1.0, EXPLORE_SHARE if ours else 1.0)],
-        race_rules=[DeviceHours("CPU", hours, 1.0)],
+        slots=SlotCount(2),
+        rules=[DeviceHoursLimit("CPU", hours, 1.0, EXPLORATION_BUDGET_SHARE if ours else 1.0)],
+        race_rules=[DeviceHoursLimit("CPU", hours, 1.0)],
         folder="nowhere",
         max_steps=ground.world.steps[-1],
-        racing=Racing(ground.further) if ours else Racing(1 if name == "repeater" else 0),
+        racing=RaceSettings(ground.further) if ours else RaceSettings(1 if name == "repeater" else 0),
         chance=0.0,
         first=ground.space.published() if ours or name == "tpe + asha, begun alike" else (),
     )
@@ -220,17 +222,17 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
     return _result(made, ground)
 
 
-def _searcher(name: str, ground: Any, *arguments: Any, **named: Any) -> LedgerSearcher:
-    made = (Repeater if name == "repeater" else LedgerSearcher)(*arguments, **named)
+def _searcher(name: str, ground: Any, *arguments: Any, **named: Any) -> SearchPhases:
+    made = (Repeater if name == "repeater" else SearchPhases)(*arguments, **named)
     if name == "repeater":
         made.belief.__class__ = Means
     made.proposals = Within(name, made.strategy, made.ledger, made.belief, ground)
     return made
 
 
-def _settings(file: Path | None) -> Settings:
+def _settings(file: Path | None) -> RunSettings:
     task = TASK if file is None else recorded(file).metadata["task"]
-    return Settings(task, "recorded", "recorded", 3, None, 16, 64, None, "auto", 6, "holdout")
+    return RunSettings(task, "recorded", "recorded", 3, None, 16, 64, None, "auto", 6, "holdout")
 
 
 def _result(made: Simulation, ground: Any) -> Result:
@@ -238,8 +240,10 @@ def _result(made: Simulation, ground: Any) -> Result:
     winner = searcher.winner()
     assert winner is not None
     truths, truth = ground.truths(), ground.world.truth(winner.configuration)
-    metric = tasks.get(searcher.strategy.settings.task).metric
-    told = replicates.confirm(replicates.of(winner, ledger.records("confirm")), metric)
+    metric = registry.get_task(searcher.strategy.settings.task).metric
+    told = replicates.summarise_confirmation(
+        replicates.select_replicates(winner, ledger.records("confirm")), metric
+    )
     spent = sum(r.seconds for purpose in ("search", "race", "confirm") for r in ledger.records(purpose))
     if told is None:
         best = winner.score if not ledger.records("race") else searcher.belief.estimates()[winner.number]

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 import dps
-from dps import tasks
+from dps.tasks import registry
 
 LEARNING_RATE = 3e-4
 
@@ -26,7 +26,7 @@ def options(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="+", choices=tuple(tasks.TASKS), default=["cola", "rte"])
+    parser.add_argument("--tasks", nargs="+", choices=tuple(registry.TASKS), default=["cola", "rte"])
     parser.add_argument("--data", default="builtin", help="builtin, or a folder with GLUE files")
     parser.add_argument("--train-size", type=int)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -81,7 +81,7 @@ def compare(
         columns = (
             task,
             str(seeds),
-            tasks.get(task).metric,
+            registry.get_task(task).metric,
             f"{before.mean():.4f} ± {before.std(ddof=1):.4f}",
             f"{after.mean():.4f} ± {after.std(ddof=1):.4f}",
             f"{difference.mean():+.2f} ± {half:.2f}",

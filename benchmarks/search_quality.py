@@ -4,7 +4,8 @@
     python benchmarks/search_quality.py --replays 300                   # a synthetic surface
 
 Every replay is a whole search against a virtual clock (`benchmarks.simulator`) over a recorded table of real
-runs, or over a synthetic surface, from another seed and with the recorded seeds in another order. Every strategy
+runs, or over a synthetic surface, from another seed and with the recorded seeds in another order. Every
+strategy
 may use as many slot seconds, all that it spends on confirming among them. Prints Markdown.
 
 "begun alike" is with the published configurations that ours begins with, too.
@@ -38,8 +39,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each cor
 import numpy as np
 
 from benchmarks.replays import CONFIRM, STRATEGIES, Result, recorded, replay
-from tune.provenance import provenance
-from tune.replicates import interval
+from tune.core.provenance import collect_provenance
+from tune.records.replicates import compute_t_interval
 
 RESAMPLES = 2000
 SHARES = (0.5, 0.35, 0.25)  # of the regret of choosing blindly
@@ -99,7 +100,7 @@ def _verdicts(found: dict[str, list[Result]]) -> str:
 
 
 def _heading() -> str:
-    origin = provenance("python benchmarks/search_quality.py")
+    origin = collect_provenance("python benchmarks/search_quality.py")
     versions = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
     return (
         "# How good is what a search chooses\n\n"
@@ -136,7 +137,7 @@ def coverage_of_normal(recorded: int, draws: int = 20_000) -> float:
     random = np.random.default_rng(0)
     scores = random.normal(size=(draws, recorded))
     fresh = np.take_along_axis(scores, random.integers(recorded, size=(draws, CONFIRM)), axis=1)
-    low, high = np.array([interval(row) for row in fresh.tolist()]).T
+    low, high = np.array([compute_t_interval(row) for row in fresh.tolist()]).T
     return float(np.mean((low <= scores.mean(axis=1)) & (scores.mean(axis=1) <= high)))
 
 

@@ -21,16 +21,15 @@ if __name__ == "__main__":
 
 from benchmarks.simulator import Simulation, Slot, simulate
 from benchmarks.synthetic import Surface
-from tune import space
-from tune.belief import Racing
-from tune.budget import Trials, WallTime
-from tune.job import Settings
-from tune.slots import Slots
-from tune.strategy import Strategy
+from tune.core.run import RunSettings
+from tune.planning import space_options
+from tune.strategy.budget import SlotCount, TrialLimit, WallTimeLimit
+from tune.strategy.race import RaceSettings
+from tune.strategy.strategy import Strategy
 
 DAY = 86_400.0
-SETTINGS = Settings("cola", "synthetic", "synthetic", 3, None, 16, 64, None, "auto", 6, "holdout")
-SPACE = space.build(("dps-dense",), "gradient", 22_000_000, 75)
+SETTINGS = RunSettings("cola", "synthetic", "synthetic", 3, None, 16, 64, None, "auto", 6, "holdout")
+SPACE = space_options.build_search_space(("dps-dense",), "gradient", 22_000_000, 75)
 
 
 def search(
@@ -45,8 +44,8 @@ def search(
         seed=0,
         trials=trials,
         confirm=5,
-        slots=Slots(slots),
-        rules=[WallTime(seconds) if seconds else Trials(trials)],
+        slots=SlotCount(slots),
+        rules=[WallTimeLimit(seconds) if seconds else TrialLimit(trials)],
         folder="nowhere",
         max_steps=75,
     )
@@ -91,7 +90,7 @@ def main() -> int:
     print(line(repeats, "10,000 trials", 10_000, 1000, 300), flush=True)
     print(line(repeats, "a day", 0, 8, 300, DAY), flush=True)
     print(line(repeats, "a day of short runs", 0, 8, 60, DAY), flush=True)
-    learning = {"sampler": "tpe", "racing": Racing(6), "first": SPACE.published(), "chance": 0.0}
+    learning = {"sampler": "tpe", "racing": RaceSettings(6), "first": SPACE.published(), "chance": 0.0}
     print(line(repeats, "300 trials, tpe and a race", 300, 8, 300, **learning), flush=True)
     return 0
 

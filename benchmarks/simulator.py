@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dps import tasks
-from tune import rungs
-from tune.job import Job, Report
-from tune.ledger import Ledger
-from tune.outcomes import Outcome
-from tune.searcher import LedgerSearcher
-from tune.sitting import MAX_FAILURES
-from tune.strategy import Strategy
+from dps.tasks import registry
+from tune.core.run import Job, Outcome, RunReport
+from tune.execution.tuner import MAX_TRIAL_FAILURES
+from tune.records.ledger import Ledger
+from tune.strategy import early_stopping
+from tune.strategy.phases import SearchPhases
+from tune.strategy.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,16 @@ class Simulation:
         scheduler: str,
         world: World,
         slots: Sequence[Slot],
-        searcher: type[LedgerSearcher] = LedgerSearcher,
+        searcher: type[SearchPhases] = SearchPhases,
     ) -> None:
         self.clock, self.ledger = Clock(), Ledger(None, strategy.direction)
         self.searcher = searcher(self.ledger, strategy, [], lambda: False, clock=self.clock)
-        self.policy = rungs.make(scheduler, world.steps[-1], len(world.steps), self.searcher.noise)
+        self.policy = early_stopping.make_early_stopping(
+            scheduler, world.steps[-1], len(world.steps), self.searcher.noise
+        )
         self.world, self.slots = world, slots
         self.sign = 1.0 if strategy.direction == "max" else -1.0
-        self.metric = tasks.get(strategy.settings.task).metric
+        self.metric = registry.get_task(strategy.settings.task).metric
         self.reports = 0
         self._free = [*range(len(slots))][::-1]
         self._running: dict[int, _Running] = {}  # by slot
@@ -150,7 +151,9 @@ class Simulation:
             return lookup
         end, score = lookup.curve[-1]  # trained once more on all data, evaluated at the end
         return Lookup(
-            [(end, lookup.final if rungs.is_usable(score) else score)], lookup.seconds, lookup.final
+            [(end, lookup.final if early_stopping.is_finite_score(score) else score)],
+            lookup.seconds,
+            lookup.final,
         )
 
     def _start(self, running: _Running) -> None:
@@ -190,12 +193,12 @@ class Simulation:
             report.final = {"dev": {self.metric: running.lookup.final}}
         self._end(running, report)
 
-    def _report(self, running: _Running) -> Report:
+    def _report(self, running: _Running) -> RunReport:
         """Of the evaluation that was done last."""
         curve = running.lookup.curve
         step, score = curve[running.done - 1]
-        usable = rungs.is_usable(score)
-        return Report(
+        usable = early_stopping.is_finite_score(score)
+        return RunReport(
             running.job.id,
             step=step,
             max_steps=curve[-1][0],
@@ -206,7 +209,7 @@ class Simulation:
             began=running.began,
         )
 
-    def _end(self, running: _Running, report: Report) -> None:
+    def _end(self, running: _Running, report: RunReport) -> None:
         del self._running[running.slot]
         self._free.append(running.slot)
         self.searcher.on_trial_complete(running.name, {"report": report})
@@ -218,7 +221,7 @@ class Simulation:
             self._free.remove(slot)
         else:
             running.failures += 1
-            if running.failures > MAX_FAILURES:
+            if running.failures > MAX_TRIAL_FAILURES:
                 self.searcher.on_trial_complete(running.name, None, True)
             else:
                 self._lost.append(running)
@@ -230,7 +233,7 @@ def simulate(
     world: World,
     scheduler: str = "asha",
     slots: Sequence[Slot] = (Slot(), Slot()),
-    searcher: type[LedgerSearcher] = LedgerSearcher,
+    searcher: type[SearchPhases] = SearchPhases,
 ) -> Simulation:
     """A whole search, with the stop policy of this name. Raises ValueError where there is none."""
     made = Simulation(strategy, scheduler, world, slots, searcher)

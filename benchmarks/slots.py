@@ -8,7 +8,8 @@
 Each side is a process of its own and gets the whole machine, in turns. All train the same model on the same
 examples with the same learning rates, by plain AdamW, and evaluate at the end; nothing is stopped early.
 Warm slots: `python tune/search.py`, as many single-threaded slots as cores. TorchTrainer: Ray Tune with as
-many trials at once as cores, each of which starts a TorchTrainer of one worker that calls `dps.finetune`, as
+many trials at once as cores, each of which starts a TorchTrainer of one worker that calls
+`dps.training.run`, as
 Ray's documentation has it. Optuna: one process with a thread for each core, its batches of like length as
 ours are. Each has the precision that is its default: the search picks bf16 where the CPU has it in hardware,
 and there Optuna's loop is run in bf16 as well. Seconds are from the start of the process to the end of the
@@ -150,17 +151,18 @@ def optuna_trainer(setting: argparse.Namespace, bf16: bool = False) -> None:
     import torch
     import transformers
 
-    from dps import sources, tasks
-    from dps.config import FineTuneConfig
-    from dps.data import TaskData, holdout
-    from dps.models import Base, locate
+    from dps import sources
+    from dps.models import PretrainedEncoder, locate_model
+    from dps.tasks import registry
+    from dps.training.config import FineTuneConfig
+    from dps.training.data import TaskData, split_holdout
 
     torch.set_num_threads(os.cpu_count() or 1)
     transformers.utils.logging.set_verbosity_error()
-    task = tasks.get("cola")
-    base = Base(locate("builtin"), task)
-    data = TaskData(task, sources.open_source(setting.data), base.tokenizer, LENGTH)
-    train, held = holdout(task, data.train(TRAIN), FineTuneConfig.holdout_share, 0)
+    task = registry.get_task("cola")
+    base = PretrainedEncoder(locate_model("builtin"), task)
+    data = TaskData(task, sources.open_data_source(setting.data), base.tokenizer, LENGTH)
+    train, held = split_holdout(task, data.train(TRAIN), FineTuneConfig.holdout_share, 0)
     rows = [
         [{**tokens, "labels": int(label)} for tokens, label in zip(part.tokens, part.labels, strict=True)]
         for part in (train, held)

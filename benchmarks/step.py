@@ -34,10 +34,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dps import optim, tasks
-from dps.coverage import covered_weights
+from dps.coverage import find_covered_weights
 from dps.methods import DPSDense, DPSMix, Method, Vanilla, attachment_of
-from dps.models import Base, locate
+from dps.models import PretrainedEncoder, locate_model
+from dps.tasks import registry
+from dps.training import optim
 
 SIZES = {  # layers, hidden, heads, intermediate, vocabulary
     "minilm": (6, 384, 12, 1536, 30522),
@@ -78,7 +79,7 @@ class Arm:
     def __init__(self, method: Method, setting: argparse.Namespace) -> None:
         self.setting, self.device = setting, torch.device(setting.device)
         self.model = network(setting.model).to(self.device)
-        self.optimizer = optim.adamw(self.model, 1e-5, 0.01)
+        self.optimizer = optim.make_adamw(self.model, 1e-5, 0.01)
         max_steps = 10_000 * INTERVAL
         if not isinstance(method, Vanilla):
             method = type(method)(**{**vars(method), "update_ratio": INTERVAL / max_steps})
@@ -86,7 +87,7 @@ class Arm:
         found = attachment_of(self.optimizer)
         assert found is not None
         self.attachment: Any = found
-        self.autocast, _ = optim.precision(setting.precision, self.device)
+        self.autocast, _ = optim.make_autocast_and_scaler(setting.precision, self.device)
         if setting.compile:
             self.model.compile(dynamic=True)
 
@@ -230,7 +231,7 @@ def memory_of(method: Method, setting: argparse.Namespace) -> dict[str, tuple[fl
 
 def memory_table(setting: argparse.Namespace) -> list[str]:
     """Bytes above vanilla for each covered weight."""
-    covered = sum(w.parameter.numel() for w in covered_weights(network(setting.model)))
+    covered = sum(w.parameter.numel() for w in find_covered_weights(network(setting.model)))
     base = memory_of(Vanilla(), setting)["step"]
     lines = [
         f"bytes above vanilla for each of {covered / 1e6:.1f} M covered weights\n",
@@ -247,7 +248,7 @@ def memory_table(setting: argparse.Namespace) -> list[str]:
 
 def resetting(times: int = 9) -> str:
     """How long the built-in model takes to be as it was, in words; medians."""
-    base = Base(locate("builtin"), tasks.get("cola"))
+    base = PretrainedEncoder(locate_model("builtin"), registry.get_task("cola"))
     seconds: dict[str, list[float]] = {"at once": [], "copied beforehand": []}
     for seed in range(times):
         for how, each in seconds.items():

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.simulator import Lookup
-from tune.space import Space, encode, key
+from tune.core.space import SearchSpace, encode_configurations, make_configuration_key
 
 HALF_WAY = 0.25  # share of the steps at which a run has learnt half of what it will
 
@@ -24,14 +24,15 @@ HALF_WAY = 0.25  # share of the steps at which a run has learnt half of what it 
 class Surface:
     """A `benchmarks.simulator.World`. Scores are in the metric's scale, higher is better.
 
-    The true mean of runs that learn is `best` at the point `at` of the space (a row of `encode`), and less
+    The true mean of runs that learn is `best` at the point `at` of the space (a row of
+    `encode_configurations`), and less
     by `fall` times the mean squared distance. A run deviates from it by an effect of its seed that all
     configurations share (`seed_std`), one of its own (`run_std`), and at each evaluation but the last by one
     more, which shrinks as it goes on (from `curve_std`). With probability `collapse` it stays at `chance`.
     seconds: of a run.
     """
 
-    space: Space
+    space: SearchSpace
     at: Sequence[float]
     best: float = 0.5
     fall: float = 0.8
@@ -46,7 +47,7 @@ class Surface:
 
     def run(self, configuration: dict[str, Any], seed: int) -> Lookup:
         """See `benchmarks.simulator.World`."""
-        name = key(configuration).encode()
+        name = make_configuration_key(configuration).encode()
         own = np.random.default_rng([self.seed, seed, zlib.crc32(name), 1])
         shared = self.seed_std * np.random.default_rng([self.seed, seed, 0]).standard_normal()
         collapsed, luck = own.random() < self.collapse, self.run_std * own.standard_normal()
@@ -68,5 +69,5 @@ class Surface:
         return self.collapse * self.chance + (1 - self.collapse) * self._learnt(configuration)
 
     def _learnt(self, configuration: dict[str, Any]) -> float:
-        distance = np.square(encode(self.space, [configuration])[0] - np.asarray(self.at))
+        distance = np.square(encode_configurations(self.space, [configuration])[0] - np.asarray(self.at))
         return self.best - self.fall * float(distance.mean())

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune.command import BROKE_OFF, DONE, INTERRUPTED
+from tune.core.command import EXIT_CRASHED, EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
-GROUP = "dps.group"  # in the metadata of a job
-STOP_WITHIN_S = 30  # a search writes its checkpoints meanwhile; Ray's own 3 s would cut that short
-POLL_S = 1.0
-GIVE_UP_S = 120.0  # on a job server that no longer answers
+JOB_GROUP_KEY = "dps.group"  # in the metadata of a job
+STOP_TIMEOUT_S = 30  # a search writes its checkpoints meanwhile; Ray's own 3 s would cut that short
+POLL_INTERVAL_S = 1.0
+SERVER_TIMEOUT_S = 120.0  # on a job server that no longer answers
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """A job to be: its id, what it runs, the group that it is part of."""
 
     id: str
@@ -47,32 +47,32 @@ class JobServer:
         try:
             self.client = JobSubmissionClient(self.address)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConnectionError(f"{self.address}: {_one_line(error)}") from None
+            raise ConnectionError(f"{self.address}: {_last_line(error)}") from None
 
-    def submit(self, requests: Sequence[Request], folder: Path, variables: dict[str, str]) -> None:
+    def submit(self, requests: Sequence[JobRequest], folder: Path, variables: dict[str, str]) -> None:
         """Ship the folder once and start the jobs in it."""
         env = {
             "working_dir": str(folder),
-            "env_vars": {**variables, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WITHIN_S)},
+            "env_vars": {**variables, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT_S)},
         }
         for request in requests:
             self._submit(request, env)
 
-    def _submit(self, request: Request, env: dict[str, Any]) -> None:
-        deadline = time.monotonic() + GIVE_UP_S
+    def _submit(self, request: JobRequest, env: dict[str, Any]) -> None:
+        deadline = time.monotonic() + SERVER_TIMEOUT_S
         while True:
             try:
                 self.client.submit_job(
                     entrypoint=request.entrypoint,
                     submission_id=request.id,
                     runtime_env=env,
-                    metadata={GROUP: request.group},
+                    metadata={JOB_GROUP_KEY: request.group},
                 )
             except RuntimeError as error:
                 # A head that has just started cannot take jobs yet.
                 if "No available agent" not in str(error) or time.monotonic() > deadline:
-                    raise ConnectionError(f"{self.address}: {_one_line(error)}") from None
-                time.sleep(POLL_S)
+                    raise ConnectionError(f"{self.address}: {_last_line(error)}") from None
+                time.sleep(POLL_INTERVAL_S)
             else:
                 return
 
@@ -82,30 +82,30 @@ class JobServer:
         return sorted(
             str(job.submission_id)
             for job in jobs
-            if name in (job.submission_id, (job.metadata or {}).get(GROUP))
+            if name in (job.submission_id, (job.metadata or {}).get(JOB_GROUP_KEY))
         )
 
     def stop(self, ids: Sequence[str]) -> None:
         """Ask the jobs to end, and wait until they have: a search writes its checkpoints first."""
         for job in ids:
             self.client.stop_job(job)
-        deadline = time.monotonic() + 2 * STOP_WITHIN_S
+        deadline = time.monotonic() + 2 * STOP_TIMEOUT_S
         while any(not self.info(job).status.is_terminal() for job in ids):
             if time.monotonic() > deadline:
-                raise ConnectionError(f"{', '.join(ids)}: did not end within {2 * STOP_WITHIN_S} s")
-            time.sleep(POLL_S)
+                raise ConnectionError(f"{', '.join(ids)}: did not end within {2 * STOP_TIMEOUT_S} s")
+            time.sleep(POLL_INTERVAL_S)
 
     def follow(self, ids: Sequence[str], say: Callable[[str], None]) -> int:
         """Print one job's log, or how several jobs fare, until all have ended; their worst exit status."""
         if len(ids) == 1:
-            Log(self, ids[0], say).follow()
+            JobLog(self, ids[0], say).follow()
         else:
             self._watch(ids, say)
-        return max(exit_status(self.info(job)) for job in ids)
+        return max(get_exit_status(self.info(job)) for job in ids)
 
     def outcome(self, job: str) -> str:
         """How a job fares, in a line."""
-        return outcome(self.info(job))
+        return describe_job_outcome(self.info(job))
 
     def _watch(self, ids: Sequence[str], say: Callable[[str], None]) -> None:
         said = dict.fromkeys(ids, "")
@@ -114,25 +114,25 @@ class JobServer:
             for job, info in infos.items():
                 if said[job] != info.status:
                     said[job] = info.status
-                    say(f"{time.strftime('%H:%M:%S')}  {job}  {outcome(info)}\n")
+                    say(f"{time.strftime('%H:%M:%S')}  {job}  {describe_job_outcome(info)}\n")
             if all(info.status.is_terminal() for info in infos.values()):
                 return
-            time.sleep(POLL_S)
+            time.sleep(POLL_INTERVAL_S)
 
     def info(self, job: str) -> JobDetails:
         """What the server knows of a job; a server that is away for a while is waited for."""
-        deadline = time.monotonic() + GIVE_UP_S
+        deadline = time.monotonic() + SERVER_TIMEOUT_S
         while True:
             try:
                 return self.client.get_job_info(job)
             except (ConnectionError, RuntimeError, OSError) as error:
                 if time.monotonic() > deadline or "does not exist" in str(error):
-                    raise ConnectionError(f"{self.address}: {_one_line(error)}") from None
-                time.sleep(POLL_S)
+                    raise ConnectionError(f"{self.address}: {_last_line(error)}") from None
+                time.sleep(POLL_INTERVAL_S)
 
 
 @dataclass
-class Log:
+class JobLog:
     """The log of one job, said once each character, however often the connection breaks."""
 
     server: JobServer
@@ -146,7 +146,7 @@ class Log:
             try:
                 asyncio.run(self._tail())
             except (RuntimeError, OSError):  # the connection, not the job
-                time.sleep(POLL_S)
+                time.sleep(POLL_INTERVAL_S)
         self._catch_up()
 
     async def _tail(self) -> None:
@@ -167,23 +167,23 @@ class Log:
             self.say(text)
 
 
-def exit_status(info: JobDetails) -> int:
+def get_exit_status(info: JobDetails) -> int:
     """Of a job that has ended: its command's own, 130 where it was stopped, 1 where it never ran."""
     if info.status == "STOPPED":
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     if info.status == "SUCCEEDED":
-        return DONE
-    return info.driver_exit_code or BROKE_OFF
+        return EXIT_DONE
+    return info.driver_exit_code or EXIT_CRASHED
 
 
-def outcome(info: JobDetails) -> str:
+def describe_job_outcome(info: JobDetails) -> str:
     """How a job fares, in a word; of one that failed, why."""
     if info.status != "FAILED":
         return str(info.status.value).lower()
-    why = f"exit status {info.driver_exit_code}" if info.driver_exit_code else _one_line(info.message)[:300]
+    why = f"exit status {info.driver_exit_code}" if info.driver_exit_code else _last_line(info.message)[:300]
     return f"failed: {why}"
 
 
-def _one_line(what: object) -> str:
+def _last_line(what: object) -> str:
     lines = [line.strip() for line in str(what).splitlines() if line.strip()]
     return lines[-1] if lines else repr(what)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: hand over to the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+
     from cluster import local as package
 
     sys.exit(package.main(sys.argv[1:]))
@@ -28,16 +29,16 @@ from typing import Any
 
 import psutil
 
-from cluster.command import Parser
+from dps.command import ClusterParser
 from dps.errors import InputError
-from tune.command import DONE, INTERRUPTED, REFUSED, WRONG_INPUT, fail
-from tune.errors import Refused
+from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
+from tune.core.run import RefusedError
 
-HOST = "127.0.0.1"
-JOB_PORT = 8265
-END_WITHIN_S = 20.0
-MEMORY_SHARE = 0.7  # of what is free now, over all nodes
-ENVIRONMENT = {
+LOOPBACK_HOST = "127.0.0.1"
+DEFAULT_JOB_PORT = 8265
+SHUTDOWN_TIMEOUT_S = 20.0
+NODE_MEMORY_SHARE = 0.7  # of what is free now, over all nodes
+NODE_ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every port on loopback
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -67,21 +68,21 @@ def main(argv: list[str]) -> int:
     try:
         chosen = _parser().parse_args(argv)
         print(f"starting {chosen.nodes} nodes", flush=True)
-        with running(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
-            stop = _when_told()
-            print("\n".join(lines(cluster, chosen.cpus_per_node)), flush=True)
+        with run_local_cluster(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
+            stop = _make_stop_event()
+            print("\n".join(describe_cluster(cluster, chosen.cpus_per_node)), flush=True)
             stop.wait()
             print("\ntaking the cluster down", flush=True)
     except InputError as error:
-        return fail(str(error), WRONG_INPUT)
-    except Refused as error:
-        return fail(str(error), REFUSED)
+        return print_error(str(error), EXIT_WRONG_INPUT)
+    except RefusedError as error:
+        return print_error(str(error), EXIT_REFUSED)
     except KeyboardInterrupt:
-        return fail("interrupted before the nodes had started", INTERRUPTED)
-    return DONE
+        return print_error("interrupted before the nodes had started", EXIT_INTERRUPTED)
+    return EXIT_DONE
 
 
-def _when_told() -> threading.Event:
+def _make_stop_event() -> threading.Event:
     """An event that SIGINT and SIGTERM set, in place of the handler that Ray has set meanwhile."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -89,7 +90,7 @@ def _when_told() -> threading.Event:
     return stop
 
 
-def lines(cluster: LocalCluster, cpus: int) -> list[str]:
+def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
     """What a user does with it."""
     return [
         f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C ends them",
@@ -105,44 +106,46 @@ def lines(cluster: LocalCluster, cpus: int) -> list[str]:
 
 
 @contextmanager
-def running(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
+def run_local_cluster(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
     """A cluster of so many nodes with so many cores each, its job server at `port`; it ends with the block,
     and with this process whatever ends that. Raises InputError where the port is taken, Refused where Ray
     does not start."""
     _check_port(port)
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: a socket's path has 107 bytes at most
     try:
-        _environment(folder)
+        _set_environment(folder)
         from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
         from ray.cluster_utils import Cluster
 
         ensure_token_if_auth_enabled(None, create_token_if_missing=True)
         cluster = Cluster()
         try:
-            _start(cluster, Path(folder), nodes, cpus, port)
-            yield LocalCluster(cluster.address, f"http://{HOST}:{port}", nodes)
+            _start_nodes(cluster, Path(folder), nodes, cpus, port)
+            yield LocalCluster(cluster.address, f"http://{LOOPBACK_HOST}:{port}", nodes)
         finally:
             below = psutil.Process().children(recursive=True)
             with suppress(AssertionError):  # of a process that takes its time to die
                 cluster.shutdown()
-            psutil.wait_procs(below, timeout=END_WITHIN_S)  # they write until they end
+            psutil.wait_procs(below, timeout=SHUTDOWN_TIMEOUT_S)  # they write until they end
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
+def _start_nodes(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
     """Every node keeps its files in a folder of its own (in a common one each would unpack a job's files over
     the others'), where the address of the cluster is written: a job looks for it there."""
     from ray._private.utils import write_ray_address
 
-    share = int(psutil.virtual_memory().available * MEMORY_SHARE / nodes)
+    share = int(psutil.virtual_memory().available * NODE_MEMORY_SHARE / nodes)
     try:
         for number in range(nodes):
             own = folder / f"node-{number}"
-            cluster.add_node(**_node(own, cpus, share), **({} if number else _head(port)))
+            cluster.add_node(
+                **_make_node_options(own, cpus, share), **({} if number else _make_head_options(port))
+            )
             write_ray_address(cluster.address, str(own))
     except Exception as error:  # Ray raises it bare
-        raise Refused(
+        raise RefusedError(
             f"--nodes: Ray did not start ({error}); try fewer, or when the machine is less busy"
         ) from None
 
@@ -151,52 +154,58 @@ def _check_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((LOOPBACK_HOST, port))
         except OSError:
             raise InputError(f"--port: {port} is taken; another Ray? choose another port") from None
 
 
-def _environment(folder: str) -> None:
+def _set_environment(folder: str) -> None:
     """Of the nodes, and so of the jobs on them: this Python first, the token, a folder of their own."""
     os.environ.pop("RAY_ADDRESS", None)
     (Path(folder) / "ray").mkdir()  # where RAY_TMPDIR has the address of the cluster written
-    os.environ.update({**ENVIRONMENT, "RAY_TMPDIR": folder})
+    os.environ.update({**NODE_ENVIRONMENT, "RAY_TMPDIR": folder})
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def _head(port: int) -> dict[str, Any]:
+def _make_head_options(port: int) -> dict[str, Any]:
     return {
         "include_dashboard": True,
-        "dashboard_host": HOST,
+        "dashboard_host": LOOPBACK_HOST,
         "dashboard_port": port,
     }
 
 
-def _node(folder: Path, cpus: int, memory: int) -> dict[str, Any]:
+def _make_node_options(folder: Path, cpus: int, memory: int) -> dict[str, Any]:
     return {
         "temp_dir": str(folder),
-        "node_ip_address": HOST,
+        "node_ip_address": LOOPBACK_HOST,
         "num_cpus": cpus,
         "memory": memory,
         "dashboard_agent_listen_port": None,  # any free one: another Ray here has the usual one
     }
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def _parser() -> ClusterParser:
+    parser = ClusterParser(
         "python cluster/local.py",
         "A Ray cluster of several nodes on this machine, with dashboard and job server.",
         EXAMPLES,
     )
-    parser.add_argument("--nodes", type=_positive, default=2, metavar="N", help="nodes (2)")
-    parser.add_argument("--cpus-per-node", type=_positive, default=1, metavar="N", help="cores of a node (1)")
+    parser.add_argument("--nodes", type=_parse_positive, default=2, metavar="N", help="nodes (2)")
     parser.add_argument(
-        "--port", type=_positive, default=JOB_PORT, metavar="N", help="of dashboard and job server (8265)"
+        "--cpus-per-node", type=_parse_positive, default=1, metavar="N", help="cores of a node (1)"
+    )
+    parser.add_argument(
+        "--port",
+        type=_parse_positive,
+        default=DEFAULT_JOB_PORT,
+        metavar="N",
+        help="of dashboard and job server (8265)",
     )
     return parser
 
 
-def _positive(text: str) -> int:
+def _parse_positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, but got {text!r}")
     return int(text)

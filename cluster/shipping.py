@@ -9,43 +9,47 @@ from pathlib import Path
 
 from dps.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
-AT_THE_TOP = frozenset({"runs", "data", "benchmarks", "build", "dist", "mlruns", "mlartifacts", "tests"})
-ANYWHERE = frozenset({"__pycache__", "node_modules"})
-SUFFIXES = frozenset({".db", ".pyc", ".pem", ".key", ".safetensors", ".pt", ".log"})
-MOST_BYTES = 50 * 2**20
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+UNSHIPPED_TOP_FOLDERS = frozenset(
+    {"runs", "data", "benchmarks", "build", "dist", "mlruns", "mlartifacts", "tests"}
+)
+UNSHIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
+UNSHIPPED_SUFFIXES = frozenset({".db", ".pyc", ".pem", ".key", ".safetensors", ".pt", ".log"})
+MAX_SHIPPED_BYTES = 50 * 2**20
 
 
-def files(root: Path) -> Iterator[Path]:
+def list_shipped_files(root: Path) -> Iterator[Path]:
     """Every file under root that a job takes along, relative to root, sorted: no results, data, tests, hidden
     files, virtual environments, data bases or keys."""
     for folder, folders, names in os.walk(root):
         here = Path(folder).relative_to(root)
-        folders[:] = sorted(name for name in folders if _enters(root, here / name))
-        yield from (here / name for name in sorted(names) if _takes(root, here / name))
+        folders[:] = sorted(name for name in folders if _is_shipped_folder(root, here / name))
+        yield from (here / name for name in sorted(names) if _is_shipped_file(root, here / name))
 
 
-def stage(root: Path, into: Path) -> str:
+def copy_shipped_files(root: Path, into: Path) -> str:
     """Copy these files; returns what a user reads about it. Raises InputError for more than 50 MiB."""
     taken, size = 0, 0
-    for file in files(root):
+    for file in list_shipped_files(root):
         (into / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / file, into / file)
         taken, size = taken + 1, size + (root / file).stat().st_size
-        if size > MOST_BYTES:
+        if size > MAX_SHIPPED_BYTES:
             raise InputError(
-                f"{root}: more than {MOST_BYTES >> 20} MiB to ship, at {file}; move data elsewhere"
+                f"{root}: more than {MAX_SHIPPED_BYTES >> 20} MiB to ship, at {file}; move data elsewhere"
             )
     left = sorted({path.name for path in root.iterdir() if path.is_dir()} - {p.name for p in into.iterdir()})
     return f"shipping     {taken} files, {size / 2**20:.1f} MiB, of {root} (not: {', '.join(left) or '-'})"
 
 
-def _enters(root: Path, folder: Path) -> bool:
+def _is_shipped_folder(root: Path, folder: Path) -> bool:
     hidden = folder.name.startswith(".") or folder.name.endswith(".egg-info")
-    known = folder.name in ANYWHERE or (folder.parent == Path() and folder.name in AT_THE_TOP)
+    known = folder.name in UNSHIPPED_FOLDERS or (
+        folder.parent == Path() and folder.name in UNSHIPPED_TOP_FOLDERS
+    )
     return not hidden and not known and not (root / folder / "pyvenv.cfg").exists()
 
 
-def _takes(root: Path, file: Path) -> bool:
+def _is_shipped_file(root: Path, file: Path) -> bool:
     plain = (root / file).is_file() and not (root / file).is_symlink()
-    return plain and not file.name.startswith(".") and file.suffix not in SUFFIXES
+    return plain and not file.name.startswith(".") and file.suffix not in UNSHIPPED_SUFFIXES

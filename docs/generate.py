@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 API = {
     "dps": (),  # what its __all__ names
-    "dps.config": ("Evaluation", "Checkpointing"),
-    "dps.methods": ("make", "attachment_of"),
-    "dps.methods.base": ("Attachment", "Cost"),
+    "dps.training.config": ("Evaluation", "Checkpointing"),
+    "dps.methods": ("make_method", "attachment_of"),
+    "dps.methods.base": ("Attachment", "MethodCost"),
     "dps.ranges": ("Range", "Choice"),
-    "dps.task": ("Task",),
+    "dps.tasks.task": ("Task",),
     "dps.predict": ("Predictor",),
     "dps.sources.base": ("Source",),
-    "tune.events": ("Watcher",),
+    "tune.records.events": ("Watcher",),
 }
 
 
@@ -42,17 +42,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def options() -> Iterator[str]:
     """Every option of the two commands, as their command lines have it; the tasks; the metrics."""
-    from tune.options import CompareOptions, RunOptions, SearchOptions
+    from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 
     commands = (SearchOptions, CompareOptions)
-    both = set(RunOptions.model_fields).difference(*(vars(kind)["__annotations__"] for kind in commands))
+    both = set(CommonOptions.model_fields).difference(*(vars(kind)["__annotations__"] for kind in commands))
     yield "# Options\n"
     yield "A YAML file (`--config`) takes each of them too, without the dashes in front; what the command"
     yield "line says goes before it. `--help` says the same as this page.\n"
     for kind in commands:
         yield f"## {kind.command.removeprefix('python ')}\n\n{inspect.getdoc(kind)}\n"
         yield from _table("option | default | what it is", _rows(kind, set(kind.model_fields) - both))
-    yield f"## Both commands\n\n{inspect.getdoc(RunOptions)}\n"
+    yield f"## Both commands\n\n{inspect.getdoc(CommonOptions)}\n"
     yield from _table("option | default | what it is", _rows(SearchOptions, both))
     yield from _tasks()
 
@@ -70,18 +70,22 @@ def _rows(kind: Any, names: set[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _tasks() -> Iterator[str]:
-    from dps import tasks
-    from dps.metrics import fitting
+    from dps.tasks import registry
+    from dps.tasks.metrics import list_fitting_metrics
 
     yield "## Tasks\n"
     rows = []
-    for task in tasks.TASKS.values():
+    for task in registry.TASKS.values():
         labels = ", ".join(task.labels) or "numbers from {:g} to {:g}".format(*(task.score_range or ()))
         rows.append((f"`{task.name}`", ", ".join(task.columns), labels, ", ".join(task.metrics)))
     yield from _table("task | columns | labels, in the order of their ids | metrics, the first ranks", rows)
     yield "Metrics of a [task of your own](../howto/own-data.md), beside scorers of scikit-learn:\n"
-    kinds = {"two classes": fitting(2), "more classes": fitting(3), "several labels": fitting(3, True)}
-    for what, names in {**kinds, "numbers": fitting(0)}.items():
+    kinds = {
+        "two classes": list_fitting_metrics(2),
+        "more classes": list_fitting_metrics(3),
+        "several labels": list_fitting_metrics(3, True),
+    }
+    for what, names in {**kinds, "numbers": list_fitting_metrics(0)}.items():
         yield f"- {what}: {', '.join(f'`{name}`' for name in names)}"
 
 
@@ -90,8 +94,8 @@ def methods() -> Iterator[str]:
     from dps.methods import METHODS
 
     yield "# Methods\n"
-    yield "`--method` and `--methods` take these names; `dps.methods.make(name, ...)` makes one. What is"
-    yield "searched stands here for a run of 1,000 steps of a model of 12 blocks.\n"
+    yield "`--method` and `--methods` take these names; `dps.methods.make_method(name, ...)` makes one. What"
+    yield "is searched stands here for a run of 1,000 steps of a model of 12 blocks.\n"
     seen: dict[str, list[str]] = {}
     for name, method in METHODS.items():
         seen.setdefault(method.__module__, []).append(name)

@@ -17,7 +17,17 @@ from torch import Size, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 # Families whose coverage and depths tests/unit/test_families.py writes out, by `config.model_type`.
-FAMILIES = ("bert", "deberta", "deberta-v2", "electra", "gpt2", "llama", "modernbert", "roberta", "xlnet")
+TESTED_FAMILIES = (
+    "bert",
+    "deberta",
+    "deberta-v2",
+    "electra",
+    "gpt2",
+    "llama",
+    "modernbert",
+    "roberta",
+    "xlnet",
+)
 
 # Classes of transformers that multiply by parameters of their own: attribute -> axes of the input neurons.
 RAW_WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -64,23 +74,23 @@ class CoveredWeight:
         return per_input.view(self._broadcast_shape)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """The model inside a DDP wrapper, or `model` itself."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def transformers_classes(module: nn.Module) -> set[str]:
+def get_transformers_classes(module: nn.Module) -> set[str]:
     """Names of the classes of transformers that `module` is an instance of."""
     return {kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("transformers.")}
 
 
-def covered_weights(model: nn.Module) -> list[CoveredWeight]:
+def find_covered_weights(model: nn.Module) -> list[CoveredWeight]:
     """The covered weights of `model` that are trained, in the order of its modules, each once."""
-    model = unwrapped(model)
-    embeddings = _embeddings(model)
+    model = unwrap_model(model)
+    embeddings = _find_embedding_ids(model)
     found: dict[int, CoveredWeight] = {}
     for prefix, module in model.named_modules():
-        for attribute, axes in _weights(module).items():
+        for attribute, axes in _find_linear_weights(module).items():
             weight = module._parameters.get(attribute)
             if weight is None or not weight.requires_grad or id(weight) in embeddings:
                 continue
@@ -92,38 +102,38 @@ def covered_weights(model: nn.Module) -> list[CoveredWeight]:
     return list(found.values())
 
 
-def family(model: nn.Module) -> str:
+def get_model_family(model: nn.Module) -> str:
     """`config.model_type` of a model of transformers, the name of the class for any other."""
-    model = unwrapped(model)
+    model = unwrap_model(model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     return model_type if isinstance(model_type, str) and model_type else type(model).__name__
 
 
-def describe(model: nn.Module, covered: list[CoveredWeight]) -> str:
+def describe_coverage(model: nn.Module, covered: list[CoveredWeight]) -> str:
     """One line: the family, how many weights are covered, and their share of the model's parameters."""
-    name = family(model)
+    name = get_model_family(model)
     counted = f"{len(covered)} linear weight{'' if len(covered) == 1 else 's'}"
     share = f"{_count(w.parameter for w in covered)} of {_count(model.parameters())} parameters"
-    if name in FAMILIES:
+    if name in TESTED_FAMILIES:
         return f"{name}: {counted}, {share}"
     return f"unknown family {name!r}: its {counted}, {share}"
 
 
-def _weights(module: nn.Module) -> Mapping[str, tuple[int, ...]]:
+def _find_linear_weights(module: nn.Module) -> Mapping[str, tuple[int, ...]]:
     """The linear weights that the module itself holds: attribute -> axes of the input neurons."""
     if isinstance(module, nn.Linear):
         return {"weight": (1,)}
-    known = [RAW_WEIGHTS[kind] for kind in transformers_classes(module) if kind in RAW_WEIGHTS]
+    known = [RAW_WEIGHTS[kind] for kind in get_transformers_classes(module) if kind in RAW_WEIGHTS]
     return known[0] if known else {}
 
 
-def _embeddings(model: nn.Module) -> set[int]:
+def _find_embedding_ids(model: nn.Module) -> set[int]:
     """Ids of the parameters of embeddings and of the linear layers that belong to them."""
     modules: list[object] = []
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             modules.append(module)
-        for kind in transformers_classes(module) & EMBEDDING_PROJECTIONS.keys():
+        for kind in get_transformers_classes(module) & EMBEDDING_PROJECTIONS.keys():
             modules.append(getattr(module, EMBEDDING_PROJECTIONS[kind], None))
     return {id(p) for module in modules if isinstance(module, nn.Module) for p in module.parameters()}
 

@@ -1,7 +1,7 @@
 """How deep each parameter of a model lies: embeddings, transformer blocks, what comes after.
 
 The blocks are found by structure, not by name: the one `nn.ModuleList` of modules of one class under
-`model.base_model`. In the families of `dps.coverage.FAMILIES` every depth is tested. In any other,
+`model.base_model`. In the families of `dps.coverage.TESTED_FAMILIES` every depth is tested. In any other,
 what the encoder holds beside its blocks counts as embeddings where it is an `nn.Embedding` or is
 registered before the blocks, and as coming after them where it is not.
 """
@@ -12,20 +12,20 @@ from typing import cast
 
 from torch import nn
 
-from dps.coverage import family, transformers_classes, unwrapped
+from dps.coverage import get_model_family, get_transformers_classes, unwrap_model
 
 # Class of transformers -> attribute -> depth, where the order of the modules would mislead: the norm of
 # DeBERTa's relative-position embeddings, and the convolution whose output joins that of the first block.
-PLACED = {"DebertaV2Encoder": {"LayerNorm": 0, "conv": 1}}
+DEPTH_EXCEPTIONS = {"DebertaV2Encoder": {"LayerNorm": 0, "conv": 1}}
 
 
-def blocks(model: nn.Module) -> list[nn.Module]:
+def find_transformer_blocks(model: nn.Module) -> list[nn.Module]:
     """The transformer blocks from bottom to top; none where `model` is not a model of transformers.
 
     Raises ValueError where a model of transformers has no such stack, or several (an encoder and a
     decoder): which block lies how deep is then not clear.
     """
-    encoder = _encoder(unwrapped(model))
+    encoder = _encoder(unwrap_model(model))
     if encoder is None:
         return []
     lists = {name: list(m) for name, m in encoder.named_modules() if isinstance(m, nn.ModuleList)}
@@ -33,24 +33,24 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     stack = lists[outer[0]] if len(outer) == 1 else []
     if len({type(block) for block in stack}) != 1:
         raise ValueError(
-            f"model: {family(model)!r} must have one stack of layers of one class, but has "
+            f"model: {get_model_family(model)!r} must have one stack of layers of one class, but has "
             f"{', '.join(outer) or 'no nn.ModuleList'}; use a method that needs no depths"
         )
     return stack
 
 
-def depths(model: nn.Module) -> dict[str, int]:
+def get_parameter_depths(model: nn.Module) -> dict[str, int]:
     """The depth of every parameter by its name (without the prefix of a DDP wrapper).
 
     0: embeddings, with their projections and norms, and relative-position embeddings.
     1 to L: the L blocks from bottom to top. L + 1: final norm, pooler, classification head.
     A module that is not a model of transformers has L = 0: all its parameters lie at depth 1.
 
-    Raises ValueError as `blocks` does.
+    Raises ValueError as `find_transformer_blocks` does.
     """
-    model = unwrapped(model)
-    stack, encoder = blocks(model), _encoder(model)
-    placed = {} if encoder is None else _placed(encoder, stack)
+    model = unwrap_model(model)
+    stack, encoder = find_transformer_blocks(model), _encoder(model)
+    placed = {} if encoder is None else _find_known_depths(encoder, stack)
     inside = _ids(encoder)
     found, below = {}, True
     for name, parameter in model.named_parameters():
@@ -60,42 +60,44 @@ def depths(model: nn.Module) -> dict[str, int]:
     return found
 
 
-def head_parameters(model: nn.Module) -> set[str]:
+def get_head_parameters(model: nn.Module) -> set[str]:
     """Names of the parameters outside the pre-trained encoder (`model.base_model`).
 
     They are the classification head. BERT's pooler is pre-trained and no part of it; that of DeBERTa is.
     Empty for a module that is not a model of transformers.
     """
-    model = unwrapped(model)
+    model = unwrap_model(model)
     encoder = _encoder(model)
     inside = _ids(encoder)
     return set() if encoder is None else {n for n, p in model.named_parameters() if id(p) not in inside}
 
 
-def layered(model: nn.Module, method: str) -> tuple[dict[str, int], int]:
+def require_parameter_depths(model: nn.Module, method: str) -> tuple[dict[str, int], int]:
     """(depth of every parameter, number of blocks), for a method that cannot do without blocks.
 
     Raises ValueError for a model that has none.
     """
-    count = len(blocks(model))
+    count = len(find_transformer_blocks(model))
     if not count:
-        raise ValueError(f"{method} needs transformer blocks, but {type(unwrapped(model)).__name__} has none")
-    return depths(model), count
+        raise ValueError(
+            f"{method} needs transformer blocks, but {type(unwrap_model(model)).__name__} has none"
+        )
+    return get_parameter_depths(model), count
 
 
 def _encoder(model: nn.Module) -> nn.Module | None:
     """`model.base_model` of a model of transformers (the model itself where it has no head)."""
-    return cast(nn.Module, model.base_model) if "PreTrainedModel" in transformers_classes(model) else None
+    return cast(nn.Module, model.base_model) if "PreTrainedModel" in get_transformers_classes(model) else None
 
 
-def _placed(encoder: nn.Module, stack: list[nn.Module]) -> dict[int, int]:
-    """Depths by id of parameter, of blocks, embeddings and what `PLACED` names."""
+def _find_known_depths(encoder: nn.Module, stack: list[nn.Module]) -> dict[int, int]:
+    """Depths by id of parameter, of blocks, embeddings and what `DEPTH_EXCEPTIONS` names."""
     found: dict[int, int] = {}
     for module in encoder.modules():
         if isinstance(module, nn.Embedding):
             found.update(dict.fromkeys(_ids(module), 0))
-        for kind in transformers_classes(module) & PLACED.keys():
-            for attribute, depth in PLACED[kind].items():
+        for kind in get_transformers_classes(module) & DEPTH_EXCEPTIONS.keys():
+            for attribute, depth in DEPTH_EXCEPTIONS[kind].items():
                 found.update(dict.fromkeys(_ids(getattr(module, attribute, None)), depth))
     for depth, block in enumerate(stack, start=1):
         found.update(dict.fromkeys(_ids(block), depth))

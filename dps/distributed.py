@@ -10,23 +10,23 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dps.coverage import family
+from dps.coverage import get_model_family
 
 T = TypeVar("T")
 FAMILIES_WITH_UNUSED_PARAMETERS = ("xlnet",)  # its mask_emb never gets a gradient
 
 
-def world() -> int:
+def get_world_size() -> int:
     """Number of ranks; 1 where no process group is up."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def rank() -> int:
+def get_rank() -> int:
     """This process's rank, from 0."""
-    return dist.get_rank() if world() > 1 else 0
+    return dist.get_rank() if get_world_size() > 1 else 0
 
 
-def device() -> torch.device:
+def get_device() -> torch.device:
     """The device of this rank: its GPU where it has one, else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -34,38 +34,38 @@ def device() -> torch.device:
     return torch.device("cuda", local % torch.cuda.device_count())
 
 
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on `device`; a GPU fetches it by itself, from pinned memory."""
+def move_to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `get_device`; a GPU fetches it by itself, from pinned memory."""
     if device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
-def wrap(model: nn.Module) -> nn.Module:
+def wrap_model(model: nn.Module) -> nn.Module:
     """The model, in DistributedDataParallel where there are several ranks."""
-    if world() == 1:
+    if get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
     return DistributedDataParallel(
         model,
-        device_ids=[device()] if on_gpu else None,
-        find_unused_parameters=family(model) in FAMILIES_WITH_UNUSED_PARAMETERS,
+        device_ids=[get_device()] if on_gpu else None,
+        find_unused_parameters=get_model_family(model) in FAMILIES_WITH_UNUSED_PARAMETERS,
     )
 
 
-def from_first(value: T) -> T:
+def broadcast_value(value: T) -> T:
     """Rank 0's value, on every rank."""
-    if world() == 1:
+    if get_world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
-def gather(value: Any) -> list[Any]:
+def gather_values(value: Any) -> list[Any]:
     """Every rank's value, in the order of the ranks, on every rank."""
-    if world() == 1:
+    if get_world_size() == 1:
         return [value]
-    values: list[Any] = [None] * world()
+    values: list[Any] = [None] * get_world_size()
     dist.all_gather_object(values, value)
     return values

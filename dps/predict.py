@@ -24,21 +24,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dps import distributed, own
-from dps.command import Parser, command
-from dps.data import by_length, collator
+from dps.command import CommandParser, run_command
+from dps.distributed import get_device
 from dps.errors import InputError
-from dps.metrics import probabilities
-from dps.models import read_finetuned
-from dps.sources.examples import checked_text
-from dps.sources.readers import SUFFIXES, place_of, read, shown
-from dps.tokens import Encoded, tokenise
+from dps.models import load_finetuned_model
+from dps.paths import DATA_SUFFIXES
+from dps.sources.examples import check_text
+from dps.sources.readers import get_data_origin, read_rows
+from dps.tasks.definition import TASK_FILE_NAME, read_task_file
+from dps.tasks.metrics import compute_probabilities
+from dps.text import quote_value
+from dps.training.data import PaddingCollator, batch_by_length
+from dps.training.tokens import EncodedExamples, tokenise_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH_SIZE = 64
-MOST_TOKENS = 512  # where neither tokenizer nor model says how many it takes
+PREDICTION_BATCH_SIZE = 64
+DEFAULT_MAX_TOKENS = 512  # where neither tokenizer nor model says how many it takes
 
 Texts = tuple[str, ...]  # one text, or two
 
@@ -62,26 +65,26 @@ class Predictor:
         """The model in a folder, as a search or `save_pretrained` writes it. Raises InputError."""
         from transformers import AutoTokenizer
 
-        model = read_finetuned(folder).eval().to(distributed.device())  # type: ignore[arg-type]
-        config, file = model.config, Path(folder) / own.FILE
+        model = load_finetuned_model(folder).eval().to(get_device())  # type: ignore[arg-type]
+        config, file = model.config, Path(folder) / TASK_FILE_NAME
         classified = config.num_labels > 1 and config.problem_type != "regression"
         labels = tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classified else ()
-        columns = own.read(file).columns if file.is_file() else None
+        columns = read_task_file(file).columns if file.is_file() else None
         multi_label = config.problem_type == "multi_label_classification"
         return cls(model, AutoTokenizer.from_pretrained(folder), columns, labels, multi_label)
 
     @property
     def max_length(self) -> int:
         """Tokens that an example is cut at: as in training, where the folder tells."""
-        positions = getattr(self.model.config, "max_position_embeddings", None) or MOST_TOKENS
+        positions = getattr(self.model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
         return int(min(self.tokenizer.model_max_length, positions))
 
     def logits(self, examples: Sequence[Texts]) -> NDArray[np.float32]:
         """(n, classes), or (n, 1) of a regression, in the order of the examples, n >= 1."""
         columns = [list(texts) for texts in zip(*examples, strict=True)]
-        tokens = tokenise(columns, self.tokenizer, self.max_length)
-        data = Encoded.of(tokens, np.zeros(len(examples), dtype=np.int64))
-        collate, batches = collator(self.tokenizer), list(by_length(data, BATCH_SIZE))
+        tokens = tokenise_texts(columns, self.tokenizer, self.max_length)
+        data = EncodedExamples.of(tokens, np.zeros(len(examples), dtype=np.int64))
+        collate, batches = PaddingCollator(self.tokenizer), list(batch_by_length(data, PREDICTION_BATCH_SIZE))
         with torch.inference_mode():
             parts = [self._batch(collate(data, indices)) for indices in batches]
         return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
@@ -98,7 +101,7 @@ class Predictor:
         logits = self.logits(examples)
         if not self.labels:
             return [{"value": float(row[0])} for row in logits]
-        rows = probabilities(logits, self.multi_label)
+        rows = compute_probabilities(logits, self.multi_label)
         if self.multi_label:
             return [self._several(row) for row in rows]
         return [
@@ -114,31 +117,33 @@ class Predictor:
         return {"labels": [name for name, p in by_label.items() if p > 0.5], "probabilities": by_label}
 
 
-def from_file(file: Path, columns: Texts | None) -> list[Texts]:
+def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:
     """The texts of a file, row by row. Raises InputError naming file, line and column."""
     if columns is None:
-        raise InputError(f"--file: the model's folder has no {own.FILE} to name the columns; use --text")
+        raise InputError(
+            f"--file: the model's folder has no {TASK_FILE_NAME} to name the columns; use --text"
+        )
     if not file.is_file():
-        raise InputError(f"--file: there is no {file}; give a {', '.join(SUFFIXES)} file")
-    place, examples = place_of(file), list[Texts]()
-    for row in read(file):
+        raise InputError(f"--file: there is no {file}; give a {', '.join(DATA_SUFFIXES)} file")
+    place, examples = get_data_origin(file), list[Texts]()
+    for row in read_rows(file):
         if missing := [column for column in columns if column not in row.values]:
-            there = ", ".join(shown(name, 30) for name in row.values) or "none"
+            there = ", ".join(quote_value(name, 30) for name in row.values) or "none"
             why = row.problem or f"no column {missing[0]!r}; the columns are {there}"
             raise place.error(row.number, why)
         try:
-            examples.append(tuple(checked_text(column, row.values[column]) for column in columns))
+            examples.append(tuple(check_text(column, row.values[column]) for column in columns))
         except InputError as error:
             raise place.error(row.number, str(error)) from None
     return examples
 
 
-def _asked(options: Namespace, columns: Texts | None) -> list[Texts]:
+def _collect_examples(options: Namespace, columns: Texts | None) -> list[Texts]:
     """The examples that --text and --text2, or --file, hold."""
     if (options.text is None) == (options.file is None):
         raise InputError("--text, --file: give one of them")
     if options.file is not None:
-        return from_file(Path(options.file), columns)
+        return read_example_texts(Path(options.file), columns)
     given = [options.text] if options.text2 is None else [options.text, options.text2]
     if columns is not None and len(columns) != len(given):
         names = ", ".join(columns)
@@ -153,20 +158,20 @@ def _asked(options: Namespace, columns: Texts | None) -> list[Texts]:
 
 
 def _parser() -> ArgumentParser:
-    parser = Parser("python -m dps.predict", description=__doc__)
+    parser = CommandParser("python -m dps.predict", description=__doc__)
     parser.formatter_class = RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--model", required=True, metavar="DIR", help="the fine-tuned model, such as best/ of a search")
     add("--text", nargs="+", metavar="TEXT", help="what to predict for; several texts are several examples")
     add("--text2", nargs="+", metavar="TEXT", help="the second text of each example, for pairs")
-    add("--file", metavar="FILE", help=f"a {', '.join(SUFFIXES)} file with the text columns of the task")
+    add("--file", metavar="FILE", help=f"a {', '.join(DATA_SUFFIXES)} file with the text columns of the task")
     add("--output", metavar="FILE", help="write JSON lines there (default: print them)")
     return parser
 
 
 def _predict(options: Namespace) -> None:
     predictor = Predictor.load(options.model)
-    found = predictor.predict(_asked(options, predictor.columns))
+    found = predictor.predict(_collect_examples(options, predictor.columns))
     lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found)
     if options.output is None:
         print(lines, end="")
@@ -187,7 +192,7 @@ def _write(file: Path, text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status, 0 or 2 (wrong options or input)."""
-    return command(_predict, _parser(), argv)
+    return run_command(_predict, _parser(), argv)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FREQUENCY_PENALTY_FROM = 50  # intervals shorter than this do not penalise frequency
+MIN_PENALISED_INTERVAL = 50  # intervals shorter than this do not penalise frequency
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ def accumulate_fam(fam: Tensor, active: Tensor) -> Tensor:
     return fam.add_(active)
 
 
-def mix_score(gam: Tensor, fam: Tensor, interval: int) -> Tensor:
+def compute_mix_score(gam: Tensor, fam: Tensor, interval: int) -> Tensor:
     """Score of DPS Mix: GAM / max(FAM, 1), times exp(-FAM / U) from U = 50 on.
 
     gam: the weight's shape; fam: broadcastable to it; returns the weight's shape.
     """
     score = gam / fam.clamp(min=1)
-    return score * torch.exp(-fam / interval) if interval >= FREQUENCY_PENALTY_FROM else score
+    return score * torch.exp(-fam / interval) if interval >= MIN_PENALISED_INTERVAL else score
 
 
 def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
@@ -86,10 +86,10 @@ def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
     if not 0 < selection_ratio <= 1:
         raise ValueError(f"selection_ratio must be in (0, 1], but got {selection_ratio}")
     rank = max(1, math.ceil(round(score.numel() * selection_ratio, 6)))  # 10 * (1 - 0.7) is rank 3, not 4
-    return score >= _of_rank(score.detach().flatten(), rank)
+    return score >= _find_ranked_value(score.detach().flatten(), rank)
 
 
-def _of_rank(values: Tensor, rank: int) -> Tensor:
+def _find_ranked_value(values: Tensor, rank: int) -> Tensor:
     """The `rank`-th highest of `values` (n,), exactly and without a full sort."""
     below = values.numel() - rank
     if values.is_cuda:  # 30 to 100 times faster there than kthvalue
@@ -99,7 +99,7 @@ def _of_rank(values: Tensor, rank: int) -> Tensor:
     return values.kthvalue(below + 1).values
 
 
-def mixed_weight(weight: Tensor, anchor: Tensor, active: Tensor, selection_ratio: float) -> Tensor:
+def compute_mixed_weight(weight: Tensor, anchor: Tensor, active: Tensor, selection_ratio: float) -> Tensor:
     """The weight that the forward pass of DPS Mix reads: ((1-m)*A + m*W - p*A) / (1-p).
 
     That is A + m/(1-p) * (W-A).

@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from dps import probing, tasks
+from dps import probing
+from dps.tasks import registry
 from tests.tiny import data_folder, model_folder
-from tune import compare, reports, runtime, search
+from tune import compare, report, search
+from tune.planning import cluster
 
 COMMANDS = {
     "search": search.main,
     "compare": compare.main,
     "probing": probing.main,
-    "report": reports.main,
+    "report": report.main,
 }
 PAIR = ("--data", "data", "--model", "model")
 PROOF = "proof"  # the file that what is hostile would make
@@ -62,17 +64,18 @@ class Answer:
 
 def stock(folder: Path) -> Path:
     """What every case starts from: good data, a good model, a search that was begun on them."""
-    from tune import parsing, preflight
-    from tune.ledger import Ledger
+    from tune.core import parsing
+    from tune.planning import planner
+    from tune.records.ledger import Ledger
 
-    data_folder(folder / "data", tasks.get("cola"))
+    data_folder(folder / "data", registry.get_task("cola"))
     model_folder(folder / "model")
     (folder / "old").mkdir()
     with contextlib.chdir(folder):
-        given = parsing.parse(["--task", "cola", *PAIR])
-        plan = preflight.make_plan(given, runtime.Cluster(None, (runtime.Node(2.0, 0.0, 8 * 2.0**30),)))
+        given = parsing.parse_options(["--task", "cola", *PAIR])
+        plan = planner.make_plan(given, cluster.Cluster(None, (cluster.Node(2.0, 0.0, 8 * 2.0**30),)))
         Ledger(Path("old/study.db"), "max").open(plan.identity(""))
-        parsing.write_yaml(given, Path("old/config.yaml"))
+        parsing.write_options(given, Path("old/config.yaml"))
     return folder
 
 

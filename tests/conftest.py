@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from dps.data import TaskData
-    from dps.models import Base
+    from dps.models import PretrainedEncoder
+    from dps.training.data import TaskData
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,28 +33,31 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_cola(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 60 training and 24 dev examples of cola."""
-    from dps import tasks
+    from dps.tasks import registry
     from tests.tiny import data_folder
 
-    return data_folder(tmp_path_factory.mktemp("data"), tasks.get("cola"))
+    return data_folder(tmp_path_factory.mktemp("data"), registry.get_task("cola"))
 
 
 @pytest.fixture(scope="session")
-def tiny_base(tiny_model: Path) -> Base:
+def tiny_base(tiny_model: Path) -> PretrainedEncoder:
     """The tiny encoder with a head for cola."""
-    from dps import tasks
-    from dps.models import Base, locate
+    from dps.models import PretrainedEncoder, locate_model
+    from dps.tasks import registry
 
-    base = Base(locate(str(tiny_model)), tasks.get("cola"))
+    base = PretrainedEncoder(locate_model(str(tiny_model)), registry.get_task("cola"))
     gc.collect()
     gc.freeze()  # as in a slot: what stays is not looked through before every run
     return base
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tiny_base: Base, tiny_cola: Path) -> TaskData:
+def tiny_data(tiny_base: PretrainedEncoder, tiny_cola: Path) -> TaskData:
     """The tiny examples, tokenised."""
-    from dps import sources, tasks
-    from dps.data import TaskData
+    from dps import sources
+    from dps.tasks import registry
+    from dps.training.data import TaskData
 
-    return TaskData(tasks.get("cola"), sources.open_source(str(tiny_cola)), tiny_base.tokenizer, 32)
+    return TaskData(
+        registry.get_task("cola"), sources.open_data_source(str(tiny_cola)), tiny_base.tokenizer, 32
+    )

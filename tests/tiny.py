@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dps.methods import Vanilla
-from dps.tasks import Task
+from dps.tasks.task import Task
 
 torch.set_num_threads(1)
 

@@ -1,6 +1,8 @@
-"""What a search leaves behind: search.json, report.html, the sentence that sums it up.
+"""Make report.html again from the search.json of searches: of one, or of several side by side.
 
-python tune/report.py DIR... makes the report again, of several folders side by side.
+A search is an output folder, or a run of an MLflow experiment, which keeps its search.json.
+
+python tune/report.py DIR...
 """
 
 from __future__ import annotations
@@ -10,293 +12,209 @@ from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: hand over to the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from tune import reports
+    from tune import report as package
 
-    sys.exit(reports.main(sys.argv[1:]))
+    sys.exit(package.main(sys.argv[1:]))
 
 import json
-from collections import Counter
-from dataclasses import asdict
-from typing import Any
+import tempfile
+from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from dps.redact import tree
-from tune import failures, page, pareto, proof, replicates
-from tune.budget import Spent, bill
-from tune.ledger import SCHEMA_VERSION, Ledger, Record
-from tune.options import SearchOptions
-from tune.plan import Plan
-from tune.terminal import brief
+from dps.command import CommandParser
+from dps.errors import InputError
+from dps.text import sanitise_line, sanitise_text
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-def document(
-    plan: Plan,
-    ledger: Ledger,
-    winner: Record | None,
-    spent: Spent,
-    provenance: dict[str, Any],
-    output: Path | None = None,
-    phases: dict[str, str | None] | None = None,
-) -> dict[str, Any]:
-    """search.json: what was searched, what each trial did, who won and how sure that is.
+DEFAULT_PAGE_FILE = "searches.html"
+SEARCH_DOCUMENT_FILE = "search.json"
+MLFLOW_PREFIX = "mlflow:"
+MAX_EXPERIMENT_RUNS = 1000
+REPORT_DESCRIPTION = """\
+The report of a search, made again from its search.json; of several searches, one page that compares them.
 
-    phases: why each of them ended.
-    output: the folder that holds the predictions of the confirmations; without it nothing is said of
-    examples.
-    """
-    records, races = ledger.records("search"), ledger.records("race")
-    confirming = replicates.of(winner, ledger.records("confirm"))
-    confirmation = replicates.confirm(confirming, plan.task.metric)
-    configuration = None if winner is None else winner.configuration
-    evidence, baseline = proof.document(plan.task, configuration, ledger.records("confirm"), output)
-    found: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        **described(plan),
-        "provenance": provenance,
-        "space": plan.space.describe(),
-        "chance": plan.chance,
-        "trials": [_trial(record) for record in records],
-        "covered": next((record.covered for record in records if record.covered), None),
-        "outcomes": dict(Counter(str(record.outcome) for record in records)),
-        "failures": failures.summary([*records, *races, *ledger.records("confirm")]),
-        "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
-        "confirmation": confirmation and asdict(confirmation),
-        "confirmation_runs": [_trial(record) for record in confirming],
-        "evidence": evidence,
-        "baseline": baseline and baseline | {"runs": _runs_of(baseline, ledger)},
-        "finalists": [
-            one | {"runs": _runs_of(one, ledger)}
-            for one in proof.finalists(plan.task, configuration, records, ledger.records("confirm"), output)
-        ],
-        "race": proof.race(records, races, winner, plan.task.direction),
-        "race_runs": [_trial(record) for record in races],
-        "pareto": _pareto(plan, [*records, *races]),
-        "phases": phases or {},
-        "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)}
-        | plan.devices.used(spent.slot_seconds),
-    }
-    found["sentence"] = sentence(found)
-    return found
+examples:
+    python tune/report.py runs/cola-20261126-090000
+    python tune/report.py runs/cola-20261126-090000 --output cola.html
+    python tune/report.py runs/cola-* runs/rte-20261126-120000 --output both.html
+    python tune/report.py rte-builtin-1a2b3c4d --tracking-uri http://127.0.0.1:5000
+
+The page is one file that opens offline: DIR/report.html of one folder; in the working directory report.html
+of one search of an experiment, searches.html of several."""
 
 
-def _runs_of(other: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:
-    confirming = proof.runs_of(other["configuration"], ledger.records("confirm"))
-    return [_trial(record) for record in confirming]
+@dataclass(frozen=True)
+class ReportSource:
+    """A search. name: a short one; whole: one that no other has. beside: where its page goes by default."""
+
+    name: str
+    whole: str
+    found: dict[str, Any]
+    beside: Path = Path()
 
 
-def _pareto(plan: Plan, records: list[Record]) -> dict[str, Any] | None:
-    """The front of the objectives that were named; None where the score is the only one."""
-    options = plan.options
-    objectives = pareto.check(options.objectives) if isinstance(options, SearchOptions) else ("score",)
-    if objectives == ("score",):
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns its exit status: 0, or 2 for wrong options or input, said in one line."""
+    try:
+        print(f"report: {sanitise_text(str(_write_page(_parser().parse_args(argv))))}")
+    except InputError as error:
+        print(f"error: {sanitise_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "python tune/report.py", description=REPORT_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "sources", metavar="DIR|EXPERIMENT", nargs="+",
+        help="the output folder of a search, or an MLflow experiment (mlflow:NAME if a folder is named so)",
+    )  # fmt: skip
+    add("--output", metavar="FILE", type=Path, help="where the page goes")
+    add(
+        "--tracking-uri", metavar="URI",
+        help="of the experiments (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)",
+    )  # fmt: skip
+    return parser
+
+
+def _write_page(options: Namespace) -> Path:
+    """The page, written. Raises InputError."""
+    from tune.reporting.page import render_overview_page, render_search_page
+    from tune.reporting.summary import format_certainty_lines
+
+    sources = [one for name in options.sources for one in _find_searches(name, options.tracking_uri)]
+    labels = _choose_labels(sources)
+    try:
+        if len(sources) == 1:
+            (only,) = sources
+            file = options.output or only.beside / "report.html"
+            text = render_search_page(only.found, format_certainty_lines(only.found))
+        else:
+            file = options.output or Path(DEFAULT_PAGE_FILE)
+            text = render_overview_page([*zip(labels, (source.found for source in sources), strict=True)])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(
+            f"search.json of {', '.join(labels)} is not as a search writes it "
+            f"({type(error).__name__}: {error}); resume the search to write it"
+        ) from error
+    try:
+        part = file.with_name(f".{file.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        raise InputError(f"--output: {file} cannot be written ({error}); name another file") from None
+    return Path(file)
+
+
+def _find_searches(name: str, uri: str | None) -> list[ReportSource]:
+    """The searches of this name: of a folder, or of an experiment."""
+    folder = Path(name)
+    if name.startswith(MLFLOW_PREFIX) or not folder.is_dir():
+        return _read_experiment(name, uri)
+    return [ReportSource(folder.resolve().name, name, read_search_document(folder), folder)]
+
+
+def _read_experiment(name: str, named: str | None) -> list[ReportSource]:
+    """The searches of an experiment that came to their end, the oldest first. Raises InputError."""
+    from tune.records.stores import (
+        create_mlflow_client,
+        open_tracking_store,
+        resolve_tracking_uri,
+        shorten_error,
+    )
+
+    def refused(why: str) -> InputError:
+        no_folder = "" if name.startswith(MLFLOW_PREFIX) else "is no folder, and "
+        return InputError(f"EXPERIMENT: {name} {no_folder}{why}; name a folder, or see --tracking-uri")
+
+    uri = resolve_tracking_uri(named, Path("runs"))
+    if uri is None:
+        raise refused("without MLflow there are no experiments")
+    with open_tracking_store(uri, refused) as store:
+        try:
+            client = create_mlflow_client(store)
+            experiment = client.get_experiment_by_name(name.removeprefix(MLFLOW_PREFIX))
+            runs = [] if experiment is None else _list_runs(client, experiment.experiment_id)
+        except Exception as error:  # of MLflow, SQLAlchemy, the store of artifacts or the network
+            raise refused(f"cannot be read from {uri} ({shorten_error(error)})") from None
+    if experiment is None:
+        raise refused(f"names no experiment of {uri}")
+    ended = [(run.info.run_name, run.info.run_id[:8], text) for run, text in runs if text is not None]
+    if not ended:
+        raise refused(f"holds no search that ended, in {uri}")
+    if len(ended) < len(runs):
+        print(f"left out: {len(runs) - len(ended)} of {len(runs)} runs, which have no {SEARCH_DOCUMENT_FILE}")
+    return [
+        ReportSource(run, f"{run} ({id_})", _parse_search_document(text, f"EXPERIMENT: {name}, run {run}"))
+        for run, id_, text in ended
+    ]
+
+
+def _list_runs(client: MlflowClient, experiment: str) -> list[tuple[Run, str | None]]:
+    """The searches and comparisons of an experiment, the oldest first, each with its search.json or None."""
+    runs = client.search_runs(
+        [experiment],
+        "tags.`dps.trial` = 'search'",
+        max_results=MAX_EXPERIMENT_RUNS,
+        order_by=["start_time ASC"],
+    )
+    return [(run, _download_search_document(client, run.info.run_id)) for run in runs]
+
+
+def _download_search_document(client: MlflowClient, run: str) -> str | None:
+    if all(file.path != SEARCH_DOCUMENT_FILE for file in client.list_artifacts(run)):
         return None
-    points = pareto.points(records, objectives, plan.task.direction, plan.max_steps)
-    front = pareto.front(points)
-    return {
-        "objectives": list(objectives),
-        "front": [_point(point) for point in sorted(front, key=lambda point: point.costs)],
-        "others": [_point(point) for point in points if point not in front],
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run, SEARCH_DOCUMENT_FILE, folder)).read_text(encoding="utf-8")
 
 
-def _point(point: pareto.Point) -> dict[str, Any]:
-    return {
-        "trial": point.trial,
-        "configuration": point.configuration,
-        "seeds": point.seeds,
-        "values": point.values,
-    }
+def read_search_document(folder: Path) -> dict[str, Any]:
+    """What the search.json of an output folder holds. Raises InputError where there is none that this program
+    reads."""
+    file = folder / SEARCH_DOCUMENT_FILE
+    if not file.is_file():
+        if (folder / "compare.json").is_file():
+            raise InputError(
+                f"DIR: {folder} holds a comparison; read its compare.md, or name a search's folder"
+            )
+        raise InputError(f"DIR: {folder} holds no search.json; name the output folder of a search that ended")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _make_unreadable_error(f"DIR: {file}", error) from None
+    return _parse_search_document(text, f"DIR: {file}")
 
 
-def described(plan: Plan) -> dict[str, Any]:
-    """What was planned, as search.json and compare.json hold it."""
-    return {
-        "task": plan.task.name,
-        "metric": plan.task.metric,
-        "direction": plan.task.direction,
-        "data": {"source": plan.data.source, "name": plan.data.name, "fingerprint": plan.data.fingerprint},
-        "model": {
-            "source": plan.model.source,
-            "name": plan.model.name,
-            "fingerprint": plan.model.fingerprint,
-        },
-        "plan": {
-            "examples": plan.examples,
-            "max_steps": plan.max_steps,
-            "confirm_steps": plan.confirm_steps,
-            "slots": plan.slots,
-            "settings": plan.settings.described(),
-        },
-    }
+def _parse_search_document(text: str, where: str) -> dict[str, Any]:
+    """What a search.json holds. Raises InputError."""
+    from tune.records.ledger import SCHEMA_VERSION
+
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise _make_unreadable_error(where, error) from None
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{where} has version {version!r}, and this program reads {SCHEMA_VERSION}; use the version "
+            "that made it"
+        )
+    return dict(found)
 
 
-def sentence(found: dict[str, Any]) -> str:
-    """What won, by how much, how sure."""
-    winner, confirmation = found["winner"], found["confirmation"]
-    if winner is None:
-        return "No trial finished."
-    text = f"Trial {winner['trial']} won: {brief(winner['configuration'])}."
-    if confirmation is None:
-        return text + " It was not confirmed." + _beside(found)
-    count = len(confirmation["scores"])
-    text += f" On dev, over {count} fresh seed{'s' if count > 1 else ''}: "
-    text += f"{found['metric']} {confirmation['mean']:.4f}"
-    if confirmation["std"] is None:
-        return text + "." + _beside(found)
-    low, high = confirmation["interval"]
-    text += (
-        f" (standard deviation {confirmation['std']:.4f}, {confirmation['level']:.0%} interval of the mean "
-        f"{low:.4f} to {high:.4f})."
-    )
-    return text + _beside(found)
+def _make_unreadable_error(where: str, error: Exception) -> InputError:
+    return InputError(f"{where} cannot be read ({error}); resume the search to make it again")
 
 
-def _beside(found: dict[str, Any]) -> str:
-    """The winner beside the baseline, where there is one."""
-    baseline = found.get("baseline")
-    return f" It is {baseline['verdict']}." if baseline else ""
-
-
-def sure_lines(found: dict[str, Any]) -> list[str]:
-    """How sure the confirmation is: over seeds and examples, what did not complete, what was ranked on."""
-    runs = {"The winner": found["confirmation_runs"]}
-    if found["baseline"]:
-        runs[proof.NAME] = found["baseline"]["runs"]
-    runs |= {f"Trial {other['trial']}": other.get("runs", []) for other in found.get("finalists", [])}
-    lines = [_uncertainty(found["evidence"])] if found["evidence"] else []
-    lines += [f"The winner is {other['verdict']}." for other in found.get("finalists", [])]
-    lines += [line for name, made in runs.items() for line in proof.gaps(name, [r["outcome"] for r in made])]
-    if found["plan"]["settings"]["select_on"] == "dev" and found["confirmation"]:
-        lines.append("Configurations were ranked on dev, which is reported too: these scores are optimistic.")
-    return lines
-
-
-def _uncertainty(evidence: dict[str, Any]) -> str:
-    low, high = evidence["interval"]
-    parts = f"{evidence['examples_part']:.4f} by the {evidence['examples']:,} examples"
-    seeds = "the spread over seeds is not known"
-    if evidence["seeds_part"] is not None:
-        seeds = f"{evidence['seeds_part']:.4f} by the {evidence['seeds']} seeds"
-    return (
-        f"Over seeds and examples together: {evidence['mean']:.4f}, {evidence['level']:.0%} interval "
-        f"{low:.4f} to {high:.4f}; standard error {parts}, {seeds}."
-    )
-
-
-def race_lines(found: dict[str, Any]) -> list[str]:
-    """The race in three lines at most: the winner, and who came next."""
-    first, *others = found["race"]
-    lines = [f"Race on the selection data: {_racer(first)}"]
-    lines += [f"  {_racer(row)}{_distance(row['difference'])}" for row in others[:2]]
-    if len(others) > 2:
-        lines[-1] += f"; {len(others) - 2} more in report.html"
-    return lines
-
-
-def _racer(row: dict[str, Any]) -> str:
-    mean = "no score" if row["mean"] is None else f"mean {row['mean']:.4f}"
-    std = "" if row["std"] is None else f", standard deviation {row['std']:.4f}"
-    bad = f", {row['diverged']} diverged" if row["diverged"] else ""
-    return f"trial {row['trial']}, {row['seeds']} seed{'' if row['seeds'] == 1 else 's'}: {mean}{std}{bad}"
-
-
-def _distance(difference: dict[str, Any] | None) -> str:
-    """Of a configuration from the winner."""
-    if difference is None:
-        return ""
-    text = f"; to the winner {difference['mean']:+.4f}"
-    if difference["interval"] is None:
-        return text
-    low, high = difference["interval"]
-    return (
-        f"{text} ({difference['level']:.0%} interval {low:+.4f} to {high:+.4f}, {difference['seeds']} pairs)"
-    )
-
-
-def pareto_lines(found: dict[str, Any]) -> list[str]:
-    """The front, a configuration a line."""
-    named = found["pareto"]
-    lines = [f"Pareto front of {', '.join(named['objectives'])}:"]
-    for point in named["front"]:
-        values = ", ".join(pareto.shown(name, value) for name, value in point["values"].items())
-        lines.append(f"  trial {point['trial']}: {values}  {brief(point['configuration'])}")
-    return lines if named["front"] else [f"{lines[0]} empty, no configuration has all of them."]
-
-
-def summary_lines(found: dict[str, Any], output: Path, look: str | None) -> list[str]:
-    """The end of a search on the terminal."""
-    lines = [found["sentence"]]
-    if found["race"]:
-        lines += race_lines(found)
-    elif runner_up := _runner_up(found):
-        lines.append(runner_up)
-    if found["confirmation"]:
-        lines += [f"  seed {seed}: {score:.4f}" for seed, score in found["confirmation"]["scores"].items()]
-    lines += sure_lines(found)
-    if found["pareto"]:
-        lines += pareto_lines(found)
-    ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
-    spent = found["spent"]
-    took = f"{spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds{bill(spent)}"
-    lines.append(f"Trials: {ends}. {took}.")
-    if found["failures"]["failed"]:
-        lines.append(failures.line(found["failures"]))
-    lines.append(f"Results: {output} (best/ is the model, report.html the report, search.json everything)")
-    if look:
-        lines.append(f"Look:    {look}")
-    return lines
-
-
-def write(found: dict[str, Any], output: Path) -> None:
-    """search.json, then report.html, each in one piece."""
-    for name, make in (
-        ("search.json", lambda: json.dumps(tree(found), indent=2, allow_nan=False)),
-        ("report.html", lambda: page.search(found, sure_lines(found))),
-    ):
-        part = output / f".{name}.part"
-        part.write_text(make(), encoding="utf-8")
-        part.replace(output / name)
-
-
-def _trial(record: Record) -> dict[str, Any]:
-    return {
-        "id": record.number if record.purpose == "search" else record.id,
-        "configuration": record.configuration,
-        "seed": record.seed,
-        "outcome": str(record.outcome),
-        "scores": [[step, score] for step, score in record.scores],
-        "seconds": record.seconds,
-        "slot": record.slot,
-        "began": record.began,
-        "ended": record.ended,
-        "waited": record.waited,
-        "selected_share": record.selected_share,
-        "passes": record.passes,
-        "peak_memory": record.peak_memory,
-        "micro_batch": record.micro_batch,
-        "parts": record.parts,
-        "final": record.final,
-        "warnings": record.warnings,
-        "error": record.error,
-    }
-
-
-def _runner_up(found: dict[str, Any]) -> str | None:
-    """The winner's score beside the best of the other trials that went as far."""
-    sign = 1 if found["direction"] == "max" else -1
-    ends = {
-        t["id"]: t["scores"][-1]
-        for t in found["trials"]
-        if t["outcome"] in ("completed", "stopped") and t["scores"]
-    }
-    if found["winner"] is None:
-        return None
-    step, first = ends.pop(found["winner"]["trial"])
-    others = [(-sign * score, trial) for trial, (at, score) in ends.items() if at == step]
-    if not others:
-        return None
-    worse, trial = min(others)
-    second = -sign * worse
-    return (
-        f"On the selection data, one seed: {first:.4f}; the next, trial {trial}, {second:.4f} "
-        f"({abs(first - second):.4f} behind; a single seed does not prove such a gap)."
-    )
+def _choose_labels(sources: Sequence[ReportSource]) -> list[str]:
+    """Their names; the whole ones where names are the same."""
+    names = [source.name for source in sources]
+    return names if len({*names}) == len(names) else [source.whole for source in sources]

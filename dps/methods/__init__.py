@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from dps.errors import InputError
-from dps.methods.base import Attachment, Cost, Method, attachment_of
+from dps.methods.base import Attachment, Method, MethodCost, attachment_of
 from dps.methods.bi_drop import BiDrop
 from dps.methods.child_tuning_d import ChildTuningD
 from dps.methods.child_tuning_f import ChildTuningF
@@ -47,17 +47,17 @@ METHODS: dict[str, type[Method]] = {
 __all__ = [
     "METHODS",
     "Attachment",
-    "Cost",
     "DPSDense",
     "DPSMix",
     "Method",
+    "MethodCost",
     "Vanilla",
     "attachment_of",
-    "make",
+    "make_method",
 ]
 
 
-def make(name: str, **hyper_parameters: Any) -> Method:
+def make_method(name: str, **hyper_parameters: Any) -> Method:
     """The method of this name. Raises InputError for a name or a hyper-parameter it does not have."""
     if name not in METHODS:
         raise InputError(f"method: there is no method {name!r}; choose one of {', '.join(METHODS)}")

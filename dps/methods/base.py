@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from dps.coverage import unwrapped
+from dps.coverage import unwrap_model
 from dps.ranges import Domain
 
 STATE_KEY = "method"  # where the method's state stands in optimizer.state_dict()
-USUAL_DROPOUT = 0.1
+DEFAULT_DROPOUT = 0.1
 Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Cost:
+class MethodCost:
     """What a method costs beside vanilla.
 
     extra_passes: forward-backward passes of a step beyond the one. calibration_epochs: passes over
@@ -65,13 +65,13 @@ class Method:
         return {}
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> MethodCost:
         """What the method costs beside vanilla."""
-        return Cost()
+        return MethodCost()
 
     def dropout(self, max_steps: int) -> float:
         """The dropout probability that the method trains with, in [0, 1)."""
-        return USUAL_DROPOUT
+        return DEFAULT_DROPOUT
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The training loss of one batch, a scalar. The default is the model's own."""
@@ -178,14 +178,14 @@ class Attachment:
         for start in range(0, rows, at_once):
             part = {key: value[start : start + at_once] for key, value in batch.items()}
             share = len(part["labels"]) / rows
-            weighted = partial(_weighted, scale, share)
+            weighted = partial(_scale_share, scale, share)
             losses.append(self.backward(model, part, weighted, autocast) * share)
         return torch.stack(losses).sum()
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that the optimizer trains, by their name in the unwrapped model."""
         mine = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        for name, parameter in unwrapped(self.model).named_parameters():
+        for name, parameter in unwrap_model(self.model).named_parameters():
             if id(parameter) in mine:
                 yield name, parameter
 
@@ -226,7 +226,7 @@ class Attachment:
         return (optimizer,), {"closure": backward}
 
     def _prepare(self, optimizer: Optimizer) -> None:
-        if _overflowed(optimizer):
+        if _has_overflowed(optimizer):
             return
         if not all(module.training for module in self.swapped):
             raise ValueError(
@@ -240,7 +240,7 @@ class Attachment:
             nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not _overflowed(optimizer):
+        if not _has_overflowed(optimizer):
             self.steps += 1
             self.after_step()
 
@@ -268,11 +268,11 @@ def attachment_of(optimizer: Optimizer) -> Attachment | None:
     return getattr(optimizer, "dps_attachment", None)
 
 
-def _weighted(scale: Callable[[Tensor], Tensor], share: float, loss: Tensor) -> Tensor:
+def _scale_share(scale: Callable[[Tensor], Tensor], share: float, loss: Tensor) -> Tensor:
     return scale(loss * share)
 
 
-def _overflowed(optimizer: Optimizer) -> bool:
+def _has_overflowed(optimizer: Optimizer) -> bool:
     """Whether a GradScaler found inf in this step. It skips the steps of most optimizers, but
     calls fused ones (`_step_supports_amp_scaling`) with `found_inf` set and lets the kernel skip."""
     found_inf = getattr(optimizer, "found_inf", None)
@@ -302,7 +302,7 @@ class _StraightThrough(torch.autograd.Function):
         return grads[0], None
 
 
-def read_instead(
+def substitute_parameter(
     module: nn.Module, attribute: str, value_of: Callable[[Tensor], Tensor | None]
 ) -> list[RemovableHandle]:
     """While `module` trains, its forward pass reads `value_of(parameter)` in place of the parameter.

@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps import selection
-from dps.coverage import covered_weights
-from dps.methods.base import Attachment, Batch, Cost, Method
+from dps.coverage import find_covered_weights
+from dps.methods.base import Attachment, Batch, Method, MethodCost
 from dps.ranges import Domain, Range
+from dps.selection import select_mask
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class BiDrop(Method):
         return {"selection_ratio": Range(0.3, 0.9)}
 
     @property
-    def cost(self) -> Cost:
-        return Cost(extra_passes=self.passes - 1, extra_bytes=4 * self.passes)
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_passes=self.passes - 1, extra_bytes=4 * self.passes)
 
 
-class Agreeing(Attachment):
+class BiDropAttachment(Attachment):
     """Bi-Drop at work. `gradients`: (passes, *shape) of the step under way, by covered weight."""
 
     method: BiDrop
 
     def begin(self) -> None:
         trained = {id(parameter) for _, parameter in self.trained()}
-        self.weights = [w.parameter for w in covered_weights(self.model) if id(w.parameter) in trained]
+        self.weights = [w.parameter for w in find_covered_weights(self.model) if id(w.parameter) in trained]
         if not self.weights:
             raise ValueError(
                 f"bi-drop needs at least one trained linear weight, but {type(self.model).__name__} has none"
@@ -85,9 +85,11 @@ class Agreeing(Attachment):
             for weight, gradients in zip(self.weights, self.gradients, strict=True):
                 if weight.grad is not None:
                     gradients[number] += weight.grad
-            total = [_sum(t, p.grad) for t, p in zip(total, parameters, strict=True)]
+            total = [_add_gradients(t, p.grad) for t, p in zip(total, parameters, strict=True)]
         for parameter, before, summed in zip(parameters, earlier, total, strict=True):
-            parameter.grad = _sum(before, None if summed is None else summed.div_(self.method.passes))
+            parameter.grad = _add_gradients(
+                before, None if summed is None else summed.div_(self.method.passes)
+            )
         return torch.stack(losses).mean()
 
     def before_step(self) -> None:
@@ -97,21 +99,21 @@ class Agreeing(Attachment):
             )
         for weight, gradients in zip(self.weights, self.gradients, strict=True):
             if weight.grad is not None:
-                weight.grad.mul_(selection.select_mask(agreement(gradients), self.method.selection_ratio))
+                weight.grad.mul_(select_mask(score_agreement(gradients), self.method.selection_ratio))
         self.gradients = []
 
 
-def agreement(gradients: Tensor) -> Tensor:
+def score_agreement(gradients: Tensor) -> Tensor:
     """Squared mean over variance of the gradients (k, *shape), which orders as |mean| / std does."""
     mean = gradients.mean(dim=0)
     variance = (gradients - mean).square_().mean(dim=0)
     return mean.square_() / variance.add_(torch.finfo(variance.dtype).tiny)
 
 
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+def _add_gradients(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     if one is None or other is None:
         return other if one is None else one
     return one.add_(other)
 
 
-BiDrop.at_work = Agreeing
+BiDrop.at_work = BiDropAttachment

@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.depth import layered
-from dps.methods.base import Attachment, Batch, Cost, Method
+from dps.depth import require_parameter_depths
+from dps.methods.base import Attachment, Batch, Method, MethodCost
 from dps.ranges import Choice, Domain
 
 
@@ -42,17 +42,17 @@ class ChildTuningD(Method):
         return {"reserve_p": Choice((0.1, 0.2, 0.3))}
 
     @property
-    def cost(self) -> Cost:
-        return Cost(calibration_epochs=1, extra_bytes=1)
+    def cost(self) -> MethodCost:
+        return MethodCost(calibration_epochs=1, extra_bytes=1)
 
 
-class TaskChild(Attachment):
+class ChildTuningDAttachment(Attachment):
     """Child-Tuning-D at work. `masks`: bool, by the name of the parameter; empty before `calibrate`."""
 
     method: ChildTuningD
 
     def begin(self) -> None:
-        depth, count = layered(self.model, self.method.name)
+        depth, count = require_parameter_depths(self.model, self.method.name)
         self.masked = {name: p for name, p in self.trained() if 1 <= depth[name] <= count}
         self.masks: dict[str, Tensor] = {}
 
@@ -65,7 +65,7 @@ class TaskChild(Attachment):
                 if parameter.grad is not None:
                     squares[name].addcmul_(parameter.grad, parameter.grad)
         self.optimizer.zero_grad(set_to_none=True)
-        threshold = global_threshold(list(squares.values()), self.method.reserve_p)
+        threshold = compute_global_threshold(list(squares.values()), self.method.reserve_p)
         self.masks = {name: square >= threshold for name, square in squares.items()}
 
     def before_step(self) -> None:
@@ -86,11 +86,11 @@ class TaskChild(Attachment):
         self.masks = {name: mask.to(devices[name], copy=True) for name, mask in state["masks"].items()}
 
 
-def global_threshold(scores: list[Tensor], share: float) -> Tensor:
+def compute_global_threshold(scores: list[Tensor], share: float) -> Tensor:
     """The score of rank ceil(n * share) among all elements of all tensors together, a scalar."""
     everything = torch.cat([score.flatten() for score in scores])
     rank = max(1, math.ceil(round(everything.numel() * share, 6)))
     return everything.kthvalue(everything.numel() - rank + 1).values
 
 
-ChildTuningD.at_work = TaskChild
+ChildTuningD.at_work = ChildTuningDAttachment

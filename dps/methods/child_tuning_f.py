@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dps.methods.base import Attachment, Method
-from dps.methods.draws import bernoulli, generator, shared_seed
+from dps.methods.draws import draw_bernoulli, get_shared_seed, make_generator
 from dps.ranges import Choice, Domain
 
 
@@ -35,13 +35,13 @@ class ChildTuningF(Method):
         return {"reserve_p": Choice((0.2, 0.3, 0.4))}
 
 
-class RandomChild(Attachment):
+class ChildTuningFAttachment(Attachment):
     """Child-Tuning-F at work."""
 
     method: ChildTuningF
 
     def begin(self) -> None:
-        self.seed = shared_seed()
+        self.seed = get_shared_seed()
 
     def before_step(self) -> None:
         if self.method.reserve_p == 1:
@@ -49,9 +49,9 @@ class RandomChild(Attachment):
         gradients = [p.grad for _, p in self.trained() if p.grad is not None]
         if not gradients:
             return
-        random = generator(self.seed, self.steps + 1, gradients[0].device)
+        random = make_generator(self.seed, self.steps + 1, gradients[0].device)
         for gradient in gradients:
-            gradient.mul_(bernoulli(gradient, self.method.reserve_p, random)).div_(self.method.reserve_p)
+            gradient.mul_(draw_bernoulli(gradient, self.method.reserve_p, random)).div_(self.method.reserve_p)
 
     def state(self) -> dict[str, Any]:
         return {"seed": self.seed}
@@ -60,4 +60,4 @@ class RandomChild(Attachment):
         self.seed = state["seed"]
 
 
-ChildTuningF.at_work = RandomChild
+ChildTuningF.at_work = ChildTuningFAttachment

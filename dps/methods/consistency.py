@@ -9,12 +9,12 @@ from torch.nn import functional
 from dps.methods.base import Batch
 
 
-def twice(batch: Batch) -> Batch:
+def repeat_batch(batch: Batch) -> Batch:
     """The batch and the batch again: (rows, ...) becomes (2 * rows, ...)."""
     return {key: torch.cat([value, value]) for key, value in batch.items()}
 
 
-def disagreement(one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+def compute_disagreement(one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
     """KL(p||q) + KL(q||p) of logits (n, classes), a mean over n; the squared difference for one class.
 
     labels: of the batch. Where an example has several, (n, labels), each is a Bernoulli variable of its own,
@@ -31,7 +31,7 @@ def disagreement(one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
     )
 
 
-def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def compute_task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """What transformers' classification heads compute: cross entropy, squared error of a float label, or
     binary cross entropy of several labels, (n, labels)."""
     if labels.ndim == 2:

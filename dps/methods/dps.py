@@ -27,15 +27,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dps import selection
-from dps.coverage import CoveredWeight, covered_weights
+from dps.coverage import CoveredWeight, find_covered_weights
 from dps.errors import InputError
-from dps.methods.base import USUAL_DROPOUT, Attachment, Cost, Method, read_instead
-from dps.methods.draws import Draw, own_draws, shared_seed
+from dps.methods.base import DEFAULT_DROPOUT, Attachment, Method, MethodCost, substitute_parameter
+from dps.methods.draws import DrawFunction, get_shared_seed, make_neuron_draws
 from dps.ranges import Domain, Range
+from dps.selection import (
+    StageSchedule,
+    accumulate_fam,
+    accumulate_gam,
+    compute_mix_score,
+    compute_mixed_weight,
+    select_mask,
+)
 
-DROPOUT_FROM_STEPS = 2000  # the reference trains Dense with dropout again from this length on
-SHORTEST_INTERVAL = 3  # steps of a searched staging interval; fewer see too few gradients
+MIN_DROPOUT_STEPS = 2000  # the reference trains Dense with dropout again from this length on
+MIN_INTERVAL_STEPS = 3  # steps of a searched staging interval; fewer see too few gradients
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class _DPS(Method):
             raise InputError(
                 f"--max-steps: DPS needs at least 4 steps for its two stages, but a trial has {max_steps}"
             )
-        floor = min(0.2, max(0.01, SHORTEST_INTERVAL / max_steps))
+        floor = min(0.2, max(0.01, MIN_INTERVAL_STEPS / max_steps))
         return {
             "selection_ratio": Range(0.2, 0.9),
             "update_ratio": Range(max(floor, 1 / max_steps), 0.25, log=True),
@@ -80,11 +87,11 @@ class DPSDense(_DPS):
     name: ClassVar[str] = "dps-dense"
 
     @property
-    def cost(self) -> Cost:
-        return Cost(extra_bytes=4 + 1)  # a GAM, or a copy with freeze="update"; a mask
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_bytes=4 + 1)  # a GAM, or a copy with freeze="update"; a mask
 
     def dropout(self, max_steps: int) -> float:
-        return USUAL_DROPOUT if max_steps >= DROPOUT_FROM_STEPS else 0.0
+        return DEFAULT_DROPOUT if max_steps >= MIN_DROPOUT_STEPS else 0.0
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,8 @@ class DPSMix(_DPS):
     needs_pretrained: ClassVar[bool] = True
 
     @property
-    def cost(self) -> Cost:
-        return Cost(extra_bytes=4 + 4 + 1)  # W0; a GAM or T; a mask
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_bytes=4 + 4 + 1)  # W0; a GAM or T; a mask
 
     def dropout(self, max_steps: int) -> float:
         return 0.0
@@ -107,18 +114,18 @@ class DPSMix(_DPS):
         optimizer: Optimizer,
         max_steps: int,
         max_grad_norm: float | None = None,
-        draw: Draw | None = None,
+        draw: DrawFunction | None = None,
     ) -> Optimizer:
         """As `Method.attach`. The weights of `model` at this moment are the pre-trained ones.
 
         draw: (parameter_name, step) -> bool tensor (in_features,), in place of the method's
         own draws. Called once a weight and step of Stage I.
         """
-        Mixing(self, model, optimizer, max_steps, max_grad_norm, draw)
+        DPSMixAttachment(self, model, optimizer, max_steps, max_grad_norm, draw)
         return optimizer
 
 
-class Weight:
+class WeightState:
     """One covered weight and what the current cycle knows of it; None where it is not in use."""
 
     FIELDS = ("gam", "fam", "active", "anchor", "pretrained")
@@ -147,17 +154,19 @@ class Weight:
             setattr(self, key, None if value is None else value.to(self.value.device, copy=True))
 
 
-class Selecting(Attachment):
+class DPSDenseAttachment(Attachment):
     """DPS Dense at work, and the cycle that Mix shares."""
 
     method: _DPS
 
     def begin(self) -> None:
         method = self.method
-        self.schedule = selection.StageSchedule(self.max_steps, method.update_ratio)
+        self.schedule = StageSchedule(self.max_steps, method.update_ratio)
         self.ratio, self.freeze = method.selection_ratio, method.freeze
         trained = {id(parameter) for _, parameter in self.trained()}
-        self.weights = [Weight(w) for w in covered_weights(self.model) if id(w.parameter) in trained]
+        self.weights = [
+            WeightState(w) for w in find_covered_weights(self.model) if id(w.parameter) in trained
+        ]
         if not self.weights:
             raise ValueError(
                 f"{method.name} needs at least one trained linear weight, but {type(self.model).__name__} "
@@ -185,17 +194,17 @@ class Selecting(Attachment):
                 else:
                     self.begin_stage_two(weight)
 
-    def begin_stage_one(self, weight: Weight) -> None:
+    def begin_stage_one(self, weight: WeightState) -> None:
         weight.active = weight.anchor = None
-        weight.gam = torch.zeros_like(weight.value, dtype=_accumulator(weight.value))
+        weight.gam = torch.zeros_like(weight.value, dtype=_accumulator_dtype(weight.value))
 
-    def begin_stage_two(self, weight: Weight) -> None:
-        weight.active = selection.select_mask(self.score(weight), self.ratio)
+    def begin_stage_two(self, weight: WeightState) -> None:
+        weight.active = select_mask(self.score(weight), self.ratio)
         weight.gam = weight.fam = None
         if self.freeze == "update":
             weight.anchor = weight.value.clone()
 
-    def score(self, weight: Weight) -> Tensor:
+    def score(self, weight: WeightState) -> Tensor:
         assert weight.gam is not None
         return weight.gam
 
@@ -211,7 +220,7 @@ class Selecting(Attachment):
                 gams.append(weight.gam)
                 grads.append(grad.to(weight.gam.dtype))
         if gams:
-            selection.accumulate_gam(gams, grads)
+            accumulate_gam(gams, grads)
 
     def after_step(self) -> None:
         if self.steps <= self.schedule.max_steps and self.schedule.stage(self.steps) == 2:
@@ -252,7 +261,7 @@ class Selecting(Attachment):
             self.current_share = self._share()
 
 
-class Mixing(Selecting):
+class DPSMixAttachment(DPSDenseAttachment):
     """DPS Mix at work: the forward pass reads a mixed weight."""
 
     method: DPSMix
@@ -264,9 +273,9 @@ class Mixing(Selecting):
         optimizer: Optimizer,
         max_steps: int,
         max_grad_norm: float | None,
-        draw: Draw | None = None,
+        draw: DrawFunction | None = None,
     ) -> None:
-        self.seed = shared_seed()
+        self.seed = get_shared_seed()
         self.given_draw = draw
         super().__init__(method, model, optimizer, max_steps, max_grad_norm)
 
@@ -276,14 +285,14 @@ class Mixing(Selecting):
             weight.pretrained = weight.value.clone()
             for module, attribute in weight.covered.readers:
                 self.swapped.append(module)
-                self.handles += read_instead(module, attribute, self._reader(weight))
+                self.handles += substitute_parameter(module, attribute, self._reader(weight))
 
-    def _reader(self, weight: Weight) -> Callable[[Tensor], Tensor | None]:
+    def _reader(self, weight: WeightState) -> Callable[[Tensor], Tensor | None]:
         def mixed(value: Tensor) -> Tensor | None:
             anchor = weight.pretrained if weight.anchor is None else weight.anchor
             if self.ratio == 1 or weight.active is None or anchor is None:
                 return None
-            return selection.mixed_weight(value, anchor, weight.active, self.ratio)
+            return compute_mixed_weight(value, anchor, weight.active, self.ratio)
 
         return mixed
 
@@ -294,7 +303,7 @@ class Mixing(Selecting):
             self._draw()
 
     def _draw(self) -> None:
-        draw = self.given_draw or own_draws(
+        draw = self.given_draw or make_neuron_draws(
             {w.covered.name: w.covered.in_features for w in self.weights},
             self.ratio,
             self.seed,
@@ -304,26 +313,26 @@ class Mixing(Selecting):
             n = draw(weight.covered.name, self.steps + 1).to(weight.value.device, non_blocking=True)
             weight.active = weight.covered.by_input(n)
 
-    def begin_stage_one(self, weight: Weight) -> None:
+    def begin_stage_one(self, weight: WeightState) -> None:
         super().begin_stage_one(weight)
         weight.fam = torch.zeros(
-            weight.covered.in_features, dtype=_accumulator(weight.value), device=weight.value.device
+            weight.covered.in_features, dtype=_accumulator_dtype(weight.value), device=weight.value.device
         )
 
-    def begin_stage_two(self, weight: Weight) -> None:
+    def begin_stage_two(self, weight: WeightState) -> None:
         super().begin_stage_two(weight)
         weight.anchor = weight.value.clone()
 
-    def score(self, weight: Weight) -> Tensor:
+    def score(self, weight: WeightState) -> Tensor:
         assert weight.gam is not None
         assert weight.fam is not None
-        return selection.mix_score(weight.gam, weight.covered.by_input(weight.fam), self.schedule.interval)
+        return compute_mix_score(weight.gam, weight.covered.by_input(weight.fam), self.schedule.interval)
 
     def before_step(self) -> None:
         super().before_step()
         for weight in self.weights:
             if weight.fam is not None and weight.active is not None:
-                selection.accumulate_fam(weight.fam, weight.active.view(-1))
+                accumulate_fam(weight.fam, weight.active.view(-1))
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "seed": self.seed}
@@ -333,9 +342,9 @@ class Mixing(Selecting):
         super().load(state)
 
 
-def _accumulator(value: Tensor) -> torch.dtype:
+def _accumulator_dtype(value: Tensor) -> torch.dtype:
     return value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
 
 
-DPSDense.at_work = Selecting
-DPSMix.at_work = Mixing
+DPSDense.at_work = DPSDenseAttachment
+DPSMix.at_work = DPSMixAttachment

@@ -12,13 +12,13 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from dps.distributed import to_device
+from dps.distributed import move_to_device
 
-CPU = torch.device("cpu")
-Draw = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
+CPU_DEVICE = torch.device("cpu")
+DrawFunction = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
 
 
-def step_seed(seed: int, step: int) -> int:
+def derive_step_seed(seed: int, step: int) -> int:
     """A well-spread 63-bit seed of one step (the finaliser of SplitMix64)."""
     z = (seed + step * 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
@@ -26,9 +26,9 @@ def step_seed(seed: int, step: int) -> int:
     return (z ^ z >> 31) >> 1
 
 
-def own_draws(
-    in_features: dict[str, int], selection_ratio: float, seed: int, device: torch.device = CPU
-) -> Draw:
+def make_neuron_draws(
+    in_features: dict[str, int], selection_ratio: float, seed: int, device: torch.device = CPU_DEVICE
+) -> DrawFunction:
     """Fresh Bernoulli(selection_ratio) draws per input neuron, weight and step.
 
     They are made on the CPU, the same for every device, and go to `device` in one piece.
@@ -38,16 +38,16 @@ def own_draws(
     def draw(name: str, step: int) -> Tensor:
         if step not in drawn:
             drawn.clear()
-            generator = torch.Generator().manual_seed(step_seed(seed, step))
+            generator = torch.Generator().manual_seed(derive_step_seed(seed, step))
             noise = torch.rand(sum(in_features.values()), generator=generator) < selection_ratio
-            noise = to_device(noise, device)
+            noise = move_to_device(noise, device)
             drawn[step] = dict(zip(in_features, noise.split(list(in_features.values())), strict=True))
         return drawn[step][name]
 
     return draw
 
 
-def shared_seed() -> int:
+def get_shared_seed() -> int:
     """A seed that every rank has: the process's own torch seed, rank 0's where there are several."""
     seed = [torch.initial_seed() % 2**62]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -55,11 +55,11 @@ def shared_seed() -> int:
     return seed[0]
 
 
-def generator(seed: int, step: int, device: torch.device) -> torch.Generator:
+def make_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
     """A generator for the draws of one step."""
-    return torch.Generator(device).manual_seed(step_seed(seed, step))
+    return torch.Generator(device).manual_seed(derive_step_seed(seed, step))
 
 
-def bernoulli(like: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def draw_bernoulli(like: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Independent draws, bool, of the shape of `like` and on its device; True with `probability`."""
     return torch.rand(like.shape, generator=generator, device=like.device) < probability

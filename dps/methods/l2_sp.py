@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from dps.depth import head_parameters
-from dps.methods.base import Attachment, Cost, Method
+from dps.depth import get_head_parameters
+from dps.methods.base import Attachment, Method, MethodCost
 from dps.ranges import Domain, Range
 
 
@@ -37,17 +37,17 @@ class L2SP(Method):
         return {"strength": Range(1e-3, 1e-1, log=True)}
 
     @property
-    def cost(self) -> Cost:
-        return Cost(extra_bytes=4)
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_bytes=4)
 
 
-class TowardsPretrained(Attachment):
+class L2SPAttachment(Attachment):
     """L2-SP at work."""
 
     method: L2SP
 
     def begin(self) -> None:
-        head = head_parameters(self.model)
+        head = get_head_parameters(self.model)
         self.drawn = {name: p for name, p in self.trained() if name not in head}
         self.pretrained = {name: p.detach().clone() for name, p in self.drawn.items()}
 
@@ -66,4 +66,4 @@ class TowardsPretrained(Attachment):
             pretrained.copy_(state["pretrained"][name])
 
 
-L2SP.at_work = TowardsPretrained
+L2SP.at_work = L2SPAttachment

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import ClassVar
 
-from dps.depth import layered
+from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Method
 from dps.ranges import Domain, Range
 
-PER_PARAMETER = ("params", "param_names")  # what a parameter group holds for each of its parameters
+PER_PARAMETER_KEYS = ("params", "param_names")  # what a parameter group holds for each of its parameters
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LLRD(Method):
         return {"decay": Range(0.8, 0.95)}
 
 
-class Decaying(Attachment):
+class LLRDAttachment(Attachment):
     """LLRD at work: a parameter group for each depth, whose "lr_scale" is the factor."""
 
     method: LLRD
@@ -45,16 +45,16 @@ class Decaying(Attachment):
             return
         if any("initial_lr" in group for group in self.optimizer.param_groups):
             raise ValueError("llrd splits the parameter groups: attach it before the scheduler is made")
-        depth, count = layered(self.model, self.method.name)
+        depth, count = require_parameter_depths(self.model, self.method.name)
         known = {id(parameter): depth[name] for name, parameter in self.trained()}
         groups = []
         for group in self.optimizer.param_groups:
             lies = [known.get(id(p), count + 1) for p in group["params"]]  # a stranger learns as a head does
             for at in sorted(set(lies)):
                 scale, here = self.method.decay ** (count + 1 - at), [depth == at for depth in lies]
-                split = {key: [*compress(group[key], here)] for key in PER_PARAMETER if key in group}
+                split = {key: [*compress(group[key], here)] for key in PER_PARAMETER_KEYS if key in group}
                 groups.append({**group, **split, "lr": group["lr"] * scale, "lr_scale": scale})
         self.optimizer.param_groups[:] = groups
 
 
-LLRD.at_work = Decaying
+LLRD.at_work = LLRDAttachment

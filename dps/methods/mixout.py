@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from dps import selection
-from dps.coverage import covered_weights
-from dps.depth import head_parameters
-from dps.methods.base import Attachment, Cost, Method, read_instead
-from dps.methods.draws import bernoulli, generator, shared_seed
+from dps.coverage import find_covered_weights
+from dps.depth import get_head_parameters
+from dps.methods.base import Attachment, Method, MethodCost, substitute_parameter
+from dps.methods.draws import draw_bernoulli, get_shared_seed, make_generator
 from dps.ranges import Domain, Range
+from dps.selection import compute_mixed_weight
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,25 @@ class Mixout(Method):
         return {"p": Range(0.1, 0.8)}
 
     @property
-    def cost(self) -> Cost:
-        return Cost(extra_bytes=4 + 1)
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_bytes=4 + 1)
 
     def dropout(self, max_steps: int) -> float:
         return 0.0
 
 
-class Swapping(Attachment):
+class MixoutAttachment(Attachment):
     """Mixout at work."""
 
     method: Mixout
 
     def begin(self) -> None:
-        self.seed = shared_seed()
-        head = head_parameters(self.model)
+        self.seed = get_shared_seed()
+        head = get_head_parameters(self.model)
         trained = {id(parameter) for _, parameter in self.trained()}
         self.weights = [
             weight
-            for weight in covered_weights(self.model)
+            for weight in find_covered_weights(self.model)
             if weight.name not in head and id(weight.parameter) in trained
         ]
         if not self.weights:
@@ -75,17 +75,17 @@ class Swapping(Attachment):
             for number, weight in enumerate(self.weights):
                 for module, attribute in weight.readers:
                     self.swapped.append(module)
-                    self.handles += read_instead(module, attribute, self._reader(number))
+                    self.handles += substitute_parameter(module, attribute, self._reader(number))
             self._draw()
 
     def _reader(self, number: int) -> Callable[[Tensor], Tensor]:
-        return lambda value: selection.mixed_weight(
+        return lambda value: compute_mixed_weight(
             value, self.pretrained[number], self.kept[number], 1 - self.method.p
         )
 
     def _draw(self) -> None:
-        random = generator(self.seed, self.steps + 1, self.weights[0].parameter.device)
-        self.kept = [bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
+        random = make_generator(self.seed, self.steps + 1, self.weights[0].parameter.device)
+        self.kept = [draw_bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
 
     def before_step(self) -> None:
         for weight, kept in zip(self.weights, self.kept, strict=False):
@@ -108,4 +108,4 @@ class Swapping(Attachment):
             self._draw()
 
 
-Mixout.at_work = Swapping
+Mixout.at_work = MixoutAttachment

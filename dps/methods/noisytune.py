@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import torch
 
-from dps.depth import head_parameters
+from dps.depth import get_head_parameters
 from dps.methods.base import Attachment, Method
-from dps.methods.draws import generator, shared_seed
+from dps.methods.draws import get_shared_seed, make_generator
 from dps.ranges import Choice, Domain
 
 
@@ -34,21 +34,21 @@ class NoisyTune(Method):
         return {"noise": Choice((0.1, 0.15, 0.2))}
 
 
-class Disturbed(Attachment):
+class NoisyTuneAttachment(Attachment):
     """NoisyTune at work: everything happens at the start."""
 
     method: NoisyTune
 
     @torch.no_grad()
     def begin(self) -> None:
-        head = head_parameters(self.model)
-        seed = shared_seed()
+        head = get_head_parameters(self.model)
+        seed = get_shared_seed()
         for number, (name, parameter) in enumerate(self.trained()):
             if name in head or parameter.numel() < 2 or not self.method.noise:
                 continue
-            random = generator(seed, number, parameter.device)
+            random = make_generator(seed, number, parameter.device)
             uniform = torch.rand(parameter.shape, generator=random, device=parameter.device) - 0.5
             parameter.add_(uniform.to(parameter.dtype) * parameter.std(), alpha=self.method.noise)
 
 
-NoisyTune.at_work = Disturbed
+NoisyTune.at_work = NoisyTuneAttachment

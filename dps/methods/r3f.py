@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.coverage import family, unwrapped
-from dps.methods.base import Attachment, Batch, Cost, Method
-from dps.methods.consistency import disagreement, task_loss, twice
+from dps.coverage import get_model_family, unwrap_model
+from dps.methods.base import Attachment, Batch, Method, MethodCost
+from dps.methods.consistency import compute_disagreement, compute_task_loss, repeat_batch
 from dps.ranges import Choice, Domain
 
-LENGTH_FIRST = ("xlnet",)  # families whose embeddings are (length, rows, hidden)
+LENGTH_FIRST_FAMILIES = ("xlnet",)  # families whose embeddings are (length, rows, hidden)
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,23 @@ class R3F(Method):
         return {"weight": Choice((0.1, 0.5, 1.0))}
 
     @property
-    def cost(self) -> Cost:
-        return Cost(extra_passes=1 if self.weight else 0)
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_passes=1 if self.weight else 0)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         if not self.weight:
             return super().loss(model, batch)
         inputs = {key: value for key, value in batch.items() if key != "labels"}
-        rows = 1 if family(model) in LENGTH_FIRST else 0
-        hook = embeddings_of(model).register_forward_hook(partial(self._disturb, rows))
+        rows = 1 if get_model_family(model) in LENGTH_FIRST_FAMILIES else 0
+        hook = get_token_embeddings(model).register_forward_hook(partial(self._disturb, rows))
         try:
-            logits = model(**twice(inputs)).logits
+            logits = model(**repeat_batch(inputs)).logits
         finally:
             hook.remove()
         clean, noisy = logits.chunk(2)
-        return task_loss(clean, batch["labels"]) + self.weight * disagreement(clean, noisy, batch["labels"])
+        return compute_task_loss(clean, batch["labels"]) + self.weight * compute_disagreement(
+            clean, noisy, batch["labels"]
+        )
 
     def _disturb(self, rows: int, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
         """Noise on the second half of the batch, whose axis is `rows`."""
@@ -68,20 +70,20 @@ class R3F(Method):
         return torch.cat([clean, copied + self.sigma * torch.randn_like(copied)], dim=rows)
 
 
-class Disturbing(Attachment):
+class R3FAttachment(Attachment):
     """R3F at work: its loss needs the model's embeddings."""
 
     def begin(self) -> None:
-        embeddings_of(self.model)
+        get_token_embeddings(self.model)
 
 
-def embeddings_of(model: nn.Module) -> nn.Module:
+def get_token_embeddings(model: nn.Module) -> nn.Module:
     """The token embeddings. Raises ValueError for a model that does not tell."""
-    find = getattr(unwrapped(model), "get_input_embeddings", None)
+    find = getattr(unwrap_model(model), "get_input_embeddings", None)
     found = find() if find is not None else None
     if not isinstance(found, nn.Module):
         raise ValueError(f"r3f needs token embeddings; {type(model).__name__} has no get_input_embeddings()")
     return found
 
 
-R3F.at_work = Disturbing
+R3F.at_work = R3FAttachment

@@ -17,8 +17,8 @@ from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from dps.methods.base import Batch, Cost, Method
-from dps.methods.consistency import disagreement, twice
+from dps.methods.base import Batch, Method, MethodCost
+from dps.methods.consistency import compute_disagreement, repeat_batch
 from dps.ranges import Choice, Domain
 
 
@@ -37,12 +37,12 @@ class RDrop(Method):
         return {"alpha": Choice((0.1, 0.5, 1.0))}
 
     @property
-    def cost(self) -> Cost:
-        return Cost(extra_passes=1 if self.alpha else 0)
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_passes=1 if self.alpha else 0)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         if not self.alpha:
             return super().loss(model, batch)
-        output = model(**twice(batch))
+        output = model(**repeat_batch(batch))
         one, other = output.logits.chunk(2)
-        return cast(Tensor, output.loss + self.alpha / 2 * disagreement(one, other, batch["labels"]))
+        return cast(Tensor, output.loss + self.alpha / 2 * compute_disagreement(one, other, batch["labels"]))

@@ -14,11 +14,11 @@ from typing import ClassVar
 
 import torch
 
-from dps.coverage import unwrapped
-from dps.depth import head_parameters, layered
+from dps.coverage import unwrap_model
+from dps.depth import get_head_parameters, require_parameter_depths
 from dps.methods.base import Attachment, Method
-from dps.methods.draws import shared_seed
-from dps.models import initialise
+from dps.methods.draws import get_shared_seed
+from dps.models import initialise_module
 from dps.ranges import Choice, Domain
 
 
@@ -38,26 +38,26 @@ class ReInit(Method):
         return {"layers": Choice(tuple(range(1, max(1, most) + 1)))}
 
 
-class StartingAnew(Attachment):
+class ReInitAttachment(Attachment):
     """Re-init at work: everything happens at the start."""
 
     method: ReInit
 
     def begin(self) -> None:
-        model, again = unwrapped(self.model), self.method.layers
-        depth, count = layered(model, self.method.name)
+        model, again = unwrap_model(self.model), self.method.layers
+        depth, count = require_parameter_depths(model, self.method.name)
         if again > count:
             raise ValueError(f"layers must be at most the model's {count} blocks, but got {again}")
-        head = head_parameters(model)
+        head = get_head_parameters(model)
         names = {name for name, at in depth.items() if again and at > count - again and name not in head}
         anew = {id(parameter) for name, parameter in model.named_parameters() if name in names}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(shared_seed())
+            torch.manual_seed(get_shared_seed())
             # Children first, as transformers does: an attention may have a rule for the layers that it holds.
             for module in reversed(list(model.modules())):
                 parameters = [id(parameter) for parameter in module.parameters()]
                 if parameters and anew.issuperset(parameters):
-                    initialise(model, module)
+                    initialise_module(model, module)
 
 
-ReInit.at_work = StartingAnew
+ReInit.at_work = ReInitAttachment

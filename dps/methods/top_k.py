@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dps.coverage import unwrapped
-from dps.depth import layered
+from dps.coverage import unwrap_model
+from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Method
 from dps.ranges import Choice, Domain
 
@@ -35,16 +35,16 @@ class TopK(Method):
         return {"layers": Choice(fitting or (layers,))}
 
 
-class Freezing(Attachment):
+class TopKAttachment(Attachment):
     """Top-K at work. What lies below takes part in no backward pass, unless DDP waits for its gradient."""
 
     method: TopK
 
     def begin(self) -> None:
-        depth, count = layered(self.model, self.method.name)
+        depth, count = require_parameter_depths(self.model, self.method.name)
         lowest = count - self.method.layers + 1
         self.frozen = [p for name, p in self.trained() if depth[name] < lowest and p.requires_grad]
-        if self.model is unwrapped(self.model):
+        if self.model is unwrap_model(self.model):
             for parameter in self.frozen:
                 parameter.requires_grad_(False)
 
@@ -58,4 +58,4 @@ class Freezing(Attachment):
             parameter.requires_grad_(True)
 
 
-TopK.at_work = Freezing
+TopK.at_work = TopKAttachment

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dps.methods.base import USUAL_DROPOUT, Method
+from dps.methods.base import DEFAULT_DROPOUT, Method
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Vanilla(Method):
     """All weights are updated at every step. dropout_ratio: dropout probability in [0, 1)."""
 
     name: ClassVar[str] = "vanilla"
-    dropout_ratio: float = USUAL_DROPOUT
+    dropout_ratio: float = DEFAULT_DROPOUT
 
     def __post_init__(self) -> None:
         self._require("dropout_ratio", 0 <= self.dropout_ratio < 1, "in [0, 1)")

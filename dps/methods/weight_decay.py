@@ -32,7 +32,7 @@ class WeightDecay(Method):
         return {"strength": Range(1e-2, 1.0, log=True)}
 
 
-class TowardsZero(Attachment):
+class WeightDecayAttachment(Attachment):
     """Weight decay at work."""
 
     method: WeightDecay
@@ -45,4 +45,4 @@ class TowardsZero(Attachment):
                     parameter.mul_(1 - group["lr"] * self.method.strength)
 
 
-WeightDecay.at_work = TowardsZero
+WeightDecay.at_work = WeightDecayAttachment

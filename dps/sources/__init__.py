@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from dps.errors import InputError
 from dps.paths import is_folder
 from dps.sources.base import Source
-from dps.sources.readers import shown
+from dps.text import quote_value
 
 if TYPE_CHECKING:
-    from dps.task import Task
+    from dps.tasks.task import Task
 
 __all__ = ["Source", "open_source"]
 
 
-def open_source(data: str | None, task: Task | None = None) -> Source:
+def open_data_source(data: str | None, task: Task | None = None) -> Source:
     """The source that `data` names: "hub", "builtin", "task" (what the task itself names) or a folder.
 
     None: what the task names, else "builtin". Raises InputError where it is none.
@@ -23,9 +23,9 @@ def open_source(data: str | None, task: Task | None = None) -> Source:
     if data is None:
         data = "task" if task is not None and task.own is not None else "builtin"
     if data == "task":
-        from dps.sources.own import OwnSource
+        from dps.sources.task_files import TaskSource
 
-        return OwnSource(task)
+        return TaskSource(task)
     if data == "hub":
         from dps.sources.hub import HubSource
 
@@ -35,7 +35,7 @@ def open_source(data: str | None, task: Task | None = None) -> Source:
 
         return BuiltinSource()
     if not is_folder(data):
-        raise InputError(f"data: there is no folder {shown(data)}; give auto, hub, builtin or a folder")
+        raise InputError(f"data: there is no folder {quote_value(data)}; give auto, hub, builtin or a folder")
     from dps.sources.folder import FolderSource
 
     return FolderSource(data)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from dps.tasks import Task
+    from dps.tasks.task import Task
 
 
 class Source(Protocol):

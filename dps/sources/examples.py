@@ -9,36 +9,37 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
-from dps.sources.readers import Place, Row, shown
-from dps.sources.several import labels_in
-from dps.tasks import LABEL
+from dps.sources.multi_label import split_labels
+from dps.sources.readers import DataOrigin, DataRow
+from dps.tasks.task import LABEL_COLUMN
+from dps.text import quote_value
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from dps.tasks import Task
+    from dps.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
 # The names that the GLUE files (for SNLI, its authors') give to a task's columns, where they differ.
-INFERENCE_NAMES = {"premise": "sentence1", "hypothesis": "sentence2", LABEL: "gold_label"}
-GLUE_NAMES: dict[str, dict[str, str]] = {
-    "mrpc": {"sentence1": "#1 String", "sentence2": "#2 String", LABEL: "Quality"},
-    "stsb": {LABEL: "score"},
-    "qqp": {LABEL: "is_duplicate"},
-    "mnli": INFERENCE_NAMES,
-    "snli": INFERENCE_NAMES,
+INFERENCE_COLUMN_NAMES = {"premise": "sentence1", "hypothesis": "sentence2", LABEL_COLUMN: "gold_label"}
+GLUE_COLUMN_NAMES: dict[str, dict[str, str]] = {
+    "mrpc": {"sentence1": "#1 String", "sentence2": "#2 String", LABEL_COLUMN: "Quality"},
+    "stsb": {LABEL_COLUMN: "score"},
+    "qqp": {LABEL_COLUMN: "is_duplicate"},
+    "mnli": INFERENCE_COLUMN_NAMES,
+    "snli": INFERENCE_COLUMN_NAMES,
 }
 
-SURROGATES = re.compile("[\ud800-\udfff]")
+SURROGATE_PATTERN = re.compile("[\ud800-\udfff]")
 
 # The largest share of unusable rows that is left out, with a warning, instead of refused.
 # The published QQP has about 25 in 363,870: rows broken in two by a line end and two
 # empty questions (github.com/huggingface/datasets/issues/277).
-KNOWN_DEFECTS = {"qqp": 1e-4}
+MAX_DEFECT_SHARES = {"qqp": 1e-4}
 
 
-def to_dataset(task: Task, place: Place, rows: Iterable[Row]) -> Dataset:
+def make_dataset(task: Task, place: DataOrigin, rows: Iterable[DataRow]) -> Dataset:
     """The data set of `rows`: `task.columns` as text and "label" as int64, float64 or,
     where an example has several, a list of int64 (0 or 1 for each of the task's labels).
 
@@ -54,28 +55,28 @@ def to_dataset(task: Task, place: Place, rows: Iterable[Row]) -> Dataset:
     label: Any = Value("float64" if task.is_regression else "int64")
     if task.multi_label:
         label = List(label, length=len(task.labels))
-    features = Features({**types, LABEL: label})
+    features = Features({**types, LABEL_COLUMN: label})
     return Dataset.from_dict(_columns(task, place, rows), features=features)
 
 
-def _columns(task: Task, place: Place, rows: Iterable[Row]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in (*task.columns, LABEL)}
+def _columns(task: Task, place: DataOrigin, rows: Iterable[DataRow]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in (*task.columns, LABEL_COLUMN)}
     names: dict[str, str] = {}
     defects: list[InputError] = []
     for row in rows:
         if not names and not row.problem:
-            names = _names(task, place, row)
+            names = _match_columns(task, place, row)
         try:
             example = _example(task, place, row, names)
         except InputError as error:
-            if task.name not in KNOWN_DEFECTS:
+            if task.name not in MAX_DEFECT_SHARES:
                 raise
             defects.append(error.with_traceback(None))
             continue
         for column, value in example.items():
             columns[column].append(value)
-    _check_defects(task, len(columns[LABEL]), defects)
-    if not columns[LABEL]:
+    _check_defects(task, len(columns[LABEL_COLUMN]), defects)
+    if not columns[LABEL_COLUMN]:
         raise InputError(f"{place.name}: no rows; at least one is needed")
     return columns
 
@@ -83,69 +84,69 @@ def _columns(task: Task, place: Place, rows: Iterable[Row]) -> dict[str, list[An
 def _check_defects(task: Task, usable: int, defects: list[InputError]) -> None:
     if not defects:
         return
-    if len(defects) > KNOWN_DEFECTS[task.name] * (usable + len(defects)):
+    if len(defects) > MAX_DEFECT_SHARES[task.name] * (usable + len(defects)):
         raise defects[0]
     log.warning("task %s: %d unusable rows left out, the first: %s", task.name, len(defects), defects[0])
 
 
-def _names(task: Task, place: Place, row: Row) -> dict[str, str]:
+def _match_columns(task: Task, place: DataOrigin, row: DataRow) -> dict[str, str]:
     """Under which name the file has each of the task's columns."""
-    aliases = GLUE_NAMES.get(task.name, {})
+    aliases = GLUE_COLUMN_NAMES.get(task.name, {})
     names = {}
-    for column in (*task.columns, LABEL):
-        wanted = task.label if column == LABEL else column
+    for column in (*task.columns, LABEL_COLUMN):
+        wanted = task.label if column == LABEL_COLUMN else column
         known = [name for name in (wanted, aliases.get(column, wanted)) if name in row.values]
         if not known:
-            raise _missing(place, row, wanted)
+            raise _missing_column_error(place, row, wanted)
         names[column] = known[0]
     return names
 
 
-def _missing(place: Place, row: Row, column: str) -> InputError:
-    there = ", ".join(shown(name, 30) for name in row.values) or "none"
+def _missing_column_error(place: DataOrigin, row: DataRow, column: str) -> InputError:
+    there = ", ".join(quote_value(name, 30) for name in row.values) or "none"
     return place.error(row.number, f"no column {column!r}; the columns are {there}")
 
 
-def _example(task: Task, place: Place, row: Row, names: dict[str, str]) -> dict[str, Any]:
+def _example(task: Task, place: DataOrigin, row: DataRow, names: dict[str, str]) -> dict[str, Any]:
     """One checked example: a text for each of `task.columns`, and the label."""
     if row.problem:
         raise place.error(row.number, row.problem)
     absent = [name for name in names.values() if name not in row.values]
     if absent:
-        raise _missing(place, row, absent[0])
+        raise _missing_column_error(place, row, absent[0])
     example: dict[str, Any] = {}
     try:
         for column in task.columns:
-            example[column] = checked_text(names[column], row.values[names[column]])
-        example[LABEL] = _label(task, row.values[names[LABEL]])
+            example[column] = check_text(names[column], row.values[names[column]])
+        example[LABEL_COLUMN] = _parse_label(task, row.values[names[LABEL_COLUMN]])
     except InputError as error:
         raise place.error(row.number, str(error)) from None
     return example
 
 
-def checked_text(column: str, value: object) -> str:
+def check_text(column: str, value: object) -> str:
     """The value, where it is a text with something in it. Raises InputError naming the column otherwise."""
     if not isinstance(value, str):
-        raise InputError(f"column {column!r} must be text, got {shown(value)}")
+        raise InputError(f"column {column!r} must be text, got {quote_value(value)}")
     if not value.strip():
-        raise InputError(f"column {column!r} is empty ({shown(value)}); give a text or remove the row")
-    if SURROGATES.search(value):
-        raise InputError(f"column {column!r} has half a surrogate pair: {shown(value)}")
+        raise InputError(f"column {column!r} is empty ({quote_value(value)}); give a text or remove the row")
+    if SURROGATE_PATTERN.search(value):
+        raise InputError(f"column {column!r} has half a surrogate pair: {quote_value(value)}")
     return value
 
 
-def _label(task: Task, value: object) -> float | list[int]:
+def _parse_label(task: Task, value: object) -> float | list[int]:
     if task.multi_label:
-        return _several(task, value)
-    return _score(task, value) if task.is_regression else _class_id(task, value)
+        return _parse_label_list(task, value)
+    return _parse_score(task, value) if task.is_regression else _class_id(task, value)
 
 
-def _several(task: Task, value: object) -> list[int]:
+def _parse_label_list(task: Task, value: object) -> list[int]:
     """0 or 1 for each of the task's labels."""
-    labels = labels_in(value, task.separator)
+    labels = split_labels(value, task.separator)
     if labels is None:
         rule = f"must be a list of labels, or a text with {task.separator!r} between them"
-        raise InputError(f"label {rule}, got {shown(value)}")
+        raise InputError(f"label {rule}, got {quote_value(value)}")
     ids = {_class_id(task, label) for label in labels}
     return [int(number in ids) for number in range(len(task.labels))]
 
@@ -159,7 +160,7 @@ def _class_id(task: Task, value: object) -> int:
             return keys.index(key)
     hint = " (no agreement among annotators; remove the row)" if key == "-" else ""
     known = ", ".join(f"{name} or {number}" for number, name in enumerate(task.labels))
-    raise InputError(f"label {shown(value)}{hint} is not one of task {task.name}: {known}")
+    raise InputError(f"label {quote_value(value)}{hint} is not one of task {task.name}: {known}")
 
 
 def _class_key(value: object) -> str | None:
@@ -169,15 +170,15 @@ def _class_key(value: object) -> str | None:
     return value.strip() if isinstance(value, str) else str(value) if isinstance(value, int) else None
 
 
-def _score(task: Task, value: object) -> float:
+def _parse_score(task: Task, value: object) -> float:
     low, high = task.score_range or (-math.inf, math.inf)
     rule = f"a number in [{low:g}, {high:g}]"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError(f"label must be {rule}, got {shown(value)}")
+        raise InputError(f"label must be {rule}, got {quote_value(value)}")
     try:
         score = float(value)
     except (ValueError, OverflowError):
-        raise InputError(f"label must be {rule}, got {shown(value)}") from None
+        raise InputError(f"label must be {rule}, got {quote_value(value)}") from None
     if not (math.isfinite(score) and low <= score <= high):
-        raise InputError(f"label must be {rule}, got {shown(value)}")
+        raise InputError(f"label must be {rule}, got {quote_value(value)}")
     return score

@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dps.errors import InputError
-from dps.sources.examples import to_dataset
-from dps.sources.readers import SUFFIXES, place_of, read, read_bytes
-from dps.tasks import TASKS
+from dps.paths import DATA_SUFFIXES
+from dps.sources.examples import make_dataset
+from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
+from dps.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from dps.tasks import Task
+    from dps.tasks.task import Task
 
 # The columns of GLUE files that have no header.
-HEADLESS = {"cola": ("source", "label", "mark", "sentence")}
+HEADLESS_COLUMNS = {"cola": ("source", "label", "mark", "sentence")}
 
 # MRPC as its authors publish it, read where there is no train file: it has no dev set,
 # so the published test file stands in for it.
-ORIGINAL = {"mrpc": {"train": "msr_paraphrase_train.txt", "dev": "msr_paraphrase_test.txt"}}
+ORIGINAL_FILES = {"mrpc": {"train": "msr_paraphrase_train.txt", "dev": "msr_paraphrase_test.txt"}}
 
 # Sub-folders in which the files of several tasks may lie as they may in the folder itself.
-COLLECTIONS = ("glue", "nli")
+COLLECTION_FOLDERS = ("glue", "nli")
 
 
 class FolderSource:
@@ -56,11 +57,11 @@ class FolderSource:
         """The examples of `split`, one of `task.all_splits`, in the order of the file.
 
         Raises InputError: the folder or file is missing or there twice, the file was read as
-        another task's before, or its content cannot be used (see `dps.sources.readers.read`,
-        `dps.sources.examples.to_dataset`).
+        another task's before, or its content cannot be used (see `dps.sources.readers.read_rows`,
+        `dps.sources.examples.make_dataset`).
         """
         path = self._file(task, split)
-        return to_dataset(task, place_of(path), read(path, HEADLESS.get(task.name, ())))
+        return make_dataset(task, get_data_origin(path), read_rows(path, HEADLESS_COLUMNS.get(task.name, ())))
 
     def fingerprint(self, task: Task) -> str:
         """16 hex digits of the SHA-256 of the files of `task.splits`, wherever they lie.
@@ -70,7 +71,7 @@ class FolderSource:
         if task.name not in self._fingerprints:
             digest = hashlib.sha256()
             for split in task.splits:
-                digest.update(hashlib.sha256(read_bytes(self._file(task, split))).digest())
+                digest.update(hashlib.sha256(read_file_bytes(self._file(task, split))).digest())
             self._fingerprints[task.name] = digest.hexdigest()[:16]
         return self._fingerprints[task.name]
 
@@ -80,12 +81,14 @@ class FolderSource:
             there = ", ".join(task.all_splits)
             raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {there}")
         folder = _own_folder(self._path, task) or self._path
-        found = _found(self._path, folder, task, split) or _original(self._path, folder, task, split)
+        found = _find_files(self._path, folder, task, split) or _find_original_file(
+            self._path, folder, task, split
+        )
         if len(found) > 1:
-            both = _named(self._path, found)
+            both = _join_names(self._path, found)
             raise InputError(f"{self._path}: {both} all serve as {split} of task {task.name}; keep one")
         if not found:
-            raise _no_file(self._path, folder, task, split)
+            raise _missing_file_error(self._path, folder, task, split)
         self._serve(found[0], task)
         return found[0]
 
@@ -103,13 +106,13 @@ def _own_folder(path: Path, task: Task) -> Path | None:
         raise InputError(f"{path}: no such folder; give the folder that holds the data")
     own = [folder for root in _roots(path) for folder in _sub_folders(root, task.name)]
     if len(own) > 1:
-        raise InputError(f"{path}: {_named(path, own)} are all named like task {task.name}; keep one")
+        raise InputError(f"{path}: {_join_names(path, own)} are all named like task {task.name}; keep one")
     return own[0] if own else None
 
 
 def _roots(path: Path) -> list[Path]:
     """The folder and its sub-folders in which several tasks may lie."""
-    return [path, *(folder for name in COLLECTIONS for folder in _sub_folders(path, name))]
+    return [path, *(folder for name in COLLECTION_FOLDERS for folder in _sub_folders(path, name))]
 
 
 def _sub_folders(path: Path, name: str) -> list[Path]:
@@ -120,18 +123,18 @@ def _is_named(path: Path, name: str) -> bool:
     return re.sub(r"[-_ ]", "", path.resolve().name).lower() == re.sub(r"[-_ ]", "", name).lower()
 
 
-def _other_task(path: Path, folder: Path, task: Task) -> str | None:
+def _find_other_task(path: Path, folder: Path, task: Task) -> str | None:
     """The other task like which `path` is named, where `path` itself would have to hold this task."""
     names = [name for name in TASKS if name != task.name and _is_named(path, name)]
     return names[0] if names and folder == path else None
 
 
-def _found(path: Path, folder: Path, task: Task, split: str) -> list[Path]:
+def _find_files(path: Path, folder: Path, task: Task, split: str) -> list[Path]:
     """Every file that serves as a split; `folder` is the task's own."""
     stems = _stems(task, split)
-    found = [] if _other_task(path, folder, task) else _existing(folder, stems)
+    found = [] if _find_other_task(path, folder, task) else _list_existing(folder, stems)
     for place in dict.fromkeys((folder, *_roots(path))):
-        found += _existing(place, [f"{task.name}_{stem}" for stem in stems])
+        found += _list_existing(place, [f"{task.name}_{stem}" for stem in stems])
     return found
 
 
@@ -145,30 +148,30 @@ def _stems(task: Task, split: str) -> list[str]:
     return [f"{word}{ending}" for ending in endings for word in ("dev", "validation", "val")]
 
 
-def _existing(folder: Path, stems: list[str]) -> list[Path]:
-    paths = [folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES]
+def _list_existing(folder: Path, stems: list[str]) -> list[Path]:
+    paths = [folder / f"{stem}{suffix}" for stem in stems for suffix in DATA_SUFFIXES]
     return [path for path in paths if path.is_file()]
 
 
-def _original(path: Path, folder: Path, task: Task, split: str) -> list[Path]:
+def _find_original_file(path: Path, folder: Path, task: Task, split: str) -> list[Path]:
     """The file of the authors' own layout, where there is no train file."""
-    names = ORIGINAL.get(task.name, {})
-    if split not in names or _found(path, folder, task, "train"):
+    names = ORIGINAL_FILES.get(task.name, {})
+    if split not in names or _find_files(path, folder, task, "train"):
         return []
     return [file for file in (folder / names[split],) if file.is_file()]
 
 
-def _named(path: Path, found: list[Path]) -> str:
+def _join_names(path: Path, found: list[Path]) -> str:
     """Files or folders as messages list them: by their names below `path`."""
     return ", ".join(str(each.relative_to(path)) for each in found)
 
 
-def _no_file(path: Path, folder: Path, task: Task, split: str) -> InputError:
-    if other := _other_task(path, folder, task):
+def _missing_file_error(path: Path, folder: Path, task: Task, split: str) -> InputError:
+    if other := _find_other_task(path, folder, task):
         return InputError(f"{path}: named like task {other}, not {task.name}; give its folder")
     stems = " or ".join(_stems(task, split))
-    text = f"no file for {split} of task {task.name}; looked for {stems} with {', '.join(SUFFIXES)}"
-    original = ORIGINAL.get(task.name, {}).get(split)
+    text = f"no file for {split} of task {task.name}; looked for {stems} with {', '.join(DATA_SUFFIXES)}"
+    original = ORIGINAL_FILES.get(task.name, {}).get(split)
     return InputError(
         f"{folder}: {text}, also after '{task.name}_'" + (f", and {original}" if original else "")
     )

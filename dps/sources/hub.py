@@ -9,17 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dps.errors import InputError
-from dps.hub import bounded, endpoint, explain, reachable
-from dps.sources.examples import to_dataset
-from dps.sources.readers import Place, Row
-from dps.tasks import GLUE
+from dps.hub import explain_fetch_error, get_hub_endpoint, is_hub_reachable, limit_hub_requests
+from dps.sources.examples import make_dataset
+from dps.sources.readers import DataOrigin, DataRow
+from dps.tasks.registry import GLUE_TASKS
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from dps.tasks import Task
+    from dps.tasks.task import Task
 
-GLUE_NAME = "nyu-mll/glue"
+GLUE_HUB_NAME = "nyu-mll/glue"
 
 
 class HubSource:
@@ -32,7 +32,7 @@ class HubSource:
     kind = "hub"
 
     def __init__(
-        self, name: str = GLUE_NAME, config: str | None = None, splits: Mapping[str, str] | None = None
+        self, name: str = GLUE_HUB_NAME, config: str | None = None, splits: Mapping[str, str] | None = None
     ) -> None:
         """name: the data set's name on the hub. Nothing is asked before the first `load`.
 
@@ -50,17 +50,17 @@ class HubSource:
         failed, neither the hub nor the cache has it, its classes are others than the
         task's, or a row cannot be used (a hidden label of -1, an empty text).
         """
-        if self.name == GLUE_NAME and task.name not in GLUE:
-            known = ", ".join(GLUE)
+        if self.name == GLUE_HUB_NAME and task.name not in GLUE_TASKS:
+            known = ", ".join(GLUE_TASKS)
             raise InputError(f"data: the hub source has {known}, not {task.name}; give a folder that has it")
         if split not in task.all_splits:
             there = ", ".join(task.all_splits)
             raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {there}")
         hub_split, config = self._splits.get(split) or _hub_split(task, split), self._config or task.name
         data = self._fetch(config, hub_split)
-        place = Place(f"{self.name}, {config}, {hub_split}", ": row ")
+        place = DataOrigin(f"{self.name}, {config}, {hub_split}", ": row ")
         _check_classes(task, place, data)
-        return to_dataset(task, place, _rows(data))
+        return make_dataset(task, place, _rows(data))
 
     def fingerprint(self, task: Task) -> str:
         """16 hex digits of the SHA-256 of the examples of all splits. Computed once per task.
@@ -77,25 +77,25 @@ class HubSource:
 
     @cached_property
     def _online(self) -> bool:
-        return reachable()
+        return is_hub_reachable()
 
     @cached_property
     def _revision(self) -> str | None:
         from huggingface_hub import HfApi
 
-        return HfApi(endpoint=endpoint()).dataset_info(self.name).sha
+        return HfApi(endpoint=get_hub_endpoint()).dataset_info(self.name).sha
 
     def _fetch(self, config: str, hub_split: str) -> Dataset:
         try:
             return self._download(config, hub_split) if self._online else self._cached(config, hub_split)
         except Exception as error:  # the clients raise OSError, ValueError and their HTTP library's own
             what = f"data set {self.name!r}, configuration {config!r}"
-            raise explain(what, error, self._online) from error
+            raise explain_fetch_error(what, error, self._online) from error
 
     def _download(self, config: str, hub_split: str) -> Dataset:
         from datasets import load_dataset
 
-        with bounded():
+        with limit_hub_requests():
             return load_dataset(self.name, config, split=hub_split, revision=self._revision)
 
     def _cached(self, config: str, hub_split: str) -> Dataset:
@@ -119,7 +119,7 @@ def _hub_split(task: Task, split: str) -> str:
     return split.replace("dev", "validation", 1)
 
 
-def _check_classes(task: Task, place: Place, data: Dataset) -> None:
+def _check_classes(task: Task, place: DataOrigin, data: Dataset) -> None:
     """Raises InputError where the data set names its classes, and differently or in another order."""
     feature = data.features.get(task.label)
     names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: of what it holds
@@ -128,9 +128,9 @@ def _check_classes(task: Task, place: Place, data: Dataset) -> None:
         raise InputError(f"{place.name}: its classes are {theirs}, those of task {task.name} {ours}")
 
 
-def _rows(data: Dataset) -> Iterator[Row]:
+def _rows(data: Dataset) -> Iterator[DataRow]:
     number = 0
     for table in data.with_format("arrow").iter(batch_size=1000):
         for values in table.to_pylist():
             number += 1
-            yield Row(number, values)
+            yield DataRow(number, values)

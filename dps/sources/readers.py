@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dps.errors import InputError
+from dps.paths import DATA_SUFFIXES
+from dps.text import quote_value
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
-
-class Row(NamedTuple):
+class DataRow(NamedTuple):
     """One row of a file.
 
     number: 1-based line of the file on which the row starts (row, for parquet).
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     problem: str = ""
 
 
-class Place(NamedTuple):
+class DataOrigin(NamedTuple):
     """Where rows come from, for messages: a file or a data set, and what numbers its rows."""
 
     name: str
@@ -44,12 +44,12 @@ class Place(NamedTuple):
         return InputError(f"{self.name}{self.separator}{number}: {text}")
 
 
-def place_of(path: Path) -> Place:
+def get_data_origin(path: Path) -> DataOrigin:
     """How messages name the rows of `path`: by line, or by row for parquet."""
-    return Place(str(path), ": row " if path.suffix == ".parquet" else ":")
+    return DataOrigin(str(path), ": row " if path.suffix == ".parquet" else ":")
 
 
-def read(path: Path, headless: tuple[str, ...] = ()) -> Iterator[Row]:
+def read_rows(path: Path, headless: tuple[str, ...] = ()) -> Iterator[DataRow]:
     """The rows of one file, in order.
 
     headless: the columns of a .tsv file of so many columns that has no header.
@@ -62,13 +62,13 @@ def read(path: Path, headless: tuple[str, ...] = ()) -> Iterator[Row]:
     if path.suffix == ".jsonl":
         return _read_jsonl(path)
     if path.suffix == ".csv":
-        return _with_header(path, _csv_records(path))
+        return _apply_header(path, _csv_records(path))
     if path.suffix in (".tsv", ".txt"):
-        return _with_header(path, _tsv_records(path), headless)
-    raise InputError(f"{path}: only {', '.join(SUFFIXES)} files are read; convert it to one of these")
+        return _apply_header(path, _tsv_records(path), headless)
+    raise InputError(f"{path}: only {', '.join(DATA_SUFFIXES)} files are read; convert it to one of these")
 
 
-def read_bytes(path: Path) -> bytes:
+def read_file_bytes(path: Path) -> bytes:
     """The bytes of a file. Raises InputError where it cannot be read."""
     try:
         return path.read_bytes()
@@ -76,20 +76,14 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def shown(value: object, width: int = 60) -> str:
-    """A value as it stands in a message: its repr on one line, cut at `width` characters."""
-    text = repr(value)
-    return text if len(text) <= width else f"{text[: width - 3]}..."
-
-
 def _read_text(path: Path) -> str:
-    data = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    data = read_file_bytes(path).removeprefix(codecs.BOM_UTF8)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = f"0x{data[error.start]:02x}"
-        raise place_of(path).error(line, f"byte {byte} is not UTF-8; save the file as UTF-8") from None
+        raise get_data_origin(path).error(line, f"byte {byte} is not UTF-8; save the file as UTF-8") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -112,46 +106,50 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield start, record
             start = reader.line_num + 1
     except csv.Error as error:
-        raise place_of(path).error(start, f"broken CSV: {error}; check the quotes of this row") from None
+        raise get_data_origin(path).error(
+            start, f"broken CSV: {error}; check the quotes of this row"
+        ) from None
 
 
-def _with_header(
+def _apply_header(
     path: Path, records: Iterable[tuple[int, list[str]]], headless: tuple[str, ...] = ()
-) -> Iterator[Row]:
+) -> Iterator[DataRow]:
     """Rows by column: the first record names the columns, unless the file is a headless one."""
     columns: list[str] = []
     for number, fields in records:
         if not columns:
             if len(fields) != len(headless) or set(headless) & set(fields):
-                columns = _header(path, number, fields)
+                columns = _parse_header(path, number, fields)
                 continue
             columns = list(headless)
         if len(fields) == len(columns):
-            yield Row(number, dict(zip(columns, fields, strict=True)))
+            yield DataRow(number, dict(zip(columns, fields, strict=True)))
         else:
-            yield Row(number, {}, f"{len(fields)} columns where {len(columns)} are expected")
+            yield DataRow(number, {}, f"{len(fields)} columns where {len(columns)} are expected")
 
 
-def _header(path: Path, number: int, fields: list[str]) -> list[str]:
+def _parse_header(path: Path, number: int, fields: list[str]) -> list[str]:
     columns = [field.strip() for field in fields]
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
-        raise place_of(path).error(number, f"column {shown(twice[0])} stands twice in the header")
+        raise get_data_origin(path).error(
+            number, f"column {quote_value(twice[0])} stands twice in the header"
+        )
     return columns
 
 
-def _read_jsonl(path: Path) -> Iterator[Row]:
+def _read_jsonl(path: Path) -> Iterator[DataRow]:
     for number, line in _lines(path):
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise place_of(path).error(number, f"not JSON: {shown(line)} ({error})") from None
+            raise get_data_origin(path).error(number, f"not JSON: {quote_value(line)} ({error})") from None
         if not isinstance(values, dict):
-            raise place_of(path).error(number, f"{shown(line)} is not a JSON object")
-        yield Row(number, values)
+            raise get_data_origin(path).error(number, f"{quote_value(line)} is not a JSON object")
+        yield DataRow(number, values)
 
 
-def _read_parquet(path: Path) -> Iterator[Row]:
+def _read_parquet(path: Path) -> Iterator[DataRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -164,4 +162,4 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     for batch in table.to_batches():
         for values in batch.to_pylist():
             number += 1
-            yield Row(number, values)
+            yield DataRow(number, values)

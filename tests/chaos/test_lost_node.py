@@ -15,7 +15,7 @@ import pytest
 from tests import mlflow_server, object_store
 from tests.integration import test_submit
 from tests.integration.test_submit import Command, Nodes
-from tune import storage
+from tune.core import storage
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -65,7 +65,7 @@ def test_everything_arrives_though_a_node_goes(
     assert statuses.count("FINISHED") == len(statuses) == 1 + 6 + 6
     for name, value in store.items():
         monkeypatch.setenv(name, value)
-    assert storage.names(place) == []
+    assert storage.list_location(place) == []
 
 
 def runs(tracking: str) -> list[Any]:

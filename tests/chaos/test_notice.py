@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1800)]
 NOTICE_S = 20
 RAY = str(Path(sys.executable).with_name("ray"))
 WITHOUT_RETRIES = (
-    "import sys; from tune import search, sitting; sitting.MAX_FAILURES = 0; "
+    "import sys; from tune import search; from tune.execution import tuner; tuner.MAX_TRIAL_FAILURES = 0; "
     "sys.exit(search.main(sys.argv[1:]))"
 )
 

@@ -16,9 +16,9 @@ import transformers
 from torch import nn
 from torch.optim import Optimizer
 
-from dps import checkpoint
-from dps.methods import METHODS, Attachment, Method, attachment_of, make
-from dps.methods.dps import _DPS, Selecting
+from dps.methods import METHODS, Attachment, Method, attachment_of, make_method
+from dps.methods.dps import _DPS, DPSDenseAttachment
+from dps.training import checkpoint
 from tests import tiny
 
 STEPS = 12
@@ -74,7 +74,7 @@ def _variants() -> Iterator[Method]:
         knobs = {field.name for field in fields(kind)}
         staged = {"update_ratio": INTERVAL / STEPS} if "update_ratio" in knobs else {}
         for choice in [{"freeze": "gradient"}, {"freeze": "update"}] if "freeze" in knobs else [{}]:
-            yield make(name, **staged, **choice)
+            yield make_method(name, **staged, **choice)
 
 
 VARIANTS = list(_variants())
@@ -177,10 +177,10 @@ def test_save_and_resume_equals_training_through(method: Method, kind: str, tmp_
         losses += train(model, optimizer, cut + 1, following)
         tree = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         if following in cuts:
-            checkpoint.save(tmp_path / str(following), following, tree)
+            checkpoint.save_checkpoint(tmp_path / str(following), following, tree)
     for cut in cuts:
         resumed, its_optimizer = start(method, kind, seed=100 + cut)
-        tree = checkpoint.load(tmp_path / str(cut))
+        tree = checkpoint.load_checkpoint(tmp_path / str(cut))
         resumed.load_state_dict(tree["model"])
         its_optimizer.load_state_dict(tree["optimizer"])
         assert train(resumed, its_optimizer, cut + 1, last) == losses[cut:]
@@ -221,18 +221,18 @@ def test_every_hyper_parameter_refuses_what_is_outside_its_range(name: str) -> N
     for field in fields(METHODS[name]):
         for value in REFUSED[field.name]:
             with pytest.raises(ValueError, match=rf"^{field.name} must be .*, but got '?{value}'?$"):
-                make(name, **{field.name: value})
+                make_method(name, **{field.name: value})
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_an_unknown_hyper_parameter_is_refused_naming_the_known(name: str) -> None:
     with pytest.raises(ValueError, match=f"method: {name} has no temperature; it has "):
-        make(name, temperature=1.0)
+        make_method(name, temperature=1.0)
 
 
 def test_an_unknown_method_is_refused_naming_the_known() -> None:
     with pytest.raises(ValueError, match=r"no method 'magic'; choose one of .*vanilla"):
-        make("magic")
+        make_method("magic")
 
 
 @every_method
@@ -251,7 +251,7 @@ def test_gradient_accumulation_counts_optimizer_steps(method: Method) -> None:
             two.backward(halves, half, scale=lambda loss: loss / 2)
         other.step()
         assert one.steps == two.steps == number
-        if isinstance(one, Selecting) and isinstance(two, Selecting):
+        if isinstance(one, DPSDenseAttachment) and isinstance(two, DPSDenseAttachment):
             for a, b in zip(one.weights, two.weights, strict=True):
                 assert tiny.same(a.active, b.active)
     for name, value in whole.state_dict().items():
@@ -274,7 +274,7 @@ def vanilla_weights(kind: str, steps: int) -> dict[str, torch.Tensor]:
 @every_optimizer
 def test_at_strength_zero_it_is_vanilla_bit_for_bit(method: Method, kind: str) -> None:
     values = {field.name: getattr(method, field.name) for field in fields(method)}
-    neutral = make(method.name, **{**values, **NEUTRAL[method.name]})
+    neutral = make_method(method.name, **{**values, **NEUTRAL[method.name]})
     model, optimizer = start(neutral, kind)
     train(model, optimizer, 1, length(method))
     assert tiny.same(tiny.snapshot(model), vanilla_weights(kind, length(method)))
@@ -316,7 +316,7 @@ def test_a_norm_to_clip_at_must_be_above_zero(method: Method) -> None:
 def test_a_model_without_a_covered_weight_is_refused(name: str) -> None:
     for model in (nn.Sequential(nn.Embedding(4, 3), nn.LayerNorm(3)), nn.Linear(3, 3).requires_grad_(False)):
         with pytest.raises(ValueError, match=f"{name} needs at least one trained linear weight, but"):
-            make(name).attach(model, torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1), max_steps=100)
+            make_method(name).attach(model, torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1), max_steps=100)
 
 
 @pytest.mark.parametrize("name", SELECTING)
@@ -324,7 +324,7 @@ def test_an_interval_below_one_step_is_refused(name: str) -> None:
     model = tiny.MLP(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with pytest.raises(ValueError, match=r"max_steps \* update_ratio must be at least 1, but got 10 \* 0.05"):
-        make(name, update_ratio=0.05).attach(model, optimizer, max_steps=10)
+        make_method(name, update_ratio=0.05).attach(model, optimizer, max_steps=10)
     assert attachment_of(optimizer) is None
 
 

@@ -1,4 +1,5 @@
-"""What every source promises (`dps.sources.base.Source`), over all sources and the GLUE tasks that they have."""
+"""What every source promises (`dps.sources.base.Source`), over all sources and the GLUE tasks that they
+have."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import pytest
 
 from dps.errors import InputError
 from dps.sources.base import Source
-from dps.sources.builtin import GENERATORS, BuiltinSource
-from dps.tasks import GLUE, LABEL, Task
+from dps.sources.builtin import EXAMPLE_GENERATORS, BuiltinSource
+from dps.tasks.registry import GLUE_TASKS
+from dps.tasks.task import LABEL_COLUMN, Task
 
 FIXTURE_ROWS = 6
 
@@ -20,7 +22,7 @@ def folder_source(folder: Path) -> Source:
     """A folder with a TSV file for every split of every task."""
     from dps.sources.folder import FolderSource
 
-    for task in GLUE.values():
+    for task in GLUE_TASKS.values():
         for split in task.splits:
             path = folder / task.name / f"{split}.tsv"
             path.parent.mkdir(exist_ok=True)
@@ -33,7 +35,7 @@ def _lines(task: Task, split: str) -> list[str]:
         label = f"{number / 2}" if task.is_regression else task.labels[number % len(task.labels)]
         return "\t".join([*(f"{split} {number} of {column}" for column in task.columns), label])
 
-    return ["\t".join([*task.columns, LABEL]), *map(row, range(FIXTURE_ROWS))]
+    return ["\t".join([*task.columns, LABEL_COLUMN]), *map(row, range(FIXTURE_ROWS))]
 
 
 def builtin_source(_: Path) -> Source:
@@ -42,7 +44,11 @@ def builtin_source(_: Path) -> Source:
 
 
 SOURCES: dict[str, Callable[[Path], Source]] = {"folder": folder_source, "builtin": builtin_source}
-PAIRS = [(source, GLUE[name]) for source in SOURCES for name in (GENERATORS if source == "builtin" else GLUE)]
+PAIRS = [
+    (source, GLUE_TASKS[name])
+    for source in SOURCES
+    for name in (EXAMPLE_GENERATORS if source == "builtin" else GLUE_TASKS)
+]
 CASES = [(source, task, split) for source, task in PAIRS for split in task.splits]
 every_split = pytest.mark.parametrize(
     ("make", "task", "split"), CASES, ids=[f"{s}-{t.name}-{p}" for s, t, p in CASES], indirect=["make"]
@@ -67,7 +73,7 @@ def test_kind_and_name(make: Callable[[], Source]) -> None:
 @every_split
 def test_columns_and_rows(make: Callable[[], Source], task: Task, split: str) -> None:
     data = make().load(task, split)
-    assert sorted(data.column_names) == sorted([*task.columns, LABEL])
+    assert sorted(data.column_names) == sorted([*task.columns, LABEL_COLUMN])
     assert len(data) > 0
 
 
@@ -80,7 +86,7 @@ def test_texts_are_not_empty(make: Callable[[], Source], task: Task, split: str)
 
 @every_split
 def test_labels_have_their_type_and_range(make: Callable[[], Source], task: Task, split: str) -> None:
-    labels = make().load(task, split)[LABEL][:]
+    labels = make().load(task, split)[LABEL_COLUMN][:]
     if task.is_regression:
         low, high = task.score_range or (-math.inf, math.inf)
         assert all(isinstance(label, float) and low <= label <= high for label in labels)
@@ -114,11 +120,11 @@ def test_fingerprint_is_stable(make: Callable[[], Source], task: Task) -> None:
 
 def test_tasks_have_different_fingerprints(make: Callable[[], Source]) -> None:
     source = make()
-    fingerprints = {source.fingerprint(GLUE[name]) for name in GENERATORS}
-    assert len(fingerprints) == len(GENERATORS)
+    fingerprints = {source.fingerprint(GLUE_TASKS[name]) for name in EXAMPLE_GENERATORS}
+    assert len(fingerprints) == len(EXAMPLE_GENERATORS)
 
 
 def test_an_unknown_split_is_refused_in_one_line(make: Callable[[], Source]) -> None:
     with pytest.raises(InputError) as caught:
-        make().load(GLUE["cola"], "no such split")
+        make().load(GLUE_TASKS["cola"], "no such split")
     assert len(str(caught.value).splitlines()) == 1

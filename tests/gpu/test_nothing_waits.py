@@ -12,13 +12,13 @@ import torch
 import dps
 import dps.methods
 import dps.selection
-from dps import tasks
-from dps.config import FineTuneConfig
-from dps.data import TaskData
-from dps.finetune import _Run, run
-from dps.methods.draws import own_draws
-from dps.models import Base
-from dps.tasks import Task
+from dps.methods.draws import make_neuron_draws
+from dps.models import PretrainedEncoder
+from dps.tasks import registry
+from dps.tasks.task import Task
+from dps.training.config import FineTuneConfig
+from dps.training.data import TaskData
+from dps.training.run import _Run, finetune_model
 from tests.tiny import batches, bert, examples
 
 pytestmark = [
@@ -73,9 +73,9 @@ def test_a_method_waits_for_nothing(method: dps.Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=named)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_waits_for_nothing_between_its_looks(
-    method: dps.Method, precision: Any, tiny_base: Base, monkeypatch: pytest.MonkeyPatch
+    method: dps.Method, precision: Any, tiny_base: PretrainedEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = tasks.get("cola")
+    task = registry.get_task("cola")
     data = TaskData(task, InMemory(), tiny_base.tokenizer, 32)  # type: ignore[arg-type]
     config = FineTuneConfig(
         task="cola", method=method, max_steps=40, evaluations=1, batch_size=8, precision=precision
@@ -94,7 +94,7 @@ def test_a_run_waits_for_nothing_between_its_looks(
         return loss
 
     monkeypatch.setattr(_Run, "_one_step", watched)
-    result = run(config, tiny_base, data)
+    result = finetune_model(config, tiny_base, data)
     assert result.outcome == "completed"
     assert waits == []
 
@@ -110,7 +110,7 @@ def test_the_masks_of_a_cpu() -> None:
 
 def test_the_draws_of_a_cpu() -> None:
     sizes = {"a": 5, "b": 700}
-    here, there = own_draws(sizes, 0.7, 3), own_draws(sizes, 0.7, 3, torch.device("cuda"))
+    here, there = make_neuron_draws(sizes, 0.7, 3), make_neuron_draws(sizes, 0.7, 3, torch.device("cuda"))
     for name in sizes:
         assert torch.equal(here(name, 4), there(name, 4).cpu())
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.tune_helpers import SETTINGS
-from tune.shares import measure, workers
+from tests.unit.tune.helpers import SETTINGS
+from tune.planning.gpu_sharing import count_workers_per_gpu, measure_gpu_memory
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,9 +24,9 @@ def test_as_many_workers_as_share_a_gpu_run_side_by_side(tiny_cola: Path) -> Non
     settings = replace(SETTINGS, data=str(tiny_cola))
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(1, maxtasksperchild=1) as alone:
-        need = alone.apply(measure, (settings, METHODS))
+        need = alone.apply(measure_gpu_memory, (settings, METHODS))
     assert 100 * 2**20 < need.used < need.total
-    count = workers(need)
+    count = count_workers_per_gpu(need)
     with spawn.Pool(count, maxtasksperchild=1) as together:
-        found = together.starmap(measure, [(settings, METHODS)] * count, chunksize=1)
+        found = together.starmap(measure_gpu_memory, [(settings, METHODS)] * count, chunksize=1)
     assert all(each.used <= need.total for each in found)

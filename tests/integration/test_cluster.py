@@ -18,7 +18,7 @@ import pytest
 
 from tests import object_store
 from tests.integration.cli import ROOT, SMALL, search
-from tune import storage
+from tune.core import storage
 
 pytestmark = pytest.mark.integration
 
@@ -162,7 +162,7 @@ def test_one_trial_spans_both_nodes_and_an_object_store_holds_what_both_need(
     assert [file.name for file in (tmp_path / "rte" / "predictions").iterdir()] != []
     for name, value in two_nodes.items():
         monkeypatch.setenv(name, value)
-    assert storage.names(place) == []
+    assert storage.list_location(place) == []
     kept = "".join(
         file.read_text(encoding="utf-8", errors="replace")
         for file in (tmp_path / "rte").rglob("*")

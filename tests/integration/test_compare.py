@@ -21,9 +21,10 @@ import numpy as np
 import psutil
 import pytest
 
-from dps import metrics, tasks, transfer
+from dps.tasks import metrics, registry, transfer
 from tests.integration import cli
-from tune import compare, predictions
+from tune import compare
+from tune.records import predictions
 
 pytestmark = pytest.mark.integration
 METHODS = ("vanilla", "child-tuning-d", "r-drop")
@@ -133,15 +134,17 @@ def test_the_runs_are_paired(done: Ran) -> None:
 
 
 def test_what_was_predicted_scores_what_was_reported(done: Ran) -> None:
-    found, task = done.found, tasks.get("rte")
+    found, task = done.found, registry.get_task("rte")
     assert found["evaluation_sets"] == ["dev", "mnli"]
-    target = transfer.targets("mnli")
+    target = transfer.get_transfer_target("mnli")
     for method in found["methods"]:
         for run in method["runs"]:
-            held = predictions.read(predictions.place(done.output, run["id"]))
+            held = predictions.read_predictions(predictions.locate_predictions(done.output, run["id"]))
             gold, logits = held["dev"]
-            assert metrics.score(task, gold, logits) == pytest.approx(run["final"]["dev"])
-            assert transfer.score(task, target, *held["mnli"]) == pytest.approx(run["final"]["mnli"])
+            assert metrics.compute_scores(task, gold, logits) == pytest.approx(run["final"]["dev"])
+            assert transfer.compute_transfer_scores(task, target, *held["mnli"]) == pytest.approx(
+                run["final"]["mnli"]
+            )
             for name in found["evaluation_sets"]:
                 row = found["results"][name]["methods"][method["method"]]
                 assert row["scores"][str(run["seed"])] == pytest.approx(run["final"][name]["accuracy"])
@@ -255,7 +258,9 @@ def test_every_run_was_made_exactly_once(sittings: tuple[Ran, Ran]) -> None:
 def test_head_and_order_of_the_data_are_those_of_the_seed_alone(sittings: tuple[Ran, Ran]) -> None:
     output = sittings[1].output
     logits = {
-        (method, number): predictions.read(predictions.place(output, f"{method}:confirm-{number}"))["dev"][1]
+        (method, number): predictions.read_predictions(
+            predictions.locate_predictions(output, f"{method}:confirm-{number}")
+        )["dev"][1]
         for method in METHODS
         for number in range(2)
     }

@@ -14,14 +14,15 @@ from torch import multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 import dps
-from dps import distributed, sources, tasks
-from dps.config import FineTuneConfig
-from dps.data import TaskData
-from dps.finetune import run
+from dps import distributed, sources
 from dps.methods import METHODS as EVERY
-from dps.methods import Vanilla, attachment_of, make
-from dps.methods.dps import Selecting
-from dps.models import Base, locate
+from dps.methods import Vanilla, attachment_of, make_method
+from dps.methods.dps import DPSDenseAttachment
+from dps.models import PretrainedEncoder, locate_model
+from dps.tasks import registry
+from dps.training.config import FineTuneConfig
+from dps.training.data import TaskData
+from dps.training.run import finetune_model
 from tests import families, tiny
 
 pytestmark = pytest.mark.integration
@@ -35,12 +36,12 @@ METHODS: list[dps.Method] = [
     dps.DPSMix(**HYPER, freeze="update"),
     Vanilla(),
 ]
-TOP = make("top-k", layers=1)
+TOP = make_method("top-k", layers=1)
 OTHERS: list[dps.Method] = [
-    *(make(name) for name in EVERY if name not in {*(m.name for m in METHODS), "top-k"}),
+    *(make_method(name) for name in EVERY if name not in {*(m.name for m in METHODS), "top-k"}),
     TOP,
 ]
-RUNS: list[dps.Method] = [dps.DPSMix(**HYPER), TOP, make("child-tuning-d")]
+RUNS: list[dps.Method] = [dps.DPSMix(**HYPER), TOP, make_method("child-tuning-d")]
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class NaNOnRankOne(Vanilla):
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         loss = super().loss(model, batch)
-        return loss * float("nan") if distributed.rank() == 1 else loss
+        return loss * float("nan") if distributed.get_rank() == 1 else loss
 
 
 def trajectory(method: dps.Method) -> dict[str, Any]:
     """What a rank sees of a run on data of its own."""
-    rank = distributed.rank()
+    rank = distributed.get_rank()
     torch.manual_seed(100 + rank)
     wrapped = DistributedDataParallel(tiny.MLP(6, 8, 4, seed=rank))  # rank 0's weights count
     optimizer = tiny.OPTIMIZERS["adamw"](wrapped.parameters())
@@ -64,7 +65,7 @@ def trajectory(method: dps.Method) -> dict[str, Any]:
     attachment = attachment_of(optimizer)
     seen: dict[str, Any] = {"losses": [], "masks": [], "weights": []}
     for pair in tiny.pairs(STEPS, 6, 4, seed=rank):
-        if isinstance(attachment, Selecting):
+        if isinstance(attachment, DPSDenseAttachment):
             seen["masks"].append([weight.active for weight in attachment.weights])
         seen["losses"].append(float(tiny.step(wrapped, optimizer, pair)))
         seen["weights"].append(tiny.snapshot(wrapped.module))
@@ -73,9 +74,9 @@ def trajectory(method: dps.Method) -> dict[str, Any]:
 
 def trajectory_of_bert(method: dps.Method) -> dict[str, Any]:
     """The same of a model of transformers, with dropout."""
-    rank = distributed.rank()
+    rank = distributed.get_rank()
     torch.manual_seed(100 + rank)
-    wrapped = distributed.wrap(tiny.bert(rank, dropout=0.1, labels=3))
+    wrapped = distributed.wrap_model(tiny.bert(rank, dropout=0.1, labels=3))
     optimizer = tiny.OPTIMIZERS["adamw-fused"](wrapped.parameters())
     method.attach(wrapped, optimizer, STEPS, max_grad_norm=1.0)
     attachment = attachment_of(optimizer)
@@ -94,13 +95,13 @@ def trajectory_of_bert(method: dps.Method) -> dict[str, Any]:
 
 def trajectory_of_xlnet() -> dict[str, Any]:
     """Two steps of a model with a parameter that never gets a gradient."""
-    wrapped = distributed.wrap(families.classifier("xlnet", seed=distributed.rank()))
+    wrapped = distributed.wrap_model(families.classifier("xlnet", seed=distributed.get_rank()))
     optimizer = tiny.OPTIMIZERS["adamw-fused"](wrapped.parameters())
-    make("vanilla").attach(wrapped, optimizer, STEPS)
+    make_method("vanilla").attach(wrapped, optimizer, STEPS)
     attachment = attachment_of(optimizer)
     assert attachment is not None
     weights = [tiny.snapshot(wrapped.module)]
-    for batch in tiny.batches(2, seed=distributed.rank()):
+    for batch in tiny.batches(2, seed=distributed.get_rank()):
         optimizer.zero_grad()
         attachment.backward(wrapped, batch)
         optimizer.step()
@@ -120,14 +121,14 @@ def worker(rank: int, folder: Path, model: Path, data: Path) -> None:
     seen: dict[str, Any] = {str(number): trajectory(method) for number, method in enumerate(METHODS)}
     seen |= {method.name: trajectory_of_bert(method) for method in OTHERS}
     seen["xlnet"] = trajectory_of_xlnet()
-    task = tasks.get("cola")
-    base = Base(locate(str(model)), task)
-    examples = TaskData(task, sources.open_source(str(data)), base.tokenizer, 32)
+    task = registry.get_task("cola")
+    base = PretrainedEncoder(locate_model(str(model)), task)
+    examples = TaskData(task, sources.open_data_source(str(data)), base.tokenizer, 32)
     for method in (*RUNS, NaNOnRankOne()):
         config = FineTuneConfig(
             method=method, learning_rate=2e-3, max_steps=STEPS, batch_size=8, evaluations=2
         )
-        result = run(config, base, examples)
+        result = finetune_model(config, base, examples)
         seen[f"run of {method.name}"] = (
             result.outcome,
             result.steps,

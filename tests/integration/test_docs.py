@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 
 from dps.methods import Attachment
-from dps.methods.dps import Selecting, Weight
+from dps.methods.dps import DPSDenseAttachment, WeightState
 from tests import tiny
 
 pytestmark = pytest.mark.integration
@@ -86,9 +86,9 @@ class Witness:
         self.steps: list[tuple[float, list[dict[str, Tensor]]]] = []  # learning rate, batches
         self.norms: list[float] = []
         self.masked = 0
-        begin, prepare, after = Selecting.begin, Attachment._prepare, Attachment._after
+        begin, prepare, after = DPSDenseAttachment.begin, Attachment._prepare, Attachment._after
 
-        def begun(attachment: Selecting) -> None:
+        def begun(attachment: DPSDenseAttachment) -> None:
             self.method, self.max_steps = attachment.method, attachment.max_steps
             self.initial, self.seed = tiny.snapshot(attachment.model), torch.initial_seed()
             attachment.model.register_forward_pre_hook(self._passes, with_kwargs=True)
@@ -96,15 +96,15 @@ class Witness:
 
         def prepared(attachment: Attachment, optimizer: Any) -> None:
             prepare(attachment, optimizer)
-            if isinstance(attachment, Selecting):
+            if isinstance(attachment, DPSDenseAttachment):
                 self._about_to_step(attachment)
 
         def stepped(attachment: Attachment, *args: Any) -> None:
             after(attachment, *args)
-            if isinstance(attachment, Selecting):
+            if isinstance(attachment, DPSDenseAttachment):
                 self._stepped(attachment)
 
-        monkeypatch.setattr(Selecting, "begin", begun)
+        monkeypatch.setattr(DPSDenseAttachment, "begin", begun)
         monkeypatch.setattr(Attachment, "_prepare", prepared)
         monkeypatch.setattr(Attachment, "_after", stepped)
 
@@ -112,12 +112,12 @@ class Witness:
         if model.training:
             self.seen.append({name: inputs[name].clone() for name in INPUTS if name in inputs})
 
-    def _about_to_step(self, attachment: Selecting) -> None:
+    def _about_to_step(self, attachment: DPSDenseAttachment) -> None:
         groups = attachment.optimizer.param_groups
         grads = [p.grad for group in groups for p in group["params"] if p.grad is not None]
         self.norms.append(float(nn.utils.get_total_norm(grads)))
         self.steps.append((groups[0]["lr"], self.seen))
-        self.seen, self.held = [], list[tuple[Weight, Tensor, Tensor]]()
+        self.seen, self.held = [], list[tuple[WeightState, Tensor, Tensor]]()
         if attachment.schedule.stage(attachment.steps + 1) == 2:
             for weight in attachment.weights:
                 mask, grad = weight.active, weight.covered.parameter.grad
@@ -128,7 +128,7 @@ class Witness:
                 assert grad[mask].any()
                 self.held.append((weight, mask, weight.value.clone()))
 
-    def _stepped(self, attachment: Selecting) -> None:
+    def _stepped(self, attachment: DPSDenseAttachment) -> None:
         self.final = tiny.snapshot(attachment.model)
         self.masked += bool(self.held)
         for weight, mask, before in self.held if self.method.freeze == "update" else ():

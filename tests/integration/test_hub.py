@@ -33,7 +33,7 @@ import dps.hub
 from dps.errors import InputError
 from dps.hub import fetch_model, reachable
 from dps.sources.hub import HubSource
-from dps.tasks import get
+from dps.tasks.registry import get
 import huggingface_hub
 start = time.monotonic()
 try:
@@ -202,7 +202,7 @@ def test_a_task_of_ones_own_is_read_from_its_data_set(hub: FakeHub, client: Clie
     )
     (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
     call = f"""[
-        task := get({str(tmp_path / "own.yaml")!r}), source := dps.sources.open_source(None, task),
+        task := get({str(tmp_path / "own.yaml")!r}), source := dps.sources.open_data_source(None, task),
         [source.load(task, split).to_dict() for split in task.splits], source.fingerprint(task)
     ][2:]"""
     (train, dev), fingerprint = client(call)["value"]

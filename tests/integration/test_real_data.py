@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dps import transfer
 from dps.sources.folder import FolderSource
-from dps.tasks import get
+from dps.tasks import transfer
+from dps.tasks.registry import get_task
 
 DATA = os.environ.get("DPS_DATA_DIR", "")
 pytestmark = [
@@ -51,23 +51,23 @@ def source() -> FolderSource:
 
 @pytest.mark.parametrize("task", COUNTS)
 def test_row_counts(source: FolderSource, task: str) -> None:
-    assert tuple(len(source.load(get(task), split)) for split in ("train", "dev")) == COUNTS[task]
+    assert tuple(len(source.load(get_task(task), split)) for split in ("train", "dev")) == COUNTS[task]
 
 
 @pytest.mark.parametrize("task", FIRST)
 def test_first_row(source: FolderSource, task: str) -> None:
-    assert source.load(get(task), "train")[0] == FIRST[task]
+    assert source.load(get_task(task), "train")[0] == FIRST[task]
 
 
 def test_the_byte_order_mark_of_mrpc_is_there_and_handled(source: FolderSource) -> None:
     assert (Path(DATA) / "glue" / "MRPC" / "train.tsv").read_bytes().startswith(b"\xef\xbb\xbf")
-    assert set(source.load(get("mrpc"), "train")["label"][:]) == {0, 1}
+    assert set(source.load(get_task("mrpc"), "train")["label"][:]) == {0, 1}
 
 
 def test_cola_is_read_fast(source: FolderSource) -> None:
-    source.load(get("cola"), "dev")
+    source.load(get_task("cola"), "dev")
     start = time.process_time()
-    source.load(get("cola"), "train")
+    source.load(get_task("cola"), "train")
     assert time.process_time() - start < 0.5
 
 
@@ -83,14 +83,14 @@ NLI_COUNTS = {
 @pytest.mark.parametrize("folder", ["", "nli"])
 @pytest.mark.parametrize(("task", "split"), NLI_COUNTS)
 def test_inference_sets_have_their_rows_and_all_their_classes(task: str, split: str, folder: str) -> None:
-    data = FolderSource(Path(DATA) / folder).load(get(task), split)
+    data = FolderSource(Path(DATA) / folder).load(get_task(task), split)
     assert len(data) == NLI_COUNTS[task, split]
-    assert set(data["label"][:]) == set(range(len(get(task).labels)))
+    assert set(data["label"][:]) == set(range(len(get_task(task).labels)))
 
 
 @pytest.mark.parametrize("task", COUNTS)
 def test_the_folder_above_glue_is_the_same_data(source: FolderSource, task: str) -> None:
-    assert FolderSource(DATA).fingerprint(get(task)) == source.fingerprint(get(task))
+    assert FolderSource(DATA).fingerprint(get_task(task)) == source.fingerprint(get_task(task))
 
 
 # A model that always gives one class is right as often as that class occurs (counted with cut, sort, uniq).
@@ -110,8 +110,8 @@ CONSTANT = [
 def test_one_answer_for_all_is_right_as_often_as_it_occurs(
     trained: str, always: str, name: str, share: float
 ) -> None:
-    target, classes = transfer.targets(name), get(trained).labels
+    target, classes = transfer.get_transfer_target(name), get_task(trained).labels
     labels = np.array(FolderSource(DATA).load(target.task, target.split)["label"][:])
     logits = np.tile(np.eye(len(classes))[classes.index(always)], (len(labels), 1))
-    scores = transfer.score(get(trained), target, labels, logits)
+    scores = transfer.compute_transfer_scores(get_task(trained), target, labels, logits)
     assert scores["accuracy"] == pytest.approx(share)

@@ -10,10 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from dps.predict import Predictor, main
-from tests.unit.test_predict import trained
-from tests.unit.tune_helpers import PROVENANCE, make_plan
-from tune import registry
-from tune.tracking import MlflowTracker
+from tests.unit.dps.test_predict import trained
+from tests.unit.tune.helpers import PROVENANCE, make_plan
+from tune.tracking import registry
+from tune.tracking.mlflow import MlflowTracker
 
 pytestmark = pytest.mark.integration
 LONG = " ".join(["w1"] * 90)  # is cut, as in training
@@ -40,7 +40,7 @@ def by_label(said: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def test_several_labels_and_a_long_text(several: Path, tmp_path: Path) -> None:
-    registry.save(several, tmp_path / "model", "tickets")
+    registry.save_mlflow_model(several, tmp_path / "model", "tickets")
     ours = Predictor.load(str(several)).predict([("w0 w1",), (LONG,)])
     theirs = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(["w0 w1", LONG])
     for one, row in zip(ours, theirs.to_numpy().tolist(), strict=True):
@@ -48,7 +48,7 @@ def test_several_labels_and_a_long_text(several: Path, tmp_path: Path) -> None:
 
 
 def test_pairs(pairs: Path, tmp_path: Path) -> None:
-    registry.save(pairs, tmp_path / "model", "answers")
+    registry.save_mlflow_model(pairs, tmp_path / "model", "answers")
     examples = [("w0 w5", "w3"), ("w1 w6", LONG)]
     ours = Predictor.load(str(pairs)).predict(examples)
     inputs = [{"text": one, "text_pair": other} for one, other in examples]
@@ -61,7 +61,7 @@ def test_pairs(pairs: Path, tmp_path: Path) -> None:
 def test_it_is_no_pickle_and_does_not_say_where_it_is_from(
     several: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry.save(several, tmp_path / "model", "tickets")
+    registry.save_mlflow_model(several, tmp_path / "model", "tickets")
     files = [file for file in (tmp_path / "model").rglob("*") if file.is_file()]
     kinds = {file.suffix for file in files if file.name != "MLmodel"}
     assert kinds == {".safetensors", ".json", ".yaml", ".txt"}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_report import proven, told
-from tests.unit.tune_helpers import make_plan
-from tune import report
+from tests.unit.tune.helpers import make_plan
+from tests.unit.tune.reporting.test_document import proven, told
+from tune.reporting import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<img src=x onerror=pwned=1></script><script>pwned=1</script><a href='http://e.vil'>ratio</a>"
@@ -92,7 +92,7 @@ def test_every_plot_is_drawn_and_nothing_else_happens(tmp_path: Path) -> None:
         "before_first_step": {"plan_and_cluster": 1.0, "slots": 2.0}, "slot_seconds": 9.0, "shares": shares,
         "gap": None,
     }  # fmt: skip
-    report.write(renamed(json.loads(json.dumps(found))), tmp_path)
+    page.write_search_results(renamed(json.loads(json.dumps(found))), tmp_path)
     seen = in_browser(tmp_path)
     assert seen["wrong"] == []
     assert seen["requests"] == []

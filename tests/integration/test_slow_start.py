@@ -23,9 +23,9 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
     import ray.tune
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    from tune import runtime
-    from tune.scheduler import SearchScheduler
-    from tune.slots import Slots
+    from tune.execution import connection
+    from tune.execution.scheduler import SearchScheduler
+    from tune.strategy.budget import SlotCount
 
     class Slot(ray.tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
             pass
 
-    for name, value in runtime.DRIVER_ENVIRONMENT.items():
+    for name, value in connection.DRIVER_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
@@ -65,7 +65,7 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
             param_space={"folder": str(tmp_path)},
             tune_config=ray.tune.TuneConfig(
                 search_alg=BasicVariantGenerator(max_concurrent=2),
-                scheduler=Warm({}, "max", Slots(2)),
+                scheduler=Warm({}, "max", SlotCount(2)),
                 num_samples=RUNS,
                 reuse_actors=True,
             ),

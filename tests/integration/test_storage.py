@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from dps.config import Checkpointing, FineTuneConfig, FineTuneResult, Signal
-from dps.data import TaskData
 from dps.errors import InputError
-from dps.finetune import run
 from dps.methods import Vanilla
-from dps.models import Base
+from dps.models import PretrainedEncoder
+from dps.training.config import Checkpointing, ControlSignal, FineTuneConfig, FineTuneResult
+from dps.training.data import TaskData
+from dps.training.run import finetune_model
 from tests import object_store, tiny
-from tune import probe, storage
-from tune.workplace import Workplace
+from tune.core import storage
+from tune.execution.job_folder import JobFolder
+from tune.planning import probe
 
 pytestmark = pytest.mark.integration
 
@@ -45,33 +46,33 @@ def place(
 
 
 def remote(place: str) -> str:
-    return place if storage.is_remote(place) else pytest.skip("a folder is written to in place")
+    return place if storage.is_remote_location(place) else pytest.skip("a folder is written to in place")
 
 
 def test_what_is_written_is_seen_and_can_be_taken_and_removed(place: str, tmp_path: Path) -> None:
-    file = storage.join(place, "a", "note")
-    assert not storage.exists(place)
-    assert storage.names(place) == []
-    storage.check(place, writing=True)
-    storage.write(file, b"here")
-    assert storage.exists(file)
-    assert storage.names(place) == ["a"]
-    assert storage.take(storage.join(place, "a"), tmp_path / "taken")
+    file = storage.join_location(place, "a", "note")
+    assert not storage.location_exists(place)
+    assert storage.list_location(place) == []
+    storage.check_location(place, writing=True)
+    storage.write_location(file, b"here")
+    assert storage.location_exists(file)
+    assert storage.list_location(place) == ["a"]
+    assert storage.move_from_location(storage.join_location(place, "a"), tmp_path / "taken")
     assert (tmp_path / "taken" / "note").read_bytes() == b"here"
-    assert not storage.exists(file)
-    assert not storage.take(file, tmp_path / "again")
-    storage.write(file, b"here")
-    storage.remove(storage.join(place, "a"))
-    assert not storage.exists(file)
-    storage.remove(place)
+    assert not storage.location_exists(file)
+    assert not storage.move_from_location(file, tmp_path / "again")
+    storage.write_location(file, b"here")
+    storage.remove_location(storage.join_location(place, "a"))
+    assert not storage.location_exists(file)
+    storage.remove_location(place)
 
 
 def test_a_node_reads_the_drivers_note_and_leaves_its_own(place: str) -> None:
-    note = storage.join(place, ".preflight-1")
-    storage.write(storage.join(note, probe.DRIVERS_NOTE), b"here")
-    assert probe.try_storage(note, "node-1") is None
-    assert probe.appears(storage.join(note, "node-1"), within_s=0)
-    assert not probe.appears(storage.join(note, "node-2"), within_s=0)
+    note = storage.join_location(place, ".preflight-1")
+    storage.write_location(storage.join_location(note, probe.DRIVER_NOTE_NAME), b"here")
+    assert probe.check_node_storage(note, "node-1") is None
+    assert probe.wait_for_file(storage.join_location(note, "node-1"), within_s=0)
+    assert not probe.wait_for_file(storage.join_location(note, "node-2"), within_s=0)
 
 
 @pytest.mark.parametrize(
@@ -89,21 +90,21 @@ def test_what_cannot_be_written_to_is_refused(
     for name, value in server.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=said) as raised:
-        storage.check(given, writing=True)
+        storage.check_location(given, writing=True)
     assert "--storage" in str(raised.value)
     assert "planted-secret" not in str(raised.value)
 
 
-def on_a_node(place: str, base: Base, data: TaskData, looks: int = 10**6) -> FineTuneResult:
+def on_a_node(place: str, base: PretrainedEncoder, data: TaskData, looks: int = 10**6) -> FineTuneResult:
     """Run there, and leave after so many looks at whether to."""
-    at = Workplace(place, writes=True)
+    at = JobFolder(place, writes=True)
     at.fetch()
     left = iter(["go"] * looks)
 
-    def control() -> Signal:
+    def control() -> ControlSignal:
         return next(left, "suspend")
 
-    result = run(
+    result = finetune_model(
         CONFIG, base, data, control=control, checkpointing=Checkpointing(at.checkpoints, 0, at.written)
     )
     assert at.warnings == []
@@ -117,13 +118,17 @@ def on_a_node(place: str, base: Base, data: TaskData, looks: int = 10**6) -> Fin
 
 
 def test_a_run_goes_on_where_another_node_left_it(
-    place: str, tiny_base: Base, tiny_data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str,
+    tiny_base: PretrainedEncoder,
+    tiny_data: TaskData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = run(CONFIG, tiny_base, tiny_data)
-    job = storage.join(place, "trial-0")
+    whole = finetune_model(CONFIG, tiny_base, tiny_data)
+    job = storage.join_location(place, "trial-0")
     first = on_a_node(job, tiny_base, tiny_data, looks=6)
     assert (first.outcome, 1 < first.steps < CONFIG.max_steps) == ("suspended", True)
-    kept = storage.names(storage.join(job, "checkpoints"))
+    kept = storage.list_location(storage.join_location(job, "checkpoints"))
     assert kept[-1] == f"step-{first.steps:08d}"
     assert len(kept) <= 2
     monkeypatch.setenv("DPS_CACHE_DIR", str(tmp_path / "of another node"))
@@ -134,25 +139,29 @@ def test_a_run_goes_on_where_another_node_left_it(
     assert whole.model is not None
     assert tiny.same(tiny.snapshot(second.model), tiny.snapshot(whole.model))
     deadline = time.monotonic() + CLEARED_WITHIN_S
-    while storage.names(job) != ["logits"]:
+    while storage.list_location(job) != ["logits"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert [*(tmp_path / "of another node").rglob("step-*")] == []
 
 
 def test_a_run_goes_on_without_a_store_that_went_away_and_says_so(
-    place: str, tiny_base: Base, tiny_data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str,
+    tiny_base: PretrainedEncoder,
+    tiny_data: TaskData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    at = Workplace(remote(place), writes=True)
+    at = JobFolder(remote(place), writes=True)
 
     def gone(*_: object) -> None:
         raise OSError("no route to the store")
 
-    monkeypatch.setattr(storage, "send", gone)
-    monkeypatch.setattr(storage, "names", gone)
+    monkeypatch.setattr(storage, "upload_to_location", gone)
+    monkeypatch.setattr(storage, "list_location", gone)
     at.fetch()
     keeping = Checkpointing(at.checkpoints, 0, at.written)
-    result = run(replace(CONFIG, max_steps=4), tiny_base, tiny_data, checkpointing=keeping)
+    result = finetune_model(replace(CONFIG, max_steps=4), tiny_base, tiny_data, checkpointing=keeping)
     at.leave(done=False)
     assert result.outcome == "completed"
     assert at.warnings == ["checkpoints could not be read from the storage: no route to the store"]

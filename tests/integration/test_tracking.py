@@ -18,13 +18,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.bad_inputs import stock
-from tests.unit.test_report import proven, told
-from tests.unit.tune_helpers import PROVENANCE, make_plan, make_record, make_replicate, make_space
-from tune import page, reports, sync, tracking
-from tune.job import Report
-from tune.ledger import Ledger, Record
-from tune.outcomes import Outcome
-from tune.tracking import MlflowTracker, look_at, tracking_uri
+from tests.unit.tune.helpers import PROVENANCE, make_plan, make_record, make_replicate, make_space
+from tests.unit.tune.reporting.test_document import proven, told
+from tune import report as report_command
+from tune.core.run import Outcome, RunReport
+from tune.records.ledger import Ledger, TrialRecord
+from tune.records.stores import format_view_command, resolve_tracking_uri
+from tune.reporting import page
+from tune.tracking import mlflow, sync
+from tune.tracking.mlflow import MlflowTracker
 
 pytestmark = pytest.mark.integration
 DENSE = {"method": "dps-dense", "learning_rate": 2e-4, "selection_ratio": 0.7}
@@ -60,9 +62,9 @@ def track(uri: str, search_id: str = "s1", **plan: Any) -> MlflowTracker:
     return MlflowTracker(uri, make_plan(method="dps-dense,vanilla", **plan), PROVENANCE, search_id, "cola-1")
 
 
-def report(tracker: MlflowTracker, record: Record, *scores: tuple[int, float]) -> None:
+def report(tracker: MlflowTracker, record: TrialRecord, *scores: tuple[int, float]) -> None:
     for step, score in scores:
-        tracker.trial_reported(record, Report(record.id, None, step, 60, score, {METRIC: score}, loss=0.3))
+        tracker.trial_reported(record, RunReport(record.id, None, step, 60, score, {METRIC: score}, loss=0.3))
 
 
 def begin(tracker: MlflowTracker) -> None:
@@ -304,15 +306,15 @@ def test_the_experiment_tells_data_apart() -> None:
 
 def test_which_store_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(None, tmp_path) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+    assert resolve_tracking_uri(None, tmp_path) == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
-    assert tracking_uri(None, tmp_path) == "http://somewhere:5000"
-    assert tracking_uri("http://named:1", tmp_path) == "http://named:1"
-    assert tracking_uri("none", tmp_path) is None
-    assert look_at("http://named:1") == "open http://named:1"
-    assert look_at("sqlite:///x.db").endswith("mlflow ui --backend-store-uri sqlite:///x.db")
+    assert resolve_tracking_uri(None, tmp_path) == "http://somewhere:5000"
+    assert resolve_tracking_uri("http://named:1", tmp_path) == "http://named:1"
+    assert resolve_tracking_uri("none", tmp_path) is None
+    assert format_view_command("http://named:1") == "open http://named:1"
+    assert format_view_command("sqlite:///x.db").endswith("mlflow ui --backend-store-uri sqlite:///x.db")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Path(look_at("sqlite:///x.db").split()[0]).is_absolute()
+    assert Path(format_view_command("sqlite:///x.db").split()[0]).is_absolute()
 
 
 @pytest.fixture
@@ -341,7 +343,7 @@ def test_a_store_that_does_not_answer_is_an_error_and_no_exception(
 def test_a_store_that_hangs_is_left_when_its_time_is_over(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "FLUSH_WITHIN_S", 0.2)
+    monkeypatch.setattr(mlflow, "FLUSH_TIMEOUT_S", 0.2)
     released = threading.Event()
     monkeypatch.setattr(MlflowTracker, "_begin", lambda self: released.wait(30.0))
     tracker = track("sqlite:///never.db")
@@ -410,12 +412,12 @@ def test_why_it_gave_up_is_said_without_secrets(output: Path, monkeypatch: pytes
 def test_what_happens_while_mlflow_is_away_is_delivered_in_order_when_it_is_back(
     uri: str, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "RETRY_S", 0.01)
+    monkeypatch.setattr(mlflow, "RETRY_WAIT_S", 0.01)
     away, tried = threading.Event(), threading.Event()
     away.set()
     log_report = MlflowTracker._log_report
 
-    def when_there(self: MlflowTracker, trial: str, given: Report) -> None:
+    def when_there(self: MlflowTracker, trial: str, given: RunReport) -> None:
         if away.is_set():
             tried.set()
             raise ConnectionError("nobody answers")
@@ -448,8 +450,8 @@ def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
     plain, space = {"method": "vanilla"}, make_space(("vanilla",))
     for number in range(2):
         record = held.replicate({**plain, "learning_rate": 1e-4 * (1 + number)}, space, 0, "search")
-        held.report(record.id, Report(record.id, None, 20, 60, 0.25))
-        held.finish(record.id, Outcome.COMPLETED, Report(record.id, None, 60, 60, 0.5))
+        held.report(record.id, RunReport(record.id, None, 20, 60, 0.25))
+        held.finish(record.id, Outcome.COMPLETED, RunReport(record.id, None, 60, 60, 0.5))
     for _ in range(2):  # the second time there is nothing new
         assert sync.main(["sync", "old"]) == 0, capsys.readouterr().err
         found = runs(uri)
@@ -474,17 +476,17 @@ def tracked(uri: str, output: Path, search_id: str, found: dict[str, Any] | None
 def test_the_searches_of_an_experiment_make_a_page(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(page, "library", lambda: "")
+    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one").mkdir()
     found = told(make_plan(), proven(tmp_path / "one")[0], tmp_path / "one")
     tracked(uri, tmp_path / "a", "s1", None)
     experiment = "cola-builtin-dddddddd"
-    assert reports.main([experiment]) == 2
+    assert report_command.main([experiment]) == 2
     assert f"EXPERIMENT: {experiment} is no folder, and holds no search that ended" in capsys.readouterr().err
     tracked(uri, tmp_path / "b", "s2", found)
-    assert reports.main([experiment]) == 0
+    assert report_command.main([experiment]) == 0
     said = capsys.readouterr()
     assert said.out == "left out: 1 of 2 runs, which have no search.json\nreport: report.html\n"
     assert said.err == ""
@@ -493,7 +495,7 @@ def test_the_searches_of_an_experiment_make_a_page(
     tracked(uri, tmp_path / "c", "s3", {**found, "sentence": "It is another."})
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     argv = [f"mlflow:{experiment}", str(tmp_path / "b"), "--tracking-uri", uri]
-    assert reports.main([*argv, "--output", "all.html"]) == 0
+    assert report_command.main([*argv, "--output", "all.html"]) == 0
     text = Path("all.html").read_text(encoding="utf-8")
     labels = re.findall(r"<strong>(.*?)</strong>", text)
     assert [re.sub(r"\(\w{8}\)$", "(id)", label) for label in labels] == [
@@ -506,7 +508,7 @@ def test_the_searches_of_an_experiment_make_a_page(
     tracked(uri, tmp_path / "d", "s4", {"schema_version": 99})
     before = Path("mlflow.db").read_bytes()
     capsys.readouterr()
-    assert reports.main([experiment, "--tracking-uri", uri]) == 2
+    assert report_command.main([experiment, "--tracking-uri", uri]) == 2
     assert f"error: EXPERIMENT: {experiment}, run d has version 99" in capsys.readouterr().err
     assert Path("mlflow.db").read_bytes() == before
 
@@ -522,7 +524,7 @@ def test_the_searches_of_an_experiment_make_a_page(
 def test_what_is_no_experiment_is_refused_in_one_line(
     name: str, at: str, said: str, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert reports.main([name, "--tracking-uri", f"sqlite:///{tmp_path / at}"]) == 2
+    assert report_command.main([name, "--tracking-uri", f"sqlite:///{tmp_path / at}"]) == 2
     line = capsys.readouterr().err
     assert line.startswith(f"error: EXPERIMENT: {said}")
     assert line.count("\n") == 1

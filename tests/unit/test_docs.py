@@ -58,12 +58,13 @@ def parsed(words: list[str]) -> None:
     """The command through the project's own parser. Raises, or fails, where it would not be taken."""
     from cluster import local
     from dps import predict, probing
-    from tune import options, parsing, reports
+    from tune import report
+    from tune.core import options, parsing
 
     parsers = {
-        "tune/search.py": lambda argv: parsing.parse(argv, options.SearchOptions),
-        "tune/compare.py": lambda argv: parsing.parse(argv, options.CompareOptions),
-        "tune/report.py": reports._parser().parse_args,
+        "tune/search.py": lambda argv: parsing.parse_options(argv, options.SearchOptions),
+        "tune/compare.py": lambda argv: parsing.parse_options(argv, options.CompareOptions),
+        "tune/report.py": report._parser().parse_args,
         "cluster/local.py": local._parser().parse_args,
         "cluster/submit.py": _submitted,
         "dps.predict": predict._parser().parse_args,
@@ -85,7 +86,7 @@ def parsed(words: list[str]) -> None:
         assert (ROOT / what).exists()
     else:
         with (
-            mock.patch.object(parsing, "read_yaml", return_value={}),  # files of the reader's
+            mock.patch.object(parsing, "read_options", return_value={}),  # files of the reader's
             contextlib.suppress(SystemExit),  # of --help
             contextlib.redirect_stdout(io.StringIO()),
         ):
@@ -97,7 +98,7 @@ def _submitted(argv: list[str]) -> None:
 
     chosen, rest = submit._parser().parse_known_args(argv)
     if not (chosen.follow or chosen.stop):
-        submit.plan(rest, chosen.matrix or [], "1126-101500")
+        submit.plan_jobs(rest, chosen.matrix or [], "1126-101500")
     else:
         assert not rest
 
@@ -119,7 +120,7 @@ def test_commands_are_found_and_wrong_ones_fail() -> None:
 def test_every_option_that_is_named_is_one(page: Path) -> None:
     from cluster import local, submit
     from dps import predict, probing
-    from tune.options import CompareOptions, SearchOptions
+    from tune.core.options import CompareOptions, SearchOptions
 
     fields = {
         name.replace("_", "-") for kind in (SearchOptions, CompareOptions) for name in kind.model_fields
@@ -166,11 +167,11 @@ def test_the_example_of_a_method_keeps_the_contract() -> None:
 
 
 def test_the_example_of_a_source_keeps_the_contract(tmp_path: Path) -> None:
-    from dps import tasks
     from dps.errors import InputError
+    from dps.tasks import registry
     from tests.tiny import examples
 
-    task, file = tasks.get("mrpc"), tmp_path / "pairs.db"
+    task, file = registry.get_task("mrpc"), tmp_path / "pairs.db"
     with closing(sqlite3.connect(file)) as database:
         for split in task.splits:
             database.execute(f"CREATE TABLE {split} (sentence1, sentence2, label)")
@@ -194,15 +195,15 @@ def test_the_example_of_a_source_keeps_the_contract(tmp_path: Path) -> None:
 
 
 def test_the_example_of_a_tracker_hears_everything(tmp_path: Path) -> None:
-    from tests.unit.tune_helpers import make_record
-    from tune.events import Watcher, tell
-    from tune.job import Report
+    from tests.unit.tune.helpers import make_record
+    from tune.core.run import RunReport
+    from tune.records.events import Watcher, notify
 
     tracker = run("extend/tracker.md")["LinesTracker"](tmp_path / "events.jsonl")
     record = make_record(0)
     events: dict[str, tuple[Any, ...]] = {
         "trial_started": (record,),
-        "trial_reported": (record, Report("0", step=20, score=0.5)),
+        "trial_reported": (record, RunReport("0", step=20, score=0.5)),
         "trial_ended": (record,),
         "phase_ended": ("all trials were run",),
         "search_ended": ({"sentence": "Trial 0 won."},),
@@ -210,7 +211,7 @@ def test_the_example_of_a_tracker_hears_everything(tmp_path: Path) -> None:
     }
     assert set(events) == {name for name in vars(Watcher) if name[0] != "_"}
     for event, given in events.items():
-        tell([tracker], event, *given)
+        notify([tracker], event, *given)
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == [
         "started",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dps import tasks
 from dps.methods import METHODS
+from dps.tasks import registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,4 +27,4 @@ def test_the_table_of_methods_names_each_once() -> None:
 def test_every_task_is_named() -> None:
     found = re.search(r"^Tasks: ([^.]+)\.", README, re.MULTILINE)
     assert found is not None
-    assert found.group(1).split(", ") == list(tasks.TASKS)
+    assert found.group(1).split(", ") == list(registry.TASKS)

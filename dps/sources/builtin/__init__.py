@@ -14,57 +14,61 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
-from dps.sources.builtin import cola, mnli, mrpc, rte, stsb
-from dps.sources.builtin.grammar import Example, Generate
-from dps.sources.builtin.lexicon import HOME, OFFICE, Words, train_words
-from dps.tasks import LABEL
+from dps.sources.builtin.cola import generate_cola
+from dps.sources.builtin.grammar import Example, ExampleGenerator
+from dps.sources.builtin.lexicon import HOME_VOCABULARY, OFFICE_VOCABULARY, Vocabulary, get_train_vocabulary
+from dps.sources.builtin.mnli import generate_mnli
+from dps.sources.builtin.mrpc import generate_mrpc
+from dps.sources.builtin.rte import generate_rte
+from dps.sources.builtin.stsb import generate_stsb
+from dps.tasks.task import LABEL_COLUMN
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from dps.tasks import Task
+    from dps.tasks.task import Task
 
-GENERATORS: dict[str, Generate] = {
-    "cola": cola.generate,
-    "mrpc": mrpc.generate,
-    "stsb": stsb.generate,
-    "mnli": mnli.generate,
-    "rte": rte.generate,
+EXAMPLE_GENERATORS: dict[str, ExampleGenerator] = {
+    "cola": generate_cola,
+    "mrpc": generate_mrpc,
+    "stsb": generate_stsb,
+    "mnli": generate_mnli,
+    "rte": generate_rte,
 }
-SIZES = {"train": 800, "dev": 400, "dev_mismatched": 400}
+SPLIT_SIZES = {"train": 800, "dev": 400, "dev_mismatched": 400}
 
 
-def vocabulary(split: str) -> Words:
+def get_vocabulary(split: str) -> Vocabulary:
     """The words a split draws from."""
     if split == "train":
-        return train_words()
-    return OFFICE if split == "dev_mismatched" else HOME
+        return get_train_vocabulary()
+    return OFFICE_VOCABULARY if split == "dev_mismatched" else HOME_VOCABULARY
 
 
-def distinct(name: str, split: str) -> Iterator[Example]:
+def generate_distinct_examples(name: str, split: str) -> Iterator[Example]:
     """An endless stream of a task's examples, no text (or pair of texts) twice."""
     rng = random.Random(f"dps builtin {name} {split}")
-    words = vocabulary(split)
+    words = get_vocabulary(split)
     seen: set[tuple[str, ...]] = set()
     while True:
-        example = GENERATORS[name](rng, words)
+        example = EXAMPLE_GENERATORS[name](rng, words)
         if example.texts not in seen:
             seen.add(example.texts)
             yield example
 
 
 @cache
-def examples(name: str, split: str) -> tuple[Example, ...]:
+def get_builtin_examples(name: str, split: str) -> tuple[Example, ...]:
     """The examples of a task's split; none is in both train and an evaluation set."""
-    taken = set() if split == "train" else {example.texts for example in examples(name, "train")}
-    stream = (example for example in distinct(name, split) if example.texts not in taken)
-    return tuple(next(stream) for _ in range(SIZES[split]))
+    taken = set() if split == "train" else {example.texts for example in get_builtin_examples(name, "train")}
+    stream = (example for example in generate_distinct_examples(name, split) if example.texts not in taken)
+    return tuple(next(stream) for _ in range(SPLIT_SIZES[split]))
 
 
-def check_task(task: Task) -> None:
+def check_builtin_task(task: Task) -> None:
     """Raises InputError where there is no generator for the task."""
-    if task.name not in GENERATORS:
-        known = ", ".join(GENERATORS)
+    if task.name not in EXAMPLE_GENERATORS:
+        known = ", ".join(EXAMPLE_GENERATORS)
         raise InputError(f"data: builtin has no examples for task {task.name!r}, only for {known}")
 
 
@@ -81,18 +85,18 @@ class BuiltinSource:
         """
         from datasets import Dataset
 
-        check_task(task)
+        check_builtin_task(task)
         if split not in task.all_splits:
             there = ", ".join(task.all_splits)
             raise InputError(f"data: task {task.name} has no split {split!r}, only {there}")
-        rows = examples(task.name, split)
+        rows = get_builtin_examples(task.name, split)
         columns: dict[str, list[Any]] = {
             column: [row.texts[index] for row in rows] for index, column in enumerate(task.columns)
         }
-        return Dataset.from_dict({**columns, LABEL: [row.label for row in rows]})
+        return Dataset.from_dict({**columns, LABEL_COLUMN: [row.label for row in rows]})
 
     def fingerprint(self, task: Task) -> str:
         """Hex digest of every example of every split. Raises InputError as `load` does."""
-        check_task(task)
-        rows = {split: examples(task.name, split) for split in task.splits}
+        check_builtin_task(task)
+        rows = {split: get_builtin_examples(task.name, split) for split in task.splits}
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -12,41 +12,59 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from dps.sources.builtin.grammar import Example, a, coin, form, humans, sentence, two
-from dps.sources.builtin.lexicon import Words, listed
+from dps.sources.builtin.grammar import (
+    Example,
+    add_article,
+    flip_coin,
+    inflect_noun,
+    list_human_nouns,
+    make_sentence,
+    sample_two,
+)
+from dps.sources.builtin.lexicon import Vocabulary, split_words
 
-Construction = Callable[[random.Random, Words, bool], str]
+Construction = Callable[[random.Random, Vocabulary, bool], str]
 
 ACCEPTABLE_SHARE = 0.7
-SUBJECT_LINKS = listed("near behind with beside against")
-BARE_VERBS = listed("slept laughed arrived smiled died fell vanished")  # never take an object
-NEEDY_VERBS = listed("devoured fixed hit mentioned destroyed hired met")  # always take one
+SUBJECT_LINKS = split_words("near behind with beside against")
+INTRANSITIVE_VERBS = split_words("slept laughed arrived smiled died fell vanished")  # never take an object
+TRANSITIVE_VERBS = split_words("devoured fixed hit mentioned destroyed hired met")  # always take one
 
 
-def agreement_across_phrase(rng: random.Random, words: Words, good: bool) -> str:
+def make_phrase_agreement_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The verb agrees with the head of the subject, not with the noun next to it."""
-    head, other = two(rng, humans(words))
-    many, near = coin(rng), coin(rng)
+    head, other = sample_two(rng, list_human_nouns(words))
+    many, near = flip_coin(rng), flip_coin(rng)
     be = "are" if many == good else "is"
     quality = rng.choice(words.qualities)
-    return sentence("the", form(head, many), rng.choice(SUBJECT_LINKS), "the", form(other, near), be, quality)
+    return make_sentence(
+        "the",
+        inflect_noun(head, many),
+        rng.choice(SUBJECT_LINKS),
+        "the",
+        inflect_noun(other, near),
+        be,
+        quality,
+    )
 
 
-def agreement_across_clause(rng: random.Random, words: Words, good: bool) -> str:
+def make_clause_agreement_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The verb agrees with the head of the subject across a relative clause."""
-    head, other = two(rng, humans(words))
-    many = coin(rng)
+    head, other = sample_two(rng, list_human_nouns(words))
+    many = flip_coin(rng)
     move = rng.choice(words.moves)
     act = rng.choice(words.acts)
     inner = act.third if many else act.base  # the inner subject has the other number
     outer = move.base if many == good else move.third
-    return sentence("the", form(head, many), "that the", form(other, not many), inner, "often", outer)
+    return make_sentence(
+        "the", inflect_noun(head, many), "that the", inflect_noun(other, not many), inner, "often", outer
+    )
 
 
-def reflexive(rng: random.Random, words: Words, good: bool) -> str:
+def make_reflexive_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A reflexive agrees in gender with the subject of its own clause."""
     male, female = rng.choice(words.men), rng.choice(words.women)
-    subject, other = (male, female) if coin(rng) else (female, male)
+    subject, other = (male, female) if flip_coin(rng) else (female, male)
     own = "himself" if subject is male else "herself"
     wrong = "herself" if subject is male else "himself"
     frame = rng.choice(("said that the {s} {v} {r}", "knew the {s} had {p} {r}", "near the {s} {v} {r}"))
@@ -54,175 +72,188 @@ def reflexive(rng: random.Random, words: Words, good: bool) -> str:
         own, wrong = wrong, own
     act = rng.choice(words.acts)
     filled = frame.format(s=subject.one, v=act.past, p=act.participle, r=own if good else wrong)
-    return sentence("the", other.one, filled)
+    return make_sentence("the", other.one, filled)
 
 
-def determiner_number(rng: random.Random, words: Words, good: bool) -> str:
+def make_determiner_number_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A determiner agrees with its noun across an adjective."""
-    thing, person = rng.choice(words.things), rng.choice(humans(words))
-    many = coin(rng)
+    thing, person = rng.choice(words.things), rng.choice(list_human_nouns(words))
+    many = flip_coin(rng)
     determiner = rng.choice(
         ("these", "those", "many", "several") if many else ("this", "that", "every", "each")
     )
     look = rng.choice(words.looks)
-    return sentence(
-        "the", person.one, rng.choice(words.handlings).past, determiner, look, form(thing, many == good)
+    return make_sentence(
+        "the",
+        person.one,
+        rng.choice(words.handlings).past,
+        determiner,
+        look,
+        inflect_noun(thing, many == good),
     )
 
 
-def object_or_none(rng: random.Random, words: Words, good: bool) -> str:
+def make_transitivity_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Some verbs refuse an object and some demand one."""
-    person, thing, place = rng.choice(humans(words)), rng.choice(words.things), rng.choice(words.places)
-    needs_object = coin(rng)
-    action = rng.choice(NEEDY_VERBS if needs_object else BARE_VERBS)
+    person, thing, place = (
+        rng.choice(list_human_nouns(words)),
+        rng.choice(words.things),
+        rng.choice(words.places),
+    )
+    needs_object = flip_coin(rng)
+    action = rng.choice(TRANSITIVE_VERBS if needs_object else INTRANSITIVE_VERBS)
     has_object = needs_object == good
-    return sentence("the", person.one, action, f"the {thing.one}" if has_object else "", "in the", place.one)
+    return make_sentence(
+        "the", person.one, action, f"the {thing.one}" if has_object else "", "in the", place.one
+    )
 
 
-def polarity_item(rng: random.Random, words: Words, good: bool) -> str:
+def make_polarity_item_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The words "ever" and "any" need a negation that commands them; one in a relative clause does not."""
-    head, other = two(rng, humans(words))
+    head, other = sample_two(rng, list_human_nouns(words))
     negation, plain = ("no", "the") if good else ("the", "no")
     act, place = rng.choice(words.acts), rng.choice(words.places)
     ending = rng.choice(
         (f"has ever {act.participle} anyone", f"has {act.participle} any {other.many} at all")
     )
-    ending = ending if coin(rng) else f"ever went to any {place.one}"
-    return sentence(negation, head.one, "that", plain, other.one, rng.choice(words.acts).past, ending)
+    ending = ending if flip_coin(rng) else f"ever went to any {place.one}"
+    return make_sentence(negation, head.one, "that", plain, other.one, rng.choice(words.acts).past, ending)
 
 
-def filled_gap(rng: random.Random, words: Words, good: bool) -> str:
+def make_gap_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A fronted question word leaves a gap, which nothing may fill."""
-    person, other = two(rng, humans(words))
+    person, other = sample_two(rng, list_human_nouns(words))
     say = rng.choice(("say", "think", "know", "believe"))
     handled, thing = rng.choice(words.handlings).past, f"the {rng.choice(words.things).one}"
-    asks_what = coin(rng) or not good
+    asks_what = flip_coin(rng) or not good
     filler = "" if asks_what and good else thing
     opening = "what did the" if asks_what else "did the"
-    return sentence(opening, person.one, say, "that the", other.one, handled, filler, end="?")
+    return make_sentence(opening, person.one, say, "that the", other.one, handled, filler, end="?")
 
 
-def island(rng: random.Random, words: Words, good: bool) -> str:
+def make_island_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Nothing moves out of an adverbial clause or a relative clause."""
-    person, other = two(rng, humans(words))
+    person, other = sample_two(rng, list_human_nouns(words))
     handled, act = rng.choice(words.handlings).past, rng.choice(words.acts)
     move = rng.choice(words.moves).base
-    if coin(rng):
+    if flip_coin(rng):
         link = "say that" if good else f"{move} " + rng.choice(("after", "because", "before", "while"))
-        return sentence("what did the", person.one, link, "the", other.one, handled, end="?")
+        return make_sentence("what did the", person.one, link, "the", other.one, handled, end="?")
     tail = f"that the {other.one} {handled}" if good else f"the {other.one} that {handled}"
     opening = "which things did the" if not good else "who saw the things"
     middle = "" if good else f"{person.one} {act.base}"
-    return sentence(opening, middle, tail, end="?")
+    return make_sentence(opening, middle, tail, end="?")
 
 
-def auxiliary_form(rng: random.Random, words: Words, good: bool) -> str:
+def make_auxiliary_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Each auxiliary fixes the form of the verb after it, across an adverb."""
-    person, thing = rng.choice(humans(words)), rng.choice(words.things)
+    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
     handling = rng.choice(words.handlings)
     right = {"has": handling.participle, "will": handling.base, "did not": handling.base, "is": handling.ing}
     auxiliary = rng.choice(tuple(right))
     wrong = [f for f in (handling.base, handling.past, handling.ing) if f != right[auxiliary]]
     chosen = right[auxiliary] if good else rng.choice(wrong)
     adverb = rng.choice(("often", "always", "quickly"))
-    return sentence("the", person.one, auxiliary, adverb, chosen, "the", thing.one)
+    return make_sentence("the", person.one, auxiliary, adverb, chosen, "the", thing.one)
 
 
-def adverb_place(rng: random.Random, words: Words, good: bool) -> str:
+def make_adverb_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """No adverb stands between a verb and its object."""
-    person, thing = rng.choice(humans(words)), rng.choice(words.things)
-    adverb = rng.choice(listed("quickly often carefully always suddenly never quietly"))
+    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
+    adverb = rng.choice(split_words("quickly often carefully always suddenly never quietly"))
     action, thing_phrase = rng.choice(words.handlings).past, f"the {rng.choice(words.looks)} {thing.one}"
     parts = (adverb, action, thing_phrase) if good else (action, adverb, thing_phrase)
-    return sentence("the", rng.choice(words.qualities), person.one, *parts)
+    return make_sentence("the", rng.choice(words.qualities), person.one, *parts)
 
 
-def control(rng: random.Random, words: Words, good: bool) -> str:
+def make_control_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The verb "persuade" takes an object before its infinitive, "try" does not."""
-    person, other = two(rng, humans(words))
-    with_object = coin(rng)
-    takers = listed("persuaded forced told ordered invited taught")
-    refusers = listed("tried decided managed refused hoped agreed")
+    person, other = sample_two(rng, list_human_nouns(words))
+    with_object = flip_coin(rng)
+    takers = split_words("persuaded forced told ordered invited taught")
+    refusers = split_words("tried decided managed refused hoped agreed")
     action = rng.choice(takers if with_object == good else refusers)
     move = rng.choice(words.moves).base
-    return sentence("the", person.one, action, f"the {other.one}" if with_object else "", "to", move)
+    return make_sentence("the", person.one, action, f"the {other.one}" if with_object else "", "to", move)
 
 
-def raising(rng: random.Random, words: Words, good: bool) -> str:
+def make_raising_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The subjects "there" and weather "it" stand with raising predicates, not with control predicates."""
     thing, place = rng.choice(words.things), rng.choice(words.places)
     raises = ("likely", "certain", "bound", "sure")
     controls = ("eager", "willing", "afraid", "ready")
     predicate = rng.choice(raises if good else controls)
-    subject = f"there is {predicate} to be {a(f'{rng.choice(words.looks)} {thing.one}')}"
-    if coin(rng):
-        return sentence(subject, "in the", place.one)
-    if coin(rng):
-        return sentence("it is", predicate, "to rain near the", place.one)
-    person = rng.choice(humans(words)).one  # both kinds are fine here: the words do not decide
+    subject = f"there is {predicate} to be {add_article(f'{rng.choice(words.looks)} {thing.one}')}"
+    if flip_coin(rng):
+        return make_sentence(subject, "in the", place.one)
+    if flip_coin(rng):
+        return make_sentence("it is", predicate, "to rain near the", place.one)
+    person = rng.choice(list_human_nouns(words)).one  # both kinds are fine here: the words do not decide
     if good:
-        return sentence("the", person, "is", rng.choice(controls), "to", rng.choice(words.moves).base)
-    return sentence("it is", predicate, "that the", person, "left")
+        return make_sentence("the", person, "is", rng.choice(controls), "to", rng.choice(words.moves).base)
+    return make_sentence("it is", predicate, "that the", person, "left")
 
 
-def coordination(rng: random.Random, words: Words, good: bool) -> str:
+def make_coordination_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The opener "both" goes with "and", "either" with "or", "neither" with "nor"."""
     mates = {"both": "and", "either": "or", "neither": "nor"}
-    first, second = two(rng, humans(words))
+    first, second = sample_two(rng, list_human_nouns(words))
     opener = rng.choice(tuple(mates))
     link = mates[opener] if good else rng.choice([mate for key, mate in mates.items() if key != opener])
     end = f"{rng.choice(words.handlings).past} the {rng.choice(words.things).one}"
-    return sentence(opener, "the", first.one, link, "the", second.one, end)
+    return make_sentence(opener, "the", first.one, link, "the", second.one, end)
 
 
-def dative(rng: random.Random, words: Words, good: bool) -> str:
+def make_dative_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Only some verbs of giving allow the receiver before the gift."""
-    person, other = two(rng, humans(words))
+    person, other = sample_two(rng, list_human_nouns(words))
     allows = rng.choice(("gave", "sent", "showed", "offered", "handed"))
     refuses = rng.choice(("donated", "explained", "returned", "described", "mentioned"))
     gift = f"the {rng.choice(words.things).one}"
-    if coin(rng):
-        return sentence("the", person.one, allows if good else refuses, "the", other.one, gift)
+    if flip_coin(rng):
+        return make_sentence("the", person.one, allows if good else refuses, "the", other.one, gift)
     receiver = f"to the {other.one}" if good else f"the {other.one}"
-    return sentence("the", person.one, refuses, *((gift, receiver) if good else (receiver, gift)))
+    return make_sentence("the", person.one, refuses, *((gift, receiver) if good else (receiver, gift)))
 
 
-def passive(rng: random.Random, words: Words, good: bool) -> str:
+def make_passive_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Only transitive verbs have a passive, and the passive keeps no object."""
-    person, other = two(rng, humans(words))
-    action = rng.choice(words.acts).participle if good else rng.choice(BARE_VERBS)
-    if coin(rng):
-        return sentence("the", person.one, "was", action, "by the", other.one)
+    person, other = sample_two(rng, list_human_nouns(words))
+    action = rng.choice(words.acts).participle if good else rng.choice(INTRANSITIVE_VERBS)
+    if flip_coin(rng):
+        return make_sentence("the", person.one, "was", action, "by the", other.one)
     extra = "" if good else f"the {rng.choice(words.things).one}"
-    return sentence("the", person.one, "was", rng.choice(words.acts).participle, extra, "by the", other.one)
+    return make_sentence(
+        "the", person.one, "was", rng.choice(words.acts).participle, extra, "by the", other.one
+    )
 
 
-def inversion(rng: random.Random, words: Words, good: bool) -> str:
+def make_inversion_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A main question inverts subject and auxiliary; an embedded question does not."""
-    person, thing = rng.choice(humans(words)), rng.choice(words.things)
+    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
     participle = rng.choice(words.handlings).participle
     straight, inverted = f"the {person.one} has", f"has the {person.one}"
     which = rng.choice((f"which {thing.one}", "what", "why"))
     tail = f"{participle} the {thing.one}" if which == "why" else participle
-    if coin(rng):
+    if flip_coin(rng):
         opener = rng.choice(("i wonder", "she knows", "nobody knows", "they asked"))
-        return sentence(opener, which, straight if good else inverted, tail)
-    return sentence(which, inverted if good else straight, tail, end="?")
+        return make_sentence(opener, which, straight if good else inverted, tail)
+    return make_sentence(which, inverted if good else straight, tail, end="?")
 
 
-def that_trace(rng: random.Random, words: Words, good: bool) -> str:
+def make_that_trace_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A subject cannot be questioned out of a clause with "that"; an object can."""
-    person, other = two(rng, humans(words))
+    person, other = sample_two(rng, list_human_nouns(words))
     act = rng.choice(words.acts).past
     opener = f"who did the {person.one} {rng.choice(('say', 'think', 'believe', 'claim'))}"
-    if coin(rng):
-        return sentence(opener, "" if good else "that", act, "the", other.one, end="?")
+    if flip_coin(rng):
+        return make_sentence(opener, "" if good else "that", act, "the", other.one, end="?")
     if good:
-        return sentence(opener, "that the", other.one, act, end="?")
-    return sentence(opener, "that the", other.one, rng.choice(BARE_VERBS), end="?")
+        return make_sentence(opener, "that the", other.one, act, end="?")
+    return make_sentence(opener, "that the", other.one, rng.choice(INTRANSITIVE_VERBS), end="?")
 
 
-def definiteness(rng: random.Random, words: Words, good: bool) -> str:
+def make_definiteness_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The frame "there is" introduces indefinite noun phrases only."""
     thing, place = rng.choice(words.things), rng.choice(words.places)
     weak = (f"are many {thing.many}", f"is one {thing.one}", f"are no {thing.many}", f"are some {thing.many}")
@@ -233,46 +264,46 @@ def definiteness(rng: random.Random, words: Words, good: bool) -> str:
         f"is the {thing.one}",
     )
     where = f"in the {place.one}"
-    if coin(rng):
-        return sentence("there", rng.choice(weak if good else strong), where)
+    if flip_coin(rng):
+        return make_sentence("there", rng.choice(weak if good else strong), where)
     be, phrase = rng.choice(weak + strong).split(" ", 1)
-    return sentence(phrase, *((be, where) if good else (where, be)))
+    return make_sentence(phrase, *((be, where) if good else (where, be)))
 
 
-def comparative(rng: random.Random, words: Words, good: bool) -> str:
+def make_comparative_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A comparative is marked once and takes "than"; "as" takes the plain form."""
-    person, other = two(rng, humans(words))
+    person, other = sample_two(rng, list_human_nouns(words))
     plain = rng.choice(("tall", "old", "strong", "young", "rich", "quick", "small"))
     more = plain + "er"
     right = (f"{more} than", f"as {plain} as", f"much {more} than")
     wrong = (f"more {more} than", f"as {more} as", f"as {plain} than")
-    return sentence("the", person.one, "is", rng.choice(right if good else wrong), "the", other.one)
+    return make_sentence("the", person.one, "is", rng.choice(right if good else wrong), "the", other.one)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (
-    agreement_across_phrase,
-    agreement_across_clause,
-    reflexive,
-    determiner_number,
-    object_or_none,
-    polarity_item,
-    filled_gap,
-    island,
-    auxiliary_form,
-    adverb_place,
-    control,
-    raising,
-    coordination,
-    dative,
-    passive,
-    inversion,
-    that_trace,
-    definiteness,
-    comparative,
+    make_phrase_agreement_sentence,
+    make_clause_agreement_sentence,
+    make_reflexive_sentence,
+    make_determiner_number_sentence,
+    make_transitivity_sentence,
+    make_polarity_item_sentence,
+    make_gap_sentence,
+    make_island_sentence,
+    make_auxiliary_sentence,
+    make_adverb_sentence,
+    make_control_sentence,
+    make_raising_sentence,
+    make_coordination_sentence,
+    make_dative_sentence,
+    make_passive_sentence,
+    make_inversion_sentence,
+    make_that_trace_sentence,
+    make_definiteness_sentence,
+    make_comparative_sentence,
 )
 
 
-def generate(rng: random.Random, words: Words) -> Example:
+def generate_cola(rng: random.Random, words: Vocabulary) -> Example:
     """One sentence; label 1 where it is acceptable."""
-    good = coin(rng, ACCEPTABLE_SHARE)
+    good = flip_coin(rng, ACCEPTABLE_SHARE)
     return Example((rng.choice(CONSTRUCTIONS)(rng, words, good),), int(good))

@@ -1,8 +1,8 @@
 """The words the generators draw from, with their inflected forms.
 
-`HOME` is the vocabulary of the dev sets, `train_words()` is `HOME` without every
+`HOME_VOCABULARY` is the vocabulary of the dev sets, `train_words()` is `HOME_VOCABULARY` without every
 fifth item of every list (so dev asks about words that training never showed), and
-`OFFICE` is the vocabulary of MNLI's mismatched set, which shares no noun with `HOME`.
+`OFFICE_VOCABULARY` is the vocabulary of MNLI's mismatched set, which shares no noun with `HOME_VOCABULARY`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 VOWELS = "aeiou"
-HELD_OUT_EVERY = 5
+HELD_OUT_STRIDE = 5
 
 
 class Noun(NamedTuple):
@@ -33,7 +33,7 @@ class Verb(NamedTuple):
     ing: str
 
 
-def plural(word: str) -> str:
+def make_plural(word: str) -> str:
     """The regular plural of a noun, which is also the regular third person of a verb."""
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return word + "es"
@@ -42,57 +42,57 @@ def plural(word: str) -> str:
     return word + "s"
 
 
-def nouns(words: str, kind: str = "") -> tuple[Noun, ...]:
+def parse_nouns(words: str, kind: str = "") -> tuple[Noun, ...]:
     """Nouns from "one one/many ...": an irregular plural follows a slash."""
     pairs = (word.partition("/") for word in words.split())
-    return tuple(Noun(one, many or plural(one), kind) for one, _, many in pairs)
+    return tuple(Noun(one, many or make_plural(one), kind) for one, _, many in pairs)
 
 
-def gerund_stem(base: str, stem: str) -> str:
+def make_gerund_stem(base: str, stem: str) -> str:
     """What "-ing" is put to: "lie" gives "ly", "love" gives "lov"."""
     if base.endswith("ie"):
         return base[:-2] + "y"
     return base[:-1] if base.endswith("e") and not base.endswith("ee") else stem
 
 
-def verb(text: str) -> Verb:
+def parse_verb(text: str) -> Verb:
     """A verb from "base", "base/past" or "base/past/participle"; "+" doubles the final letter."""
     base, past, participle = [*text.split("/"), "", ""][:3]
     doubled = base.endswith("+")
     base = base.rstrip("+")
     stem = base + base[-1] if doubled else base
-    ing = gerund_stem(base, stem) + "ing"
+    ing = make_gerund_stem(base, stem) + "ing"
     if base.endswith("y") and base[-2] not in VOWELS:
         regular = base[:-1] + "ied"
     else:
         regular = base + "d" if base.endswith("e") else stem + "ed"
     past = past or regular
-    return Verb(base, plural(base), past, participle or past, ing)
+    return Verb(base, make_plural(base), past, participle or past, ing)
 
 
-def verbs(words: str) -> tuple[Verb, ...]:
-    """Verbs from texts as `verb` reads them."""
-    return tuple(verb(word) for word in words.split())
+def parse_verbs(words: str) -> tuple[Verb, ...]:
+    """Verbs from texts as `parse_verb` reads them."""
+    return tuple(parse_verb(word) for word in words.split())
 
 
-def listed(words: str) -> tuple[str, ...]:
+def split_words(words: str) -> tuple[str, ...]:
     """The words of a text between blanks."""
     return tuple(words.split())
 
 
-def pairs(words: str) -> tuple[tuple[str, str], ...]:
+def parse_pairs(words: str) -> tuple[tuple[str, str], ...]:
     """Pairs of words from "one/other one/other ..."."""
     return tuple((one, other) for one, _, other in (word.partition("/") for word in words.split()))
 
 
-def verb_pairs(words: str) -> tuple[tuple[Verb, Verb], ...]:
+def parse_verb_pairs(words: str) -> tuple[tuple[Verb, Verb], ...]:
     """Pairs of verbs from "verb:verb verb:verb ..."."""
     split = (word.partition(":") for word in words.split())
-    return tuple((verb(one), verb(other)) for one, _, other in split)
+    return tuple((parse_verb(one), parse_verb(other)) for one, _, other in split)
 
 
 @dataclass(frozen=True)
-class Words:
+class Vocabulary:
     """One vocabulary. Every list is a tuple, so that a share of it can be held out."""
 
     men: tuple[Noun, ...]
@@ -113,58 +113,62 @@ class Words:
     times: tuple[str, ...]
 
 
-QUALITY_SYNONYMS = pairs(
+QUALITY_SYNONYMS = parse_pairs(
     "happy/glad angry/mad tired/weary rich/wealthy sick/ill famous/celebrated clever/smart quiet/silent"
     " scared/afraid brave/bold huge/enormous strange/odd"
 )
-QUALITY_OPPOSITES = pairs(
+QUALITY_OPPOSITES = parse_pairs(
     "happy/sad rich/poor young/old tall/short strong/weak brave/timid kind/cruel quiet/loud calm/nervous"
     " clever/stupid lucky/unlucky guilty/innocent"
 )
-ACT_SYNONYMS = verb_pairs(
+ACT_SYNONYMS = parse_verb_pairs(
     "help:assist hit+/hit:strike/struck rescue:save phone:call choose/chose/chosen:select"
     " scare:frighten fool:trick harm:hurt/hurt chase:pursue admire:respect"
 )
-ACT_OPPOSITES = verb_pairs(
+ACT_OPPOSITES = parse_verb_pairs(
     "praise:blame love:hate push:pull help:attack trust:doubt follow:avoid accept:reject free:arrest"
     " like:dislike remember:forget+/forgot/forgotten"
 )
 
-HOME = Words(
-    men=nouns("man/men boy father brother king uncle husband son prince grandfather", "man"),
-    women=nouns("woman/women girl mother sister queen aunt wife/wives daughter lady grandmother", "woman"),
-    people=nouns(
+HOME_VOCABULARY = Vocabulary(
+    men=parse_nouns("man/men boy father brother king uncle husband son prince grandfather", "man"),
+    women=parse_nouns(
+        "woman/women girl mother sister queen aunt wife/wives daughter lady grandmother", "woman"
+    ),
+    people=parse_nouns(
         "teacher student doctor nurse lawyer artist singer farmer soldier driver writer player guard judge"
         " guest neighbor tourist scientist dancer priest sailor pilot painter hunter baker",
         "person",
     ),
-    animals=nouns(
+    animals=parse_nouns(
         "dog cat horse cow bird pig rabbit wolf/wolves bear mouse/mice snake goat duck monkey lion", "animal"
     ),
     things=(
-        *nouns("apple banana lemon cherry", "fruit"),
-        *nouns("car truck bus bike", "vehicle"),
-        *nouns("guitar piano violin drum", "instrument"),
-        *nouns("hammer knife/knives shovel axe", "tool"),
-        *nouns("coat shirt jacket dress", "garment"),
-        *nouns("rifle sword pistol spear", "weapon"),
+        *parse_nouns("apple banana lemon cherry", "fruit"),
+        *parse_nouns("car truck bus bike", "vehicle"),
+        *parse_nouns("guitar piano violin drum", "instrument"),
+        *parse_nouns("hammer knife/knives shovel axe", "tool"),
+        *parse_nouns("coat shirt jacket dress", "garment"),
+        *parse_nouns("rifle sword pistol spear", "weapon"),
     ),
-    places=nouns(
+    places=parse_nouns(
         "park garden kitchen tower market library forest field church castle school hotel tunnel village cave"
     ),
-    qualities=listed(
+    qualities=split_words(
         "tall old young happy tired angry quiet rich clever brave kind strong famous nervous sick"
     ),
-    looks=listed("red heavy old new small green expensive dirty broken large black cheap strange blue huge"),
-    acts=verbs(
+    looks=split_words(
+        "red heavy old new small green expensive dirty broken large black cheap strange blue huge"
+    ),
+    acts=parse_verbs(
         "help follow call push visit meet/met thank blame trust watch invite warn kiss praise hate"
         " see/saw/seen find/found know/knew/known admire love"
     ),
-    handlings=verbs(
+    handlings=parse_verbs(
         "buy/bought borrow carry repair bring/brought polish touch destroy hold/held take/took/taken use lift"
         " throw/threw/thrown damage keep/kept"
     ),
-    moves=verbs(
+    moves=parse_verbs(
         "sleep/slept laugh smile run+/ran/run dance sing/sang/sung cry swim+/swam/swum fall/fell/fallen"
         " wait arrive leave/left shout die work"
     ),
@@ -186,42 +190,50 @@ HOME = Words(
     ),
 )
 
-OFFICE = Words(
-    men=nouns("gentleman/gentlemen businessman/businessmen duke monk lord", "man"),
-    women=nouns("actress waitress duchess widow bride", "woman"),
-    people=nouns(
+OFFICE_VOCABULARY = Vocabulary(
+    men=parse_nouns("gentleman/gentlemen businessman/businessmen duke monk lord", "man"),
+    women=parse_nouns("actress waitress duchess widow bride", "woman"),
+    people=parse_nouns(
         "manager clerk banker engineer director agent editor secretary client officer senator reporter"
         " accountant candidate voter",
         "person",
     ),
-    animals=nouns("chicken sheep/sheep fox deer/deer eagle", "animal"),
+    animals=parse_nouns("chicken sheep/sheep fox deer/deer eagle", "animal"),
     things=(
-        *nouns("computer telephone printer radio", "machine"),
-        *nouns("letter report contract ticket", "document"),
-        *nouns("desk chair table sofa", "piece of furniture"),
-        *nouns("ship boat yacht ferry", "vessel"),
+        *parse_nouns("computer telephone printer radio", "machine"),
+        *parse_nouns("letter report contract ticket", "document"),
+        *parse_nouns("desk chair table sofa", "piece of furniture"),
+        *parse_nouns("ship boat yacht ferry", "vessel"),
     ),
-    places=nouns("office bank court factory museum airport theater restaurant palace stadium"),
-    qualities=listed("busy friendly honest polite wealthy local foreign proud lazy careful"),
-    looks=listed("empty modern wooden private useful cheap secret gray simple broken"),
-    acts=verbs("hire question ignore pay/paid advise sue greet consult support interview"),
-    handlings=verbs("order borrow deliver move test sign/signed need remove inspect paint"),
-    moves=verbs("speak/spoke/spoken resign vote retire lie/lied lecture travel complain sneeze apologize"),
-    act_synonyms=verb_pairs("employ:hire fire:dismiss beat/beat/beaten:defeat contact:phone back:support"),
-    act_opposites=verb_pairs("support:oppose hire:fire believe:doubt obey:ignore defend:accuse"),
-    quality_synonyms=pairs("busy/occupied wealthy/rich polite/courteous honest/sincere foreign/overseas"),
-    quality_opposites=pairs("busy/idle friendly/hostile honest/dishonest polite/rude careful/careless"),
+    places=parse_nouns("office bank court factory museum airport theater restaurant palace stadium"),
+    qualities=split_words("busy friendly honest polite wealthy local foreign proud lazy careful"),
+    looks=split_words("empty modern wooden private useful cheap secret gray simple broken"),
+    acts=parse_verbs("hire question ignore pay/paid advise sue greet consult support interview"),
+    handlings=parse_verbs("order borrow deliver move test sign/signed need remove inspect paint"),
+    moves=parse_verbs(
+        "speak/spoke/spoken resign vote retire lie/lied lecture travel complain sneeze apologize"
+    ),
+    act_synonyms=parse_verb_pairs(
+        "employ:hire fire:dismiss beat/beat/beaten:defeat contact:phone back:support"
+    ),
+    act_opposites=parse_verb_pairs("support:oppose hire:fire believe:doubt obey:ignore defend:accuse"),
+    quality_synonyms=parse_pairs(
+        "busy/occupied wealthy/rich polite/courteous honest/sincere foreign/overseas"
+    ),
+    quality_opposites=parse_pairs("busy/idle friendly/hostile honest/dishonest polite/rude careful/careless"),
     times=("at midnight", "on tuesday", "last year", "in the evening", "after work", "in june"),
 )
 
 
 @cache
-def train_words() -> Words:
-    """`HOME` without every fifth item of each list: the words of the train sets."""
+def get_train_vocabulary() -> Vocabulary:
+    """`HOME_VOCABULARY` without every fifth item of each list: the words of the train sets."""
     kept = {
         field.name: tuple(
-            item for index, item in enumerate(getattr(HOME, field.name)) if index % HELD_OUT_EVERY != 3
+            item
+            for index, item in enumerate(getattr(HOME_VOCABULARY, field.name))
+            if index % HELD_OUT_STRIDE != 3
         )
-        for field in fields(Words)
+        for field in fields(Vocabulary)
     }
-    return Words(**kept)
+    return Vocabulary(**kept)

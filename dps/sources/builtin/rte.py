@@ -12,160 +12,171 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from dps.sources.builtin.grammar import Example, a, coin, humans, sentence, two
-from dps.sources.builtin.lexicon import Words, pairs
+from dps.sources.builtin.grammar import (
+    Example,
+    add_article,
+    flip_coin,
+    list_human_nouns,
+    make_sentence,
+    sample_two,
+)
+from dps.sources.builtin.lexicon import Vocabulary, parse_pairs
 
 Pair = tuple[str, str]
-Construction = Callable[[random.Random, Words, bool], Pair]
+Construction = Callable[[random.Random, Vocabulary, bool], Pair]
 
-KNOWN = pairs("knew/know forgot/forget realized/realize regretted/regret discovered/discover")
-SUPPOSED = pairs("thought/think claimed/claim hoped/hope believed/believe feared/fear")
-DONE = pairs("managed/manage remembered/remember bothered/bother")
-NOT_DONE = pairs("failed/fail forgot/forget neglected/neglect")
+FACTIVE_VERBS = parse_pairs("knew/know forgot/forget realized/realize regretted/regret discovered/discover")
+NON_FACTIVE_VERBS = parse_pairs("thought/think claimed/claim hoped/hope believed/believe feared/fear")
+POSITIVE_IMPLICATIVES = parse_pairs("managed/manage remembered/remember bothered/bother")
+NEGATIVE_IMPLICATIVES = parse_pairs("failed/fail forgot/forget neglected/neglect")
 
 
-def voice(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_voice_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The passive keeps who did what to whom, or swaps it."""
-    one, other = two(rng, humans(words))
+    one, other = sample_two(rng, list_human_nouns(words))
     act = rng.choice(words.acts)
-    text = sentence(
+    text = make_sentence(
         "the", rng.choice(words.qualities), one.one, act.past, "the", other.one, rng.choice(words.times)
     )
-    passive = coin(rng)
+    passive = flip_coin(rng)
     doer, done = (one, other) if follows else (other, one)
     if passive:
-        return text, sentence("the", done.one, "was", act.participle, "by the", doer.one)
-    return text, sentence("the", doer.one, act.past, "the", done.one)
+        return text, make_sentence("the", done.one, "was", act.participle, "by the", doer.one)
+    return text, make_sentence("the", doer.one, act.past, "the", done.one)
 
 
-def kinds(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_hypernym_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A noun gives way to its hypernym; under "no", to its hyponym."""
-    thing, denied = rng.choice(words.animals + words.things), coin(rng)
+    thing, denied = rng.choice(words.animals + words.things), flip_coin(rng)
     narrow_first = denied != follows
     before, after = (thing.one, thing.kind) if narrow_first else (thing.kind, thing.one)
-    person, verb = rng.choice(humans(words)), rng.choice(words.handlings)
+    person, verb = rng.choice(list_human_nouns(words)), rng.choice(words.handlings)
     where = f"in the {rng.choice(words.places).one}"
 
     def claim(what: str) -> str:
-        act = f"did not {verb.base} any {what}" if denied else f"{verb.past} {a(what)}"
-        return sentence("the", person.one, act, where)
+        act = f"did not {verb.base} any {what}" if denied else f"{verb.past} {add_article(what)}"
+        return make_sentence("the", person.one, act, where)
 
     return claim(before), claim(after)
 
 
-def quantities(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_quantity_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A stronger quantifier gives way to a weaker one, not the other way round."""
-    group = rng.choice(humans(words) + words.animals).many
-    scale = ("all", "most", "some") if coin(rng) else ("none of the", "few", "not all")
+    group = rng.choice(list_human_nouns(words) + words.animals).many
+    scale = ("all", "most", "some") if flip_coin(rng) else ("none of the", "few", "not all")
     strong, weak = sorted(rng.sample(range(3), 2))
     before, after = (scale[strong], scale[weak]) if follows else (scale[weak], scale[strong])
     end = f"{rng.choice(words.moves).past} in the {rng.choice(words.places).one}"
-    return sentence(before, group, end), sentence(after, group, end)
+    return make_sentence(before, group, end), make_sentence(after, group, end)
 
 
-def attitudes(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_attitude_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """What is known or regretted holds, what is thought or claimed may not, negated or not."""
-    one, other = two(rng, humans(words))
-    past, base = rng.choice(KNOWN if follows else SUPPOSED)
+    one, other = sample_two(rng, list_human_nouns(words))
+    past, base = rng.choice(FACTIVE_VERBS if follows else NON_FACTIVE_VERBS)
     fact = f"the {other.one} {rng.choice(words.moves).past}"
-    believes = f"did not {base}" if coin(rng) else past
-    return sentence("the", one.one, believes, "that", fact), sentence(fact)
+    believes = f"did not {base}" if flip_coin(rng) else past
+    return make_sentence("the", one.one, believes, "that", fact), make_sentence(fact)
 
 
-def implicatives(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_implicative_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """Having "managed to" entails the act and "failed to" denies it; a negation turns both round."""
-    person, thing = rng.choice(humans(words)), rng.choice(words.things)
+    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
     verb = rng.choice(words.handlings)
-    denied = coin(rng)
-    past, base = rng.choice(NOT_DONE if denied == follows else DONE)
-    text = sentence(
+    denied = flip_coin(rng)
+    past, base = rng.choice(NEGATIVE_IMPLICATIVES if denied == follows else POSITIVE_IMPLICATIVES)
+    text = make_sentence(
         "the", person.one, f"did not {base}" if denied else past, "to", verb.base, "the", thing.one
     )
-    return text, sentence("the", person.one, verb.past, "the", thing.one)
+    return text, make_sentence("the", person.one, verb.past, "the", thing.one)
 
 
-def modifiers(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_modifier_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A modifier may be dropped, but not added."""
-    person, thing = rng.choice(humans(words)), rng.choice(words.things)
-    look, other = two(rng, words.looks)
+    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
+    look, other = sample_two(rng, words.looks)
     verb = rng.choice(words.handlings).past
     place, time = f"in the {rng.choice(words.places).one}", rng.choice(words.times)
-    long = (f"{look} {thing.one}", place if coin(rng) else time)
-    short = (thing.one, long[1]) if coin(rng) else (long[0], "")
+    long = (f"{look} {thing.one}", place if flip_coin(rng) else time)
+    short = (thing.one, long[1]) if flip_coin(rng) else (long[0], "")
     before, after = (long, short) if follows else (short, long)
     subject = f"the {person.one} {verb} the {other}"
-    return sentence(subject, *before), sentence(subject, *after)
+    return make_sentence(subject, *before), make_sentence(subject, *after)
 
 
-def conjunction(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_conjunction_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """Each half of an "and" follows, no half of an "or" does, and the halves do not mix."""
-    one, other = two(rng, humans(words))
-    if coin(rng):
+    one, other = sample_two(rng, list_human_nouns(words))
+    if flip_coin(rng):
         tail = (
             f"{rng.choice(words.handlings).past} the {rng.choice(words.looks)} {rng.choice(words.things).one}"
         )
         link = "and" if follows else "or"
-        return sentence("the", one.one, link, "the", other.one, tail), sentence("the", one.one, tail)
+        return make_sentence("the", one.one, link, "the", other.one, tail), make_sentence(
+            "the", one.one, tail
+        )
     first, second = (
-        f"{rng.choice(words.handlings).past} the {thing.one}" for thing in two(rng, words.things)
+        f"{rng.choice(words.handlings).past} the {thing.one}" for thing in sample_two(rng, words.things)
     )
     who = other if follows else one
-    return sentence("the", one.one, first, "and the", other.one, second), sentence("the", who.one, second)
+    return make_sentence("the", one.one, first, "and the", other.one, second), make_sentence(
+        "the", who.one, second
+    )
 
 
-def converses(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_converse_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """What one sells, the other buys."""
-    one, other = two(rng, humans(words))
+    one, other = sample_two(rng, list_human_nouns(words))
     gift = f"the {rng.choice(words.things).one}"
     there, back = rng.choice((("sold {} to", "bought {} from"), ("gave {} to", "got {} from")))
-    if coin(rng):
+    if flip_coin(rng):
         there, back = back, there
-    text = sentence("the", one.one, there.format(gift), "the", other.one, rng.choice(words.times))
+    text = make_sentence("the", one.one, there.format(gift), "the", other.one, rng.choice(words.times))
     doer, done = (other, one) if follows else (one, other)
-    return text, sentence("the", doer.one, back.format(gift), "the", done.one)
+    return text, make_sentence("the", doer.one, back.format(gift), "the", done.one)
 
 
-def clauses(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_clause_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The words "because" and "although" assert both clauses, "if" and "unless" assert neither."""
-    one, other = two(rng, humans(words))
+    one, other = sample_two(rng, list_human_nouns(words))
     link = rng.choice(("because", "although", "after", "when") if follows else ("if", "unless", "in case"))
     first, second = (f"the {person.one} {rng.choice(words.moves).past}" for person in (one, other))
-    return sentence(link, first + ",", second), sentence(rng.choice((first, second)))
+    return make_sentence(link, first + ",", second), make_sentence(rng.choice((first, second)))
 
 
-def synonyms(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_synonym_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A verb gives way to a synonym or to its opposite."""
-    one, other = two(rng, humans(words))
+    one, other = sample_two(rng, list_human_nouns(words))
     act, changed = rng.choice(words.act_synonyms if follows else words.act_opposites)
-    text = sentence("the", rng.choice(words.qualities), one.one, act.past, "the", other.one)
-    return text, sentence("the", one.one, changed.past, "the", other.one)
+    text = make_sentence("the", rng.choice(words.qualities), one.one, act.past, "the", other.one)
+    return text, make_sentence("the", one.one, changed.past, "the", other.one)
 
 
-def details(rng: random.Random, words: Words, follows: bool) -> Pair:
+def make_detail_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The hypothesis names the same place, or another one."""
-    one, other = two(rng, humans(words))
-    place, elsewhere = (each.one for each in two(rng, words.places))
+    one, other = sample_two(rng, list_human_nouns(words))
+    place, elsewhere = (each.one for each in sample_two(rng, words.places))
     act = rng.choice(words.acts)
-    text = sentence("the", one.one, act.past, "the", other.one, "in the", place, rng.choice(words.times))
-    return text, sentence("the", one.one, "was in the", place if follows else elsewhere)
+    text = make_sentence("the", one.one, act.past, "the", other.one, "in the", place, rng.choice(words.times))
+    return text, make_sentence("the", one.one, "was in the", place if follows else elsewhere)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (
-    voice,
-    kinds,
-    quantities,
-    attitudes,
-    implicatives,
-    modifiers,
-    conjunction,
-    converses,
-    clauses,
-    synonyms,
-    details,
+    make_voice_entailment,
+    make_hypernym_entailment,
+    make_quantity_entailment,
+    make_attitude_entailment,
+    make_implicative_entailment,
+    make_modifier_entailment,
+    make_conjunction_entailment,
+    make_converse_entailment,
+    make_clause_entailment,
+    make_synonym_entailment,
+    make_detail_entailment,
 )
 
 
-def generate(rng: random.Random, words: Words) -> Example:
+def generate_rte(rng: random.Random, words: Vocabulary) -> Example:
     """A text and a hypothesis; label 0 where it follows ("entailment"), else 1."""
-    follows = coin(rng)
+    follows = flip_coin(rng)
     return Example(rng.choice(CONSTRUCTIONS)(rng, words, follows), int(not follows))

@@ -16,10 +16,18 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dps.sources.builtin.grammar import Example, T, a, coin, humans, sentence, two
-from dps.sources.builtin.lexicon import Verb, Words
+from dps.sources.builtin.grammar import (
+    Example,
+    T,
+    add_article,
+    flip_coin,
+    list_human_nouns,
+    make_sentence,
+    sample_two,
+)
+from dps.sources.builtin.lexicon import Verb, Vocabulary
 
-TOP = 5.0
+MAX_SIMILARITY = 5.0
 UNRELATED_SHARE = 0.05
 
 
@@ -35,96 +43,100 @@ class Scene:
     denied: bool = False
 
 
-Edit = Callable[[random.Random, Words, Scene], tuple[Scene, float]]
+Edit = Callable[[random.Random, Vocabulary, Scene], tuple[Scene, float]]
 
 
-def scene(rng: random.Random, words: Words) -> Scene:
+def make_scene(rng: random.Random, words: Vocabulary) -> Scene:
     """A scene of two people. Half the scenes have no place."""
-    subject, target = two(rng, humans(words))
+    subject, target = sample_two(rng, list_human_nouns(words))
     quality = rng.choice(rng.choice(words.quality_synonyms + words.quality_opposites))
     act = rng.choice(rng.choice(words.act_synonyms + words.act_opposites))
-    return Scene(quality, subject.one, act, target.one, rng.choice(words.places).one if coin(rng) else "")
+    return Scene(
+        quality, subject.one, act, target.one, rng.choice(words.places).one if flip_coin(rng) else ""
+    )
 
 
-def tell(rng: random.Random, now: Scene) -> str:
+def describe_scene(rng: random.Random, now: Scene) -> str:
     """The scene in words: active or passive, the place first or last."""
     subject = f"{now.quality} {now.subject}" if now.quality else now.subject
     where = f"in the {now.place}" if now.place else ""
-    if coin(rng):
+    if flip_coin(rng):
         be = "was not" if now.denied else "was"
-        return sentence("the", now.target, be, now.act.participle, "by the", subject, where)
+        return make_sentence("the", now.target, be, now.act.participle, "by the", subject, where)
     act = f"did not {now.act.base}" if now.denied else now.act.past
-    if coin(rng) and where:
-        return sentence(where + ",", a(subject), act, "the", now.target)
-    return sentence("the", subject, act, "the", now.target, where)
+    if flip_coin(rng) and where:
+        return make_sentence(where + ",", add_article(subject), act, "the", now.target)
+    return make_sentence("the", subject, act, "the", now.target, where)
 
 
-def mates(pairs: Sequence[tuple[T, T]], item: T) -> list[T]:
+def find_partners(pairs: Sequence[tuple[T, T]], item: T) -> list[T]:
     """What the item is paired with."""
     return [pair[1 - pair.index(item)] for pair in pairs if item in pair]
 
 
-def quality_edited(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+def edit_quality(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """A detail is missing, or in other words, or the opposite."""
-    ways = [(mate, 0.0) for mate in mates(words.quality_synonyms, now.quality)]
-    ways += [(mate, 1.2) for mate in mates(words.quality_opposites, now.quality)]
+    ways = [(mate, 0.0) for mate in find_partners(words.quality_synonyms, now.quality)]
+    ways += [(mate, 1.2) for mate in find_partners(words.quality_opposites, now.quality)]
     quality, cost = rng.choice([*ways, ("", 0.6)])
     return replace(now, quality=quality), cost
 
 
-def act_edited(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+def edit_act(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """The act has another name, is the opposite, did not happen, or its opposite did not."""
-    ways = [(mate, False, 0.0) for mate in mates(words.act_synonyms, now.act)]
-    for mate in mates(words.act_opposites, now.act):
+    ways = [(mate, False, 0.0) for mate in find_partners(words.act_synonyms, now.act)]
+    for mate in find_partners(words.act_opposites, now.act):
         ways += [(mate, False, 2.4), (mate, True, 0.8)]
     act, denied, cost = rng.choice([*ways, (now.act, True, 2.4)])
     return replace(now, act=act, denied=denied), cost
 
 
-def roles_swapped(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+def swap_roles(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """Doer and target change places."""
     return replace(now, subject=now.target, target=now.subject), 1.8
 
 
-def person_changed(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+def change_person(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """Somebody else did it, or it was done to somebody else."""
-    other = rng.choice([noun.one for noun in humans(words) if noun.one not in (now.subject, now.target)])
-    return (replace(now, subject=other) if coin(rng) else replace(now, target=other)), 1.2
+    other = rng.choice(
+        [noun.one for noun in list_human_nouns(words) if noun.one not in (now.subject, now.target)]
+    )
+    return (replace(now, subject=other) if flip_coin(rng) else replace(now, target=other)), 1.2
 
 
-def place_edited(rng: random.Random, words: Words, now: Scene) -> tuple[Scene, float]:
+def edit_place(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """It happened elsewhere, or the place is not told, or only now."""
     place = rng.choice([place.one for place in words.places if place.one != now.place])
-    return replace(now, place="" if now.place and coin(rng) else place), 0.4
+    return replace(now, place="" if now.place and flip_coin(rng) else place), 0.4
 
 
 # Each edit with its chance.
 EDITS: tuple[tuple[Edit, float], ...] = (
-    (quality_edited, 0.4),
-    (act_edited, 0.55),
-    (roles_swapped, 0.45),
-    (person_changed, 0.25),
-    (place_edited, 0.25),
+    (edit_quality, 0.4),
+    (edit_act, 0.55),
+    (swap_roles, 0.45),
+    (change_person, 0.25),
+    (edit_place, 0.25),
 )
 
 
-def retell(rng: random.Random, now: Scene, told: str) -> str:
+def redescribe_scene(rng: random.Random, now: Scene, told: str) -> str:
     """The scene in words other than those it was `told` in."""
     text = told
     while text == told:
-        text = tell(rng, now)
+        text = describe_scene(rng, now)
     return text
 
 
-def generate(rng: random.Random, words: Words) -> Example:
+def generate_stsb(rng: random.Random, words: Vocabulary) -> Example:
     """Two sentences and their likeness in [0, 5], in tenths."""
-    first = scene(rng, words)
-    told = tell(rng, first)
-    if coin(rng, UNRELATED_SHARE):
-        return Example((told, retell(rng, scene(rng, words), told)), 0.0)
-    second, score = first, TOP
+    first = make_scene(rng, words)
+    told = describe_scene(rng, first)
+    if flip_coin(rng, UNRELATED_SHARE):
+        return Example((told, redescribe_scene(rng, make_scene(rng, words), told)), 0.0)
+    second, score = first, MAX_SIMILARITY
     for edit, chance in EDITS:
-        if coin(rng, chance):
+        if flip_coin(rng, chance):
             second, cost = edit(rng, words, second)
             score -= cost
-    return Example((told, retell(rng, second, told)), round(max(score, 0.0), 1))
+    return Example((told, redescribe_scene(rng, second, told)), round(max(score, 0.0), 1))

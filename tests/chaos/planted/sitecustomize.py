@@ -31,7 +31,7 @@ def plant(method):
     loss = method.loss
 
     def short_of_memory(self, model, batch):
-        if model.training and distributed.rank() == 1 and len(batch["labels"]) > MOST:
+        if model.training and distributed.get_rank() == 1 and len(batch["labels"]) > MOST:
             raise RuntimeError("CUDA out of memory. Planted.")
         return loss(self, model, batch)
 

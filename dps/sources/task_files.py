@@ -1,0 +1,131 @@
+"""The examples of a task of one's own, from the files or the data set on the hub that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dps.errors import InputError
+from dps.sources.examples import make_dataset
+from dps.sources.hub import HubSource
+from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
+from dps.tasks.definition import make_definition
+from dps.tasks.splits import Indices, split_stratified
+from dps.tasks.task import LABEL_COLUMN
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from dps.tasks.task import Task
+
+DEV_SHARE = 0.2  # of the training examples, where the task has no dev set
+SPLIT_SEED = 0
+MIN_SPLIT_TEXTS = 10  # examples that are split
+
+
+class TaskSource:
+    """The source "task": one file or hub split a split, as the task's YAML file names them.
+
+    Where there is no dev set, a stratified fifth of the training examples serves as one: always the same,
+    and no text of it is left among the training examples.
+    """
+
+    kind = "task"
+
+    def __init__(self, task: Task | None) -> None:
+        """Nothing is read before the first `load` or `fingerprint`. Raises InputError where the task names
+        no data."""
+        if task is None or task.own is None:
+            named = f"task {task.name} names" if task is not None else "the task names"
+            raise InputError(f"data: {named} neither files nor hub; give hub, builtin or a folder")
+        self.name = task.own.hub or task.own.definition
+        self._task, self._data = task, task.own
+
+    @property
+    def note(self) -> str:
+        """Where the examples are from, in a line."""
+        where = self._data.hub or ", ".join(Path(place).name for _, place in self._data.splits)
+        if self._data.of("dev"):
+            return where
+        return f"{where}; a stratified {DEV_SHARE:.0%} of it is split off as dev, seed {SPLIT_SEED}"
+
+    def load(self, task: Task, split: str) -> Dataset:
+        """The examples of `split`, "train" or "dev", in the order of the file.
+
+        Raises InputError: another task, a missing file, content that cannot be used, too few to split.
+        """
+        if task.name != self._task.name:
+            rule = f"has examples of task {self._task.name} alone, not of {task.name}"
+            raise InputError(f"data: {self.name} {rule}; give a folder with both")
+        if split not in task.splits:
+            raise InputError(f"split: task {task.name} has no split {split!r}; choose one of train, dev")
+        if self._data.of("dev"):
+            return self._read(split)
+        train, dev = self._halves
+        return self._read("train").select(dev if split == "dev" else train)
+
+    def fingerprint(self, task: Task) -> str:
+        """16 hex digits of the SHA-256 of the task's definition and its examples.
+
+        Raises InputError as `load` does.
+        """
+        digest = hashlib.sha256(json.dumps(make_definition(task)).encode())
+        for split, place in self._data.splits:
+            if self._data.hub is None:
+                digest.update(hashlib.sha256(read_file_bytes(Path(place))).digest())
+            else:
+                digest.update(json.dumps(self._read(split).to_dict()).encode())
+        return digest.hexdigest()[:16]
+
+    def _read(self, split: str) -> Dataset:
+        if self._hub is not None:
+            return self._hub.load(self._task, split)
+        path = Path(self._data.of(split) or "")
+        if not path.is_file():
+            raise InputError(
+                f"{self._data.definition}: files: there is no {path}, for {split}; check the path"
+            )
+        return make_dataset(self._task, get_data_origin(path), read_rows(path))
+
+    @cached_property
+    def _hub(self) -> HubSource | None:
+        data = self._data
+        return HubSource(data.hub, data.config, dict(data.splits)) if data.hub else None
+
+    @cached_property
+    def _halves(self) -> tuple[Indices, Indices]:
+        """(train, dev): the examples of each."""
+        whole = self._read("train")
+        texts = list(zip(*(whole[column] for column in self._task.columns), strict=True))
+        try:
+            return split_off_dev(self._task, texts, np.asarray(whole[LABEL_COLUMN]))
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from None
+
+
+def split_off_dev(task: Task, texts: list[tuple[str, ...]], labels: NDArray[Any]) -> tuple[Indices, Indices]:
+    """(train, dev): a stratified `DEV_SHARE` of the distinct texts, with all that repeats them, is dev.
+
+    texts: one or two an example; labels: (n,) ids or numbers. Both sorted. Raises InputError where there are
+    fewer than `MIN_SPLIT_TEXTS` distinct texts.
+    """
+    _, first, group = np.unique(_number_texts(texts), return_index=True, return_inverse=True)
+    if len(first) < MIN_SPLIT_TEXTS:
+        raise InputError(
+            f"{len(first)} different texts are too few to split off dev; give a dev set, or more"
+        )
+    chosen, _ = split_stratified(task, labels[first], round(DEV_SHARE * len(first)), SPLIT_SEED)
+    is_dev = np.isin(group, chosen)
+    return np.flatnonzero(~is_dev), np.flatnonzero(is_dev)
+
+
+def _number_texts(texts: list[tuple[str, ...]]) -> list[int]:
+    """The number of each example's text, in the order in which texts come first."""
+    numbers: dict[tuple[str, ...], int] = {}
+    return [numbers.setdefault(text, len(numbers)) for text in texts]

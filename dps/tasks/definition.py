@@ -1,0 +1,291 @@
+"""A task of one's own, from a YAML file:
+
+    name: tickets                # letters, digits, dot, dash, underscore
+    columns: text                # or a pair: [question, answer]
+    label: team                  # the label's column (default: label)
+    kind: classification         # or regression, or multi-label: an example has any number of the labels
+    labels: [billing, bug, praise]
+    separator: "|"               # between the labels of an example, where the file has no lists of them
+    metric: macro_f1             # or several; the first one ranks (default: macro_f1, pearson, micro_f1);
+                                 # also by the names of scikit-learn's scorers, such as neg_log_loss
+    range: [0, 5]                # of a regression's label, where it has one
+    files: {train: train.csv, dev: dev.csv}  # beside this file; without dev, a fifth of train is split off
+    hub: owner/name              # in place of files; or {name: owner/name, config: ..., train: ..., dev: ...}
+
+Without files and hub the examples are in the folder that `data` names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dps.errors import InputError
+from dps.paths import DATA_SUFFIXES
+from dps.tasks.metrics import METRICS, list_fitting_metrics
+from dps.tasks.scorers import is_fitting_scorer, suggest_scorers
+from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, DataLocation, Task
+from dps.text import quote_value
+
+TaskDocument = dict[str, Any]
+
+TASK_FILE_NAME = "task.yaml"  # beside a model that was fine-tuned for the task
+TASK_KINDS = ("classification", "regression", "multi-label")
+DEFINITION_KEYS = (
+    "name",
+    "columns",
+    "label",
+    "kind",
+    "labels",
+    "separator",
+    "metric",
+    "range",
+    "files",
+    "hub",
+)
+KINDS_BY_KEY = {
+    "labels": ("classification", "multi-label"),
+    "separator": ("multi-label",),
+    "range": ("regression",),
+}
+DEFINITION_SPLITS = ("train", "dev")
+TASK_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HUB_NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def read_task_file(file: Path) -> Task:
+    """The task that a YAML file defines. Raises InputError naming the file, the key and the rule."""
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"task: cannot read {file}: {' '.join(str(error).split())}") from None
+    try:
+        return parse_definition(document, file)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def parse_definition(document: object, file: Path | None = None) -> Task:
+    """The task of a document as in a YAML file. file: the one that it is from; data lies beside it.
+
+    Raises InputError naming the key, the value and the rule.
+    """
+    made = _checked_keys("", document, DEFINITION_KEYS)
+    kind = _kind(made)
+    labels = () if kind == "regression" else _labels(made)
+    multi_label = kind == "multi-label"
+    columns = _columns(made)
+    return Task(
+        name=_name(made),
+        columns=columns,
+        labels=labels,
+        metrics=_metrics(made, labels, multi_label),
+        score_range=_range(made, kind),
+        label=_label(made, columns),
+        own=_data(made, file),
+        multi_label=multi_label,
+        separator=_separator(made, labels) if multi_label else LABEL_SEPARATOR,
+    )
+
+
+def make_definition(task: Task) -> TaskDocument:
+    """The document that `parse_definition` makes this task from, without where its data lies."""
+    made: TaskDocument = {"name": task.name, "columns": list(task.columns), "label": task.label}
+    made["kind"] = get_task_kind(task)
+    if task.labels:
+        made["labels"] = list(task.labels)
+    if task.multi_label:
+        made["separator"] = task.separator
+    made["metric"] = list(task.metrics)
+    if task.score_range is not None:
+        made["range"] = list(task.score_range)
+    return made
+
+
+def get_task_kind(task: Task) -> str:
+    """One of `TASK_KINDS`."""
+    return "multi-label" if task.multi_label else TASK_KINDS[task.is_regression]
+
+
+def write_task_file(task: Task, file: Path, data: TaskDocument | None = None) -> None:
+    """The YAML file of a task. data: its `files` or `hub`."""
+    document = {**make_definition(task), **(data or {})}
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    file.write_text(text, encoding="utf-8")
+
+
+def _checked_keys(where: str, document: object, known: Sequence[str]) -> TaskDocument:
+    """The mapping, with no other key than these; `where` names it, empty for the whole."""
+    if not isinstance(document, dict):
+        raise InputError(f"{where or 'a task'} must be `key: value` lines, but got {quote_value(document)}")
+    for key in document:
+        if key in known:
+            continue
+        near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
+        advice = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
+        raise InputError(f"{where + ': ' if where else ''}there is no key {quote_value(key)}; {advice}")
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def _required(document: TaskDocument, key: str, rule: str) -> Any:
+    if key not in document:
+        raise InputError(f"{key}: is missing; give {rule}")
+    return document[key]
+
+
+def _name(document: TaskDocument) -> str:
+    name = str(_required(document, "name", "the task's name"))
+    if not TASK_NAME_PATTERN.fullmatch(name):
+        rule = "must be letters, digits, dot, dash and underscore, at most 64, a letter or digit first"
+        raise InputError(f"name: {rule}, but got {quote_value(name)}")
+    return name
+
+
+def _kind(document: TaskDocument) -> str:
+    kind = document.get("kind", TASK_KINDS[0] if "labels" in document else None)
+    if kind not in TASK_KINDS:
+        got = "but it is missing" if kind is None else f"but got {quote_value(kind)}"
+        raise InputError(f"kind: must be {', '.join(TASK_KINDS[:-1])} or {TASK_KINDS[-1]}, {got}")
+    for key, kinds in KINDS_BY_KEY.items():
+        if key in document and kind not in kinds:
+            what = kind if kind in ("classification", "regression") else f"{kind} task"
+            raise InputError(f"{key}: a {what} has none; remove it, or change the kind")
+    return str(kind)
+
+
+def _parse_texts(key: str, value: object) -> tuple[str, ...]:
+    """A list of texts that are all different. YAML reads yes, no, 1.0 as other than they look."""
+    values = value if isinstance(value, list) else [value]
+    for item in values:
+        if isinstance(item, bool) or not isinstance(item, str | int) or not str(item).strip():
+            raise InputError(f"{key}: YAML reads {quote_value(item)} where a text must be; put it in quotes")
+    texts = tuple(str(item) for item in values)
+    if twice := [text for text in texts if texts.count(text) > 1]:
+        raise InputError(f"{key}: {quote_value(twice[0])} stands there twice; keep one")
+    return texts
+
+
+def _columns(document: TaskDocument) -> tuple[str, ...]:
+    columns = _parse_texts("columns", _required(document, "columns", "the text column, or a list of two"))
+    if not 1 <= len(columns) <= 2:
+        raise InputError(f"columns: must be one text column, or two for pairs, but got {len(columns)}")
+    if LABEL_COLUMN in columns:
+        raise InputError(f"columns: no text column can be called {LABEL_COLUMN!r}; rename it in the file")
+    return columns
+
+
+def _label(document: TaskDocument, columns: tuple[str, ...]) -> str:
+    texts = _parse_texts("label", document.get("label", LABEL_COLUMN))
+    if len(texts) != 1:
+        rule = "several labels of an example stand in one column, of kind: multi-label"
+        raise InputError(f"label: must be one column, but got {len(texts)}; {rule}")
+    if texts[0] in columns:
+        raise InputError(f"label: {texts[0]!r} is a text column too; name the column that holds the label")
+    return texts[0]
+
+
+def _labels(document: TaskDocument) -> tuple[str, ...]:
+    labels = _parse_texts("labels", _required(document, "labels", "the names of the classes, as in the file"))
+    if len(labels) < 2:
+        raise InputError(
+            f"labels: a classification has two classes or more, but got {quote_value(list(labels))}"
+        )
+    if bare := [label for label in labels if label != label.strip()]:
+        raise InputError(f"labels: {quote_value(bare[0])} begins or ends with a space; remove it")
+    return labels
+
+
+def _separator(document: TaskDocument, labels: tuple[str, ...]) -> str:
+    separator = document.get("separator", LABEL_SEPARATOR)
+    if not isinstance(separator, str) or not separator.strip():
+        raise InputError(
+            f"separator: must be a text such as {LABEL_SEPARATOR!r}, but got {quote_value(separator)}"
+        )
+    if within := [label for label in labels if separator in label]:
+        raise InputError(
+            f"separator: {separator!r} stands in the label {quote_value(within[0])}; choose another"
+        )
+    return separator
+
+
+def _metrics(document: TaskDocument, labels: tuple[str, ...], multi_label: bool) -> tuple[str, ...]:
+    default = "micro_f1" if multi_label else "macro_f1" if labels else "pearson"
+    names = _parse_texts("metric", document.get("metric", default))
+    fitting = list_fitting_metrics(len(labels), multi_label)
+    for name in names:
+        if name in fitting or (name not in METRICS and is_fitting_scorer(name, len(labels), multi_label)):
+            continue
+        what = "several labels" if multi_label else f"{len(labels)} classes" if labels else "a regression"
+        rule = f"must be one for {what} ({', '.join(fitting)})"
+        near = ", ".join(suggest_scorers(name, len(labels), multi_label))
+        raise InputError(
+            f"metric: {rule} or a scorer of scikit-learn, such as {near}, but got {quote_value(name)}"
+        )
+    return names
+
+
+def _range(document: TaskDocument, kind: str) -> tuple[float, float] | None:
+    if kind != "regression" or "range" not in document:
+        return None
+    value = document["range"]
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    if not numbers or not all(map(math.isfinite, value)) or not value[0] < value[1]:
+        raise InputError(f"range: must be [lowest, highest], two numbers, but got {quote_value(value)}")
+    return float(value[0]), float(value[1])
+
+
+def _data(document: TaskDocument, file: Path | None) -> DataLocation | None:
+    if "files" in document and "hub" in document:
+        raise InputError("files, hub: there must be one of them, but got both; remove one")
+    if file is None or not {"files", "hub"} & document.keys():
+        return None
+    name = str(file.absolute())
+    if "hub" in document:
+        return _parse_hub(document["hub"], name)
+    given = document["files"] if isinstance(document["files"], dict) else {"train": document["files"]}
+    files = _checked_keys("files", given, DEFINITION_SPLITS)
+    _required(files, "train", "the file of the training examples")
+    paths = tuple(
+        (split, str(_path(split, files[split], file))) for split in DEFINITION_SPLITS if split in files
+    )
+    if len({path for _, path in paths}) < len(paths):
+        raise InputError("files: train and dev are the same file; leave dev out, and it is split off")
+    return DataLocation(name, paths)
+
+
+def _path(split: str, value: object, file: Path) -> Path:
+    """A file beside the YAML file or below; an absolute path is taken as it is."""
+    if not isinstance(value, str) or Path(value).suffix not in DATA_SUFFIXES:
+        raise InputError(
+            f"files: {split} must be a {', '.join(DATA_SUFFIXES)} file, but got {quote_value(value)}"
+        )
+    folder = file.parent.resolve()
+    path = (folder / value).resolve()
+    if not Path(value).is_absolute() and not path.is_relative_to(folder):
+        raise InputError(f"files: {split}: {quote_value(value)} leads out of {folder}; give an absolute path")
+    return path
+
+
+def _parse_hub(value: object, file: str) -> DataLocation:
+    given = _checked_keys("hub", value if isinstance(value, dict) else {"name": value}, _HUB_KEYS)
+    for key, item in given.items():
+        if not isinstance(item, str):
+            raise InputError(f"hub: {key} must be a text, but got {quote_value(item)}")
+    name = _required(given, "name", "the name of a data set, owner/name")
+    if not HUB_NAME_PATTERN.fullmatch(name):
+        raise InputError(f"hub: must be the name of a data set, owner/name, but got {quote_value(name)}")
+    if not isinstance(value, dict):
+        given |= {"train": "train", "dev": "validation"}
+    splits = tuple((split, given[split]) for split in DEFINITION_SPLITS if split in given)
+    if "train" not in given:
+        splits = (("train", "train"), *splits)
+    return DataLocation(file, splits, name, given.get("config", "default"))
+
+
+_HUB_KEYS = ("name", "config", *DEFINITION_SPLITS)

@@ -1,0 +1,54 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dps.errors import InputError
+from dps.tasks.task import Task
+
+Indices = NDArray[np.int64]
+
+SUBSET_SEED = 0  # a low-resource subset is the same for every method and seed
+MAX_STRATA = 10  # a regression label is stratified by its quantiles
+
+
+def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[Indices, Indices]:
+    """(chosen, rest): `size` indices with the labels in proportion, and the others; both sorted.
+
+    Shares are rounded by largest remainder, so that no class moves by more than one example. Of several
+    labels an example the rarest one counts.
+    """
+    if not 0 < size < len(labels):
+        raise InputError(
+            f"cannot choose {size} of {len(labels)} examples; give more examples or another size"
+        )
+    strata = _assign_strata(task, labels)
+    rng = np.random.default_rng(seed)
+    groups = [rng.permutation(np.flatnonzero(strata == stratum)) for stratum in np.unique(strata)]
+    wanted = np.array([len(group) for group in groups]) * size / len(labels)
+    counts = np.floor(wanted).astype(int)
+    for index in np.argsort(counts - wanted, kind="stable")[: size - counts.sum()]:
+        counts[index] += 1
+    chosen = np.sort(np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)]))
+    return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
+
+
+def _assign_strata(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
+    if task.multi_label:
+        return _find_rarest_labels(labels)
+    if not task.is_regression:
+        return labels
+    edges = np.quantile(labels, np.linspace(0, 1, MAX_STRATA + 1)[1:-1])
+    strata: Indices = np.digitize(labels, edges)
+    return strata
+
+
+def _find_rarest_labels(labels: NDArray[Any]) -> Indices:
+    """The rarest label of each example, of labels (n, labels); -1 where it has none."""
+    has = labels > 0
+    rarest: Indices = np.where(has, has.sum(axis=0), len(labels) + 1).argmin(axis=1)
+    return np.where(has.any(axis=1), rarest, -1)

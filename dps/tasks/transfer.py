@@ -1,0 +1,177 @@
+"""Out of domain: a model trained on one task, tested on other tasks.
+
+Where both tasks have the same classes, they are matched by name. Where they differ, both
+labels and predictions collapse to two classes: entailment or not (a neutral and a
+contradiction are both not_entailment), duplicate or not (an equivalent is a duplicate).
+Only the names of the classes count: qnli has those of rte, so it maps as rte does, though
+its first text is a question.
+The model's class is the argmax over the classes it was trained on, and that class is
+mapped: no probability mass is summed.
+
+Source: Zhang et al., "Fine-Tuning Pre-Trained Language Models Effectively by Optimizing
+Subnetworks Adaptively", NeurIPS 2022, the out-of-domain experiments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dps.errors import InputError
+from dps.tasks.metrics import METRICS, compute_scores
+from dps.tasks.registry import TASKS, get_task
+from dps.tasks.task import Task
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TransferTarget:
+    """An evaluation set: a split of a task, under a name of its own."""
+
+    name: str
+    task: Task
+    split: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its text columns in the order the model reads them: premise, sentence1, question1 first."""
+        return self.task.columns
+
+
+EVALUATION_SETS: dict[str, TransferTarget] = {
+    **{name: TransferTarget(name, task, task.test_split) for name, task in TASKS.items()},
+    "mnli-mm": TransferTarget("mnli-mm", get_task("mnli"), "dev_mismatched"),
+}
+
+# The paper's evaluation sets by training task, without the dev set of the task itself.
+TRANSFER_TARGETS: dict[str, tuple[str, ...]] = {
+    "mnli": ("mnli-mm", "snli", "sick", "scitail", "rte"),
+    "snli": ("mnli", "mnli-mm", "snli", "sick", "scitail", "rte"),
+    "mrpc": ("qqp",),
+    "qqp": ("mrpc",),
+    "rte": ("snli", "sick", "scitail"),
+}
+
+# Tables of the classes that collapse to two, in the order of the ids of the two.
+CLASS_MAPPINGS: tuple[Mapping[str, str], ...] = (
+    {
+        "entailment": "entailment",
+        "not_entailment": "not_entailment",
+        "neutral": "not_entailment",
+        "contradiction": "not_entailment",
+    },
+    {
+        "not_duplicate": "not_duplicate",
+        "duplicate": "duplicate",
+        "not_equivalent": "not_duplicate",
+        "equivalent": "duplicate",
+    },
+)
+
+
+def get_transfer_target(name: str) -> TransferTarget:
+    """The evaluation set of this name: a task's test split (else its dev set), or "mnli-mm".
+
+    Raises InputError naming the evaluation sets there are.
+    """
+    try:
+        return EVALUATION_SETS[name]
+    except KeyError:
+        known = ", ".join(EVALUATION_SETS)
+        raise InputError(f"transfer: there is no evaluation set {name!r}; choose among {known}") from None
+
+
+def check_transfer(trained: Task, target: TransferTarget) -> None:
+    """Raises InputError where a model of `trained` cannot be tested on `target`.
+
+    That is where either predicts numbers, or where their classes cannot be mapped. A task's own sets
+    always can.
+    """
+    if target.task != trained:
+        _match_classes(trained, target)
+
+
+def get_transfer_classes(trained: Task, target: TransferTarget) -> tuple[str, ...]:
+    """The classes that labels and predictions are compared in, in the order of their ids.
+
+    Those of the target where both tasks have the same, else the two they collapse to.
+    Raises InputError as `check_transfer` does.
+    """
+    return _match_classes(trained, target)[0]
+
+
+def map_to_transfer_classes(
+    trained: Task, target: TransferTarget, labels: Ids, logits: NDArray[np.floating]
+) -> tuple[Ids, Ids]:
+    """(gold, predicted), each (n,): ids in `classes(trained, target)` of every example.
+
+    labels: (n,) ids in the target's classes. logits: (n, classes of `trained`), finite. The
+    predicted class is the argmax over the trained task's classes, mapped afterwards.
+
+    Raises InputError as `check_transfer` does, ValueError for other shapes or ids.
+    """
+    names, table = _match_classes(trained, target)
+    expected = (len(labels), len(trained.labels))
+    if logits.shape != expected:
+        raise ValueError(
+            f"logits must be of shape {expected} for task {trained.name}, but got {logits.shape}"
+        )
+    if np.any((labels < 0) | (labels >= len(target.task.labels))):
+        raise ValueError(f"labels must be ids of the {len(target.task.labels)} classes of {target.name}")
+    gold = _map_class_ids(target.task.labels, names, table)[labels]
+    predicted = _map_class_ids(trained.labels, names, table)[logits.argmax(axis=1)]
+    return gold, predicted
+
+
+def compute_transfer_scores(
+    trained: Task, target: TransferTarget, labels: Ids, logits: NDArray[np.floating]
+) -> dict[str, float]:
+    """Every metric of the target's task, over `map_to_transfer_classes` labels and predictions.
+
+    On a two-class target a predicted contradiction counts as not_entailment. A two-class
+    model on a three-class target (rte on snli) is scored on two classes: neutral and
+    contradiction are one there, so its accuracy is not that of a three-class model.
+
+    Arguments and errors as for `map_to_transfer_classes`.
+    """
+    if target.task == trained:
+        return compute_scores(trained, labels, logits)
+    gold, predicted = map_to_transfer_classes(trained, target, labels, logits)
+    return {name: METRICS[name](gold, predicted) for name in target.task.metrics}
+
+
+def _match_classes(trained: Task, target: TransferTarget) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The classes compared in, and to which of them each class of either task belongs."""
+    ours, theirs = trained.labels, target.task.labels
+    for task in (trained, target.task):
+        if task.multi_label:
+            raise _make_transfer_error(
+                trained, target, f"task {task.name} has several labels an example, not one class"
+            )
+        if task.is_regression:
+            raise _make_transfer_error(
+                trained, target, f"task {task.name} predicts a number, and only classes transfer"
+            )
+    if set(ours) == set(theirs):
+        return theirs, {name: name for name in theirs}
+    for table in CLASS_MAPPINGS:
+        if {*ours, *theirs} <= table.keys():
+            return tuple(dict.fromkeys(table.values())), table
+    raise _make_transfer_error(
+        trained, target, f"classes {', '.join(ours)} do not map to {', '.join(theirs)}"
+    )
+
+
+def _make_transfer_error(trained: Task, target: TransferTarget, rule: str) -> InputError:
+    fitting = ", ".join(TRANSFER_TARGETS.get(trained.name, ()))
+    advice = f"choose among {fitting}" if fitting else "leave it out"
+    return InputError(f"transfer: {trained.name} cannot be tested on {target.name}: {rule}; {advice}")
+
+
+def _map_class_ids(labels: tuple[str, ...], names: tuple[str, ...], table: Mapping[str, str]) -> Ids:
+    """(classes of a task,): the id among `names` of each."""
+    return np.array([names.index(table[label]) for label in labels], dtype=np.int64)

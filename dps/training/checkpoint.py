@@ -1,0 +1,123 @@
+"""Checkpoints: a tree of tensors and plain values in safetensors and JSON, never a pickle.
+
+A checkpoint is a folder `step-00000120` with `tensors.safetensors` and `tree.json`. It is written
+beside its place and renamed, carries a checksum of both, and the newest two are kept: where the newest
+is broken, the one before is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+KEPT_CHECKPOINTS = 2
+BROKEN_CHECKPOINT_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    SafetensorError,
+)
+
+
+def save_checkpoint(folder: Path, step: int, tree: Any) -> Path:
+    """Write `tree` (dicts, lists, tensors, numbers, strings, None) as the checkpoint of `step`.
+
+    Raises OSError where it cannot be written; nothing of it is left then.
+    """
+    tensors: dict[str, Tensor] = {}
+    structure = _pack(tree, tensors)
+    place = folder / f"step-{step:08d}"
+    part = folder / f".part-{os.getpid()}-{step}"
+    for torn in folder.glob(".part-*"):  # of a process that was killed
+        shutil.rmtree(torn, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _write_files(part, structure, tensors)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(place, ignore_errors=True)
+    part.rename(place)
+    _sync(folder)
+    for old in _list_checkpoints(folder)[KEPT_CHECKPOINTS:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def load_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Any | None:
+    """The newest checkpoint that is whole, or None. `warn` hears of each broken one."""
+    for place in _list_checkpoints(folder):
+        try:
+            document = json.loads((place / "tree.json").read_text(encoding="utf-8"))
+            if _hash_files(place / "tensors.safetensors", document["tree"]) != document["sha256"]:
+                raise ValueError("checksum differs")
+            return _unpack(document["tree"], load_file(place / "tensors.safetensors"))
+        except BROKEN_CHECKPOINT_ERRORS as error:
+            warn(f"checkpoint {place.name} is broken ({error}); trying the one before")
+    return None
+
+
+def _list_checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _write_files(part: Path, structure: Any, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file(tensors, part / "tensors.safetensors")
+    except SafetensorError as error:  # of the file system, wrapped
+        raise OSError(f"{part.name}: {error}") from error
+    document = {"sha256": _hash_files(part / "tensors.safetensors", structure), "tree": structure}
+    (part / "tree.json").write_text(json.dumps(document), encoding="utf-8")
+    for path in [*part.iterdir(), part]:
+        _sync(path)
+
+
+def _hash_files(file: Path, structure: Any) -> str:
+    """Of the tensors and of what stands beside them."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    digest.update(json.dumps(structure).encode())
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, Tensor):
+        key = str(len(tensors))
+        tensors[key] = node.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": key}
+    if isinstance(node, dict):
+        return {"dict": [[key, _pack(value, tensors)] for key, value in node.items()]}
+    if isinstance(node, (list, tuple)):
+        return {"list": [_pack(value, tensors) for value in node]}
+    if node is None or isinstance(node, (bool, int, float, str)):
+        return {"value": node}
+    raise TypeError(f"a checkpoint cannot hold a {type(node).__name__}")
+
+
+def _unpack(node: Any, tensors: dict[str, Tensor]) -> Any:
+    ((kind, content),) = node.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpack(value, tensors) for key, value in content}
+    if kind == "list":
+        return [_unpack(value, tensors) for value in content]
+    return content

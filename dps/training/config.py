@@ -1,0 +1,176 @@
+"""What one run depends on, what it reports on its way, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dps.errors import InputError
+from dps.methods import DPSDense, Method
+from dps.tasks.definition import TASK_FILE_NAME, write_task_file
+from dps.tasks.task import Task
+from dps.training.optim import PRECISIONS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ControlSignal = Literal["go", "stop", "suspend"]
+FineTuneOutcome = Literal["completed", "stopped", "suspended", "diverged"]
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """Everything that one run depends on.
+
+    task: name of a task, the YAML file of one of one's own (`dps.tasks.definition`), or a Task. method: see
+    `dps.methods`.
+    data: "hub", "builtin" or a folder; None for what a task of one's own names, else "builtin".
+    model: "builtin", a folder or a name on the hub. learning_rate: peak, after the warm-up.
+    epochs: passes over the training set, or max_steps: optimizer steps (it wins).
+    batch_size: examples a step over all ranks. max_length: tokens an example is cut at.
+    micro_batch: examples of a rank that go through the model at once; None for all of a step. It takes
+        less memory and changes a step by rounding alone, but for draws within the model such as dropout.
+    train_size: a stratified subset of so many training examples; None for all.
+    select_on: what `scores` are measured on: "holdout", a slice of the training set that is
+        not trained on (`holdout_share` of it, chosen by `seed`), or "dev".
+    evaluations: how often it is measured, the last time at the end.
+    warmup_ratio, weight_decay, max_grad_norm: as usual; no decay on biases and normalisation.
+    precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16", "fp16".
+    seed: initialises the head (and dropout, and the method's draws). data_seed: the order of
+        the data; None for `seed`.
+    transfer: evaluation sets of other tasks (`dps.tasks.transfer`), scored at the end with those of the task.
+    probe: a task whose linear probe, with how far the features moved, is measured at the end
+        (`dps.probing`).
+    """
+
+    task: str | Task = "cola"
+    method: Method = field(default_factory=DPSDense)
+    data: str | None = None
+    model: str = "builtin"
+    learning_rate: float = 1e-4
+    epochs: float = 3
+    max_steps: int | None = None
+    batch_size: int = 16
+    micro_batch: int | None = None
+    max_length: int = 128
+    train_size: int | None = None
+    select_on: Literal["holdout", "dev"] = "dev"
+    holdout_share: float = 0.2
+    evaluations: int = 6
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float | None = 1.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = 0
+    data_seed: int | None = None
+    transfer: tuple[str, ...] = ()
+    probe: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate must be above 0, but got {self.learning_rate}")
+        for name in ("epochs", "batch_size", "max_length", "evaluations"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, but got {getattr(self, name)}")
+        for name in ("micro_batch", "max_steps", "train_size", "max_grad_norm"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0 or None, but got {getattr(self, name)}")
+        if not 0 < self.holdout_share < 1:
+            raise InputError(f"holdout_share must be in (0, 1), but got {self.holdout_share}")
+        if not 0 <= self.warmup_ratio <= 1:
+            raise InputError(f"warmup_ratio must be in [0, 1], but got {self.warmup_ratio}")
+        if not self.weight_decay >= 0:
+            raise InputError(f"weight_decay must be at least 0, but got {self.weight_decay}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, but got {self.seed}")
+        for name, choices in (("select_on", ("holdout", "dev")), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise InputError(
+                    f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}"
+                )
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of the whole run over `examples` training examples."""
+        per_epoch = -(-examples // self.batch_size)
+        return self.max_steps or max(1, round(self.epochs * per_epoch))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at the model. scores: by metric; seconds: spent since the run began; curve: (step, primary
+    metric) of this and every earlier one, those before an interruption too."""
+
+    step: int
+    max_steps: int
+    scores: dict[str, float]
+    loss: float
+    seconds: float
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass
+class FineTuneResult:
+    """What a run came to.
+
+    scores: (step, primary metric) of every evaluation. final: metrics by evaluation set, of a completed
+    run; logits (n, classes) and labels (n,) by evaluation set, in the order of its examples, of the same.
+    covered: which weights methods select among, in a line. selected_share: mean share of them that
+    Stage II selected; None where no mask acted. passes: forward-backward passes of a batch.
+    peak_memory: bytes; None where the system does not tell. parts: seconds of "start" (before the first
+    step), "evaluation", "report" and "checkpoint"; the rest is training. task: what the model was trained
+    on; max_length: tokens that examples were cut at.
+    """
+
+    outcome: FineTuneOutcome
+    steps: int
+    seconds: float
+    scores: list[tuple[int, float]]
+    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: dict[str, NDArray[Any]] = field(default_factory=dict)
+    covered: str = ""
+    selected_share: float | None = None
+    passes: float = 0.0
+    peak_memory: int | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    model: PreTrainedModel | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    task: Task | None = None
+    max_length: int | None = None
+
+    @property
+    def last(self) -> float | None:
+        """The last score."""
+        return self.scores[-1][1] if self.scores else None
+
+    @property
+    def best(self) -> float | None:
+        """The highest score of the run; not an unbiased one."""
+        return max((score for _, score in self.scores), default=None)
+
+    def save(self, folder: Path | str) -> None:
+        """Write model and tokenizer as `from_pretrained` reads them, and the task as `dps.predict` does."""
+        assert self.model is not None
+        assert self.tokenizer is not None
+        if self.max_length is not None:
+            self.tokenizer.model_max_length = self.max_length
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        if self.task is not None:
+            write_task_file(self.task, Path(folder) / TASK_FILE_NAME)
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where a run keeps its checkpoints, and after how many seconds the next is due. written: hears of
+    each one's folder."""
+
+    folder: Path
+    every_s: float = 60.0
+    written: Callable[[Path], None] | None = None

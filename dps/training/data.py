@@ -1,0 +1,179 @@
+"""From examples to batches: subsets, slices, tokens, order, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dps.errors import InputError
+from dps.methods.draws import derive_step_seed
+from dps.tasks.splits import SUBSET_SEED, Indices, split_stratified
+from dps.tasks.task import Task
+from dps.training.tokens import EncodedExamples, TokenCache, encode_dataset, fingerprint_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from dps.sources.base import Source
+
+BATCHES_PER_POOL = 16  # batches whose examples are sorted by length together, so that little is padded
+
+
+class TaskData:
+    """The examples of a task, read and tokenised when they are first asked for.
+
+    cache: where the tokens of this node are; without one nothing is kept on disk. fingerprint: the source's
+    of this task, where it is known already.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        source: Source,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        cache: TokenCache | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
+        self.task, self.source, self.tokenizer, self.max_length = task, source, tokenizer, max_length
+        self.cache, self.fingerprint = cache, fingerprint
+        self._encoded: dict[str, EncodedExamples] = {}
+        self._others: dict[str, TaskData] = {}
+
+    def of(self, task: Task) -> TaskData:
+        """The examples of another task from the same source, with the same tokens."""
+        if task == self.task:
+            return self
+        if task.name not in self._others:
+            self._others[task.name] = TaskData(task, self.source, self.tokenizer, self.max_length, self.cache)
+        return self._others[task.name]
+
+    def split(self, name: str) -> EncodedExamples:
+        """All examples of one of `task.all_splits`."""
+        if name not in self._encoded:
+            self._encoded[name] = self._kept(name)
+        return self._encoded[name]
+
+    def _kept(self, name: str) -> EncodedExamples:
+        """From the cache; what the fingerprint does not cover is not kept there."""
+        task = self.task
+        if self.cache is None or self._rules is None or name not in task.splits:
+            return self._encode(name)
+        self.fingerprint = self.fingerprint or self.source.fingerprint(task)
+        examples = [self.source.kind, self.fingerprint, task.name, task.columns, task.labels, name]
+        if task.multi_label:
+            examples.append(task.separator)
+        return self.cache.get([*examples, self._rules, self.max_length], lambda: self._encode(name))
+
+    @cached_property
+    def _rules(self) -> str | None:
+        return fingerprint_tokenizer(self.tokenizer)
+
+    def _encode(self, name: str) -> EncodedExamples:
+        return encode_dataset(self.source.load(self.task, name), self.task, self.tokenizer, self.max_length)
+
+    def train(self, size: int | None) -> EncodedExamples:
+        """The training examples, or a stratified subset of `size` that is always the same."""
+        return select_subset(self.task, self.split("train"), size)
+
+
+def select_subset(task: Task, data: EncodedExamples, size: int | None) -> EncodedExamples:
+    """A stratified subset, the same at every call. Raises InputError where there are fewer examples."""
+    if size is None or size == len(data):
+        return data
+    if size > len(data):
+        raise InputError(f"train-size: {size} examples were asked for, but the training set has {len(data)}")
+    return data.take(split_stratified(task, data.labels, size, SUBSET_SEED)[0])
+
+
+def split_holdout(
+    task: Task, data: EncodedExamples, share: float, seed: int
+) -> tuple[EncodedExamples, EncodedExamples]:
+    """(kept, held out): a stratified slice of `share` of the examples is held out."""
+    size = max(1, round(len(data) * share))
+    held, kept = split_stratified(task, data.labels, size, seed)
+    return data.take(kept), data.take(held)
+
+
+class TrainingBatches:
+    """The training batch of each step: a function of (seed, step), so that a resume needs no state.
+
+    An epoch visits every example once, in an order of its own; one batch may be short. Examples of
+    like length share a batch: a shuffled epoch is cut into pools of `BATCHES_PER_POOL` batches, each pool is
+    sorted by length and cut into batches, and the batches of the epoch are shuffled.
+    With several ranks each takes its share of the global batch.
+    """
+
+    def __init__(
+        self,
+        data: EncodedExamples,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.rank, self.world = rank, world
+        self.collate = PaddingCollator(tokenizer)
+        self.lengths = data.lengths()
+        self._epoch, self._order = -1, list[Indices]()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that it takes to visit every example."""
+        return math.ceil(len(self.data) / self.batch_size)
+
+    def indices(self, step: int) -> Indices:
+        """The examples of this rank at `step`, counted from 1."""
+        epoch, position = divmod(step - 1, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = (
+                epoch,
+                self._batches(np.random.default_rng(derive_step_seed(self.seed, epoch))),
+            )
+        batch = self._order[position]
+        if short := -len(batch) % self.world:  # every rank needs as many
+            batch = np.concatenate([batch, np.resize(batch, short)])
+        return batch[self.rank :: self.world]
+
+    def _batches(self, rng: np.random.Generator) -> list[Indices]:
+        """The batches of one epoch."""
+        order, pool = rng.permutation(len(self.data)), BATCHES_PER_POOL * self.batch_size
+        batches: list[Indices] = []
+        for start in range(0, len(order), pool):
+            chunk = order[start : start + pool]
+            chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
+            batches += [chunk[at : at + self.batch_size] for at in range(0, len(chunk), self.batch_size)]
+        return [batches[number] for number in rng.permutation(len(batches))]
+
+    def at(self, step: int) -> dict[str, Tensor]:
+        """The padded batch of this rank at `step`."""
+        return self.collate(self.data, self.indices(step))
+
+
+class PaddingCollator:
+    """Pads the examples at some indices to the longest among them."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        from transformers import DataCollatorWithPadding
+
+        self._pad = DataCollatorWithPadding(tokenizer)
+
+    def __call__(self, data: EncodedExamples, indices: Indices) -> dict[str, Tensor]:
+        batch = dict(self._pad([data.example(i) for i in indices]))
+        batch["labels"] = torch.from_numpy(data.labels[indices])
+        return batch
+
+
+def batch_by_length(data: EncodedExamples, batch_size: int) -> Iterator[Indices]:
+    """Evaluation batches, longest first, so that little is padded."""
+    order = np.argsort(data.lengths(), kind="stable")[::-1]
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size].copy()

@@ -1,0 +1,56 @@
+"""Optimizer, learning rate and precision of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from dps.errors import InputError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def make_adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
+    """AdamW without decay on biases and normalisation, in one fused kernel."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def compute_learning_rate_factor(step: int, max_steps: int, warmup_ratio: float) -> float:
+    """Share of the peak learning rate at `step` (from 1): up linearly from 0, then down to 0."""
+    warmup = int(max_steps * warmup_ratio)
+    if step <= warmup:
+        return (step - 1) / warmup
+    return (max_steps - step + 1) / max(1, max_steps - warmup)
+
+
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """The learning rate of every parameter group, times its "lr_scale" where a method set one."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("lr_scale", 1.0)
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """What "auto" means on this device. Raises InputError where the device cannot do what is asked."""
+    if precision == "auto":
+        if device.type == "cpu":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision == "fp16" and device.type == "cpu":
+        raise InputError("precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
+    return precision
+
+
+def make_autocast_and_scaler(precision: str, device: torch.device) -> tuple[Any, torch.amp.GradScaler]:
+    """(autocast, loss scaler) for this precision on this device."""
+    precision = resolve_precision(precision, device)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+    return autocast, torch.amp.GradScaler(device.type, enabled=precision == "fp16")

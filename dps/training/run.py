@@ -1,0 +1,366 @@
+"""One run: fine-tune one model with one method. Knows nothing of Ray, MLflow or Optuna."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dps.coverage import describe_coverage, find_covered_weights
+from dps.distributed import (
+    broadcast_value,
+    gather_values,
+    get_device,
+    get_rank,
+    get_world_size,
+    move_to_device,
+    wrap_model,
+)
+from dps.errors import InputError
+from dps.methods import attachment_of
+from dps.methods.draws import derive_step_seed
+from dps.models import PretrainedEncoder, locate_model
+from dps.sources import open_data_source
+from dps.tasks.metrics import compute_scores
+from dps.tasks.registry import get_task
+from dps.tasks.task import Task
+from dps.tasks.transfer import compute_transfer_scores, get_transfer_target
+from dps.training import checkpoint, optim
+from dps.training.checkpoint import load_checkpoint
+from dps.training.config import (
+    Checkpointing,
+    ControlSignal,
+    Evaluation,
+    FineTuneConfig,
+    FineTuneOutcome,
+    FineTuneResult,
+)
+from dps.training.data import PaddingCollator, TaskData, TrainingBatches, batch_by_length, split_holdout
+from dps.training.memory import get_peak_memory, reset_peak_memory
+from dps.training.optim import compute_learning_rate_factor, make_adamw, make_autocast_and_scaler
+from dps.training.tokens import EncodedExamples
+
+EVALUATION_BATCH_FACTOR = 4  # an evaluation batch is so many times a training batch
+CHECKPOINT_WARNING = "no checkpoint could be written"
+GPU_LOSS_CHECK_STEPS = 10  # steps between looks at the loss, each of which waits for the GPU
+
+
+def finetune(
+    config: FineTuneConfig,
+    report: Callable[[Evaluation], None] = lambda evaluation: None,
+    control: Callable[[], ControlSignal] = lambda: "go",
+    checkpointing: Checkpointing | None = None,
+) -> FineTuneResult:
+    """One run from its configuration alone: reads data and model, then `finetune_model`.
+
+    Raises InputError for values and data that cannot be used.
+    """
+    gc.collect()  # see `memory.reset_peak`
+    task = get_task(config.task)
+    base = PretrainedEncoder(locate_model(config.model), task)
+    data = TaskData(task, open_data_source(config.data, task), base.tokenizer, config.max_length)
+    return finetune_model(config, base, data, report, control, checkpointing)
+
+
+def finetune_model(
+    config: FineTuneConfig,
+    base: PretrainedEncoder,
+    data: TaskData,
+    report: Callable[[Evaluation], None] = lambda evaluation: None,
+    control: Callable[[], ControlSignal] = lambda: "go",
+    checkpointing: Checkpointing | None = None,
+) -> FineTuneResult:
+    """One run with model and data in memory, on this rank or on all ranks of the process group.
+
+    report: hears of each evaluation (on every rank). control: asked at each step and each
+    evaluation batch (rank 0's answer counts): "stop" drops the run, "suspend" writes a
+    checkpoint first. Where `checkpointing` holds a checkpoint, the run goes on from it.
+    """
+    return _Run(config, base, data, report, control, checkpointing).go()
+
+
+class _RunEnded(Exception):
+    """The run ended in the middle of an evaluation."""
+
+    def __init__(self, outcome: FineTuneOutcome) -> None:
+        self.outcome = outcome
+
+
+class _Run:
+    def __init__(
+        self,
+        config: FineTuneConfig,
+        base: PretrainedEncoder,
+        data: TaskData,
+        report: Callable[[Evaluation], None],
+        control: Callable[[], ControlSignal],
+        checkpointing: Checkpointing | None,
+    ) -> None:
+        self.config, self.base, self.data, self.task = config, base, data, data.task
+        self.report, self.control, self.checkpointing = report, control, checkpointing
+        self.parts: dict[str, float] = {}
+        with self._part("start"):
+            self._get_ready()
+        self.began = self.saved = time.monotonic()
+
+    def _get_ready(self) -> None:
+        config, base = self.config, self.base
+        self.tokenizer, self.collate = base.tokenizer, PaddingCollator(base.tokenizer)
+        train, self.evaluated = self._slices()
+        self.max_steps = config.steps(len(train))
+        order = config.seed if config.data_seed is None else config.data_seed
+        self.batches = TrainingBatches(
+            train, base.tokenizer, config.batch_size, order, get_rank(), get_world_size()
+        )
+        self.device = get_device()
+        reset_peak_memory(self.device)
+        torch.manual_seed(config.seed)
+        self.model = base.build(config.seed, config.method.dropout(self.max_steps))
+        self.model.to(self.device)  # type: ignore[arg-type]
+        self.optimizer = make_adamw(self.model, config.learning_rate, config.weight_decay)
+        config.method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
+        attachment = attachment_of(self.optimizer)
+        assert attachment is not None
+        self.attachment = attachment
+        self.wrapped = wrap_model(self.model)
+        self.autocast, self.scaler = make_autocast_and_scaler(config.precision, self.device)
+        self.step, self.spent, self.scores = 0, 0.0, list[tuple[int, float]]()
+        self.logits: dict[str, NDArray[np.float32]] = {}
+        self.labels: dict[str, NDArray[Any]] = {}
+        self.warnings: list[str] = []
+        self._resume()
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """Count the seconds within as this part of the run."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.parts[name] = self.parts.get(name, 0.0) + time.monotonic() - began
+
+    def _slices(self) -> tuple[EncodedExamples, EncodedExamples]:
+        train = self.data.train(self.config.train_size)
+        if self.config.select_on == "dev":
+            return train, self.data.split("dev")
+        return split_holdout(self.task, train, self.config.holdout_share, self.config.seed)
+
+    def go(self) -> FineTuneResult:
+        try:
+            outcome, final = self._train(), {}
+            if outcome == "completed":
+                with self._part("evaluation"):
+                    final = self._final()
+        except _RunEnded as ended:
+            outcome, final = ended.outcome, {}
+        return self._result(outcome, final)
+
+    def _train(self) -> FineTuneOutcome:
+        evaluate_at = _spread_evaluations(self.config.evaluations, self.max_steps)
+        check_every = 1 if self.device.type == "cpu" else GPU_LOSS_CHECK_STEPS
+        self.wrapped.train()
+        if self.step == 0 and self.config.method.cost.calibration_epochs:
+            self.attachment.calibrate(self.wrapped, self._epoch(), self.config.micro_batch)
+        while self.step < self.max_steps:
+            signal = broadcast_value(self.control())
+            if signal != "go":
+                return self._leave(signal)
+            loss = self._one_step()
+            looks = self.step % check_every == 0 or self.step in evaluate_at
+            if looks and not all(gather_values(bool(loss.isfinite()))):  # one rank's NaN is everyone's
+                return "diverged"
+            if self.step in evaluate_at:
+                self._evaluate_and_report(float(loss))
+                self._save_if_due()
+        return "completed"
+
+    def _epoch(self) -> Iterator[dict[str, Tensor]]:
+        """Every training example once."""
+        for step in range(1, self.batches.steps_per_epoch + 1):
+            if (signal := broadcast_value(self.control())) != "go":
+                raise _RunEnded("stopped" if signal == "stop" else "suspended")
+            yield self._batch(step)
+
+    def _batch(self, step: int) -> dict[str, Tensor]:
+        return {k: move_to_device(v, self.device) for k, v in self.batches.at(step).items()}
+
+    def _one_step(self) -> Tensor:
+        step = self.step + 1
+        # Each step has a seed of its own: a resumed run draws the same dropout.
+        torch.manual_seed(derive_step_seed(self.config.seed * get_world_size() + get_rank(), step))
+        optim.set_learning_rate(self.optimizer, self._learning_rate(step))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.attachment.accumulate(
+            self.wrapped, self._batch(step), self.config.micro_batch, self.scaler.scale, self.autocast
+        )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step = step
+        return loss
+
+    def _learning_rate(self, step: int) -> float:
+        factor = compute_learning_rate_factor(step, self.max_steps, self.config.warmup_ratio)
+        return self.config.learning_rate * factor
+
+    def _evaluate_and_report(self, loss: float) -> None:
+        with self._part("evaluation"):
+            self.latest = self._predict(self.evaluated)
+            scores = compute_scores(self.task, self.evaluated.labels, self.latest)
+        self.scores.append((self.step, scores[self.task.metric]))
+        with self._part("report"):
+            curve = list(self.scores)
+            self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds(), curve))
+
+    @property
+    def _evaluation_batch(self) -> int:
+        """Examples that are evaluated at once."""
+        config = self.config
+        return EVALUATION_BATCH_FACTOR * min(config.micro_batch or config.batch_size, config.batch_size)
+
+    def _predict(self, data: EncodedExamples) -> NDArray[np.float32]:
+        """Logits (n, classes) in the order of the examples, on every rank."""
+        self.model.eval()
+        mine: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        size = self._evaluation_batch
+        with torch.inference_mode(), self.autocast:
+            for number, indices in enumerate(batch_by_length(data, size)):
+                if number % get_world_size() != get_rank():
+                    continue
+                signal = self.control()
+                if signal == "stop" and get_world_size() == 1:
+                    raise _RunEnded("stopped")
+                batch = {
+                    k: move_to_device(v, self.device)
+                    for k, v in self.collate(data, indices).items()
+                    if k != "labels"
+                }
+                mine.append((indices, self.model(**batch).logits.float().cpu().numpy()))
+        self.model.train()
+        parts = [part for rank in gather_values(mine) for part in rank]
+        values = np.concatenate([values for _, values in parts])
+        if not np.isfinite(values).all():
+            raise _RunEnded("diverged")
+        logits = np.empty_like(values)
+        logits[np.concatenate([indices for indices, _ in parts])] = values
+        return logits
+
+    def _final(self) -> dict[str, dict[str, float]]:
+        """Metrics by evaluation set: the task's own where it was not selected on a slice of the training
+        set, those that `transfer` names, the probe."""
+        final: dict[str, dict[str, float]] = {}
+        main = self.task.dev_splits[0]
+        for split in self.task.dev_splits if self.config.select_on == "dev" else ():
+            data = self.data.split(split)
+            logits = self.latest if split == main else self._predict(data)
+            self.logits[split], self.labels[split] = logits, data.labels
+            final[split] = compute_scores(self.task, data.labels, logits)
+        for name in self.config.transfer:
+            target = get_transfer_target(name)
+            data = self.data.of(target.task).split(target.split)
+            self.logits[name], self.labels[name] = self._predict(data), data.labels
+            final[name] = compute_transfer_scores(self.task, target, data.labels, self.logits[name])
+        if self.config.probe is not None:
+            found = broadcast_value(self._probe(get_task(self.config.probe)))
+            final |= {"probe": found} if found else {}
+        return final
+
+    def _probe(self, task: Task) -> dict[str, float]:
+        if get_rank() != 0:
+            return {}
+        from dps.training.collapse import measure_collapse
+
+        size = self._evaluation_batch
+        try:
+            return measure_collapse(self.base, self.model, self.data, self.data.of(task), size)
+        except InputError as error:  # the run is none the worse for it
+            self.warnings.append(f"the probe failed: {error}")
+            return {}
+
+    def _seconds(self) -> float:
+        return self.spent + time.monotonic() - self.began
+
+    def _leave(self, signal: ControlSignal) -> FineTuneOutcome:
+        if signal == "stop":
+            return "stopped"
+        self._save()
+        return "suspended"
+
+    def _save_if_due(self) -> None:
+        due = self.checkpointing and time.monotonic() - self.saved >= self.checkpointing.every_s
+        if due and self.step < self.max_steps:
+            with self._part("checkpoint"):
+                self._save()
+
+    def _save(self) -> None:
+        if self.checkpointing is None or get_rank() != 0 or self.step == 0:
+            return
+        tree = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "seconds": self._seconds(),
+            "scores": self.scores,
+        }
+        try:
+            place = checkpoint.save_checkpoint(self.checkpointing.folder, self.step, tree)
+            if self.checkpointing.written is not None:
+                self.checkpointing.written(place)
+        except OSError as error:  # the run is none the worse for it
+            if not any(warning.startswith(CHECKPOINT_WARNING) for warning in self.warnings):
+                self.warnings.append(f"{CHECKPOINT_WARNING} from step {self.step} on: {error}")
+        self.saved = time.monotonic()
+
+    def _resume(self) -> None:
+        if self.checkpointing is None:
+            return
+        tree = load_checkpoint(self.checkpointing.folder, self.warnings.append)
+        if tree is None:
+            if self.warnings:
+                self.warnings.append("no checkpoint is whole; the run starts anew")
+            return
+        self.model.load_state_dict(tree["model"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        self.scaler.load_state_dict(tree["scaler"])
+        self.step, self.spent = tree["step"], tree["seconds"]
+        self.scores = [(step, score) for step, score in tree["scores"]]
+
+    def _result(self, outcome: FineTuneOutcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
+        self.attachment.detach()
+        share = self.attachment.selected_share
+        if outcome == "completed" and self.config.method.selects and share in (None, 1.0):
+            self.warnings.append(
+                f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} "
+                f"steps; lower selection_ratio below 1 or update_ratio below 0.5"
+            )
+        return FineTuneResult(
+            outcome,
+            self.step,
+            self._seconds(),
+            self.scores,
+            final,
+            self.logits,
+            self.labels,
+            covered=describe_coverage(self.model, find_covered_weights(self.model)),
+            selected_share=share,
+            passes=self.config.method.cost.passes(self.step, self.batches.steps_per_epoch),
+            peak_memory=get_peak_memory(self.device),
+            parts=self.parts,
+            warnings=self.warnings,
+            model=self.model,
+            tokenizer=self.tokenizer,
+            task=self.task,
+            max_length=self.config.max_length,
+        )
+
+
+def _spread_evaluations(times: int, max_steps: int) -> set[int]:
+    """`times` steps spread evenly over the run, the last step among them."""
+    return {max(1, round(max_steps * (i + 1) / times)) for i in range(times)}

@@ -1,0 +1,185 @@
+"""What a fine-tuned model says, asked with `dps.predict` and with `transformers.pipeline`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import transformers
+import yaml
+
+import dps
+from dps.errors import InputError
+from dps.predict import Predictor, main, read_example_texts
+from dps.tasks import definition, registry
+
+LABELS = ["ünsure: no", "yes"]  # "w0 ..." is the first, "w1 ..." the second
+TEXTS = [f"w{number % 2} w{20 + number}" for number in range(12)]
+
+
+def trained(folder: Path, model: Path, document: dict[str, object], rows: list[str], steps: int) -> Path:
+    """The folder of a model that was fine-tuned for a task of one's own."""
+    folder.mkdir()
+    (folder / "train.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "own.yaml").write_text(yaml.safe_dump({**document, "files": "train.csv"}), encoding="utf-8")
+    config = dps.FineTuneConfig(
+        task=str(folder / "own.yaml"), model=str(model), max_steps=steps, batch_size=8, learning_rate=3e-3,
+        max_length=24, evaluations=1, method=dps.Vanilla(),
+    )  # fmt: skip
+    result = dps.finetune(config)
+    result.save(folder / "best")
+    return folder / "best"
+
+
+@pytest.fixture(scope="module")
+def best(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    rows = ["text,y", *(f"w{number % 2} w{number},{LABELS[number % 2]}" for number in range(60))]
+    document = {"name": "own", "columns": "text", "label": "y", "labels": LABELS, "metric": "accuracy"}
+    return trained(tmp_path_factory.mktemp("predict") / "own", tiny_model, document, rows, 40)
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    rows = ["a,b,label", *(f"w{number % 5} w{number},w{number % 3},{number % 5}" for number in range(30))]
+    document = {"name": "own", "columns": ["a", "b"], "kind": "regression"}
+    return trained(tmp_path_factory.mktemp("predict") / "pairs", tiny_model, document, rows, 3)
+
+
+def test_the_folder_says_what_the_model_was_trained_for(best: Path) -> None:
+    task = registry.get_task(str(best / definition.TASK_FILE_NAME))
+    assert (task.name, task.columns, task.labels, task.own) == ("own", ("text",), tuple(LABELS), None)
+    config = transformers.AutoConfig.from_pretrained(best)
+    assert config.id2label == dict(enumerate(LABELS))
+    assert transformers.AutoTokenizer.from_pretrained(best).model_max_length == 24
+
+
+def test_labels_and_probabilities_on_the_command_line(best: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(best), "--text", *TEXTS]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["label"] for one in found] == [LABELS[number % 2] for number in range(12)]
+    for one in found:
+        assert list(one["probabilities"]) == LABELS
+        assert sum(one["probabilities"].values()) == pytest.approx(1)
+        assert one["label"] == max(one["probabilities"], key=lambda name: one["probabilities"][name])
+
+
+def test_a_pipeline_says_the_same(best: Path) -> None:
+    classify = transformers.pipeline("text-classification", model=str(best), top_k=None)
+    ours = Predictor.load(str(best)).predict([(text,) for text in TEXTS])
+    for theirs, one in zip(classify(TEXTS), ours, strict=True):
+        assert theirs[0]["label"] == one["label"]
+        assert {each["label"]: each["score"] for each in theirs} == pytest.approx(
+            one["probabilities"], abs=1e-5
+        )
+
+
+def test_long_texts_are_cut_as_in_training_in_both(best: Path) -> None:
+    text = " ".join(["w1", *(f"w{number}" for number in range(90))])
+    predictor = Predictor.load(str(best))
+    assert predictor.max_length == 24
+    (one,) = predictor.predict([(text,)])
+    assert predictor.predict([(text + " w0 w0",)]) == [one]
+    (theirs,) = transformers.pipeline("text-classification", model=str(best), truncation=True)([text])
+    assert theirs["score"] == pytest.approx(one["probabilities"][one["label"]], abs=1e-5)
+
+
+def test_a_file_gives_a_line_for_each_row_in_order(
+    best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": number, "text": text} for number, text in enumerate(TEXTS * 12)]
+    (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    output = tmp_path / "out.jsonl"
+    assert main(["--model", str(best), "--file", str(tmp_path / "new.jsonl"), "--output", str(output)]) == 0
+    assert capsys.readouterr().out == f"144 predictions: {output}\n"
+    found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [one["label"] for one in found] == [LABELS[number % 2] for number in range(144)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.jsonl", "out.jsonl"]
+
+
+def test_a_regression_of_pairs_says_its_value(
+    regression: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model", str(regression), "--text", "w1 w2", "w3", "--text2", "w2", "w1"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first.keys() == second.keys() == {"value"}
+    (tmp_path / "new.tsv").write_text("b\ta\nw2\tw1 w2\nw1\tw3\n", encoding="utf-8")
+    assert main(["--model", str(regression), "--file", str(tmp_path / "new.tsv")]) == 0
+    again = [json.loads(line)["value"] for line in capsys.readouterr().out.splitlines()]
+    assert again == pytest.approx([first["value"], second["value"]], abs=1e-6)
+    pipe = transformers.pipeline("text-classification", model=str(regression))
+    assert pipe({"text": "w1 w2", "text_pair": "w2"})["score"] == pytest.approx(first["value"], abs=1e-5)
+
+
+def test_what_is_predicted_does_not_depend_on_what_stands_beside_it(best: Path) -> None:
+    predictor = Predictor.load(str(best))
+    examples = [(f"w{number % 7} " * (1 + number % 5),) for number in range(150)]
+    together = predictor.logits(examples)
+    assert together.shape == (150, 2)
+    alone = np.concatenate([predictor.logits([example]) for example in examples[:20]])
+    assert np.allclose(alone, together[:20], atol=1e-5)
+    assert predictor.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--text", "a", "--file", "b.csv"], "--text, --file: give one of them"),
+        ([], "--text, --file: give one of them"),
+        (["--text", "a", "--text2", "b"], "--text2: the model reads 1 text(s) an example (text); leave"),
+        (["--text", "a", " "], "--text: must not be empty"),
+        (["--file", "no.csv"], "--file: there is no no.csv"),
+        (["--text", "a", "--output", "no/such/folder"], "--output: cannot write"),
+        (["--text", "a", "--batch", "3"], "--batch 3; see --help"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    best: Path, argv: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model", str(best), *argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert says in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_a_pair_needs_both_texts(regression: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(regression), "--text", "a"]) == 2
+    assert "--text2: the model reads 2 text(s) an example (a, b); give --text2 too" in capsys.readouterr().err
+    assert main(["--model", str(regression), "--text", "a", "b", "--text2", "c"]) == 2
+    assert "--text2: must be as many as --text, 2, but got 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("txt\nhello\n", r"new\.csv:2: no column 'text'; the columns are 'txt'"),
+        ("text\nhello\n \n", r"new\.csv:3: column 'text' is empty"),
+        ("text,n\nhello,1\nx\n", r"new\.csv:3: 1 columns where 2 are expected"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_named(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "new.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        read_example_texts(tmp_path / "new.csv", ("text",))
+
+
+def test_a_model_of_another_program_serves_texts_but_no_file(
+    best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in best.iterdir():
+        if file.name != definition.TASK_FILE_NAME:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert main(["--model", str(tmp_path), "--text", "w1 w3"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == "yes"
+    assert main(["--model", str(tmp_path), "--file", "new.csv"]) == 2
+    assert "has no task.yaml to name the columns" in capsys.readouterr().err
+
+
+def test_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(tmp_path / "none"), "--text", "a"]) == 2
+    assert "--model: there is no folder" in capsys.readouterr().err
+    assert main(["--model", str(tmp_path), "--text", "a"]) == 2
+    assert "has no config.json" in capsys.readouterr().err

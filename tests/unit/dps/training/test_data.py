@@ -1,0 +1,223 @@
+"""From examples to batches: order, ranks, strata, padding."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dps.errors import InputError
+from dps.tasks import registry, splits
+from dps.tasks.task import Task
+from dps.training import data
+from dps.training import tokens as training_tokens
+from dps.training.data import TaskData, TrainingBatches
+from dps.training.tokens import EncodedExamples
+from tests import tiny
+
+TOKENIZER = tiny.tokenizer()
+COLA, STSB = registry.get_task("cola"), registry.get_task("stsb")
+
+
+def encoded(count: int) -> EncodedExamples:
+    """Examples of different lengths, none like another."""
+    tokens = [{"input_ids": [4 + i] * (1 + i % 5), "attention_mask": [1] * (1 + i % 5)} for i in range(count)]
+    return EncodedExamples.of(tokens, np.arange(count) % 2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 3))
+def test_an_epoch_visits_every_example_once(count: int, batch_size: int, seed: int) -> None:
+    batches = TrainingBatches(encoded(count), TOKENIZER, batch_size, seed)
+    assert batches.steps_per_epoch == -(-count // batch_size)
+    for epoch in range(2):
+        first = epoch * batches.steps_per_epoch + 1
+        steps = range(first, first + batches.steps_per_epoch)
+        assert sorted(np.concatenate([batches.indices(step) for step in steps])) == list(range(count))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(2, 4))
+def test_ranks_share_each_batch_in_equal_parts(count: int, batch_size: int, world: int) -> None:
+    alone = TrainingBatches(encoded(count), TOKENIZER, batch_size, 0)
+    ranks = [TrainingBatches(encoded(count), TOKENIZER, batch_size, 0, rank, world) for rank in range(world)]
+    for step in range(1, alone.steps_per_epoch + 1):
+        parts = [rank.indices(step) for rank in ranks]
+        whole = alone.indices(step)
+        assert {len(part) for part in parts} == {-(-len(whole) // world)}
+        assert set(np.concatenate(parts)) == set(whole)
+        if len(whole) % world == 0:
+            assert sorted(np.concatenate(parts)) == sorted(whole)
+
+
+def test_the_order_depends_on_the_seed_and_the_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        batches = TrainingBatches(encoded(30), TOKENIZER, 10, seed)
+        return [int(i) for step in range(3 * epoch + 1, 3 * epoch + 4) for i in batches.indices(step)]
+
+    assert order(1, 2) == order(1, 2)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+    mixed = TrainingBatches(encoded(30), TOKENIZER, 10, 1)
+    mixed.indices(1)
+    assert mixed.indices(7).tolist() == order(1, 2)[:10]  # whatever was asked before
+
+
+def skewed(count: int, middle: int = 16) -> EncodedExamples:
+    """Examples of log-normal lengths around `middle`, cut at 128: 16 for sentences, 60 for paragraphs."""
+    lengths = np.random.default_rng(0).lognormal(np.log(middle), 0.5, count).clip(4, 128).astype(int)
+    tokens = [{"input_ids": [4] * n, "attention_mask": [1] * n} for n in lengths]
+    return EncodedExamples.of(tokens, np.arange(count) % 2)
+
+
+def test_an_epoch_of_several_pools_visits_every_example_once_and_no_other_is_like_it() -> None:
+    examples = skewed(1000)
+    batches = TrainingBatches(examples, TOKENIZER, 8, 0)
+    assert len(examples) > 7 * data.BATCHES_PER_POOL * 8
+    epochs = [[batches.indices(step) for step in range(first, first + 125)] for first in (1, 126)]
+    for epoch in epochs:
+        assert sorted(np.concatenate(epoch)) == list(range(1000))
+        longest = [max(examples.lengths()[i] for i in batch) for batch in epoch]
+        assert longest not in (sorted(longest), sorted(longest, reverse=True))
+        assert abs(np.corrcoef(longest, range(125))[0, 1]) < 0.3  # long and short all over the epoch
+    together = [{frozenset(batch.tolist()) for batch in epoch} for epoch in epochs]
+    assert len(together[0] & together[1]) <= 2
+
+
+def test_the_batch_of_a_step_follows_from_seed_and_step_whatever_was_asked_before() -> None:
+    examples, steps = skewed(600), [80, 1, 39, 38, 200, 76]  # epochs of 38
+    batches = TrainingBatches(examples, TOKENIZER, 16, 3)
+    for step in steps:
+        alone = TrainingBatches(examples, TOKENIZER, 16, 3).indices(step)
+        assert batches.indices(step).tolist() == alone.tolist()
+        assert TrainingBatches(examples, TOKENIZER, 16, 4).indices(step).tolist() != alone.tolist()
+
+
+@pytest.mark.parametrize("count", [512, 2000])
+@pytest.mark.parametrize("batch_size", [8, 16, 32])
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize(("middle", "most"), [(60, 1.10), (16, 1.20)])  # a long tail is padded for
+def test_little_is_padded(count: int, batch_size: int, world: int, middle: int, most: float) -> None:
+    examples = skewed(count, middle)
+    lengths = np.asarray(examples.lengths())
+
+    def padding(batches: list[np.ndarray]) -> float:
+        """Tokens computed by tokens given."""
+        computed = sum(len(batch) * lengths[batch].max() for batch in batches)
+        return float(computed / sum(lengths[batch].sum() for batch in batches))
+
+    ranks = [TrainingBatches(examples, TOKENIZER, batch_size, 0, rank, world) for rank in range(world)]
+    steps = range(1, ranks[0].steps_per_epoch + 1)
+    assert padding([rank.indices(step) for rank in ranks for step in steps]) <= most
+    shuffled = np.array_split(np.random.default_rng(0).permutation(count), len(steps))
+    assert padding(shuffled) > 1.5  # what it is without
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_shares_of_ranks_are_disjoint_and_complete(world: int) -> None:
+    examples = skewed(640)
+    ranks = [TrainingBatches(examples, TOKENIZER, 16, 0, rank, world) for rank in range(world)]
+    visited: list[int] = []
+    for step in range(1, 41):
+        parts = [rank.indices(step).tolist() for rank in ranks]
+        assert [len(part) for part in parts] == [16 // world] * world
+        visited += [index for part in parts for index in part]
+    assert sorted(visited) == list(range(640))
+
+
+def test_a_batch_is_padded_to_its_longest_and_says_so() -> None:
+    batches = TrainingBatches(encoded(10), TOKENIZER, 4, 0)
+    batch, indices = batches.at(1), batches.indices(1)
+    lengths = [1 + i % 5 for i in indices]
+    assert batch["input_ids"].shape == (4, max(lengths))
+    assert batch["attention_mask"].sum(dim=1).tolist() == lengths
+    assert batch["labels"].tolist() == [i % 2 for i in indices]
+    for row, (index, length) in enumerate(zip(indices, lengths, strict=True)):
+        assert batch["input_ids"][row].tolist() == [4 + index] * length + [0] * (max(lengths) - length)
+
+
+def test_evaluation_batches_visit_every_example_once_the_longest_first() -> None:
+    examples = encoded(13)
+    parts = list(data.batch_by_length(examples, 4))
+    assert [len(part) for part in parts] == [4, 4, 4, 1]
+    visited = np.concatenate(parts)
+    assert sorted(visited) == list(range(13))
+    lengths = [examples.lengths()[i] for i in visited]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=4), st.floats(0.05, 0.95), st.integers(0, 5))
+def test_a_stratified_choice_keeps_the_proportions(sizes: list[int], share: float, seed: int) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    task = Task("own", ("text",), tuple("abcd"[: len(sizes)]), ("accuracy",))
+    size = max(1, min(len(labels) - 1, round(share * len(labels))))
+    chosen, rest = splits.split_stratified(task, labels, size, seed)
+    assert len(chosen) == size
+    assert sorted([*chosen, *rest]) == list(range(len(labels)))
+    counts = Counter(labels[chosen].tolist())
+    for label, count in enumerate(sizes):
+        assert abs(counts[label] - count * size / len(labels)) < 1
+
+
+def test_a_number_as_label_is_stratified_by_its_quantiles() -> None:
+    labels = np.random.default_rng(0).permutation(np.linspace(0, 5, 200)).astype(np.float32)
+    chosen, _ = splits.split_stratified(STSB, labels, 40, seed=0)
+    assert np.histogram(labels[chosen], bins=10, range=(0, 5))[0].tolist() == [4] * 10
+
+
+def test_a_stratified_choice_depends_on_its_seed() -> None:
+    labels = np.arange(50) % 2
+    chosen = [splits.split_stratified(COLA, labels, 10, seed)[0].tolist() for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+@pytest.mark.parametrize("size", [0, -1, 50, 51])
+def test_a_choice_that_cannot_be_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match=f"cannot choose {size} of 50 examples"):
+        splits.split_stratified(COLA, np.arange(50) % 2, size, 0)
+
+
+def test_a_subset_is_stratified_and_always_the_same() -> None:
+    examples = encoded(40)
+    one, other = data.select_subset(COLA, examples, 10), data.select_subset(COLA, examples, 10)
+    assert one.tokens == other.tokens
+    assert Counter(one.labels.tolist()) == {0: 5, 1: 5}
+    assert data.select_subset(COLA, examples, None) is examples
+    assert data.select_subset(COLA, examples, 40) is examples
+    with pytest.raises(
+        InputError, match="train-size: 41 examples were asked for, but the training set has 40"
+    ):
+        data.select_subset(COLA, examples, 41)
+
+
+def test_holdout_slices_are_disjoint_stratified_and_depend_on_the_seed() -> None:
+    examples = encoded(40)
+    slices = []
+    for seed in (0, 0, 1):
+        kept, held = data.split_holdout(COLA, examples, 0.2, seed)
+        assert (len(kept), len(held)) == (32, 8)
+        assert Counter(held.labels.tolist()) == {0: 4, 1: 4}
+        ids = [{example["input_ids"][0] for example in part.tokens} for part in (kept, held)]
+        assert not ids[0] & ids[1]
+        assert len(ids[0] | ids[1]) == 40
+        slices.append(held.tokens)
+    assert slices[0] == slices[1] != slices[2]
+
+
+def test_texts_are_cut_at_the_longest_length_and_labels_have_their_type(tiny_data: TaskData) -> None:
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"sentence": ["w1 w2 w3 w4 w5 w6", "w1"], "label": [1, 0]})
+    cut = training_tokens.encode_dataset(rows, COLA, TOKENIZER, 5)
+    assert cut.lengths().tolist() == [5, 3]
+    assert cut.labels.dtype == np.int64
+    pairs = Dataset.from_dict({"sentence1": ["w1 w2"], "sentence2": ["w3"], "label": [2.5]})
+    pair = training_tokens.encode_dataset(pairs, STSB, TOKENIZER, 16)
+    assert TOKENIZER.decode(pair.tokens[0]["input_ids"]) == "[CLS] w1 w2 [SEP] w3 [SEP]"
+    assert pair.labels.dtype == np.float32
+    assert tiny_data.split("dev") is tiny_data.split("dev")  # tokenised once
+    assert len(tiny_data.train(None)) == 60
+    assert torch.from_numpy(tiny_data.train(30).labels).float().mean() == 0.5

@@ -1,0 +1,286 @@
+"""Early stopping: who may be stopped, and whose scores count."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import cloudpickle
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from tests.unit.tune.helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
+from tune.core.run import Job, Outcome, RunPurpose, RunReport
+from tune.execution.scheduler import SearchScheduler
+from tune.execution.tuner import TuneSearcher
+from tune.search import SearchSession
+from tune.strategy.budget import SlotCount
+from tune.strategy.early_stopping import EARLY_STOPPING_NAMES, EarlyStoppingPolicy, make_early_stopping
+from tune.strategy.phases import SearchPhases
+
+GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
+STEPS, EVALUATIONS = 60, 6  # rungs of ASHA: 10, 30
+
+
+class FakeController:
+    """What the scheduler uses of Tune's controller."""
+
+    def __init__(self) -> None:
+        self.warm: list[tuple[Any, int]] = []
+        self._actor_cache = SimpleNamespace(
+            increase_max=lambda group, most: self.warm.append((group, most)), num_cached_objects=0
+        )
+        self.live: list[Any] = []
+        self.all: list[Any] = []
+        self._trial_to_actor: dict[Any, str] = {}
+        self.let_go = 0
+
+    def get_live_trials(self) -> list[Any]:
+        return self.live
+
+    def get_trials(self) -> list[Any]:
+        return self.all
+
+    def _cleanup_cached_actors(self, force_all: bool) -> None:
+        assert force_all
+        self.let_go += self._actor_cache.num_cached_objects
+        self._actor_cache.num_cached_objects = 0
+
+
+class FakePolicy:
+    """Notes what it is told; stops everything."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def report(self, trial: str, step: int, score: float | None) -> bool:
+        self.told.append((trial, step, score))
+        return True
+
+    def completed(self, trial: str, score: float | None) -> None:
+        self.told.append((trial, "completed", score))
+
+    def recall(self, trial: str, step: int, score: float | None) -> None:
+        raise AssertionError("the adapter replays nothing")
+
+
+class Rig:
+    """A scheduler with its controller."""
+
+    def __init__(self, policy: EarlyStoppingPolicy | str = "asha", direction: str = "max") -> None:
+        def made() -> EarlyStoppingPolicy:
+            return make_early_stopping(policy, STEPS, EVALUATIONS) if isinstance(policy, str) else policy
+
+        self.scheduler = SearchScheduler({"": made(), "arm": made()}, direction, SlotCount(3))
+        self.controller = FakeController()
+
+    def trial(self, id: str, purpose: RunPurpose = "search") -> Any:
+        job = Job(id, purpose, {"method": "vanilla", "learning_rate": 1e-4}, 0, SETTINGS, "")
+        made = SimpleNamespace(trial_id=id, config={"job": job}, placement_group_factory="group")
+        self.scheduler.on_trial_add(self.controller, made)
+        return made
+
+    def tell(self, trial: Any, score: float | None, step: int = 10, max_steps: int = STEPS) -> str:
+        return self.scheduler.on_trial_result(self.controller, trial, result(score, step, max_steps))
+
+    def good(self, count: int = 3, step: int = 10) -> None:
+        """Trials that did well at this step."""
+        for number in range(count):
+            assert self.tell(self.trial(f"good-{step}-{number}"), 0.8, step) == GO
+
+
+def result(
+    score: float | None, step: int, max_steps: int = STEPS, outcome: str | None = None
+) -> dict[str, Any]:
+    report = RunReport("0", outcome, step, max_steps, score)
+    return {"training_step": step, "score": math.nan if score is None else score, "report": report}
+
+
+@pytest.mark.parametrize("step", [10, 30])
+def test_what_is_worse_than_its_rung_is_stopped(step: int) -> None:
+    rig = Rig()
+    rig.good(step=step)
+    assert rig.tell(rig.trial("bad"), 0.2, step) == STOP
+    assert rig.tell(rig.trial("better"), 0.9, step) == GO
+
+
+def test_arms_are_stopped_by_their_own_trials_alone() -> None:
+    rig = Rig()
+    rig.good()
+    assert rig.tell(rig.trial("arm:0"), 0.2) == GO
+    assert rig.tell(rig.trial("arm:1"), 0.1) == STOP
+
+
+def test_where_less_is_better_more_is_stopped() -> None:
+    rig = Rig(direction="min")
+    rig.good()
+    assert rig.tell(rig.trial("bad"), 0.9) == STOP
+    assert rig.tell(rig.trial("better"), 0.2) == GO
+
+
+def test_nothing_is_stopped_before_the_first_rung() -> None:
+    rig = Rig()
+    rig.good(step=5)
+    assert rig.tell(rig.trial("bad"), 0.0, 5) == GO
+
+
+def test_a_confirmation_is_never_stopped() -> None:
+    rig = Rig()
+    rig.good()
+    trial = rig.trial("confirm-0", "confirm")
+    assert [rig.tell(trial, score, step) for score, step in ((0.0, 10), (-1.0, 30), (0.0, 60))] == [GO] * 3
+
+
+def test_a_confirmation_does_not_count_in_the_rungs() -> None:
+    rig = Rig()
+    for number in range(5):
+        trial = rig.trial(f"confirm-{number}", "confirm")
+        rig.tell(trial, 0.99)
+        rig.scheduler.on_trial_complete(rig.controller, trial, result(0.99, 60, 60, Outcome.COMPLETED))
+    assert rig.tell(rig.trial("0"), 0.1) == GO
+
+
+@pytest.mark.parametrize("max_steps", [60, 50])
+def test_a_trial_that_has_done_all_its_steps_is_not_stopped(max_steps: int) -> None:
+    rig = Rig()
+    rig.good()
+    assert rig.tell(rig.trial("bad"), 0.0, max_steps, max_steps) == GO
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.FAILED, Outcome.DIVERGED, Outcome.LOST, Outcome.OUT_OF_MEMORY, Outcome.SUSPENDED]
+)
+def test_a_trial_that_failed_does_not_count_in_the_rungs(outcome: Outcome) -> None:
+    rig = Rig()
+    for number in range(5):
+        rig.scheduler.on_trial_complete(
+            rig.controller, rig.trial(f"bad-{number}"), result(0.99, 10, STEPS, outcome)
+        )
+    assert rig.tell(rig.trial("0"), 0.1) == GO
+
+
+def test_a_trial_that_completed_counts_in_the_last_rung() -> None:
+    rig = Rig()
+    for number in range(3):
+        rig.scheduler.on_trial_complete(
+            rig.controller, rig.trial(f"done-{number}"), result(0.9, 60, 60, Outcome.COMPLETED)
+        )
+    assert rig.tell(rig.trial("0"), 0.1, 30) == STOP
+
+
+@pytest.mark.parametrize("kind", EARLY_STOPPING_NAMES)
+@pytest.mark.parametrize("score", [None, math.nan, math.inf, -math.inf])
+def test_what_diverged_is_stopped_and_poisons_no_rung(kind: str, score: float | None) -> None:
+    rig = Rig(kind)
+    assert [rig.tell(rig.trial(f"odd-{n}"), score) for n in range(4)] == [STOP] * 4
+    rig.good(6)
+    assert rig.tell(rig.trial("bad"), 0.2) == (GO if kind == "none" else STOP)
+    assert rig.tell(rig.trial("better"), 0.9) == GO
+
+
+@pytest.mark.parametrize("kind", EARLY_STOPPING_NAMES)
+@pytest.mark.parametrize("score", [None, math.nan, 0.1])
+def test_what_has_done_all_its_steps_or_was_not_evaluated_yet_goes_on(kind: str, score: float | None) -> None:
+    rig = Rig(kind)
+    rig.good(6)
+    assert rig.tell(rig.trial("done"), score, STEPS) == GO
+    assert rig.tell(rig.trial("new"), None, step=0) == GO
+
+
+def test_without_a_rule_nothing_is_stopped() -> None:
+    rig = Rig("none")
+    rig.good()
+    trial = rig.trial("bad")
+    assert [rig.tell(trial, 0.0, step) for step in (10, 30, 60)] == [GO] * 3
+    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.0, 60, 60, Outcome.COMPLETED))
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("max", 1), ("min", -1)])
+def test_the_policy_knows_trials_by_the_ids_of_the_ledger_and_higher_is_better(
+    direction: str, sign: int
+) -> None:
+    policy = FakePolicy()
+    rig = Rig(policy, direction)
+    trial = rig.trial("arm:7")
+    trial.trial_id = "what Tune calls it"
+    assert rig.tell(trial, 0.25) == STOP
+    assert rig.tell(trial, None, 20) == STOP
+    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.5, 60, 60, Outcome.COMPLETED))
+    assert policy.told == [
+        ("arm:7", 10, sign * 0.25),
+        ("arm:7", 20, None),
+        ("arm:7", "completed", sign * 0.5),
+    ]
+
+
+def test_confirmations_and_trials_that_were_stopped_are_not_told_to_the_policy() -> None:
+    policy = FakePolicy()
+    rig = Rig(policy)
+    trial = rig.trial("confirm-0", "confirm")
+    rig.tell(trial, 0.5)
+    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.5, 60, 60, Outcome.COMPLETED))
+    rig.scheduler.on_trial_complete(rig.controller, rig.trial("0"), result(0.5, 10))
+    rig.scheduler.on_trial_complete(rig.controller, rig.trial("1"), {})
+    assert policy.told == []
+
+
+def test_tune_can_write_it_down_whatever_the_policy_holds() -> None:
+    policy = FakePolicy()
+    policy.lock = threading.Lock()  # type: ignore[attr-defined]
+    cloudpickle.loads(cloudpickle.dumps(SearchScheduler({"": policy}, "max", SlotCount(3))))
+
+
+def test_every_slot_stays_warm() -> None:
+    rig = Rig()
+    rig.good(5)
+    assert rig.controller.warm == [("group", 3)]
+
+
+def test_as_many_slots_stay_warm_as_there_are_now() -> None:
+    rig = Rig()
+    for number in (3, 5, 4):
+        rig.scheduler.slots.become(number)
+        rig.trial(f"of {number}")
+    assert rig.controller.warm == [("group", 3), ("group", 2), ("group", -1)]
+
+
+def test_a_slot_without_work_is_let_go_where_a_trial_may_wait_for_its_cores() -> None:
+    rig = Rig()
+    rig.controller.live = [SimpleNamespace(status=status) for status in ("RUNNING", "RUNNING", "PENDING")]
+    rig.controller._actor_cache.num_cached_objects = 1
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is None
+    assert rig.controller.let_go == 0
+    rig.scheduler.slots.become(2)
+    for _ in range(2):
+        rig.scheduler.choose_trial_to_run(rig.controller)
+    assert rig.controller.let_go == 1
+
+
+def test_a_slot_that_is_starting_is_not_given_up_for_an_idle_one() -> None:
+    rig = Rig()
+    lost, starting = (Trial("job", stub=True) for _ in range(2))
+    rig.controller.all = [starting]
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is starting
+    rig.controller._trial_to_actor[starting] = "its slot"
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is None
+    rig.controller.all = [lost]
+    assert rig.scheduler.choose_trial_to_run(rig.controller) is lost
+
+
+def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> None:
+    plan = make_plan(trials=5, scheduler="asha")
+    resumed = object.__new__(SearchSession)
+    resumed.plan, resumed.options, resumed.ledgers = plan, plan.options, {"": open_ledger(tmp_path)}
+    first = plan.max_steps // plan.options.evaluations
+    searcher = SearchPhases(resumed.ledgers[""], strategy(tmp_path, trials=5), [], lambda: False)
+    resumed.slots = SlotCount(2)
+    turns = TuneSearcher([searcher], resumed.slots)
+    (before,) = resumed._scheduler(turns).policies.values()
+    assert not before.report("late", first, -1.0)  # the first of all
+    FakeTune(searcher).run()
+    (after,) = resumed._scheduler(turns).policies.values()
+    assert after.report("late", first, -1.0)

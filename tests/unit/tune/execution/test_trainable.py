@@ -1,0 +1,30 @@
+"""A slot that hears that the search stops, and one that hears of nothing any more."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError
+
+from tests.unit.tune.execution.test_worker import died
+from tune.core.run import Outcome, RunReport
+from tune.execution import trainable
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_run_is_suspended_when_the_switch_is_thrown_and_not_when_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    slot: Any = object.__new__(trainable.SlotTrainable)
+    slot.report, slot.thrown = "report", "thrown"
+    suspended = RunReport("3", Outcome.SUSPENDED)
+    monkeypatch.setattr(slot, "_suspend", lambda: suspended)
+    heard = SimpleNamespace(wait=lambda *_, **__: (["thrown"], ["report"]), get=died if lost else print)
+    monkeypatch.setattr(trainable, "ray", heard)
+    if lost:
+        with pytest.raises(RayActorError):
+            slot.step()
+    else:
+        assert slot.step()["report"] is suspended

@@ -1,0 +1,254 @@
+"""Parts of a search made by hand: no data is read, no cluster is asked."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from dps.tasks import registry
+from tune.core import space
+from tune.core.options import CompareOptions, SearchOptions
+from tune.core.run import Job, Outcome, RunReport, RunSettings
+from tune.execution.tuner import TuneSearcher
+from tune.planning import space_options
+from tune.planning.cluster import Cluster, Node
+from tune.planning.estimate import DurationEstimate
+from tune.planning.plan import Plan, ResolvedInput
+from tune.records.ledger import Ledger, TrialRecord
+from tune.strategy.budget import SlotCount, StopRule, TrialLimit
+from tune.strategy.phases import SearchPhases
+from tune.strategy.strategy import Strategy
+
+STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
+PROVENANCE = {
+    "started": 1.0,
+    "git_commit": "0123abc",
+    "git_dirty": True,
+    "python": "3.11",
+    "packages": {"torch": "2.13.0", "ray": "2.60.0"},
+    "platform": "Linux",
+    "command": ["python", "tune/search.py"],
+}
+SETTINGS = RunSettings(
+    task="cola",
+    data="builtin",
+    model="builtin",
+    epochs=3,
+    max_steps=None,
+    batch_size=16,
+    max_length=128,
+    train_size=None,
+    precision="auto",
+    evaluations=3,
+    select_on="holdout",
+)
+
+
+@event.listens_for(Engine, "connect")
+def _never_wait_for_the_disk(connection: object, record: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA journal_mode=MEMORY")
+
+
+def make_space(methods: tuple[str, ...] = ("dps-dense", "vanilla")) -> space.SearchSpace:
+    """The default space of a small model and 60 steps."""
+    return space_options.build_search_space(methods, "gradient", 22_000_000, STEPS[-1])
+
+
+def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: Any) -> Plan:
+    """The plan of a small search."""
+    return Plan(
+        options=SearchOptions(**options),
+        task=registry.get_task(task),
+        data=ResolvedInput("builtin", data_name, "d" * 16, "built-in generator (named)"),
+        model=ResolvedInput("builtin", "MiniLM", "m" * 16, "built-in MiniLM encoder (named)"),
+        examples={"train": 800, "dev": 400},
+        settings=SETTINGS,
+        arms={"": make_space()},
+        max_steps=STEPS[-1],
+        confirm_steps=75,
+        slots=2,
+        gpus_per_worker=0.0,
+        cluster=Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),)),
+        expected=DurationEstimate(204.0, 360.0),
+        precision_note="fp32 (auto: this CPU has no bf16 in hardware)",
+    )
+
+
+def make_comparison(methods: Sequence[str], task: str = "rte", **options: Any) -> Plan:
+    """The plan of a small comparison of these methods, the baseline first."""
+    sets = tuple(options["transfer"].split(",")) if options.get("transfer") else ()
+    made = CompareOptions(task=task, baseline=methods[0], methods=",".join(methods), **options)
+    return replace(
+        make_plan(task=task),
+        options=made,
+        settings=replace(SETTINGS, task=task, transfer=sets, select_on=made.select_on),
+        arms={method: make_space((method,)) for method in methods},
+    )
+
+
+def make_record(number: int = 0, outcome: Outcome = Outcome.COMPLETED, **changes: Any) -> TrialRecord:
+    """A trial of the search."""
+    record = TrialRecord(
+        id=str(number),
+        purpose="search",
+        number=number,
+        configuration={"method": "vanilla", "learning_rate": 1e-4},
+        seed=0,
+        outcome=outcome,
+    )
+    return replace(record, **changes)
+
+
+def make_replicate(seed: int, score: float, metric: str = "matthews_correlation") -> TrialRecord:
+    """A completed replicate of a winner, with its score on dev."""
+    return make_record(
+        seed, id=f"confirm-{seed}", purpose="confirm", seed=seed, final={"dev": {metric: score}}
+    )
+
+
+def strategy(
+    folder: Path,
+    trials: int = 12,
+    rules: list[StopRule] | None = None,
+    slots: SlotCount | int = 2,
+    **changes: Any,
+) -> Strategy:
+    """A strategy of two slots, three replicates and `trials` trials."""
+    made = Strategy(
+        space=make_space(),
+        settings=SETTINGS,
+        direction="max",
+        sampler="tpe",
+        seed=5,
+        trials=trials,
+        confirm=3,
+        slots=SlotCount(slots) if isinstance(slots, int) else slots,
+        rules=[TrialLimit(trials)] if rules is None else rules,
+        folder=str(folder),
+        max_steps=STEPS[-1],
+    )
+    return replace(made, **changes)
+
+
+def objective(job: Job, step: int) -> float:
+    """A made-up score: better near a learning rate of 1e-4, and with steps."""
+    distance = abs(job.configuration["learning_rate"] - 1e-4) * 1e3
+    return step / STEPS[-1] - distance + 0.001 * job.seed
+
+
+def end_well(job: Job) -> RunReport:
+    """The last report of a run that completes."""
+    report = RunReport(
+        job.id, Outcome.COMPLETED, STEPS[-1], STEPS[-1], objective(job, STEPS[-1]), seconds=3.0
+    )
+    if job.purpose == "confirm":
+        report.final = {"dev": {"matthews_correlation": objective(job, STEPS[-1])}}
+    return report
+
+
+@dataclass
+class FakeTune:
+    """What Ray Tune does with a Searcher, without Ray: slots, evaluations, ends in a random order."""
+
+    searcher: SearchPhases | TuneSearcher
+    order: int = 0
+    end: Callable[[Job], RunReport | None] = end_well  # None: the slot is lost, as Tune tells it
+    stop: Callable[[Job, int], bool] = lambda job, step: False
+    score: Callable[[Job, int], float] = objective
+    jobs: dict[str, Job] = field(default_factory=dict)  # live, by the id that Tune gives
+    steps: dict[str, int] = field(default_factory=dict)  # evaluations done by each
+    seen: list[Job] = field(default_factory=list)
+    most_live: int = 0
+    finished: bool = False
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.order)
+
+    def run(self, events: int = 10_000) -> None:
+        """Go on until FINISHED, or for so many events."""
+        for _ in range(events):
+            self.fill()
+            if not self.jobs:
+                return
+            self.advance(self.random.choice(sorted(self.jobs)))
+        assert events < 10_000, "the search does not end"
+
+    def fill(self) -> None:
+        """Ask for jobs until there is none for now, as Tune does."""
+        while not self.finished:
+            name = f"tune-{self.order}-{len(self.seen)}"
+            answer = self.searcher.suggest(name)
+            if answer is None:
+                return
+            if answer == SearchPhases.FINISHED:
+                self.finished = True
+                return
+            job = answer["job"]
+            self.jobs[name], self.steps[name] = job, 0
+            self.seen.append(job)
+            self.most_live = max(self.most_live, len(self.jobs))
+
+    def advance(self, name: str) -> None:
+        """One evaluation, or the end, of a live trial."""
+        job, done = self.jobs[name], self.steps[name]
+        if done == len(STEPS):
+            report = self.end(job)
+            result = {"report": report} if report is not None else None
+            self.complete(name, result, error=report is None)
+            return
+        step = STEPS[done]
+        report = RunReport(job.id, None, step, STEPS[-1], self.score(job, step), seconds=1.0 + done)
+        if self.stop(job, step):
+            self.complete(name, {"report": report})
+            return
+        self.steps[name] += 1
+        self.searcher.on_trial_result(name, {"report": report})
+
+    def complete(self, name: str, result: dict[str, Any] | None, error: bool = False) -> None:
+        """The trial leaves its slot."""
+        del self.jobs[name]
+        self.searcher.on_trial_complete(name, result, error)
+
+
+@cache
+def _empty_ledger(arms: tuple[str, ...]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        for arm in arms:
+            Ledger(Path(folder) / "study.db", "max", arm)
+        return (Path(folder) / "study.db").read_bytes()
+
+
+def open_ledger(folder: Path) -> Ledger:
+    """The ledger in this folder; a new one is a copy, which is quicker than making its tables."""
+    return open_ledgers(folder, ("",))[""]
+
+
+def open_ledgers(folder: Path | None, arms: Sequence[str]) -> dict[str, Ledger]:
+    """The ledgers of the arms, in one file; without a folder in memory."""
+    if folder is None:
+        return {arm: Ledger(None, "max", arm) for arm in arms}
+    file = folder / "study.db"
+    if not file.exists():
+        file.write_bytes(_empty_ledger(tuple(arms)))
+    return {arm: Ledger(file, "max", arm) for arm in arms}
+
+
+def make_turns(ledgers: dict[str, Ledger], slots: SlotCount | int = 2, **changes: Any) -> TuneSearcher:
+    """The arms of a comparison over the slots: two configurations and two seeds each."""
+    slots = SlotCount(slots) if isinstance(slots, int) else slots
+    shared = {"trials": 2, "confirm": 2, "sampler": "latin", "slots": slots, "keep_models": False} | changes
+    arms = [
+        SearchPhases(ledger, strategy(Path("work"), space=make_space((arm,)), **shared), [], lambda: False)
+        for arm, ledger in ledgers.items()
+    ]
+    return TuneSearcher(arms, slots)

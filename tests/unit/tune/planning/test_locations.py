@@ -1,0 +1,62 @@
+"""One live search a folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dps.errors import InputError
+from tune.planning import locations
+
+HOLD = (
+    "import sys; from pathlib import Path; from tune.planning import locations\n"
+    "with locations.hold_folder_lock(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> subprocess.Popen[str]:
+    """Another process that holds the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4],
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_it_is_left_without_a_trace(tmp_path: Path) -> None:
+    with locations.hold_folder_lock(tmp_path):
+        assert (tmp_path / locations.LOCK_FILE_NAME).read_text().startswith(f"process {os.getpid()} on ")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), locations.hold_folder_lock(tmp_path):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_held_once(tmp_path: Path) -> None:
+    with (
+        locations.hold_folder_lock(tmp_path),
+        pytest.raises(InputError) as refusal,
+        locations.hold_folder_lock(tmp_path),
+    ):
+        pass
+    assert f"{tmp_path} is in use by a live search (process {os.getpid()} on" in str(refusal.value)
+
+
+def test_a_live_process_is_respected_and_a_killed_one_is_not(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    in_use = rf"--output: .* in use by a live search \(process {holder.pid} on"
+    with pytest.raises(InputError, match=in_use), locations.hold_folder_lock(tmp_path):
+        pass
+    holder.kill()
+    holder.communicate()
+    assert (tmp_path / locations.LOCK_FILE_NAME).exists()
+    with locations.hold_folder_lock(tmp_path):
+        assert (tmp_path / locations.LOCK_FILE_NAME).read_text().startswith(f"process {os.getpid()} on")

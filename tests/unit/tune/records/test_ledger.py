@@ -1,0 +1,274 @@
+"""The ledger: every outcome has its place, and another process reads what this one wrote."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from dps.errors import InputError
+from tests.unit.tune.helpers import STEPS, make_space, open_ledger
+from tune.core.run import Outcome, RunReport
+from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
+
+SPACE = make_space()
+IDENTITY: dict[str, Any] = {"task": "cola", "seed": 3, "space": SPACE.describe(), "train_size": None}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return open_ledger(tmp_path)
+
+
+def propose(ledger: Ledger, seed: int = 7) -> TrialRecord:
+    return ledger.propose(SPACE, optuna.samplers.RandomSampler(seed=seed), seed)
+
+
+def run(ledger: Ledger, outcome: Outcome, score: float | None = 0.5, **last: Any) -> TrialRecord:
+    """A trial of two evaluations, then the end."""
+    trial = propose(ledger)
+    for step, value in ((20, 0.3), (40, 0.4)):
+        ledger.report(trial.id, RunReport(trial.id, None, step, 60, value))
+    report = RunReport(trial.id, outcome, 60, 60, score, seconds=4.5, **last)
+    return ledger.finish(trial.id, outcome, report)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "value"),
+    [
+        (Outcome.COMPLETED, TrialState.COMPLETE, 0.5),
+        (Outcome.STOPPED, TrialState.PRUNED, 0.4),
+        (Outcome.DIVERGED, TrialState.FAIL, None),
+        (Outcome.FAILED, TrialState.FAIL, None),
+        (Outcome.LOST, TrialState.FAIL, None),
+        (Outcome.OUT_OF_MEMORY, TrialState.FAIL, None),
+        (Outcome.TIMED_OUT, TrialState.FAIL, None),
+    ],
+)
+def test_each_outcome_has_its_state_in_the_study(
+    ledger: Ledger, outcome: Outcome, state: TrialState, value: float | None
+) -> None:
+    record = run(ledger, outcome)
+    (trial,) = ledger.study.trials
+    assert (record.outcome, trial.state, trial.value) == (outcome, state, value)
+    assert record.scores == [(20, 0.3), (40, 0.4)]
+
+
+def test_every_final_outcome_is_covered_above() -> None:
+    mark = test_each_outcome_has_its_state_in_the_study.pytestmark[0]  # type: ignore[attr-defined]
+    assert {case[0] for case in mark.args[1]} == {outcome for outcome in Outcome if outcome.is_final}
+
+
+def test_another_ledger_on_the_file_reads_the_same_records(ledger: Ledger, tmp_path: Path) -> None:
+    run(ledger, Outcome.COMPLETED, selected_share=0.7, warnings=["slow"], slot="a", began=12.0)
+    run(ledger, Outcome.FAILED, None, error="RuntimeError: no (x.py:3)")
+    winner = ledger.records("search")[0]
+    replicate = ledger.replicate(winner.configuration, SPACE, 8)
+    final = {"dev": {"matthews_correlation": 0.6}}
+    ledger.finish(replicate.id, Outcome.COMPLETED, RunReport(replicate.id, None, 75, 75, 0.6, final=final))
+    other = open_ledger(tmp_path)
+    for purpose in ("search", "confirm"):
+        ours = [asdict(record) for record in ledger.records(purpose)]
+        assert [asdict(record) for record in other.records(purpose)] == ours
+    first, second = other.records("search")
+    assert (first.selected_share, first.warnings, first.slot, first.began) == (0.7, ["slow"], "a", 12.0)
+    assert (first.seconds, first.seed, first.error) == (4.5, 7, None)
+    assert (second.error, second.outcome) == ("RuntimeError: no (x.py:3)", Outcome.FAILED)
+    assert other.records("confirm")[0].final == final
+
+
+def test_running_and_suspended_trials_stay_open(ledger: Ledger, tmp_path: Path) -> None:
+    running, suspended = propose(ledger, 1), propose(ledger, 2)
+    ledger.report(suspended.id, RunReport(suspended.id, None, 20, 60, 0.25))
+    ledger.suspend(suspended.id)
+    other = open_ledger(tmp_path)
+    assert [r.outcome for r in other.records("search")] == [Outcome.RUNNING] * 2
+    assert [r.configuration for r in other.records("search")] == [
+        running.configuration,
+        suspended.configuration,
+    ]
+    done = other.finish(suspended.id, Outcome.COMPLETED, RunReport(suspended.id, None, 60, 60, 0.5))
+    assert (done.outcome, done.scores) == (Outcome.COMPLETED, [(20, 0.25)])
+
+
+def test_a_trial_ends_once(ledger: Ledger) -> None:
+    record = run(ledger, Outcome.COMPLETED)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        ledger.finish(record.id, Outcome.FAILED, RunReport(record.id))
+    assert ledger.records("search")[0].outcome == Outcome.COMPLETED
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_no_numbers_never_become_values(ledger: Ledger, score: float) -> None:
+    trial = propose(ledger)
+    ledger.report(trial.id, RunReport(trial.id, None, 20, 60, 0.3))
+    ledger.report(trial.id, RunReport(trial.id, None, 40, 60, score))
+    record = ledger.finish(trial.id, Outcome.DIVERGED, RunReport(trial.id, None, 40, 60, score))
+    assert record.scores == [(20, 0.3)]
+    assert ledger.study.trials[0].value is None
+
+
+def test_a_report_without_a_score_or_a_step_is_no_evaluation(ledger: Ledger) -> None:
+    trial = propose(ledger)
+    ledger.report(trial.id, RunReport(trial.id, None, 20, 60, None))
+    ledger.report(trial.id, RunReport(trial.id, None, 0, 60, 0.5))
+    assert ledger.records("search")[0].scores == []
+
+
+def test_an_evaluation_made_again_after_a_restart_counts_once_without_a_word(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    ledger = open_ledger(tmp_path)
+    trial = propose(ledger)
+    for step in (20, 40, 20, 40, 60):
+        ledger.report(trial.id, RunReport(trial.id, None, step, 60, step / 100))
+    assert ledger.records("search")[0].scores == [(20, 0.2), (40, 0.4), (60, 0.6)]
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_a_replicate_has_exactly_the_winners_configuration(ledger: Ledger, tmp_path: Path) -> None:
+    for _ in range(4):
+        run(ledger, Outcome.COMPLETED)
+    for winner in ledger.records("search"):
+        for seed in (8, 9):
+            replicate = ledger.replicate(winner.configuration, SPACE, seed)
+            assert (replicate.configuration, replicate.seed) == (winner.configuration, seed)
+    numbers = [record.id for record in open_ledger(tmp_path).records("confirm")]
+    assert numbers == [f"confirm-{number}" for number in range(8)]
+    assert len(ledger.records("search")) == 4
+
+
+@pytest.mark.parametrize("method", ["vanilla", "dps-dense"])
+def test_a_replicate_of_a_search_of_one_method(ledger: Ledger, method: str) -> None:
+    space = make_space((method,))
+    winner = ledger.propose(space, optuna.samplers.RandomSampler(seed=1), 0)
+    assert ledger.replicate(winner.configuration, space, 1).configuration == winner.configuration
+
+
+def test_a_search_that_is_the_same_is_opened_again(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.open(IDENTITY)
+    open_ledger(tmp_path).open(dict(IDENTITY))
+
+
+def test_another_search_is_refused_with_the_differences(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.open(IDENTITY)
+    changed = {**IDENTITY, "task": "rte", "train_size": 100}
+    with pytest.raises(InputError) as refusal:
+        open_ledger(tmp_path).open(changed)
+    text = str(refusal.value)
+    assert "task was 'cola', now 'rte'" in text
+    assert "train_size was None, now 100" in text
+    assert "seed" not in text
+    assert "\n" not in text
+
+
+def test_a_ledger_of_another_version_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.open(IDENTITY)
+    ledger.note("schema_version", SCHEMA_VERSION + 1)
+    with pytest.raises(InputError, match=f"has version {SCHEMA_VERSION + 1}.* reads {SCHEMA_VERSION}"):
+        open_ledger(tmp_path).open(IDENTITY)
+
+
+def test_notes_are_kept(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.note("seconds", 12.5)
+    other = open_ledger(tmp_path)
+    assert (other.noted("seconds"), other.noted("nothing")) == (12.5, None)
+
+
+def killed(*args: object, **kwargs: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_process_killed_while_it_enters_a_trial_leaves_nothing_of_it(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner = run(ledger, Outcome.COMPLETED)
+    monkeypatch.setattr(Ledger, "_enter", killed)
+    with pytest.raises(KeyboardInterrupt):
+        propose(ledger)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.replicate(winner.configuration, SPACE, 8)
+    monkeypatch.undo()
+    other = open_ledger(tmp_path)
+    assert [record.number for record in other.records("search")] == [0]
+    assert (propose(other).number, len(other.study.trials)) == (1, 2)
+    for number, seed in enumerate((8, 9)):
+        replicate = other.replicate(winner.configuration, SPACE, seed)
+        assert (replicate.number, replicate.seed) == (number, seed)
+        assert replicate.configuration == winner.configuration
+    assert len(open_ledger(tmp_path).records("confirm")) == 2
+
+
+def test_a_trial_without_a_configuration_that_an_earlier_version_left_is_none(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    propose(ledger)
+    ledger.study.ask()
+    other = open_ledger(tmp_path)
+    assert [record.number for record in other.records("search")] == [0]
+    assert propose(other).number == 2
+    assert [record.number for record in open_ledger(tmp_path).records("search")] == [0, 2]
+
+
+def test_the_disk_is_waited_for_once_for_each_trial_evaluation_and_outcome(ledger: Ledger) -> None:
+    commits = list[object]()
+    with monitored(ledger, commits):
+        winner = run(ledger, Outcome.COMPLETED, warnings=["slow"], covered="all", final={"dev": {"f1": 0.5}})
+        assert len(commits) == 4  # it, two evaluations, its end
+        ledger.replicate(winner.configuration, SPACE, 8)
+        assert len(commits) == 5
+
+
+@contextmanager
+def monitored(ledger: Ledger, commits: list[object]) -> Iterator[None]:
+    """Within, every commit of the ledger to its file is noted."""
+    assert isinstance(ledger._storage, optuna.storages.RDBStorage)
+    engine, wrote = ledger._storage.engine, list[object]()
+
+    def executed(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if not statement.startswith(("SELECT", "PRAGMA")):
+            wrote.append(statement)
+
+    def committed(connection: object) -> None:
+        if wrote:
+            commits.append(connection)
+        wrote.clear()
+
+    event.listen(engine, "before_cursor_execute", executed)
+    event.listen(engine, "commit", committed)
+    yield
+    event.remove(engine, "before_cursor_execute", executed)
+    event.remove(engine, "commit", committed)
+
+
+def test_a_process_killed_while_it_notes_an_outcome_leaves_the_trial_open(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna.Study, "tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(ledger, Outcome.COMPLETED)
+    monkeypatch.undo()
+    other = open_ledger(tmp_path)
+    assert other.records("search")[0].outcome == Outcome.RUNNING
+    assert other.study.trials[0].user_attrs.keys() == {"seed", "configuration"}
+    other.finish("0", Outcome.COMPLETED, RunReport("0", None, STEPS[-1], STEPS[-1], 0.5))
+    assert other.records("search")[0].outcome == Outcome.COMPLETED
+
+
+def test_evaluations_that_no_driver_lived_to_hear_of_are_noted(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    record = ledger.replicate({"method": "vanilla", "learning_rate": 1e-4}, make_space(), 0, "search")
+    curve = [(20, 0.1), (40, 0.2), (60, 0.3)]
+    ledger.report(record.id, RunReport(record.id, step=40, score=0.2, curve=curve[:2]))
+    assert record.scores == curve[:2]
+    ended = ledger.finish(record.id, Outcome.COMPLETED, RunReport(record.id, step=60, score=0.3, curve=curve))
+    assert ended.scores == curve
+    assert open_ledger(tmp_path).records("search")[0].scores == curve

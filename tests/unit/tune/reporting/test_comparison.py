@@ -1,0 +1,591 @@
+"""compare.json: what the ledgers and the predictions say, and which comparisons may share a table."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from dps.errors import InputError
+from dps.tasks import metrics, registry, transfer
+from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_comparison, make_turns, open_ledgers
+from tune.compare import ComparisonSession, main
+from tune.console.progress import ProgressDisplay
+from tune.core.run import Job, Outcome, RunReport
+from tune.execution.tuner import TuneSearcher
+from tune.planning.plan import Plan
+from tune.records import predictions
+from tune.records.ledger import Ledger
+from tune.reporting import comparison, tables
+from tune.reporting.comparison import BOOTSTRAP_SEED, analyse_comparison, build_comparison, join_comparisons
+from tune.stats import evidence
+from tune.strategy.budget import SpentResources
+
+METHODS = ("vanilla", "dps-dense", "r-drop")
+CLEAN = {**PROVENANCE, "git_dirty": False}
+EXAMPLES = 60
+STEPS = 75
+SKILL = {"vanilla": 0.4, "dps-dense": 2.5, "r-drop": 0.5, "mixout": 0.3}
+End = Callable[[Job], RunReport | None]
+
+
+def gold(name: str) -> Any:
+    """Labels of an evaluation set, in its own classes."""
+    task = transfer.get_transfer_target(name).task
+    rng = np.random.default_rng([len(name), *name.encode()])
+    return rng.uniform(0, 5, EXAMPLES) if task.is_regression else rng.integers(0, len(task.labels), EXAMPLES)
+
+
+def logits(job: Job, name: str) -> Any:
+    """Made-up logits (n, classes) of a run: better than chance by the method's skill."""
+    trained, target = registry.get_task(job.settings.task), transfer.get_transfer_target(name).task
+    method = job.configuration["method"]
+    rng = np.random.default_rng([job.seed, *method.encode(), *name.encode()])
+    labels = gold(name)
+    if trained.is_regression:
+        return (SKILL[method] * labels + rng.normal(0, 1, EXAMPLES))[:, None].astype(np.float32)
+    right = np.eye(len(trained.labels))[np.minimum(labels, len(trained.labels) - 1)]
+    assert len(target.labels)
+    return (SKILL[method] * right + rng.normal(0, 0.7, right.shape)).astype(np.float32)
+
+
+def ending(folder: Path) -> End:
+    """Runs complete; confirmations leave their predictions in the folder, scored as `dps.training.run`
+    does."""
+
+    def end(job: Job) -> RunReport:
+        report = RunReport(job.id, Outcome.COMPLETED, STEPS, STEPS, 0.5, seconds=10.0 + job.seed)
+        report.passes, report.peak_memory = 150.0, 2**30 + job.seed
+        if job.purpose == "confirm":
+            task = registry.get_task(job.settings.task)
+            made = {"dev": logits(job, task.name), **{n: logits(job, n) for n in job.settings.transfer}}
+            labels = {"dev": gold(task.name), **{n: gold(n) for n in job.settings.transfer}}
+            predictions.write_predictions(predictions.locate_predictions(folder, job.id), made, labels)
+            report.final = {"dev": metrics.compute_scores(task, labels["dev"], made["dev"])}
+            for name in job.settings.transfer:
+                target = transfer.get_transfer_target(name)
+                report.final[name] = transfer.compute_transfer_scores(task, target, labels[name], made[name])
+        return report
+
+    return end
+
+
+def carried_out(plan: Plan, end: End) -> tuple[dict[str, Ledger], TuneSearcher]:
+    """Every run of this plan."""
+    options = plan.options
+    ledgers = open_ledgers(None, list(plan.arms))
+    shared = {"trials": options.trials, "confirm": options.confirm, "seed": options.seed}
+    turns = make_turns(ledgers, settings=plan.settings, **shared)
+    FakeTune(turns, end=end).run()
+    return ledgers, turns
+
+
+def run(plan: Plan, folder: Path, end: End | None = None) -> dict[str, Any]:
+    """What a comparison of this plan finds, not analysed yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ledgers, _ = carried_out(plan, end or ending(folder))
+    return build_comparison(plan, ledgers, SpentResources(6, 100.0, 90.0), CLEAN)
+
+
+def finished(
+    folder: Path,
+    methods: Sequence[str] = METHODS,
+    end: End | None = None,
+    change: Callable[[Plan], Plan] = lambda plan: plan,
+    **options: Any,
+) -> dict[str, Any]:
+    """A comparison, written to the folder."""
+    plan = change(make_comparison(methods, **{"trials": 2, "confirm": 3, **options}))
+    found = run(plan, folder, end)
+    analyse_comparison(found, dict.fromkeys(methods, folder))
+    tables.write_comparisons([found], folder)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("runs") / "rte"
+    finished(made, transfer="snli,scitail")
+    return made
+
+
+@pytest.fixture
+def found(folder: Path) -> dict[str, Any]:
+    return read(folder)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+    return document
+
+
+def plain(value: Any) -> Any:
+    """As JSON holds it."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def predicted(folder: Path, method: str, name: str, seeds: int = 3) -> tuple[Any, Any]:
+    """(labels, logits by seed) as the files hold them."""
+    read = [
+        predictions.read_predictions(predictions.locate_predictions(folder, f"{method}:confirm-{n}"))[name]
+        for n in range(seeds)
+    ]
+    return read[0][0], [values for _, values in read]
+
+
+def test_the_document_has_what_was_run(found: dict[str, Any]) -> None:
+    assert (found["task"], found["metric"], found["baseline"]) == ("rte", "accuracy", "vanilla")
+    assert found["budget"] == {
+        "configurations": 2, "steps": 60, "confirm_steps": 75, "seeds": [1, 2, 3],
+        "scheduler": "none", "sampler": "latin",
+    }  # fmt: skip
+    assert found["evaluation_sets"] == ["dev", "snli", "scitail"]
+    assert [method["method"] for method in found["methods"]] == list(METHODS)
+    for method in found["methods"]:
+        assert [t["id"] for t in method["trials"]] == [f"{method['method']}:{n}" for n in range(2)]
+        assert [(r["id"], r["seed"]) for r in method["runs"]] == [
+            (f"{method['method']}:confirm-{n}", 1 + n) for n in range(3)
+        ]
+        assert {t["seed"] for t in method["trials"]} == {0}
+        assert method["configuration"] in [t["configuration"] for t in method["trials"]]
+        assert {json.dumps(r["configuration"]) for r in method["runs"]} == {
+            json.dumps(method["configuration"])
+        }
+    assert {m["method"]: m["cost"]["extra_passes"] for m in found["methods"]}["r-drop"] == 1.0
+    assert found["spent"] == {"trials": 6, "seconds": 100.0, "slot_seconds": 90.0, "cpu_hours": 0.025}
+
+
+def test_what_is_re_scored_from_the_predictions_is_what_the_runs_said(found: dict[str, Any]) -> None:
+    for name in found["evaluation_sets"]:
+        for method in found["methods"]:
+            scores = found["results"][name]["methods"][method["method"]]["scores"]
+            assert scores == {
+                str(r["seed"]): pytest.approx(r["final"][name]["accuracy"]) for r in method["runs"]
+            }
+
+
+def test_the_results_are_those_of_evidence_by_hand(found: dict[str, Any], folder: Path) -> None:
+    labels, _ = predicted(folder, "vanilla", "dev")
+    runs = {m: np.stack([v.argmax(axis=1) for v in predicted(folder, m, "dev")[1]]) for m in METHODS}
+    others = METHODS[1:]
+    differences = {
+        m: evidence.estimate_difference("accuracy", labels, runs["vanilla"], runs[m], BOOTSTRAP_SEED)
+        for m in others
+    }
+    adjusted = dict(
+        zip(others, evidence.adjust_p_values([differences[m].p or 0.0 for m in others]), strict=True)
+    )
+    chance = max(np.mean(labels == 0), np.mean(labels == 1))
+    result = found["results"]["dev"]
+    assert (result["metric"], result["examples"], result["chance"]) == ("accuracy", EXAMPLES, chance)
+    for method in METHODS:
+        row = result["methods"][method]
+        each = (runs[method] == labels).mean(axis=1)
+        assert row.items() >= plain(asdict(evidence.summarise_scores(each, chance))).items()
+        estimate = evidence.estimate_mean("accuracy", labels, runs[method], BOOTSTRAP_SEED)
+        assert row["interval"] == list(estimate.interval)
+        assert row["interval_over_seeds"] == list(estimate.interval_over_seeds or ())
+        if method == "vanilla":
+            assert (row["difference"], row["verdict"]) == (None, None)
+            continue
+        difference = differences[method]
+        assert row["difference"] == plain(
+            {
+                **asdict(difference),
+                "points": difference.points,
+                "adjusted_p": adjusted[method],
+                "seeds_needed": evidence.estimate_seeds_needed(difference, comparisons=2),
+            }
+        )
+        assert row["verdict"] == evidence.describe_difference(
+            difference, adjusted[method], "vanilla", comparisons=2
+        )
+    assert found["sentences"] == [f"{m} is {result['methods'][m]['verdict']}." for m in others]
+    assert "better than vanilla by" in found["sentences"][0]
+
+
+def test_another_task_is_compared_in_the_classes_that_both_have(found: dict[str, Any], folder: Path) -> None:
+    """rte has two classes and snli three: neutral and contradiction are both no entailment."""
+    labels, values = predicted(folder, "dps-dense", "snli")
+    assert set(labels) == {0, 1, 2}
+    right = [(v.argmax(axis=1) == np.where(labels == 0, 0, 1)).mean() for v in values]
+    result = found["results"]["snli"]
+    assert list(result["methods"]["dps-dense"]["scores"].values()) == pytest.approx(right)
+    assert result["chance"] == max(np.mean(labels == 0), np.mean(labels != 0))
+    assert {found["results"][n]["examples"] for n in found["evaluation_sets"]} == {EXAMPLES}
+
+
+def test_a_predicted_contradiction_is_no_entailment_where_there_are_two_classes(tmp_path: Path) -> None:
+    found = finished(tmp_path, ("vanilla", "dps-dense"), task="sick", transfer="rte", confirm=2)
+    labels, values = predicted(tmp_path, "vanilla", "rte", 2)
+    right = [(np.where(v.argmax(axis=1) == 0, 0, 1) == labels).mean() for v in values]
+    assert any((v.argmax(axis=1) == 2).any() for v in values)
+    assert list(found["results"]["rte"]["methods"]["vanilla"]["scores"].values()) == pytest.approx(right)
+    assert found["results"]["rte"]["metric"] == "accuracy"
+
+
+def test_f1_is_compared_with_the_better_constant_and_accuracy_stands_beside(tmp_path: Path) -> None:
+    found = finished(tmp_path, ("vanilla", "dps-dense"), task="mrpc")
+    labels, values = predicted(tmp_path, "dps-dense", "dev")
+    share = float(np.mean(labels == 1))
+    row = found["results"]["dev"]["methods"]["dps-dense"]
+    assert found["results"]["dev"]["metric"] == "f1"
+    assert found["results"]["dev"]["chance"] == pytest.approx(2 * share / (1 + share))
+    f1 = [metrics.METRICS["f1"](labels, v.argmax(axis=1)) for v in values]
+    assert list(row["scores"].values()) == pytest.approx(f1)
+    assert row["others"] == {"accuracy": pytest.approx(np.mean([v.argmax(axis=1) == labels for v in values]))}
+
+
+def test_regression_is_compared_by_correlation(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport | None:
+        return (
+            RunReport(job.id, Outcome.DIVERGED) if job.id == "dps-dense:confirm-0" else ending(tmp_path)(job)
+        )
+
+    found = finished(tmp_path, ("vanilla", "dps-dense"), end, task="stsb")
+    labels, values = predicted(tmp_path, "vanilla", "dev")
+    result = found["results"]["dev"]
+    assert (result["metric"], result["chance"]) == ("pearson", 0.0)
+    row = result["methods"]["vanilla"]
+    by_hand = [np.corrcoef(labels, v[:, 0])[0, 1] for v in values]
+    assert list(row["scores"].values()) == pytest.approx(by_hand, abs=1e-6)
+    assert row["others"].keys() == {"spearman"}
+    assert result["methods"]["dps-dense"]["scores"]["1"] == 0.0  # the mean for every example
+    assert result["methods"]["dps-dense"]["collapsed"] == pytest.approx(1 / 3)
+
+
+def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport | None:
+        if job.id == "r-drop:confirm-1":
+            return RunReport(job.id, Outcome.DIVERGED, 12, STEPS)
+        return None if job.id == "dps-dense:confirm-0" else ending(tmp_path)(job)
+
+    found = finished(tmp_path, end=end)
+    labels, values = predicted(tmp_path, "r-drop", "dev", 1)
+    most = max(np.mean(labels == 0), np.mean(labels == 1))
+    row = found["results"]["dev"]["methods"]["r-drop"]
+    assert row["scores"]["2"] == pytest.approx(most)
+    assert row["scores"]["1"] == pytest.approx(np.mean(values[0].argmax(axis=1) == labels))
+    assert row["collapsed"] >= 1 / 3
+    assert found["sentences"][-2:] == [
+        "dps-dense: 1 of 3 runs did not complete (1 lost); the constant prediction stands for each.",
+        "r-drop: 1 of 3 runs did not complete (1 diverged); the constant prediction stands for each.",
+    ]
+    assert found["costs"]["r-drop"]["seconds_per_run"] == pytest.approx((11.0 + 13.0) / 2)
+    assert plain(found) == read(tmp_path)
+
+
+def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport | None:
+        fails = job.configuration["method"] == "r-drop"
+        return RunReport(job.id, Outcome.FAILED, error="no") if fails else ending(tmp_path)(job)
+
+    found = finished(tmp_path, end=end)
+    labels, _ = predicted(tmp_path, "vanilla", "dev")
+    row = found["results"]["dev"]["methods"]["r-drop"]
+    most = max(np.mean(labels == 0), np.mean(labels == 1))
+    assert list(row["scores"].values()) == pytest.approx([most] * 3)
+    assert (row["std"], row["collapsed"]) == (0.0, 1.0)
+    method = found["methods"][2]
+    assert (method["configuration"], method["runs"], method["selection_score"]) == (
+        {"method": "r-drop"},
+        [],
+        None,
+    )
+    assert found["sentences"][-1] == (
+        "r-drop: 3 of 3 runs did not complete (3 not made); the constant prediction stands for each."
+    )
+    assert found["costs"]["r-drop"] == {
+        "passes_per_run": None, "seconds_per_run": None, "peak_memory": None, "passes": 0, "seconds": 0,
+        "selected_share": None,
+    }  # fmt: skip
+    assert plain(found) == read(tmp_path)
+    assert "| r-drop |" in (tmp_path / "compare.md").read_text(encoding="utf-8")
+
+
+def test_where_no_run_completed_there_is_nothing_to_say(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport:
+        bad = job.purpose == "confirm"
+        return RunReport(job.id, Outcome.DIVERGED if bad else Outcome.COMPLETED, STEPS, STEPS, 0.5)
+
+    plan = make_comparison(METHODS, trials=1, confirm=2)
+    found = run(plan, tmp_path, end)
+    with pytest.raises(InputError, match="no run of rte completed"):
+        analyse_comparison(found, dict.fromkeys(METHODS, tmp_path))
+
+
+def test_costs_are_those_of_a_confirmation_and_of_everything(found: dict[str, Any]) -> None:
+    cost = found["costs"]["vanilla"]
+    assert cost["seconds_per_run"] == pytest.approx((11 + 12 + 13) / 3)
+    assert cost["seconds"] == pytest.approx(2 * 10 + 11 + 12 + 13)
+    assert (cost["passes_per_run"], cost["passes"]) == (150.0, 5 * 150.0)
+    assert (cost["peak_memory"], cost["selected_share"]) == (2**30 + 3, None)
+
+
+def test_the_probe_is_a_mean_over_seeds(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport | None:
+        report = ending(tmp_path)(job)
+        if report is not None and job.purpose == "confirm" and job.id.startswith("vanilla"):
+            report.final["probe"] = {"cka_last": 0.1 * job.seed, "probe_accuracy": 0.5}
+        return report
+
+    found = finished(tmp_path, end=end)
+    assert found["probe"] == {"vanilla": {"cka_last": pytest.approx(0.2), "probe_accuracy": 0.5}}
+
+
+def test_compare_json_is_strict_json_and_is_analysed_to_the_same_again(
+    found: dict[str, Any], folder: Path
+) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    text = (folder / "compare.json").read_text(encoding="utf-8")
+    again = json.loads(text, parse_constant=refuse)
+    for key in ("results", "costs", "sentences", "probe"):
+        del again[key]
+    analyse_comparison(again, dict.fromkeys(METHODS, folder))
+    assert plain(again) == found
+
+
+def test_predictions_that_are_gone_are_missed_in_one_line(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    predictions.locate_predictions(copy, "dps-dense:confirm-1").unlink()
+    with pytest.raises(InputError, match=r"cannot read .*dps-dense:confirm-1\.safetensors"):
+        join_comparisons([copy], allow_dirty=False)
+
+
+def test_predictions_without_an_evaluation_set_are_refused(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    file = predictions.locate_predictions(copy, "dps-dense:confirm-1")
+    held = predictions.read_predictions(file)
+    predictions.write_predictions(file, {"dev": held["dev"][1]}, {"dev": held["dev"][0]})
+    with pytest.raises(InputError, match=r"confirm-1\.safetensors holds nothing on snli, but dev"):
+        join_comparisons([copy], allow_dirty=False)
+
+
+def test_one_finished_comparison_says_the_same_again(folder: Path, found: dict[str, Any]) -> None:
+    (again,) = join_comparisons([folder], allow_dirty=False)
+    origin = again.pop("joined")
+    assert plain(again) == found
+    assert origin == [
+        {"folder": str(folder), "methods": list(METHODS), "git_commit": "0123abc", "git_dirty": False}
+    ]
+
+
+def test_with_json_a_finished_comparison_is_one_event(
+    folder: Path, found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--results", str(folder), "--json", "--output", str(tmp_path / "x")]
+    assert main(argv) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["event"], told["sentences"]) == ("comparison_ended", found["sentences"])
+    rows = found["results"]["dev"]["methods"]
+    assert {one["method"]: one["score"] for one in told["methods"]} == {
+        name: row["mean"] for name, row in rows.items()
+    }
+    assert json.loads(Path(told["file"]).read_text(encoding="utf-8"))["results"] == found["results"]
+
+
+def test_two_comparisons_are_one_table_with_the_baseline_once(folder: Path, tmp_path: Path) -> None:
+    finished(tmp_path / "more", ("vanilla", "mixout"), transfer="snli,scitail")
+    (both,) = join_comparisons([folder, tmp_path / "more"], allow_dirty=False)
+    assert [m["method"] for m in both["methods"]] == [*METHODS, "mixout"]
+    assert list(both["results"]["dev"]["methods"]) == [*METHODS, "mixout"]
+    assert [one["methods"] for one in both["joined"]] == [list(METHODS), ["mixout"]]
+    alone = read(tmp_path / "more")["results"]["dev"]["methods"]["mixout"]
+    row = both["results"]["dev"]["methods"]["mixout"]
+    assert row["scores"] == alone["scores"]
+    assert row["difference"]["p"] == alone["difference"]["p"]
+    p_values = [both["results"]["dev"]["methods"][m]["difference"]["p"] for m in (*METHODS[1:], "mixout")]
+    adjusted = [
+        both["results"]["dev"]["methods"][m]["difference"]["adjusted_p"] for m in (*METHODS[1:], "mixout")
+    ]
+    assert adjusted == evidence.adjust_p_values(p_values)  # of three comparisons now, not of one
+    assert read(folder)["baseline"] == "vanilla"
+    assert len(read(folder)["methods"]) == 3  # what was joined is untouched
+
+
+def test_tasks_and_training_sets_are_tables_of_their_own(folder: Path, tmp_path: Path) -> None:
+    finished(tmp_path / "cola", ("vanilla", "mixout"), task="cola")
+
+    def low(plan: Plan) -> Plan:
+        return replace(plan, settings=replace(plan.settings, train_size=100))
+
+    finished(tmp_path / "low", change=low, transfer="snli,scitail")
+    documents = join_comparisons([folder, tmp_path / "cola", tmp_path / "low"], allow_dirty=False)
+    assert [(d["task"], d["plan"]["settings"]["train_size"]) for d in documents] == [
+        ("rte", None), ("cola", None), ("rte", 100),
+    ]  # fmt: skip
+    tables.write_comparisons(documents, tmp_path)
+    assert len(read(tmp_path)["comparisons"]) == 3
+    with pytest.raises(InputError, match="was itself joined; give the folders that it was made from"):
+        join_comparisons([tmp_path], allow_dirty=False)
+
+
+def changed(folder: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of a finished comparison with another compare.json."""
+    copy = shutil.copytree(folder, to)
+    found = read(copy)
+    change(found)
+    (copy / "compare.json").write_text(json.dumps(found), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["data"].update(fingerprint="e" * 16), "data fingerprint 'e{16}', not 'd{16}'"),
+        (lambda d: d["model"].update(fingerprint="e" * 16), "model fingerprint 'eee"),
+        (lambda d: d["budget"].update(configurations=9), "configurations 9, not 2"),
+        (lambda d: d["budget"].update(confirm_steps=9), "confirm_steps 9, not 75"),
+        (lambda d: d["budget"].update(seeds=[1, 2, 4]), r"seeds \[1, 2, 4\], not \[1, 2, 3\]"),
+        (lambda d: d["budget"].update(scheduler="asha"), "scheduler 'asha', not 'none'"),
+        (lambda d: d["plan"]["settings"].update(batch_size=4), "batch_size 4, not 16"),
+        (lambda d: d["plan"]["settings"].update(select_on="dev"), "select_on 'dev', not 'holdout'"),
+        (lambda d: d["plan"]["settings"].update(precision="fp16"), "precision 'fp16', not 'auto'"),
+        (lambda d: d["provenance"]["packages"].update(torch="1.0"), r"torch '1\.0', not '2\.13\.0'"),
+        (lambda d: d["provenance"]["packages"].update(transformers="1.0"), r"transformers '1\.0', not None"),
+        (lambda d: d.update(evaluation_sets=["dev"]), r"evaluation sets \['dev'\], not \['dev', 'snli'"),
+        (lambda d: d.update(baseline="r-drop"), "baseline 'r-drop', not 'vanilla'"),
+        (
+            lambda d: d["methods"][0]["space"].update(learning_rate={"kind": "choice", "values": [1e-5]}),
+            r"learning rates \{'kind': 'choice'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_share_a_table_is_refused_with_the_difference(
+    folder: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], says: str
+) -> None:
+    other = changed(folder, tmp_path / "other", change)
+    with pytest.raises(InputError, match=f"--results: {other} cannot be compared with the rest: .*{says}"):
+        join_comparisons([folder, other], allow_dirty=False)
+
+
+def test_every_difference_is_shown_and_the_place_of_the_data_is_none(folder: Path, tmp_path: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        found["plan"]["settings"] |= {"batch_size": 4, "max_length": 64, "data": "elsewhere"}
+
+    other = changed(folder, tmp_path / "other", change)
+    with pytest.raises(InputError) as refusal:
+        join_comparisons([folder, other], allow_dirty=False)
+    assert str(refusal.value).endswith("it has batch_size 4, not 16; max_length 64, not 128")
+
+
+def test_other_gold_labels_are_refused(folder: Path, tmp_path: Path) -> None:
+    finished(tmp_path / "more", ("vanilla", "mixout"), transfer="snli,scitail")
+    for number in range(3):
+        file = predictions.locate_predictions(tmp_path / "more", f"mixout:confirm-{number}")
+        held = predictions.read_predictions(file)
+        labels = {name: 1 - gold if name == "scitail" else gold for name, (gold, _) in held.items()}
+        predictions.write_predictions(file, {name: values for name, (_, values) in held.items()}, labels)
+    with pytest.raises(
+        InputError, match=r"--results: .*mixout:confirm-0.* made on other examples of scitail"
+    ):
+        join_comparisons([folder, tmp_path / "more"], allow_dirty=False)
+
+
+def test_changes_that_were_not_committed_are_refused_unless_allowed(folder: Path, tmp_path: Path) -> None:
+    dirty = changed(folder, tmp_path / "dirty", lambda d: d["provenance"].update(git_dirty=True))
+    with pytest.raises(InputError, match=f"--results: {dirty} .* not committed; .*--allow-dirty"):
+        join_comparisons([dirty], allow_dirty=False)
+    (allowed,) = join_comparisons([dirty], allow_dirty=True)
+    assert allowed["joined"][0]["git_dirty"]
+    assert "(changed)" in tables.render_markdown(allowed)
+
+
+def test_what_is_no_finished_comparison_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path} holds no finished comparison; give the output folder"):
+        join_comparisons([tmp_path], allow_dirty=False)
+    (tmp_path / "study.db").touch()
+    with pytest.raises(InputError, match=f"finish it first: --resume {tmp_path}"):
+        join_comparisons([tmp_path], allow_dirty=False)
+    (tmp_path / "compare.json").write_text('{"schema', encoding="utf-8")
+    with pytest.raises(InputError, match=r"compare\.json is no JSON"):
+        join_comparisons([tmp_path], allow_dirty=False)
+    (tmp_path / "compare.json").write_text('{"schema_version": 99}', encoding="utf-8")
+    with pytest.raises(InputError, match="has version 99, this program reads 1"):
+        join_comparisons([tmp_path], allow_dirty=False)
+
+
+def test_a_run_says_its_warnings(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport | None:
+        report = ending(tmp_path)(job)
+        assert report is not None
+        report.warnings = ["no mask ever held a weight back"] if job.id == "dps-dense:confirm-2" else []
+        return report
+
+    found = finished(tmp_path, end=end)
+    assert found["methods"][1]["runs"][2]["warnings"] == ["no mask ever held a weight back"]
+
+
+def test_the_constant_stands_for_seeds_of_the_plan_alone(tmp_path: Path) -> None:
+    """A comparison may have been resumed with fewer seeds than it had."""
+    plan = make_comparison(METHODS, trials=1, confirm=3)
+    found = run(plan, tmp_path)
+    found["budget"]["seeds"] = [1, 2]
+    analyse_comparison(found, dict.fromkeys(METHODS, tmp_path))
+    assert list(found["results"]["dev"]["methods"]["vanilla"]["scores"]) == ["1", "2"]
+    assert not any("did not complete" in line for line in found["sentences"])
+    assert comparison.BOOTSTRAP_SEED == 0
+
+
+def sitting(
+    plan: Plan, folder: Path, end: End, heard: list[dict[str, Any]]
+) -> tuple[ComparisonSession, TuneSearcher, Any]:
+    """A comparison whose runs are over, without Ray and MLflow."""
+
+    class Watch:
+        def comparison_ended(self, document: dict[str, Any]) -> None:
+            heard.append(document)
+
+    made, said = object.__new__(ComparisonSession), io.StringIO()
+    made.plan, made.options, made.provenance, made.output = plan, plan.options, CLEAN, folder
+    made.work, made.ray_files = f"{folder}/work", folder / "ray"
+    made.ledgers, turns = carried_out(plan, end)
+    made.progress = ProgressDisplay(plan, [], console=Console(file=said, width=200, highlight=False))
+    made.tracker, made.watchers = None, [Watch()]  # type: ignore[list-item]
+    return made, turns, said
+
+
+def test_the_end_of_a_comparison_keeps_predictions_and_nothing_else(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport | None:
+        report = ending(tmp_path)(job)
+        if job.purpose == "confirm":
+            left = tmp_path / "work" / f"trial-{job.id}" / "logits.safetensors"
+            left.parent.mkdir(parents=True)
+            shutil.move(predictions.locate_predictions(tmp_path, job.id), left)
+        return report
+
+    heard: list[dict[str, Any]] = []
+    plan = make_comparison(METHODS, trials=1, confirm=2)
+    made, turns, said = sitting(plan, tmp_path, end, heard)
+    assert made.finish(turns) == 0
+    assert plain(heard) == [read(tmp_path)]
+    assert heard[0]["sentences"][0] in said.getvalue()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "compare.json", "compare.md", "compare.tex", "compare.svg", "predictions",
+    }  # fmt: skip
+    assert len(list((tmp_path / "predictions").iterdir())) == 6
+
+
+@pytest.mark.parametrize("purpose", ["search", "confirm"])
+def test_where_nothing_finishes_the_end_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], purpose: str
+) -> None:
+    def end(job: Job) -> RunReport | None:
+        bad = RunReport(job.id, Outcome.FAILED, error="RuntimeError: no")
+        return bad if job.purpose == purpose else ending(tmp_path)(job)
+
+    heard: list[dict[str, Any]] = []
+    made, turns, _ = sitting(make_comparison(METHODS, trials=1, confirm=2), tmp_path, end, heard)
+    assert made.finish(turns) == 4
+    assert capsys.readouterr().err == "error: no method finished; RuntimeError: no\n"
+    assert heard == []

@@ -1,0 +1,457 @@
+"""What a search leaves behind: search.json, report.html and the sentence."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from dps.tasks import metrics, registry
+from tests.unit.tune.helpers import (
+    PROVENANCE,
+    FakeTune,
+    end_well,
+    make_plan,
+    make_space,
+    open_ledger,
+    strategy,
+)
+from tune.console.progress import ProgressDisplay
+from tune.core.run import Job, Outcome, RunPurpose, RunReport
+from tune.execution.tuner import TuneSearcher
+from tune.planning.plan import Plan
+from tune.records import predictions, replicates
+from tune.records.ledger import SCHEMA_VERSION, Ledger
+from tune.reporting import document as reporting_document
+from tune.reporting import page, plots, summary
+from tune.search import SearchSession
+from tune.strategy.budget import SlotCount, SpentResources
+from tune.strategy.phases import SearchPhases
+
+HOSTILE = '<script>alert("x")</script>&\'"'
+
+
+def end(job: Job) -> RunReport:
+    """Trial 1 diverges, trial 2 fails; the others complete."""
+    if job.id == "1":
+        return RunReport(job.id, Outcome.DIVERGED, 60, 60, float("nan"))
+    if job.id == "2":
+        return RunReport(job.id, Outcome.FAILED, error=f"RuntimeError: {HOSTILE} (x.py:3)")
+    return end_well(job)
+
+
+@pytest.fixture(autouse=True)
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    folder = tmp_path_factory.mktemp("search")
+    made = open_ledger(folder)
+    FakeTune(SearchPhases(made, strategy(folder, 5), [], lambda: False), end=end).run()
+    return made
+
+
+def told(plan: Plan, ledger: Ledger, output: Path | None = None) -> dict[str, Any]:
+    winner = replicates.choose_winner(ledger.records("search"), "max")
+    return reporting_document.build_search_document(
+        plan, ledger, winner, SpentResources(5, 61.5, 24.0), PROVENANCE, output
+    )
+
+
+def document(ledger: Ledger, plan: Plan | None = None) -> dict[str, Any]:
+    return told(plan or make_plan(), ledger)
+
+
+def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
+    found = json.loads(json.dumps(document(ledger), allow_nan=False))
+    fixed = {"schema_version", "task", "metric", "direction", "data", "model", "provenance", "space"}
+    fixed |= {"trials", "winner", "confirmation", "spent"}
+    assert fixed <= found.keys()
+    assert found["schema_version"] == SCHEMA_VERSION
+    assert (found["task"], found["metric"], found["direction"]) == ("cola", "matthews_correlation", "max")
+    assert found["data"] == {"source": "builtin", "name": "built-in cola", "fingerprint": "d" * 16}
+    assert found["model"] == {"source": "builtin", "name": "MiniLM", "fingerprint": "m" * 16}
+    assert found["space"] == json.loads(json.dumps(make_space().describe()))
+    assert found["spent"] == {"seconds": 61.5, "slot_seconds": 24.0, "trials": 5, "cpu_hours": 24 / 3600}
+
+
+def test_search_json_has_every_trial_as_the_ledger_has_it(ledger: Ledger) -> None:
+    found = document(ledger)
+    for trial, record in zip(found["trials"], ledger.records("search"), strict=True):
+        keys = ("id", "configuration", "seed", "outcome", "scores", "seconds")
+        assert {key: trial[key] for key in keys} == {
+            "id": record.number,
+            "configuration": record.configuration,
+            "seed": record.seed,
+            "outcome": str(record.outcome),
+            "scores": [[step, score] for step, score in record.scores],
+            "seconds": record.seconds,
+        }
+    assert found["outcomes"] == {"completed": 3, "diverged": 1, "failed": 1}
+
+
+def test_search_json_has_the_winner_and_its_confirmation(ledger: Ledger) -> None:
+    found = document(ledger)
+    best = max((t for t in found["trials"] if t["outcome"] == "completed"), key=lambda t: t["scores"][-1][1])
+    assert found["winner"] == {"trial": best["id"], "configuration": best["configuration"]}
+    confirmation = found["confirmation"]
+    assert confirmation.keys() == {"scores", "mean", "std", "interval", "level"}
+    assert sorted(confirmation["scores"]) == [6, 7, 8]
+    low, high = confirmation["interval"]
+    assert low < confirmation["mean"] < high
+    assert confirmation["level"] == 0.95
+
+
+def test_a_search_without_a_finished_trial_has_no_winner(tmp_path: Path) -> None:
+    found = document(open_ledger(tmp_path))
+    assert (found["winner"], found["confirmation"], found["trials"]) == (None, None, [])
+    assert found["sentence"] == "No trial finished."
+    page.write_search_results(found, tmp_path)
+    assert "No trial finished." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def confirmed(scores: dict[int, float] | None, std: float | None = None) -> dict[str, Any]:
+    confirmation = None
+    if scores:
+        mean = sum(scores.values()) / len(scores)
+        interval = None if std is None else (mean - 0.02, mean + 0.02)
+        confirmation = {"scores": scores, "mean": mean, "std": std, "interval": interval, "level": 0.95}
+    configuration = {"method": "dps-dense", "learning_rate": 1.234e-4, "selection_ratio": 0.7}
+    return {
+        "metric": "matthews_correlation",
+        "winner": {"trial": 3, "configuration": configuration},
+        "confirmation": confirmation,
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (confirmed(None), " It was not confirmed."),
+        (confirmed({4: 0.63}), " On dev, over 1 fresh seed: matthews_correlation 0.6300."),
+        (
+            confirmed({1: 0.61, 2: 0.63, 3: 0.65}, 0.02),
+            " On dev, over 3 fresh seeds: matthews_correlation 0.6300 (standard deviation 0.0200, "
+            "95% interval of the mean 0.6100 to 0.6500).",
+        ),
+    ],
+    ids=["0 seeds", "1 seed", "3 seeds"],
+)
+def test_the_sentence(found: dict[str, Any], said: str) -> None:
+    won = "Trial 3 won: dps-dense  lr 0.000123  selection_ratio 0.7."
+    assert summary.format_result_sentence(found) == won + said
+
+
+def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger, tmp_path: Path) -> None:
+    found = document(ledger)
+    text = "\n".join(summary.summarise_search(found, tmp_path, "mlflow ui --backend-store-uri x"))
+    assert found["sentence"] in text
+    assert "a single seed does not prove such a gap" in text
+    assert [f"seed {seed}:" in text for seed in (6, 7, 8)] == [True] * 3
+    assert "3 completed, 1 diverged, 1 failed. 62 s, 24 slot seconds, 0.0067 CPU-hours." in text
+    assert str(tmp_path) in text
+    assert "mlflow ui --backend-store-uri x" in text
+
+
+def test_with_a_price_the_results_say_what_it_cost(ledger: Ledger, tmp_path: Path) -> None:
+    found = document(ledger, replace(make_plan(price=300.0), gpus_per_worker=0.5))
+    assert found["spent"].items() >= {"gpu_hours": 12 / 3600, "cost": pytest.approx(1.0)}.items()
+    text = "\n".join(summary.summarise_search(found, tmp_path, None))
+    assert "62 s, 24 slot seconds, 0.0033 GPU-hours, cost 1.00." in text
+    assert "24 slot seconds, 0.0033 GPU-hours, cost 1.00, 5 trials" in page.render_search_page(found, [])
+
+
+def test_the_runner_up_is_of_the_trials_that_went_as_far_as_the_winner(ledger: Ledger) -> None:
+    found = document(ledger)
+    cut = [(0, "stopped", 20, 0.5), (1, "stopped", 20, 0.7), (2, "completed", 60, 0.6), (3, "lost", 20, 0.65)]
+    found["trials"] = [
+        {"id": trial, "outcome": outcome, "scores": [[step, score]]} for trial, outcome, step, score in cut
+    ]
+    found["winner"] = {"trial": 1, "configuration": {}}
+    said = summary._format_runner_up(found)
+    assert said is not None
+    assert said.startswith(
+        "On the selection data, one seed: 0.7000; the next, trial 0, 0.5000 (0.2000 behind"
+    )
+    found["winner"]["trial"] = 2
+    assert summary._format_runner_up(found) is None
+
+
+def test_what_is_written_is_strict_json_and_no_half_file_is_left(ledger: Ledger, tmp_path: Path) -> None:
+    page.write_search_results(document(ledger), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "search.json"]
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    text = (tmp_path / "search.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=refuse)["task"] == "cola"
+
+
+def test_a_number_that_json_lacks_is_refused_and_leaves_what_was_there(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    page.write_search_results(document(ledger), tmp_path)
+    before = (tmp_path / "search.json").read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        page.write_search_results({**document(ledger), "odd": float("nan")}, tmp_path)
+    assert (tmp_path / "search.json").read_bytes() == before
+
+
+TASK = registry.get_task("cola")
+GOLD = (np.random.default_rng(0).random(90) < 0.6).astype(np.int64)
+SKILL = {"dps-dense": 2.2, "vanilla": 0.5}
+STEPS = 60
+
+
+def logits(method: str, seed: int) -> Any:
+    rng = np.random.default_rng([seed, *method.encode()])
+    return (SKILL[method] * np.eye(2)[GOLD] + rng.normal(0, 0.8, (90, 2))).astype(np.float32)
+
+
+def confirm(job: Job, file: Path) -> RunReport:
+    """A confirmation that completes, and what it leaves behind."""
+    made = logits(job.configuration["method"], job.seed)
+    predictions.write_predictions(file, {"dev": made}, {"dev": GOLD})
+    final = {"dev": metrics.compute_scores(TASK, GOLD, made)}
+    return RunReport(job.id, Outcome.COMPLETED, 75, 75, 0.5, seconds=3.0, final=final)
+
+
+def further(
+    ledger: Ledger, configuration: dict[str, Any], seed: int, purpose: RunPurpose, report: RunReport
+) -> None:
+    """A run that the ledger holds beside those of the searcher."""
+    record = ledger.replicate(configuration, make_space(), seed, purpose)
+    report.job = record.id
+    ledger.report(record.id, replace(report, outcome=None))
+    ledger.finish(record.id, Outcome(report.outcome or ""), report)
+
+
+def proven(
+    output: Path, where: Any = predictions.locate_predictions, diverged: int | None = None
+) -> tuple[Ledger, TuneSearcher]:
+    """A search of dps-dense with a race and a confirmed baseline; where: what confirmations predicted.
+    diverged: a seed of the baseline."""
+
+    def end(job: Job) -> RunReport:
+        return confirm(job, where(output, job.id)) if job.purpose == "confirm" else end_well(job)
+
+    ledger = open_ledger(output)
+    searcher = SearchPhases(ledger, strategy(output, 4, space=make_space(("dps-dense",))), [], lambda: False)
+    turns = TuneSearcher([searcher], SlotCount(2))
+    FakeTune(turns, end=end).run()
+    best, *others = sorted(ledger.records("search"), key=lambda r: -(r.score or 0))
+    for number, record in enumerate((best, *others)):
+        for seed in (6, 7, 8)[: 3 - number]:
+            score = (record.score or 0) + 0.01 * (seed % 2)
+            further(ledger, record.configuration, seed, "race", full(score, 9.0 - number))
+    baseline = replicates.derive_baseline(best.configuration)
+    assert baseline is not None
+    for number, seed in enumerate((6, 7, 8)):
+        if seed == diverged:
+            further(ledger, baseline, seed, "confirm", RunReport("", Outcome.DIVERGED, 9, 75))
+            continue
+        job = Job(f"confirm-{3 + number}", "confirm", baseline, seed, make_plan().settings, "")
+        further(ledger, baseline, seed, "confirm", confirm(job, where(output, job.id)))
+    return ledger, turns
+
+
+def full(score: float, seconds: float) -> RunReport:
+    return RunReport("", Outcome.COMPLETED, STEPS, STEPS, score, seconds=seconds, peak_memory=2**30)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proven")
+
+
+@pytest.fixture(scope="module")
+def proven_ledger(folder: Path) -> Ledger:
+    return proven(folder)[0]
+
+
+@pytest.fixture
+def found(proven_ledger: Ledger, folder: Path) -> dict[str, Any]:
+    return told(make_plan(objectives="score,seconds"), proven_ledger, folder)
+
+
+def test_the_baseline_stands_beside_the_winner(found: dict[str, Any]) -> None:
+    winner, baseline = found["winner"]["configuration"], found["baseline"]
+    assert baseline["configuration"] == {"method": "vanilla", "learning_rate": winner["learning_rate"]}
+    assert sorted(baseline["confirmation"]["scores"]) == sorted(found["confirmation"]["scores"]) == [6, 7, 8]
+    assert [run["id"] for run in baseline["runs"]] == ["confirm-3", "confirm-4", "confirm-5"]
+    assert [run["id"] for run in found["confirmation_runs"]] == ["confirm-0", "confirm-1", "confirm-2"]
+    assert baseline["difference"]["seeds"] == 3
+    assert baseline["difference"]["mean"] == pytest.approx(
+        found["confirmation"]["mean"] - baseline["confirmation"]["mean"]
+    )
+    assert found["evidence"]["mean"] == pytest.approx(found["confirmation"]["mean"])
+    assert found["evidence"]["interval"] != found["confirmation"]["interval"]
+    assert found["confirmation"].keys() == {"scores", "mean", "std", "interval", "level"}
+    assert json.loads(json.dumps(found, allow_nan=False))["baseline"]["verdict"] == baseline["verdict"]
+
+
+def with_finalists(output: Path) -> dict[str, Any]:
+    """The search.json of `proven`, in which two more were confirmed; a run of the second failed."""
+    ledger, turns = proven(output)
+    _, *others = turns.searches[0].finalists(3)
+    for place, other in enumerate(others):
+        for number, seed in enumerate((6, 7, 8)):
+            name = f"confirm-{6 + 3 * place + number}"
+            drawn = 100 * (place + 1) + seed  # not the winner's predictions
+            job = Job(name, "confirm", other.configuration, drawn, make_plan().settings, "")
+            made = confirm(job, predictions.locate_predictions(output, job.id))
+            if (place, seed) == (1, 7):
+                made = RunReport("", Outcome.FAILED, error="RuntimeError: no")
+            further(ledger, other.configuration, seed, "confirm", made)
+    return told(make_plan(), ledger, output)
+
+
+def test_the_other_finalists_have_their_lines(tmp_path: Path) -> None:
+    found = with_finalists(tmp_path)
+    first, second = found["finalists"]
+    tried = {trial["id"]: trial["configuration"] for trial in found["trials"]}
+    for place, finalist in enumerate((first, second)):
+        assert finalist["configuration"] == tried[finalist["trial"]]
+        assert [run["id"] for run in finalist["runs"]] == [f"confirm-{6 + 3 * place + n}" for n in range(3)]
+        assert f"The winner is {finalist['verdict']}." in summary.summarise_search(found, tmp_path, None)
+    left_out = f"Trial {second['trial']}: 1 of 3 runs did not complete (1 failed)"
+    assert left_out in "\n".join(summary.summarise_search(found, tmp_path, None))
+
+
+def test_the_summary_says_how_the_winner_compares(found: dict[str, Any], tmp_path: Path) -> None:
+    assert found["sentence"].endswith(f" It is {found['baseline']['verdict']}.")
+    assert "It is better than vanilla at the same learning rate by" in found["sentence"]
+    lines = summary.summarise_search(found, tmp_path, None)
+    (over,) = [line for line in lines if line.startswith("Over seeds and examples together: ")]
+    assert "by the 90 examples" in over
+    assert "by the 3 seeds" in over
+    assert "one seed" not in "\n".join(lines)  # the race tells more than the runner-up's one
+
+
+def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
+    ledger, _ = proven(tmp_path, diverged=7)
+    found = told(make_plan(), ledger, tmp_path)
+    assert found["baseline"]["evidence"]["diverged"] == 1
+    assert found["baseline"]["difference"]["seeds"] == 3
+    said = "vanilla at the same learning rate: 1 of 3 runs diverged"
+    assert said in "\n".join(summary.summarise_search(found, tmp_path, None))
+    made = page.render_search_page(found, summary.format_certainty_lines(found))
+    assert said in made
+    assert re.search(r'<td>7</td><td class="number">0\.\d+</td><td class="number">diverged</td>', made)
+
+
+def test_without_predictions_and_without_a_baseline_the_report_is_as_before(ledger: Ledger) -> None:
+    found = document(ledger)
+    assert (found["evidence"], found["baseline"], found["race"], found["pareto"]) == (None, None, [], None)
+    assert "It is" not in found["sentence"]
+    made = page.render_search_page(found, [])
+    for heading in (">Race<", "Pareto", "vanilla, same learning rate"):
+        assert heading not in made
+    assert "Fresh seeds, scored on dev" in made
+
+
+def test_what_was_ranked_on_dev_is_said_to_be_optimistic(proven_ledger: Ledger, folder: Path) -> None:
+    plan = make_plan()
+    plan = replace(plan, settings=replace(plan.settings, select_on="dev"))
+    found = told(plan, proven_ledger, folder)
+    assert "ranked on dev" in "\n".join(summary.summarise_search(found, folder, None))
+    assert "ranked on dev" not in "\n".join(summary.summarise_search(document(proven_ledger), folder, None))
+
+
+def test_the_race_is_a_table_and_three_lines(found: dict[str, Any], tmp_path: Path) -> None:
+    assert [row["seeds"] for row in found["race"]] == [4, 3, 2]  # with the seed of the search
+    assert found["race"][0]["trial"] == found["winner"]["trial"]
+    assert [len(found["race_runs"]), found["race_runs"][0]["id"]] == [6, "race-0"]
+    lines = summary.format_race_lines(found)
+    assert len(lines) == 3
+    assert lines[0].startswith(
+        f"Race on the selection data: trial {found['winner']['trial']}, 4 seeds: mean "
+    )
+    assert re.search(r"; to the winner -\d\.\d{4} \(95% interval .* 3 pairs\)$", lines[1])
+    assert set(lines) <= set(summary.summarise_search(found, tmp_path, None))
+    more = {**found, "race": [*found["race"], found["race"][-1]]}
+    assert len(summary.format_race_lines(more)) == 3
+    assert summary.format_race_lines(more)[-1].endswith("; 1 more in report.html")
+    (table,) = re.findall(r">Race</h2>.*?</table>", page.render_search_page(found, []), re.DOTALL)
+    assert table.count("<tr") == 4
+
+
+def test_the_front_is_in_the_document_the_page_and_the_summary(found: dict[str, Any], tmp_path: Path) -> None:
+    named = found["pareto"]
+    assert named["objectives"] == ["score", "seconds"]
+    points = [*named["front"], *named["others"]]
+    assert sorted(point["seeds"] for point in points) == [1, 2, 3, 4]
+    best = max(points, key=lambda p: p["values"]["score"])
+    quick = min(points, key=lambda p: p["values"]["seconds"])
+    assert best == named["front"][0]  # the best score first, and the most seconds
+    assert quick == named["front"][-1] != best
+    lines = summary.format_pareto_lines(found)
+    assert lines[0] == "Pareto front of score, seconds:"
+    assert len(lines) == 1 + len(named["front"])
+    assert f"  trial {best['trial']}: {best['values']['score']:.4f}, " in "\n".join(lines)
+    assert set(lines) <= set(summary.summarise_search(found, tmp_path, None))
+    others, front = plots.plot_pareto_front(found, "seconds").data
+    assert [*front["x"], *others["x"]] == [point["values"]["seconds"] for point in points]
+    made = page.render_search_page(found, [])
+    assert 'id="pareto-seconds"' in made
+    (table,) = re.findall(r">Pareto front: score, seconds</h2>.*?</table>", made, re.DOTALL)
+    assert table.count('<tr class="won">') == table.count("<td>yes</td>") == len(named["front"])
+
+
+def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
+    proven_ledger: Ledger, folder: Path
+) -> None:
+    found = document(proven_ledger, make_plan(objectives="stability,score,memory"))
+    (lacking,) = [point for point in found["pareto"]["others"] if point["seeds"] == 1]
+    assert lacking["values"]["stability"] is lacking["values"]["memory"] is None
+    drawn = [plots.plot_pareto_front(found, name).data for name in ("stability", "memory")]
+    assert [len(others["x"]) + len(front["x"]) for others, front in drawn] == [3, 3]
+    assert re.search(
+        r'<td class="number">-</td><td class="number">0.\d{4}</td><td class="number">-</td>',
+        page.render_search_page(found, []),
+    )
+
+
+def test_where_no_configuration_has_all_objectives_the_front_is_empty(ledger: Ledger, tmp_path: Path) -> None:
+    found = document(ledger, make_plan(objectives="score,stability"))
+    assert found["pareto"]["front"] == []
+    assert summary.format_pareto_lines(found) == [
+        "Pareto front of score, stability: empty, no configuration has all of them."
+    ]
+    assert 'id="pareto-stability"' not in page.render_search_page(found, [])
+    page.write_search_results(document(open_ledger(tmp_path), make_plan(objectives="score,memory")), tmp_path)
+
+
+def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path: Path) -> None:
+    def working(output: Path, name: str) -> Path:
+        return output / "work" / f"trial-{name}" / "logits.safetensors"
+
+    made, said, plan = object.__new__(SearchSession), io.StringIO(), make_plan()
+    made.plan, made.options, made.provenance, made.output = plan, plan.options, PROVENANCE, tmp_path
+    made.work, made.ray_files, made.planned = f"{tmp_path}/work", tmp_path / "ray", 2.0
+    ledger, turns = proven(tmp_path, working)
+    made.ledgers = {"": ledger}
+    made.progress = ProgressDisplay(plan, [], console=Console(file=said, width=400, highlight=False))
+    made.tracker, made.watchers, made.slots = None, [], turns.slots
+    turns.searches[0].stopped_by = "12 trials"
+    for _ in range(2):  # the second time as a resume finds it
+        assert made.finish(turns) == 0
+        found = json.loads((tmp_path / "search.json").read_text(encoding="utf-8"))
+        assert found["phases"] == {"explored": "12 trials", "raced": None}
+        made_page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert '<th scope="row">explored until</th><td>12 trials</td>' in made_page
+        assert "raced until" not in made_page
+        assert found["baseline"]["difference"]["seeds"] == found["evidence"]["seeds"] == 3
+        assert "It is better than vanilla at the same learning rate by" in said.getvalue()
+        assert len(list((tmp_path / "predictions").iterdir())) == 6
+        assert not (tmp_path / "work").exists()

@@ -1,0 +1,111 @@
+"""The model card of best/: what it says, and that hostile names stay text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from dps.tasks import definition
+from dps.tasks.task import Task
+from tests.unit.tune.helpers import make_plan
+from tests.unit.tune.reporting.test_document import proven, told
+from tune.reporting import model_card
+
+HOSTILE = "`</code>|<script>alert(1)</script>\n# [x](http://e.vil) **b** ``` --- "
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("card")
+    return json.loads(json.dumps(told(make_plan(), proven(folder)[0], folder)))
+
+
+def of_task(found: dict[str, Any], task: Task) -> dict[str, Any]:
+    settings = {**found["plan"]["settings"], "task": definition.make_definition(task)}
+    return {**found, "task": task.name, "plan": {**found["plan"], "settings": settings}}
+
+
+def rendered(text: str) -> str:
+    head, _, body = text.removeprefix("---\n").partition("\n---\n")
+    assert yaml.safe_load(head)["library_name"] == "transformers"
+    return MarkdownIt("commonmark").enable("table").render(body)
+
+
+def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], tmp_path: Path) -> None:
+    model_card.write_model_card(found, 7, tmp_path)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^#+ .*", text, re.MULTILINE) == [
+        "# `cola`: a fine-tuned model", "## Use", "## Task", "## Data", "## Scores",
+        "## How it was found", "## Limits",
+    ]  # fmt: skip
+    scores = found["confirmation"]["scores"]
+    assert f"| 7 (this model) | {scores['7']:.4f} |" in text
+    assert text.count("(this model)") == 1
+    assert all(f"| {seed} | {scores[seed]:.4f} |" in text for seed in ("6", "8"))
+    assert "95% interval" in text
+    assert "Over seeds and examples together" in text
+    assert "better than vanilla at the same learning rate" in text
+    assert "- says: one of 2 classes: `unacceptable`, `acceptable`" in text
+    assert "800 train, 400 dev examples" in text
+    assert "held-out slice of the training data" in text
+    assert 'pipeline("text-classification", model=FOLDER, truncation=True)' in text
+    assert "Texts are cut at 128 tokens" in text
+    for name, value in found["winner"]["configuration"].items():
+        assert f"- `{name}`: `{json.dumps(value)}`" in text
+    assert rendered(text).count("<tr>") == 1 + 4
+
+
+def test_a_regression_of_pairs(found: dict[str, Any]) -> None:
+    task = Task("pairs", ("a", "b"), (), ("pearson",), (1.0, 5.0), label="stars")
+    text = model_card.render_model_card(of_task(found, task), 6)
+    assert "- says: a number, `stars`, from 1 to 5" in text
+    assert 'predict({"text": "...", "text_pair": "..."})' in text
+    assert '--text "..." --text2 "..."' in text
+    assert "softmax" not in text
+
+
+def test_several_labels_an_example(found: dict[str, Any]) -> None:
+    task = Task("tickets", ("text",), ("bug", "praise"), ("micro_f1",), multi_label=True)
+    text = model_card.render_model_card(of_task(found, task), 6)
+    assert "- says: any number of 2 labels: `bug`, `praise`; those above 0.5" in text
+    assert "model=FOLDER, truncation=True, top_k=None)" in text
+    assert "may say none of them" in text
+    assert "softmax" not in text
+    assert "- multi-label" in text
+
+
+def test_ranking_on_dev_is_said_to_be_optimistic(tmp_path: Path) -> None:
+    plan = make_plan()
+    plan = replace(plan, settings=replace(plan.settings, select_on="dev"))
+    text = model_card.render_model_card(told(plan, proven(tmp_path)[0], tmp_path), 6)
+    assert "these scores are optimistic" in text
+    assert "ranked on dev" in text
+
+
+def test_hostile_names_stay_text_and_folders_stay_private(found: dict[str, Any]) -> None:
+    task = Task("own", (HOSTILE, "b"), (HOSTILE.strip(), "|"), ("accuracy",))
+    hostile = of_task(found, task)
+    hostile["data"] = {
+        "source": "folder",
+        "name": f"/home/me/{HOSTILE.replace('/', '')}",
+        "fingerprint": "f" * 16,
+    }
+    hostile["model"] = {"source": "hub", "name": HOSTILE, "fingerprint": "f" * 16}
+    hostile["sentence"] = f"Won: {HOSTILE}"
+    hostile["winner"] = {"trial": 1, "configuration": {HOSTILE: HOSTILE}}
+    text = model_card.render_model_card(hostile, 6)
+    html = rendered(text)
+    assert "<script" not in html
+    assert "<a " not in html
+    assert "<strong>" not in html
+    assert html.count("<h1>") == 1
+    assert html.count("<h2>") == 6
+    assert html.count("&lt;script&gt;") >= 5
+    assert "/home/me" not in text

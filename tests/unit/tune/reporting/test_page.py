@@ -1,0 +1,428 @@
+"""report.html: what it shows, of whatever a search came to, and that hostile names stay text."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from tests.unit.tune.helpers import FakeTune, end_well, make_plan, make_space, open_ledger, strategy
+from tests.unit.tune.reporting.test_document import HOSTILE, end, proven, told, with_finalists
+from tune import report
+from tune.core.run import Job, Outcome, RunReport
+from tune.reporting import analysis, summary
+from tune.reporting import page as reporting_page
+from tune.reporting import plots as reporting_plots
+from tune.strategy.phases import SearchPhases
+
+Found = dict[str, Any]
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_library() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reporting_page, "load_plotly_source", lambda: "")
+        yield
+
+
+def of(folder: Path, trials: int = 5, end: Any = end, confirm: int = 3, **changes: Any) -> Found:
+    """The search.json of a search, as it is read again."""
+    ledger = open_ledger(folder)
+    searcher = SearchPhases(ledger, strategy(folder, trials, confirm=confirm, **changes), [], lambda: False)
+    FakeTune(searcher, end=end).run()
+    return json.loads(json.dumps(told(make_plan(), ledger)))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """Two methods; trial 1 diverges, trial 2 fails with hostile words."""
+    return of(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """With a race, a baseline, two objectives and a profile."""
+    folder = tmp_path_factory.mktemp("whole")
+    ledger = proven(folder)[0]
+    found = told(make_plan(objectives="score,seconds"), ledger, folder)
+    shares = {"training": 0.9, "evaluation": 0.08, "between_runs": 0.02}
+    before = {"plan_and_cluster": 1.5, "slots": 2.5}
+    found["profile"] = {"before_first_step": before, "slot_seconds": 24.0, "shares": shares, "gap": None}
+    return json.loads(json.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def whole_page(whole: Found) -> str:
+    return made(whole)
+
+
+@pytest.fixture(scope="module")
+def small_page(small: Found) -> str:
+    return made(small)
+
+
+def made(found: Found) -> str:
+    text = reporting_page.render_search_page(found, summary.format_certainty_lines(found))
+    assert "could not be drawn" not in text
+    return text
+
+
+class Tags(HTMLParser):
+    """The tags and the text of a page outside scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if not {*self.tags[-1:]} & {"script", "style"} else ""
+
+
+def figures(text: str) -> dict[str, Any]:
+    (held,) = re.findall(r'<script type="application/json" id="plots">(.*?)</script>', text, re.DOTALL)
+    return json.loads(held)
+
+
+def test_every_plot_of_a_whole_search_is_there_and_valid(whole_page: str) -> None:
+    drawn = figures(whole_page)
+    assert [*drawn] == [
+        "cost", "fresh", "race", "pareto-seconds", "curves", "effect-0", "effect-1", "effect-2", "effect-3",
+        "surface-0", "surface-1", "surface-2", "parallel", "time",
+    ]  # fmt: skip
+    for figure in drawn.values():
+        text = re.sub(r'(color": )"(accent|cool|muted|text|grid|band|paper)"', r'\1"red"', json.dumps(figure))
+        text = text.replace('"colorscale": "scale"', '"colorscale": "Cividis"')
+        go.Figure(json.loads(text))  # raises for what plotly.js does not know
+
+
+def test_the_sentence_comes_first_and_every_section_is_linked(whole: Found, whole_page: str) -> None:
+    tags = Tags(whole_page)
+    assert tags.text.index(whole["sentence"]) < tags.text.index("Score against cost")
+    links = [a["href"][1:] for a in tags.attributes if (a.get("href") or "").startswith("#")]
+    assert len(links) == 11
+    assert [link for link in links if f'id="{link}"' not in whole_page] == []
+
+
+def test_the_page_stands_alone_and_says_so_to_the_browser(whole_page: str) -> None:
+    tags = Tags(whole_page)
+    assert not [a for a in tags.attributes if "src" in a or (a.get("href") or "#")[0] != "#"]
+    (policy,) = [a["content"] for a in tags.attributes if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
+
+
+def test_it_can_be_read_without_seeing(whole_page: str) -> None:
+    tags = Tags(whole_page)
+    assert tags.attributes[tags.tags.index("html")]["lang"] == "en"
+    assert any(a.get("name") == "viewport" for a in tags.attributes)
+    plots = [a for a in tags.attributes if a.get("class") == "plot"]
+    assert len(plots) == len(figures(whole_page))
+    assert all(a["role"] == "img" and len(a["aria-label"] or "") > 30 for a in plots)
+    assert whole_page.count("<table>") == whole_page.count('role="group"')  # boxes that scroll
+    levels = [int(tag[1]) for tag in tags.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2 has it, of two colours #rgb or #rrggbb."""
+
+    def light(colour: str) -> float:
+        digits = colour.lstrip("#")
+        digits = digits if len(digits) == 6 else "".join(2 * digit for digit in digits)
+        parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_has_contrast_in_light_and_dark(small_page: str) -> None:
+    pairs = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", small_page)
+    colours = {name: (light, dark) for name, light, dark in pairs}
+    for name in ("text", "muted", "accent", "cool"):
+        for mode in (0, 1):
+            assert contrast(colours[name][mode], colours["paper"][mode]) >= 4.5, (name, mode)
+
+
+def test_hostile_words_are_shown_and_not_run(small: Found) -> None:
+    found = copy.deepcopy(small)
+    found["task"] = found["metric"] = found["data"]["name"] = HOSTILE
+    found["sentence"] = found["provenance"]["command"][0] = HOSTILE
+    found["confirmation"] = found["baseline"] = None
+    found["confirmation_runs"] = []
+    found["winner"]["configuration"][HOSTILE] = HOSTILE
+    for trial in found["trials"]:
+        trial["configuration"][HOSTILE] = HOSTILE
+    found["space"][HOSTILE] = {"kind": "choice", "values": [HOSTILE, "</script><img src=x onerror=alert(1)>"]}
+    text = made(found)
+    tags = Tags(text)
+    assert tags.tags.count("script") == 3  # the page's own
+    assert "img" not in tags.tags
+    assert not [a for a in tags.attributes if any(name.startswith("on") for name in a)]
+    assert tags.text.count(HOSTILE) > 10
+    assert "<" not in re.sub(r"<br>|<extra></extra>", "", json.dumps(figures(text)))
+
+
+def test_failures_stand_by_kind_with_their_errors(small_page: str) -> None:
+    text = Tags(small_page).text
+    section = text[text.index("Failures") :]
+    assert re.search(r"diverged\s*1\s*trial 1\s*-", section)
+    assert re.search(r"failed\s*1\s*trial 2\s*RuntimeError: <script>", section)
+
+
+def cells(text: str, section: str) -> list[list[str]]:
+    """The rows of the first table of a section, as their texts."""
+    table = text[text.index(f'id="{section}"') :].partition("<table>")[2].partition("</table>")[0]
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
+    return [[cell.strip() for cell in re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row, re.DOTALL)] for row in rows]
+
+
+def test_finalists_stand_beside_the_winner_by_seed(tmp_path: Path) -> None:
+    found = json.loads(json.dumps(with_finalists(tmp_path)))
+    text, (first, second) = made(found), found["finalists"]
+    rows = {row[0]: row[1:] for row in cells(text, "fresh-section")}
+    names = [f"trial {one['trial']}" for one in (first, second)]
+    assert rows["seed"] == [
+        f"trial {found['winner']['trial']}, the winner", "vanilla, same learning rate", *names
+    ]  # fmt: skip
+    sides = [found["confirmation"], *(one["confirmation"] for one in (found["baseline"], first, second))]
+    assert [*rows][1:4] == ["6", "7", "8"]
+    for seed in "678":
+        assert rows[seed] == [f"{s['scores'][seed]:.4f}" if seed in s["scores"] else "failed" for s in sides]
+    assert rows["7"][3] == "failed"
+    assert rows["mean"] == [f"{side['mean']:.4f}" for side in sides]
+    assert rows["95 % interval"] == ["{:.4f} to {:.4f}".format(*side["interval"]) for side in sides]
+    assert rows["difference to the winner"][0] == "-"
+    behind = sides[2]["mean"] - sides[0]["mean"]
+    assert float(rows["difference to the winner"][2]) == pytest.approx(behind, abs=1e-4)
+    low, high = first["difference"]["interval"]
+    assert rows["its 95 % interval"][2] == f"{-high:+.4f} to {-low:+.4f}"
+
+    plot = figures(text)["fresh"]["data"]
+    points = {trace["y"][0]: trace["x"] for trace in plot if trace["name"].endswith("a point a seed")}
+    assert points == {
+        name: [*side["scores"].values()]
+        for name, side in zip(["winner", "baseline", *names], sides, strict=True)
+    }
+    joined = {trace["name"]: trace["y"] for trace in plot if trace["mode"] == "lines"}
+    assert joined["seed 6"] == ["winner", "baseline", *names]
+    assert joined["seed 7"] == ["winner", "baseline", names[0]]
+    assert re.search(rf"failed\s*1\s*{names[1]}, confirmed, seed 7", Tags(text).text)
+    for one in (first, second):  # a search.json of before
+        del one["runs"]
+    older = dict(
+        reporting_page._scores_by_seed(found, reporting_plots.collect_confirmed_configurations(found))
+    )
+    assert (older[6], older[7][3]) == (rows["6"], "-")
+
+
+def test_curves_tell_how_each_run_ended(small: Found) -> None:
+    found = copy.deepcopy(small)
+    won = found["winner"]["trial"]
+    cut = next(t for t in found["trials"] if t["outcome"] == "completed" and t["id"] != won)
+    cut["outcome"], cut["scores"] = "stopped", cut["scores"][:1]
+    traces = {trace["name"].split(" (")[0]: trace for trace in figures(made(found))["curves"]["data"]}
+    assert {"winner", "stopped", "diverged"} <= {*traces}
+    assert traces["stopped"]["marker"]["symbol"][:1] == ["x"]
+    assert traces["stopped"]["line"]["dash"] == "dash"
+    assert traces["winner"]["line"]["width"] > traces["stopped"]["line"]["width"]
+    assert traces["winner"]["y"][:-1] == [score for _, score in found["trials"][won]["scores"]]
+
+
+def test_the_best_trial_comes_first_in_the_table(small: Found, small_page: str) -> None:
+    rows = re.findall(r'<tr class="(\w*)">\s*<td>(\d+)</td>', small_page)
+    assert len(rows) == 5
+    assert rows[0] == ("won", str(small["winner"]["trial"]))
+    assert [row[0] for row in rows[1:]] == [""] * 4
+
+
+def fail(job: Job) -> RunReport:
+    return RunReport(job.id, Outcome.FAILED, error="RuntimeError: no luck")
+
+
+@pytest.mark.parametrize(
+    ("trials", "end", "confirm"),
+    [(1, end_well, 3), (1, end_well, 0), (2, end_well, 1), (3, fail, 3)],
+    ids=["one trial", "not confirmed", "one seed", "all failed"],
+)
+def test_a_search_that_came_to_little_has_a_page(trials: int, end: Any, confirm: int, tmp_path: Path) -> None:
+    found = of(tmp_path, trials, end, confirm)
+    text = made(found)
+    assert found["sentence"] in text
+    assert "No importance is given" in text
+    assert "too few runs have ended" in text
+    assert {*figures(text)} <= {"curves", "fresh"}
+
+
+def test_a_page_goes_on_without_a_plot_that_cannot_be_drawn(
+    small: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(found: Found) -> Any:
+        raise RuntimeError("a <b>plot</b>")
+
+    monkeypatch.setattr(reporting_page, "plot_learning_curves", broken)
+    monkeypatch.setattr(
+        reporting_page, "plot_fresh_seeds", lambda found: reporting_page.Plot([{"x": [math.nan]}], {}, "")
+    )
+    text = reporting_page.render_search_page(small, [])
+    assert "A plot could not be drawn: RuntimeError: a &lt;b&gt;plot" in text
+    assert "A plot could not be drawn: ValueError: Out of range float" in text
+    assert {"curves", "fresh"} & {*figures(text)} == set()
+    assert "parallel" in figures(text)
+
+
+def spread(trials: int, **plan: Any) -> Found:
+    """A search.json of completed trials, whose score depends on the learning rate alone."""
+    space = make_space(("dps-dense",))
+    rows = [space.from_study(row) for row in space.latin(trials, 0)]
+    runs = [
+        {
+            "id": number, "configuration": row, "seed": 0, "outcome": "completed", "seconds": 10.0,
+            "scores": [[30, 0.1], [60, -abs(math.log(row["learning_rate"] / 1e-4))]], "ended": 10.0 * number,
+        }
+        for number, row in enumerate(rows)
+    ]  # fmt: skip
+    return {
+        "direction": "max", "metric": "accuracy", "space": space.describe(), "trials": runs, "winner": None,
+        "plan": {"max_steps": 60},
+    }  # fmt: skip
+
+
+def test_the_learning_rate_is_found_to_matter() -> None:
+    told = analysis.SearchAnalysis(spread(12))
+    made, why = told.importances
+    assert (made[0].name, why) == ("learning_rate", "")
+    assert made[0].share > 0.5 > max(one.share for one in made[1:])
+    assert all(0 <= one.low <= one.share <= one.high <= 1 for one in made)
+    effects = {one.name: one for one in told.effects()}
+    rates = effects["learning_rate"]
+    best = rates.values[max(range(len(rates.means)), key=lambda place: rates.means[place])]
+    assert 6e-5 < best < 1.7e-4
+    flat = effects["selection_ratio"]
+    assert max(flat.means) - min(flat.means) < 0.3 * (max(rates.means) - min(rates.means))
+    assert all(low < mean < high for low, mean, high in zip(flat.lows, flat.means, flat.highs, strict=True))
+    assert len(told.surfaces()) == 3
+    flat_scores = spread(12)
+    for trial in flat_scores["trials"]:
+        trial["scores"] = [[60, 0.0]]
+    same = analysis.SearchAnalysis(flat_scores)
+    assert (same.surfaces(), same.importances) == ([], ([], "all configurations have the same score"))
+    few, why = analysis.SearchAnalysis(spread(7)).importances
+    assert (few, why) == ([], "7 configurations ran to the end, and 8 are needed")
+
+
+def test_a_lower_score_is_better_where_the_metric_says_so() -> None:
+    up, down = spread(8), spread(8)
+    down["direction"] = "min"
+    for trial in down["trials"]:
+        trial["scores"] = [[step, -score] for step, score in trial["scores"]]
+    one, other = (analysis.SearchAnalysis(found).course() for found in (up, down))
+    assert [(p.trial, p.cost) for p in one] == [(p.trial, p.cost) for p in other]
+    assert [p.mean for p in one] == pytest.approx([-p.mean for p in other])
+    rising, falling = (analysis.SearchAnalysis(found).effects()[0] for found in (up, down))
+    assert rising.means == pytest.approx([-mean for mean in falling.means])
+
+
+def test_the_score_against_cost_is_of_what_was_believed_not_of_the_luckiest() -> None:
+    found = spread(10)
+    course = analysis.SearchAnalysis(found).course()
+    assert [point.cost for point in course] == [10.0 * count for count in range(4, 11)]
+    assert all(point.low < point.mean < point.high for point in course)
+    lucky = copy.deepcopy(found)
+    lucky["race_runs"] = [
+        {**lucky["trials"][0], "id": f"race-{seed}", "seed": seed, "ended": 200.0 + seed,
+         "scores": [[60, score]]} for seed, score in ((1000, 3.0), (1001, -2.5), (1002, -2.6), (1003, -2.4))
+    ]  # fmt: skip
+    assert analysis.SearchAnalysis(lucky).course()[-1].mean < 1.0
+
+
+def test_the_command_makes_the_page_again(whole: Found, whole_page: str, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "search.json").write_text(json.dumps(whole), encoding="utf-8")
+    assert report.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"report: {tmp_path / 'report.html'}\n"
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == whole_page
+
+
+def test_several_searches_stand_side_by_side(
+    whole: Found, small: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = {**small, "task": "rte", "confirmation": None, "sentence": "It was not confirmed."}
+    named = {"one": whole, "<img src=x>": small, "rte": other}
+    for name, found in named.items():
+        Path(name).mkdir()
+        (tmp_path / name / "search.json").write_text(json.dumps(found), encoding="utf-8")
+    assert report.main(list(named)) == 0
+    text = Path("searches.html").read_text(encoding="utf-8")
+    tags = Tags(text)
+    for name, found in named.items():
+        assert name in tags.text
+        assert found["sentence"] in tags.text
+    assert "img" not in tags.tags
+    drawn = figures(text)
+    assert sorted(drawn) == ["cost-0", "cost-1"]  # a plot for each task
+    assert [trace["name"] for trace in drawn["cost-0"]["data"]] == [
+        "one", "one, confirmed on dev", "&lt;img src=x&gt;", "&lt;img src=x&gt;, confirmed on dev",
+    ]  # fmt: skip
+    dashes = [trace["line"].get("dash") for trace in drawn["cost-0"]["data"] if trace["mode"] == "lines"]
+    assert len({*dashes}) == 2
+    assert "not confirmed" in tags.text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        (None, "", "holds no search.json"),
+        ("compare.json", "{}", "holds a comparison"),
+        ("search.json", "{", "cannot be read"),
+        ("search.json", "[]", "version None"),
+        ("search.json", '{"schema_version": 99}', "version 99"),
+        ("search.json", '{"schema_version": 1}', "not as a search writes it"),
+    ],
+)
+def test_what_is_no_search_is_refused_in_one_line(
+    file: str | None, content: str, said: str, tmp_path: Path, capsys: Any
+) -> None:
+    if file is not None:
+        (tmp_path / file).write_text(content)
+    assert report.main([str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert said in line
+    assert line.count("\n") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_what_cannot_be_written_is_said(small: Found, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "search.json").write_text(json.dumps(small))
+    assert report.main([str(tmp_path), "--output", str(tmp_path / "none" / "x.html")]) == 2
+    assert "--output: " in capsys.readouterr().err
+    assert report.main([]) == 2
+
+
+def test_the_command_runs_as_a_script_and_says_how() -> None:
+    done = subprocess.run(
+        [sys.executable, "tune/report.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "examples:" in done.stdout

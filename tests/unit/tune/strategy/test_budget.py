@@ -1,0 +1,102 @@
+"""Stop rules: the edge of each, and the first of several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.tune.helpers import make_plan
+from tune.core.wording import format_usage
+from tune.planning.plan import EXPLORATION_BUDGET_SHARE
+from tune.strategy.budget import (
+    DeviceHoursLimit,
+    SlotDevices,
+    SpentResources,
+    StopRule,
+    TrialLimit,
+    WallTimeLimit,
+    find_stop_reason,
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "below", "at"),
+    [
+        (TrialLimit(4), SpentResources(trials=3, seconds=1e9, slot_seconds=1e9), SpentResources(trials=4)),
+        (
+            WallTimeLimit(90),
+            SpentResources(trials=99, seconds=89.9, slot_seconds=1e9),
+            SpentResources(seconds=90),
+        ),
+        (
+            DeviceHoursLimit("GPU", 2, 1.0),
+            SpentResources(99, seconds=1e9, slot_seconds=7199),
+            SpentResources(slot_seconds=7200),
+        ),
+        (
+            DeviceHoursLimit("GPU", 1, 0.5),
+            SpentResources(slot_seconds=7199),
+            SpentResources(slot_seconds=7200),
+        ),
+        (DeviceHoursLimit("GPU", 1, 4.0), SpentResources(slot_seconds=899), SpentResources(slot_seconds=900)),
+    ],
+)
+def test_a_rule_is_reached_at_its_limit_and_not_before(
+    rule: StopRule, below: SpentResources, at: SpentResources
+) -> None:
+    assert rule.reached(below) is None
+    assert rule.reached(at)
+
+
+def test_the_first_rule_that_is_reached_gives_the_reason() -> None:
+    rules = [TrialLimit(4), WallTimeLimit(10), DeviceHoursLimit("GPU", 1, 1)]
+    assert find_stop_reason(rules, SpentResources(3, 9, 100)) is None
+    assert find_stop_reason(rules, SpentResources(3, 10, 3600)) == "time budget of 10 s"
+    assert find_stop_reason(rules, SpentResources(4, 10, 3600)) == "4 trials"
+    assert find_stop_reason([], SpentResources(4, 10, 3600)) is None
+
+
+def test_the_options_make_the_rules() -> None:
+    assert make_plan().rules("") == [TrialLimit(12)]
+    plan = make_plan(trials=5, time_budget="1h30m", gpu_hours=2.5, cpu_hours=1, workers_per_trial=2)
+    rules = [WallTimeLimit(5400), DeviceHoursLimit("GPU", 2.5, 0.0), DeviceHoursLimit("CPU", 1, 2)]
+    assert plan.budgets() == rules
+    exploring = [replace(rule, share=EXPLORATION_BUDGET_SHARE) for rule in rules]
+    assert plan.rules("") == [TrialLimit(5), *exploring]
+    assert replace(plan, options=plan.options.with_(race=0)).rules("") == [TrialLimit(5), *rules]
+
+
+@pytest.mark.parametrize(
+    ("devices", "used", "words"),
+    [
+        (SlotDevices("CPU", 4.0), {"cpu_hours": 2.0}, ", 2.00 CPU-hours"),
+        (SlotDevices("GPU", 2.0, 3.5), {"gpu_hours": 1.0, "cost": 3.5}, ", 1.00 GPU-hours, cost 3.50"),
+        (SlotDevices("GPU", 4000.0, 1.0), {"gpu_hours": 2000.0, "cost": 2000.0},
+         ", 2,000.00 GPU-hours, cost 2,000.00"),
+    ],
+)  # fmt: skip
+def test_hours_and_cost_of_half_an_hour_of_a_slot(
+    devices: SlotDevices, used: dict[str, float], words: str
+) -> None:
+    assert devices.used(1800.0) == used
+    assert format_usage(used) == words
+
+
+def test_results_of_before_say_nothing_of_hours() -> None:
+    assert format_usage({"seconds": 61.5, "slot_seconds": 24.0, "trials": 5}) == ""
+
+
+def test_a_price_is_of_what_the_slots_hold() -> None:
+    plan = make_plan(price=2.0, workers_per_trial=3, cpus_per_worker=4)
+    assert plan.devices == SlotDevices("CPU", 12, 2.0)
+    assert replace(plan, gpus_per_worker=0.5).devices == SlotDevices("GPU", 1.5, 2.0)
+
+
+def test_what_may_be_used_of_a_budget_leaves_the_rest_to_the_race() -> None:
+    rule = WallTimeLimit(100, share=0.6)
+    assert rule.reached(SpentResources(seconds=59)) is None
+    assert (
+        rule.reached(SpentResources(seconds=60))
+        == "60% of the time budget of 100 s, the rest is for the race"
+    )

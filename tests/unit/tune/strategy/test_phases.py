@@ -1,0 +1,385 @@
+"""The searcher under a made-up Tune: what is tried, in which order, and what a crash leaves."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.tune.helpers import STEPS, FakeTune, end_well, make_space, open_ledger, strategy
+from tune.core.run import Job, Outcome, RunReport
+from tune.records import replicates
+from tune.records.ledger import Ledger, TrialRecord
+from tune.strategy.budget import DeviceHoursLimit, SlotCount, SpentResources, TrialLimit, WallTimeLimit
+from tune.strategy.phases import STARTUP_TRIALS, SearchPhases
+
+
+def searcher(ledger: Ledger, folder: Path, trials: int = 5, **changes: Any) -> SearchPhases:
+    return SearchPhases(ledger, strategy(folder, trials, **changes), [], lambda: False)
+
+
+def outcomes(ledger: Ledger) -> Counter[str]:
+    return Counter(str(record.outcome) for record in ledger.records("search"))
+
+
+def configurations(ledger: Ledger) -> list[dict[str, Any]]:
+    return [record.configuration for record in ledger.records("search")]
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_search_tries_confirms_and_finishes(tmp_path: Path, slots: int) -> None:
+    ledger = open_ledger(tmp_path)
+    tune = FakeTune(searcher(ledger, tmp_path, slots=slots), order=slots)
+    tune.run()
+    assert tune.finished
+    assert tune.most_live == slots
+    assert outcomes(ledger) == {"completed": 5}
+    assert [len(record.scores) for record in ledger.records("search")] == [len(STEPS)] * 5
+    assert [str(r.outcome) for r in ledger.records("confirm")] == ["completed"] * 3
+    assert len({job.place for job in tune.seen}) == len(tune.seen) == 8
+
+
+def test_slots_that_join_take_jobs_and_those_that_leave_get_none(tmp_path: Path) -> None:
+    slots = SlotCount(1)
+    tune = FakeTune(searcher(open_ledger(tmp_path), tmp_path, trials=9, slots=slots))
+    tune.run(events=2)
+    assert len(tune.jobs) == tune.most_live == 1
+    slots.become(3)
+    tune.fill()
+    assert len(tune.jobs) == 3
+    slots.become(1)
+    while len(tune.jobs) > 1:
+        given = len(tune.seen)
+        tune.run(events=1)
+        assert len(tune.seen) == given
+    tune.run()
+    assert tune.finished
+    assert tune.most_live == 3
+
+
+def test_the_winner_is_confirmed_on_fresh_seeds_that_differ(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    tune = FakeTune(searcher(ledger, tmp_path, seed=5, confirm=4))
+    tune.run()
+    best = max(ledger.records("search"), key=lambda record: record.score or -math.inf)
+    replicas = ledger.records("confirm")
+    assert [record.seed for record in ledger.records("search")] == [5] * 5
+    assert sorted(record.seed for record in replicas) == [6, 7, 8, 9]
+    assert all(record.configuration == best.configuration for record in replicas)
+
+
+def test_more_trials_may_bring_another_winner_which_gets_its_own_replicates(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    FakeTune(searcher(ledger, tmp_path, trials=1, seed=2)).run()
+    first = replicates.choose_winner(ledger.records("search"), "max")
+    again = FakeTune(searcher(ledger, tmp_path, trials=4, seed=2), order=1)
+    again.run()
+    assert again.finished
+    second = replicates.choose_winner(ledger.records("search"), "max")
+    assert first is not None
+    assert second is not None
+    assert first.id != second.id, "no later trial is better: this test shows nothing"
+    for winner in (first, second):
+        assert sorted(r.seed for r in replicates.select_replicates(winner, ledger.records("confirm"))) == [
+            3,
+            4,
+            5,
+        ]
+    assert len(ledger.records("confirm")) == 6
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_confirmation_begins_when_every_trial_of_the_search_is_over(tmp_path: Path, order: int) -> None:
+    ledger = open_ledger(tmp_path)
+    open_at_confirmation: list[int] = []
+
+    class Watch(Silent):
+        def trial_started(self, record: TrialRecord) -> None:
+            if record.purpose == "confirm":
+                open_at_confirmation.append(
+                    sum(not trial.outcome.is_final for trial in ledger.records("search"))
+                )
+
+    made = SearchPhases(ledger, strategy(tmp_path, 5, slots=3), [Watch()], lambda: False)
+    FakeTune(made, order=order).run()
+    assert open_at_confirmation == [0, 0, 0]
+
+
+def test_while_the_last_trials_run_a_free_slot_is_told_to_wait(tmp_path: Path) -> None:
+    made = searcher(open_ledger(tmp_path), tmp_path, trials=1, slots=2)
+    assert isinstance(made.suggest("a"), dict)
+    assert made.suggest("b") is None
+    assert made.suggest("b") is None
+
+
+def test_the_same_seed_proposes_the_same_first_configurations_in_any_order(tmp_path: Path) -> None:
+    seen = []
+    for order, slots, seed in ((0, 1, 5), (1, 4, 5), (2, 4, 6)):
+        folder = tmp_path / str(order)
+        folder.mkdir()
+        ledger = open_ledger(folder)
+        made = searcher(ledger, folder, trials=STARTUP_TRIALS, slots=slots, seed=seed, confirm=1)
+        FakeTune(made, order=order).run()
+        seen.append(configurations(ledger))
+    assert len(seen[0]) == STARTUP_TRIALS
+    assert seen[0] == seen[1]
+    assert not [one for one in seen[2] if one in seen[0]]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_every_sampler_proposes_configurations_that_differ(tmp_path: Path, sampler: str) -> None:
+    ledger = open_ledger(tmp_path)
+    space = make_space(("dps-dense",))
+    made = searcher(ledger, tmp_path, trials=10, sampler=sampler, confirm=1, slots=3, space=space)
+    FakeTune(made).run()
+    seen = configurations(ledger)
+    assert len(seen) == 10
+    assert all(seen.count(one) == 1 for one in seen)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    ledger = open_ledger(folder)
+    FakeTune(searcher(ledger, folder)).run()
+    return ledger
+
+
+@pytest.mark.parametrize("events", [1, 7, 13, 21, 24, 29])
+def test_a_search_cut_off_and_continued_is_the_search_undisturbed(
+    tmp_path: Path, undisturbed: Ledger, events: int
+) -> None:
+    FakeTune(searcher(open_ledger(tmp_path), tmp_path)).run(events)
+    again = FakeTune(searcher(open_ledger(tmp_path), tmp_path), order=9)
+    again.run()
+    continued = open_ledger(tmp_path)
+    assert again.finished
+    assert configurations(continued) == configurations(undisturbed)
+    for purpose, count in (("search", 5), ("confirm", 3)):
+        records = continued.records(purpose)  # type: ignore[arg-type]
+        assert [record.number for record in records] == list(range(count))
+        assert [record.outcome for record in records] == [Outcome.COMPLETED] * count
+        assert [[step for step, _ in record.scores] for record in records] == [list(STEPS)] * count
+    assert [r.seed for r in continued.records("confirm")] == [r.seed for r in undisturbed.records("confirm")]
+
+
+def test_a_search_cut_off_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    class Watch(Silent):
+        def trial_ended(self, record: TrialRecord) -> None:
+            ended.append(record.id)
+
+    for sitting in range(40):
+        ledger = open_ledger(tmp_path)
+        made = SearchPhases(ledger, strategy(tmp_path, 3, slots=2), [Watch()], lambda: False)
+        tune = FakeTune(made, order=sitting)
+        tune.run(events=5)
+        if tune.finished:
+            break
+    assert tune.finished
+    assert sorted(ended) == ["0", "1", "2", "confirm-0", "confirm-1", "confirm-2"]
+
+
+def test_open_trials_are_taken_up_before_new_ones(tmp_path: Path) -> None:
+    FakeTune(searcher(open_ledger(tmp_path), tmp_path, slots=2)).run(events=2)
+    tune = FakeTune(searcher(open_ledger(tmp_path), tmp_path, slots=3))
+    tune.fill()
+    assert [job.id for job in tune.seen] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (Outcome.DIVERGED, None),
+        (Outcome.FAILED, "RuntimeError: no (x.py:3)"),
+        (Outcome.OUT_OF_MEMORY, "OutOfMemoryError: no"),
+        (Outcome.TIMED_OUT, None),
+        (Outcome.LOST, "the worker group ended"),
+    ],
+)
+def test_a_trial_that_ends_badly_does_not_win_and_the_search_goes_on(
+    tmp_path: Path, outcome: Outcome, error: str | None
+) -> None:
+    def end(job: Job) -> RunReport:
+        if job.id in ("0", "2"):
+            return RunReport(job.id, outcome, 70, 60, 99.0, error=error, seconds=1.0)
+        return end_well(job)
+
+    ledger = open_ledger(tmp_path)
+    made = searcher(ledger, tmp_path)
+    FakeTune(made, end=end).run()
+    assert outcomes(ledger) == {"completed": 3, str(outcome): 2}
+    assert ledger.records("search")[0].error == error
+    assert made.leader is not None
+    assert made.leader.number not in (0, 2)
+    assert len(ledger.records("confirm")) == 3
+
+
+def test_a_slot_that_tune_lost_is_a_lost_trial(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport | None:
+        return None if job.id == "1" else end_well(job)
+
+    ledger = open_ledger(tmp_path)
+    FakeTune(searcher(ledger, tmp_path), end=end).run()
+    lost = ledger.records("search")[1]
+    assert (lost.outcome, lost.error) == (Outcome.LOST, "the trial's slot was lost")
+    assert [step for step, _ in lost.scores] == list(STEPS)
+    assert outcomes(ledger) == {"completed": 4, "lost": 1}
+
+
+def test_what_the_scheduler_stops_is_stopped_with_its_last_score(tmp_path: Path) -> None:
+    def stop(job: Job, step: int) -> bool:
+        return job.id == "1" and step == STEPS[1]
+
+    ledger = open_ledger(tmp_path)
+    FakeTune(searcher(ledger, tmp_path), stop=stop).run()
+    stopped = ledger.records("search")[1]
+    assert stopped.outcome == Outcome.STOPPED
+    assert [step for step, _ in stopped.scores] == [20, 40]
+    assert stopped.seconds == 2.0
+
+
+@pytest.mark.parametrize("score", [None, math.nan, math.inf])
+def test_what_the_scheduler_stops_for_want_of_a_finite_score_has_diverged(
+    tmp_path: Path, score: float | None
+) -> None:
+    ledger = open_ledger(tmp_path)
+    made = searcher(ledger, tmp_path)
+    made.suggest("of Tune")
+    made.on_trial_complete("of Tune", {"report": RunReport("0", None, 20, 60, score)})
+    assert ledger.records("search")[0].outcome == Outcome.DIVERGED
+
+
+def test_where_every_trial_fails_nothing_is_confirmed(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    tune = FakeTune(
+        searcher(ledger, tmp_path),
+        end=lambda job: RunReport(job.id, Outcome.FAILED, error="RuntimeError: no"),
+    )
+    tune.run()
+    assert tune.finished
+    assert outcomes(ledger) == {"failed": 5}
+    assert ledger.records("confirm") == []
+
+
+def test_a_replicate_that_fails_is_not_replaced(tmp_path: Path) -> None:
+    def end(job: Job) -> RunReport:
+        return RunReport(job.id, Outcome.DIVERGED) if job.id == "confirm-1" else end_well(job)
+
+    ledger = open_ledger(tmp_path)
+    FakeTune(searcher(ledger, tmp_path), end=end).run()
+    assert [str(r.outcome) for r in ledger.records("confirm")] == ["completed", "diverged", "completed"]
+
+
+def test_an_interrupted_search_starts_nothing_and_leaves_its_trials_open(tmp_path: Path) -> None:
+    interrupted = False
+    ledger = open_ledger(tmp_path)
+    made = SearchPhases(ledger, strategy(tmp_path, 5, slots=2), [], lambda: interrupted)
+    tune = FakeTune(made, end=lambda job: RunReport(job.id, Outcome.SUSPENDED))
+    tune.run(events=3)
+    started, interrupted = len(tune.seen), True
+    tune.run()
+    assert tune.finished
+    assert len(tune.seen) == started == 2
+    assert outcomes(ledger) == {"running": 2}
+
+    again = FakeTune(searcher(open_ledger(tmp_path), tmp_path), order=3)
+    again.run()
+    assert [job.id for job in again.seen[:2]] == ["0", "1"]
+    assert outcomes(open_ledger(tmp_path)) == {"completed": 5}
+
+
+def test_gpu_hours_start_no_further_trial_but_end_those_under_way(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    made = searcher(ledger, tmp_path, rules=[TrialLimit(50), DeviceHoursLimit("GPU", 12 / 3600, 1.0)])
+    tune = FakeTune(made)
+    tune.run()
+    assert tune.finished
+    assert made.stopped_by == "0.00333333 GPU-hours"
+    assert outcomes(ledger) == {"completed": len(ledger.records("search"))}
+    assert 4 <= len(ledger.records("search")) <= 6  # 3 s each, two at once
+    assert len(ledger.records("confirm")) == 3
+
+
+def test_the_time_budget_counts_earlier_sittings(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    plan = strategy(tmp_path, rules=[WallTimeLimit(1000.0)])
+    assert isinstance(SearchPhases(ledger, plan, [], lambda: False, 0.0).suggest("a"), dict)
+    late = SearchPhases(open_ledger(tmp_path), plan, [], lambda: False, 1000.0)
+    tune = FakeTune(late)
+    tune.run()
+    assert late.stopped_by == "time budget of 1000 s"
+    assert [job.purpose for job in tune.seen] == ["search", "confirm", "confirm", "confirm"]
+
+
+def test_a_rule_that_is_reached_stays_reached(tmp_path: Path) -> None:
+    class Fickle:
+        answers = iter(["enough", None, None, None, None, None])
+
+        def reached(self, spent: SpentResources) -> str | None:
+            return next(self.answers)
+
+    made = searcher(open_ledger(tmp_path), tmp_path, rules=[Fickle()])
+    assert made.suggest("a") == SearchPhases.FINISHED
+    assert made.suggest("b") == SearchPhases.FINISHED
+
+
+def test_spent_counts_trials_and_the_seconds_of_every_slot(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    FakeTune(searcher(ledger, tmp_path, trials=4)).run()
+    spent = SearchPhases(
+        open_ledger(tmp_path), strategy(tmp_path, 4), [], lambda: False, spent_before=7.0
+    ).spent()
+    assert spent.trials == 4
+    assert 7.0 <= spent.seconds < 60.0
+    assert spent.slot_seconds == pytest.approx((4 + 3) * 3.0)
+
+
+def test_a_watcher_hears_of_each_event_when_the_ledger_has_it(tmp_path: Path) -> None:
+    ledger, heard = open_ledger(tmp_path), Counter[str]()
+
+    def held(record: TrialRecord) -> TrialRecord:
+        reader = open_ledger(tmp_path)  # another connection sees only what is committed
+        return next(one for one in reader.records(record.purpose) if one.id == record.id)
+
+    class Watch(Silent):
+        def trial_started(self, record: TrialRecord) -> None:
+            heard["started"] += 1
+            assert (held(record).configuration, held(record).seed) == (record.configuration, record.seed)
+
+        def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
+            heard["reported"] += 1
+            assert held(record).scores[-1] == (report.step, report.score)
+
+        def trial_ended(self, record: TrialRecord) -> None:
+            heard["ended"] += 1
+            assert held(record) == record
+            assert record.outcome.is_final
+
+    made = SearchPhases(ledger, strategy(tmp_path, 3), [Watch()], lambda: False)
+    FakeTune(made).run()
+    assert heard == {"started": 6, "reported": 18, "ended": 6}
+
+
+def test_an_end_that_tune_tells_twice_counts_once(tmp_path: Path) -> None:
+    made = searcher(open_ledger(tmp_path), tmp_path)
+    answer = made.suggest("a")
+    assert isinstance(answer, dict)
+    last = {"report": end_well(answer["job"])}
+    made.on_trial_complete("a", last)
+    made.on_trial_complete("a", last)
+    assert made.slot_seconds == 3.0
+
+
+class Silent:
+    """A watcher that does nothing."""
+
+    def trial_started(self, record: TrialRecord) -> None: ...
+    def trial_reported(self, record: TrialRecord, report: RunReport) -> None: ...
+    def trial_ended(self, record: TrialRecord) -> None: ...
+    def phase_ended(self, why: str) -> None: ...
+    def search_ended(self, document: dict[str, Any]) -> None: ...

@@ -1,0 +1,139 @@
+"""What is proposed next: nothing twice, all of a space of lists, the same again on the same ledger."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dps.errors import InputError
+from dps.ranges import Choice, Range
+from tests.unit.tune.helpers import STEPS, make_space, strategy
+from tune.core.run import Outcome, RunReport
+from tune.core.space import SearchSpace, make_configuration_key
+from tune.planning.space_options import check_methods_and_sampler
+from tune.records.ledger import Ledger
+from tune.strategy.belief import Estimator
+from tune.strategy.proposals import STARTUP_TRIALS, Proposer
+from tune.strategy.race import RaceSettings
+
+DENSE = make_space(("dps-dense",))
+LISTS = replace(
+    DENSE,
+    parameters={
+        "learning_rate": Choice((1e-5, 2e-5, 3e-5)),
+        "selection_ratio": Choice((0.5, 0.7)),
+        "update_ratio": Choice((0.05, 0.1)),
+    },
+)
+BOTH = make_space(("dps-dense", "vanilla"))
+
+
+def value(configuration: dict[str, Any]) -> float:
+    """Best at a learning rate of 1e-4."""
+    return 0.5 - abs(configuration["learning_rate"] - 1e-4) * 1e3
+
+
+def proposed(
+    space: SearchSpace, sampler: str, count: int, ledger: Ledger | None = None, **changes: Any
+) -> list[dict[str, Any]]:
+    """So many trials, each of them run to its end before the next one is asked for."""
+    ledger = ledger or Ledger(None, "max")
+    plan = strategy(Path("nowhere"), space=space, sampler=sampler, trials=8, **changes)
+    belief = Estimator(ledger, space, "max", STEPS[-1], 0.0)
+    proposals, found = Proposer(plan, ledger, belief), []
+    for _ in range(count):
+        record = proposals.next()
+        if record is None:
+            break
+        found.append(record.configuration)
+        last = RunReport(record.id, None, STEPS[-1], STEPS[-1], value(record.configuration), seconds=1.0)
+        ledger.report(record.id, last)
+        ledger.finish(record.id, Outcome.COMPLETED, last)
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "latin"])
+def test_proposals_lie_in_the_space_and_none_comes_twice(sampler: str) -> None:
+    found = proposed(DENSE, sampler, 12)
+    assert len({make_configuration_key(one) for one in found}) == 12
+    for name, domain in DENSE.parameters.items():
+        assert isinstance(domain, Range)
+        assert all(domain.low <= one[name] <= domain.high for one in found)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "latin", "grid"])
+def test_a_space_of_lists_is_tried_whole_and_then_there_is_nothing_left(sampler: str) -> None:
+    found = proposed(LISTS, sampler, 50)
+    assert len(found) == len({make_configuration_key(one) for one in found}) == LISTS.size == 12
+
+
+def test_a_space_of_lists_with_two_methods_is_tried_whole() -> None:
+    space = replace(BOTH, parameters=LISTS.parameters)
+    found = proposed(space, "tpe", 50)
+    assert len(found) == space.size == 12 + 3
+    assert sum(one["method"] == "vanilla" for one in found) == 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "latin"])
+def test_a_search_that_is_resumed_proposes_what_it_would_have(sampler: str) -> None:
+    whole = proposed(DENSE, sampler, 10)
+    ledger = Ledger(None, "max")
+    parts = [*proposed(DENSE, sampler, 8, ledger), *proposed(DENSE, sampler, 2, ledger)]
+    assert parts == whole
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_those_that_learn_come_near_to_the_best(sampler: str) -> None:
+    space = make_space(("vanilla",))
+    found = proposed(space, sampler, 24, racing=RaceSettings(4))
+    late, early = found[-3:], found[:STARTUP_TRIALS]
+    assert max(map(value, late)) > 0.48
+    assert statistics.fmean(map(value, late)) > statistics.fmean(map(value, early)) + 0.02
+
+
+def test_what_was_given_comes_first() -> None:
+    first = [{"method": "vanilla", "learning_rate": rate} for rate in (7e-5, 9e-5)]
+    found = proposed(BOTH, "tpe", 4, first=first)
+    assert found[:2] == first
+    assert found[2] not in first
+
+
+@pytest.mark.parametrize("race", [0, 4])
+def test_of_very_many_trials_a_sampler_sees_the_best_and_the_latest(
+    race: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.strategy.proposals.MAX_SAMPLER_TRIALS", 10)
+    ledger, space = Ledger(None, "max"), make_space(("vanilla",))
+    proposed(space, "random", 40, ledger)
+    plan = strategy(Path("nowhere"), space=space, sampler="tpe", racing=RaceSettings(race))
+    proposals = Proposer(plan, ledger, Estimator(ledger, space, "max", STEPS[-1], 0.0))
+    expected = proposals.belief.estimates() if race else {}
+    shown = [record.number for record in proposals._telling(expected)]
+    worth = expected or {record.number: record.score for record in ledger.records("search")}
+    best = sorted(worth, key=lambda number: -worth[number])[:5]
+    others = [number for number in range(40) if number not in best]
+    assert shown == sorted(best) + others[-5:]
+    assert len(proposals._model(proposals._sampler(0)).trials) == 10
+    assert proposals.next() is not None
+
+
+def test_other_searches_are_listened_to_less_and_less() -> None:
+    """They say that the learning rate should be low, which is not so here."""
+    space = make_space(("vanilla",))
+    earlier = [({"method": "vanilla", "learning_rate": 3e-5 + 1e-7 * n}, 2.0 - 0.1 * n) for n in range(16)]
+    alone = [one["learning_rate"] for one in proposed(space, "tpe", 30, racing=RaceSettings(4))]
+    told = [
+        one["learning_rate"] for one in proposed(space, "tpe", 30, earlier=earlier, racing=RaceSettings(4))
+    ]
+    assert statistics.median(told[2:8]) < 7e-5 < 1e-4 < statistics.median(alone[2:8])
+    assert 7e-5 < statistics.median(told[-8:]) < 1.5e-4
+
+
+@pytest.mark.parametrize("sampler", ["gp", "grid", "latin"])
+def test_several_methods_need_a_sampler_that_can(sampler: str) -> None:
+    with pytest.raises(InputError, match=f"--sampler: {sampler} cannot search several methods at once"):
+        check_methods_and_sampler(("dps-dense", "vanilla"), sampler)

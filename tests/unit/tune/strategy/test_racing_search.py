@@ -1,0 +1,209 @@
+"""A search that races, from its first trial to the confirmation, under a made-up Tune."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.tune.helpers import STEPS, FakeTune, make_space, open_ledger, strategy
+from tune.core.run import Job, Outcome, RunReport
+from tune.core.space import make_configuration_key
+from tune.records.ledger import Ledger
+from tune.strategy.budget import TrialLimit, WallTimeLimit
+from tune.strategy.phases import SearchPhases
+from tune.strategy.race import RACE_SEED_OFFSET, RaceSettings
+
+SPACE = make_space(("dps-dense",))
+METRIC = "matthews_correlation"
+
+
+def score(job: Job, step: int = STEPS[-1]) -> float:
+    """Best near a learning rate of 1e-4, with luck that is larger than what most trials differ by."""
+    away = abs(np.log(job.configuration["learning_rate"] / 1e-4))
+    luck = np.random.default_rng(
+        [zlib.crc32(make_configuration_key(job.configuration).encode()), job.seed]
+    ).standard_normal()
+    return float(step / STEPS[-1] * (0.6 - 0.1 * away + 0.05 * luck))
+
+
+def end(job: Job) -> RunReport:
+    made = RunReport(job.id, Outcome.COMPLETED, STEPS[-1], STEPS[-1], score(job), seconds=3.0)
+    if job.purpose == "confirm":
+        made.final = {"dev": {METRIC: score(job)}}
+    return made
+
+
+def search(ledger: Ledger, trials: int = 10, **changes: Any) -> SearchPhases:
+    settings = {
+        "space": SPACE,
+        "racing": RaceSettings(4, share=1.0),
+        "baseline": True,
+        "chance": 0.0,
+    } | changes
+    return SearchPhases(ledger, strategy(Path("work"), trials, **settings), [], lambda: False)
+
+
+def ran(ledger: Ledger, order: int = 0, **changes: Any) -> tuple[SearchPhases, FakeTune]:
+    made = search(ledger, **changes)
+    tune = FakeTune(made, order, end, score=score)
+    tune.run()
+    return made, tune
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_it_explores_then_races_then_confirms(order: int) -> None:
+    ledger = Ledger(None, "max")
+    made, tune = ran(ledger, order)
+    purposes = [job.purpose for job in tune.seen]
+    assert tune.finished
+    assert purposes == sorted(purposes, key=["search", "race", "confirm"].index)
+    assert 3 <= purposes.count("race") <= 10
+    assert purposes.count("confirm") == 2 * 3
+    assert made.stopped_by == "10 trials"
+    assert made.raced_until is not None
+
+
+def test_a_slot_with_nothing_left_to_explore_races_while_another_explores() -> None:
+    ledger = Ledger(None, "max")
+    made = search(ledger)
+    tune = FakeTune(made, 0, end, score=score)
+    slow = "tune-0-9"  # the last of ten trials
+    while len(ledger.records("race")) < 3:
+        tune.fill()
+        tune.advance(next(name for name in tune.jobs if name != slow))
+    assert tune.jobs[slow].purpose == "search"
+    assert made.raced_until is None
+    for record in ledger.records("race"):
+        assert record.configuration != tune.jobs[slow].configuration
+    tune.run()
+    assert tune.finished
+    assert made.raced_until is not None
+    assert made.winner() is not None
+
+
+def test_no_race_is_over_and_nothing_is_confirmed_while_a_trial_is_explored() -> None:
+    ledger = Ledger(None, "max")
+    made = search(ledger, racing=RaceSettings(4, share=1e-9))  # there is time for none
+    tune = FakeTune(made, 0, end, score=score)
+    slow = "tune-0-9"
+    while len(tune.seen) < 10 or len(tune.jobs) > 1:
+        tune.fill()
+        tune.advance(next(name for name in tune.jobs if name != slow))
+    tune.fill()
+    assert [*tune.jobs] == [slow]
+    assert made.raced_until is None
+    tune.run()
+    assert ledger.records("race") == []
+    assert len(ledger.records("confirm")) == 6
+
+
+def test_the_seeds_of_search_race_and_confirmation_are_none_of_the_others() -> None:
+    ledger = Ledger(None, "max")
+    ran(ledger)
+    seeds = {purpose: {r.seed for r in ledger.records(purpose)} for purpose in ("search", "race", "confirm")}
+    assert seeds["search"] == {5}
+    assert seeds["race"] <= {5 + RACE_SEED_OFFSET + number for number in range(4)}
+    assert seeds["confirm"] == {6, 7, 8}
+
+
+def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_models_are_kept() -> None:
+    ledger = Ledger(None, "max")
+    made, tune = ran(ledger)
+    winner = made.winner()
+    assert winner is not None
+    assert made.leader is winner
+    baseline = {"method": "vanilla", "learning_rate": winner.configuration["learning_rate"]}
+    confirming = [job for job in tune.seen if job.purpose == "confirm"]
+    for configuration in (winner.configuration, baseline):
+        assert [job.seed for job in confirming if job.configuration == configuration] == [6, 7, 8]
+    assert [job.configuration == winner.configuration for job in tune.seen] == [
+        job.keep_model or (job.purpose != "confirm" and job.configuration == winner.configuration)
+        for job in tune.seen
+    ]
+
+
+@pytest.mark.parametrize("seeds", [0, 4])
+def test_the_next_best_are_confirmed_too_where_asked_for(seeds: int) -> None:
+    ledger = Ledger(None, "max")
+    made, tune = ran(ledger, racing=RaceSettings(seeds, share=1.0), finalists=3)
+    first, second, third = (trial.configuration for trial in made.finalists(3))
+    baseline = {"method": "vanilla", "learning_rate": first["learning_rate"]}
+    confirming = [job for job in tune.seen if job.purpose == "confirm"]
+    assert len(confirming) == 4 * 3
+    for configuration in (first, second, third, baseline):
+        mine = [job for job in confirming if job.configuration == configuration]
+        assert [job.seed for job in mine] == [6, 7, 8]
+        assert [job.keep_model for job in mine] == [configuration == first] * 3
+    assert made.winner() is made.leader
+
+
+def test_vanilla_needs_no_baseline() -> None:
+    ledger = Ledger(None, "max")
+    ran(ledger, space=make_space(("vanilla",)))
+    assert len(ledger.records("confirm")) == 3
+
+
+def test_without_a_race_one_seed_says_who_wins() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, racing=RaceSettings(0))
+    assert ledger.records("race") == []
+    assert made.winner() is max(ledger.records("search"), key=lambda record: record.score or 0.0)
+
+
+def test_the_race_corrects_what_one_seed_says() -> None:
+    """Over some searches: the winner of the race is truly better than who was best on one seed."""
+    gains = []
+    for seed in range(20):
+        ledger = Ledger(None, "max")
+        made, _ = ran(ledger, trials=12, seed=100 * seed, racing=RaceSettings(6, share=1.5, worth=0.0))
+        lucky = max(ledger.records("search"), key=lambda record: record.score or 0.0)
+        winner = made.winner()
+        assert winner is not None
+        rates = (winner.configuration["learning_rate"], lucky.configuration["learning_rate"])
+        gains.append(-abs(np.log(rates[0] / 1e-4)) + abs(np.log(rates[1] / 1e-4)))
+    assert np.mean(gains) > 0.03
+
+
+def test_a_race_cut_off_and_continued_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    for part in range(40):
+        tune = FakeTune(search(open_ledger(tmp_path)), part, end, score=score)
+        tune.run(events=15)
+        if tune.finished and not tune.jobs:
+            break
+    else:
+        pytest.fail("it does not end")
+    ledger = open_ledger(tmp_path)
+    raced = [(make_configuration_key(r.configuration), r.seed) for r in ledger.records("race")]
+    assert len(set(raced)) == len(raced) >= 3
+    confirmed = [(make_configuration_key(r.configuration), r.seed) for r in ledger.records("confirm")]
+    assert len(set(confirmed)) == len(confirmed) == 6
+    assert len(ledger.records("search")) == 10
+
+
+def test_a_target_ends_the_exploration() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, trials=50, target=0.3)
+    assert 4 <= len(ledger.records("search")) < 10
+    assert made.stopped_by is not None
+    assert made.stopped_by.startswith("target score of 0.3: the best configuration is expected to have 0.")
+
+
+def test_a_search_that_is_not_worth_its_cost_ends() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, trials=50, worth=0.02)
+    assert 8 <= len(ledger.records("search")) < 50
+    assert made.stopped_by is not None
+    assert "points, less than 2" in made.stopped_by
+
+
+def test_a_budget_of_time_ends_the_race_too() -> None:
+    ledger = Ledger(None, "max")
+    made, _ = ran(ledger, rules=[TrialLimit(10)], race_rules=[WallTimeLimit(0.0)])
+    assert ledger.records("race") == []
+    assert len(ledger.records("confirm")) == 6
+    assert made.winner() is not None

@@ -1,0 +1,94 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from tune.core.options import SearchOptions
+from tune.core.wording import format_clock, format_usage
+from tune.planning.plan import Plan
+from tune.strategy.race import RaceSettings
+
+
+def format_plan(plan: Plan) -> list[str]:
+    """The plan, a line each: nothing is chosen silently."""
+    options, cluster = plan.options, plan.cluster
+    examples = ", ".join(f"{count:,} {split}" for split, count in plan.examples.items())
+    where = f"Ray at {cluster.address}" if cluster.address else "local Ray on loopback"
+    devices = f"{options.cpus_per_worker} thread" + (
+        f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
+    )
+    lines = [
+        f"task         {plan.task.name} ({plan.task.metric}, {plan.task.direction})",
+        f"data         {plan.data.note}: {examples}",
+        f"model        {plan.model.note}",
+        f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
+    ]
+    lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)
+    expected = plan.expected
+    lines += [
+        f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}; "
+        f"{where}, {cluster.cpus:g} cores",
+        *([f"GPUs         {plan.gpu_note}"] if plan.gpu_note else []),
+        f"precision    {plan.precision_note}",
+        (
+            f"expected     about "
+            f"{format_clock(expected.seconds)}{format_usage(plan.devices.used(expected.slot_seconds))}"
+        ),
+    ]
+    return lines
+
+
+def _format_search(plan: Plan) -> list[str]:
+    options, space = plan.options, plan.space
+    begun = f"beginning    with the published values: {len(plan.published)} trials"
+    return [
+        f"searching    {options.trials} trials of at most {plan.max_steps} steps, "
+        f"{options.sampler} + {options.scheduler}",
+        f"  {'method':<16} {' | '.join(space.methods)}",
+        *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
+        *(f"warm start   {origin}" for origin in plan.warm.origins),
+        *([begun] if plan.published else []),
+        *_format_race_and_confirmation(plan),
+    ]
+
+
+def _format_race_and_confirmation(plan: Plan) -> list[str]:
+    options = plan.options
+    assert isinstance(options, SearchOptions)
+    racing = (
+        f"racing       the promising ones on up to {options.race} further seeds each, at most "
+        f"{RaceSettings.share:.0%} of what the trials took"
+    )
+    who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
+    whose = "its" if options.finalists == 1 else "the winner's"
+    beside = f", and as many of vanilla at {whose} learning rate" if options.baseline else ""
+    confirming = f"confirming   {who}: {options.confirm} runs of {plan.confirm_steps} steps{beside}"
+    return [racing, confirming] if options.race else [confirming]
+
+
+def _format_comparison(plan: Plan) -> list[str]:
+    options = plan.options
+    rate = next(iter(plan.arms.values())).parameters["learning_rate"]
+    lines = [
+        f"comparing    {len(plan.arms)} methods, each: {options.trials} configurations of at most "
+        f"{plan.max_steps} steps, {options.sampler} + {options.scheduler},",
+        f"             then its best with {options.confirm} paired seeds, {plan.confirm_steps} steps each",
+        f"  {'learning_rate':<20} {rate} (all methods)",
+    ]
+    for method, space in plan.arms.items():
+        own = [f"{name} {domain}" for name, domain in space.parameters.items() if name != "learning_rate"]
+        lines.append(f"  {method:<20} {', '.join(own) or '-'}{format_method_cost(method)}")
+    return lines
+
+
+def format_method_cost(method: str) -> str:
+    """What a method costs beside vanilla, in a few words; empty where it costs nothing."""
+    from dps.methods import METHODS
+
+    cost = METHODS[method]().cost
+    parts = [
+        (cost.extra_passes, f"+{cost.extra_passes:g} pass a step"),
+        (cost.calibration_epochs, f"+{cost.calibration_epochs:g} epoch before"),
+        (cost.extra_bytes, f"+{cost.extra_bytes:g} bytes a weight"),
+    ]
+    said = ", ".join(text for value, text in parts if value)
+    return f"  [{said}]" if said else ""

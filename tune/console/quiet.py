@@ -1,0 +1,142 @@
+"""What --quiet and --json leave of the terminal: the result alone, or a line of JSON an event."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dps.text import redact_tree, sanitise_text
+from tune.console.progress import ProgressDisplay, get_display_score
+from tune.core.run import RunReport
+from tune.planning.plan import Plan
+from tune.records.ledger import STUDY_NAMES, TrialRecord
+
+
+def choose_display(
+    plan: Plan, earlier: Sequence[TrialRecord] = (), runs: int | None = None
+) -> ProgressDisplay:
+    """What shows a search with these options. Of a dry run the plan is the result."""
+    options = plan.options
+    quiet = options.quiet and not (options.dry_run or options.preflight)
+    kind = JsonLinesDisplay if options.json else QuietDisplay if quiet else ProgressDisplay
+    return kind(plan, [*earlier], runs)
+
+
+class QuietDisplay(ProgressDisplay):
+    """Lets the result through alone; warnings go to standard error."""
+
+    def __enter__(self) -> QuietDisplay:
+        return self
+
+    def note(self, line: str) -> None:
+        pass
+
+    def plain(self, line: str) -> None:
+        pass
+
+    def warn(self, what: str) -> None:
+        print(f"warning: {sanitise_text(what)}", file=sys.stderr, flush=True)
+
+    def interrupted(self, again: str) -> None:
+        print(sanitise_text(f"interrupted; go on with: {again}"), file=sys.stderr, flush=True)
+
+
+class JsonLinesDisplay(QuietDisplay):
+    """A line of JSON an event, and nothing else. docs/howto/logs.md has the keys."""
+
+    def say(self, line: str) -> None:
+        pass
+
+    def show(self, renderable: Any) -> None:
+        pass
+
+    def warn(self, what: str) -> None:
+        print_event("warning", text=what)
+
+    def planned(self, lines: Sequence[str], output: Path) -> None:
+        from tune.planning.plan import describe_plan
+
+        self.output = output.resolve()
+        expected = {"runs": self.runs, "expected_seconds": self.plan.expected.seconds}
+        print_event("plan", output=str(self.output), **describe_plan(self.plan), **expected)
+
+    def interrupted(self, again: str) -> None:
+        print_event("interrupted", resume=again)
+
+    def trial_started(self, record: TrialRecord) -> None:
+        super().trial_started(record)
+        print_event("trial_started", **_describe_run(record))
+
+    def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
+        super().trial_reported(record, report)
+        if report.score is not None:
+            score = report.score if math.isfinite(report.score) else None
+            print_event(
+                "trial_reported", trial=record.id, step=report.step, max_steps=report.max_steps, score=score
+            )
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        score = get_display_score(record, self.task)
+        print_event(
+            "trial_ended",
+            **_describe_run(record),
+            outcome=str(record.outcome),
+            step=record.step,
+            score=score if score is not None and math.isfinite(score) else None,
+            seconds=record.seconds,
+            error=record.error,
+        )
+        super().trial_ended(record)
+
+    def phase_ended(self, why: str) -> None:
+        print_event("phase_ended", text=why)
+
+    def search_ended(self, document: dict[str, Any]) -> None:
+        confirmation = document["confirmation"] or {}
+        print_event(
+            "search_ended",
+            file=str(self.output / "search.json"),
+            winner=document["winner"],
+            metric=document["metric"],
+            score=confirmation.get("mean"),
+            interval=confirmation.get("interval"),
+            sentence=document["sentence"],
+        )
+
+    def comparison_ended(self, document: dict[str, Any]) -> None:
+        print_event("comparison_ended", **build_comparison_event(document, self.output))
+
+
+def print_event(name: str, **values: Any) -> None:
+    """Print an event. Secrets are struck out."""
+    line = {"event": name, "time": round(time.time(), 3), **redact_tree(values)}
+    print(json.dumps(line, allow_nan=False), flush=True)
+
+
+def build_comparison_event(document: dict[str, Any], output: Path) -> dict[str, Any]:
+    """What is said of a comparison at its end: the methods on the task's own evaluation set."""
+    rows = document["results"][document["evaluation_sets"][0]]["methods"]
+    return {
+        "file": str(output.resolve() / "compare.json"),
+        "task": document["task"],
+        "metric": document["metric"],
+        "methods": [
+            {"method": name, "score": row["mean"], **{key: row[key] for key in ("interval", "difference")}}
+            for name, row in rows.items()
+        ],
+        "sentences": document["sentences"],
+    }
+
+
+def _describe_run(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "trial": record.id,
+        "purpose": STUDY_NAMES[record.purpose],
+        "configuration": record.configuration,
+        "seed": record.seed,
+    }

@@ -1,0 +1,110 @@
+"""A whole command, from its arguments to its exit status; what it refuses becomes one line."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dps.errors import InputError, is_disk_full
+from dps.tasks.registry import get_task_name
+from dps.text import sanitise_line
+from tune.core.options import CommonOptions, CompareOptions, SearchOptions
+from tune.core.parsing import OptionsT, merge_saved_options, parse_options, read_options
+from tune.core.run import RefusedError
+
+if TYPE_CHECKING:
+    from tune.session import Session
+
+EXIT_DONE, EXIT_CRASHED, EXIT_WRONG_INPUT, EXIT_REFUSED, EXIT_NOTHING_FINISHED = 0, 1, 2, 3, 4
+_START_TIME = time.localtime()
+
+
+def print_error(message: str, status: int) -> int:
+    """Print one line on standard error; returns the exit status."""
+    print(f"error: {sanitise_line(message)}", file=sys.stderr)
+    return status
+
+
+def run_session_command(argv: list[str], kind: type[OptionsT], sitting: type[Session]) -> int:
+    """A whole command: options, plan, the sitting. Returns its exit status."""
+    gc.disable()  # until the first trial: what is imported stays, and is not looked through again and again
+    try:
+        options = parse_options(argv, kind)
+        if options.resume is not None:
+            options = load_resumed_options(options)
+        return sitting.of(options)
+    except InputError as error:
+        return print_error(str(error), EXIT_WRONG_INPUT)
+    except RefusedError as error:
+        return print_error(str(error), EXIT_REFUSED)
+    except ConnectionError as error:
+        return print_error(
+            f"RAY_ADDRESS: {error}; start the cluster, or unset it for a local one", EXIT_REFUSED
+        )
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        return print_error(
+            f"the disk is full ({error}); make room, and run the command again", EXIT_INTERRUPTED
+        )
+    except KeyboardInterrupt:
+        return print_error("interrupted before the first trial", EXIT_INTERRUPTED)
+    finally:
+        gc.enable()
+
+
+def load_resumed_options(options: OptionsT) -> OptionsT:
+    """The options of the run in --resume, under those given now. Raises InputError where there is none."""
+    folder = options.resume
+    assert folder is not None
+    if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
+        raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
+    held = read_options(folder / "config.yaml")
+    for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):
+        if option in held and not isinstance(options, kind):
+            raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")
+    return merge_saved_options(folder, options)
+
+
+def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:
+    """Where results go: --output, or runs/<task>-<date-time>; under the home folder in a submitted
+    job, whose working directory Ray deletes."""
+
+    runs = Path.home() / "runs" if is_in_ray_job() else Path("runs")
+    task = get_task_name(options.task)
+    return options.output or runs / f"{prefix}{task}-{time.strftime('%Y%m%d-%H%M%S', _START_TIME)}"
+
+
+EXIT_INTERRUPTED = 130
+
+
+@contextmanager
+def catch_stop_signals() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process now."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(EXIT_INTERRUPTED)
+        stop.set()
+        print("\nstopping: writing checkpoints (once more: stop now)", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def is_in_ray_job() -> bool:
+    """Whether this process was started by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ

@@ -1,0 +1,69 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def format_p_value(p: float | None) -> str:
+    return "<0.001" if p is not None and p < 0.001 else format_number(p, ".3f")
+
+
+def format_probability(value: float | None) -> str:
+    """Two digits, but never a certainty."""
+    if value is None or 0.005 <= value < 0.995:
+        return format_number(value, ".2f")
+    return "<0.01" if value < 0.5 else ">0.99"
+
+
+def format_number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def format_code_span(text: str) -> str:
+    """A name that may hold anything, as a code span: nothing in it is markup."""
+    text = " ".join(text.split())
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"{fence}{text}{fence}"
+
+
+def format_clock(seconds: float) -> str:
+    """1:02:03, or 02:03 below an hour."""
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes:02}:{left:02}"
+
+
+def format_configuration(configuration: dict[str, Any]) -> str:
+    """A configuration in one short line."""
+    short = {"learning_rate": "lr"}
+    parts = [str(configuration["method"])]
+    for name, value in configuration.items():
+        if name != "method":
+            parts.append(f"{short.get(name, name)} {value:.3g}" if isinstance(value, float) else str(value))
+    return "  ".join(parts)
+
+
+def format_usage(used: Mapping[str, float]) -> str:
+    """In words, to append; empty of results that do not say."""
+    forms = {"gpu_hours": ", {} GPU-hours", "cpu_hours": ", {} CPU-hours", "cost": ", cost {}"}
+    return "".join(form.format(_format_amount(used[key])) for key, form in forms.items() if key in used)
+
+
+def _format_amount(value: float) -> str:
+    return f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
+
+
+def format_objective(objective: str, value: float | None) -> str:
+    """A value with its unit."""
+    if value is None:
+        return "-"
+    return {
+        "score": f"{value:.4f}",
+        "seconds": f"{value:.1f} s",
+        "memory": f"{value / 2**30:.2f} GiB",
+        "stability": f"{value:.4f}",
+    }[objective]

@@ -1,0 +1,236 @@
+"""The Ray Train loop of a worker group: takes job after job, fine-tunes, reports.
+
+Rank 0 talks to the mailbox; the other ranks hear from rank 0. Data and base weights are read with
+the first job and stay in memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from dps.distributed import broadcast_value, get_device, get_rank, get_world_size
+from dps.errors import is_disk_full, is_out_of_memory
+from dps.models import PretrainedEncoder, locate_model
+from dps.sources import open_data_source
+from dps.tasks.registry import get_task
+from dps.text import sanitise_line
+from dps.training.config import Checkpointing, ControlSignal, Evaluation, FineTuneResult
+from dps.training.data import TaskData
+from dps.training.memory import reset_peak_memory
+from dps.training.run import finetune_model
+from dps.training.tokens import TokenCache
+from tune.core.run import Job, Outcome, RunReport, RunSettings
+from tune.execution.connection import freeze_imported_objects
+from tune.execution.job_folder import JobFolder
+from tune.records import predictions
+from tune.records.predictions import PREDICTIONS_FILE
+
+HEARTBEAT_INTERVAL_S = 1.0
+IDLE_TIMEOUT_S = (
+    120.0  # a group without a job leaves its cores and GPUs to others then; the ranks' time-out is longer
+)
+
+
+def run_worker_loop(loop: dict[str, Any]) -> None:
+    """The training function of the TorchTrainer. loop: "mailbox", "slot" (its name), "threads",
+    "checkpoint_every_s", "data" (the fingerprint of the task's)."""
+    freeze_imported_objects()
+    torch.set_num_threads(loop["threads"])
+    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data"])
+    handle = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)
+    ray.get(loop["mailbox"].join.remote(get_rank(), handle))
+    while (job := worker.next_job()) is not None:
+        worker.do(job)
+
+
+class _Worker:
+    """One rank of a slot's group."""
+
+    def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float, fingerprint: str) -> None:
+        self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
+        self.fingerprint = fingerprint
+        self.is_first = get_rank() == 0
+        self.ranks = get_world_size()  # as long as it lives: Ray may end the process group before the job
+        self.held: tuple[RunSettings, PretrainedEncoder, TaskData] | None = None
+        self.last_end: float | None = None
+        self.over: JobFolder | None = None  # of the job before, which has ended
+        self.settled = False
+
+    def next_job(self) -> Any:
+        """A Job, or None: leave; the same on every rank."""
+        job = ray.get(self.mailbox.next_job.remote(IDLE_TIMEOUT_S)) if self.is_first else None
+        return broadcast_value(job)
+
+    def do(self, job: Job) -> None:
+        """Run one job and report its outcome; whatever happens becomes a typed one.
+
+        Raises RayError where nobody is there to report to: then it is not over, but goes on elsewhere."""
+        if self.over is not None:  # a next job: its end is in the ledger by now
+            self.over.clear()
+        report: RunReport | None = None
+        place = JobFolder(job.place, writes=self.is_first)
+        try:
+            report = self._run(job, place)
+        except ray.exceptions.RayError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                self._out_of_memory(job, error)
+            else:
+                report = RunReport(job.id, Outcome.FAILED, error=_format_error(error))
+            if self.ranks > 1:
+                raise  # the ranks may disagree now: let Ray Train restart the group
+        done = report is not None and report.outcome != Outcome.SUSPENDED
+        place.leave(done)
+        self.over = place if done else None
+        self.last_end = time.monotonic()
+        if report is not None and self.is_first:
+            ray.get(self.mailbox.report.remote(report))
+        self._tidy_up(again=report is None)
+
+    def _tidy_up(self, again: bool) -> None:
+        """What the next job would wait for, while the driver chooses it. again: it is the same with less."""
+        gc.collect()  # models and optimizers hold one another through their hooks
+        if again and torch.cuda.is_available():
+            torch.cuda.empty_cache()  # it needs the memory in other pieces
+        if again or self.held is None:
+            return
+        if not self.settled:
+            gc.freeze()  # a first run imports much that stays
+            self.settled = True
+        self.held[1].prepare()
+        reset_peak_memory(get_device())
+
+    def _out_of_memory(self, job: Job, error: Exception) -> None:
+        """Have the job done again with less at once, or say that it ended so. Whichever rank it hits."""
+        smaller = job.smaller(self.ranks)
+        if smaller is not None:
+            ray.get(self.mailbox.again.remote(smaller))
+            return
+        said = f"{_format_error(error)}; a worker had {job.micro_batch or 'all'} examples of a step at once"
+        ray.get(self.mailbox.report.remote(RunReport(job.id, Outcome.OUT_OF_MEMORY, error=said)))
+
+    def _run(self, job: Job, place: JobFolder) -> RunReport:
+        base, data = self._base_and_data(job.settings)
+        place.fetch()
+        result = finetune_model(
+            job.fine_tune_config(),
+            base,
+            data,
+            report=lambda evaluation: self._report(job, evaluation),
+            control=_JobControl(job, self.mailbox) if self.is_first else lambda: "go",
+            checkpointing=Checkpointing(place.checkpoints, self.checkpoint_every_s, place.written),
+        )
+        result.warnings.extend(place.warnings)
+        if self.is_first and result.outcome == "completed":
+            try:
+                self._keep(job, result, place)
+            except Exception as error:
+                if not is_disk_full(error):
+                    raise
+                return RunReport(
+                    job.id, Outcome.SUSPENDED, error=f"no room in {job.place}: {_format_error(error)}"
+                )
+        return self._last_report(job, result)
+
+    def _keep(self, job: Job, result: FineTuneResult, place: JobFolder) -> None:
+        if job.purpose == "confirm":
+            predictions.write_predictions(place.folder / PREDICTIONS_FILE, result.logits, result.labels)
+            place.keep(PREDICTIONS_FILE)
+        if job.keep_model:
+            result.save(place.folder / "model")
+            place.keep("model")
+
+    def _base_and_data(self, settings: RunSettings) -> tuple[PretrainedEncoder, TaskData]:
+        """Base weights and tokenised data of the search, read once."""
+        if self.held is None or self.held[0] != settings:
+            task = get_task(settings.task)
+            base = PretrainedEncoder(locate_model(settings.model), task)
+            source = open_data_source(settings.data, task)
+            data = TaskData(task, source, base.tokenizer, settings.max_length, TokenCache(), self.fingerprint)
+            self.held = settings, base, data
+            gc.collect()
+            gc.freeze()  # what stays is not looked through after every job
+        return self.held[1], self.held[2]
+
+    def _report(self, job: Job, evaluation: Evaluation) -> None:
+        if not self.is_first:
+            return
+        report = RunReport(
+            job.id,
+            step=evaluation.step,
+            max_steps=evaluation.max_steps,
+            score=evaluation.scores[get_task(job.settings.task).metric],
+            metrics=evaluation.scores,
+            curve=evaluation.curve,
+            loss=evaluation.loss,
+            **self._timing(evaluation.seconds),
+        )
+        ray.get(self.mailbox.report.remote(report))
+
+    def _last_report(self, job: Job, result: FineTuneResult) -> RunReport:
+        return RunReport(
+            job.id,
+            Outcome(result.outcome),
+            step=result.steps,
+            max_steps=result.steps,
+            score=result.last,
+            curve=result.scores,
+            covered=result.covered,
+            selected_share=result.selected_share,
+            passes=result.passes,
+            peak_memory=result.peak_memory,
+            micro_batch=job.micro_batch,
+            parts=result.parts,
+            final=result.final,
+            warnings=[*result.warnings, *_format_micro_batch_warning(job)],
+            **self._timing(result.seconds),
+        )
+
+    def _timing(self, seconds: float) -> dict[str, Any]:
+        """When the run's first step began, and how long the slot had waited for it."""
+        waited = None if self.last_end is None else time.monotonic() - seconds - self.last_end
+        return {
+            "seconds": seconds,
+            "slot": self.slot,
+            "began": time.time() - seconds,
+            "waited": waited,
+        }
+
+
+class _JobControl:
+    """Whether the job shall go on, asked at every step without waiting for an answer; tells of the step."""
+
+    def __init__(self, job: Job, mailbox: Any) -> None:
+        self._job, self._mailbox = job.id, mailbox
+        self._answer = mailbox.signal_for.remote(job.id)
+        self._beaten = -math.inf
+
+    def __call__(self) -> ControlSignal:
+        if time.monotonic() - self._beaten >= HEARTBEAT_INTERVAL_S:
+            self._mailbox.beat.remote(self._job)
+            self._beaten = time.monotonic()
+        ready, _ = ray.wait([self._answer], timeout=0)
+        return ray.get(ready[0]) if ready else "go"
+
+
+def _format_micro_batch_warning(job: Job) -> list[str]:
+    if job.micro_batch is None:
+        return []
+    return [
+        f"memory ran out, and gradients were added up over {job.micro_batch} examples of a worker at a time; "
+        f"dropout draws differ from those of whole steps"
+    ]
+
+
+def _format_error(error: BaseException) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {sanitise_line(error)} ({Path(where.filename).name}:{where.lineno})"

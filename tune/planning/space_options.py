@@ -1,0 +1,132 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from dps.errors import InputError
+from dps.methods import METHODS
+from dps.ranges import Choice, Domain, Range
+from tune.core.space import SearchSpace
+
+LEARNING_RATE_RANGES = (  # (up to so many parameters, low, high)
+    (50e6, 3e-5, 5e-4),
+    (200e6, 1e-5, 1e-4),
+    (float("inf"), 5e-6, 5e-5),
+)
+
+
+def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") -> None:
+    """Raises InputError for a method that there is none of, and for a sampler that cannot propose them."""
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise InputError(f"--method: there is no {', '.join(unknown)!r}; choose among {', '.join(METHODS)}")
+    if sampler not in ("", "tpe", "random") and len(methods) > 1:
+        raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
+
+
+def build_search_space(
+    methods: tuple[str, ...],
+    freeze: str,
+    model_parameters: int,
+    max_steps: int,
+    layers: int = 0,
+    named: dict[str, Any] | None = None,
+) -> SearchSpace:
+    """The default space, or what `named` puts in its place. max_steps: optimizer steps of a full trial;
+    layers: of the model, 0 where it does not say; named: by hyper-parameter a value, a list of values, or
+    low, high and log. Raises InputError as `check_methods_and_sampler` does, and for what no method can take.
+    """
+    check_methods_and_sampler(methods)
+    low, high = next((low, high) for most, low, high in LEARNING_RATE_RANGES if model_parameters < most)
+    given = {key: _parse_domain(key, value) for key, value in (named or {}).items()}
+    rate = _check_learning_rates(given.pop("learning_rate", Range(low, high, log=True)))
+    parameters: dict[str, Domain] = {"learning_rate": rate}
+    names: dict[str, dict[str, str]] = {}
+    for method in methods:
+        names[method] = {"learning_rate": "learning_rate"}
+        for key, domain in _build_method_domains(method, freeze, max_steps, layers, given).items():
+            name = key if parameters.get(key, domain) == domain else f"{method}.{key}"
+            parameters[name], names[method][key] = domain, name
+    if unused := sorted(set(given) - {key for own in names.values() for key in own}):
+        raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}")
+    return SearchSpace(methods, parameters, names)
+
+
+def _build_method_domains(
+    method: str, freeze: str, max_steps: int, layers: int, given: dict[str, Domain]
+) -> dict[str, Domain]:
+    """The hyper-parameters of a method alone."""
+    known = {field.name: field.type for field in fields(METHODS[method])}
+    mine = {key: domain for key, domain in given.items() if key in known}
+    for key, domain in mine.items():
+        if known[key] == "int" and not (isinstance(domain, Choice) and _are_integers(domain.values)):
+            raise InputError(f"--space: {method}: {key} takes a list of whole numbers, but got {domain}")
+        _check_accepted_values(method, key, domain)
+    domains = METHODS[method].space(max_steps, layers)
+    if freeze != "gradient" and "freeze" in known:
+        domains["freeze"] = Choice(("gradient", "update") if freeze == "search" else (freeze,))
+    return domains | mine
+
+
+def _parse_domain(key: str, value: Any) -> Domain:
+    if isinstance(value, dict):
+        return _parse_range(key, value)
+    values = [_parse_number(one) for one in (value if isinstance(value, list) else [value])]
+    if not values:
+        raise InputError(f"--space: {key} has an empty list; give at least one value")
+    for one in values:
+        if not isinstance(one, str | int | float) or (isinstance(one, float) and not math.isfinite(one)):
+            raise InputError(f"--space: {key} takes finite numbers, words, true and false, but got {one!r}")
+    return Choice(tuple(dict.fromkeys(values)))
+
+
+def _parse_range(key: str, value: dict[str, Any]) -> Range:
+    if unknown := set(value) - {"low", "high", "log"}:
+        raise InputError(f"--space: {key} takes low, high and log, but got {', '.join(map(str, unknown))!r}")
+    if missing := [end for end in ("low", "high") if end not in value]:
+        raise InputError(f"--space: {key} needs low and high, but has no {missing[0]}")
+    low, high, log = _parse_number(value["low"]), _parse_number(value["high"]), value.get("log", False)
+    if not (_is_finite_number(low) and _is_finite_number(high) and low < high):
+        raise InputError(f"--space: {key} needs finite numbers with low < high, but got {value}")
+    if not isinstance(log, bool):
+        raise InputError(f"--space: log of {key} is true or false, but got {log!r}")
+    if log and not low > 0:
+        raise InputError(f"--space: {key} needs low above 0 on a log scale, but got {value}")
+    return Range(float(low), float(high), log)
+
+
+def _check_learning_rates(domain: Domain) -> Domain:
+    """The learning rates, which no method checks."""
+    for value in (domain.low, domain.high) if isinstance(domain, Range) else domain.values:
+        if not _is_finite_number(value) or not value > 0:
+            raise InputError(f"--space: learning_rate must be a number above 0, but got {value!r}")
+    return domain
+
+
+def _parse_number(value: Any) -> Any:
+    """YAML reads 1e-5 as text: a number after all."""
+    for kind in (int, float) if isinstance(value, str) else ():
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_integers(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+
+
+def _check_accepted_values(method: str, key: str, domain: Domain) -> None:
+    """Raises InputError where the method refuses a value of the domain."""
+    for value in (domain.low, domain.high) if isinstance(domain, Range) else domain.values:
+        try:
+            METHODS[method](**{key: value})
+        except (ValueError, TypeError) as error:
+            raise InputError(f"--space: {method}: {error}") from None

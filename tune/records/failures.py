@@ -1,0 +1,67 @@
+"""Runs that failed: their share, what they died of, and when to give up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tune.core.run import Outcome
+from tune.records.ledger import TrialRecord
+
+MAX_FAILURE_STREAK = 8
+FAILURE_ADVICE = {
+    Outcome.DIVERGED: "losses or scores became NaN or infinite: lower the learning rates (--space)",
+    Outcome.OUT_OF_MEMORY: "memory ran out: give --oom-retry, or lower --batch-size or --max-length",
+    Outcome.TIMED_OUT: "runs hang or are slow: look at the nodes, or raise --step-timeout or --trial-timeout",
+    Outcome.LOST: "worker processes or nodes die: look at the machine's memory and at Ray's log",
+    Outcome.FAILED: "an error in data, model or code",
+}
+
+
+class TooManyFailuresError(RuntimeError):
+    """So many runs failed one after the other that further ones would only cost time."""
+
+
+class FailureStreak:
+    """Failures one after the other, of one sitting."""
+
+    def __init__(self) -> None:
+        self.records: list[TrialRecord] = []
+
+    def add(self, record: TrialRecord) -> None:
+        """A run is over. Raises TooManyFailures with the most likely reason."""
+        self.records = [*self.records, record] if record.outcome.is_failure else []
+        if len(self.records) >= MAX_FAILURE_STREAK:
+            raise TooManyFailuresError(
+                f"{len(self.records)} runs in a row failed; {explain_failures(self.records)}"
+            )
+
+
+def explain_failures(failed: Sequence[TrialRecord]) -> str:
+    """What most of them died of, and what to do."""
+    outcome, count = Counter(record.outcome for record in failed).most_common(1)[0]
+    errors = Counter(record.error for record in failed if record.outcome == outcome and record.error)
+    said = f" ({errors.most_common(1)[0][0]})" if errors else ""
+    return f"{count} are {outcome}: {FAILURE_ADVICE[outcome]}{said}"
+
+
+def summarise_failures(records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """runs: that are over; failed: those without a usable score; share: of the runs; outcomes: of the
+    failures; reason: the most likely one, None without failures."""
+    over = [record for record in records if record.outcome.is_final]
+    failed = [record for record in over if record.outcome.is_failure]
+    return {
+        "runs": len(over),
+        "failed": len(failed),
+        "share": len(failed) / len(over) if over else 0.0,
+        "outcomes": dict(Counter(str(record.outcome) for record in failed)),
+        "reason": explain_failures(failed) if failed else None,
+    }
+
+
+def format_failure_summary(found: dict[str, Any]) -> str:
+    """The summary in a sentence."""
+    ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
+    shown = f"Failures: {found['failed']} of {found['runs']} runs ({found['share']:.0%})"
+    return f"{shown}: {ends}. Most likely, {found['reason']}." if ends else f"{shown}."

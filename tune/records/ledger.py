@@ -1,0 +1,356 @@
+"""The ledger: Optuna studies in SQLite on the driver. Everything is written here first.
+
+Study "search" has a trial for each configuration tried, study "race" one for each further seed of a
+promising one, study "confirmation" one for each fresh seed of the winner.
+Intermediate values are the scores by optimizer step. What Optuna has no
+field for (seed, outcome, seconds, error, ...) stands in user attributes. The records are kept in memory
+too, so that what an operation costs does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import TypeAdapter
+
+from dps.errors import InputError, is_disk_full
+from dps.text import redact_tree
+from tune.core.run import Outcome, RunPurpose, RunReport, parse_arm
+from tune.core.space import SearchSpace
+from tune.records.stores import make_sqlite_url
+
+SCHEMA_VERSION = 1
+STUDY_NAMES: dict[RunPurpose, str] = {
+    "search": "search",
+    "race": "race",
+    "confirm": "confirmation",
+}
+_OPTUNA_STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.PRUNED}
+
+
+@dataclass
+class TrialRecord:
+    """One trial as everyone else sees it. id: "3" in the search, "race-0", "confirm-1" in the
+    others; of an arm of a comparison "dps-dense:3", "dps-dense:confirm-1".
+
+    slot: the worker group that ran it; began (its first step), ended: seconds since the epoch;
+    waited: seconds from the end of the group's job before to the first step.
+    """
+
+    id: str
+    purpose: RunPurpose
+    number: int
+    configuration: dict[str, Any]
+    seed: int
+    outcome: Outcome
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    slot: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    waited: float | None = None
+    covered: str = ""
+    selected_share: float | None = None
+    passes: float = 0.0
+    peak_memory: int | None = None
+    micro_batch: int | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def arm(self) -> str:
+        """See `parse_arm`."""
+        return parse_arm(self.id)
+
+    @property
+    def score(self) -> float | None:
+        """The last score."""
+        return self.scores[-1][1] if self.scores else None
+
+    @property
+    def step(self) -> int:
+        """The optimizer step of the last score."""
+        return self.scores[-1][0] if self.scores else 0
+
+
+_RECORD_ADAPTER = TypeAdapter(TrialRecord)
+_ATTRIBUTE_FIELDS = [
+    each.name for each in fields(TrialRecord) if each.name not in ("id", "purpose", "number", "outcome")
+]
+
+
+class Ledger:
+    """The studies of one search, opened or made. file: None keeps them in memory alone. direction: "max"
+    or "min"; arm: of a comparison, whose arms share a file."""
+
+    def __init__(self, file: Path | None, direction: str, arm: str = "") -> None:
+        self.arm, self.file = arm, file
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
+        self._live: dict[str, optuna.Trial] = {}
+        self._records: dict[RunPurpose, dict[int, TrialRecord]] = {}
+        try:
+            self._read(direction)
+        except Exception as error:  # of Optuna, SQLAlchemy, SQLite or pydantic, by what the file holds
+            if file is None or is_disk_full(error):
+                raise
+            raise _ledger_error(file, f"cannot be read as a ledger ({_error_line(error)})") from error
+
+    def _read(self, direction: str) -> None:
+        storage = self._storage = _open_storage(self.file)
+        self._studies = {
+            purpose: optuna.create_study(
+                study_name=f"{self.arm}: {name}" if self.arm else name,
+                storage=storage,
+                direction=to_optuna_direction(direction),
+                load_if_exists=True,
+            )
+            for purpose, name in STUDY_NAMES.items()
+        }
+        for purpose, study in self._studies.items():
+            trials = [trial for trial in study.trials if _is_entered(trial)]
+            self._records[purpose] = {trial.number: self._record(purpose, trial) for trial in trials}
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study of the search."""
+        return self._studies["search"]
+
+    def open(self, identity: dict[str, Any]) -> None:
+        """Note what this search is, or check that it is the search that the ledger holds.
+
+        Raises InputError that shows the differences.
+        """
+        held = self.study.user_attrs.get("identity")
+        if held is None:
+            self.study.set_user_attr("schema_version", SCHEMA_VERSION)
+            self.study.set_user_attr("identity", identity)
+            return
+        version = self.study.user_attrs.get("schema_version")
+        if version != SCHEMA_VERSION or not isinstance(held, dict):
+            raise _version_error(self.file, version)
+        plain = json.loads(json.dumps(identity))
+        changed = [
+            f"{key} was {held.get(key)!r}, now {plain.get(key)!r}"
+            for key in sorted({*held, *plain})
+            if held.get(key) != plain.get(key)
+        ]
+        if changed:
+            raise InputError(f"--resume: this is another search: {'; '.join(changed)}; use a new --output")
+
+    def propose(self, space: SearchSpace, sampler: optuna.samplers.BaseSampler, seed: int) -> TrialRecord:
+        """A new trial of the search, its configuration proposed by `sampler`."""
+        self.study.sampler = sampler
+        with self._whole():
+            trial = self.study.ask()
+            return self._enter("search", trial, space.suggest(trial), seed)
+
+    def replicate(
+        self, configuration: dict[str, Any], space: SearchSpace, seed: int, purpose: RunPurpose = "confirm"
+    ) -> TrialRecord:
+        """A new trial with this configuration and seed."""
+        study = self._studies[purpose]
+        with self._whole():
+            study.enqueue_trial(space.in_study(configuration))
+            trial = study.ask()
+            return self._enter(purpose, trial, space.suggest(trial) | configuration, seed)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What is written within is there as a whole or not at all, and the disk is waited for once: Optuna
+        commits each value by itself."""
+        if not isinstance(self._storage, optuna.storages.RDBStorage):
+            yield
+            return
+        sessions = self._storage.scoped_session
+        sessions.remove()
+        with self._storage.engine.connect() as connection, connection.begin():
+            sessions(bind=connection, join_transaction_mode="rollback_only")  # of this thread, as Optuna's
+            try:
+                yield
+            finally:
+                sessions.remove()
+
+    def _enter(
+        self, purpose: RunPurpose, trial: optuna.Trial, configuration: dict[str, Any], seed: int
+    ) -> TrialRecord:
+        trial.set_user_attr("seed", seed)
+        trial.set_user_attr("configuration", configuration)
+        record = TrialRecord(
+            self._id(purpose, trial.number), purpose, trial.number, configuration, seed, Outcome.RUNNING
+        )
+        self._records[purpose][trial.number] = record
+        self._live[record.id] = trial
+        return record
+
+    def report(self, id: str, report: RunReport) -> None:
+        """Note an evaluation; the record of the trial hears of it too."""
+        record = self._known(id)
+        record.seconds = report.seconds or record.seconds
+        with self._whole():
+            self._catch_up(record, [(step, score) for step, score in report.curve if step < report.step])
+            if report.score is None or report.step <= 0:
+                return
+            self._trial(id).report(report.score, report.step)
+        if math.isfinite(report.score) and report.step not in dict(record.scores):
+            record.scores = sorted([*record.scores, (report.step, report.score)])
+
+    def _catch_up(self, record: TrialRecord, curve: list[tuple[int, float]]) -> None:
+        """Note evaluations that no process lived to hear of."""
+        for step, score in curve:
+            if math.isfinite(score) and step not in dict(record.scores):
+                self._trial(record.id).report(score, step)
+                record.scores = sorted([*record.scores, (step, score)])
+
+    def suspend(self, id: str) -> None:
+        """The trial stays open; a resume goes on with it."""
+        self._live.pop(id, None)
+
+    def finish(self, id: str, outcome: Outcome, report: RunReport) -> TrialRecord:
+        """Note the one final outcome of a trial."""
+        purpose, _ = _parse_trial_id(id)
+        attributes = {
+            "outcome": str(outcome),
+            "seconds": report.seconds,
+            "slot": report.slot,
+            "began": report.began,
+            "waited": report.waited,
+            "covered": report.covered,
+            "selected_share": report.selected_share,
+            "passes": report.passes,
+            "peak_memory": report.peak_memory,
+            "micro_batch": report.micro_batch,
+            "parts": report.parts,
+            "final": report.final,
+            "warnings": report.warnings,
+            "error": report.error,
+        }
+        state = _OPTUNA_STATES.get(outcome, TrialState.FAIL)
+        value = report.score if state == TrialState.COMPLETE else None
+        with self._whole():
+            self._catch_up(self._known(id), report.curve)
+            trial = self._trial(id)
+            for key, held in attributes.items():
+                if held:
+                    trial.set_user_attr(key, redact_tree(held))
+            frozen = self._studies[purpose].tell(trial, value, state=state)
+        self._live.pop(id, None)
+        ended = self._record(purpose, frozen)
+        self._records[purpose][ended.number] = ended
+        return ended
+
+    def records(self, purpose: RunPurpose) -> list[TrialRecord]:
+        """Every trial, in the order of their numbers."""
+        return list(self._records[purpose].values())
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a value with the study."""
+        self.study.set_user_attr(key, value)
+
+    def noted(self, key: str) -> Any:
+        """A value kept with the study, or None."""
+        return self.study.user_attrs.get(key)
+
+    def _record(self, purpose: RunPurpose, trial: FrozenTrial) -> TrialRecord:
+        attributes = trial.user_attrs
+        over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
+        values = {key: attributes[key] for key in _ATTRIBUTE_FIELDS if key in attributes}
+        values |= {
+            "id": self._id(purpose, trial.number),
+            "purpose": purpose,
+            "number": trial.number,
+            "outcome": attributes["outcome"] if over else Outcome.RUNNING,
+            "scores": [
+                (step, value)
+                for step, value in sorted(trial.intermediate_values.items())
+                if math.isfinite(value)
+            ],
+            "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
+        }
+        return _RECORD_ADAPTER.validate_python(values)
+
+    def _id(self, purpose: RunPurpose, number: int) -> str:
+        name = str(number) if purpose == "search" else f"{purpose}-{number}"
+        return f"{self.arm}:{name}" if self.arm else name
+
+    def _known(self, id: str) -> TrialRecord:
+        purpose, number = _parse_trial_id(id)
+        return self._records[purpose][number]
+
+    def _trial(self, id: str) -> optuna.Trial:
+        if id not in self._live:
+            purpose, number = _parse_trial_id(id)
+            study = self._studies[purpose]
+            self._live[id] = optuna.Trial(study, study.trials[number]._trial_id)
+        return self._live[id]
+
+
+def check_ledger(file: Path) -> None:
+    """Raises InputError where `file` is no ledger that this program reads."""
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=60)) as held:
+            studies = [name for (name,) in held.execute("SELECT study_name FROM studies")]
+            versions = held.execute(
+                "SELECT value_json FROM study_user_attributes WHERE key = 'schema_version'"
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise _ledger_error(file, f"cannot be read as a ledger ({_error_line(error)})") from None
+    if not versions:
+        raise _ledger_error(file, "holds no study of a search")
+    for (version,) in versions:
+        if version != str(SCHEMA_VERSION):
+            raise _version_error(file, version)
+    for arm in dict.fromkeys(name.rpartition(": ")[0] for name in studies):
+        Ledger(file, "max", arm)
+
+
+def _ledger_error(file: Path | None, why: str) -> InputError:
+    return InputError(f"--resume: {file} {why}; begin again with another --output")
+
+
+def _version_error(file: Path | None, version: object) -> InputError:
+    return _ledger_error(
+        file,
+        f"has version {version}, and this program reads {SCHEMA_VERSION}; go on with the version "
+        f"that made it",
+    )
+
+
+def _error_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def to_optuna_direction(direction: str) -> Literal["maximize", "minimize"]:
+    """Optuna's word for "max" or "min"."""
+    return "maximize" if direction == "max" else "minimize"
+
+
+def _open_storage(file: Path | None) -> optuna.storages.BaseStorage:
+    if file is None:
+        return optuna.storages.InMemoryStorage()
+    return optuna.storages.RDBStorage(make_sqlite_url(file), engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _parse_trial_id(id: str) -> tuple[RunPurpose, int]:
+    name = id.rpartition(":")[2]
+    for purpose in STUDY_NAMES:
+        if name.startswith(f"{purpose}-"):
+            return purpose, int(name.removeprefix(f"{purpose}-"))
+    return "search", int(name)
+
+
+def _is_entered(trial: FrozenTrial) -> bool:
+    return "configuration" in trial.user_attrs

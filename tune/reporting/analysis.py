@@ -1,0 +1,347 @@
+"""What the runs in a search.json say together: the expected score as the search went on, what each parameter
+does, how much each matters.
+
+All of it is worked out again from the runs with `tune.strategy.belief`, by which the search itself chose.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from dps.ranges import Choice, Domain, Range
+from tune.core.run import Outcome, RunPurpose
+from tune.core.space import SearchSpace, encode_configurations
+from tune.records.ledger import Ledger, TrialRecord
+from tune.records.replicates import collect_full_scores, group_by_configuration
+from tune.stats.best_arm import find_leader
+from tune.stats.surrogate import fit_posterior
+from tune.strategy.belief import Estimates, Estimator
+
+SearchDocument = dict[str, Any]
+MAX_TRAJECTORY_POINTS = 24  # along the cost, at which the runs so far are taken together
+EFFECT_POINTS, SURFACE_POINTS = 13, 9  # of a range, at which an effect is shown; of each of two
+EFFECT_BACKGROUND_POINTS, SURFACE_BACKGROUND_POINTS = (
+    32,
+    8,
+)  # points over which the other parameters are averaged
+MAX_JOINT_POINTS = 72  # points that are asked about together: the time grows with their square
+FLAT_TOLERANCE = 1e-6  # in the metric's scale
+MIN_IMPORTANCE_CONFIGURATIONS = 8  # of full length, for importances
+IMPORTANCE_RESAMPLES = 10  # of the configurations, for the spread of an importance
+FANOVA_TREES, RESAMPLE_TREES = 64, 16  # of fANOVA; of one on a resample
+NORMAL_QUANTILE = 1.96  # standard deviations to either end of a 95 % interval
+SURFACE_PARAMETERS = ("learning_rate", "selection_ratio", "update_ratio")
+
+
+@dataclass(frozen=True)
+class IncumbentPoint:
+    """The best configuration as it was believed when the runs so far had taken `cost` slot seconds: its trial
+    and expected full-length score, with a 95 % interval."""
+
+    cost: float
+    trial: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ParameterEffect:
+    """The expected score over the values of a parameter, the others averaged; means, lows, highs: (n,)."""
+
+    name: str
+    domain: Domain
+    values: list[Any]
+    means: list[float]
+    lows: list[float]
+    highs: list[float]
+
+
+@dataclass(frozen=True)
+class ParameterSurface:
+    """The expected score over two parameters. means, sds: rows by the second one, columns by the first."""
+
+    names: tuple[str, str]
+    domains: tuple[Range, Range]
+    values: tuple[list[float], list[float]]
+    means: list[list[float]]
+    sds: list[list[float]]
+
+
+@dataclass(frozen=True)
+class ParameterImportance:
+    """The share of the variance of the score that a parameter explains alone, and the least and
+    the most of it over RESAMPLES draws of the configurations with replacement."""
+
+    name: str
+    share: float
+    low: float
+    high: float
+
+
+class _RecordList:
+    """What `Estimator` reads of a ledger."""
+
+    def __init__(self, records: Sequence[TrialRecord]) -> None:
+        self._records = records
+
+    def records(self, purpose: RunPurpose) -> list[TrialRecord]:
+        return [record for record in self._records if record.purpose == purpose]
+
+
+class SearchAnalysis:
+    """Of one search.json."""
+
+    def __init__(self, found: SearchDocument) -> None:
+        self.found, self.direction = found, found["direction"]
+        self.sign = 1.0 if self.direction == "max" else -1.0
+        self.max_steps, self.chance = found["plan"]["max_steps"], found.get("chance")
+
+    @cached_property
+    def runs(self) -> list[TrialRecord]:
+        """Those of the search and the race that are over, in the order in which they ended."""
+        found = self.found
+        runs = [
+            *_records_from_document(found["trials"], "search"),
+            *_records_from_document(found.get("race_runs", []), "race"),
+        ]
+        return sorted((run for run in runs if run.outcome.is_final), key=lambda run: run.ended)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """What was searched."""
+        return _space_from_document(
+            self.found["space"], [trial["configuration"] for trial in self.found["trials"]]
+        )
+
+    @property
+    def varied(self) -> dict[str, Domain]:
+        """The parameters of which more than one value was searched, by their names in the study."""
+        domains: dict[str, Domain] = dict(self.space.parameters)
+        if len(self.space.methods) > 1:
+            domains = {"method": Choice(self.space.methods), **domains}
+        return {name: domain for name, domain in domains.items() if not _is_single(domain)}
+
+    def _believed(self, runs: Sequence[TrialRecord]) -> Estimates | None:
+        ledger = cast(Ledger, _RecordList(runs))
+        return Estimator(ledger, self.space, self.direction, self.max_steps, self.chance).view()
+
+    @cached_property
+    def view(self) -> Estimates | None:
+        """What all runs say; None where they are too few."""
+        return self._believed(self.runs)
+
+    def course(self) -> list[IncumbentPoint]:
+        """The best as it was believed while the search went on, at MOST_POINTS moments at most."""
+        costs = np.cumsum([run.seconds for run in self.runs])
+        counts = np.unique(
+            np.linspace(1, len(self.runs), min(MAX_TRAJECTORY_POINTS, len(self.runs))).astype(int)
+        )
+        points = []
+        for count in map(int, counts):
+            view = self.view if count == len(self.runs) else self._believed(self.runs[:count])
+            if view is not None:
+                first = find_leader(view.posterior, view.finishers)
+                mean, reach = (
+                    self.sign * float(view.posterior.mean[first]),
+                    NORMAL_QUANTILE * _standard_deviation(view, first),
+                )
+                number = view.trials[first].number
+                points.append(
+                    IncumbentPoint(float(costs[count - 1]), number, mean, mean - reach, mean + reach)
+                )
+        return points
+
+    def effects(self) -> list[ParameterEffect]:
+        """Of each parameter that was varied; none while too few runs have ended."""
+        made = []
+        for name, domain in self.varied.items():
+            values = _spread_values(domain, EFFECT_POINTS)
+            background = self._background(name)
+            means, sds = self._average(
+                [[_replace_value(row, name, value) for row in background] for value in values]
+            )
+            if len(means):
+                middle, reach = self.sign * means, NORMAL_QUANTILE * sds
+                bands = middle.tolist(), (middle - reach).tolist(), (middle + reach).tolist()
+                made.append(ParameterEffect(name, domain, values, *bands))
+        return made
+
+    def surfaces(self) -> list[ParameterSurface]:
+        """Of each two of the ranges in PAIRED, or of the first three that were varied; none that is flat."""
+        ranges = {name: domain for name, domain in self.varied.items() if isinstance(domain, Range)}
+        names = [name for name in SURFACE_PARAMETERS if name in ranges]
+        names = names if len(names) > 1 else [*ranges][:3]
+        pairs = [(one, other) for place, one in enumerate(names) for other in names[place + 1 :]]
+        return [surface for pair in pairs if (surface := self._surface(pair, ranges)) is not None]
+
+    def _surface(self, pair: tuple[str, str], ranges: dict[str, Range]) -> ParameterSurface | None:
+        (one, other), (xs, ys) = pair, (_spread_values(ranges[name], SURFACE_POINTS) for name in pair)
+        background = [
+            row
+            for row in self._background(one, SURFACE_BACKGROUND_POINTS)
+            if other in self._names(row["method"])
+        ]
+        rows = [
+            [_replace_value(_replace_value(row, one, x), other, y) for row in background]
+            for y in ys
+            for x in xs
+        ]
+        means, sds = self._average(rows)
+        if not len(means) or np.ptp(means) < FLAT_TOLERANCE:
+            return None
+        shape = len(ys), len(xs)
+        grid, spread = (self.sign * np.reshape(means, shape)).tolist(), np.reshape(sds, shape).tolist()
+        return ParameterSurface(pair, (ranges[one], ranges[other]), (xs, ys), grid, spread)
+
+    def _names(self, method: str) -> set[str]:
+        """Of the parameters that a method has, in the study; none of one that was not tried."""
+        names = self.space.names[method].values()
+        return {"method", *names} if names else set()
+
+    def _background(self, name: str, count: int = EFFECT_BACKGROUND_POINTS) -> list[dict[str, Any]]:
+        """Points of the space that have this parameter, in the names of the study, the methods in turn."""
+        methods = [method for method in self.space.methods if name in self._names(method)]
+        rows = self.space.latin(count, 0)
+        cycle = itertools.cycle(methods)
+        return [{**row, "method": method} for row, method in zip(rows, cycle, strict=False)]
+
+    def _average(self, rows: Sequence[Sequence[dict[str, Any]]]) -> tuple[Any, Any]:
+        """Expected score (higher is better) and standard deviation of the mean over each of the rows of
+        points; both empty while too few runs have ended."""
+        view = self.view
+        if view is None or not rows or not rows[0] or not any(view.runs):
+            return [], []
+        tried = [trial.configuration for trial in view.trials]
+        means, sds, size = [], [], len(rows[0])
+        step = max(1, MAX_JOINT_POINTS // size)
+        for some in (rows[first : first + step] for first in range(0, len(rows), step)):
+            asked = [self.space.from_study(point) for row in some for point in row]
+            posterior = fit_posterior(
+                encode_configurations(self.space, [*tried, *asked]), view.ends, self.chance, view.posterior
+            )
+            blocks = posterior.covariance[len(tried) :, len(tried) :].reshape(
+                len(some), size, len(some), size
+            )
+            means.append(posterior.mean[len(tried) :].reshape(-1, size).mean(axis=1))
+            sds.append(np.sqrt(np.maximum(np.einsum("iaib->i", blocks) / size**2, 0.0)))
+        return np.concatenate(means), np.concatenate(sds)
+
+    def full(self) -> list[tuple[dict[str, Any], float]]:
+        """(configuration, mean score) of those that were run to their end; a diverged run counts as chance,
+        and where that is not known its configuration is left out."""
+        lost = math.nan if self.chance is None else self.chance
+        made = []
+        for runs in group_by_configuration(self.runs):
+            scores = [lost if math.isnan(s) else s for s in collect_full_scores(runs).values()]
+            if scores and not math.isnan(mean := float(np.mean(scores))):
+                made.append((runs[0].configuration, mean))
+        return made
+
+    @cached_property
+    def importances(self) -> tuple[list[ParameterImportance], str]:
+        """fANOVA of the full-length scores, the most important parameter first; or none, and why.
+
+        Source: Hutter, Hoos and Leyton-Brown, ICML 2014, as optuna.importance has it.
+        """
+        full, names = self.full(), [*self.varied]
+        if len(names) < 2:
+            return [], "fewer than two parameters were varied"
+        if len(full) < MIN_IMPORTANCE_CONFIGURATIONS:
+            count = f"{len(full)} configuration{'s' if len(full) != 1 else ''}"
+            return [], f"{count} ran to the end, and {MIN_IMPORTANCE_CONFIGURATIONS} are needed"
+        if len({mean for _, mean in full}) == 1:
+            return [], "all configurations have the same score"
+        shared = [name for name in names if all(name in self.space.in_study(c) for c, _ in full)]
+        if len(shared) < 2:
+            return [], "the methods share fewer than two parameters"
+        whole = self._fanova(full, shared, FANOVA_TREES)
+        rng = np.random.default_rng(0)
+        draws = [rng.integers(len(full), size=len(full)) for _ in range(IMPORTANCE_RESAMPLES)]
+        again = [self._fanova([full[place] for place in draw], shared, RESAMPLE_TREES) for draw in draws]
+        drawn = {name: [whole[name], *(one[name] for one in again if one)] for name in shared}
+        made = [ParameterImportance(name, whole[name], min(seen), max(seen)) for name, seen in drawn.items()]
+        return sorted(made, key=lambda one: -one.share), ""
+
+    def _fanova(
+        self, full: Sequence[tuple[dict[str, Any], float]], names: Sequence[str], trees: int
+    ) -> dict[str, float]:
+        """Shares by name; empty where all scores are the same."""
+        import optuna
+
+        if len({mean for _, mean in full}) == 1:
+            return {}
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study()
+        for configuration, mean in full:
+            values = self.space.in_study(configuration)
+            domains = self.space.distributions(configuration)
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={name: values[name] for name in names},
+                    distributions={name: domains[name] for name in names},
+                    value=mean,
+                )
+            )
+        optuna.logging.set_verbosity(verbosity)
+        evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=trees, seed=0)
+        shares = evaluator.evaluate(study, params=list(names))
+        return {name: float(share) for name, share in shares.items()}
+
+
+def _records_from_document(trials: Sequence[SearchDocument], purpose: RunPurpose) -> list[TrialRecord]:
+    """The runs of a search.json."""
+    return [
+        TrialRecord(
+            id=str(trial["id"]),
+            purpose=purpose,
+            number=place,
+            configuration=trial["configuration"],
+            seed=trial["seed"],
+            outcome=Outcome(trial["outcome"]),
+            scores=[(step, score) for step, score in trial["scores"]],
+            seconds=trial["seconds"],
+            ended=trial.get("ended") or 0.0,
+        )
+        for place, trial in enumerate(trials)
+    ]
+
+
+def _space_from_document(described: SearchDocument, configurations: Sequence[dict[str, Any]]) -> SearchSpace:
+    """The space that was searched, of its description."""
+    names: dict[str, dict[str, str]] = {method: {} for method in described["method"]}
+    for configuration in configurations:
+        method = configuration["method"]
+        for key in configuration:
+            if key != "method":
+                own = f"{method}.{key}"
+                names[method][key] = own if own in described else key
+    return SearchSpace.described(described, names)
+
+
+def _is_single(domain: Domain) -> bool:
+    return len(domain.values) < 2 if isinstance(domain, Choice) else domain.low == domain.high
+
+
+def _spread_values(domain: Domain, count: int) -> list[Any]:
+    """So many values over a range, evenly on its scale; those of a list."""
+    if isinstance(domain, Choice):
+        return list(domain.values)
+    space = np.geomspace if domain.log else np.linspace
+    return [float(value) for value in space(domain.low, domain.high, count)]
+
+
+def _replace_value(row: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    return {**row, name: value}
+
+
+def _standard_deviation(view: Estimates, place: int) -> float:
+    return math.sqrt(max(float(view.posterior.covariance[place, place]), 0.0))

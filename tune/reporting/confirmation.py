@@ -1,0 +1,253 @@
+"""What a search proves: that the winner is better than ordinary fine-tuning at its learning rate, or not.
+
+Winner and baseline are confirmed with the same fresh seeds, which pairs their runs. A run that diverged
+counts with the constant prediction. One that was lost or failed tells nothing of its configuration: it is
+left out, with the run that it is paired with.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dps.errors import InputError
+from dps.tasks.metrics import compute_predictions
+from dps.tasks.task import Task
+from tune.core.run import Outcome
+from tune.core.wording import format_probability
+from tune.records.ledger import TrialRecord
+from tune.records.predictions import locate_predictions, read_predictions
+from tune.records.replicates import (
+    BASELINE_NAME,
+    SEED_INTERVAL_LEVEL,
+    collect_full_scores,
+    compute_t_interval,
+    derive_baseline,
+    group_by_configuration,
+    select_by_configuration,
+    summarise_confirmation,
+)
+from tune.stats.chance import BOOTSTRAP_SEED, fill_missing_runs, serialise_difference
+from tune.stats.evidence import PairedDifference, describe_difference, estimate_difference, estimate_mean
+from tune.stats.resampling import AnyArray
+
+DocumentSection = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DevPredictions:
+    """What runs predicted on dev. labels: (n,), n >= 2; rows: (n,) by the id of a completed run."""
+
+    labels: AnyArray
+    rows: dict[str, AnyArray]
+
+    def by_seed(self, runs: Sequence[TrialRecord]) -> dict[int, AnyArray]:
+        """Predictions of those runs that completed."""
+        return {run.seed: self.rows[run.id] for run in runs if run.id in self.rows}
+
+
+def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path | None) -> DevPredictions:
+    """What the completed runs predicted, from the predictions in an output folder.
+
+    Raises InputError where none completed, a file is missing, or they are not of the same examples (two at
+    least).
+    """
+    if output is None:
+        raise InputError("predictions: no folder of them was named")
+    split, seen = task.dev_splits[0], dict[str, AnyArray]()
+    labels: AnyArray | None = None
+    for run in runs:
+        if run.outcome != Outcome.COMPLETED:
+            continue
+        file = locate_predictions(output, run.id)
+        held = read_predictions(file)
+        if split not in held:
+            raise InputError(f"predictions: {file} holds nothing on {split}")
+        gold, logits = held[split]
+        if labels is not None and not np.array_equal(labels, gold):
+            raise InputError(f"predictions: {file} was made on other examples of {split} than the rest")
+        labels, seen[run.id] = gold, compute_predictions(task, logits)
+    if labels is None:
+        raise InputError("predictions: no confirmation completed")
+    if len(labels) < 2:
+        raise InputError(f"predictions: {split} has a single example")
+    return DevPredictions(labels, seen)
+
+
+def summarise_evidence(
+    task: Task, winner: dict[str, Any] | None, records: Sequence[TrialRecord], output: Path | None
+) -> tuple[DocumentSection | None, DocumentSection | None]:
+    """("evidence", "baseline") of search.json; None what there is not.
+
+    winner: its configuration. records: the confirmations, of any configuration. output: the folder that holds
+    the predictions.
+    """
+    configuration = None if winner is None else derive_baseline(winner)
+    mine, theirs = select_by_configuration(winner, records), select_by_configuration(configuration, records)
+    try:
+        mean = _summarise_mean(task, mine, read_dev_predictions(task, [*mine, *theirs], output))
+    except InputError:
+        mean = None
+    return mean, _compare_with_winner(task, mine, theirs, output, BASELINE_NAME) if theirs else None
+
+
+def compare_finalists(
+    task: Task,
+    winner: dict[str, Any] | None,
+    trials: Sequence[TrialRecord],
+    records: Sequence[TrialRecord],
+    output: Path | None,
+) -> list[DocumentSection]:
+    """The other configurations that were confirmed, each as "baseline" of search.json is, with its trial.
+
+    trials: of the search. records, output: see `summarise_evidence`.
+    """
+    if winner is None:
+        return []
+    mine, found = select_by_configuration(winner, records), list[DocumentSection]()
+    for runs in group_by_configuration(records):
+        trial = next((t.number for t in trials if t.configuration == runs[0].configuration), None)
+        if trial is None or runs[0].configuration in (winner, derive_baseline(winner)):
+            continue
+        found.append({"trial": trial, **_compare_with_winner(task, mine, runs, output, f"trial {trial}")})
+    return found
+
+
+def _summarise_mean(task: Task, runs: Sequence[TrialRecord], seen: DevPredictions) -> DocumentSection | None:
+    """The mean of these runs over seeds and examples, and how many of them diverged; None where none tells
+    anything."""
+    seeds = _informative_seeds(runs)
+    if not seeds:
+        return None
+    rows = fill_missing_runs(task, seen.labels, seen.by_seed(runs), seeds)
+    estimate = estimate_mean(task.metric, seen.labels, rows, BOOTSTRAP_SEED)
+    return {**asdict(estimate), "diverged": sum(run.outcome == Outcome.DIVERGED for run in runs)}
+
+
+def _compare_with_winner(
+    task: Task, mine: Sequence[TrialRecord], theirs: Sequence[TrialRecord], output: Path | None, name: str
+) -> DocumentSection:
+    """Runs of another configuration, of this name, and how the winner's differ from them."""
+    difference, evidence_of_theirs, why = None, None, "they share no seed"
+    try:
+        seen = read_dev_predictions(task, [*mine, *theirs], output)
+        difference, evidence_of_theirs = (
+            _paired_difference(task, mine, theirs, seen),
+            _summarise_mean(task, theirs, seen),
+        )
+    except InputError as error:
+        why = str(error)
+    confirmation = summarise_confirmation(theirs, task.metric)
+    return {
+        "configuration": theirs[0].configuration,
+        "confirmation": confirmation and asdict(confirmation),
+        "evidence": evidence_of_theirs,
+        "difference": difference and serialise_difference(difference, difference.p),
+        "verdict": f"not compared with {name} ({why})"
+        if difference is None
+        else describe_winner_difference(difference, name),
+    }
+
+
+def _paired_difference(
+    task: Task, mine: Sequence[TrialRecord], theirs: Sequence[TrialRecord], seen: DevPredictions
+) -> PairedDifference | None:
+    """The winner minus the other, over the seeds of which both runs tell something."""
+    both = set(_informative_seeds(theirs))
+    seeds = [seed for seed in _informative_seeds(mine) if seed in both]
+    if not seeds:
+        return None
+    winner, baseline = (
+        fill_missing_runs(task, seen.labels, seen.by_seed(runs), seeds) for runs in (mine, theirs)
+    )
+    return estimate_difference(task.metric, seen.labels, baseline, winner, BOOTSTRAP_SEED)
+
+
+def _informative_seeds(runs: Sequence[TrialRecord]) -> list[int]:
+    """The seeds of those that completed or diverged."""
+    return sorted({r.seed for r in runs if r.outcome in (Outcome.COMPLETED, Outcome.DIVERGED)})
+
+
+def describe_winner_difference(difference: PairedDifference, name: str = BASELINE_NAME) -> str:
+    """What may be said of the winner beside what has this name, in half a sentence."""
+    said = describe_difference(difference, difference.p, name)
+    if difference.probability_better is None:
+        return said
+    return f"{said}; P(better) {format_probability(difference.probability_better)}, over seeds and examples"
+
+
+def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
+    """What became of those of a configuration's confirmations that did not complete, a sentence each."""
+    ends = Counter(outcomes)
+    del ends[Outcome.COMPLETED]
+    diverged, said = ends.pop(Outcome.DIVERGED, 0), []
+    of = f"of {len(outcomes)} run{'s' if len(outcomes) > 1 else ''}"
+    if diverged:
+        said.append(
+            f"{name}: {diverged} {of} diverged; over seeds and examples the constant prediction stands for "
+            f"each, the mean of the fresh seeds leaves {'it' if diverged == 1 else 'them'} out."
+        )
+    if lost := ends.total():
+        why = ", ".join(f"{count} {end}" for end, count in ends.items())
+        said.append(f"{name}: {lost} {of} did not complete ({why}); left out, with what is paired with it.")
+    return said
+
+
+def summarise_race(
+    trials: Sequence[TrialRecord], races: Sequence[TrialRecord], winner: TrialRecord | None, direction: str
+) -> list[DocumentSection]:
+    """The scores on the selection data of each configuration that was raced, and of the winner: the winner
+    first, then the best mean. Empty where there was no race.
+
+    trials: of the search; races: the further seeds. mean and std are over the runs that went to their end,
+    diverged is how many did not; difference is to the winner, paired by seed.
+    """
+    raced = [record.configuration for record in races]
+    won = None if winner is None else winner.configuration
+    groups = [
+        runs
+        for runs in group_by_configuration([*trials, *races])
+        if races and (runs[0].configuration in raced or runs[0].configuration == won)
+    ]
+    base = {} if won is None else collect_full_scores(select_by_configuration(won, [*trials, *races]))
+    sign = 1 if direction == "max" else -1
+    rows = [_race_row(runs, base, runs[0].configuration == won) for runs in groups]
+    return sorted(rows, key=lambda row: (not row["won"], row["mean"] is None, -sign * (row["mean"] or 0.0)))
+
+
+def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool) -> DocumentSection:
+    """A row of the race. base: the winner's scores by seed."""
+    ends = collect_full_scores(runs)
+    scores = {seed: score for seed, score in sorted(ends.items()) if math.isfinite(score)}
+    values = list(scores.values())
+    return {
+        "trial": next((run.number for run in runs if run.purpose == "search"), None),
+        "configuration": runs[0].configuration,
+        "won": won,
+        "seeds": len(ends),
+        "diverged": len(ends) - len(scores),
+        "scores": scores,
+        "mean": statistics.fmean(values) if values else None,
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "difference": None if won else _distance_to_winner(scores, base),
+    }
+
+
+def _distance_to_winner(scores: Mapping[int, float], base: Mapping[int, float]) -> DocumentSection | None:
+    """How far these scores are from the winner's, seed by seed; None where they share no seed."""
+    both = [score - base[seed] for seed, score in scores.items() if math.isfinite(base.get(seed, math.nan))]
+    if not both:
+        return None
+    return {
+        "mean": statistics.fmean(both),
+        "interval": compute_t_interval(both),
+        "seeds": len(both),
+        "level": SEED_INTERVAL_LEVEL,
+    }

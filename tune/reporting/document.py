@@ -1,0 +1,120 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tune.core.options import SearchOptions, parse_objectives
+from tune.planning.plan import Plan, describe_plan
+from tune.records.failures import summarise_failures
+from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
+from tune.records.replicates import select_by_configuration, select_replicates, summarise_confirmation
+from tune.reporting.confirmation import compare_finalists, summarise_evidence, summarise_race
+from tune.reporting.pareto import ParetoPoint, build_pareto_points, find_pareto_front
+from tune.reporting.summary import format_result_sentence
+from tune.strategy.budget import SpentResources
+
+
+def build_search_document(
+    plan: Plan,
+    ledger: Ledger,
+    winner: TrialRecord | None,
+    spent: SpentResources,
+    provenance: dict[str, Any],
+    output: Path | None = None,
+    phases: dict[str, str | None] | None = None,
+) -> dict[str, Any]:
+    """search.json: what was searched, what each trial did, who won and how sure that is.
+
+    phases: why each of them ended.
+    output: the folder that holds the predictions of the confirmations; without it nothing is said of
+    examples.
+    """
+    records, races = ledger.records("search"), ledger.records("race")
+    confirming = select_replicates(winner, ledger.records("confirm"))
+    confirmation = summarise_confirmation(confirming, plan.task.metric)
+    configuration = None if winner is None else winner.configuration
+    evidence, baseline = summarise_evidence(plan.task, configuration, ledger.records("confirm"), output)
+    found: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        **describe_plan(plan),
+        "provenance": provenance,
+        "space": plan.space.describe(),
+        "chance": plan.chance,
+        "trials": [_describe_run(record) for record in records],
+        "covered": next((record.covered for record in records if record.covered), None),
+        "outcomes": dict(Counter(str(record.outcome) for record in records)),
+        "failures": summarise_failures([*records, *races, *ledger.records("confirm")]),
+        "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
+        "confirmation": confirmation and asdict(confirmation),
+        "confirmation_runs": [_describe_run(record) for record in confirming],
+        "evidence": evidence,
+        "baseline": baseline and baseline | {"runs": _describe_confirmations(baseline, ledger)},
+        "finalists": [
+            one | {"runs": _describe_confirmations(one, ledger)}
+            for one in compare_finalists(plan.task, configuration, records, ledger.records("confirm"), output)
+        ],
+        "race": summarise_race(records, races, winner, plan.task.direction),
+        "race_runs": [_describe_run(record) for record in races],
+        "pareto": _build_pareto_section(plan, [*records, *races]),
+        "phases": phases or {},
+        "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)}
+        | plan.devices.used(spent.slot_seconds),
+    }
+    found["sentence"] = format_result_sentence(found)
+    return found
+
+
+def _describe_confirmations(other: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:
+    confirming = select_by_configuration(other["configuration"], ledger.records("confirm"))
+    return [_describe_run(record) for record in confirming]
+
+
+def _build_pareto_section(plan: Plan, records: list[TrialRecord]) -> dict[str, Any] | None:
+    """The front of the objectives that were named; None where the score is the only one."""
+    options = plan.options
+    objectives = parse_objectives(options.objectives) if isinstance(options, SearchOptions) else ("score",)
+    if objectives == ("score",):
+        return None
+    points = build_pareto_points(records, objectives, plan.task.direction, plan.max_steps)
+    front = find_pareto_front(points)
+    return {
+        "objectives": list(objectives),
+        "front": [_describe_pareto_point(point) for point in sorted(front, key=lambda point: point.costs)],
+        "others": [_describe_pareto_point(point) for point in points if point not in front],
+    }
+
+
+def _describe_pareto_point(point: ParetoPoint) -> dict[str, Any]:
+    return {
+        "trial": point.trial,
+        "configuration": point.configuration,
+        "seeds": point.seeds,
+        "values": point.values,
+    }
+
+
+def _describe_run(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "id": record.number if record.purpose == "search" else record.id,
+        "configuration": record.configuration,
+        "seed": record.seed,
+        "outcome": str(record.outcome),
+        "scores": [[step, score] for step, score in record.scores],
+        "seconds": record.seconds,
+        "slot": record.slot,
+        "began": record.began,
+        "ended": record.ended,
+        "waited": record.waited,
+        "selected_share": record.selected_share,
+        "passes": record.passes,
+        "peak_memory": record.peak_memory,
+        "micro_batch": record.micro_batch,
+        "parts": record.parts,
+        "final": record.final,
+        "warnings": record.warnings,
+        "error": record.error,
+    }

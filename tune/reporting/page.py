@@ -1,0 +1,261 @@
+"""report.html: one file that opens offline, of one search or of several side by side."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from dps.selection import StageSchedule
+from dps.text import redact_tree, sanitise_text
+from tune.core.run import Outcome
+from tune.core.wording import format_configuration, format_objective, format_usage
+from tune.reporting.analysis import SearchAnalysis
+from tune.reporting.parameter_plots import (
+    plot_all_effects,
+    plot_importance,
+    plot_parallel_coordinates,
+    plot_surface,
+)
+from tune.reporting.plots import (
+    ConfirmedConfiguration,
+    Plot,
+    collect_confirmed_configurations,
+    plot_fresh_seeds,
+    plot_learning_curves,
+    plot_pareto_front,
+    plot_race,
+    plot_score_over_cost,
+    plot_searches_over_cost,
+    plot_slot_time,
+)
+from tune.reporting.summary import format_certainty_lines
+
+SearchDocument = dict[str, Any]
+PAGE_SECTIONS = {
+    "cost": "score against cost", "fresh": "fresh seeds", "race": "race", "pareto": "Pareto front",
+    "curves": "learning curves", "parameters": "parameters", "trials": "trials", "failures": "failures",
+    "stages": "stages", "time": "time", "origin": "where it comes from",
+}  # fmt: skip
+
+
+class PageFigures:
+    """The plots of a page by name. What cannot be drawn is noted, and the page goes on without it."""
+
+    def __init__(self) -> None:
+        self.plots: dict[str, Plot] = {}
+        self.failed: dict[str, str] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.plots or name in self.failed
+
+    def add(self, name: str, make: Callable[[], Plot | None]) -> None:
+        """Under this name what `make` returns; nothing where that is None."""
+        self._add(name, lambda: {} if (plot := make()) is None else {name: plot})
+
+    def each(self, name: str, make: Callable[[], Sequence[Plot]]) -> list[str]:
+        """All that `make` returns, as name-0, name-1 and so on; returns these names."""
+        return self._add(name, lambda: {f"{name}-{place}": plot for place, plot in enumerate(make())})
+
+    def _add(self, name: str, make: Callable[[], dict[str, Plot]]) -> list[str]:
+        try:
+            made = make()
+            json.dumps([(plot.data, plot.layout) for plot in made.values()], allow_nan=False)
+        except Exception as error:  # a report is worth more than its plots
+            self.failed[name] = f"{type(error).__name__}: {error}"
+            return [name]
+        self.plots |= made
+        return [*made]
+
+
+def render_search_page(found: SearchDocument, sure: Sequence[str]) -> str:
+    """The report of a search.json. sure: how sure the confirmation is, a line each."""
+    drawing, said = PageFigures(), escape_texts(found)
+    insight = SearchAnalysis(said)
+    drawing.add("cost", lambda: plot_score_over_cost(said, insight.course()))
+    drawing.add("fresh", lambda: plot_fresh_seeds(said))
+    drawing.add("race", lambda: plot_race(said))
+    for name in said["pareto"]["objectives"] if said["pareto"] and said["pareto"]["front"] else []:
+        if name != "score":
+            drawing.add(f"pareto-{name}", partial(plot_pareto_front, said, name))
+    drawing.add("curves", lambda: plot_learning_curves(said))
+    shown = drawing.each("effect", lambda: plot_all_effects(insight))
+    surfaces = drawing.each("surface", lambda: [plot_surface(insight, one) for one in insight.surfaces()])
+
+    drawing.add("importance", lambda: plot_importance(insight))
+    drawing.add("parallel", lambda: plot_parallel_coordinates(insight))
+    drawing.add("time", lambda: plot_slot_time(said["profile"]) if said.get("profile") else None)
+    sign, stages = 1 if found["direction"] == "max" else -1, _describe_stages(found)
+    sides = collect_confirmed_configurations(found)
+    seeds = _scores_by_seed(found, sides)
+    there = {
+        "cost": "cost" in drawing, "fresh": seeds, "race": found["race"], "pareto": found["pareto"],
+        "curves": "curves" in drawing, "parameters": found["trials"], "trials": found["trials"],
+        "stages": stages,
+    }  # fmt: skip
+    absent = {name for name, content in there.items() if not content}
+    return _render_template(
+        "search.html.j2",
+        drawing,
+        found=found,
+        sure=sure,
+        sections=[(f"{name}-section", text) for name, text in PAGE_SECTIONS.items() if name not in absent],
+        trials=sorted(
+            found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")
+        ),
+        sides=sides,
+        seeds=seeds,
+        shown=format_objective,
+        effects=shown,
+        surfaces=surfaces,
+        why="" if "importance" in drawing else insight.importances[1],
+        failures=_failures_by_kind(found),
+        stages=stages,
+        before=_describe_start(found.get("profile")),
+        phases=[(name, runs) for name, runs in _runs_by_phase(found).items() if runs],
+        versions=", ".join(f"{name} {version}" for name, version in found["provenance"]["packages"].items()),
+        command=shlex.join(found["provenance"]["command"]),
+    )
+
+
+def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
+    """One page of several searches, each with its label: a table, and their scores against cost."""
+    drawing, groups, captions = PageFigures(), dict[tuple[str, ...], list[tuple[str, SearchDocument]]](), []
+    for label, found in named:
+        group = (found["task"], found["metric"], found["direction"], found["data"]["fingerprint"])
+        groups.setdefault(group, []).append((label, found))
+    for place, (key, members) in enumerate(groups.items()):
+        name = f"cost-{place}"
+        drawing.add(name, partial(_plot_group, members))
+        captions.append((name, f"{key[0]}, {key[1]}, data {key[3][:8]}"))
+    return _render_template("searches.html.j2", drawing, rows=named, groups=captions)
+
+
+def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:
+    said = [(escape(sanitise_text(label)), escape_texts(found)) for label, found in named]
+    rows = [(label, found, SearchAnalysis(found).course()) for label, found in said]
+    return plot_searches_over_cost(rows) if any(course for _, _, course in rows) else None
+
+
+def escape_texts(node: Any) -> Any:
+    """Dicts, lists and values with every text in them escaped, since plotly.js reads some HTML in texts."""
+    if isinstance(node, str):
+        return escape(sanitise_text(node))
+    if isinstance(node, dict):
+        return {escape_texts(key): escape_texts(value) for key, value in node.items()}
+    return [escape_texts(value) for value in node] if isinstance(node, (list, tuple)) else node
+
+
+def load_plotly_source() -> str:
+    """plotly.js, whole."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _render_template(template: str, drawing: PageFigures, **values: Any) -> str:
+    import jinja2
+    from jinja2.utils import htmlsafe_json_dumps
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=lambda value: sanitise_text(value) if type(value) is str else value,
+    )
+    figures = {name: {"data": plot.data, "layout": plot.layout} for name, plot in drawing.plots.items()}
+    boxes = {
+        name: {"alt": Markup(plot.alt), "height": plot.height, "width": plot.width}
+        for name, plot in drawing.plots.items()
+    }
+    return environment.get_template(template).render(
+        **values,
+        plots=boxes,
+        failed=drawing.failed,
+        brief=format_configuration,
+        bill=format_usage,
+        figures=htmlsafe_json_dumps(figures, allow_nan=False),
+        library=Markup(load_plotly_source() if figures else ""),
+    )
+
+
+def _runs_by_phase(found: SearchDocument) -> dict[str, list[SearchDocument]]:
+    return {
+        "exploration": found["trials"],
+        "race": found.get("race_runs", []),
+        "confirmation": found["confirmation_runs"],
+        "baseline": found["baseline"]["runs"] if found["baseline"] else [],
+        **{f"trial {one['trial']}, confirmed": one.get("runs", []) for one in found.get("finalists", [])},
+    }
+
+
+def _failures_by_kind(found: SearchDocument) -> list[tuple[str, list[SearchDocument]]]:
+    """(kind, runs) of those that failed, the most frequent kind first."""
+    kinds: dict[str, list[SearchDocument]] = {}
+    for phase, runs in _runs_by_phase(found).items():
+        for run in runs:
+            if Outcome(run["outcome"]).is_failure:
+                name = f"trial {run['id']}" if phase == "exploration" else f"{phase}, seed {run['seed']}"
+                kinds.setdefault(run["outcome"], []).append({**run, "id": name})
+    return sorted(kinds.items(), key=lambda pair: -len(pair[1]))
+
+
+def _describe_stages(found: SearchDocument) -> list[str]:
+    """How a DPS winner alternated, and which share of the weights it selected."""
+    configuration = (found["winner"] or {}).get("configuration", {})
+    ratio, share = configuration.get("update_ratio"), configuration.get("selection_ratio")
+    if ratio is None or share is None:
+        return []
+    steps = found["plan"]["confirm_steps"]
+    interval = StageSchedule(steps, ratio).interval
+    lines = [
+        f"{configuration['method']} alternates every {interval} of {steps:,} steps: Stage I gathers, "
+        f"Stage II updates the share of {share:.3g} of each weight matrix that is selected."
+    ]
+    kept = [run["selected_share"] for run in found["confirmation_runs"] if run["selected_share"] is not None]
+    if kept:
+        ends = " to ".join(dict.fromkeys(f"{share:.4f}" for share in (min(kept), max(kept))))
+        lines.append(f"Selected in the confirmations: {ends} of all covered weights.")
+    return [*lines, f"Covered: {found['covered']}."] if found.get("covered") else lines
+
+
+def _describe_start(profile: SearchDocument | None) -> str:
+    if profile is None:
+        return ""
+    before = profile["before_first_step"]
+    return (
+        f"{sum(before.values()):.1f} s: {before['plan_and_cluster']:.1f} s for plan and cluster, "
+        f"{before['slots']:.1f} s for slots (worker group, model, tokens)"
+    )
+
+
+def _scores_by_seed(
+    found: SearchDocument, sides: Sequence[ConfirmedConfiguration]
+) -> list[tuple[int, list[str]]]:
+    """(seed, how the run of each side ended with it) of each fresh seed."""
+    columns = []
+    for side in sides:
+        scores = side.confirmation["scores"] if side.confirmation else {}
+        ends = {int(seed): f"{score:.4f}" for seed, score in scores.items()}
+        columns.append(ends | {run["seed"]: _describe_end(run, found["metric"]) for run in side.runs})
+    return [(seed, [ends.get(seed, "-") for ends in columns]) for seed in sorted(set().union(*columns))]
+
+
+def _describe_end(run: SearchDocument, metric: str) -> str:
+    """Its score on dev, or how it ended."""
+    return f"{run['final']['dev'][metric]:.4f}" if "dev" in run["final"] else str(run["outcome"])
+
+
+def write_search_results(found: dict[str, Any], output: Path) -> None:
+    """search.json, then report.html, each in one piece."""
+    for name, make in (
+        ("search.json", lambda: json.dumps(redact_tree(found), indent=2, allow_nan=False)),
+        ("report.html", lambda: render_search_page(found, format_certainty_lines(found))),
+    ):
+        part = output / f".{name}.part"
+        part.write_text(make(), encoding="utf-8")
+        part.replace(output / name)

@@ -1,0 +1,325 @@
+"""MLflow: one experiment a task and data source, a parent run a search, a child run a trial.
+
+Only the driver writes, in a thread of its own: training never waits for MLflow, and a tracker that
+fails says so once and never fails the search. Where MLflow is away, what happens meanwhile waits in its
+order. The ledger holds everything that is written here: `python -m tune.tracking sync DIR` delivers it later.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dps.text import redact_secrets, redact_tree, sanitise_line
+from tune.core.options import SearchOptions
+from tune.core.run import Outcome, RunReport
+from tune.planning.plan import Plan
+from tune.records.ledger import STUDY_NAMES, TrialRecord
+from tune.records.stores import create_mlflow_client, find_sqlite_file
+
+FLUSH_TIMEOUT_S, INTERRUPT_TIMEOUT_S = 60.0, 5.0
+RETRY_WAIT_S, MAX_RETRY_WAIT_S = 1.0, 30.0  # the wait after a failure that may pass; doubled each time
+TRANSIENT_ERROR_CODES = (
+    "INTERNAL_ERROR",
+    "TEMPORARILY_UNAVAILABLE",
+    "REQUEST_LIMIT_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+)
+LOGGED_FILES = (
+    "config.yaml", "study.db", "search.json", "report.html",
+    "compare.json", "compare.md", "compare.tex", "compare.svg",
+)  # fmt: skip
+RUN_STATUS_BY_FAILURE = {True: "FAILED", False: "FINISHED"}
+
+
+class MlflowTracker:
+    """A watcher that writes to MLflow. `error` holds why it gave up, if it did; `registered` what the model
+    of the search is called in the registry, and its version."""
+
+    def __init__(self, uri: str, plan: Plan, provenance: dict[str, Any], search_id: str, name: str) -> None:
+        self.uri, self.error, self.registered = uri, "", ""
+        self._plan, self._provenance, self._search_id, self._name = plan, provenance, search_id, name
+        self._runs: dict[str, str] = {}
+        self._events: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._closing, self._gave_up = threading.Event(), False
+        self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
+        self._thread.start()
+        self._events.put(self._begin)
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name tells the data apart, so that results on different data never mix."""
+        data = self._plan.data
+        named = self._plan.options.experiment
+        return named or f"{self._plan.task.name}-{data.source}-{data.fingerprint[:8]}"
+
+    def trial_started(self, record: TrialRecord) -> None:
+        copy = replace(record)
+        self._events.put(lambda: self._start_trial(copy))
+
+    def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
+        trial, copy = record.id, replace(report)
+        self._events.put(lambda: self._log_report(trial, copy))
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        copy = replace(record)
+        self._events.put(lambda: self._end_trial(copy))
+
+    def catch_up(self, earlier: Sequence[TrialRecord]) -> None:
+        """Trials of an earlier sitting that the ledger knows to be over: MLflow may not have heard."""
+        for record in earlier:
+            if record.outcome.is_final:
+                self._events.put(lambda record=record: self._tell_again(record))  # type: ignore[misc]
+
+    def phase_ended(self, why: str) -> None:
+        pass
+
+    def search_ended(self, document: dict[str, Any]) -> None:
+        self._events.put(lambda: self._end(document))
+
+    def comparison_ended(self, document: dict[str, Any]) -> None:
+        self._events.put(lambda: self._end_comparison(document))
+
+    def close(self, output: Path, interrupted: bool, within_s: float | None = None) -> None:
+        """Write what is left and the files of the search; wait a bounded time."""
+        self._events.put(lambda: self._leave(output, interrupted))
+        self._events.put(None)
+        self._closing.set()
+        self._thread.join(within_s or (INTERRUPT_TIMEOUT_S if interrupted else FLUSH_TIMEOUT_S))
+        if self._thread.is_alive() and not self.error:
+            self.error = "MLflow did not take everything in time"
+
+    def _write(self) -> None:
+        while (event := self._events.get()) is not None:
+            if not self._gave_up:
+                self._deliver(event)
+
+    def _deliver(self, event: Callable[[], None]) -> None:
+        """Again and again while MLflow is away; once where the search is over or it refuses."""
+        wait = RETRY_WAIT_S
+        while True:
+            last = self._closing.is_set()
+            try:
+                event()
+                self.error = ""
+                return
+            except Exception as error:  # a tracker never fails the search
+                self.error = f"{type(error).__name__}: {sanitise_line(error)[:200]}"
+                self._gave_up = last or not _is_transient_error(error)
+            if self._gave_up:
+                return
+            self._closing.wait(wait)
+            wait = min(2 * wait, MAX_RETRY_WAIT_S)
+
+    def _begin(self) -> None:
+        self._client = create_mlflow_client(self.uri)
+        self._experiment_id = self._find_experiment()
+        known = self._client.search_runs(
+            [self._experiment_id], f"tags.`dps.search` = '{self._search_id}'", max_results=5000
+        )
+        self._runs = {run.data.tags["dps.trial"]: run.info.run_id for run in known}
+        self._parent = self._run("search", self._name, self._search_tags())
+        if not known:
+            for key, value in redact_tree(
+                self._plan.options.model_dump(mode="json", exclude_none=True)
+            ).items():
+                self._client.log_param(self._parent, key, value)
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        file = find_sqlite_file(self.uri)
+        location = None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
+        return str(self._client.create_experiment(self.experiment, artifact_location=location))
+
+    def _search_tags(self) -> dict[str, str]:
+        plan, origin = self._plan, self._provenance
+        return {
+            "task": plan.task.name,
+            "method": ",".join(plan.options.method_names),
+            "model": plan.model.name,
+            "model_fingerprint": plan.model.fingerprint,
+            "data": plan.data.name,
+            "data_fingerprint": plan.data.fingerprint,
+            "git_commit": f"{origin['git_commit'] or 'none'}{' (changed)' if origin['git_dirty'] else ''}",
+            **{f"version.{name}": version for name, version in origin["packages"].items()},
+        }
+
+    def _run(self, trial: str, name: str, tags: dict[str, str]) -> str:
+        """The run of this trial ("search" for the parent), made or taken up again."""
+        if trial in self._runs:
+            self._client.update_run(self._runs[trial], status="RUNNING")
+            return self._runs[trial]
+        own = {"dps.search": self._search_id, "dps.trial": trial, **tags}
+        if trial != "search":
+            own["mlflow.parentRunId"] = self._parent
+        run = self._client.create_run(self._experiment_id, run_name=name, tags=own)
+        self._runs[trial] = str(run.info.run_id)
+        return self._runs[trial]
+
+    def _start_trial(self, record: TrialRecord) -> None:
+        again = record.id in self._runs
+        purpose = STUDY_NAMES[record.purpose]
+        tags = {"purpose": purpose, "outcome": str(Outcome.RUNNING), **self._search_tags()}
+        tags["method"] = record.configuration["method"]
+        run = self._run(record.id, f"trial-{record.id}" if record.purpose == "search" else record.id, tags)
+        if not again:
+            for key, value in {**record.configuration, "seed": record.seed}.items():
+                self._client.log_param(run, key, value)
+
+    def _tell_again(self, record: TrialRecord) -> None:
+        known = self._runs.get(record.id)
+        if known is not None and self._client.get_run(known).info.status in RUN_STATUS_BY_FAILURE.values():
+            return
+        self._start_trial(record)
+        for step, score in record.scores:
+            report = RunReport(record.id, step=step, score=score, metrics={self._plan.task.metric: score})
+            self._log_report(record.id, report)
+        self._end_trial(record)
+
+    def _log_report(self, trial: str, report: RunReport) -> None:
+        from mlflow.entities import Metric
+
+        if not report.metrics:
+            return
+        confirms = trial.rpartition(":")[2].startswith("confirm")
+        prefix = "dev" if confirms else self._plan.settings.select_on
+        values = {f"{prefix}_{name}": value for name, value in report.metrics.items()}
+        if report.loss is not None:
+            values["training_loss"] = report.loss
+        now = _get_time_ms()
+        metrics = [Metric(key, value, now, report.step) for key, value in values.items()]
+        self._client.log_batch(self._runs[trial], metrics=metrics)
+
+    def _end_trial(self, record: TrialRecord) -> None:
+        run = self._runs[record.id]
+        values = {"seconds": record.seconds, "selected_share": record.selected_share}
+        if record.purpose in ("search", "race"):
+            values["score"] = record.score
+        for split, metrics in record.final.items():
+            values |= {f"{split}_{name}": value for name, value in metrics.items()}
+        for key, value in values.items():
+            if value is not None:
+                self._client.log_metric(run, key, value, step=record.step)
+        self._client.set_tag(run, "outcome", str(record.outcome))
+        if record.error:
+            self._client.set_tag(run, "error", redact_secrets(record.error)[:500])
+        self._client.set_terminated(run, RUN_STATUS_BY_FAILURE[record.outcome.is_failure])
+
+    def _end(self, document: dict[str, Any]) -> None:
+        for key, value in _collect_search_metrics(document, self._plan.task.metric).items():
+            self._client.log_metric(self._parent, key, value)
+        for key, value in document["winner"]["configuration"].items():
+            self._client.log_param(self._parent, f"winner.{key}", value)
+        self._client.set_tag(self._parent, "mlflow.note.content", document["sentence"])
+
+    def _end_comparison(self, document: dict[str, Any]) -> None:
+        """A run for each method, with the same names of metrics: they line up in the comparison view."""
+        main = document["evaluation_sets"][0]
+        for method in document["methods"]:
+            name = method["method"]
+            completed = any(run["outcome"] == Outcome.COMPLETED for run in method["runs"])
+            outcome = Outcome.COMPLETED if completed else Outcome.FAILED
+            run = self._method_run(name, str(outcome))
+            for key, value in method["configuration"].items():
+                self._client.log_param(run, key, value)
+            for key, value in _collect_method_metrics(document, name).items():
+                self._client.log_metric(run, key, value)
+            verdict = document["results"][main]["methods"][name]["verdict"]
+            self._client.set_tag(run, "mlflow.note.content", verdict or "the baseline")
+            self._client.set_terminated(run, RUN_STATUS_BY_FAILURE[outcome.is_failure])
+        for key, value in document["spent"].items():
+            self._client.log_metric(self._parent, key, value)
+        self._client.set_tag(self._parent, "mlflow.note.content", "\n\n".join(document["sentences"]))
+
+    def _method_run(self, name: str, outcome: str) -> str:
+        """A new run for a method, in the place of the one that an earlier sitting ended with."""
+        trial = f"method {name}"
+        if trial in self._runs:
+            self._client.delete_run(self._runs.pop(trial))
+        tags = {"purpose": "method", "outcome": outcome, **self._search_tags(), "method": name}
+        return self._run(trial, name, tags)
+
+    def _leave(self, output: Path, interrupted: bool) -> None:
+        for run in (r for r in self._runs.values() if r != self._parent):
+            if self._client.get_run(run).info.status == "RUNNING":
+                self._client.set_terminated(run, "KILLED")
+        if not interrupted:
+            for name in LOGGED_FILES:
+                if (output / name).exists():
+                    self._client.log_artifact(self._parent, str(output / name))
+            if (output / "best").exists():
+                self._client.log_artifacts(self._parent, str(output / "best"), "best")
+                self._register(output / "best")
+        self._client.set_terminated(self._parent, "KILLED" if interrupted else "FINISHED")
+
+    def _register(self, best: Path) -> None:
+        options = self._plan.options
+        if not isinstance(options, SearchOptions) or options.register is None:
+            return
+        from tune.tracking.registry import format_model_uri, register_model
+
+        name = options.register
+        said = self._client.get_run(self._parent).data.tags.get("mlflow.note.content", "")
+        version = register_model(self._client, self._parent, best, name, said)
+        self.registered = f"{format_model_uri(name)}, version {version}"
+
+
+def _collect_search_metrics(document: dict[str, Any], metric: str) -> dict[str, float]:
+    """The figures of a search, by the names that MLflow gets: of the winner, of it less vanilla, the cost."""
+    confirmation = document["confirmation"] or {}
+    values: dict[str, float | None] = {
+        f"dev_{metric}_{key}": confirmation.get(key) for key in ("mean", "std")
+    }
+    low, high = confirmation.get("interval") or (None, None)
+    values |= {f"dev_{metric}_low": low, f"dev_{metric}_high": high}
+    if document["baseline"]:
+        values |= _collect_difference_metrics("dev", document["baseline"]["difference"], "p")
+    values |= document["spent"]
+    return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def _collect_difference_metrics(
+    name: str, difference: dict[str, Any] | None, p: str
+) -> dict[str, float | None]:
+    """Of a difference to the baseline on one evaluation set; p: the key of its p value."""
+    if difference is None:
+        return {}
+    return {
+        f"{name}_difference_points": difference["points"],
+        f"{name}_difference_p": difference[p],
+        f"{name}_probability_better": difference["probability_better"],
+    }
+
+
+def _collect_method_metrics(document: dict[str, Any], method: str) -> dict[str, float]:
+    """The figures of a method in a comparison, by the names that MLflow gets."""
+    values: dict[str, float | None] = dict(document["costs"][method])
+    for name, result in document["results"].items():
+        row = result["methods"][method]
+        prefix = f"{name}_{result['metric']}"
+        for key in ("mean", "median", "std", "worst", "best"):
+            values[f"{prefix}_{key}"] = row[key]
+        values[f"{name}_collapsed"] = row["collapsed"]
+        values[f"{prefix}_low"], values[f"{prefix}_high"] = row["interval"]
+        values |= _collect_difference_metrics(name, row["difference"], "adjusted_p")
+    values |= {
+        f"probe_{key.removeprefix('probe_')}": v for key, v in document["probe"].get(method, {}).items()
+    }
+    return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def _get_time_ms() -> int:
+    import time
+
+    return int(time.time() * 1000)
+
+
+def _is_transient_error(error: Exception) -> bool:
+    """Whether MLflow is away, rather than unwilling."""
+    return isinstance(error, OSError) or getattr(error, "error_code", "") in TRANSIENT_ERROR_CODES
