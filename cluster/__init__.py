@@ -1,1 +1,4 @@
-"""Getting a cluster, and getting onto one. Knows tune; nothing knows it."""
+"""Commands that start a Ray cluster on this machine and submit jobs to any cluster.
+
+May import tune and dps. Nothing imports it.
+"""

@@ -1,1 +1,4 @@
-"""Searching for the configuration that is truly better. Knows `dps`; nothing of clusters."""
+"""Searching for the configuration that is truly better, and comparing methods: commands, session, packages.
+
+May import dps. Imported by cluster alone.
+"""

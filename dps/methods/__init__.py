@@ -1,4 +1,7 @@
-"""The methods of fine-tuning, by name. A new one is a file here and a line in METHODS."""
+"""Methods of fine-tuning, one file each. A new one is a file here and a line in METHODS.
+
+May import dps.sources, dps.models, dps.tasks and what lies below them. Imported by dps.training and above.
+"""
 
 from __future__ import annotations
 

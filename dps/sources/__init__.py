@@ -1,4 +1,7 @@
-"""Where examples come from: a hub, a folder, the built-in generators."""
+"""Sources of a task's examples: a hub, a folder, task files, the built-in generators.
+
+May import dps.tasks and what lies below it. Imported by dps.propose, dps.methods, dps.training and above.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Definitions of tasks: columns, labels, metrics, scorers, splits, GLUE's table, user-defined tasks, transfer.
+
+May import dps.text, dps.errors and the like. Imported by dps.sources, dps.models and everything above them.
+"""
