@@ -1,4 +1,4 @@
 """Terms that all of tune uses: options, commands, runs, search spaces, storage, wording.
 
-May import dps only. Every package of tune may import it, except tune.stats, which stands beside it.
+May import dps only. Imported by every package of tune but tune.stats, which stands beside it.
 """

@@ -1,5 +1,4 @@
-"""Execution of a search on Ray, the only package of tune that knows Ray: slots, worker groups, the trial loop.
+"""Execution of a search on Ray: slots, worker groups, the trial loop. No other package of tune knows Ray.
 
-May import tune.planning and everything below it, but not tune.reporting, tune.console or tune.tracking. Imported
-by the session alone.
+May import tune.planning and below. Imported by the session alone.
 """

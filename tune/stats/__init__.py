@@ -1,5 +1,4 @@
-"""Statistics: arrays in, numbers out. Significance, resampling, surrogate models, best-arm selection.
+"""Statistics, arrays in and numbers out: significance, resampling, surrogate models, best-arm selection.
 
-Knows nothing of searches, files or Ray: imports NumPy and SciPy, and of this project dps at most. Every package
-of tune may import it, except tune.core, which stands beside it.
+May import dps only. Imported by every package of tune but tune.core, which stands beside it.
 """
