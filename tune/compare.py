@@ -53,11 +53,8 @@ class ComparisonSession(Session):
     def finish(self, searcher: TuneSearcher) -> int:
         from tune.records.events import notify
         from tune.reporting.comparison import analyse_comparison, build_comparison
-        from tune.reporting.tables import (
-            make_terminal_table,
-            summarise_comparison,
-            write_comparisons,
-        )
+        from tune.reporting.comparison_page import write_comparisons
+        from tune.reporting.tables import make_terminal_table, summarise_comparison
 
         spent = searcher.spent()
         self.notes.note("seconds", spent.seconds)
@@ -79,7 +76,7 @@ class ComparisonSession(Session):
             self.progress.say(line)
         self.progress.show(make_terminal_table(found, self.progress.console.width))
         self.progress.say(
-            f"Results: {self.output} (compare.json everything, compare.md, compare.tex, compare.svg)"
+            f"Results: {self.output} (compare.html, compare.md, compare.tex; compare.json has everything)"
         )
         if self.look:
             self.progress.say(f"Look:    {self.look}")
@@ -107,12 +104,8 @@ def report_joined_comparisons(options: CompareOptions) -> int:
     from tune.console.quiet import build_comparison_event, print_event
     from tune.planning.locations import check_output
     from tune.reporting.comparison import join_comparisons
-    from tune.reporting.tables import (
-        format_heading,
-        make_terminal_table,
-        summarise_comparison,
-        write_comparisons,
-    )
+    from tune.reporting.comparison_page import write_comparisons
+    from tune.reporting.tables import format_heading, make_terminal_table, summarise_comparison
 
     assert options.results is not None
     folders = [Path(name.strip()) for name in options.results.split(",")]

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import psutil
@@ -102,7 +101,7 @@ def test_it_ends_well_and_says_what_was_found(done: Ran) -> None:
     assert len(done.found["sentences"]) == 2
     assert "comparing    3 methods, each: 1 configurations of at most 18 steps" in done.text
     assert [line.split()[0] for line in done.lines[-6:-2]] == ["method", *METHODS]
-    assert "compare.json everything" in done.lines[-2]
+    assert "compare.json has everything" in done.lines[-2]
     assert "ui --backend-store-uri sqlite:///" in done.lines[-1]
     assert Counter(done.said(r"trial (\S+) completed")) == dict.fromkeys(RUNS, 1)
     assert done.left == []
@@ -115,13 +114,12 @@ def test_nothing_of_the_libraries_shows(done: Ran) -> None:
 
 def test_the_folder_holds_results_and_no_leftovers(done: Ran) -> None:
     assert {path.name for path in done.output.iterdir()} == {
-        "compare.json", "compare.md", "compare.tex", "compare.svg", "config.yaml", "predictions", "study.db",
+        "compare.json", "compare.md", "compare.tex", "compare.html", "config.yaml", "predictions", "study.db",
     }  # fmt: skip
     held = {path.stem for path in (done.output / "predictions").iterdir()}
     assert held == {run for run in RUNS if "confirm" in run}
-    svg = ElementTree.parse(done.output / "compare.svg")
-    names = {element.get("id") for element in svg.iter()}
-    assert {f"rte-160-{method}" for method in METHODS} <= names
+    page = (done.output / "compare.html").read_text(encoding="utf-8")
+    assert [f'"name": "{method}"' in page for method in METHODS] == [True] * len(METHODS)
 
 
 def test_the_runs_are_paired(done: Ran) -> None:
@@ -200,7 +198,7 @@ def test_mlflow_has_a_parent_with_what_was_found_and_the_files(done: Ran) -> Non
     }
     client = MlflowClient(f"sqlite:///{done.output.parent}/mlflow.db")
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"compare.json", "compare.md", "compare.tex", "compare.svg", "config.yaml"} <= files
+    assert {"compare.json", "compare.md", "compare.tex", "compare.html", "config.yaml"} <= files
     assert "holdout_accuracy" in runs["vanilla:0"].data.metrics
     confirmation = runs["vanilla:confirm-0"].data.metrics
     assert {"dev_accuracy", "mnli_accuracy"} <= set(confirmation)

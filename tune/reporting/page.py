@@ -98,7 +98,7 @@ def render_search_page(found: SearchDocument, sure: Sequence[str]) -> str:
         "stages": stages,
     }  # fmt: skip
     absent = {name for name, content in there.items() if not content}
-    return _render_template(
+    return render_template(
         "search.html.j2",
         drawing,
         found=found,
@@ -132,7 +132,7 @@ def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
         name = f"cost-{place}"
         drawing.add(name, partial(_plot_group, members))
         captions.append((name, f"{key[0]}, {key[1]}, data {key[3][:8]}"))
-    return _render_template("searches.html.j2", drawing, rows=named, groups=captions)
+    return render_template("searches.html.j2", drawing, rows=named, groups=captions)
 
 
 def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:
@@ -157,7 +157,8 @@ def load_plotly_source() -> str:
     return str(get_plotlyjs())
 
 
-def _render_template(template: str, drawing: PageFigures, **values: Any) -> str:
+def render_template(template: str, drawing: PageFigures, **values: Any) -> str:
+    """Render a page of `templates` with its plots and plotly.js in it."""
     import jinja2
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup

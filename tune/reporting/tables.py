@@ -1,16 +1,13 @@
-"""A comparison to look at: a table for the terminal, Markdown and LaTeX, a plot of every seed."""
+"""The tables of a comparison: for the terminal, for compare.md, compare.html and compare.tex."""
 
 from __future__ import annotations
 
-import io
-import itertools
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tune.core.wording import (
     format_code_span,
+    format_configuration,
     format_number,
     format_p_value,
     format_probability,
@@ -18,7 +15,6 @@ from tune.core.wording import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from rich.table import Table
 
 ComparisonDocument = dict[str, Any]
@@ -42,35 +38,42 @@ COLUMNS_NOTE = (
     "two-sided, corrected by Holm within each table. P(better): that the true mean difference is above 0, "
     "under a flat prior; not corrected."
 )
-METHOD_COLOURS = {"baseline": "#64748b", "other": "#0f766e"}
 
 
-def format_heading(found: ComparisonDocument) -> str:
-    """Which comparison it is."""
-    return f"{found['task']}, {found['plan']['examples']['train']:,} training examples"
+class TextTable(NamedTuple):
+    """A table of text under a title; the first cell of a row is its method."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
 
-def summarise_comparison(found: ComparisonDocument) -> list[str]:
-    """What was found, the sentences first; then what they rest on, and what they do not cover."""
-    name, *others = found["evaluation_sets"]
-    result = found["results"][name]
-    row = result["methods"][found["baseline"]]
+def format_heading(document: ComparisonDocument) -> str:
+    """Name the comparison by its task and training examples."""
+    return f"{document['task']}, {document['plan']['examples']['train']:,} training examples"
+
+
+def summarise_comparison(document: ComparisonDocument) -> list[str]:
+    """Return the sentences, then what they rest on and what they do not cover."""
+    name, *others = document["evaluation_sets"]
+    result = document["results"][name]
+    row = result["methods"][document["baseline"]]
     low, high = row["interval"]
     lines = [
-        *found["sentences"],
-        f"{found['baseline']}: mean {result['metric']} {row['mean']:.4f} (95 % interval {low:.4f} to "
+        *document["sentences"],
+        f"{document['baseline']}: mean {result['metric']} {row['mean']:.4f} (95 % interval {low:.4f} to "
         f"{high:.4f}, over {row['n']} seeds and the {result['examples']:,} examples of {name}; "
         f"chance {result['chance']:.4f}).",
-        *_budget_lines(found),
+        *_budget_lines(document),
         _test_line(len(result["methods"]) - 1, name),
     ]
     return [*lines, f"Also tested on {', '.join(others)}: see compare.md."] if others else lines
 
 
-def _budget_lines(found: ComparisonDocument) -> list[str]:
-    """What each method was given, and what the choice of its configuration leaves open."""
-    budget, settings = found["budget"], found["plan"]["settings"]
-    tried = sorted({len(method["trials"]) for method in found["methods"]})
+def _budget_lines(document: ComparisonDocument) -> list[str]:
+    """Say what each method was given, and what the choice of its configuration leaves open."""
+    budget, settings = document["budget"], document["plan"]["settings"]
+    tried = sorted({len(method["trials"]) for method in document["methods"]})
     configurations = f"{tried[0]}" if len(tried) == 1 else f"{tried[0]} to {tried[-1]}"
     stopping = "each run to its end" if budget["scheduler"] == "none" else f"{budget['scheduler']} stops some"
     lines = [
@@ -83,49 +86,50 @@ def _budget_lines(found: ComparisonDocument) -> list[str]:
     ]
     if settings["select_on"] == "dev":
         lines.append("Configurations were ranked on dev, which is reported too: the means are optimistic.")
-    spent = found["spent"]
+    spent = document["spent"]
     took = f"{spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds{format_usage(spent)}"
     return [*lines, f"All runs together: {took}."]
 
 
-def _test_line(comparisons: int, name: str) -> str:
+def _test_line(comparisons: int, evaluation_set: str) -> str:
+    """Say what the p-values are corrected for."""
     corrected = (
-        f"corrected for {comparisons} comparisons with the baseline on {name} (Holm); intervals are not "
-        f"corrected"
+        f"corrected for {comparisons} comparisons with the baseline on {evaluation_set} (Holm); intervals "
+        f"are not corrected"
         if comparisons > 1
         else "of one comparison"
     )
     return f"p is two-sided, {corrected}, and nothing is for other evaluation sets, tasks or tables."
 
 
-def make_terminal_table(found: ComparisonDocument, width: int) -> Table:
-    """The methods on the task's own evaluation set, and what they cost; fewer columns on a narrow screen."""
+def make_terminal_table(document: ComparisonDocument, width: int) -> Table:
+    """Return the methods on the task's evaluation set and their costs; a small width shows fewer columns."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     columns = (*RESULT_COLUMNS, "passes", "seconds a run")
-    kept = [
+    shown = [
         number
         for number, column in enumerate(columns)
         if width >= MIN_WIDE_TERMINAL or column in NARROW_COLUMNS
     ]
-    for number in kept:
+    for number in shown:
         table.add_column(columns[number], no_wrap=True, justify="right" if number else "left")
-    for row in format_result_rows(found, found["evaluation_sets"][0]):
-        cost = found["costs"][row[0]]
+    for row in format_result_rows(document, document["evaluation_sets"][0]):
+        cost = document["costs"][row[0]]
         costs = format_number(cost["passes_per_run"], ".0f"), format_number(cost["seconds_per_run"], ".1f")
-        table.add_row(*([*row, *costs][number] for number in kept))
+        table.add_row(*([*row, *costs][number] for number in shown))
     return table
 
 
-def format_result_rows(found: ComparisonDocument, name: str) -> Iterator[tuple[str, ...]]:
-    """A row of text for each method on an evaluation set; see COLUMNS."""
-    for method, row in found["results"][name]["methods"].items():
+def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tuple[str, ...]]:
+    """Yield a row of RESULT_COLUMNS for each method on an evaluation set."""
+    for method, row in document["results"][name]["methods"].items():
         difference = row["difference"]
-        told: tuple[str, ...] = ("", "", "")
+        difference_cells: tuple[str, ...] = ("", "", "")
         if difference is not None:
             low, high = (100 * bound for bound in difference["interval"])
-            told = (
+            difference_cells = (
                 f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]",
                 format_p_value(difference["adjusted_p"]),
                 format_probability(difference["probability_better"]),
@@ -137,16 +141,14 @@ def format_result_rows(found: ComparisonDocument, name: str) -> Iterator[tuple[s
             f"{row['median']:.4f}",
             f"{row['worst']:.4f} to {row['best']:.4f}",
             f"{row['collapsed']:.0%}",
-            *told,
+            *difference_cells,
         )
 
 
-def format_cost_rows(found: ComparisonDocument) -> Iterator[tuple[str, ...]]:
-    """What each method cost; see COSTS."""
-    from tune.core.wording import format_configuration
-
-    for method in found["methods"]:
-        cost = found["costs"][method["method"]]
+def format_cost_rows(document: ComparisonDocument) -> Iterator[tuple[str, ...]]:
+    """Yield a row of COST_COLUMNS for each method."""
+    for method in document["methods"]:
+        cost = document["costs"][method["method"]]
         memory = cost["peak_memory"]
         yield (
             method["method"],
@@ -158,73 +160,93 @@ def format_cost_rows(found: ComparisonDocument) -> Iterator[tuple[str, ...]]:
         )
 
 
-def render_markdown(found: ComparisonDocument) -> str:
-    """One comparison: sentences, a table for each evaluation set, costs, where it comes from."""
+def make_result_tables(document: ComparisonDocument) -> list[TextTable]:
+    """Return one table for each evaluation set; the means of further metrics are its last columns."""
+    tables = []
+    for name, result in document["results"].items():
+        others = sorted({metric for row in result["methods"].values() for metric in row["others"]})
+        rows = [
+            (*row, *(f"{result['methods'][row[0]]['others'][metric]:.4f}" for metric in others))
+            for row in format_result_rows(document, name)
+        ]
+        title = f"{name}: {result['metric']}, {result['examples']:,} examples, chance {result['chance']:.4f}"
+        tables.append(TextTable(title, (*RESULT_COLUMNS, *others), rows))
+    return tables
+
+
+def make_cost_tables(document: ComparisonDocument) -> list[TextTable]:
+    """Return the table of costs, and that of the feature probe if there was one."""
+    tables = [TextTable("Costs", COST_COLUMNS, list(format_cost_rows(document)))]
+    if document["probe"]:
+        figures = [
+            name
+            for name in next(iter(document["probe"].values()))
+            if name.endswith("_last") or name.startswith("probe")
+        ]
+        rows = [
+            (method, *(f"{values[name]:.4f}" for name in figures))
+            for method, values in document["probe"].items()
+        ]
+        title = "Features: how far they moved, and what a linear probe still finds (means over seeds)"
+        tables.append(TextTable(title, ("method", *figures), rows))
+    return tables
+
+
+def render_markdown(document: ComparisonDocument) -> str:
+    """Render one comparison: sentences, a table for each evaluation set, costs, provenance."""
+
+    def format_titled(table: TextTable) -> str:
+        return f"### {table.title}\n\n{format_markdown_table(table.columns, table.rows)}"
+
     parts = [
-        f"## {format_heading(found)}",
-        "\n".join(f"- {line}" for line in summarise_comparison(found)),
+        f"## {format_heading(document)}",
+        "\n".join(f"- {line}" for line in summarise_comparison(document)),
+        *map(format_titled, make_result_tables(document)),
+        COLUMNS_NOTE,
+        *map(format_titled, make_cost_tables(document)),
+        _format_provenance(document),
     ]
-    for name, result in found["results"].items():
-        others = sorted({key for row in result["methods"].values() for key in row["others"]})
-        lines = [(*row, *_other_metrics(result, row[0], others)) for row in format_result_rows(found, name)]
-        parts += [
-            f"### {name}: {result['metric']}, {result['examples']:,} examples, chance {result['chance']:.4f}",
-            format_markdown_table((*RESULT_COLUMNS, *others), lines),
-        ]
-    parts += [COLUMNS_NOTE, "### Costs", format_markdown_table(COST_COLUMNS, list(format_cost_rows(found)))]
-    if found["probe"]:
-        keys = list(next(iter(found["probe"].values())))
-        shown = [key for key in keys if key.endswith("_last") or key.startswith("probe")]
-        parts += [
-            "### Features: how far they moved, and what a linear probe still finds (means over seeds)",
-            format_markdown_table(
-                ("method", *shown),
-                [(name, *(f"{row[key]:.4f}" for key in shown)) for name, row in found["probe"].items()],
-            ),
-        ]
-    return "\n\n".join([*parts, _format_origin(found)]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def _format_origin(found: ComparisonDocument) -> str:
-    """Where it comes from: data, model, settings, code."""
-    settings, model = found["plan"]["settings"], found["model"]
-    made = found.get("joined") or [{**found["provenance"], "methods": []}]
+def _format_provenance(document: ComparisonDocument) -> str:
+    """Say which data, model, settings and code the comparison comes from."""
+    settings, model = document["plan"]["settings"], document["model"]
     commits = [
-        f"{', '.join(one['methods'])}{': ' if one['methods'] else ''}commit "
-        f"`{(one['git_commit'] or 'none')[:10]}`{' (changed)' if one['git_dirty'] else ''}"
-        for one in made
+        f"{', '.join(origin['methods'])}{': ' if origin['methods'] else ''}commit "
+        f"`{(origin['git_commit'] or 'none')[:10]}`{' (changed)' if origin['git_dirty'] else ''}"
+        for origin in document.get("joined") or [{**document["provenance"], "methods": []}]
     ]
     return (
-        f"Data {found['data']['source']} (`{found['data']['fingerprint'][:8]}`), "
+        f"Data {document['data']['source']} (`{document['data']['fingerprint'][:8]}`), "
         f"model {format_code_span(model['name'])} (`{model['fingerprint'][:8]}`), batch "
         f"{settings['batch_size']}, "
-        f"{settings['max_length']} tokens, {found['budget']['confirm_steps']:,} steps, ranked on "
+        f"{settings['max_length']} tokens, {document['budget']['confirm_steps']:,} steps, ranked on "
         f"{settings['select_on']}; {'; '.join(commits)}."
     )
 
 
-def _other_metrics(result: ComparisonDocument, method: str, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{result['methods'][method]['others'][name]:.4f}" for name in names)
+def format_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format a Markdown table; a bar in a cell is escaped."""
 
-
-def format_markdown_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     def row(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    return "\n".join([row(columns), "|" + "---|" * len(columns), *map(row, lines)])
+    return "\n".join([row(columns), "|" + "---|" * len(columns), *map(row, rows)])
 
 
 def render_latex(comparisons: Sequence[ComparisonDocument]) -> str:
-    """Mean and standard deviation times 100, a row a method, a column a task (booktabs)."""
-    methods = list(dict.fromkeys(m["method"] for found in comparisons for m in found["methods"]))
+    """Render means and standard deviations times 100: one row per method, one column per task (booktabs)."""
+    methods = list(dict.fromkeys(m["method"] for document in comparisons for m in document["methods"]))
     heads = [
-        f"{_escape_latex(found['task'])} ({found['plan']['examples']['train']})" for found in comparisons
+        f"{_escape_latex(document['task'])} ({document['plan']['examples']['train']})"
+        for document in comparisons
     ]
     lines = []
     for method in methods:
         cells = []
-        for found in comparisons:
-            result = found["results"][found["evaluation_sets"][0]]["methods"].get(method)
+        for document in comparisons:
+            result = document["results"][document["evaluation_sets"][0]]["methods"].get(method)
             cells.append("--" if result is None else _latex_cell(result))
         lines.append(f"{_escape_latex(method)} & {' & '.join(cells)} \\\\")
     return "\n".join(
@@ -244,81 +266,20 @@ def render_latex(comparisons: Sequence[ComparisonDocument]) -> str:
 
 
 def _latex_cell(row: ComparisonDocument) -> str:
+    """Format mean and standard deviation, with a star if the difference is distinguishable."""
     star = "*" if row["difference"] and is_distinguishable(row["difference"]) else ""
     spread = f" ({100 * row['std']:.1f})" if row["std"] is not None else ""
     return f"{100 * row['mean']:.1f}{spread}{star}"
 
 
 def is_distinguishable(difference: ComparisonDocument) -> bool:
-    """Whether it is told, as in `evidence.words`."""
+    """Return whether the difference is better or worse, as `evidence.describe_difference` says it."""
     p, (low, high) = difference["adjusted_p"], difference["interval"]
     return p is not None and p < round(1 - difference["level"], 9) and (low > 0 or high < 0)
 
 
 def _escape_latex(text: str) -> str:
+    """Escape what LaTeX would read as a command."""
     words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     words |= {character: f"\\{character}" for character in "&%$#_{}"}
     return "".join(words.get(character, character) for character in text)
-
-
-def plot_comparisons(comparisons: Sequence[ComparisonDocument]) -> str:
-    """An SVG: every seed of every method as a point over its box, the chance level as a line."""
-    from matplotlib.figure import Figure
-
-    most = max(len(found["methods"]) for found in comparisons)
-    columns = min(2, len(comparisons))
-    lines = -(-len(comparisons) // columns)
-    figure = Figure(figsize=(5.2 * columns, lines * (1.4 + 0.34 * most)), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).flat
-    for axes, found in itertools.zip_longest(panels, comparisons):
-        if found is None:
-            axes.set_axis_off()
-        else:
-            _draw_panel(axes, found)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
-
-
-def _draw_panel(axes: Axes, found: ComparisonDocument) -> None:
-    """The methods of one comparison on its own evaluation set, the first on top."""
-    name, size = found["evaluation_sets"][0], found["plan"]["examples"]["train"]
-    result = found["results"][name]
-    names = list(result["methods"])[::-1]
-    values = [list(result["methods"][method]["scores"].values()) for method in names]
-    grey = {"color": "#94a3b8"}
-    axes.boxplot(
-        values, orientation="horizontal", showfliers=False, widths=0.55, medianprops={"color": "#c2410c"},
-        boxprops=grey, whiskerprops=grey, capprops=grey,
-    )  # fmt: skip
-    for at, (method, scores) in enumerate(zip(names, values, strict=True), start=1):
-        colour = METHOD_COLOURS["baseline" if method == found["baseline"] else "other"]
-        points = axes.scatter(scores, [at] * len(scores), color=colour, alpha=0.75, s=22, zorder=3)
-        points.set_gid(f"{found['task']}-{size}-{method}")
-    lowest, chance = min(map(min, values)), result["chance"]
-    near = chance > lowest - (max(map(max, values)) - lowest)  # else it would squeeze the rest
-    if near:
-        axes.axvline(chance, color="#94a3b8", lw=1, ls="--")
-        axes.annotate(
-            " chance", (chance, len(names) + 1), va="center", color="#64748b", fontsize="small", zorder=4
-        )
-    axes.set_yticks(range(1, len(names) + 1), names)
-    axes.set_ylim(0.4, len(names) + (1.4 if near else 0.6))
-    left = "" if near else f"; chance {chance:.2f}"
-    axes.set_xlabel(f"{result['metric']} on {name}, a point a seed{left}")
-    axes.set_title(format_heading(found), fontsize="medium")
-    axes.grid(axis="x", alpha=0.25)
-
-
-def write_comparisons(comparisons: Sequence[ComparisonDocument], output: Path) -> None:
-    """compare.json, compare.md, compare.tex and compare.svg, each in one piece."""
-    content = comparisons[0] if len(comparisons) == 1 else {"comparisons": list(comparisons)}
-    for name, text in (
-        ("compare.json", json.dumps(content, indent=2, allow_nan=False)),
-        ("compare.md", "\n".join(render_markdown(found) for found in comparisons)),
-        ("compare.tex", render_latex(comparisons)),
-        ("compare.svg", plot_comparisons(comparisons)),
-    ):
-        part = output / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(output / name)

@@ -31,7 +31,7 @@ TRANSIENT_ERROR_CODES = (
 )
 LOGGED_FILES = (
     "config.yaml", "study.db", "search.json", "report.html",
-    "compare.json", "compare.md", "compare.tex", "compare.svg",
+    "compare.json", "compare.md", "compare.tex", "compare.html",
 )  # fmt: skip
 RUN_STATUS_BY_FAILURE = {True: "FAILED", False: "FINISHED"}
 

@@ -24,7 +24,7 @@ from tune.execution.tuner import TuneSearcher
 from tune.planning.plan import Plan
 from tune.records import predictions
 from tune.records.ledger import Ledger
-from tune.reporting import comparison, tables
+from tune.reporting import comparison, comparison_page, tables
 from tune.reporting.comparison import BOOTSTRAP_SEED, analyse_comparison, build_comparison, join_comparisons
 from tune.stats import evidence
 from tune.strategy.budget import SpentResources
@@ -106,7 +106,7 @@ def finished(
     plan = change(make_comparison(methods, **{"trials": 2, "confirm": 3, **options}))
     found = run(plan, folder, end)
     analyse_comparison(found, dict.fromkeys(methods, folder))
-    tables.write_comparisons([found], folder)
+    comparison_page.write_comparisons([found], folder)
     return found
 
 
@@ -424,7 +424,7 @@ def test_tasks_and_training_sets_are_tables_of_their_own(folder: Path, tmp_path:
     assert [(d["task"], d["plan"]["settings"]["train_size"]) for d in documents] == [
         ("rte", None), ("cola", None), ("rte", 100),
     ]  # fmt: skip
-    tables.write_comparisons(documents, tmp_path)
+    comparison_page.write_comparisons(documents, tmp_path)
     assert len(read(tmp_path)["comparisons"]) == 3
     with pytest.raises(InputError, match="was itself joined; give the folders that it was made from"):
         join_comparisons([tmp_path], allow_dirty=False)
@@ -571,7 +571,7 @@ def test_the_end_of_a_comparison_keeps_predictions_and_nothing_else(tmp_path: Pa
     assert plain(heard) == [read(tmp_path)]
     assert heard[0]["sentences"][0] in said.getvalue()
     assert {path.name for path in tmp_path.iterdir()} == {
-        "compare.json", "compare.md", "compare.tex", "compare.svg", "predictions",
+        "compare.json", "compare.md", "compare.tex", "compare.html", "predictions",
     }  # fmt: skip
     assert len(list((tmp_path / "predictions").iterdir())) == 6
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from dps.tasks.registry import TASKS
 from tests.unit.tune.helpers import PROVENANCE
 from tune.reporting import tables
 
-SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "a|b `x` ``y`` <script>alert(1)</script>\n# head [l](http://x) *b* $c$"
 THREE = {
     "vanilla": [0.60, 0.62, 0.64],
@@ -260,7 +257,7 @@ def test_a_joined_table_says_where_each_method_comes_from() -> None:
     )
 
 
-def test_no_name_that_is_in_a_plot_or_in_latex_can_hold_markup() -> None:
+def test_no_name_that_is_in_latex_can_hold_markup() -> None:
     for name in (*METHODS, *TASKS):
         assert re.fullmatch(r"[a-z0-9-]+", name), name
 
@@ -307,56 +304,3 @@ def test_what_latex_would_read_as_a_command_is_escaped() -> None:
     assert head == (
         r"method & a\_b\&50\%\$x\#\{\textbackslash{}y\}\textasciitilde{}\textasciicircum{} (2490) \\"
     )
-
-
-def groups(text: str) -> dict[str, ElementTree.Element]:
-    return {element.get("id", ""): element for element in ElementTree.fromstring(text).iter(f"{SVG}g")}
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_plot_has_a_group_for_every_method_and_a_point_for_every_seed(count: int) -> None:
-    comparisons = [made(task) for task in ("rte", "cola", "mrpc")[:count]]
-    held = groups(tables.plot_comparisons(comparisons))
-    for task in ("rte", "cola", "mrpc")[:count]:
-        for name, scores in THREE.items():
-            points = list(held[f"{task}-2490-{name}"].iter(f"{SVG}use"))
-            assert len(points) == len(scores)
-    assert sum(name.startswith("rte-") for name in held) == len(THREE)
-
-
-def test_the_points_of_the_plot_lie_in_the_order_of_their_scores() -> None:
-    held = groups(tables.plot_comparisons([made()]))
-    for name, scores in THREE.items():
-        places = [float(point.get("x", "nan")) for point in held[f"rte-2490-{name}"].iter(f"{SVG}use")]
-        assert np.argsort(places).tolist() == np.argsort(scores).tolist()
-
-
-def test_chance_is_a_line_where_it_is_near_and_a_number_where_it_is_far() -> None:
-    near = tables.plot_comparisons([made()])
-    assert near.count("<!--  chance -->") == 1
-    far = tables.plot_comparisons([made(scores={"vanilla": [0.80, 0.81], "dps-mix": [0.82, 0.83]})])
-    assert "<!--  chance -->" not in far
-    assert "a point a seed; chance 0.53" in far
-
-
-def test_what_is_written(tmp_path: Path) -> None:
-    tables.write_comparisons([made()], tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "compare.json", "compare.md", "compare.svg", "compare.tex",
-    ]  # fmt: skip
-    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == made()
-    before = (tmp_path / "compare.json").read_bytes()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        tables.write_comparisons([{**made(), "odd": float("nan")}], tmp_path)
-    assert (tmp_path / "compare.json").read_bytes() == before
-
-
-def test_several_comparisons_are_written_together(tmp_path: Path) -> None:
-    both = [made("rte"), made("cola")]
-    tables.write_comparisons(both, tmp_path)
-    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == {"comparisons": both}
-    text = (tmp_path / "compare.md").read_text(encoding="utf-8")
-    assert re.findall("^## .*", text, re.MULTILINE) == [
-        "## rte, 2,490 training examples",
-        "## cola, 2,490 training examples",
-    ]

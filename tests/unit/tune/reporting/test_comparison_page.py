@@ -1,0 +1,103 @@
+"""compare.html and the other files: every seed is drawn, and nothing in a name is markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from tests.unit.tune.reporting.test_page import Tags, figures
+from tests.unit.tune.reporting.test_tables import THREE, made
+from tune.reporting import comparison_page, tables
+from tune.reporting import page as reporting_page
+
+HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(1)</script>{{ 7*7 }}\x1b[31m\u202e"
+
+
+@pytest.fixture(autouse=True)
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting_page, "load_plotly_source", lambda: "")
+
+
+def test_each_comparison_has_its_sentences_tables_and_plot() -> None:
+    comparisons = [made(task, evaluation_sets=["dev"]) for task in ("rte", "cola", "mrpc")]
+    page = comparison_page.render_comparison_page(comparisons)
+    text = Tags(page).text
+    for document in comparisons:
+        assert tables.format_heading(document) in text
+        for line in tables.summarise_comparison(document):
+            assert text.count(line) >= 1
+        for table in (*tables.make_result_tables(document), *tables.make_cost_tables(document)):
+            assert [cell for row in table.rows for cell in row if cell not in text] == []
+    assert [*figures(page)] == ["scores-0", "scores-1", "scores-2"]
+    assert "could not be drawn" not in page
+
+
+def test_every_seed_is_a_point_and_the_baseline_has_its_own_colour() -> None:
+    plot = comparison_page.plot_seed_scores(made())
+    assert {box["name"]: box["x"] for box in plot.data} == THREE
+    assert [box["marker"]["color"] for box in plot.data] == ["cool", "accent", "accent"]
+    assert plot.data[1]["text"] == [f"vanilla-no-dropout, seed {seed}" for seed in (1, 2, 3)]
+    text = re.sub(
+        r'(color": )"(accent|cool|muted|text|grid)"', r'\1"red"', json.dumps([plot.data, plot.layout])
+    )
+    go.Figure(*json.loads(text))  # raises for what plotly.js does not know
+
+
+def test_chance_is_a_line_where_it_is_near_and_a_number_where_it_is_far() -> None:
+    near = comparison_page.plot_seed_scores(made()).layout
+    assert [(line["x0"], line["line"]["dash"]) for line in near["shapes"]] == [(0.5271, "dash")]
+    assert near["annotations"][0]["text"] == "chance 0.527"
+    far = comparison_page.plot_seed_scores(made(scores={"vanilla": [0.80, 0.81], "dps-mix": [0.82, 0.83]}))
+    assert "shapes" not in far.layout
+    assert far.layout["xaxis"]["title"]["text"] == "accuracy on dev; chance 0.527"
+
+
+def hostile() -> dict[str, Any]:
+    """A comparison in which every text that may come from users holds markup."""
+    document = made(HOSTILE, {HOSTILE: [0.5, 0.6], "dps-mix": [0.6, 0.7]}, evaluation_sets=[HOSTILE])
+    document["results"] = {HOSTILE: {**document["results"]["dev"], "metric": HOSTILE}}
+    document["sentences"] = [HOSTILE]
+    document["data"]["name"] = document["data"]["source"] = document["model"]["name"] = HOSTILE
+    document["methods"][1]["configuration"][HOSTILE] = HOSTILE
+    document["joined"] = [{"folder": HOSTILE, "methods": [HOSTILE], "git_commit": HOSTILE, "git_dirty": True}]
+    return document
+
+
+def test_hostile_names_stay_text() -> None:
+    page = comparison_page.render_comparison_page([hostile()])
+    tags = Tags(page)
+    assert tags.tags.count("script") == 3  # the page's own
+    assert not {"img", "onerror"} & {*tags.tags, *(name for a in tags.attributes for name in a)}
+    assert not {"\x1b", "\u202e"} & set(page)
+    assert "{{ 7*7 }}" in tags.text
+    drawn = json.dumps(figures(page))
+    assert "<img" not in drawn
+    assert "&lt;img" in drawn
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    comparison_page.write_comparisons([made()], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "compare.html", "compare.json", "compare.md", "compare.tex",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == made()
+    before = (tmp_path / "compare.json").read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        comparison_page.write_comparisons([{**made(), "odd": float("nan")}], tmp_path)
+    assert (tmp_path / "compare.json").read_bytes() == before
+
+
+def test_several_comparisons_are_written_together(tmp_path: Path) -> None:
+    both = [made("rte"), made("cola")]
+    comparison_page.write_comparisons(both, tmp_path)
+    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == {"comparisons": both}
+    text = (tmp_path / "compare.md").read_text(encoding="utf-8")
+    assert re.findall("^## .*", text, re.MULTILINE) == [
+        "## rte, 2,490 training examples",
+        "## cola, 2,490 training examples",
+    ]
