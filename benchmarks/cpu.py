@@ -54,7 +54,9 @@ def steps(chosen: Namespace) -> dict[str, tuple[float, float]]:
     task = registry.get_task(chosen.tasks[0])
     base = PretrainedEncoder(locate_model("builtin"), task)
     data = TaskData(task, sources.open_data_source(chosen.data), base.tokenizer, chosen.max_length)
-    batches = TrainingBatches(data.train(chosen.train_size), base.tokenizer, chosen.batch_size, 0)
+    batches = TrainingBatches(
+        data.get_train_examples(chosen.train_size), base.tokenizer, chosen.batch_size, 0
+    )
     arms = {}
     for precision in PRECISIONS:
         model = base.build(0, 0.1)
@@ -64,7 +66,7 @@ def steps(chosen: Namespace) -> dict[str, tuple[float, float]]:
         arms[precision] = model, optimizer, optim.make_autocast_and_scaler(precision, CPU)[0]
     taken: dict[str, list[tuple[float, float]]] = {precision: [] for precision in PRECISIONS}
     for turn in range(TURNS):
-        batch = batches.at(turn + 1)
+        batch = batches.get_batch(turn + 1)
         for precision in PRECISIONS if turn % 2 else reversed(PRECISIONS):
             model, optimizer, autocast = arms[precision]
             attachment = attachment_of(optimizer)

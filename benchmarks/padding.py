@@ -57,11 +57,11 @@ def row(task: Task, data: str, train_size: int | None, batch_size: int, max_leng
     """A line of the table, means over some epochs."""
     base = PretrainedEncoder(locate_model("builtin"), task)
     found = TaskData(task, sources.open_data_source(data), base.tokenizer, max_length)
-    train, dev = found.train(train_size), found.split("dev")
+    train, dev = found.get_train_examples(train_size), found.get_split("dev")
     ratios: dict[type[TrainingBatches], list[float]] = {Shuffled: [], TrainingBatches: []}
     for seed, kind in itertools.product(range(EPOCHS), ratios):
         batches = kind(train, base.tokenizer, batch_size, seed)
-        epoch = [batches.indices(step) for step in range(1, batches.steps_per_epoch + 1)]
+        epoch = [batches.get_indices(step) for step in range(1, batches.steps_per_epoch + 1)]
         assert sorted(np.concatenate(epoch)) == list(range(len(train)))
         ratios[kind].append(ratio(batches.lengths, epoch))
     plain, grouped = ratios.values()

@@ -162,7 +162,7 @@ def optuna_trainer(setting: argparse.Namespace, bf16: bool = False) -> None:
     task = registry.get_task("cola")
     base = PretrainedEncoder(locate_model("builtin"), task)
     data = TaskData(task, sources.open_data_source(setting.data), base.tokenizer, LENGTH)
-    train, held = split_holdout(task, data.train(TRAIN), FineTuneConfig.holdout_share, 0)
+    train, held = split_holdout(task, data.get_train_examples(TRAIN), FineTuneConfig.holdout_share, 0)
     rows = [
         [{**tokens, "labels": int(label)} for tokens, label in zip(part.tokens, part.labels, strict=True)]
         for part in (train, held)

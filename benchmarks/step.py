@@ -253,7 +253,7 @@ def resetting(times: int = 9) -> str:
     for seed in range(times):
         for how, each in seconds.items():
             if how == "copied beforehand":
-                base.prepare()
+                base.prepare_copy()
             began = time.perf_counter()
             base.build(seed, 0.1)
             each.append(time.perf_counter() - began)

@@ -76,7 +76,7 @@ class JobServer:
             else:
                 return
 
-    def named(self, name: str) -> list[str]:
+    def find_jobs(self, name: str) -> list[str]:
         """The ids of the job, or of the group of jobs, of this name."""
         jobs = [job for job in self.client.list_jobs() if job.submission_id]
         return sorted(
@@ -90,7 +90,7 @@ class JobServer:
         for job in ids:
             self.client.stop_job(job)
         deadline = time.monotonic() + 2 * STOP_TIMEOUT_S
-        while any(not self.info(job).status.is_terminal() for job in ids):
+        while any(not self.get_info(job).status.is_terminal() for job in ids):
             if time.monotonic() > deadline:
                 raise ConnectionError(f"{', '.join(ids)}: did not end within {2 * STOP_TIMEOUT_S} s")
             time.sleep(POLL_INTERVAL_S)
@@ -101,16 +101,16 @@ class JobServer:
             JobLog(self, ids[0], say).follow()
         else:
             self._watch(ids, say)
-        return max(get_exit_status(self.info(job)) for job in ids)
+        return max(get_exit_status(self.get_info(job)) for job in ids)
 
-    def outcome(self, job: str) -> str:
+    def describe_job(self, job: str) -> str:
         """How a job fares, in a line."""
-        return describe_job_outcome(self.info(job))
+        return describe_job_outcome(self.get_info(job))
 
     def _watch(self, ids: Sequence[str], say: Callable[[str], None]) -> None:
         said = dict.fromkeys(ids, "")
         while True:
-            infos = {job: self.info(job) for job in ids}
+            infos = {job: self.get_info(job) for job in ids}
             for job, info in infos.items():
                 if said[job] != info.status:
                     said[job] = info.status
@@ -119,7 +119,7 @@ class JobServer:
                 return
             time.sleep(POLL_INTERVAL_S)
 
-    def info(self, job: str) -> JobDetails:
+    def get_info(self, job: str) -> JobDetails:
         """What the server knows of a job; a server that is away for a while is waited for."""
         deadline = time.monotonic() + SERVER_TIMEOUT_S
         while True:
@@ -137,34 +137,34 @@ class JobLog:
 
     server: JobServer
     job: str
-    say: Callable[[str], None]
-    said: int = 0  # characters
+    write: Callable[[str], None]
+    printed_chars: int = 0  # characters
 
     def follow(self) -> None:
         """Until the job has ended."""
-        while not self.server.info(self.job).status.is_terminal():
+        while not self.server.get_info(self.job).status.is_terminal():
             try:
                 asyncio.run(self._tail())
             except (RuntimeError, OSError):  # the connection, not the job
                 time.sleep(POLL_INTERVAL_S)
-        self._catch_up()
+        self._print_rest()
 
     async def _tail(self) -> None:
         passed = 0
         async for text in self.server.client.tail_job_logs(self.job):
-            self._say(text[max(0, self.said - passed) :])
+            self._print(text[max(0, self.printed_chars - passed) :])
             passed += len(text)
-            self.said = max(self.said, passed)
+            self.printed_chars = max(self.printed_chars, passed)
 
-    def _catch_up(self) -> None:
+    def _print_rest(self) -> None:
         """What the stream had not brought when the job ended."""
         text = self.server.client.get_job_logs(self.job)
-        self._say(text[self.said :])
-        self.said = max(self.said, len(text))
+        self._print(text[self.printed_chars :])
+        self.printed_chars = max(self.printed_chars, len(text))
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if text:
-            self.say(text)
+            self.write(text)
 
 
 def get_exit_status(info: JobDetails) -> int:

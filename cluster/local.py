@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from dps.command import ClusterParser
+from dps.command import CommandParser
 from dps.errors import InputError
 from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
 from tune.core.run import RefusedError
@@ -59,7 +59,7 @@ class LocalCluster:
     """A running cluster. address: for RAY_ADDRESS; jobs: the URL of job server and dashboard."""
 
     address: str
-    jobs: str
+    jobs_url: str
     nodes: int
 
 
@@ -96,10 +96,10 @@ def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
         f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C ends them",
         "",
         f"  RAY_ADDRESS  {cluster.address}",
-        f"  jobs         {cluster.jobs}  (the dashboard too)",
+        f"  jobs         {cluster.jobs_url}  (the dashboard too)",
         "",
         "in another terminal:",
-        f"  python cluster/submit.py --address {cluster.jobs} --task cola --storage /tmp/dps-storage",
+        f"  python cluster/submit.py --address {cluster.jobs_url} --task cola --storage /tmp/dps-storage",
         f"  RAY_AUTH_MODE=token RAY_ADDRESS={cluster.address} python tune/search.py --task cola --preflight "
         "--storage /tmp/dps-storage",
     ]
@@ -185,8 +185,8 @@ def _make_node_options(folder: Path, cpus: int, memory: int) -> dict[str, Any]:
     }
 
 
-def _parser() -> ClusterParser:
-    parser = ClusterParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         "python cluster/local.py",
         "A Ray cluster of several nodes on this machine, with dashboard and job server.",
         EXAMPLES,

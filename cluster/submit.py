@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from cluster.jobs import JobRequest, JobServer
 from cluster.shipping import PROJECT_ROOT, copy_shipped_files, list_shipped_files
-from dps.command import ClusterParser
+from dps.command import CommandParser
 from dps.errors import InputError
 from dps.tasks.registry import get_task_name, is_task_file
 from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
@@ -99,7 +99,7 @@ def _follow(server: JobServer, ids: Sequence[str], name: str) -> int:
         print(f"\nlet go of {name}, which runs on\n{_format_follow_up(server.address, name)}")
         return EXIT_INTERRUPTED
     for job in ids:
-        print(f"{job} {server.outcome(job)}")
+        print(f"{job} {server.describe_job(job)}")
     return status
 
 
@@ -109,12 +109,12 @@ def _stop(chosen: Namespace) -> int:
     print(f"stopping {', '.join(ids)}: a search writes its checkpoints first", flush=True)
     server.stop(ids)
     for job in ids:
-        print(f"{job} {server.outcome(job)}")
+        print(f"{job} {server.describe_job(job)}")
     return EXIT_DONE
 
 
 def _find_job_ids(server: JobServer, name: str, option: str) -> list[str]:
-    ids = server.named(name)
+    ids = server.find_jobs(name)
     if not ids:
         raise InputError(f"{option}: {server.address} knows no job or group {name!r}; see its dashboard")
     return ids
@@ -228,8 +228,8 @@ def collect_variables(named: str | None) -> dict[str, str]:
     return {name: os.environ[name] for name in names}
 
 
-def _parser() -> ClusterParser:
-    parser = ClusterParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         "python cluster/submit.py", "Submit a search to a Ray cluster, follow it, stop it.", EXAMPLES
     )
     add = parser.add_argument

@@ -103,7 +103,7 @@ def methods() -> Iterator[str]:
         yield f"## {', '.join(names)}\n"
         yield f"```text\n{inspect.getdoc(import_module(module))}\n```\n"
         for name in names:
-            space = [f"{key} {values}" for key, values in METHODS[name].space(1000, 12).items()]
+            space = [f"{key} {values}" for key, values in METHODS[name].search_space(1000, 12).items()]
             yield f"- `{name}`, beside the learning rate: {'; '.join(space) or 'nothing'}"
         yield ""
 

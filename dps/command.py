@@ -1,4 +1,4 @@
-"""What the commands of this package share: `python -m dps.predict`, `python -m dps.probing`."""
+"""Parts that the commands of dps, tune and cluster share."""
 
 from __future__ import annotations
 
@@ -13,30 +13,13 @@ from dps.text import sanitise_line
 
 
 class CommandParser(ArgumentParser):
-    """A parser whose errors are InputErrors."""
+    """Parser that raises InputError, in one line, and takes no abbreviated options.
 
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see --help")
+    program: as a user types it, such as "python -m dps.predict". description, examples: stand above and below
+    the options in --help, with their line breaks.
+    """
 
-
-def run_command(do: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequence[str] | None) -> int:
-    """Parse and do; returns the exit status, 0 or 2 (wrong options or input, said in one line)."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        do(parser.parse_args(argv))
-    except InputError as error:
-        print(f"error: {sanitise_line(error)}", file=sys.stderr)
-        return 2
-    return 0
-
-
-class ClusterParser(argparse.ArgumentParser):
-    """Options are never abbreviated; a wrong one is an InputError of one line."""
-
-    def __init__(self, program: str, description: str, examples: str) -> None:
+    def __init__(self, program: str, description: str | None, examples: str = "") -> None:
         super().__init__(
             prog=program,
             description=description,
@@ -47,3 +30,21 @@ class ClusterParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message.removeprefix('argument ')}; see --help")
+
+
+def run_command(do: Callable[[Namespace], None], parser: CommandParser, argv: Sequence[str] | None) -> int:
+    """Run `do` with the parsed options; return the exit status: 0, or 2 for wrong options or input.
+
+    An InputError is printed in one line.
+    """
+    try:
+        options = parser.parse_args(argv)
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        do(options)
+    except InputError as error:
+        print(f"error: {sanitise_line(error)}", file=sys.stderr)
+        return 2
+    return 0

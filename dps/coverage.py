@@ -69,7 +69,7 @@ class CoveredWeight:
         """The weight's shape with 1 for every axis that is not one of input neurons."""
         return Size(n if axis in self.input_axes else 1 for axis, n in enumerate(self.parameter.shape))
 
-    def by_input(self, per_input: Tensor) -> Tensor:
+    def broadcast_inputs(self, per_input: Tensor) -> Tensor:
         """A tensor (in_features,) viewed so that it broadcasts over the weight."""
         return per_input.view(self._broadcast_shape)
 

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from dps.errors import InputError
+from dps.hub import fetch_model
 from dps.paths import is_folder
 from dps.text import quote_value
 
@@ -55,7 +56,7 @@ class ModelFolder:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()[:16]
 
-    def parameters(self) -> int:
+    def count_parameters(self) -> int:
         """Number of weights, read off the headers of the files. Raises InputError for a broken one."""
         return sum(self._weights(file) for file in sorted(self.path.glob("*.safetensors")))
 
@@ -71,9 +72,9 @@ class ModelFolder:
             ) from None
         return sum(_count_elements(shape) for shape in shapes)
 
-    def hidden(self) -> tuple[int, int, int]:
+    def read_dimensions(self) -> tuple[int, int, int]:
         """(layers, hidden size, vocabulary size) from the configuration; zeros where it does not say."""
-        config = self.config()
+        config = self.read_config()
         names = (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"), ("vocab_size", "vocab_size"))
         layers, size, words = (config.get(one) or config.get(other) or 0 for one, other in names)
         if not all(isinstance(value, int) and value >= 0 for value in (layers, size, words)):
@@ -83,7 +84,7 @@ class ModelFolder:
             )
         return layers, size, words
 
-    def config(self) -> dict[str, Any]:
+    def read_config(self) -> dict[str, Any]:
         """What config.json holds. Raises InputError where that is no JSON object."""
         return self._json("config.json")
 
@@ -121,8 +122,6 @@ def locate_model(model: str) -> ModelFolder:
         raise InputError(
             f"model: there is no folder {quote_value(model)}; give builtin, a name on the hub or a folder"
         )
-    from dps.hub import fetch_model
-
     return _check_folder(ModelFolder("hub", model, fetch_model(model)))
 
 
@@ -143,7 +142,7 @@ def _check_folder(folder: ModelFolder) -> ModelFolder:
         raise InputError(
             f"model: {folder.name!r} has no *.safetensors; pickled weights are not read, convert them first"
         )
-    folder.config()
+    folder.read_config()
     folder.check_index()
     return folder
 
@@ -173,7 +172,7 @@ class PretrainedEncoder:
                 f"{quote_value(' '.join(str(error).split()), 300)}); give a whole transformers model"
             ) from error
         mismatched = {key[0] for key in info["mismatched_keys"]}
-        self.fresh = sorted(set(info["missing_keys"]) | mismatched)
+        self.new_parameters = sorted(set(info["missing_keys"]) | mismatched)
         self._copy: PreTrainedModel | None = None
         self._check_encoder(folder)
 
@@ -202,7 +201,7 @@ class PretrainedEncoder:
     def _check_encoder(self, folder: ModelFolder) -> None:
         """Only a head and a pooler may begin anew."""
         encoder = f"{self._model.base_model_prefix}."
-        lost = [name for name in self.fresh if name.startswith(encoder) and "pooler" not in name]
+        lost = [name for name in self.new_parameters if name.startswith(encoder) and "pooler" not in name]
         if lost:
             raise InputError(
                 f"model: {folder.name!r} lacks {len(lost)} weights that its config.json asks for ({lost[0]}, "
@@ -210,26 +209,26 @@ class PretrainedEncoder:
             )
 
     @property
-    def most_tokens(self) -> int | None:
+    def max_tokens(self) -> int | None:
         """How many tokens an example can have at most, where positions are learned."""
         for name, module in self._model.named_modules():
             if name.endswith(("position_embeddings", "wpe")) and isinstance(module, nn.Embedding):
                 return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
         return None
 
-    def prepare(self) -> None:
+    def prepare_copy(self) -> None:
         """Make the next `build` quick: it takes a copy that is made now. For whoever has time to spare."""
         if self._copy is None:
             self._copy = copy.deepcopy(self._model)
 
     def build(self, seed: int, dropout: float) -> PreTrainedModel:
         """A copy whose head is initialised from `seed`; dropout in [0, 1) everywhere."""
-        self.prepare()
+        self.prepare_copy()
         model, self._copy = self._copy, None
         assert model is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for module in _find_owner_modules(model, self.fresh):
+            for module in _find_owner_modules(model, self.new_parameters):
                 initialise_module(model, module)
         set_dropout(model, dropout)
         return model

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +79,11 @@ class Predictor:
         positions = getattr(self.model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
         return int(min(self.tokenizer.model_max_length, positions))
 
-    def logits(self, examples: Sequence[Texts]) -> NDArray[np.float32]:
+    def compute_logits(self, examples: Sequence[Texts]) -> NDArray[np.float32]:
         """(n, classes), or (n, 1) of a regression, in the order of the examples, n >= 1."""
         columns = [list(texts) for texts in zip(*examples, strict=True)]
         tokens = tokenise_texts(columns, self.tokenizer, self.max_length)
-        data = EncodedExamples.of(tokens, np.zeros(len(examples), dtype=np.int64))
+        data = EncodedExamples.from_tokens(tokens, np.zeros(len(examples), dtype=np.int64))
         collate, batches = PaddingCollator(self.tokenizer), list(batch_by_length(data, PREDICTION_BATCH_SIZE))
         with torch.inference_mode():
             parts = [self._batch(collate(data, indices)) for indices in batches]
@@ -98,12 +98,12 @@ class Predictor:
         """For each example its label, or labels, and the probabilities, or its value (see the module)."""
         if not examples:
             return []
-        logits = self.logits(examples)
+        logits = self.compute_logits(examples)
         if not self.labels:
             return [{"value": float(row[0])} for row in logits]
         rows = compute_probabilities(logits, self.multi_label)
         if self.multi_label:
-            return [self._several(row) for row in rows]
+            return [self._predict_labels(row) for row in rows]
         return [
             {
                 "label": self.labels[int(row.argmax())],
@@ -112,7 +112,7 @@ class Predictor:
             for row in rows
         ]
 
-    def _several(self, row: NDArray[np.float64]) -> dict[str, Any]:
+    def _predict_labels(self, row: NDArray[np.float64]) -> dict[str, Any]:
         by_label = dict(zip(self.labels, map(float, row), strict=True))
         return {"labels": [name for name, p in by_label.items() if p > 0.5], "probabilities": by_label}
 
@@ -130,11 +130,11 @@ def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:
         if missing := [column for column in columns if column not in row.values]:
             there = ", ".join(quote_value(name, 30) for name in row.values) or "none"
             why = row.problem or f"no column {missing[0]!r}; the columns are {there}"
-            raise place.error(row.number, why)
+            raise place.make_error(row.number, why)
         try:
             examples.append(tuple(check_text(column, row.values[column]) for column in columns))
         except InputError as error:
-            raise place.error(row.number, str(error)) from None
+            raise place.make_error(row.number, str(error)) from None
     return examples
 
 
@@ -157,9 +157,8 @@ def _collect_examples(options: Namespace, columns: Texts | None) -> list[Texts]:
     return list(zip(*given, strict=True))
 
 
-def _parser() -> ArgumentParser:
-    parser = CommandParser("python -m dps.predict", description=__doc__)
-    parser.formatter_class = RawDescriptionHelpFormatter
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m dps.predict", __doc__)
     add = parser.add_argument
     add("--model", required=True, metavar="DIR", help="the fine-tuned model, such as best/ of a search")
     add("--text", nargs="+", metavar="TEXT", help="what to predict for; several texts are several examples")

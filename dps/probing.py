@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -43,9 +43,8 @@ def format_collapse(found: dict[str, float], probe_task: Task) -> str:
     return "\n".join(lines)
 
 
-def _parser() -> ArgumentParser:
-    parser = CommandParser("python -m dps.probing", description=__doc__)
-    parser.formatter_class = RawDescriptionHelpFormatter
+def _parser() -> CommandParser:
+    parser = CommandParser("python -m dps.probing", __doc__)
     add = parser.add_argument
     add("--model", required=True, metavar="DIR", help="the fine-tuned model, as save_pretrained writes it")
     add("--base", default="builtin", metavar="builtin|NAME|DIR", help="the model it was fine-tuned from")

@@ -1,7 +1,7 @@
 """Looks at a file of examples, proposes the YAML of a task of one's own, and says what it found.
 
     found = look(Path("data.csv"))
-    file = propose(found)          # data.yaml beside it; what is there is never overwritten
+    file = propose(proposal)          # data.yaml beside it; what is there is never overwritten
     print("\n".join(report(found, file)))
 
 Nothing is decided here: the proposal is to be read, and changed where it is wrong.
@@ -26,6 +26,7 @@ from dps.sources.multi_label import find_label_separator, split_labels
 from dps.sources.readers import DataRow, get_data_origin, read_rows
 from dps.sources.task_files import DEV_SHARE, MIN_SPLIT_TEXTS
 from dps.tasks.definition import write_task_file
+from dps.tasks.registry import TASKS
 from dps.tasks.task import LABEL_COLUMN, Task
 from dps.text import quote_value
 
@@ -69,7 +70,7 @@ class DataFile:
         whole = [row for row in rows if not row.problem]
         if not whole:
             raise InputError(f"--init-task: {path} has no rows; at least one is needed")
-        problems = [str(place.error(row.number, row.problem)) for row in rows if row.problem]
+        problems = [str(place.make_error(row.number, row.problem)) for row in rows if row.problem]
         return cls(path, whole, problems)
 
     def values(self, column: str) -> list[Any]:
@@ -84,10 +85,10 @@ class TaskProposal:
     train: DataFile
     dev: DataFile | None
     task: Task
-    others: tuple[str, ...]
+    unused_columns: tuple[str, ...]
 
     @property
-    def parts(self) -> dict[str, DataFile]:
+    def files(self) -> dict[str, DataFile]:
         """The files by split."""
         return {"train": self.train} | ({"dev": self.dev} if self.dev else {})
 
@@ -104,7 +105,7 @@ class TaskProposal:
                 for row in part.rows
                 if is_usable_row(row, task)
             ]
-            for split, part in self.parts.items()
+            for split, part in self.files.items()
         }
 
 
@@ -227,8 +228,6 @@ def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> 
 
 def _make_unique_name(name: str) -> str:
     """A name that no other task has."""
-    from dps.tasks.registry import TASKS
-
     return f"my-{name}" if name in TASKS else name
 
 
@@ -257,60 +256,63 @@ def _natural_order_key(label: str) -> tuple[float, str]:
     return (number if math.isfinite(number) else math.inf, label)
 
 
-def write_proposal(found: TaskProposal) -> Path:
+def write_proposal(proposal: TaskProposal) -> Path:
     """Write the YAML beside the file; returns its path. Raises InputError where one is there."""
-    file = found.train.path.with_suffix(".yaml")
+    file = proposal.train.path.with_suffix(".yaml")
     if file.exists():
         raise InputError(f"--init-task: {file} is there already; use it, or move it away")
-    files = {split: part.path.name for split, part in found.parts.items()}
+    files = {split: part.path.name for split, part in proposal.files.items()}
     try:
-        write_task_file(found.task, file, {"files": files})
+        write_task_file(proposal.task, file, {"files": files})
     except OSError as error:
         raise InputError(f"--init-task: cannot write {file}: {error.strerror}") from None
     return file
 
 
-def describe_proposal(found: TaskProposal, file: Path) -> list[str]:
+def describe_proposal(proposal: TaskProposal, file: Path) -> list[str]:
     """What was found and what to look at, a line each."""
-    task = found.task
-    lines = [f"{split:<12} {part.path}: {len(part.rows):,} rows" for split, part in found.parts.items()]
-    if found.dev is None:
+    task = proposal.task
+    lines = [f"{split:<12} {part.path}: {len(part.rows):,} rows" for split, part in proposal.files.items()]
+    if proposal.dev is None:
         lines.append(
             f"dev          none: a stratified {DEV_SHARE:.0%} of train will be split off, always the same"
         )
-    lines.append(f"text         {', '.join(map(quote_value, task.columns))}: {_describe_lengths(found)}")
-    lines.append(f"label        {quote_value(task.label)}: {_describe_label(found)}")
+    lines.append(f"text         {', '.join(map(quote_value, task.columns))}: {_describe_lengths(proposal)}")
+    lines.append(f"label        {quote_value(task.label)}: {_describe_label(proposal)}")
     lines.append(f"metric       {task.metric}")
-    if found.others:
-        lines.append(f"not read     {', '.join(quote_value(name, 30) for name in found.others[:12])}")
-    lines += [f"look at      {warning}" for warning in list_data_warnings(found)]
+    if proposal.unused_columns:
+        lines.append(
+            f"not read     {', '.join(quote_value(name, 30) for name in proposal.unused_columns[:12])}"
+        )
+    lines += [f"look at      {warning}" for warning in list_data_warnings(proposal)]
     return [*lines, "", f"Proposed: {file}. Read it, change what is wrong, then: --task {file}"]
 
 
-def _describe_lengths(found: TaskProposal) -> str:
-    words = np.array([sum(len(text.split()) for text in texts) for texts, _ in found.examples["train"]])
+def _describe_lengths(proposal: TaskProposal) -> str:
+    words = np.array([sum(len(text.split()) for text in texts) for texts, _ in proposal.examples["train"]])
     if not len(words):
         return "no usable row"
     middle, long, longest = (int(value) for value in np.quantile(words, (0.5, 0.95, 1.0), method="nearest"))
     return f"{middle} words in the middle, 95% have at most {long}, the longest {longest}"
 
 
-def _describe_label(found: TaskProposal) -> str:
-    labels = [name for _, names in found.examples["train"] for name in names]
-    if found.task.is_regression:
+def _describe_label(proposal: TaskProposal) -> str:
+    labels = [name for _, names in proposal.examples["train"] for name in names]
+    if proposal.task.is_regression:
         numbers = [_parse_number(label) for label in labels]
         return f"a number from {min(numbers):g} to {max(numbers):g} (regression)" if numbers else "no number"
-    counts, total = Counter(labels), max(1, len(found.examples["train"]))
+    counts, total = Counter(labels), max(1, len(proposal.examples["train"]))
     shares = [
-        f"{quote_value(name, 30)} {counts[name]:,} ({counts[name] / total:.0%})" for name in found.task.labels
+        f"{quote_value(name, 30)} {counts[name]:,} ({counts[name] / total:.0%})"
+        for name in proposal.task.labels
     ]
-    if not found.task.multi_label:
+    if not proposal.task.multi_label:
         return f"{len(shares)} classes: {', '.join(shares)}"
     several = f"{len(shares)} labels, {len(labels) / total:.1f} an example"
     return f"{several} (multi-label): {', '.join(shares)}"
 
 
-def list_data_warnings(found: TaskProposal) -> list[str]:
+def list_data_warnings(proposal: TaskProposal) -> list[str]:
     """What may be wrong with the data, a line each; empty where nothing was seen."""
     checks = (
         _warn_unusable_rows,
@@ -320,23 +322,23 @@ def list_data_warnings(found: TaskProposal) -> list[str]:
         _warn_shared_texts,
         _warn_few_examples,
     )
-    return [line for check in checks for line in check(found)]
+    return [line for check in checks for line in check(proposal)]
 
 
-def _warn_unusable_rows(found: TaskProposal) -> list[str]:
+def _warn_unusable_rows(proposal: TaskProposal) -> list[str]:
     """Rows that a search would refuse."""
     said = []
-    for part in found.parts.values():
+    for part in proposal.files.values():
         place = get_data_origin(part.path)
         bad = [
-            str(place.error(row.number, "")).rstrip(": ")
+            str(place.make_error(row.number, "")).rstrip(": ")
             for row in part.rows
-            if not is_usable_row(row, found.task)
+            if not is_usable_row(row, proposal.task)
         ]
         if bad := [*part.problems, *(f"{where} lacks a text or the label" for where in bad)]:
             said.append(f"{_count_rows(len(bad))} that a search refuses, the first: {bad[0]}")
-    known = set(found.task.labels)
-    for split, examples in found.examples.items():
+    known = set(proposal.task.labels)
+    for split, examples in proposal.examples.items():
         new = sorted({name for _, names in examples for name in names} - known) if known else []
         if new:
             said.append(
@@ -346,17 +348,17 @@ def _warn_unusable_rows(found: TaskProposal) -> list[str]:
     return said
 
 
-def _warn_label_kind(found: TaskProposal) -> list[str]:
+def _warn_label_kind(proposal: TaskProposal) -> list[str]:
     """Labels that may be meant in another way."""
-    labels, said = found.task.labels, []
-    given = (name for _, names in found.examples["train"] for name in names)
+    labels, said = proposal.task.labels, []
+    given = (name for _, names in proposal.examples["train"] for name in names)
     furthest = max((abs(_parse_number(name)) for name in given), default=0.0)
-    if found.task.is_regression and furthest > MAX_LABEL_MAGNITUDE:
+    if proposal.task.is_regression and furthest > MAX_LABEL_MAGNITUDE:
         said.append(
             f"numbers up to {furthest:g}: training starts near 0; scale them to about "
             f"-{MAX_LABEL_MAGNITUDE} to {MAX_LABEL_MAGNITUDE}"
         )
-    numbers = not found.task.multi_label and all(math.isfinite(_parse_number(label)) for label in labels)
+    numbers = not proposal.task.multi_label and all(math.isfinite(_parse_number(label)) for label in labels)
     if len(labels) > 2 and numbers:
         said.append("the classes are numbers; where their order matters, make it `kind: regression`")
     alike = Counter(label.casefold() for label in labels)
@@ -367,21 +369,21 @@ def _warn_label_kind(found: TaskProposal) -> list[str]:
     return said
 
 
-def _warn_repeated_texts(found: TaskProposal) -> list[str]:
+def _warn_repeated_texts(proposal: TaskProposal) -> list[str]:
     said = []
-    for split, examples in found.examples.items():
+    for split, examples in proposal.examples.items():
         if extra := len(examples) - len({texts for texts, _ in examples}):
-            kept = "; they stay on one side of the split" if found.dev is None else ""
+            kept = "; they stay on one side of the split" if proposal.dev is None else ""
             said.append(f"{_count_rows(extra)} of {split} repeat the text of another{kept}")
     return said
 
 
-def _warn_contradictions(found: TaskProposal) -> list[str]:
+def _warn_contradictions(proposal: TaskProposal) -> list[str]:
     """The same text under different labels: at least one of them is wrong."""
     labels: dict[Texts, set[str]] = {}
-    for examples in found.examples.values():
+    for examples in proposal.examples.values():
         for texts, names in examples:
-            labels.setdefault(texts, set()).add(found.task.separator.join(names))
+            labels.setdefault(texts, set()).add(proposal.task.separator.join(names))
     torn = [(texts, sorted(said)) for texts, said in labels.items() if len(said) > 1]
     if not torn:
         return []
@@ -392,34 +394,34 @@ def _warn_contradictions(found: TaskProposal) -> list[str]:
     ]
 
 
-def _warn_shared_texts(found: TaskProposal) -> list[str]:
-    if found.dev is None:
+def _warn_shared_texts(proposal: TaskProposal) -> list[str]:
+    if proposal.dev is None:
         return []
-    train = {texts for texts, _ in found.examples["train"]}
-    shared = sum(texts in train for texts, _ in found.examples["dev"])
+    train = {texts for texts, _ in proposal.examples["train"]}
+    shared = sum(texts in train for texts, _ in proposal.examples["dev"])
     if not shared:
         return []
     return [f"{_count_rows(shared)} of dev are in train too: scores will be too good; remove them from one"]
 
 
-def _warn_few_examples(found: TaskProposal) -> list[str]:
+def _warn_few_examples(proposal: TaskProposal) -> list[str]:
     """Too little to learn from, or to be measured on."""
-    train, said = found.examples["train"], []
+    train, said = proposal.examples["train"], []
     distinct = len({texts for texts, _ in train})
-    if found.dev is None and distinct < MIN_SPLIT_TEXTS:
+    if proposal.dev is None and distinct < MIN_SPLIT_TEXTS:
         said.append(f"{distinct} different texts are too few to split off dev; {MIN_SPLIT_TEXTS} are needed")
-    dev = round(DEV_SHARE * distinct) if found.dev is None else len(found.examples["dev"])
-    if dev < MIN_CLASS_EXAMPLES * max(2, len(found.task.labels)):
+    dev = round(DEV_SHARE * distinct) if proposal.dev is None else len(proposal.examples["dev"])
+    if dev < MIN_CLASS_EXAMPLES * max(2, len(proposal.task.labels)):
         said.append(f"dev has about {dev} examples: differences between models will hardly show")
     counts = Counter(name for _, names in train for name in names)
-    usual = "micro_f1" if found.task.multi_label else "accuracy"
-    rare = [name for name in found.task.labels if counts[name] < MIN_CLASS_EXAMPLES]
+    usual = "micro_f1" if proposal.task.multi_label else "accuracy"
+    rare = [name for name in proposal.task.labels if counts[name] < MIN_CLASS_EXAMPLES]
     if rare:
         said.append(
             f"classes with fewer than {MIN_CLASS_EXAMPLES} examples: "
             f"{', '.join(quote_value(name, 30) for name in rare)}"
         )
-    elif found.task.labels and min(counts.values()) < RARE_CLASS_SHARE * max(counts.values()):
+    elif proposal.task.labels and min(counts.values()) < RARE_CLASS_SHARE * max(counts.values()):
         said.append(
             f"classes differ in size by more than {1 / RARE_CLASS_SHARE:.0f}: {usual} hardly sees the "
             f"small ones"

@@ -18,7 +18,7 @@ if __name__ == "__main__":  # run as a script: hand over to the package
 
 import json
 import tempfile
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,9 +69,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> CommandParser:
-    parser = CommandParser(
-        "python tune/report.py", description=REPORT_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = CommandParser("python tune/report.py", REPORT_DESCRIPTION)
     add = parser.add_argument
     add(
         "sources", metavar="DIR|EXPERIMENT", nargs="+",

@@ -49,17 +49,17 @@ class Method:
     """A way of fine-tuning: what happens around each optimizer step.
 
     name: as on the command line. needs_pretrained: whether a copy of the pre-trained weights is
-    kept. selects: whether it masks weights in stages, so that a run in which no mask acted is a
-    mistake. at_work: the class that does the work.
+    kept. selects_weights: whether it masks weights in stages, so that a run in which no mask acted is a
+    mistake. attachment_class: the class that does the work.
     """
 
     name: ClassVar[str]
     needs_pretrained: ClassVar[bool] = False
-    selects: ClassVar[bool] = False
-    at_work: ClassVar[type[Attachment]]
+    selects_weights: ClassVar[bool] = False
+    attachment_class: ClassVar[type[Attachment]]
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         """The published search space, without the learning rate; fewer values where a run of
         `max_steps` or a model of `layers` transformer blocks cannot take them all."""
         return {}
@@ -90,7 +90,7 @@ class Method:
         a hyper-parameter does not fit `max_steps` or the model, the model has no covered weight,
         or a method is attached already.
         """
-        self.at_work(self, model, optimizer, max_steps, max_grad_norm)
+        self.attachment_class(self, model, optimizer, max_steps, max_grad_norm)
         return optimizer
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
@@ -125,8 +125,10 @@ class Attachment:
         self.max_steps, self.max_grad_norm = max_steps, max_grad_norm
         self.steps = 0
         self.handles: list[RemovableHandle] = []
-        self.swapped: list[nn.Module] = []  # while they train, their forward pass reads other weights
-        self.begin()
+        self.substituted_modules: list[
+            nn.Module
+        ] = []  # while they train, their forward pass reads other weights
+        self.set_up()
         self.handles += [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -135,12 +137,12 @@ class Attachment:
         ]
         optimizer.dps_attachment = self  # type: ignore[attr-defined]
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         """Get ready, once. What does not fit is refused here, before anything is changed."""
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch], at_once: int | None = None) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], micro_batch: int | None = None) -> None:
         """Look at the training set before the first step; called where `cost.calibration_epochs` is
-        above 0. `model` may be the one that was wrapped since. at_once: see `accumulate`."""
+        above 0. `model` may be the one that was wrapped since. micro_batch: see `accumulate`."""
 
     def backward(
         self,
@@ -163,26 +165,26 @@ class Attachment:
         self,
         model: nn.Module,
         batch: Batch,
-        at_once: int | None = None,
+        micro_batch: int | None = None,
         scale: Callable[[Tensor], Tensor] = lambda loss: loss,
         autocast: AbstractContextManager[Any] | None = None,
     ) -> Tensor:
-        """As `backward`, with at most `at_once` rows in the model at a time; None for all.
+        """As `backward`, with at most `micro_batch` rows in the model at a time; None for all.
 
         Losses are means over rows, so that each part counts by its share of the rows. The gradient is that
         of the whole batch up to rounding and to what the model draws, dropout for one.
         """
-        if at_once is None or at_once >= (rows := len(batch["labels"])):
+        if micro_batch is None or micro_batch >= (rows := len(batch["labels"])):
             return self.backward(model, batch, scale, autocast)
         losses = []
-        for start in range(0, rows, at_once):
-            part = {key: value[start : start + at_once] for key, value in batch.items()}
+        for start in range(0, rows, micro_batch):
+            part = {key: value[start : start + micro_batch] for key, value in batch.items()}
             share = len(part["labels"]) / rows
             weighted = partial(_scale_share, scale, share)
             losses.append(self.backward(model, part, weighted, autocast) * share)
         return torch.stack(losses).sum()
 
-    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that the optimizer trains, by their name in the unwrapped model."""
         mine = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         for name, parameter in unwrap_model(self.model).named_parameters():
@@ -228,7 +230,7 @@ class Attachment:
     def _prepare(self, optimizer: Optimizer) -> None:
         if _has_overflowed(optimizer):
             return
-        if not all(module.training for module in self.swapped):
+        if not all(module.training for module in self.substituted_modules):
             raise ValueError(
                 f"{self.method.name} works on a model in training mode alone, but this one is in evaluation "
                 f"mode; call model.train()"
@@ -260,7 +262,7 @@ class Attachment:
         return {key: value for key, value in state_dict.items() if key != STATE_KEY}
 
 
-Method.at_work = Attachment
+Method.attachment_class = Attachment
 
 
 def attachment_of(optimizer: Optimizer) -> Attachment | None:

@@ -41,7 +41,7 @@ class BiDrop(Method):
         self._require("passes", self.passes >= 2, "at least 2")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"selection_ratio": Range(0.3, 0.9)}
 
     @property
@@ -54,8 +54,8 @@ class BiDropAttachment(Attachment):
 
     method: BiDrop
 
-    def begin(self) -> None:
-        trained = {id(parameter) for _, parameter in self.trained()}
+    def set_up(self) -> None:
+        trained = {id(parameter) for _, parameter in self.trained_parameters()}
         self.weights = [w.parameter for w in find_covered_weights(self.model) if id(w.parameter) in trained]
         if not self.weights:
             raise ValueError(
@@ -70,7 +70,7 @@ class BiDropAttachment(Attachment):
         scale: Callable[[Tensor], Tensor] = lambda loss: loss,
         autocast: AbstractContextManager[Any] | None = None,
     ) -> Tensor:
-        parameters = [p for _, p in self.trained()]
+        parameters = [p for _, p in self.trained_parameters()]
         earlier = [p.grad for p in parameters]  # of the micro-batches before
         if not self.gradients or not any(grad is not None and grad.any() for grad in earlier):
             self.gradients = [
@@ -116,4 +116,4 @@ def _add_gradients(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return one.add_(other)
 
 
-BiDrop.at_work = BiDropAttachment
+BiDrop.attachment_class = BiDropAttachment

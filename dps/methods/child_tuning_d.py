@@ -38,7 +38,7 @@ class ChildTuningD(Method):
         self._require("reserve_p", 0 < self.reserve_p <= 1, "in (0, 1]")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"reserve_p": Choice((0.1, 0.2, 0.3))}
 
     @property
@@ -51,17 +51,21 @@ class ChildTuningDAttachment(Attachment):
 
     method: ChildTuningD
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         depth, count = require_parameter_depths(self.model, self.method.name)
-        self.masked = {name: p for name, p in self.trained() if 1 <= depth[name] <= count}
+        self.masked_parameters = {
+            name: p for name, p in self.trained_parameters() if 1 <= depth[name] <= count
+        }
         self.masks: dict[str, Tensor] = {}
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch], at_once: int | None = None) -> None:
-        squares = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.masked.items()}
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], micro_batch: int | None = None) -> None:
+        squares = {
+            name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.masked_parameters.items()
+        }
         for batch in batches:
             self.optimizer.zero_grad(set_to_none=True)
-            self.accumulate(model, batch, at_once)
-            for name, parameter in self.masked.items():
+            self.accumulate(model, batch, micro_batch)
+            for name, parameter in self.masked_parameters.items():
                 if parameter.grad is not None:
                     squares[name].addcmul_(parameter.grad, parameter.grad)
         self.optimizer.zero_grad(set_to_none=True)
@@ -74,7 +78,7 @@ class ChildTuningDAttachment(Attachment):
                 "child-tuning-d looks at the training set first: "
                 "call attachment_of(optimizer).calibrate(model, batches) before the first step"
             )
-        for name, parameter in self.masked.items():
+        for name, parameter in self.masked_parameters.items():
             if parameter.grad is not None:
                 parameter.grad.mul_(self.masks[name])
 
@@ -82,7 +86,7 @@ class ChildTuningDAttachment(Attachment):
         return {"masks": self.masks}
 
     def load(self, state: dict[str, Any]) -> None:
-        devices = {name: parameter.device for name, parameter in self.masked.items()}
+        devices = {name: parameter.device for name, parameter in self.masked_parameters.items()}
         self.masks = {name: mask.to(devices[name], copy=True) for name, mask in state["masks"].items()}
 
 
@@ -93,4 +97,4 @@ def compute_global_threshold(scores: list[Tensor], share: float) -> Tensor:
     return everything.kthvalue(everything.numel() - rank + 1).values
 
 
-ChildTuningD.at_work = ChildTuningDAttachment
+ChildTuningD.attachment_class = ChildTuningDAttachment

@@ -31,7 +31,7 @@ class ChildTuningF(Method):
         self._require("reserve_p", 0 < self.reserve_p <= 1, "in (0, 1]")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"reserve_p": Choice((0.2, 0.3, 0.4))}
 
 
@@ -40,13 +40,13 @@ class ChildTuningFAttachment(Attachment):
 
     method: ChildTuningF
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         self.seed = get_shared_seed()
 
     def before_step(self) -> None:
         if self.method.reserve_p == 1:
             return
-        gradients = [p.grad for _, p in self.trained() if p.grad is not None]
+        gradients = [p.grad for _, p in self.trained_parameters() if p.grad is not None]
         if not gradients:
             return
         random = make_generator(self.seed, self.steps + 1, gradients[0].device)
@@ -60,4 +60,4 @@ class ChildTuningFAttachment(Attachment):
         self.seed = state["seed"]
 
 
-ChildTuningF.at_work = ChildTuningFAttachment
+ChildTuningF.attachment_class = ChildTuningFAttachment

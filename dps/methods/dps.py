@@ -59,7 +59,7 @@ class _DPS(Method):
     selection_ratio: float = 0.7
     update_ratio: float = 0.05
     freeze: Literal["gradient", "update"] = "gradient"
-    selects: ClassVar[bool] = True
+    selects_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._require("selection_ratio", 0 < self.selection_ratio <= 1, "in (0, 1]")
@@ -67,7 +67,7 @@ class _DPS(Method):
         self._require("freeze", self.freeze in ("gradient", "update"), "'gradient' or 'update'")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         """Short runs, those of small training sets, get a higher floor of update_ratio."""
         if max_steps < 4:
             raise InputError(
@@ -128,7 +128,7 @@ class DPSMix(_DPS):
 class WeightState:
     """One covered weight and what the current cycle knows of it; None where it is not in use."""
 
-    FIELDS = ("gam", "fam", "active", "anchor", "pretrained")
+    STATE_FIELDS = ("gam", "fam", "active", "anchor", "pretrained")
 
     def __init__(self, covered: CoveredWeight) -> None:
         self.covered = covered
@@ -142,14 +142,14 @@ class WeightState:
     def value(self) -> Tensor:
         return self.covered.parameter.detach()
 
-    def rest(self) -> None:
+    def clear(self) -> None:
         self.gam = self.fam = self.active = self.anchor = None
 
     def state(self) -> dict[str, Tensor]:
-        return {key: value for key in self.FIELDS if (value := getattr(self, key)) is not None}
+        return {key: value for key in self.STATE_FIELDS if (value := getattr(self, key)) is not None}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        for key in self.FIELDS:
+        for key in self.STATE_FIELDS:
             value = state.get(key)
             setattr(self, key, None if value is None else value.to(self.value.device, copy=True))
 
@@ -159,11 +159,11 @@ class DPSDenseAttachment(Attachment):
 
     method: _DPS
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         method = self.method
         self.schedule = StageSchedule(self.max_steps, method.update_ratio)
         self.ratio, self.freeze = method.selection_ratio, method.freeze
-        trained = {id(parameter) for _, parameter in self.trained()}
+        trained = {id(parameter) for _, parameter in self.trained_parameters()}
         self.weights = [
             WeightState(w) for w in find_covered_weights(self.model) if id(w.parameter) in trained
         ]
@@ -173,20 +173,20 @@ class DPSDenseAttachment(Attachment):
                 f"has none among the optimizer's parameters"
             )
         self.masked_steps = 0
-        self.selected: float | Tensor = 0.0
+        self.share_sum: float | Tensor = 0.0
         self.begin_step()
 
     @property
     def selected_share(self) -> float | None:
         """Share of the covered weights that Stage II selected, a mean over its steps; None before one."""
-        return float(self.selected) / self.masked_steps if self.masked_steps else None
+        return float(self.share_sum) / self.masked_steps if self.masked_steps else None
 
     def begin_step(self) -> None:
         """Get ready for step `steps + 1`, before its forward pass. After max_steps nothing is masked."""
         step = self.steps + 1
         if step > self.schedule.max_steps:
             for weight in self.weights:
-                weight.rest()
+                weight.clear()
         elif self.schedule.starts_stage(step):
             for weight in self.weights:
                 if self.schedule.stage(step) == 1:
@@ -229,7 +229,7 @@ class DPSDenseAttachment(Attachment):
             if self.schedule.starts_stage(self.steps):
                 self.current_share = self._share()
             self.masked_steps += 1
-            self.selected = self.selected + self.current_share
+            self.share_sum = self.share_sum + self.current_share
         self.begin_step()
 
     def _restore_unselected(self) -> None:
@@ -246,12 +246,12 @@ class DPSDenseAttachment(Attachment):
     def state(self) -> dict[str, Any]:
         return {
             "masked_steps": self.masked_steps,
-            "selected": float(self.selected),
+            "selected": float(self.share_sum),
             "weights": {weight.covered.name: weight.state() for weight in self.weights},
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.masked_steps, self.selected = state["masked_steps"], state["selected"]
+        self.masked_steps, self.share_sum = state["masked_steps"], state["selected"]
         saved = state["weights"]
         if set(saved) != {weight.covered.name for weight in self.weights}:
             raise ValueError("load_state_dict: the state covers other weights than this model has")
@@ -279,12 +279,12 @@ class DPSMixAttachment(DPSDenseAttachment):
         self.given_draw = draw
         super().__init__(method, model, optimizer, max_steps, max_grad_norm)
 
-    def begin(self) -> None:
-        super().begin()
+    def set_up(self) -> None:
+        super().set_up()
         for weight in self.weights:
             weight.pretrained = weight.value.clone()
             for module, attribute in weight.covered.readers:
-                self.swapped.append(module)
+                self.substituted_modules.append(module)
                 self.handles += substitute_parameter(module, attribute, self._reader(weight))
 
     def _reader(self, weight: WeightState) -> Callable[[Tensor], Tensor | None]:
@@ -311,7 +311,7 @@ class DPSMixAttachment(DPSDenseAttachment):
         )
         for weight in self.weights:
             n = draw(weight.covered.name, self.steps + 1).to(weight.value.device, non_blocking=True)
-            weight.active = weight.covered.by_input(n)
+            weight.active = weight.covered.broadcast_inputs(n)
 
     def begin_stage_one(self, weight: WeightState) -> None:
         super().begin_stage_one(weight)
@@ -326,7 +326,9 @@ class DPSMixAttachment(DPSDenseAttachment):
     def score(self, weight: WeightState) -> Tensor:
         assert weight.gam is not None
         assert weight.fam is not None
-        return compute_mix_score(weight.gam, weight.covered.by_input(weight.fam), self.schedule.interval)
+        return compute_mix_score(
+            weight.gam, weight.covered.broadcast_inputs(weight.fam), self.schedule.interval
+        )
 
     def before_step(self) -> None:
         super().before_step()
@@ -346,5 +348,5 @@ def _accumulator_dtype(value: Tensor) -> torch.dtype:
     return value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
 
 
-DPSDense.at_work = DPSDenseAttachment
-DPSMix.at_work = DPSMixAttachment
+DPSDense.attachment_class = DPSDenseAttachment
+DPSMix.attachment_class = DPSMixAttachment

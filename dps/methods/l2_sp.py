@@ -33,7 +33,7 @@ class L2SP(Method):
         self._require("strength", 0 <= self.strength < float("inf"), "at least 0 and finite")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"strength": Range(1e-3, 1e-1, log=True)}
 
     @property
@@ -46,15 +46,15 @@ class L2SPAttachment(Attachment):
 
     method: L2SP
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         head = get_head_parameters(self.model)
-        self.drawn = {name: p for name, p in self.trained() if name not in head}
-        self.pretrained = {name: p.detach().clone() for name, p in self.drawn.items()}
+        self.anchored_parameters = {name: p for name, p in self.trained_parameters() if name not in head}
+        self.pretrained = {name: p.detach().clone() for name, p in self.anchored_parameters.items()}
 
     @torch.no_grad()
     def before_step(self) -> None:
         strength = self.method.strength
-        for name, parameter in self.drawn.items():
+        for name, parameter in self.anchored_parameters.items():
             if strength and parameter.grad is not None:
                 parameter.grad.add_(parameter - self.pretrained[name], alpha=strength)
 
@@ -66,4 +66,4 @@ class L2SPAttachment(Attachment):
             pretrained.copy_(state["pretrained"][name])
 
 
-L2SP.at_work = L2SPAttachment
+L2SP.attachment_class = L2SPAttachment

@@ -31,7 +31,7 @@ class LLRD(Method):
         self._require("decay", 0 < self.decay <= 1, "in (0, 1]")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"decay": Range(0.8, 0.95)}
 
 
@@ -40,13 +40,13 @@ class LLRDAttachment(Attachment):
 
     method: LLRD
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         if self.method.decay == 1:
             return
         if any("initial_lr" in group for group in self.optimizer.param_groups):
             raise ValueError("llrd splits the parameter groups: attach it before the scheduler is made")
         depth, count = require_parameter_depths(self.model, self.method.name)
-        known = {id(parameter): depth[name] for name, parameter in self.trained()}
+        known = {id(parameter): depth[name] for name, parameter in self.trained_parameters()}
         groups = []
         for group in self.optimizer.param_groups:
             lies = [known.get(id(p), count + 1) for p in group["params"]]  # a stranger learns as a head does
@@ -57,4 +57,4 @@ class LLRDAttachment(Attachment):
         self.optimizer.param_groups[:] = groups
 
 
-LLRD.at_work = LLRDAttachment
+LLRD.attachment_class = LLRDAttachment

@@ -39,7 +39,7 @@ class Mixout(Method):
         self._require("p", 0 <= self.p < 1, "in [0, 1)")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"p": Range(0.1, 0.8)}
 
     @property
@@ -55,10 +55,10 @@ class MixoutAttachment(Attachment):
 
     method: Mixout
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         self.seed = get_shared_seed()
         head = get_head_parameters(self.model)
-        trained = {id(parameter) for _, parameter in self.trained()}
+        trained = {id(parameter) for _, parameter in self.trained_parameters()}
         self.weights = [
             weight
             for weight in find_covered_weights(self.model)
@@ -70,25 +70,25 @@ class MixoutAttachment(Attachment):
                 f"has none in its encoder"
             )
         self.pretrained = [weight.parameter.detach().clone() for weight in self.weights]
-        self.kept: list[Tensor] = []
+        self.masks: list[Tensor] = []
         if self.method.p > 0:
             for number, weight in enumerate(self.weights):
                 for module, attribute in weight.readers:
-                    self.swapped.append(module)
+                    self.substituted_modules.append(module)
                     self.handles += substitute_parameter(module, attribute, self._reader(number))
             self._draw()
 
     def _reader(self, number: int) -> Callable[[Tensor], Tensor]:
         return lambda value: compute_mixed_weight(
-            value, self.pretrained[number], self.kept[number], 1 - self.method.p
+            value, self.pretrained[number], self.masks[number], 1 - self.method.p
         )
 
     def _draw(self) -> None:
         random = make_generator(self.seed, self.steps + 1, self.weights[0].parameter.device)
-        self.kept = [draw_bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
+        self.masks = [draw_bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
 
     def before_step(self) -> None:
-        for weight, kept in zip(self.weights, self.kept, strict=False):
+        for weight, kept in zip(self.weights, self.masks, strict=False):
             if weight.parameter.grad is not None:
                 weight.parameter.grad.mul_(kept).div_(1 - self.method.p)
 
@@ -108,4 +108,4 @@ class MixoutAttachment(Attachment):
             self._draw()
 
 
-Mixout.at_work = MixoutAttachment
+Mixout.attachment_class = MixoutAttachment

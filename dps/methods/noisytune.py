@@ -30,7 +30,7 @@ class NoisyTune(Method):
         self._require("noise", 0 <= self.noise < float("inf"), "at least 0 and finite")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"noise": Choice((0.1, 0.15, 0.2))}
 
 
@@ -40,10 +40,10 @@ class NoisyTuneAttachment(Attachment):
     method: NoisyTune
 
     @torch.no_grad()
-    def begin(self) -> None:
+    def set_up(self) -> None:
         head = get_head_parameters(self.model)
         seed = get_shared_seed()
-        for number, (name, parameter) in enumerate(self.trained()):
+        for number, (name, parameter) in enumerate(self.trained_parameters()):
             if name in head or parameter.numel() < 2 or not self.method.noise:
                 continue
             random = make_generator(seed, number, parameter.device)
@@ -51,4 +51,4 @@ class NoisyTuneAttachment(Attachment):
             parameter.add_(uniform.to(parameter.dtype) * parameter.std(), alpha=self.method.noise)
 
 
-NoisyTune.at_work = NoisyTuneAttachment
+NoisyTune.attachment_class = NoisyTuneAttachment

@@ -42,7 +42,7 @@ class R3F(Method):
         self._require("sigma", 0 <= self.sigma < float("inf"), "at least 0 and finite")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"weight": Choice((0.1, 0.5, 1.0))}
 
     @property
@@ -73,7 +73,7 @@ class R3F(Method):
 class R3FAttachment(Attachment):
     """R3F at work: its loss needs the model's embeddings."""
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         get_token_embeddings(self.model)
 
 
@@ -86,4 +86,4 @@ def get_token_embeddings(model: nn.Module) -> nn.Module:
     return found
 
 
-R3F.at_work = R3FAttachment
+R3F.attachment_class = R3FAttachment

@@ -33,7 +33,7 @@ class RDrop(Method):
         self._require("alpha", 0 <= self.alpha < float("inf"), "at least 0 and finite")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"alpha": Choice((0.1, 0.5, 1.0))}
 
     @property

@@ -33,7 +33,7 @@ class ReInit(Method):
         self._require("layers", self.layers >= 0, "at least 0")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         most = min(5, layers - 1) if layers else 5
         return {"layers": Choice(tuple(range(1, max(1, most) + 1)))}
 
@@ -43,7 +43,7 @@ class ReInitAttachment(Attachment):
 
     method: ReInit
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         model, again = unwrap_model(self.model), self.method.layers
         depth, count = require_parameter_depths(model, self.method.name)
         if again > count:
@@ -60,4 +60,4 @@ class ReInitAttachment(Attachment):
                     initialise_module(model, module)
 
 
-ReInit.at_work = ReInitAttachment
+ReInit.attachment_class = ReInitAttachment

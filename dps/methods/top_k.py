@@ -30,7 +30,7 @@ class TopK(Method):
         self._require("layers", self.layers >= 0, "at least 0")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         fitting = tuple(k for k in (3, 6, 12) if not layers or k <= layers)
         return {"layers": Choice(fitting or (layers,))}
 
@@ -40,10 +40,10 @@ class TopKAttachment(Attachment):
 
     method: TopK
 
-    def begin(self) -> None:
+    def set_up(self) -> None:
         depth, count = require_parameter_depths(self.model, self.method.name)
         lowest = count - self.method.layers + 1
-        self.frozen = [p for name, p in self.trained() if depth[name] < lowest and p.requires_grad]
+        self.frozen = [p for name, p in self.trained_parameters() if depth[name] < lowest and p.requires_grad]
         if self.model is unwrap_model(self.model):
             for parameter in self.frozen:
                 parameter.requires_grad_(False)
@@ -58,4 +58,4 @@ class TopKAttachment(Attachment):
             parameter.requires_grad_(True)
 
 
-TopK.at_work = TopKAttachment
+TopK.attachment_class = TopKAttachment

@@ -28,7 +28,7 @@ class WeightDecay(Method):
         self._require("strength", 0 <= self.strength < float("inf"), "at least 0 and finite")
 
     @classmethod
-    def space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         return {"strength": Range(1e-2, 1.0, log=True)}
 
 
@@ -45,4 +45,4 @@ class WeightDecayAttachment(Attachment):
                     parameter.mul_(1 - group["lr"] * self.method.strength)
 
 
-WeightDecay.at_work = WeightDecayAttachment
+WeightDecay.attachment_class = WeightDecayAttachment

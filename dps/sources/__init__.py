@@ -5,17 +5,17 @@ May import dps.tasks and what lies below it. Imported by dps.propose, dps.method
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dps.errors import InputError
 from dps.paths import is_folder
 from dps.sources.base import Source
+from dps.sources.builtin import BuiltinSource
+from dps.sources.folder import FolderSource
+from dps.sources.hub import HubSource
+from dps.sources.task_files import TaskSource
+from dps.tasks.task import Task
 from dps.text import quote_value
 
-if TYPE_CHECKING:
-    from dps.tasks.task import Task
-
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_data_source"]
 
 
 def open_data_source(data: str | None, task: Task | None = None) -> Source:
@@ -24,21 +24,13 @@ def open_data_source(data: str | None, task: Task | None = None) -> Source:
     None: what the task names, else "builtin". Raises InputError where it is none.
     """
     if data is None:
-        data = "task" if task is not None and task.own is not None else "builtin"
+        data = "task" if task is not None and task.data_location is not None else "builtin"
     if data == "task":
-        from dps.sources.task_files import TaskSource
-
         return TaskSource(task)
     if data == "hub":
-        from dps.sources.hub import HubSource
-
         return HubSource()
     if data == "builtin":
-        from dps.sources.builtin import BuiltinSource
-
         return BuiltinSource()
     if not is_folder(data):
         raise InputError(f"data: there is no folder {quote_value(data)}; give auto, hub, builtin or a folder")
-    from dps.sources.folder import FolderSource
-
     return FolderSource(data)

@@ -104,13 +104,13 @@ def _match_columns(task: Task, place: DataOrigin, row: DataRow) -> dict[str, str
 
 def _missing_column_error(place: DataOrigin, row: DataRow, column: str) -> InputError:
     there = ", ".join(quote_value(name, 30) for name in row.values) or "none"
-    return place.error(row.number, f"no column {column!r}; the columns are {there}")
+    return place.make_error(row.number, f"no column {column!r}; the columns are {there}")
 
 
 def _example(task: Task, place: DataOrigin, row: DataRow, names: dict[str, str]) -> dict[str, Any]:
     """One checked example: a text for each of `task.columns`, and the label."""
     if row.problem:
-        raise place.error(row.number, row.problem)
+        raise place.make_error(row.number, row.problem)
     absent = [name for name in names.values() if name not in row.values]
     if absent:
         raise _missing_column_error(place, row, absent[0])
@@ -120,7 +120,7 @@ def _example(task: Task, place: DataOrigin, row: DataRow, names: dict[str, str])
             example[column] = check_text(names[column], row.values[names[column]])
         example[LABEL_COLUMN] = _parse_label(task, row.values[names[LABEL_COLUMN]])
     except InputError as error:
-        raise place.error(row.number, str(error)) from None
+        raise place.make_error(row.number, str(error)) from None
     return example
 
 

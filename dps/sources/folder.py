@@ -51,7 +51,7 @@ class FolderSource:
         self.name = str(path)
         self._path = Path(path)
         self._fingerprints: dict[str, str] = {}
-        self._serves: dict[Path, str] = {}
+        self._task_of_file: dict[Path, str] = {}
 
     def load(self, task: Task, split: str) -> Dataset:
         """The examples of `split`, one of `task.all_splits`, in the order of the file.
@@ -60,7 +60,7 @@ class FolderSource:
         another task's before, or its content cannot be used (see `dps.sources.readers.read_rows`,
         `dps.sources.examples.make_dataset`).
         """
-        path = self._file(task, split)
+        path = self._find_file(task, split)
         return make_dataset(task, get_data_origin(path), read_rows(path, HEADLESS_COLUMNS.get(task.name, ())))
 
     def fingerprint(self, task: Task) -> str:
@@ -71,11 +71,11 @@ class FolderSource:
         if task.name not in self._fingerprints:
             digest = hashlib.sha256()
             for split in task.splits:
-                digest.update(hashlib.sha256(read_file_bytes(self._file(task, split))).digest())
+                digest.update(hashlib.sha256(read_file_bytes(self._find_file(task, split))).digest())
             self._fingerprints[task.name] = digest.hexdigest()[:16]
         return self._fingerprints[task.name]
 
-    def _file(self, task: Task, split: str) -> Path:
+    def _find_file(self, task: Task, split: str) -> Path:
         """The one file of a split."""
         if split not in task.all_splits:
             there = ", ".join(task.all_splits)
@@ -89,12 +89,12 @@ class FolderSource:
             raise InputError(f"{self._path}: {both} all serve as {split} of task {task.name}; keep one")
         if not found:
             raise _missing_file_error(self._path, folder, task, split)
-        self._serve(found[0], task)
+        self._claim_file(found[0], task)
         return found[0]
 
-    def _serve(self, path: Path, task: Task) -> None:
+    def _claim_file(self, path: Path, task: Task) -> None:
         """A file without a task's name serves one task: what it holds is not another task's too."""
-        before = self._serves.setdefault(path, task.name)
+        before = self._task_of_file.setdefault(path, task.name)
         if before != task.name:
             what = f"read as task {before} before, so not as task {task.name}"
             raise InputError(f"{path}: {what}; give each task a sub-folder of its name")

@@ -39,7 +39,7 @@ class DataOrigin(NamedTuple):
     name: str
     separator: str = ":"
 
-    def error(self, number: int, text: str) -> InputError:
+    def make_error(self, number: int, text: str) -> InputError:
         """The error of one row: "file:12: text"."""
         return InputError(f"{self.name}{self.separator}{number}: {text}")
 
@@ -83,7 +83,9 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = f"0x{data[error.start]:02x}"
-        raise get_data_origin(path).error(line, f"byte {byte} is not UTF-8; save the file as UTF-8") from None
+        raise get_data_origin(path).make_error(
+            line, f"byte {byte} is not UTF-8; save the file as UTF-8"
+        ) from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -106,7 +108,7 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield start, record
             start = reader.line_num + 1
     except csv.Error as error:
-        raise get_data_origin(path).error(
+        raise get_data_origin(path).make_error(
             start, f"broken CSV: {error}; check the quotes of this row"
         ) from None
 
@@ -132,7 +134,7 @@ def _parse_header(path: Path, number: int, fields: list[str]) -> list[str]:
     columns = [field.strip() for field in fields]
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
-        raise get_data_origin(path).error(
+        raise get_data_origin(path).make_error(
             number, f"column {quote_value(twice[0])} stands twice in the header"
         )
     return columns
@@ -143,9 +145,11 @@ def _read_jsonl(path: Path) -> Iterator[DataRow]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise get_data_origin(path).error(number, f"not JSON: {quote_value(line)} ({error})") from None
+            raise get_data_origin(path).make_error(
+                number, f"not JSON: {quote_value(line)} ({error})"
+            ) from None
         if not isinstance(values, dict):
-            raise get_data_origin(path).error(number, f"{quote_value(line)} is not a JSON object")
+            raise get_data_origin(path).make_error(number, f"{quote_value(line)} is not a JSON object")
         yield DataRow(number, values)
 
 

@@ -41,17 +41,17 @@ class TaskSource:
     def __init__(self, task: Task | None) -> None:
         """Nothing is read before the first `load` or `fingerprint`. Raises InputError where the task names
         no data."""
-        if task is None or task.own is None:
+        if task is None or task.data_location is None:
             named = f"task {task.name} names" if task is not None else "the task names"
             raise InputError(f"data: {named} neither files nor hub; give hub, builtin or a folder")
-        self.name = task.own.hub or task.own.definition
-        self._task, self._data = task, task.own
+        self.name = task.data_location.hub or task.data_location.definition
+        self._task, self._data = task, task.data_location
 
     @property
-    def note(self) -> str:
+    def description(self) -> str:
         """Where the examples are from, in a line."""
         where = self._data.hub or ", ".join(Path(place).name for _, place in self._data.splits)
-        if self._data.of("dev"):
+        if self._data.get_place("dev"):
             return where
         return f"{where}; a stratified {DEV_SHARE:.0%} of it is split off as dev, seed {SPLIT_SEED}"
 
@@ -65,9 +65,9 @@ class TaskSource:
             raise InputError(f"data: {self.name} {rule}; give a folder with both")
         if split not in task.splits:
             raise InputError(f"split: task {task.name} has no split {split!r}; choose one of train, dev")
-        if self._data.of("dev"):
+        if self._data.get_place("dev"):
             return self._read(split)
-        train, dev = self._halves
+        train, dev = self._split_indices
         return self._read("train").select(dev if split == "dev" else train)
 
     def fingerprint(self, task: Task) -> str:
@@ -86,7 +86,7 @@ class TaskSource:
     def _read(self, split: str) -> Dataset:
         if self._hub is not None:
             return self._hub.load(self._task, split)
-        path = Path(self._data.of(split) or "")
+        path = Path(self._data.get_place(split) or "")
         if not path.is_file():
             raise InputError(
                 f"{self._data.definition}: files: there is no {path}, for {split}; check the path"
@@ -99,7 +99,7 @@ class TaskSource:
         return HubSource(data.hub, data.config, dict(data.splits)) if data.hub else None
 
     @cached_property
-    def _halves(self) -> tuple[Indices, Indices]:
+    def _split_indices(self) -> tuple[Indices, Indices]:
         """(train, dev): the examples of each."""
         whole = self._read("train")
         texts = list(zip(*(whole[column] for column in self._task.columns), strict=True))

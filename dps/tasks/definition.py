@@ -88,7 +88,7 @@ def parse_definition(document: object, file: Path | None = None) -> Task:
         metrics=_metrics(made, labels, multi_label),
         score_range=_range(made, kind),
         label=_label(made, columns),
-        own=_data(made, file),
+        data_location=_data(made, file),
         multi_label=multi_label,
         separator=_separator(made, labels) if multi_label else LABEL_SEPARATOR,
     )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dps.tasks.scorers import is_scorer_name, make_scorer_metric
 from dps.tasks.task import Task
 
 Array = NDArray[Any]
@@ -136,8 +137,6 @@ METRICS: dict[str, Metric] = {
 
 def get_metric(name: str) -> Metric:
     """The metric of this name, or scikit-learn's scorer. Raises ValueError where there is none."""
-    from dps.tasks.scorers import is_scorer_name, make_scorer_metric
-
     if name not in METRICS and not is_scorer_name(name):
         raise ValueError(
             f"metric: there is no {name!r}; choose one of {', '.join(METRICS)}, or a scorer's name"

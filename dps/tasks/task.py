@@ -22,7 +22,7 @@ class DataLocation:
     hub: str | None = None
     config: str = "default"
 
-    def of(self, split: str) -> str | None:
+    def get_place(self, split: str) -> str | None:
         """The file, or the hub's name, of a split; None where there is none."""
         return dict(self.splits).get(split)
 
@@ -41,7 +41,7 @@ class Task:
         which data may lack.
     direction: "max" or "min", of the primary metric.
     label: the label's column in files of one's own; examples have it as `LABEL_COLUMN`.
-    own: where the examples of a task of one's own lie; None where nothing says so.
+    data_location: where the examples of a task of one's own lie; None where nothing says so.
     multi_label: an example has any number of the labels, also none.
     separator: what stands between the labels of an example in files without lists.
     """
@@ -55,7 +55,7 @@ class Task:
     test_split: str = "dev"
     direction: str = "max"
     label: str = LABEL_COLUMN
-    own: DataLocation | None = None
+    data_location: DataLocation | None = None
     multi_label: bool = False
     separator: str = LABEL_SEPARATOR
 

@@ -44,43 +44,47 @@ class TaskData:
         self.task, self.source, self.tokenizer, self.max_length = task, source, tokenizer, max_length
         self.cache, self.fingerprint = cache, fingerprint
         self._encoded: dict[str, EncodedExamples] = {}
-        self._others: dict[str, TaskData] = {}
+        self._by_task: dict[str, TaskData] = {}
 
-    def of(self, task: Task) -> TaskData:
+    def for_task(self, task: Task) -> TaskData:
         """The examples of another task from the same source, with the same tokens."""
         if task == self.task:
             return self
-        if task.name not in self._others:
-            self._others[task.name] = TaskData(task, self.source, self.tokenizer, self.max_length, self.cache)
-        return self._others[task.name]
+        if task.name not in self._by_task:
+            self._by_task[task.name] = TaskData(
+                task, self.source, self.tokenizer, self.max_length, self.cache
+            )
+        return self._by_task[task.name]
 
-    def split(self, name: str) -> EncodedExamples:
+    def get_split(self, name: str) -> EncodedExamples:
         """All examples of one of `task.all_splits`."""
         if name not in self._encoded:
-            self._encoded[name] = self._kept(name)
+            self._encoded[name] = self._read_or_encode(name)
         return self._encoded[name]
 
-    def _kept(self, name: str) -> EncodedExamples:
+    def _read_or_encode(self, name: str) -> EncodedExamples:
         """From the cache; what the fingerprint does not cover is not kept there."""
         task = self.task
-        if self.cache is None or self._rules is None or name not in task.splits:
+        if self.cache is None or self._tokenizer_fingerprint is None or name not in task.splits:
             return self._encode(name)
         self.fingerprint = self.fingerprint or self.source.fingerprint(task)
         examples = [self.source.kind, self.fingerprint, task.name, task.columns, task.labels, name]
         if task.multi_label:
             examples.append(task.separator)
-        return self.cache.get([*examples, self._rules, self.max_length], lambda: self._encode(name))
+        return self.cache.get(
+            [*examples, self._tokenizer_fingerprint, self.max_length], lambda: self._encode(name)
+        )
 
     @cached_property
-    def _rules(self) -> str | None:
+    def _tokenizer_fingerprint(self) -> str | None:
         return fingerprint_tokenizer(self.tokenizer)
 
     def _encode(self, name: str) -> EncodedExamples:
         return encode_dataset(self.source.load(self.task, name), self.task, self.tokenizer, self.max_length)
 
-    def train(self, size: int | None) -> EncodedExamples:
+    def get_train_examples(self, size: int | None) -> EncodedExamples:
         """The training examples, or a stratified subset of `size` that is always the same."""
-        return select_subset(self.task, self.split("train"), size)
+        return select_subset(self.task, self.get_split("train"), size)
 
 
 def select_subset(task: Task, data: EncodedExamples, size: int | None) -> EncodedExamples:
@@ -117,10 +121,10 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
     ) -> None:
         self.data, self.batch_size, self.seed = data, batch_size, seed
-        self.rank, self.world = rank, world
+        self.rank, self.world_size = rank, world_size
         self.collate = PaddingCollator(tokenizer)
         self.lengths = data.lengths()
         self._epoch, self._order = -1, list[Indices]()
@@ -130,20 +134,20 @@ class TrainingBatches:
         """Batches that it takes to visit every example."""
         return math.ceil(len(self.data) / self.batch_size)
 
-    def indices(self, step: int) -> Indices:
+    def get_indices(self, step: int) -> Indices:
         """The examples of this rank at `step`, counted from 1."""
         epoch, position = divmod(step - 1, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = (
                 epoch,
-                self._batches(np.random.default_rng(derive_step_seed(self.seed, epoch))),
+                self._shuffle_epoch(np.random.default_rng(derive_step_seed(self.seed, epoch))),
             )
         batch = self._order[position]
-        if short := -len(batch) % self.world:  # every rank needs as many
+        if short := -len(batch) % self.world_size:  # every rank needs as many
             batch = np.concatenate([batch, np.resize(batch, short)])
-        return batch[self.rank :: self.world]
+        return batch[self.rank :: self.world_size]
 
-    def _batches(self, rng: np.random.Generator) -> list[Indices]:
+    def _shuffle_epoch(self, rng: np.random.Generator) -> list[Indices]:
         """The batches of one epoch."""
         order, pool = rng.permutation(len(self.data)), BATCHES_PER_POOL * self.batch_size
         batches: list[Indices] = []
@@ -153,9 +157,9 @@ class TrainingBatches:
             batches += [chunk[at : at + self.batch_size] for at in range(0, len(chunk), self.batch_size)]
         return [batches[number] for number in rng.permutation(len(batches))]
 
-    def at(self, step: int) -> dict[str, Tensor]:
+    def get_batch(self, step: int) -> dict[str, Tensor]:
         """The padded batch of this rank at `step`."""
-        return self.collate(self.data, self.indices(step))
+        return self.collate(self.data, self.get_indices(step))
 
 
 class PaddingCollator:

@@ -147,9 +147,9 @@ class _Run:
             self.parts[name] = self.parts.get(name, 0.0) + time.monotonic() - began
 
     def _slices(self) -> tuple[EncodedExamples, EncodedExamples]:
-        train = self.data.train(self.config.train_size)
+        train = self.data.get_train_examples(self.config.train_size)
         if self.config.select_on == "dev":
-            return train, self.data.split("dev")
+            return train, self.data.get_split("dev")
         return split_holdout(self.task, train, self.config.holdout_share, self.config.seed)
 
     def go(self) -> FineTuneResult:
@@ -189,7 +189,7 @@ class _Run:
             yield self._batch(step)
 
     def _batch(self, step: int) -> dict[str, Tensor]:
-        return {k: move_to_device(v, self.device) for k, v in self.batches.at(step).items()}
+        return {k: move_to_device(v, self.device) for k, v in self.batches.get_batch(step).items()}
 
     def _one_step(self) -> Tensor:
         step = self.step + 1
@@ -257,13 +257,13 @@ class _Run:
         final: dict[str, dict[str, float]] = {}
         main = self.task.dev_splits[0]
         for split in self.task.dev_splits if self.config.select_on == "dev" else ():
-            data = self.data.split(split)
+            data = self.data.get_split(split)
             logits = self.latest if split == main else self._predict(data)
             self.logits[split], self.labels[split] = logits, data.labels
             final[split] = compute_scores(self.task, data.labels, logits)
         for name in self.config.transfer:
             target = get_transfer_target(name)
-            data = self.data.of(target.task).split(target.split)
+            data = self.data.for_task(target.task).get_split(target.split)
             self.logits[name], self.labels[name] = self._predict(data), data.labels
             final[name] = compute_transfer_scores(self.task, target, data.labels, self.logits[name])
         if self.config.probe is not None:
@@ -278,7 +278,7 @@ class _Run:
 
         size = self._evaluation_batch
         try:
-            return measure_collapse(self.base, self.model, self.data, self.data.of(task), size)
+            return measure_collapse(self.base, self.model, self.data, self.data.for_task(task), size)
         except InputError as error:  # the run is none the worse for it
             self.warnings.append(f"the probe failed: {error}")
             return {}
@@ -335,7 +335,7 @@ class _Run:
     def _result(self, outcome: FineTuneOutcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
         self.attachment.detach()
         share = self.attachment.selected_share
-        if outcome == "completed" and self.config.method.selects and share in (None, 1.0):
+        if outcome == "completed" and self.config.method.selects_weights and share in (None, 1.0):
             self.warnings.append(
                 f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} "
                 f"steps; lower selection_ratio below 1 or update_ratio below 0.5"

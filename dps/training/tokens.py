@@ -41,7 +41,9 @@ class EncodedExamples:
     labels: NDArray[Any]
 
     @classmethod
-    def of(cls, tokens: Sequence[Mapping[str, Sequence[int]]], labels: NDArray[Any]) -> EncodedExamples:
+    def from_tokens(
+        cls, tokens: Sequence[Mapping[str, Sequence[int]]], labels: NDArray[Any]
+    ) -> EncodedExamples:
         """tokens: one dict of id lists an example, each with the same inputs; labels: as above."""
         names = list(tokens[0]) if tokens else ["input_ids"]
         ids = {
@@ -80,7 +82,7 @@ def encode_dataset(
     """Tokenise, cutting at `max_length` tokens. Nothing is padded here."""
     tokens = tokenise_texts([list(dataset[column]) for column in task.columns], tokenizer, max_length)
     dtype = np.float32 if task.is_regression or task.multi_label else np.int64  # as the losses take them
-    return EncodedExamples.of(tokens, np.asarray(dataset[LABEL_COLUMN], dtype=dtype))
+    return EncodedExamples.from_tokens(tokens, np.asarray(dataset[LABEL_COLUMN], dtype=dtype))
 
 
 def tokenise_texts(

@@ -63,7 +63,7 @@ REFUSED: dict[str, list[Any]] = {
     "decay": [0.0, 1.1, math.nan],
     "passes": [1, 0],
 }
-SELECTING = [name for name, method in METHODS.items() if method.selects]
+SELECTING = [name for name, method in METHODS.items() if method.selects_weights]
 NEEDING_WEIGHTS = [*SELECTING, "mixout", "bi-drop"]
 # They do more around a step than change gradients: move weights, set rates, take gradients away.
 WITH_EVERY_OPTIMIZER = [*SELECTING, "weight-decay", "llrd", "top-k"]
@@ -109,7 +109,7 @@ def plain_model() -> nn.Module:
 
 def length(method: Method) -> int:
     """Steps that a test trains: as many as it takes to come through every stage."""
-    return STEPS if method.selects else FEW
+    return STEPS if method.selects_weights else FEW
 
 
 def start(
@@ -171,7 +171,7 @@ def test_training_lowers_the_loss(method: Method, kind: str) -> None:
 @every_optimizer
 def test_save_and_resume_equals_training_through(method: Method, kind: str, tmp_path: Path) -> None:
     model, optimizer = start(method, kind)
-    cuts, last = CUTS if method.selects else CUTS[:1], length(method)
+    cuts, last = CUTS if method.selects_weights else CUTS[:1], length(method)
     losses: list[float] = []
     for cut, following in zip((0, *cuts), (*cuts, last), strict=True):
         losses += train(model, optimizer, cut + 1, following)

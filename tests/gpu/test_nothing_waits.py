@@ -66,7 +66,7 @@ def test_a_method_waits_for_nothing(method: dps.Method) -> None:
             torch.cuda.set_sync_debug_mode("default")
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    if method.selects:
+    if method.selects_weights:
         assert dps.methods.attachment_of(optimizer).selected_share == pytest.approx(0.6, abs=0.02)  # type: ignore[union-attr]
 
 

@@ -106,7 +106,7 @@ class _Worker:
         if not self.settled:
             gc.freeze()  # a first run imports much that stays
             self.settled = True
-        self.held[1].prepare()
+        self.held[1].prepare_copy()
         reset_peak_memory(get_device())
 
     def _out_of_memory(self, job: Job, error: Exception) -> None:

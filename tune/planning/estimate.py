@@ -83,13 +83,13 @@ def estimate_speed(
     precision: str,
 ) -> TrainingSpeed:
     """Arithmetic of the model over the speed of this machine; on a GPU over a usual one's."""
-    layers, hidden, _ = folder.hidden()
+    layers, hidden, _ = folder.read_dimensions()
     weights = 12 * layers * hidden**2
     tokens = min(options.max_length, 1.4 * _count_mean_words(train, task) + 3)
     flops = USUAL_GPU_FLOPS if gpus_per_worker else _measure_flops(options.cpus_per_worker, precision)
     forward = 2 * weights * tokens / flops
     products = 3.3 * forward * options.batch_size / options.workers_per_trial
-    others = GPU_STEP_OVERHEAD_S if gpus_per_worker else CPU_STEP_S_PER_WEIGHT * folder.parameters()
+    others = GPU_STEP_OVERHEAD_S if gpus_per_worker else CPU_STEP_S_PER_WEIGHT * folder.count_parameters()
     return TrainingSpeed(products + others, forward / EVALUATION_EFFICIENCY)
 
 

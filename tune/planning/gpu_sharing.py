@@ -42,8 +42,8 @@ class LongestExamples(TaskData):
 
     count = 64
 
-    def split(self, name: str) -> EncodedExamples:
-        data = super().split(name)
+    def get_split(self, name: str) -> EncodedExamples:
+        data = super().get_split(name)
         return data.take(data.lengths().argsort(kind="stable")[-self.count :])
 
 

@@ -96,7 +96,7 @@ def make_plan(options: CommonOptions, cluster: Cluster, gpus: float | None = Non
         cluster=cluster,
         expected=estimate_duration(options, speed, work),
         warm=_load_warm_start(options, arms),
-        weights=folder.parameters(),
+        weights=folder.count_parameters(),
         chance=chance_level(task, np.asarray(splits["train"][LABEL_COLUMN])),
     )
 
@@ -105,7 +105,7 @@ def _build_search_spaces(
     options: CommonOptions, folder: ModelFolder, max_steps: int
 ) -> dict[str, SearchSpace]:
     """One space of all methods for a search; one of each method for a comparison."""
-    layers, weights = folder.hidden()[0], folder.parameters()
+    layers, weights = folder.read_dimensions()[0], folder.count_parameters()
 
     def build(*methods: str) -> SearchSpace:
         made = build_search_space(methods, options.freeze, weights, max_steps, layers, options.space)
@@ -188,7 +188,7 @@ def _choose_data_source(data: str, task: Task) -> tuple[Source, str]:
         from dps.sources.task_files import TaskSource
 
         own = TaskSource(task)
-        return own, own.note
+        return own, own.description
     if data != "auto":
         source = open_data_source(data)
         return source, f"{source.name} (named)"
@@ -248,9 +248,9 @@ def _check_max_length(options: CommonOptions, folder: ModelFolder, task: Task) -
     from dps.models import PretrainedEncoder
 
     if folder.kind == "builtin":
-        most = folder.config().get("max_position_embeddings")
+        most = folder.read_config().get("max_position_embeddings")
     else:
-        most = PretrainedEncoder(folder, task).most_tokens
+        most = PretrainedEncoder(folder, task).max_tokens
     default = CommonOptions.model_fields[
         "max_length"
     ].default  # fits most models, and stands in every config.yaml

@@ -64,7 +64,7 @@ def _build_method_domains(
         if known[key] == "int" and not (isinstance(domain, Choice) and _are_integers(domain.values)):
             raise InputError(f"--space: {method}: {key} takes a list of whole numbers, but got {domain}")
         _check_accepted_values(method, key, domain)
-    domains = METHODS[method].space(max_steps, layers)
+    domains = METHODS[method].search_space(max_steps, layers)
     if freeze != "gradient" and "freeze" in known:
         domains["freeze"] = Choice(("gradient", "update") if freeze == "search" else (freeze,))
     return domains | mine

@@ -71,8 +71,8 @@ def make_reflexive_sentence(rng: random.Random, words: Vocabulary, good: bool) -
     if frame.startswith("near"):  # here the subject is the first noun, so the other reflexive binds
         own, wrong = wrong, own
     act = rng.choice(words.acts)
-    filled = frame.format(s=subject.one, v=act.past, p=act.participle, r=own if good else wrong)
-    return make_sentence("the", other.one, filled)
+    filled = frame.format(s=subject, v=act.past, p=act.participle, r=own if good else wrong)
+    return make_sentence("the", other, filled)
 
 
 def make_determiner_number_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
@@ -85,7 +85,7 @@ def make_determiner_number_sentence(rng: random.Random, words: Vocabulary, good:
     look = rng.choice(words.looks)
     return make_sentence(
         "the",
-        person.one,
+        person,
         rng.choice(words.handlings).past,
         determiner,
         look,
@@ -103,9 +103,7 @@ def make_transitivity_sentence(rng: random.Random, words: Vocabulary, good: bool
     needs_object = flip_coin(rng)
     action = rng.choice(TRANSITIVE_VERBS if needs_object else INTRANSITIVE_VERBS)
     has_object = needs_object == good
-    return make_sentence(
-        "the", person.one, action, f"the {thing.one}" if has_object else "", "in the", place.one
-    )
+    return make_sentence("the", person, action, f"the {thing}" if has_object else "", "in the", place)
 
 
 def make_polarity_item_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
@@ -114,21 +112,21 @@ def make_polarity_item_sentence(rng: random.Random, words: Vocabulary, good: boo
     negation, plain = ("no", "the") if good else ("the", "no")
     act, place = rng.choice(words.acts), rng.choice(words.places)
     ending = rng.choice(
-        (f"has ever {act.participle} anyone", f"has {act.participle} any {other.many} at all")
+        (f"has ever {act.participle} anyone", f"has {act.participle} any {other.plural} at all")
     )
-    ending = ending if flip_coin(rng) else f"ever went to any {place.one}"
-    return make_sentence(negation, head.one, "that", plain, other.one, rng.choice(words.acts).past, ending)
+    ending = ending if flip_coin(rng) else f"ever went to any {place}"
+    return make_sentence(negation, head, "that", plain, other, rng.choice(words.acts).past, ending)
 
 
 def make_gap_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A fronted question word leaves a gap, which nothing may fill."""
     person, other = sample_two(rng, list_human_nouns(words))
     say = rng.choice(("say", "think", "know", "believe"))
-    handled, thing = rng.choice(words.handlings).past, f"the {rng.choice(words.things).one}"
+    handled, thing = rng.choice(words.handlings).past, f"the {rng.choice(words.things)}"
     asks_what = flip_coin(rng) or not good
     filler = "" if asks_what and good else thing
     opening = "what did the" if asks_what else "did the"
-    return make_sentence(opening, person.one, say, "that the", other.one, handled, filler, end="?")
+    return make_sentence(opening, person, say, "that the", other, handled, filler, end="?")
 
 
 def make_island_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
@@ -138,10 +136,10 @@ def make_island_sentence(rng: random.Random, words: Vocabulary, good: bool) -> s
     move = rng.choice(words.moves).base
     if flip_coin(rng):
         link = "say that" if good else f"{move} " + rng.choice(("after", "because", "before", "while"))
-        return make_sentence("what did the", person.one, link, "the", other.one, handled, end="?")
-    tail = f"that the {other.one} {handled}" if good else f"the {other.one} that {handled}"
+        return make_sentence("what did the", person, link, "the", other, handled, end="?")
+    tail = f"that the {other} {handled}" if good else f"the {other} that {handled}"
     opening = "which things did the" if not good else "who saw the things"
-    middle = "" if good else f"{person.one} {act.base}"
+    middle = "" if good else f"{person} {act.base}"
     return make_sentence(opening, middle, tail, end="?")
 
 
@@ -154,16 +152,16 @@ def make_auxiliary_sentence(rng: random.Random, words: Vocabulary, good: bool) -
     wrong = [f for f in (handling.base, handling.past, handling.ing) if f != right[auxiliary]]
     chosen = right[auxiliary] if good else rng.choice(wrong)
     adverb = rng.choice(("often", "always", "quickly"))
-    return make_sentence("the", person.one, auxiliary, adverb, chosen, "the", thing.one)
+    return make_sentence("the", person, auxiliary, adverb, chosen, "the", thing)
 
 
 def make_adverb_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """No adverb stands between a verb and its object."""
     person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
     adverb = rng.choice(split_words("quickly often carefully always suddenly never quietly"))
-    action, thing_phrase = rng.choice(words.handlings).past, f"the {rng.choice(words.looks)} {thing.one}"
+    action, thing_phrase = rng.choice(words.handlings).past, f"the {rng.choice(words.looks)} {thing}"
     parts = (adverb, action, thing_phrase) if good else (action, adverb, thing_phrase)
-    return make_sentence("the", rng.choice(words.qualities), person.one, *parts)
+    return make_sentence("the", rng.choice(words.qualities), person, *parts)
 
 
 def make_control_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
@@ -174,7 +172,7 @@ def make_control_sentence(rng: random.Random, words: Vocabulary, good: bool) -> 
     refusers = split_words("tried decided managed refused hoped agreed")
     action = rng.choice(takers if with_object == good else refusers)
     move = rng.choice(words.moves).base
-    return make_sentence("the", person.one, action, f"the {other.one}" if with_object else "", "to", move)
+    return make_sentence("the", person, action, f"the {other}" if with_object else "", "to", move)
 
 
 def make_raising_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
@@ -183,12 +181,12 @@ def make_raising_sentence(rng: random.Random, words: Vocabulary, good: bool) -> 
     raises = ("likely", "certain", "bound", "sure")
     controls = ("eager", "willing", "afraid", "ready")
     predicate = rng.choice(raises if good else controls)
-    subject = f"there is {predicate} to be {add_article(f'{rng.choice(words.looks)} {thing.one}')}"
+    subject = f"there is {predicate} to be {add_article(f'{rng.choice(words.looks)} {thing}')}"
     if flip_coin(rng):
-        return make_sentence(subject, "in the", place.one)
+        return make_sentence(subject, "in the", place)
     if flip_coin(rng):
-        return make_sentence("it is", predicate, "to rain near the", place.one)
-    person = rng.choice(list_human_nouns(words)).one  # both kinds are fine here: the words do not decide
+        return make_sentence("it is", predicate, "to rain near the", place)
+    person = rng.choice(list_human_nouns(words))  # both kinds are fine here: the words do not decide
     if good:
         return make_sentence("the", person, "is", rng.choice(controls), "to", rng.choice(words.moves).base)
     return make_sentence("it is", predicate, "that the", person, "left")
@@ -200,8 +198,8 @@ def make_coordination_sentence(rng: random.Random, words: Vocabulary, good: bool
     first, second = sample_two(rng, list_human_nouns(words))
     opener = rng.choice(tuple(mates))
     link = mates[opener] if good else rng.choice([mate for key, mate in mates.items() if key != opener])
-    end = f"{rng.choice(words.handlings).past} the {rng.choice(words.things).one}"
-    return make_sentence(opener, "the", first.one, link, "the", second.one, end)
+    end = f"{rng.choice(words.handlings).past} the {rng.choice(words.things)}"
+    return make_sentence(opener, "the", first, link, "the", second, end)
 
 
 def make_dative_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
@@ -209,11 +207,11 @@ def make_dative_sentence(rng: random.Random, words: Vocabulary, good: bool) -> s
     person, other = sample_two(rng, list_human_nouns(words))
     allows = rng.choice(("gave", "sent", "showed", "offered", "handed"))
     refuses = rng.choice(("donated", "explained", "returned", "described", "mentioned"))
-    gift = f"the {rng.choice(words.things).one}"
+    gift = f"the {rng.choice(words.things)}"
     if flip_coin(rng):
-        return make_sentence("the", person.one, allows if good else refuses, "the", other.one, gift)
-    receiver = f"to the {other.one}" if good else f"the {other.one}"
-    return make_sentence("the", person.one, refuses, *((gift, receiver) if good else (receiver, gift)))
+        return make_sentence("the", person, allows if good else refuses, "the", other, gift)
+    receiver = f"to the {other}" if good else f"the {other}"
+    return make_sentence("the", person, refuses, *((gift, receiver) if good else (receiver, gift)))
 
 
 def make_passive_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
@@ -221,20 +219,18 @@ def make_passive_sentence(rng: random.Random, words: Vocabulary, good: bool) -> 
     person, other = sample_two(rng, list_human_nouns(words))
     action = rng.choice(words.acts).participle if good else rng.choice(INTRANSITIVE_VERBS)
     if flip_coin(rng):
-        return make_sentence("the", person.one, "was", action, "by the", other.one)
-    extra = "" if good else f"the {rng.choice(words.things).one}"
-    return make_sentence(
-        "the", person.one, "was", rng.choice(words.acts).participle, extra, "by the", other.one
-    )
+        return make_sentence("the", person, "was", action, "by the", other)
+    extra = "" if good else f"the {rng.choice(words.things)}"
+    return make_sentence("the", person, "was", rng.choice(words.acts).participle, extra, "by the", other)
 
 
 def make_inversion_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A main question inverts subject and auxiliary; an embedded question does not."""
     person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
     participle = rng.choice(words.handlings).participle
-    straight, inverted = f"the {person.one} has", f"has the {person.one}"
-    which = rng.choice((f"which {thing.one}", "what", "why"))
-    tail = f"{participle} the {thing.one}" if which == "why" else participle
+    straight, inverted = f"the {person} has", f"has the {person}"
+    which = rng.choice((f"which {thing}", "what", "why"))
+    tail = f"{participle} the {thing}" if which == "why" else participle
     if flip_coin(rng):
         opener = rng.choice(("i wonder", "she knows", "nobody knows", "they asked"))
         return make_sentence(opener, which, straight if good else inverted, tail)
@@ -245,25 +241,30 @@ def make_that_trace_sentence(rng: random.Random, words: Vocabulary, good: bool) 
     """A subject cannot be questioned out of a clause with "that"; an object can."""
     person, other = sample_two(rng, list_human_nouns(words))
     act = rng.choice(words.acts).past
-    opener = f"who did the {person.one} {rng.choice(('say', 'think', 'believe', 'claim'))}"
+    opener = f"who did the {person} {rng.choice(('say', 'think', 'believe', 'claim'))}"
     if flip_coin(rng):
-        return make_sentence(opener, "" if good else "that", act, "the", other.one, end="?")
+        return make_sentence(opener, "" if good else "that", act, "the", other, end="?")
     if good:
-        return make_sentence(opener, "that the", other.one, act, end="?")
-    return make_sentence(opener, "that the", other.one, rng.choice(INTRANSITIVE_VERBS), end="?")
+        return make_sentence(opener, "that the", other, act, end="?")
+    return make_sentence(opener, "that the", other, rng.choice(INTRANSITIVE_VERBS), end="?")
 
 
 def make_definiteness_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The frame "there is" introduces indefinite noun phrases only."""
     thing, place = rng.choice(words.things), rng.choice(words.places)
-    weak = (f"are many {thing.many}", f"is one {thing.one}", f"are no {thing.many}", f"are some {thing.many}")
-    strong = (
-        f"is every {thing.one}",
-        f"are all the {thing.many}",
-        f"is each {thing.one}",
-        f"is the {thing.one}",
+    weak = (
+        f"are many {thing.plural}",
+        f"is one {thing}",
+        f"are no {thing.plural}",
+        f"are some {thing.plural}",
     )
-    where = f"in the {place.one}"
+    strong = (
+        f"is every {thing}",
+        f"are all the {thing.plural}",
+        f"is each {thing}",
+        f"is the {thing}",
+    )
+    where = f"in the {place}"
     if flip_coin(rng):
         return make_sentence("there", rng.choice(weak if good else strong), where)
     be, phrase = rng.choice(weak + strong).split(" ", 1)
@@ -277,7 +278,7 @@ def make_comparative_sentence(rng: random.Random, words: Vocabulary, good: bool)
     more = plain + "er"
     right = (f"{more} than", f"as {plain} as", f"much {more} than")
     wrong = (f"more {more} than", f"as {more} as", f"as {plain} than")
-    return make_sentence("the", person.one, "is", rng.choice(right if good else wrong), "the", other.one)
+    return make_sentence("the", person, "is", rng.choice(right if good else wrong), "the", other)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (

@@ -24,9 +24,9 @@ class Example(NamedTuple):
 ExampleGenerator = Callable[[random.Random, Vocabulary], Example]
 
 
-def make_sentence(*parts: str, end: str = ".") -> str:
-    """The non-empty parts joined by blanks, with a capital and a full stop."""
-    text = " ".join(part for part in parts if part).replace(" ,", ",")
+def make_sentence(*parts: str | Noun, end: str = ".") -> str:
+    """Join the non-empty parts by blanks, with a capital and a full stop."""
+    text = " ".join(str(part) for part in parts if part).replace(" ,", ",")
     return text[0].upper() + text[1:] + end
 
 
@@ -38,7 +38,7 @@ def add_article(phrase: str) -> str:
 
 def inflect_noun(noun: Noun, many: bool) -> str:
     """The plural or the singular of a noun."""
-    return noun.many if many else noun.one
+    return noun.plural if many else noun.singular
 
 
 def sample_two(rng: random.Random, items: Sequence[T]) -> tuple[T, T]:

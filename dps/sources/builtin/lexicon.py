@@ -16,11 +16,14 @@ HELD_OUT_STRIDE = 5
 
 
 class Noun(NamedTuple):
-    """A countable noun; `kind` is its hypernym in the singular."""
+    """A countable noun, which stands in a sentence in the singular. kind: its hypernym in the singular."""
 
-    one: str
-    many: str
+    singular: str
+    plural: str
     kind: str = ""
+
+    def __str__(self) -> str:
+        return self.singular
 
 
 class Verb(NamedTuple):

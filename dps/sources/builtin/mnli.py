@@ -41,17 +41,17 @@ def make_voice_inference(rng: random.Random, words: Vocabulary, relation: int) -
     denial = denied != (relation == CONTRADICTION)
     did = f"did not {act.base}" if denied else act.past
     was = "was not" if denial else "was"
-    premise = make_sentence("the", one.one, did, "the", other.one, rng.choice(words.times))
-    return premise, make_sentence("the", done.one, was, act.participle, "by the", doer.one)
+    premise = make_sentence("the", one, did, "the", other, rng.choice(words.times))
+    return premise, make_sentence("the", done, was, act.participle, "by the", doer)
 
 
 def make_hypernym_inference(rng: random.Random, words: Vocabulary, relation: int) -> Pair:
     """A noun gives way to its hypernym; under a negation, to its hyponym."""
-    thing, person = rng.choice(words.things), rng.choice(list_human_nouns(words)).one
-    verb, place = rng.choice(words.handlings), f"in the {rng.choice(words.places).one}"
+    thing, person = rng.choice(words.things), rng.choice(list_human_nouns(words))
+    verb, place = rng.choice(words.handlings), f"in the {rng.choice(words.places)}"
     denied = flip_coin(rng)
     narrow_first = denied == (relation == NEUTRAL)
-    before, after = (thing.one, thing.kind) if narrow_first else (thing.kind, thing.one)
+    before, after = (thing.singular, thing.kind) if narrow_first else (thing.kind, thing.singular)
 
     def claim(what: str, denial: bool) -> str:
         act = f"did not {verb.base} any {what}" if denial else f"{verb.past} {add_article(what)}"
@@ -62,7 +62,7 @@ def make_hypernym_inference(rng: random.Random, words: Vocabulary, relation: int
 
 def make_quantity_inference(rng: random.Random, words: Vocabulary, relation: int) -> Pair:
     """Stronger quantifiers entail weaker ones and exclude those of the other scale."""
-    group = rng.choice(list_human_nouns(words) + words.animals).many
+    group = rng.choice(list_human_nouns(words) + words.animals).plural
     up, down = ("all", "most", "some"), ("none of the", "few", "not all")
     if flip_coin(rng):
         up, down = down, up
@@ -71,7 +71,7 @@ def make_quantity_inference(rng: random.Random, words: Vocabulary, relation: int
         before, after = rng.choice(((up[0], down[0]), (up[0], down[2]), (up[2], down[0]), (up[1], down[1])))
     else:
         before, after = (up[strong], up[weak]) if relation == ENTAILMENT else (up[weak], up[strong])
-    end = f"{rng.choice(words.moves).past} in the {rng.choice(words.places).one}"
+    end = f"{rng.choice(words.moves).past} in the {rng.choice(words.places)}"
     return make_sentence(before, group, end), make_sentence(after, group, end)
 
 
@@ -83,8 +83,8 @@ def make_attitude_inference(rng: random.Random, words: Vocabulary, relation: int
         ("thought that", "claimed that", "did not think that", "was afraid that"),
         ("pretended that", "wrongly thought that", "wished that", "was wrong to think that"),
     )
-    fact = f"the {other.one} {rng.choice(words.moves).past} in the {rng.choice(words.places).one}"
-    return make_sentence("the", one.one, rng.choice(openers[relation]), fact), make_sentence(fact)
+    fact = f"the {other} {rng.choice(words.moves).past} in the {rng.choice(words.places)}"
+    return make_sentence("the", one, rng.choice(openers[relation]), fact), make_sentence(fact)
 
 
 def make_implicative_inference(rng: random.Random, words: Vocabulary, relation: int) -> Pair:
@@ -95,8 +95,8 @@ def make_implicative_inference(rng: random.Random, words: Vocabulary, relation: 
     open_ = ("wanted to", "tried to", "did not want to", "did not plan to")
     fails = ("failed to", "forgot to", "did not manage to", "did not remember to")
     opener = rng.choice((holds, open_, fails)[relation])
-    first = make_sentence("the", person.one, opener, verb.base, "the", rng.choice(words.looks), thing.one)
-    return first, make_sentence("the", person.one, verb.past, "the", thing.one)
+    first = make_sentence("the", person, opener, verb.base, "the", rng.choice(words.looks), thing)
+    return first, make_sentence("the", person, verb.past, "the", thing)
 
 
 def make_modifier_inference(rng: random.Random, words: Vocabulary, relation: int) -> Pair:
@@ -105,18 +105,18 @@ def make_modifier_inference(rng: random.Random, words: Vocabulary, relation: int
     quality, opposite = rng.choice(words.quality_opposites)
     if flip_coin(rng):
         quality, opposite = opposite, quality
-    end = f"{rng.choice(words.acts).past} the {other.one}"
+    end = f"{rng.choice(words.acts).past} the {other}"
     if relation == ENTAILMENT:
-        return make_sentence("the", quality, one.one, end), make_sentence("the", one.one, end)
+        return make_sentence("the", quality, one, end), make_sentence("the", one, end)
     if relation == NEUTRAL:
-        return make_sentence("the", one.one, end), make_sentence("the", quality, one.one, end)
-    return make_sentence("the", quality, one.one, end), make_sentence("the", one.one, "was", opposite)
+        return make_sentence("the", one, end), make_sentence("the", quality, one, end)
+    return make_sentence("the", quality, one, end), make_sentence("the", one, "was", opposite)
 
 
 def make_event_order_inference(rng: random.Random, words: Vocabulary, relation: int) -> Pair:
     """The order "A before B" is "B after A", excludes "B before A", says more than "A and B"."""
     one, other = sample_two(rng, list_human_nouns(words))
-    early, late = (f"the {person.one} {rng.choice(words.moves).past}" for person in (one, other))
+    early, late = (f"the {person} {rng.choice(words.moves).past}" for person in (one, other))
     link = rng.choice(("before", "after"))
     turned = "after" if link == "before" else "before"
     first = make_sentence(early, "and" if relation == NEUTRAL else link, late)
@@ -131,21 +131,21 @@ def make_comparison_inference(rng: random.Random, words: Vocabulary, relation: i
     """A comparison turned round needs the opposite adjective; one with a third person is open."""
     one, other, third = sample_three(rng, list_human_nouns(words))
     more, less = rng.choice(COMPARATIVES)
-    first = make_sentence("the", one.one, "was", more, "than the", other.one)
+    first = make_sentence("the", one, "was", more, "than the", other)
     if relation == NEUTRAL:
-        return first, make_sentence("the", one.one, "was", rng.choice((more, less)), "than the", third.one)
+        return first, make_sentence("the", one, "was", rng.choice((more, less)), "than the", third)
     if flip_coin(rng):
         change = less if relation == ENTAILMENT else more
-        return first, make_sentence("the", other.one, "was", change, "than the", one.one)
+        return first, make_sentence("the", other, "was", change, "than the", one)
     change = less if relation == ENTAILMENT else more
-    return first, make_sentence("the", one.one, "was not", change, "than the", other.one)
+    return first, make_sentence("the", one, "was not", change, "than the", other)
 
 
 def make_number_inference(rng: random.Random, words: Vocabulary, relation: int) -> Pair:
     """Having "at least" a number allows lower ones and leaves higher ones open; "at most" excludes these."""
     low, high = (NUMBERS[index] for index in sorted(rng.sample(range(len(NUMBERS)), 2)))
-    group = rng.choice(list_human_nouns(words) + words.animals).many
-    end = f"{rng.choice(words.moves).past} in the {rng.choice(words.places).one}"
+    group = rng.choice(list_human_nouns(words) + words.animals).plural
+    end = f"{rng.choice(words.moves).past} in the {rng.choice(words.places)}"
     given, asked = (high, low) if relation == ENTAILMENT else (low, high)
     bound = rng.choice((("at least", "exactly"), ("at least",), ("at most", "exactly"))[relation])
     return make_sentence(bound, given, group, end), make_sentence("at least", asked, group, end)
@@ -154,12 +154,10 @@ def make_number_inference(rng: random.Random, words: Vocabulary, relation: int) 
 def make_conjunction_inference(rng: random.Random, words: Vocabulary, relation: int) -> Pair:
     """Each half of an "and" holds, of an "or" may, of a "neither" does not."""
     one, other = sample_two(rng, list_human_nouns(words))
-    tail = f"{rng.choice(words.handlings).past} the {rng.choice(words.things).one}"
+    tail = f"{rng.choice(words.handlings).past} the {rng.choice(words.things)}"
     opener, link = (("both", "and"), ("either", "or"), ("neither", "nor"))[relation]
-    who = rng.choice((one, other)).one
-    return make_sentence(opener, "the", one.one, link, "the", other.one, tail), make_sentence(
-        "the", who, tail
-    )
+    who = rng.choice((one, other))
+    return make_sentence(opener, "the", one, link, "the", other, tail), make_sentence("the", who, tail)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (

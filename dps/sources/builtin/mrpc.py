@@ -34,10 +34,8 @@ def make_voice_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -> 
     one, other = sample_two(rng, list_human_nouns(words))
     act, time = rng.choice(words.acts), rng.choice(words.times)
     doer, done = (one, other) if same else (other, one)
-    active = make_sentence("the", one.one, act.past, "the", other.one, time)
-    return shuffle_pair(
-        rng, active, make_sentence("the", done.one, "was", act.participle, "by the", doer.one, time)
-    )
+    active = make_sentence("the", one, act.past, "the", other, time)
+    return shuffle_pair(rng, active, make_sentence("the", done, "was", act.participle, "by the", doer, time))
 
 
 def make_synonym_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -> Pair:
@@ -45,8 +43,8 @@ def make_synonym_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -
     one, other = sample_two(rng, list_human_nouns(words))
     act, changed = rng.choice(words.act_synonyms if same else words.act_opposites)
     time = rng.choice(words.times)
-    first = make_sentence(time + ",", "the", one.one, act.past, "the", other.one)
-    return shuffle_pair(rng, first, make_sentence("the", one.one, changed.past, "the", other.one, time))
+    first = make_sentence(time + ",", "the", one, act.past, "the", other)
+    return shuffle_pair(rng, first, make_sentence("the", one, changed.past, "the", other, time))
 
 
 def make_quality_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -> Pair:
@@ -54,38 +52,34 @@ def make_quality_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -
     person, place = rng.choice(list_human_nouns(words)), rng.choice(words.places)
     quality, changed = rng.choice(words.quality_synonyms if same else words.quality_opposites)
     be = "was not" if flip_coin(rng) else "was"
-    first = make_sentence("the", person.one, "in the", place.one, be, quality)
-    return shuffle_pair(rng, first, make_sentence("in the", place.one, "the", person.one, be, changed))
+    first = make_sentence("the", person, "in the", place, be, quality)
+    return shuffle_pair(rng, first, make_sentence("in the", place, "the", person, be, changed))
 
 
 def make_dative_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -> Pair:
     """The receiver stands before or after the gift; giver and receiver are swapped or not."""
     one, other = sample_two(rng, list_human_nouns(words))
-    gift, act = rng.choice(words.things).one, rng.choice(("gave", "sent", "showed", "offered", "handed"))
+    gift, act = rng.choice(words.things), rng.choice(("gave", "sent", "showed", "offered", "handed"))
     time = rng.choice(words.times)
     giver, taker = (one, other) if same else (other, one)
-    first = make_sentence("the", one.one, act, "the", other.one, f"the {gift}", time)
-    return shuffle_pair(
-        rng, first, make_sentence("the", giver.one, act, f"the {gift}", "to the", taker.one, time)
-    )
+    first = make_sentence("the", one, act, "the", other, f"the {gift}", time)
+    return shuffle_pair(rng, first, make_sentence("the", giver, act, f"the {gift}", "to the", taker, time))
 
 
 def make_converse_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -> Pair:
     """What one sells, the other buys."""
     one, other = sample_two(rng, list_human_nouns(words))
-    gift, time = rng.choice(words.things).one, rng.choice(words.times)
+    gift, time = rng.choice(words.things), rng.choice(words.times)
     doer, done = (other, one) if same else (one, other)
-    first = make_sentence("the", one.one, "sold the", gift, "to the", other.one, time)
-    return shuffle_pair(
-        rng, first, make_sentence("the", doer.one, "bought the", gift, "from the", done.one, time)
-    )
+    first = make_sentence("the", one, "sold the", gift, "to the", other, time)
+    return shuffle_pair(rng, first, make_sentence("the", doer, "bought the", gift, "from the", done, time))
 
 
 def make_event_order_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -> Pair:
     """The order "A before B" is "B after A"."""
     one, other = sample_two(rng, list_human_nouns(words))
-    early = f"the {one.one} {rng.choice(words.moves).past}"
-    late = f"the {other.one} {rng.choice(words.moves).past}"
+    early = f"the {one} {rng.choice(words.moves).past}"
+    late = f"the {other} {rng.choice(words.moves).past}"
     link = rng.choice(("before", "after"))
     turned = "after" if link == "before" else "before"
     first = make_sentence(early, link, late)
@@ -97,8 +91,8 @@ def make_event_order_paraphrase(rng: random.Random, words: Vocabulary, same: boo
 def make_cause_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -> Pair:
     """The claim "A because B" is "B, so A"."""
     one, other = sample_two(rng, list_human_nouns(words))
-    effect = f"the {one.one} {rng.choice(words.moves).past}"
-    cause = f"the {other.one} was {rng.choice(words.qualities)}"
+    effect = f"the {one} {rng.choice(words.moves).past}"
+    cause = f"the {other} was {rng.choice(words.qualities)}"
     first = make_sentence(effect, "because", cause)
     parts = (cause, effect) if same else (effect, cause)
     return shuffle_pair(rng, first, make_sentence(parts[0] + ",", "so", parts[1]))
@@ -108,12 +102,12 @@ def make_attribute_paraphrase(rng: random.Random, words: Vocabulary, same: bool)
     """Two adjectives keep their nouns or are exchanged."""
     one, other = sample_two(rng, list_human_nouns(words))
     (quality, second), act = sample_two(rng, words.qualities), rng.choice(words.acts)
-    place = f"in the {rng.choice(words.places).one}"
-    first = make_sentence("the", quality, one.one, act.past, "the", second, other.one, place)
+    place = f"in the {rng.choice(words.places)}"
+    first = make_sentence("the", quality, one, act.past, "the", second, other, place)
     if not same:
         quality, second = second, quality
     return shuffle_pair(
-        rng, first, make_sentence(place + ",", "the", quality, one.one, act.past, "the", second, other.one)
+        rng, first, make_sentence(place + ",", "the", quality, one, act.past, "the", second, other)
     )
 
 
@@ -135,9 +129,9 @@ def make_reported_speech_paraphrase(rng: random.Random, words: Vocabulary, same:
     speaker, hearer = (male, female) if flip_coin(rng) else (female, male)
     quality = rng.choice(words.qualities)
     subject = "he" if (speaker is male) == same else "she"
-    first = make_sentence(f'"i am {quality}," the', speaker.one, "told the", hearer.one)
+    first = make_sentence(f'"i am {quality}," the', speaker, "told the", hearer)
     return shuffle_pair(
-        rng, first, make_sentence("the", speaker.one, "told the", hearer.one, "that", subject, "was", quality)
+        rng, first, make_sentence("the", speaker, "told the", hearer, "that", subject, "was", quality)
     )
 
 
@@ -147,10 +141,10 @@ def make_outcome_paraphrase(rng: random.Random, words: Vocabulary, same: bool) -
     verb, time = rng.choice(words.handlings), rng.choice(words.times)
     managed = flip_coin(rng)
     first = make_sentence(
-        "the", person.one, "managed to" if managed else "failed to", verb.base, "the", thing.one, time
+        "the", person, "managed to" if managed else "failed to", verb.base, "the", thing, time
     )
     happened = f"{verb.past} the" if managed == same else f"did not {verb.base} the"
-    return shuffle_pair(rng, first, make_sentence(time + ",", "the", person.one, happened, thing.one))
+    return shuffle_pair(rng, first, make_sentence(time + ",", "the", person, happened, thing))
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (

@@ -36,37 +36,37 @@ def make_voice_entailment(rng: random.Random, words: Vocabulary, follows: bool) 
     one, other = sample_two(rng, list_human_nouns(words))
     act = rng.choice(words.acts)
     text = make_sentence(
-        "the", rng.choice(words.qualities), one.one, act.past, "the", other.one, rng.choice(words.times)
+        "the", rng.choice(words.qualities), one, act.past, "the", other, rng.choice(words.times)
     )
     passive = flip_coin(rng)
     doer, done = (one, other) if follows else (other, one)
     if passive:
-        return text, make_sentence("the", done.one, "was", act.participle, "by the", doer.one)
-    return text, make_sentence("the", doer.one, act.past, "the", done.one)
+        return text, make_sentence("the", done, "was", act.participle, "by the", doer)
+    return text, make_sentence("the", doer, act.past, "the", done)
 
 
 def make_hypernym_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A noun gives way to its hypernym; under "no", to its hyponym."""
     thing, denied = rng.choice(words.animals + words.things), flip_coin(rng)
     narrow_first = denied != follows
-    before, after = (thing.one, thing.kind) if narrow_first else (thing.kind, thing.one)
+    before, after = (thing.singular, thing.kind) if narrow_first else (thing.kind, thing.singular)
     person, verb = rng.choice(list_human_nouns(words)), rng.choice(words.handlings)
-    where = f"in the {rng.choice(words.places).one}"
+    where = f"in the {rng.choice(words.places)}"
 
     def claim(what: str) -> str:
         act = f"did not {verb.base} any {what}" if denied else f"{verb.past} {add_article(what)}"
-        return make_sentence("the", person.one, act, where)
+        return make_sentence("the", person, act, where)
 
     return claim(before), claim(after)
 
 
 def make_quantity_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A stronger quantifier gives way to a weaker one, not the other way round."""
-    group = rng.choice(list_human_nouns(words) + words.animals).many
+    group = rng.choice(list_human_nouns(words) + words.animals).plural
     scale = ("all", "most", "some") if flip_coin(rng) else ("none of the", "few", "not all")
     strong, weak = sorted(rng.sample(range(3), 2))
     before, after = (scale[strong], scale[weak]) if follows else (scale[weak], scale[strong])
-    end = f"{rng.choice(words.moves).past} in the {rng.choice(words.places).one}"
+    end = f"{rng.choice(words.moves).past} in the {rng.choice(words.places)}"
     return make_sentence(before, group, end), make_sentence(after, group, end)
 
 
@@ -74,9 +74,9 @@ def make_attitude_entailment(rng: random.Random, words: Vocabulary, follows: boo
     """What is known or regretted holds, what is thought or claimed may not, negated or not."""
     one, other = sample_two(rng, list_human_nouns(words))
     past, base = rng.choice(FACTIVE_VERBS if follows else NON_FACTIVE_VERBS)
-    fact = f"the {other.one} {rng.choice(words.moves).past}"
+    fact = f"the {other} {rng.choice(words.moves).past}"
     believes = f"did not {base}" if flip_coin(rng) else past
-    return make_sentence("the", one.one, believes, "that", fact), make_sentence(fact)
+    return make_sentence("the", one, believes, "that", fact), make_sentence(fact)
 
 
 def make_implicative_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
@@ -85,10 +85,8 @@ def make_implicative_entailment(rng: random.Random, words: Vocabulary, follows: 
     verb = rng.choice(words.handlings)
     denied = flip_coin(rng)
     past, base = rng.choice(NEGATIVE_IMPLICATIVES if denied == follows else POSITIVE_IMPLICATIVES)
-    text = make_sentence(
-        "the", person.one, f"did not {base}" if denied else past, "to", verb.base, "the", thing.one
-    )
-    return text, make_sentence("the", person.one, verb.past, "the", thing.one)
+    text = make_sentence("the", person, f"did not {base}" if denied else past, "to", verb.base, "the", thing)
+    return text, make_sentence("the", person, verb.past, "the", thing)
 
 
 def make_modifier_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
@@ -96,11 +94,11 @@ def make_modifier_entailment(rng: random.Random, words: Vocabulary, follows: boo
     person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
     look, other = sample_two(rng, words.looks)
     verb = rng.choice(words.handlings).past
-    place, time = f"in the {rng.choice(words.places).one}", rng.choice(words.times)
-    long = (f"{look} {thing.one}", place if flip_coin(rng) else time)
-    short = (thing.one, long[1]) if flip_coin(rng) else (long[0], "")
+    place, time = f"in the {rng.choice(words.places)}", rng.choice(words.times)
+    long = (f"{look} {thing}", place if flip_coin(rng) else time)
+    short = (thing, long[1]) if flip_coin(rng) else (long[0], "")
     before, after = (long, short) if follows else (short, long)
-    subject = f"the {person.one} {verb} the {other}"
+    subject = f"the {person} {verb} the {other}"
     return make_sentence(subject, *before), make_sentence(subject, *after)
 
 
@@ -108,39 +106,33 @@ def make_conjunction_entailment(rng: random.Random, words: Vocabulary, follows: 
     """Each half of an "and" follows, no half of an "or" does, and the halves do not mix."""
     one, other = sample_two(rng, list_human_nouns(words))
     if flip_coin(rng):
-        tail = (
-            f"{rng.choice(words.handlings).past} the {rng.choice(words.looks)} {rng.choice(words.things).one}"
-        )
+        tail = f"{rng.choice(words.handlings).past} the {rng.choice(words.looks)} {rng.choice(words.things)}"
         link = "and" if follows else "or"
-        return make_sentence("the", one.one, link, "the", other.one, tail), make_sentence(
-            "the", one.one, tail
-        )
+        return make_sentence("the", one, link, "the", other, tail), make_sentence("the", one, tail)
     first, second = (
-        f"{rng.choice(words.handlings).past} the {thing.one}" for thing in sample_two(rng, words.things)
+        f"{rng.choice(words.handlings).past} the {thing}" for thing in sample_two(rng, words.things)
     )
     who = other if follows else one
-    return make_sentence("the", one.one, first, "and the", other.one, second), make_sentence(
-        "the", who.one, second
-    )
+    return make_sentence("the", one, first, "and the", other, second), make_sentence("the", who, second)
 
 
 def make_converse_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """What one sells, the other buys."""
     one, other = sample_two(rng, list_human_nouns(words))
-    gift = f"the {rng.choice(words.things).one}"
+    gift = f"the {rng.choice(words.things)}"
     there, back = rng.choice((("sold {} to", "bought {} from"), ("gave {} to", "got {} from")))
     if flip_coin(rng):
         there, back = back, there
-    text = make_sentence("the", one.one, there.format(gift), "the", other.one, rng.choice(words.times))
+    text = make_sentence("the", one, there.format(gift), "the", other, rng.choice(words.times))
     doer, done = (other, one) if follows else (one, other)
-    return text, make_sentence("the", doer.one, back.format(gift), "the", done.one)
+    return text, make_sentence("the", doer, back.format(gift), "the", done)
 
 
 def make_clause_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The words "because" and "although" assert both clauses, "if" and "unless" assert neither."""
     one, other = sample_two(rng, list_human_nouns(words))
     link = rng.choice(("because", "although", "after", "when") if follows else ("if", "unless", "in case"))
-    first, second = (f"the {person.one} {rng.choice(words.moves).past}" for person in (one, other))
+    first, second = (f"the {person} {rng.choice(words.moves).past}" for person in (one, other))
     return make_sentence(link, first + ",", second), make_sentence(rng.choice((first, second)))
 
 
@@ -148,17 +140,17 @@ def make_synonym_entailment(rng: random.Random, words: Vocabulary, follows: bool
     """A verb gives way to a synonym or to its opposite."""
     one, other = sample_two(rng, list_human_nouns(words))
     act, changed = rng.choice(words.act_synonyms if follows else words.act_opposites)
-    text = make_sentence("the", rng.choice(words.qualities), one.one, act.past, "the", other.one)
-    return text, make_sentence("the", one.one, changed.past, "the", other.one)
+    text = make_sentence("the", rng.choice(words.qualities), one, act.past, "the", other)
+    return text, make_sentence("the", one, changed.past, "the", other)
 
 
 def make_detail_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The hypothesis names the same place, or another one."""
     one, other = sample_two(rng, list_human_nouns(words))
-    place, elsewhere = (each.one for each in sample_two(rng, words.places))
+    place, elsewhere = (each for each in sample_two(rng, words.places))
     act = rng.choice(words.acts)
-    text = make_sentence("the", one.one, act.past, "the", other.one, "in the", place, rng.choice(words.times))
-    return text, make_sentence("the", one.one, "was in the", place if follows else elsewhere)
+    text = make_sentence("the", one, act.past, "the", other, "in the", place, rng.choice(words.times))
+    return text, make_sentence("the", one, "was in the", place if follows else elsewhere)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (

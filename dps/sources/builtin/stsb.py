@@ -52,7 +52,11 @@ def make_scene(rng: random.Random, words: Vocabulary) -> Scene:
     quality = rng.choice(rng.choice(words.quality_synonyms + words.quality_opposites))
     act = rng.choice(rng.choice(words.act_synonyms + words.act_opposites))
     return Scene(
-        quality, subject.one, act, target.one, rng.choice(words.places).one if flip_coin(rng) else ""
+        quality,
+        subject.singular,
+        act,
+        target.singular,
+        rng.choice(words.places).singular if flip_coin(rng) else "",
     )
 
 
@@ -99,14 +103,14 @@ def swap_roles(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene
 def change_person(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """Somebody else did it, or it was done to somebody else."""
     other = rng.choice(
-        [noun.one for noun in list_human_nouns(words) if noun.one not in (now.subject, now.target)]
+        [noun.singular for noun in list_human_nouns(words) if noun.singular not in (now.subject, now.target)]
     )
     return (replace(now, subject=other) if flip_coin(rng) else replace(now, target=other)), 1.2
 
 
 def edit_place(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """It happened elsewhere, or the place is not told, or only now."""
-    place = rng.choice([place.one for place in words.places if place.one != now.place])
+    place = rng.choice([place.singular for place in words.places if place.singular != now.place])
     return replace(now, place="" if now.place and flip_coin(rng) else place), 0.4
 
 

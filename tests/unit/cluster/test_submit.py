@@ -191,7 +191,7 @@ class Breaking:
         self.client, self.tails = self, iter(["one\ntw", "one\ntwo\nthr"])
         self.statuses = iter(["RUNNING", "RUNNING", "SUCCEEDED"])
 
-    def info(self, job: str) -> Any:
+    def get_info(self, job: str) -> Any:
         return info(next(self.statuses))
 
     async def tail_job_logs(self, job: str) -> Any:

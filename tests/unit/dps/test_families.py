@@ -223,7 +223,7 @@ def test_a_silent_input_neuron_is_what_the_axes_say() -> None:
     attention(h, None, None, None, r, None)[0].pow(3).sum().backward()
     for weight in find_covered_weights(attention):
         silent = torch.arange(weight.in_features) == (4 if weight.name in "qkvr" else 8 + 6)
-        where = weight.by_input(silent).expand_as(weight.parameter)
+        where = weight.broadcast_inputs(silent).expand_as(weight.parameter)
         assert weight.parameter.grad is not None
         assert not weight.parameter.grad[where].any()
         assert weight.parameter.grad[~where].ne(0).float().mean() > 0.95

@@ -46,8 +46,8 @@ def test_a_folder_is_located_and_described(tiny_model: Path) -> None:
     folder = locate_model(str(tiny_model))
     assert (folder.kind, folder.name, folder.path) == ("folder", str(tiny_model), tiny_model.resolve())
     encoder = transformers.BertModel(transformers.BertConfig(**tiny.SIZES))
-    assert folder.parameters() == sum(p.numel() for p in encoder.parameters())
-    assert folder.hidden() == (2, 16, 100)
+    assert folder.count_parameters() == sum(p.numel() for p in encoder.parameters())
+    assert folder.read_dimensions() == (2, 16, 100)
 
 
 def test_the_fingerprint_is_that_of_the_content(tiny_model: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_folder_that_is_no_model_or_not_there_is_refused(tmp_path: Path) -> No
 
 
 def test_the_head_depends_on_the_seed_and_the_encoder_does_not(tiny_base: PretrainedEncoder) -> None:
-    assert tiny_base.fresh == HEAD
+    assert tiny_base.new_parameters == HEAD
     torch.manual_seed(1)
     one = tiny_base.build(seed=3, dropout=0.0).state_dict()
     torch.manual_seed(2)
@@ -111,8 +111,8 @@ def test_building_leaves_the_global_random_state_and_earlier_models_alone(
 
 def test_a_copy_made_beforehand_is_as_good_and_used_once(tiny_base: PretrainedEncoder) -> None:
     at_once = tiny_base.build(3, 0.1)
-    tiny_base.prepare()
-    tiny_base.prepare()
+    tiny_base.prepare_copy()
+    tiny_base.prepare_copy()
     prepared, next_one = tiny_base.build(3, 0.1), tiny_base.build(3, 0.1)
     assert prepared is not next_one
     assert tiny.same(tiny.snapshot(prepared), tiny.snapshot(at_once))
@@ -136,7 +136,7 @@ def test_a_head_for_another_task_starts_anew(tiny_model: Path, tmp_path: Path) -
     PretrainedEncoder(locate_model(str(tiny_model)), MNLI).build(0, 0.0).save_pretrained(tmp_path)
     tiny.tokenizer().save_pretrained(tmp_path)
     base = PretrainedEncoder(locate_model(str(tmp_path)), COLA)
-    assert base.fresh == HEAD
+    assert base.new_parameters == HEAD
     weights = [base.build(seed, 0.0).classifier.weight for seed in (0, 0, 1)]
     assert weights[0].shape == (2, 16)
     assert torch.equal(weights[0], weights[1])

@@ -49,7 +49,12 @@ def regression(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pa
 
 def test_the_folder_says_what_the_model_was_trained_for(best: Path) -> None:
     task = registry.get_task(str(best / definition.TASK_FILE_NAME))
-    assert (task.name, task.columns, task.labels, task.own) == ("own", ("text",), tuple(LABELS), None)
+    assert (task.name, task.columns, task.labels, task.data_location) == (
+        "own",
+        ("text",),
+        tuple(LABELS),
+        None,
+    )
     config = transformers.AutoConfig.from_pretrained(best)
     assert config.id2label == dict(enumerate(LABELS))
     assert transformers.AutoTokenizer.from_pretrained(best).model_max_length == 24
@@ -115,9 +120,9 @@ def test_a_regression_of_pairs_says_its_value(
 def test_what_is_predicted_does_not_depend_on_what_stands_beside_it(best: Path) -> None:
     predictor = Predictor.load(str(best))
     examples = [(f"w{number % 7} " * (1 + number % 5),) for number in range(150)]
-    together = predictor.logits(examples)
+    together = predictor.compute_logits(examples)
     assert together.shape == (150, 2)
-    alone = np.concatenate([predictor.logits([example]) for example in examples[:20]])
+    alone = np.concatenate([predictor.compute_logits([example]) for example in examples[:20]])
     assert np.allclose(alone, together[:20], atol=1e-5)
     assert predictor.predict([]) == []
 

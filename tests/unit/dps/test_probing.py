@@ -46,7 +46,7 @@ def encoded(count: int) -> EncodedExamples:
     """Examples of 3 to 9 tokens, none like another."""
     rng = np.random.default_rng(0)
     ids = [[2, *(int(i) for i in rng.integers(4, tiny.VOCABULARY, 1 + 3 * n % 7)), 3] for n in range(count)]
-    return EncodedExamples.of(
+    return EncodedExamples.from_tokens(
         [{"input_ids": row, "attention_mask": [1] * len(row)} for row in ids], np.arange(count) % 2
     )
 
@@ -321,8 +321,10 @@ def both(tiny_base: PretrainedEncoder, two_tasks: Path) -> tuple[TaskData, TaskD
 def test_a_sample_is_stratified_always_the_same_and_that_of_a_train_subset(tiny_data: TaskData) -> None:
     drawn = sample_split(tiny_data, "train", 20)
     assert np.bincount(drawn.labels).tolist() == [10, 10]
-    assert drawn.tokens == sample_split(tiny_data, "train", 20).tokens == tiny_data.train(20).tokens
-    assert sample_split(tiny_data, "train", 60).tokens == tiny_data.split("train").tokens
+    assert (
+        drawn.tokens == sample_split(tiny_data, "train", 20).tokens == tiny_data.get_train_examples(20).tokens
+    )
+    assert sample_split(tiny_data, "train", 60).tokens == tiny_data.get_split("train").tokens
     assert len(sample_split(tiny_data, "dev", 1000)) == 24
 
 
@@ -345,7 +347,7 @@ def test_collapse_names_every_layer_and_both_probes(
         assert 0 < value <= (np.inf if name.startswith("distance") else 1)
     assert found["cka_last"] == found["cka_layer_2"] < 1
     assert found["distance_last"] == found["distance_layer_2"]
-    train, dev = (both[1].split(name) for name in ("train", "dev"))
+    train, dev = (both[1].get_split(name) for name in ("train", "dev"))
     x, y = (extract_features(moved, part, tiny_base.tokenizer)[-1] for part in (train, dev))
     assert found["probe_rte_accuracy"] == score_linear_probe(x, train.labels, y, dev.labels, RTE)
 

@@ -62,7 +62,7 @@ def proposed(file: Path) -> TaskProposal:
     task = registry.get_task(str(propose.write_proposal(found)))
     source = sources.open_data_source(None, task)
     total = sum(len(source.load(task, split)) for split in ("train", "dev"))
-    assert total == sum(len(part.rows) for part in found.parts.values())
+    assert total == sum(len(part.rows) for part in found.files.values())
     return found
 
 
@@ -71,7 +71,7 @@ def test_a_dev_set_beside_train_is_taken(tmp_path: Path) -> None:
     folder.mkdir()
     write(folder / "validation.csv", rows(60, first=180))
     found = proposed(write(folder / "train.csv", rows(180)))
-    assert list(found.parts) == ["train", "dev"]
+    assert list(found.files) == ["train", "dev"]
     assert found.task.name == "my-tickets"
     assert list_data_warnings(found) == []
 

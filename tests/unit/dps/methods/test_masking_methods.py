@@ -68,7 +68,7 @@ def test_the_gradient_of_mixout_is_that_of_its_equation() -> None:
     plain, pretrained = copy.deepcopy(model), {k: v.detach().clone() for k, v in model.named_parameters()}
     optimizer, attachment = mixout(model, p)
     weights = {name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()}
-    kept = {weight.name: n for weight, n in zip(attachment.weights, attachment.kept, strict=True)}
+    kept = {weight.name: n for weight, n in zip(attachment.weights, attachment.masks, strict=True)}
     assert kept.keys() == {f"{BLOCKS}{i}.{name}" for i in (0, 1) for name in LINEAR} | {
         "bert.pooler.dense.weight"
     }
@@ -108,10 +108,10 @@ def test_mixout_draws_anew_at_each_step_and_only_then() -> None:
     optimizer, attachment = mixout(model, 0.5)
     one, again = model(**batch).logits, model(**batch).logits
     assert torch.equal(one, again)
-    before = attachment.kept
+    before = attachment.masks
     optimizer.step()
     assert not torch.equal(model(**batch).logits, one)
-    share = torch.cat([(a == b).flatten() for a, b in zip(before, attachment.kept, strict=True)])
+    share = torch.cat([(a == b).flatten() for a, b in zip(before, attachment.masks, strict=True)])
     assert share.double().mean() == pytest.approx(0.5, abs=0.05)  # as often the same as not
 
 

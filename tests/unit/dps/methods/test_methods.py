@@ -62,14 +62,14 @@ PUBLISHED: dict[str, dict[str, Range | Choice]] = {
 
 def test_the_spaces_of_a_large_model_and_a_long_run_are_the_published_ones() -> None:
     assert len(METHODS) == SIXTEEN
-    assert {name: kind.space(2000, 24) for name, kind in METHODS.items()} == PUBLISHED
+    assert {name: kind.search_space(2000, 24) for name, kind in METHODS.items()} == PUBLISHED
 
 
 @every_name
 @pytest.mark.parametrize("layers", LAYERS)
 def test_every_value_of_the_space_is_one_that_the_method_takes(name: str, layers: int) -> None:
     for max_steps in RUNS:
-        space = METHODS[name].space(max_steps, layers)
+        space = METHODS[name].search_space(max_steps, layers)
         assert space.keys() <= {field.name for field in fields(METHODS[name])}
         for knob, domain in space.items():
             assert values(domain)
@@ -83,19 +83,19 @@ def test_every_value_of_the_space_is_one_that_the_method_takes(name: str, layers
 
 @every_name
 def test_every_value_of_the_space_of_a_small_model_goes_onto_it(name: str) -> None:
-    for knob, domain in METHODS[name].space(12, tiny.SIZES["num_hidden_layers"]).items():
+    for knob, domain in METHODS[name].search_space(12, tiny.SIZES["num_hidden_layers"]).items():
         for value in values(domain):
-            staged = {"update_ratio": 0.25} if METHODS[name].selects else {}
+            staged = {"update_ratio": 0.25} if METHODS[name].selects_weights else {}
             put(make_method(name, **{**staged, knob: value}), tiny.bert(), max_steps=12)
 
 
 def test_a_run_too_short_for_two_stages_has_no_space_for_dps_alone() -> None:
     for name, kind in METHODS.items():
-        if kind.selects:
+        if kind.selects_weights:
             with pytest.raises(InputError, match=r"--max-steps: DPS needs at least 4 steps .* has 3"):
-                kind.space(3, 2)
+                kind.search_space(3, 2)
         else:
-            assert kind.space(1, 2) == kind.space(2000, 2), name
+            assert kind.search_space(1, 2) == kind.search_space(2000, 2), name
 
 
 # the source
@@ -114,7 +114,7 @@ def test_a_method_names_its_source_and_values_to_try(name: str) -> None:
 
 def variants() -> Iterator[Method]:
     for name, kind in METHODS.items():
-        if kind.selects:
+        if kind.selects_weights:
             for freeze in ("gradient", "update"):
                 yield make_method(name, update_ratio=0.25, freeze=freeze)
         else:
@@ -199,7 +199,7 @@ def test_a_method_keeps_no_more_than_it_declares(method: Method) -> None:
         attachment.backward(model, batch)
         seen.append(kept_bytes(attachment))
         optimizer.step()
-    weights = sum(p.numel() for _, p in attachment.trained())
+    weights = sum(p.numel() for _, p in attachment.trained_parameters())
     covered = sum(w.parameter.numel() for w in find_covered_weights(model))
     neurons = 5 * sum(w.in_features for w in find_covered_weights(model))  # a count and a draw of each
     assert max(seen) <= method.cost.extra_bytes * weights + neurons

@@ -219,7 +219,9 @@ def test_the_mismatched_set_shares_no_noun_with_training() -> None:
             for noun in group
         }
 
-    assert not {noun.one for noun in nouns(HOME_VOCABULARY)} & {noun.one for noun in nouns(OFFICE_VOCABULARY)}
+    assert not {noun.singular for noun in nouns(HOME_VOCABULARY)} & {
+        noun.singular for noun in nouns(OFFICE_VOCABULARY)
+    }
 
 
 @pytest.mark.parametrize("task", TASKS, ids=by_name)

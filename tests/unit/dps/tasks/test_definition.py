@@ -54,8 +54,10 @@ def test_a_classification(tmp_path: Path) -> None:
     assert (task.name, task.columns, task.label) == ("tickets", ("text",), "team")
     assert (task.labels, task.metrics) == (("billing", "bug", "praise"), ("macro_f1",))
     assert not task.is_regression
-    assert task.own is not None
-    assert dict(task.own.splits) == {split: str(tmp_path / f"{split}.csv") for split in ("train", "dev")}
+    assert task.data_location is not None
+    assert dict(task.data_location.splits) == {
+        split: str(tmp_path / f"{split}.csv") for split in ("train", "dev")
+    }
 
 
 def test_a_regression_of_pairs(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_a_definition_makes_the_task_again_without_its_data(tmp_path: Path) -> N
     for changes in ({}, {"kind": "regression", "labels": None, "range": [0, 1]}, {"metric": ["accuracy"]}):
         task = registry.get_task(str(write(tmp_path, **changes)))
         again = registry.restore_task(json.loads(json.dumps(definition.make_definition(task))))
-        assert again.own is None
+        assert again.data_location is None
         assert definition.make_definition(again) == definition.make_definition(task)
         definition.write_task_file(task, tmp_path / "again.yaml", {"files": TICKETS["files"]})
         assert registry.get_task(str(tmp_path / "again.yaml")).columns == task.columns
@@ -180,7 +182,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (inner / "train.csv").symlink_to(tmp_path / "secret.csv")
     with pytest.raises(InputError, match="leads out of"):
         registry.get_task(str(write(inner, files="train.csv")))
-    assert registry.get_task(str(write(inner, files=str(tmp_path / "secret.csv")))).own is not None
+    assert registry.get_task(str(write(inner, files=str(tmp_path / "secret.csv")))).data_location is not None
 
 
 @pytest.mark.parametrize("labels", [0, 2, 3])
@@ -222,7 +224,7 @@ def test_files_are_read_as_they_are(tmp_path: Path) -> None:
     assert train["text"] == [f"text {number}" for number in range(6)]
     assert train["label"] == [0, 1, 2, 0, 1, 2]
     assert source.load(task, "dev")["label"] == [0, 1, 2]
-    assert source.note == "train.csv, dev.csv"
+    assert source.description == "train.csv, dev.csv"
 
 
 def jsonl(file: Path, values: list[Any]) -> None:
@@ -269,7 +271,7 @@ def test_without_dev_a_stratified_fifth_is_split_off_always_the_same(tmp_path: P
     assert [dev["label"].count(label) for label in range(3)] == [4, 4, 4]
     again = opened(tmp_path / "tickets.yaml")[1]
     assert again.load(task, "dev")["text"] == dev["text"]
-    assert "train.csv; a stratified 20% of it is split off as dev, seed 0" in source.note
+    assert "train.csv; a stratified 20% of it is split off as dev, seed 0" in source.description
 
 
 def test_no_text_of_dev_is_left_in_train(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_definition_makes_the_task_again(tmp_path: Path) -> None:
     assert (task.labels, task.multi_label, task.separator) == (LABELS, True, ";")
     assert not task.is_regression
     again = registry.restore_task(json.loads(json.dumps(definition.make_definition(task))))
-    assert again == replace(task, own=None)
+    assert again == replace(task, data_location=None)
     assert registry.get_task(str(document(tmp_path))).metrics == ("micro_f1",)
 
 

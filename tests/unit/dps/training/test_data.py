@@ -26,7 +26,7 @@ COLA, STSB = registry.get_task("cola"), registry.get_task("stsb")
 def encoded(count: int) -> EncodedExamples:
     """Examples of different lengths, none like another."""
     tokens = [{"input_ids": [4 + i] * (1 + i % 5), "attention_mask": [1] * (1 + i % 5)} for i in range(count)]
-    return EncodedExamples.of(tokens, np.arange(count) % 2)
+    return EncodedExamples.from_tokens(tokens, np.arange(count) % 2)
 
 
 @settings(deadline=None, max_examples=50)
@@ -37,7 +37,7 @@ def test_an_epoch_visits_every_example_once(count: int, batch_size: int, seed: i
     for epoch in range(2):
         first = epoch * batches.steps_per_epoch + 1
         steps = range(first, first + batches.steps_per_epoch)
-        assert sorted(np.concatenate([batches.indices(step) for step in steps])) == list(range(count))
+        assert sorted(np.concatenate([batches.get_indices(step) for step in steps])) == list(range(count))
 
 
 @settings(deadline=None, max_examples=50)
@@ -46,8 +46,8 @@ def test_ranks_share_each_batch_in_equal_parts(count: int, batch_size: int, worl
     alone = TrainingBatches(encoded(count), TOKENIZER, batch_size, 0)
     ranks = [TrainingBatches(encoded(count), TOKENIZER, batch_size, 0, rank, world) for rank in range(world)]
     for step in range(1, alone.steps_per_epoch + 1):
-        parts = [rank.indices(step) for rank in ranks]
-        whole = alone.indices(step)
+        parts = [rank.get_indices(step) for rank in ranks]
+        whole = alone.get_indices(step)
         assert {len(part) for part in parts} == {-(-len(whole) // world)}
         assert set(np.concatenate(parts)) == set(whole)
         if len(whole) % world == 0:
@@ -57,27 +57,27 @@ def test_ranks_share_each_batch_in_equal_parts(count: int, batch_size: int, worl
 def test_the_order_depends_on_the_seed_and_the_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         batches = TrainingBatches(encoded(30), TOKENIZER, 10, seed)
-        return [int(i) for step in range(3 * epoch + 1, 3 * epoch + 4) for i in batches.indices(step)]
+        return [int(i) for step in range(3 * epoch + 1, 3 * epoch + 4) for i in batches.get_indices(step)]
 
     assert order(1, 2) == order(1, 2)
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
     mixed = TrainingBatches(encoded(30), TOKENIZER, 10, 1)
-    mixed.indices(1)
-    assert mixed.indices(7).tolist() == order(1, 2)[:10]  # whatever was asked before
+    mixed.get_indices(1)
+    assert mixed.get_indices(7).tolist() == order(1, 2)[:10]  # whatever was asked before
 
 
 def skewed(count: int, middle: int = 16) -> EncodedExamples:
     """Examples of log-normal lengths around `middle`, cut at 128: 16 for sentences, 60 for paragraphs."""
     lengths = np.random.default_rng(0).lognormal(np.log(middle), 0.5, count).clip(4, 128).astype(int)
     tokens = [{"input_ids": [4] * n, "attention_mask": [1] * n} for n in lengths]
-    return EncodedExamples.of(tokens, np.arange(count) % 2)
+    return EncodedExamples.from_tokens(tokens, np.arange(count) % 2)
 
 
 def test_an_epoch_of_several_pools_visits_every_example_once_and_no_other_is_like_it() -> None:
     examples = skewed(1000)
     batches = TrainingBatches(examples, TOKENIZER, 8, 0)
     assert len(examples) > 7 * data.BATCHES_PER_POOL * 8
-    epochs = [[batches.indices(step) for step in range(first, first + 125)] for first in (1, 126)]
+    epochs = [[batches.get_indices(step) for step in range(first, first + 125)] for first in (1, 126)]
     for epoch in epochs:
         assert sorted(np.concatenate(epoch)) == list(range(1000))
         longest = [max(examples.lengths()[i] for i in batch) for batch in epoch]
@@ -91,9 +91,9 @@ def test_the_batch_of_a_step_follows_from_seed_and_step_whatever_was_asked_befor
     examples, steps = skewed(600), [80, 1, 39, 38, 200, 76]  # epochs of 38
     batches = TrainingBatches(examples, TOKENIZER, 16, 3)
     for step in steps:
-        alone = TrainingBatches(examples, TOKENIZER, 16, 3).indices(step)
-        assert batches.indices(step).tolist() == alone.tolist()
-        assert TrainingBatches(examples, TOKENIZER, 16, 4).indices(step).tolist() != alone.tolist()
+        alone = TrainingBatches(examples, TOKENIZER, 16, 3).get_indices(step)
+        assert batches.get_indices(step).tolist() == alone.tolist()
+        assert TrainingBatches(examples, TOKENIZER, 16, 4).get_indices(step).tolist() != alone.tolist()
 
 
 @pytest.mark.parametrize("count", [512, 2000])
@@ -111,7 +111,7 @@ def test_little_is_padded(count: int, batch_size: int, world: int, middle: int, 
 
     ranks = [TrainingBatches(examples, TOKENIZER, batch_size, 0, rank, world) for rank in range(world)]
     steps = range(1, ranks[0].steps_per_epoch + 1)
-    assert padding([rank.indices(step) for rank in ranks for step in steps]) <= most
+    assert padding([rank.get_indices(step) for rank in ranks for step in steps]) <= most
     shuffled = np.array_split(np.random.default_rng(0).permutation(count), len(steps))
     assert padding(shuffled) > 1.5  # what it is without
 
@@ -122,7 +122,7 @@ def test_the_shares_of_ranks_are_disjoint_and_complete(world: int) -> None:
     ranks = [TrainingBatches(examples, TOKENIZER, 16, 0, rank, world) for rank in range(world)]
     visited: list[int] = []
     for step in range(1, 41):
-        parts = [rank.indices(step).tolist() for rank in ranks]
+        parts = [rank.get_indices(step).tolist() for rank in ranks]
         assert [len(part) for part in parts] == [16 // world] * world
         visited += [index for part in parts for index in part]
     assert sorted(visited) == list(range(640))
@@ -130,7 +130,7 @@ def test_the_shares_of_ranks_are_disjoint_and_complete(world: int) -> None:
 
 def test_a_batch_is_padded_to_its_longest_and_says_so() -> None:
     batches = TrainingBatches(encoded(10), TOKENIZER, 4, 0)
-    batch, indices = batches.at(1), batches.indices(1)
+    batch, indices = batches.get_batch(1), batches.get_indices(1)
     lengths = [1 + i % 5 for i in indices]
     assert batch["input_ids"].shape == (4, max(lengths))
     assert batch["attention_mask"].sum(dim=1).tolist() == lengths
@@ -218,6 +218,6 @@ def test_texts_are_cut_at_the_longest_length_and_labels_have_their_type(tiny_dat
     pair = training_tokens.encode_dataset(pairs, STSB, TOKENIZER, 16)
     assert TOKENIZER.decode(pair.tokens[0]["input_ids"]) == "[CLS] w1 w2 [SEP] w3 [SEP]"
     assert pair.labels.dtype == np.float32
-    assert tiny_data.split("dev") is tiny_data.split("dev")  # tokenised once
-    assert len(tiny_data.train(None)) == 60
-    assert torch.from_numpy(tiny_data.train(30).labels).float().mean() == 0.5
+    assert tiny_data.get_split("dev") is tiny_data.get_split("dev")  # tokenised once
+    assert len(tiny_data.get_train_examples(None)) == 60
+    assert torch.from_numpy(tiny_data.get_train_examples(30).labels).float().mean() == 0.5

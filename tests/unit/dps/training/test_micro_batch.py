@@ -33,7 +33,7 @@ DENSE = dps.DPSDense(selection_ratio=0.5, update_ratio=0.25)
 MADE = [DENSE, dps.DPSMix(selection_ratio=0.5, update_ratio=0.25), BiDrop(), ChildTuningD()]
 
 
-def trained(method: dps.Method, at_once: int | None) -> dict[str, torch.Tensor]:
+def trained(method: dps.Method, micro_batch: int | None) -> dict[str, torch.Tensor]:
     """The weights after some steps, without dropout, in double precision."""
     torch.manual_seed(0)
     model = tiny.bert().double()
@@ -41,11 +41,11 @@ def trained(method: dps.Method, at_once: int | None) -> dict[str, torch.Tensor]:
     attachment = attachment_of(optimizer)
     assert attachment is not None
     batches = tiny.batches(STEPS, rows=8)
-    attachment.calibrate(model, batches, at_once)
+    attachment.calibrate(model, batches, micro_batch)
     for step, batch in enumerate(batches):
         torch.manual_seed(step)
         optimizer.zero_grad()
-        attachment.accumulate(model, batch, at_once)
+        attachment.accumulate(model, batch, micro_batch)
         optimizer.step()
     assert attachment.steps == STEPS
     attachment.detach()
@@ -53,12 +53,12 @@ def trained(method: dps.Method, at_once: int | None) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("method", "at_once"),
+    ("method", "micro_batch"),
     [*((method, 3) for method in (*MADE, METHODS["r-drop"](), dps.Vanilla())), (DENSE, 1)],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_parts_of_a_batch_train_as_the_batch_does(method: dps.Method, at_once: int) -> None:
-    whole, parts = trained(method, None), trained(method, at_once)
+def test_parts_of_a_batch_train_as_the_batch_does(method: dps.Method, micro_batch: int) -> None:
+    whole, parts = trained(method, None), trained(method, micro_batch)
     before = tiny.snapshot(tiny.bert().double())
     assert not torch.allclose(whole["classifier.weight"], before["classifier.weight"], atol=1e-4)
     torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-9)

@@ -120,7 +120,7 @@ def test_a_data_seed_changes_the_order_of_the_data_and_nothing_else(go: Run) -> 
 def test_the_selection_of_examples_is_trained_on_and_nothing_else(go: Run, tiny_data: TaskData) -> None:
     method = Recording()
     go(method=method, max_steps=None, epochs=2)
-    expected = sorted(tuple(example["input_ids"]) for example in tiny_data.train(None).tokens)
+    expected = sorted(tuple(example["input_ids"]) for example in tiny_data.get_train_examples(None).tokens)
     assert len(method.seen) == 2 * 8
     assert sorted(chain(*method.seen[:8])) == sorted(chain(*method.seen[8:])) == expected
 
@@ -129,7 +129,7 @@ def test_the_selection_of_examples_is_trained_on_and_nothing_else(go: Run, tiny_
 def test_held_out_examples_are_never_trained_on(go: Run, tiny_data: TaskData, seed: int) -> None:
     method = Recording()
     result = go(method=method, select_on="holdout", max_steps=None, epochs=3, seed=seed)
-    kept, held = split_holdout(tiny_data.task, tiny_data.train(None), 0.2, seed)
+    kept, held = split_holdout(tiny_data.task, tiny_data.get_train_examples(None), 0.2, seed)
     trained = {row for batch in method.seen for row in batch}
     assert trained == {tuple(example["input_ids"]) for example in kept.tokens}
     assert not trained & {tuple(example["input_ids"]) for example in held.tokens}

@@ -104,7 +104,7 @@ def test_the_probe_is_that_of_the_model_of_the_run(result: FineTuneResult, confi
     base = PretrainedEncoder(locate_model(config.model), rte)
     data = TaskData(rte, sources.open_data_source(config.data), base.tokenizer, config.max_length)
     assert result.model is not None
-    expected = collapse.measure_collapse(base, result.model, data, data.of(cola))
+    expected = collapse.measure_collapse(base, result.model, data, data.for_task(cola))
     assert result.final["probe"] == pytest.approx(expected, abs=1e-4)
     assert {"cka_last", "distance_last", "probe_cola_matthews_correlation"} <= expected.keys()
     assert expected["distance_last"] > 0.01  # training did move the features
@@ -159,7 +159,7 @@ def test_a_suspended_run_does_not_look_at_the_training_set_again(
         config, tiny_base, tiny_data, control=lambda: next(left, "suspend"), checkpointing=keeping
     )
     assert (first.outcome, first.steps) == ("suspended", 3)
-    monkeypatch.setattr(config.method.at_work, "calibrate", None)
+    monkeypatch.setattr(config.method.attachment_class, "calibrate", None)
     second = finetune_model(config, tiny_base, tiny_data, checkpointing=keeping)
     assert second.scores == whole.scores
     assert second.model is not None

@@ -23,7 +23,7 @@ RTE = registry.get_task("rte")
 
 def encoded(lengths: list[int]) -> tuple[list[dict[str, list[int]]], EncodedExamples]:
     tokens = [{"input_ids": [*range(9, 9 + n)], "attention_mask": [1] * n} for n in lengths]
-    return tokens, EncodedExamples.of(tokens, np.arange(len(lengths)))
+    return tokens, EncodedExamples.from_tokens(tokens, np.arange(len(lengths)))
 
 
 @settings(deadline=None, max_examples=50)
@@ -138,15 +138,15 @@ def test_a_second_search_on_the_same_data_reads_and_tokenises_nothing(folder: Pa
     plain = TaskData(RTE, FolderSource(folder), tiny.tokenizer(), 16)
     for source in (first, second):
         made = data(source)
-        assert made.train(None).tokens == plain.train(None).tokens
-        assert made.split("dev").labels.tolist() == plain.split("dev").labels.tolist()
+        assert made.get_train_examples(None).tokens == plain.get_train_examples(None).tokens
+        assert made.get_split("dev").labels.tolist() == plain.get_split("dev").labels.tolist()
     assert (first.loads, second.loads) == (2, 0)
-    data(second, length=8).train(None)
+    data(second, length=8).get_train_examples(None)
     assert second.loads == 1  # cut elsewhere
     file = folder / "RTE" / "dev.tsv"
     file.write_text(file.read_text().replace("w3", "w4"))
     changed = Counting(folder)
-    assert data(changed).split("dev").tokens != plain.split("dev").tokens
+    assert data(changed).get_split("dev").tokens != plain.get_split("dev").tokens
     assert changed.loads == 1
 
 

@@ -69,10 +69,10 @@ def test_every_method_is_run_on_the_longest_examples(
     ran: list[tuple[str, int, int]] = []
 
     def seen(config: Any, base: Any, data: Any) -> None:
-        train = data.train(None)
-        longest = sorted(super(gpu_sharing.LongestExamples, data).split("train").lengths())[-len(train) :]
+        train = data.get_train_examples(None)
+        longest = sorted(super(gpu_sharing.LongestExamples, data).get_split("train").lengths())[-len(train) :]
         assert sorted(train.lengths()) == longest
-        ran.append((config.method.name, len(train), len(data.split("dev"))))
+        ran.append((config.method.name, len(train), len(data.get_split("dev"))))
         finetune_model(config, base, data)
 
     monkeypatch.setattr(run, "finetune_model", seen)
