@@ -242,7 +242,7 @@ def _result(made: Simulation, ground: Any) -> Result:
     truths, truth = ground.truths(), ground.world.truth(winner.configuration)
     metric = registry.get_task(searcher.strategy.settings.task).metric
     told = replicates.summarise_confirmation(
-        replicates.select_replicates(winner, ledger.records("confirm")), metric
+        replicates.select_by_configuration(winner.configuration, ledger.records("confirm")), metric
     )
     spent = sum(r.seconds for purpose in ("search", "race", "confirm") for r in ledger.records(purpose))
     if told is None:

@@ -95,9 +95,10 @@ class SearchSession(Session):
 
     def _keep_best(self, winner: TrialRecord | None) -> TrialRecord | None:
         """The typical replicate's model becomes best/; returns it, None where nothing was kept."""
-        from tune.records.replicates import choose_median_replicate, select_replicates
+        from tune.records.replicates import choose_median_replicate, select_by_configuration
 
-        confirming = select_replicates(winner, self.records("confirm"))
+        configuration = None if winner is None else winner.configuration
+        confirming = select_by_configuration(configuration, self.records("confirm"))
         chosen = choose_median_replicate(confirming, self.plan.task.metric)
         model = join_location(self.work, f"trial-{chosen.id}", "model") if chosen is not None else None
         if model is None or not location_exists(model):

@@ -1,4 +1,4 @@
-"""Seeds: which configuration wins, and what its fresh seeds say."""
+"""Choose the winner of a search, and summarise its replicates."""
 
 from __future__ import annotations
 
@@ -11,63 +11,66 @@ from typing import Any
 from tune.core.run import Outcome
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
+from tune.stats.evidence import CONFIDENCE_LEVEL, bound_mean
 
 BASELINE_METHOD = "vanilla"
 BASELINE_NAME = f"{BASELINE_METHOD} at the same learning rate"
 
-SEED_INTERVAL_LEVEL = 0.95
-
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Scores of the winner on the dev set, one for each fresh seed.
+    """Scores of one configuration on the dev set, one for each fresh seed.
 
-    std and interval (Student's t for the mean over seeds, the dev set held fixed) need two seeds
-    and are None with one.
+    std, interval: None with one seed. The interval is Student's t for the mean over seeds, the dev set held
+    fixed.
     """
 
     scores: dict[int, float]
     mean: float
     std: float | None
     interval: tuple[float, float] | None
-    level: float = SEED_INTERVAL_LEVEL
+    level: float = CONFIDENCE_LEVEL
 
 
-def rank_trials(records: Sequence[TrialRecord], direction: str, most: int) -> list[TrialRecord]:
-    """At most so many trials, each the `choose_winner` of those that are left."""
-    left, found = list(records), list[TrialRecord]()
-    while len(found) < most and (best := choose_winner(left, direction)) is not None:
-        found.append(best)
-        left.remove(best)
-    return found
+def rank_trials(records: Sequence[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
+    """Rank at most `count` trials by choosing a winner repeatedly."""
+    remaining, ranked = list(records), list[TrialRecord]()
+    while len(ranked) < count and (best := choose_winner(remaining, direction)) is not None:
+        ranked.append(best)
+        remaining.remove(best)
+    return ranked
 
 
 def choose_winner(records: Sequence[TrialRecord], direction: str) -> TrialRecord | None:
-    """The trial that is best as far as it went: from the fewest steps on, those that went further are looked
-    at as long as the best is among them. So a completed trial wins over one that was stopped behind
-    it. The earlier trial wins a tie. None where none has a score."""
+    """Choose the best trial, compared at equal steps; None if none has a score.
+
+    At the fewest steps the best trial leads; if it went further, it is compared again among those that did.
+    So a completed trial wins over one that was stopped behind it. The earlier trial wins a tie.
+    """
     sign = 1 if direction == "max" else -1
-    field = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
+    candidates = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
     best = None
-    while field and (best is None or best in field):
-        step = min(r.step for r in field)
-        best = max(field, key=lambda r: (sign * _score_up_to(r, step), -r.number))
-        field = [r for r in field if r.step > step]
+    while candidates and (best is None or best in candidates):
+        step = min(r.step for r in candidates)
+        best = max(candidates, key=lambda r: (sign * _score_up_to(r, step), -r.number))
+        candidates = [r for r in candidates if r.step > step]
     return best
 
 
 def _score_up_to(record: TrialRecord, step: int) -> float:
-    """The last score up to this step."""
+    """Return the last score up to this step."""
     return next(score for at, score in reversed(record.scores) if at <= step)
 
 
-def select_replicates(winner: TrialRecord | None, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The replicates of the winner; a search that went on with more trials may hold some of another."""
-    return [r for r in records if winner is not None and r.configuration == winner.configuration]
+def select_by_configuration(
+    configuration: dict[str, Any] | None, records: Sequence[TrialRecord]
+) -> list[TrialRecord]:
+    """Return the records of a configuration; a continued search may also hold those of an earlier winner."""
+    return [record for record in records if record.configuration == configuration]
 
 
 def group_by_configuration(records: Sequence[TrialRecord]) -> list[list[TrialRecord]]:
-    """The records of each configuration, in the order in which the configurations came."""
+    """Return the records of each configuration, in the order in which the configurations came."""
     groups: dict[str, list[TrialRecord]] = {}
     for record in records:
         groups.setdefault(make_configuration_key(record.configuration), []).append(record)
@@ -75,7 +78,7 @@ def group_by_configuration(records: Sequence[TrialRecord]) -> list[list[TrialRec
 
 
 def collect_full_scores(records: Sequence[TrialRecord]) -> dict[int, float]:
-    """By seed the last score of the run that went to its end, NaN where it diverged; the first of a seed."""
+    """Return the full-length score by seed, NaN for a diverged run; the first run of a seed counts."""
     scores: dict[int, float] = {}
     for record in records:
         if record.outcome == Outcome.DIVERGED:
@@ -86,7 +89,7 @@ def collect_full_scores(records: Sequence[TrialRecord]) -> dict[int, float]:
 
 
 def summarise_confirmation(records: Sequence[TrialRecord], metric: str) -> Confirmation | None:
-    """What the completed replicates say together; None where there is none."""
+    """Summarise the completed replicates; None without any."""
     scores = {
         r.seed: r.final["dev"][metric] for r in records if r.outcome == Outcome.COMPLETED and "dev" in r.final
     }
@@ -100,36 +103,21 @@ def summarise_confirmation(records: Sequence[TrialRecord], metric: str) -> Confi
 
 
 def compute_t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Student's t interval of the mean; None with fewer than two values."""
+    """Return Student's t interval of the mean; None with fewer than two values."""
     if len(values) < 2:
         return None
-    mean = statistics.fmean(values)
-    half = _t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return mean - half, mean + half
+    return bound_mean(statistics.fmean(values), statistics.stdev(values), len(values))
 
 
 def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> TrialRecord | None:
-    """The replicate with the (lower) median score: its model is handed over, not the luckiest one's."""
-    done = [r for r in records if r.outcome == Outcome.COMPLETED and "dev" in r.final]
-    ranked = sorted(done, key=lambda r: r.final["dev"][metric])
+    """Return the replicate with the (lower) median score, whose model is delivered."""
+    completed = [r for r in records if r.outcome == Outcome.COMPLETED and "dev" in r.final]
+    ranked = sorted(completed, key=lambda r: r.final["dev"][metric])
     return ranked[(len(ranked) - 1) // 2] if ranked else None
 
 
-def _t_quantile(degrees: int) -> float:
-    from scipy import stats
-
-    return float(stats.t.ppf(0.5 + SEED_INTERVAL_LEVEL / 2, degrees))
-
-
 def derive_baseline(configuration: dict[str, Any]) -> dict[str, Any] | None:
-    """Ordinary fine-tuning at the learning rate of this configuration; None where it is that itself."""
+    """Return ordinary fine-tuning at this configuration's learning rate, or None if it is already that."""
     if configuration["method"] == BASELINE_METHOD:
         return None
     return {"method": BASELINE_METHOD, "learning_rate": configuration["learning_rate"]}
-
-
-def select_by_configuration(
-    configuration: dict[str, Any] | None, records: Sequence[TrialRecord]
-) -> list[TrialRecord]:
-    """The records of this configuration."""
-    return [record for record in records if record.configuration == configuration]

@@ -27,9 +27,10 @@ from tune.core.run import Outcome
 from tune.planning.plan import Plan, describe_plan
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
 from tune.records.predictions import locate_predictions, read_predictions
-from tune.records.replicates import choose_winner, select_replicates
-from tune.stats.chance import BOOTSTRAP_SEED, chance_level, fill_missing_runs, serialise_difference
+from tune.records.replicates import choose_winner, select_by_configuration
+from tune.stats.chance import chance_level, fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
+    BOOTSTRAP_SEED,
     adjust_p_values,
     describe_difference,
     estimate_difference,
@@ -81,7 +82,10 @@ def _method_section(plan: Plan, name: str, ledger: Ledger) -> ComparisonDocument
         "space": plan.arms[name].describe(),
         "cost": asdict(make_method(name, **hyper).cost),
         "trials": [_run_section(record) for record in tuning],
-        "runs": [_run_section(record) for record in select_replicates(winner, ledger.records("confirm"))],
+        "runs": [
+            _run_section(record)
+            for record in select_by_configuration(configuration, ledger.records("confirm"))
+        ],
     }
 
 

@@ -26,7 +26,6 @@ from tune.records.ledger import TrialRecord
 from tune.records.predictions import locate_predictions, read_predictions
 from tune.records.replicates import (
     BASELINE_NAME,
-    SEED_INTERVAL_LEVEL,
     collect_full_scores,
     compute_t_interval,
     derive_baseline,
@@ -34,8 +33,15 @@ from tune.records.replicates import (
     select_by_configuration,
     summarise_confirmation,
 )
-from tune.stats.chance import BOOTSTRAP_SEED, fill_missing_runs, serialise_difference
-from tune.stats.evidence import PairedDifference, describe_difference, estimate_difference, estimate_mean
+from tune.stats.chance import fill_missing_runs, serialise_difference
+from tune.stats.evidence import (
+    BOOTSTRAP_SEED,
+    CONFIDENCE_LEVEL,
+    PairedDifference,
+    describe_difference,
+    estimate_difference,
+    estimate_mean,
+)
 from tune.stats.resampling import AnyArray
 
 DocumentSection = dict[str, Any]
@@ -249,5 +255,5 @@ def _distance_to_winner(scores: Mapping[int, float], base: Mapping[int, float]) 
         "mean": statistics.fmean(both),
         "interval": compute_t_interval(both),
         "seeds": len(both),
-        "level": SEED_INTERVAL_LEVEL,
+        "level": CONFIDENCE_LEVEL,
     }

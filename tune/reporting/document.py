@@ -11,7 +11,7 @@ from tune.core.options import SearchOptions, parse_objectives
 from tune.planning.plan import Plan, describe_plan
 from tune.records.failures import summarise_failures
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
-from tune.records.replicates import select_by_configuration, select_replicates, summarise_confirmation
+from tune.records.replicates import select_by_configuration, summarise_confirmation
 from tune.reporting.confirmation import compare_finalists, summarise_evidence, summarise_race
 from tune.reporting.pareto import ParetoPoint, build_pareto_points, find_pareto_front
 from tune.reporting.summary import format_result_sentence
@@ -34,9 +34,9 @@ def build_search_document(
     examples.
     """
     records, races = ledger.records("search"), ledger.records("race")
-    confirming = select_replicates(winner, ledger.records("confirm"))
-    confirmation = summarise_confirmation(confirming, plan.task.metric)
     configuration = None if winner is None else winner.configuration
+    confirming = select_by_configuration(configuration, ledger.records("confirm"))
+    confirmation = summarise_confirmation(confirming, plan.task.metric)
     evidence, baseline = summarise_evidence(plan.task, configuration, ledger.records("confirm"), output)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,

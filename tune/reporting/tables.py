@@ -13,6 +13,7 @@ from tune.core.wording import (
     format_probability,
     format_usage,
 )
+from tune.stats import evidence
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -273,9 +274,8 @@ def _latex_cell(row: ComparisonDocument) -> str:
 
 
 def is_distinguishable(difference: ComparisonDocument) -> bool:
-    """Return whether the difference is better or worse, as `evidence.describe_difference` says it."""
-    p, (low, high) = difference["adjusted_p"], difference["interval"]
-    return p is not None and p < round(1 - difference["level"], 9) and (low > 0 or high < 0)
+    """Return whether a difference is significant, by the rule of `describe_difference`."""
+    return evidence.is_distinguishable(difference["adjusted_p"], difference["interval"], difference["level"])
 
 
 def _escape_latex(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What is said without having learnt anything: the same prediction for all examples."""
+"""Constant predictions, and the chance level: the best score that a constant prediction reaches."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from tune.stats.resampling import AnyArray
 
 
 def predict_constant(task: Task, labels: AnyArray) -> int | float | AnyArray:
-    """What stands for the predictions of a diverged run: the most frequent class, for regression the mean; of
-    several labels an example, 1 for each that half of the examples have. Where a metric reads probabilities,
-    the shares of the classes or labels.
+    """Return the constant that replaces the predictions of a diverged run.
+
+    This is the most frequent class; the mean for regression; with several labels an example, 1 for each label
+    that half of the examples have; the class shares where the metric reads probabilities.
     """
     if task.is_regression:
         return float(np.mean(labels))
@@ -29,13 +30,13 @@ def predict_constant(task: Task, labels: AnyArray) -> int | float | AnyArray:
 
 
 def chance_level(task: Task, labels: AnyArray) -> float:
-    """The best score that the same prediction for all examples can have, in the primary metric.
+    """Return the best score of any constant prediction, in the primary metric.
 
     A run that scores no better has *collapsed*: the failed runs of Mosbach et al., "On the Stability
     of Fine-tuning BERT", ICLR 2021, who compare with the most frequent class. That class is also best
     here but for F1 where the positive class is the rarer one: saying "positive" always is best then.
-    Of several labels an example it is the best of the most frequent one, the two most frequent, ... all.
-    NaN where the metric is undefined for these labels.
+    With several labels an example, the candidates are the most frequent label, the two most frequent, and so
+    on. NaN if the metric is undefined for these labels.
     """
     measure = get_metric(task.metric)
     return max(
@@ -45,36 +46,35 @@ def chance_level(task: Task, labels: AnyArray) -> float:
 
 
 def _candidate_constants(task: Task, labels: AnyArray) -> list[Any]:
+    """Return the constants among which the best one is sought."""
     scored = has_sklearn_metric(task)
     if task.is_regression:
         middles = [np.median(labels), (np.min(labels) + np.max(labels)) / 2] if scored else []
         return [predict_constant(task, labels), *middles]
-    said: AnyArray
+    constants: AnyArray
     if task.multi_label:
-        often = np.argsort(-labels.sum(axis=0), kind="stable")
-        said = np.tril(np.ones((len(often), len(often)), np.int64))[:, np.argsort(often)]
+        by_frequency = np.argsort(-labels.sum(axis=0), kind="stable")
+        triangle = np.tril(np.ones((len(by_frequency), len(by_frequency)), np.int64))
+        constants = triangle[:, np.argsort(by_frequency)]
     else:
-        said = np.unique(labels)
+        constants = np.unique(labels)
         if not scored:
-            return list(said.tolist())
-        said = np.eye(len(task.labels))[said]
-    return [_class_shares(task, labels), *said.astype(np.float64)] if scored else list(said)
+            return list(constants.tolist())
+        constants = np.eye(len(task.labels))[constants]
+    return [_class_shares(task, labels), *constants.astype(np.float64)] if scored else list(constants)
 
 
 def _class_shares(task: Task, labels: AnyArray) -> AnyArray:
-    """Of each class or label among the examples."""
+    """Return the share of each class or label among the examples."""
     if task.multi_label:
         return np.asarray(labels.mean(axis=0), dtype=np.float64)
     return np.bincount(labels.astype(np.int64), minlength=len(task.labels)) / len(labels)
 
 
-BOOTSTRAP_SEED = 0
-
-
 def fill_missing_runs(
     task: Task, labels: AnyArray, predicted: Mapping[int, AnyArray], seeds: Sequence[int]
 ) -> AnyArray:
-    """The predictions of each seed's run, (seeds, n, ...); where there are none, the constant prediction."""
+    """Return the predictions of each seed's run, (seeds, n, ...); a missing run gets the constant."""
     constant = predict_constant(task, labels)
     repeated = np.full((len(labels), *np.shape(constant)), constant)
     return np.stack([predicted.get(seed, repeated) for seed in seeds])
@@ -83,7 +83,7 @@ def fill_missing_runs(
 def serialise_difference(
     difference: PairedDifference, adjusted_p: float | None, comparisons: int = 1
 ) -> dict[str, Any]:
-    """A difference as JSON holds it; adjusted_p, comparisons: see `evidence.words`."""
+    """Return a difference as a dict for JSON. adjusted_p, comparisons: see `evidence.describe_difference`."""
     return {
         **asdict(difference),
         "points": difference.points,

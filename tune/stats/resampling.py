@@ -26,19 +26,19 @@ AnyArray = NDArray[Any]
 
 _MAX_CHUNK_ENTRIES = 4_000_000  # entries of one matrix of counts
 MAX_SLOW_RESAMPLES = 500  # resamples of a metric that is computed one by one
-_RELATIVE_ROUNDING = 1e-12  # of a variance, relative to the second moment
+_RELATIVE_ROUNDING = 1e-12  # variances below this share of the second moment are rounding errors
 
 
 def score_runs(
     metric: str, labels: AnyArray, predictions: AnyArray, weights: AnyArray | None = None
 ) -> FloatArray:
-    """The metric of every run, for every resample where `weights` are given.
+    """Return the metric of every run, on every resample if `weights` are given.
 
-    labels: (n,). predictions: (K, n), a row a run; probabilities are (K, n, classes). Where an example has
-    several labels, (n, labels) and (K, n, labels). weights: (B, n) counts, each row with a sum > 0.
-    Returns (B, K), or (K,) without weights: what `dps.tasks.metrics` gives for the examples repeated so
-    often.
-    Raises ValueError where the metric is unknown, shapes do not fit, or a value is not finite.
+    labels: (n,); (n, labels) with several labels an example.
+    predictions: (K, n), one row per run; (K, n, classes) for probabilities, (K, n, labels) as the labels.
+    weights: (B, n) counts, each row with a sum > 0.
+    Returns (B, K), or (K,) without weights, equal to `dps.tasks.metrics` on the repeated examples. Raises
+    ValueError if the metric is unknown, shapes do not fit, or a value is not finite.
     """
     _check_predictions(metric, labels, predictions)
     counts = np.ones((1, len(labels)), np.float32) if weights is None else np.asarray(weights)
@@ -61,18 +61,17 @@ def score_runs(
 def bootstrap_scores(
     metric: str, labels: AnyArray, predictions: AnyArray, seed: int, resamples: int
 ) -> FloatArray:
-    """The metric of every run on `resamples` bootstrap resamples of the examples: (resamples, K).
+    """Return the metric of every run on `resamples` bootstrap resamples of the examples: (resamples, K).
 
-    The resamples depend on the seed and on n alone: all runs, and all calls, see the same ones. Of a scorer
-    of scikit-learn there are at most `MAX_SLOW_RESAMPLES`, without those in which it is undefined, as where
-    a class
-    is missing. Raises InputError where fewer than two are left.
+    The resamples depend on the seed and on n alone: all runs, and all calls, see the same ones. A scorer of
+    scikit-learn gets at most MAX_SLOW_RESAMPLES, and resamples on which it is undefined (a class is missing)
+    are dropped. Raises InputError if fewer than two are left.
     """
-    most = resamples if metric in _WEIGHTED_METRICS else min(resamples, MAX_SLOW_RESAMPLES)
+    count = resamples if metric in _WEIGHTED_METRICS else min(resamples, MAX_SLOW_RESAMPLES)
     table = np.concatenate(
         [
             score_runs(metric, labels, predictions, counts)
-            for counts in draw_resamples(len(labels), most, seed)
+            for counts in draw_resamples(len(labels), count, seed)
         ]
     )
     table = np.compress(np.isfinite(table).all(axis=1), table, axis=0)
@@ -84,7 +83,7 @@ def bootstrap_scores(
 
 
 def draw_resamples(examples: int, resamples: int, seed: int) -> Iterator[FloatArray]:
-    """How often each example is drawn in each resample: chunks of (b, examples), `resamples` rows in all."""
+    """Yield the count of each example in each resample: chunks of (b, examples), `resamples` rows in all."""
     rng = np.random.default_rng(seed)
     rows = max(1, _MAX_CHUNK_ENTRIES // examples)
     for done in range(0, resamples, rows):
@@ -95,6 +94,7 @@ def draw_resamples(examples: int, resamples: int, seed: int) -> Iterator[FloatAr
 
 
 def _check_predictions(metric: str, labels: AnyArray, predictions: AnyArray) -> None:
+    """Raise ValueError if the metric is unknown, shapes do not fit, or a value is not finite."""
     get_metric(metric)
     if labels.ndim not in (1, 2) or predictions.shape[1 : 1 + labels.ndim] != labels.shape:
         raise ValueError(
@@ -105,12 +105,12 @@ def _check_predictions(metric: str, labels: AnyArray, predictions: AnyArray) -> 
         raise ValueError(f"predictions: there must be one run and one example, but got {predictions.shape}")
     if not (np.isfinite(labels).all() and np.isfinite(predictions).all()):
         raise ValueError(
-            "labels, predictions: must be finite numbers; fill a diverged run with constant_prediction"
+            "labels, predictions: must be finite numbers; fill a diverged run with predict_constant"
         )
 
 
 def _weighted_sums(weights: FloatArray, features: AnyArray) -> FloatArray:
-    """Weighted sums over the examples. weights: (B, n); features: (K, n); returns float64 (B, K).
+    """Return weighted sums over the examples, float64 (B, K). weights: (B, n); features: (K, n).
 
     Counts in float32 are exact up to 2^24 examples.
     """
@@ -118,25 +118,26 @@ def _weighted_sums(weights: FloatArray, features: AnyArray) -> FloatArray:
     return sums
 
 
-def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
-    """above / below, 0 where below is 0."""
-    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Return numerator / denominator, 0 where the denominator is 0."""
+    return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), 0.0)
 
 
 def _accuracy(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
-    return _ratio(
-        _weighted_sums(weights, predictions == labels), weights.sum(axis=1, keepdims=True, dtype=np.float64)
-    )
+    """Return the share of correct predictions."""
+    total = weights.sum(axis=1, keepdims=True, dtype=np.float64)
+    return _ratio(_weighted_sums(weights, predictions == labels), total)
 
 
 def _f1(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
+    """Return F1 of the positive class."""
     actual, predicted = labels[None] == 1, predictions == 1
     both = _weighted_sums(weights, actual & predicted)
     return _ratio(2 * both, _weighted_sums(weights, actual) + _weighted_sums(weights, predicted))
 
 
 def _macro_f1(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
-    """The mean over the classes or labels that the resample's labels or the run's predictions have."""
+    """Average F1 over the classes or labels that the resample's labels or the run's predictions have."""
     total = present = np.zeros((len(weights), len(predictions)))
     for actual, predicted in _actual_and_predicted(labels, predictions):
         both = _weighted_sums(weights, actual) + _weighted_sums(weights, predicted)
@@ -146,33 +147,37 @@ def _macro_f1(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> F
 
 
 def _actual_and_predicted(labels: AnyArray, predictions: AnyArray) -> Iterator[tuple[AnyArray, AnyArray]]:
-    """For each class, or each of several labels: who has it, (1, n), and who is said to, (K, n)."""
+    """Yield, for each class or label, the actual (1, n) and predicted (K, n) indicators."""
     if labels.ndim == 2:
         yield from ((labels[None, :, i] == 1, predictions[:, :, i] == 1) for i in range(labels.shape[1]))
     else:
-        yield from ((labels[None] == one, predictions == one) for one in np.union1d(labels, predictions))
+        yield from (
+            (labels[None] == label, predictions == label) for label in np.union1d(labels, predictions)
+        )
 
 
 def _label_hits(labels: AnyArray, predictions: AnyArray) -> tuple[AnyArray, AnyArray]:
-    """(K, n): how many labels of an example are right, and how many it has and is said to have, added up."""
+    """Return counts (K, n) of labels predicted correctly, and of actual plus predicted labels."""
     both = ((labels == 1) & (predictions == 1)).sum(axis=2)
     return both, (labels == 1).sum(axis=1) + (predictions == 1).sum(axis=2)
 
 
 def _micro_f1(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
-    both, all_ = _label_hits(labels, predictions)
-    return _ratio(2 * _weighted_sums(weights, both), _weighted_sums(weights, all_))
+    """Return F1 over all labels of all examples together."""
+    correct, total = _label_hits(labels, predictions)
+    return _ratio(2 * _weighted_sums(weights, correct), _weighted_sums(weights, total))
 
 
 def _samples_f1(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
-    both, all_ = _label_hits(labels, predictions)
-    each = np.where(all_ > 0, _ratio(2 * both, all_), 1.0)
+    """Average the F1 of each example; 1 for one without any label, actual or predicted."""
+    correct, total = _label_hits(labels, predictions)
+    each = np.where(total > 0, _ratio(2 * correct, total), 1.0)
     counts = weights.astype(np.float64)
     return np.asarray(counts @ each.T / counts.sum(axis=1, keepdims=True))
 
 
 def _balanced_accuracy(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
-    """The mean recall of the classes that the resample's labels have."""
+    """Average recall over the classes that the resample's labels have."""
     total = present = np.zeros((len(weights), len(predictions)))
     for label in np.unique(labels):
         actual = labels[None] == label
@@ -183,9 +188,9 @@ def _balanced_accuracy(labels: AnyArray, predictions: AnyArray, weights: FloatAr
 
 
 def _auroc(labels: AnyArray, predictions: AnyArray, counts: FloatArray) -> FloatArray:
-    """The share of pairs of a positive and a negative example that are in order, ties half: from ranks.
+    """Return the share of (positive, negative) pairs that are in order, ties half, computed from ranks.
 
-    0.5 where a resample has one class alone.
+    0.5 if a resample holds a single class.
     """
     drawn = counts * (labels == 1)
     positive = drawn.sum(axis=1, dtype=np.float64)
@@ -198,7 +203,7 @@ def _auroc(labels: AnyArray, predictions: AnyArray, counts: FloatArray) -> Float
 
 
 def _matthews_correlation(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
-    """Gorodkin's correlation for any number of classes, from the sums of the confusion matrix.
+    """Return Gorodkin's correlation for any number of classes, from the sums of the confusion matrix.
 
     Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation
     coefficient", Computational Biology and Chemistry 2004.
@@ -207,10 +212,8 @@ def _matthews_correlation(labels: AnyArray, predictions: AnyArray, weights: Floa
     covariance = _weighted_sums(weights, predictions == labels) * total
     free_labels, free_predictions = total**2, np.repeat(total**2, len(predictions), axis=1)
     for label in np.union1d(labels, predictions):
-        actual, predicted = (
-            _weighted_sums(weights, labels[None] == label),
-            _weighted_sums(weights, predictions == label),
-        )
+        actual = _weighted_sums(weights, labels[None] == label)
+        predicted = _weighted_sums(weights, predictions == label)
         covariance -= actual * predicted
         free_labels = free_labels - actual**2
         free_predictions -= predicted**2
@@ -218,6 +221,7 @@ def _matthews_correlation(labels: AnyArray, predictions: AnyArray, weights: Floa
 
 
 def _pearson(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> FloatArray:
+    """Return Pearson's correlation within each resample."""
     counts = weights.astype(np.float64)
     counts /= counts.sum(axis=1, keepdims=True)
     x, y = _standardise_rows(predictions), _standardise_rows(labels[None])
@@ -228,7 +232,7 @@ def _pearson(labels: AnyArray, predictions: AnyArray, weights: FloatArray) -> Fl
 
 
 def _standardise_rows(rows: AnyArray) -> FloatArray:
-    """Each row with mean 0 and variance 1; a constant row becomes exactly 0."""
+    """Scale each row to mean 0 and variance 1; a constant row becomes exactly 0."""
     rows = rows.astype(np.float64)
     centred = rows - rows.mean(axis=1, keepdims=True)
     varies = np.ptp(rows, axis=1, keepdims=True) > 0
@@ -236,13 +240,13 @@ def _standardise_rows(rows: AnyArray) -> FloatArray:
 
 
 def _variance(square: FloatArray, mean: FloatArray) -> FloatArray:
-    """E[x²] - E[x]², exactly 0 where only rounding is left: a resample may be constant."""
+    """Return E[x²] - E[x]², set to 0 where only rounding remains (a constant resample)."""
     variance = square - mean**2
     return np.where(variance > _RELATIVE_ROUNDING * (1 + square), variance, 0.0)
 
 
 def _spearman(labels: AnyArray, predictions: AnyArray, counts: FloatArray) -> FloatArray:
-    """The correlation of the ranks within each resample."""
+    """Return the correlation of the ranks within each resample."""
     middle = (counts.sum(axis=1, keepdims=True, dtype=np.float64) + 1) / 2
     y = _ranks(labels, counts) - middle
     table = np.empty((len(counts), len(predictions)))
@@ -254,7 +258,10 @@ def _spearman(labels: AnyArray, predictions: AnyArray, counts: FloatArray) -> Fl
 
 
 def _ranks(values: AnyArray, counts: FloatArray) -> FloatArray:
-    """Rank of each example among the drawn ones, the middle for ties. values: (n,); counts: (B, n)."""
+    """Return the rank of each example among the drawn ones, the middle for ties.
+
+    values: (n,). counts: (B, n).
+    """
     distinct, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(len(distinct)))
@@ -263,6 +270,7 @@ def _ranks(values: AnyArray, counts: FloatArray) -> FloatArray:
 
 
 def _score_one_by_one(metric: str, labels: AnyArray, predictions: AnyArray, counts: FloatArray) -> FloatArray:
+    """Score every run on every resample by repeating the examples."""
     measure, table = get_metric(metric), np.empty((len(counts), len(predictions)))
     for b, drawn in enumerate(counts.astype(np.int64)):
         index = np.repeat(np.arange(len(labels)), drawn)

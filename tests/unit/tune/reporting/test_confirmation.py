@@ -25,7 +25,7 @@ from tune.reporting.confirmation import (
     summarise_race,
 )
 from tune.stats import evidence
-from tune.stats.chance import BOOTSTRAP_SEED
+from tune.stats.evidence import BOOTSTRAP_SEED
 
 WINNER = {"method": "dps-dense", "learning_rate": 2e-4, "selection_ratio": 0.7}
 BASELINE = {"method": "vanilla", "learning_rate": 2e-4}

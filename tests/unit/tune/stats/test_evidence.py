@@ -132,7 +132,7 @@ def test_with_one_seed_only_the_examples_are_known() -> None:
     half = stats.t.ppf(0.975, RTE - 1) * error
     assert found.interval == pytest.approx([found.mean - half, found.mean + half], abs=0.1 * half)
     assert "with one seed (difference" in describe_difference(found, None, "vanilla")
-    assert describe_difference(found, None, "vanilla").endswith("; the spread over seeds is not known")
+    assert describe_difference(found, None, "vanilla").endswith("; the spread over seeds is unknown")
     with pytest.raises(ValueError, match="adjusted_p: must be None with one seed"):
         describe_difference(found, 0.01, "vanilla")
 
@@ -317,17 +317,18 @@ def test_no_number_of_seeds_makes_up_for_a_small_evaluation_set() -> None:
          "worse than vanilla by 1.80 points (95 % interval 0.04 to 3.20, p < 0.001 corrected)"),
         (made(0.006, interval=(-0.01, 0.022), p=0.3), 0.3,
          "not distinguishable from vanilla at this budget (difference 0.6 points, 95 % interval -1.0 to 2.2, "
-         "p 0.3); about 106 more seeds would tell such a difference"),
+         "p 0.3); about 106 more seeds would detect such a difference"),
         (made(0.033, interval=(-0.001, 0.067), p=0.08), 0.08,
          "not distinguishable from vanilla at this budget (difference 3.3 points, 95 % interval -0.1 to 6.7, "
-         "p 0.08); about 1 more seed would tell such a difference"),
+         "p 0.08); about 1 more seed would detect such a difference"),
         (made(0.01, examples_part=0.01), 0.9,
          "not distinguishable from vanilla at this budget (difference 1.0 points, 95 % interval -1.0 to 3.0, "
-         "p 0.9 corrected); more seeds would not tell such a difference, the evaluation set of 277 examples "
-         "is too small"),
+         "p 0.9 corrected); more seeds would not detect such a difference, the evaluation set of 277 "
+         "examples is too small"),
         (made(0.0003), 0.9,
          "not distinguishable from vanilla at this budget (difference 0.03 points, "
-         "95 % interval -1.97 to 2.03, p 0.9 corrected); not even 10,000 seeds would tell such a difference"),
+         "95 % interval -1.97 to 2.03, p 0.9 corrected); not even 10,000 seeds would detect such a "
+         "difference"),
         (made(0.0), 1.0,
          "not distinguishable from vanilla at this budget (difference 0.0 points, 95 % interval -2.0 to 2.0, "
          "p 1 corrected); mean scores are the same"),

@@ -83,11 +83,8 @@ def test_more_trials_may_bring_another_winner_which_gets_its_own_replicates(tmp_
     assert second is not None
     assert first.id != second.id, "no later trial is better: this test shows nothing"
     for winner in (first, second):
-        assert sorted(r.seed for r in replicates.select_replicates(winner, ledger.records("confirm"))) == [
-            3,
-            4,
-            5,
-        ]
+        confirmations = replicates.select_by_configuration(winner.configuration, ledger.records("confirm"))
+        assert sorted(record.seed for record in confirmations) == [3, 4, 5]
     assert len(ledger.records("confirm")) == 6
 
 
