@@ -25,13 +25,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from tune.core.command import EXIT_DONE, run_session_command
-from tune.core.options import SearchOptions, define_option
+from tune.core.options import CommonOptions, SearchOptions, define_option
 from tune.core.run import Job
 from tune.core.space import make_configuration_key
-from tune.execution.tuner import TuneSearcher
 from tune.records.events import Watcher
 from tune.records.ledger import Ledger, TrialRecord
 from tune.session import Session
+from tune.strategy.arms import Arms
 from tune.strategy.phases import SearchPhases
 from tune.strategy.strategy import Strategy
 
@@ -81,16 +81,16 @@ class Recording(Session):
     prefix = "table-"
 
     @property
-    def runs(self) -> int:
+    def expected_runs(self) -> int:
         return int(self.options.trials * self.options.seeds)
 
     @classmethod
-    def of(cls, options: RecordOptions) -> int:
+    def start(cls, options: CommonOptions, watchers: Sequence[Watcher] = ()) -> int:
         """Every run goes to its end, and is scored on the task's own dev set there."""
-        return super().of(options.with_(transfer=options.task, scheduler="none"))
+        return super().start(options.with_(transfer=options.task, scheduler="none"), watchers)
 
-    def lines(self) -> list[str]:
-        lines = super().lines()
+    def plan_lines(self) -> list[str]:
+        lines = super().plan_lines()
         first = next(number for number, line in enumerate(lines) if line.startswith("searching"))
         last = next(number for number, line in enumerate(lines) if line.startswith("confirming"))
         design = f"{self.options.trials} configurations x {self.options.seeds} seeds"
@@ -98,18 +98,16 @@ class Recording(Session):
         kept = [line for line in lines[last + 1 :] if not line.startswith("expected")]
         return [*lines[:first], said, *lines[first + 1 : last], *kept]
 
-    def _searcher(self, stop: threading.Event) -> TuneSearcher:
-        arms = [
-            Recorder(ledger, self._strategy(arm), self.watchers, stop.is_set, self.options.seeds)
-            for arm, ledger in self.ledgers.items()
-        ]
-        return TuneSearcher(arms, self.slots)
+    def make_arms(self, stop: threading.Event) -> Arms:
+        arms = super().make_arms(stop)
+        seeds = self.options.seeds
+        return Arms([Recorder(s.ledger, s.strategy, s.watchers, s.interrupted, seeds) for s in arms.searches])
 
-    def finish(self, searcher: TuneSearcher) -> int:
-        records = self.records("search")
+    def finish(self, arms: Arms) -> int:
+        records = self.folder.records("search")
         write(self.output / "table.parquet", records, self._metadata())
         self.close()
-        self.progress.say(f"{len(records)} runs in {self.output / 'table.parquet'}")
+        self.display.say(f"{len(records)} runs in {self.output / 'table.parquet'}")
         return EXIT_DONE
 
     def _metadata(self) -> dict[str, Any]:
@@ -175,4 +173,4 @@ def _schema(pa: Any, rows: list[dict[str, Any]]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run_session_command(sys.argv[1:], RecordOptions, Recording))
+    sys.exit(run_session_command(sys.argv[1:], RecordOptions, Recording.start))

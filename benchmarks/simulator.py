@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dps.tasks import registry
@@ -19,7 +19,7 @@ from tune.core.run import Job, Outcome, RunReport
 from tune.execution.tuner import MAX_TRIAL_FAILURES
 from tune.records.ledger import Ledger
 from tune.strategy import early_stopping
-from tune.strategy.phases import SearchPhases
+from tune.strategy.phases import NoJob, SearchPhases
 from tune.strategy.strategy import Strategy
 
 
@@ -102,12 +102,9 @@ class Simulation:
         searcher: type[SearchPhases] = SearchPhases,
     ) -> None:
         self.clock, self.ledger = Clock(), Ledger(None, strategy.direction)
+        strategy = replace(strategy, scheduler=scheduler, evaluations=len(world.steps))
         self.searcher = searcher(self.ledger, strategy, [], lambda: False, clock=self.clock)
-        self.policy = early_stopping.make_early_stopping(
-            scheduler, world.steps[-1], len(world.steps), self.searcher.noise
-        )
         self.world, self.slots = world, slots
-        self.sign = 1.0 if strategy.direction == "max" else -1.0
         self.metric = registry.get_task(strategy.settings.task).metric
         self.reports = 0
         self._free = [*range(len(slots))][::-1]
@@ -137,13 +134,11 @@ class Simulation:
             self._start(self._lost.pop(0))
         while self._free and not self._finished:
             name = str(next(self._names))
-            answer = self.searcher.suggest(name)
-            if answer is None:
+            job = self.searcher.next_job(name)
+            if not isinstance(job, Job):
+                self._finished = job == NoJob.EVER
                 return
-            if not isinstance(answer, dict):
-                self._finished = True
-                return
-            self._start(_Running(name, answer["job"], self._look_up(answer["job"]), self.clock.now))
+            self._start(_Running(name, job, self._look_up(job), self.clock.now))
 
     def _look_up(self, job: Job) -> Lookup:
         lookup = self.world.run(job.configuration, job.seed)
@@ -176,19 +171,16 @@ class Simulation:
         self.reports += 1
         report = self._report(running)
         usable, explores = report.score is not None, running.job.purpose == "search"
-        signed = None if report.score is None else self.sign * report.score
-        behind = explores and self.policy.report(running.job.id, report.step, signed)
-        if usable and behind and report.step < report.max_steps:
+        behind = self.searcher.is_behind(running.job, report)
+        if usable and behind:
             self._end(running, report)
             return
         if usable:
-            self.searcher.on_trial_result(running.name, {"report": report})
+            self.searcher.take_report(running.name, report)
         if usable and report.step < report.max_steps:
             self._await_evaluation(running)
             return
         report.outcome = Outcome.COMPLETED if usable else Outcome.DIVERGED
-        if usable and explores:
-            self.policy.completed(running.job.id, signed)
         if usable and not explores:
             report.final = {"dev": {self.metric: running.lookup.final}}
         self._end(running, report)
@@ -212,7 +204,7 @@ class Simulation:
     def _end(self, running: _Running, report: RunReport) -> None:
         del self._running[running.slot]
         self._free.append(running.slot)
-        self.searcher.on_trial_complete(running.name, {"report": report})
+        self.searcher.end_run(running.name, report)
 
     def _die(self, slot: int) -> None:
         """What ran there goes on in the next free slot, from its last evaluation."""
@@ -222,7 +214,7 @@ class Simulation:
         else:
             running.failures += 1
             if running.failures > MAX_TRIAL_FAILURES:
-                self.searcher.on_trial_complete(running.name, None, True)
+                self.searcher.end_run(running.name, None, lost=True)
             else:
                 self._lost.append(running)
         self._at(self.clock.now + self.slots[slot].away, lambda: self._free.append(slot))

@@ -77,7 +77,7 @@ def test_a_search_registers_its_model_and_the_newest_has_the_alias(several: Path
 
     def sitting(search_id: str) -> str:
         tracker = MlflowTracker(uri, plan, PROVENANCE, search_id, search_id)
-        tracker.close(several.parent, interrupted=False)
+        tracker.session_ended(several.parent, interrupted=False)
         assert tracker.error == ""
         return tracker.registered
 

@@ -114,7 +114,7 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     tracker = track(uri)
     begin(tracker)
     confirm(tracker)
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
     found = runs(uri)
     assert set(found) == {"search", "0", "1", "2", "3", "confirm-1"}
@@ -186,7 +186,7 @@ def test_mlflow_prints_nothing_amid_what_is_shown(
     monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
     tracker = track(uri)
     begin(tracker)
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
     assert capsys.readouterr() == ("", "")
 
@@ -195,7 +195,7 @@ def test_every_filter_of_the_documentation_finds_what_it_says(uri: str, output: 
     tracker = track(uri)
     begin(tracker)
     confirm(tracker)
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     client = MlflowClient(tracking_uri=uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     (block,) = re.findall(r"^```filters\n(.*?)^```", FILTERS.read_text(encoding="utf-8"), re.M | re.S)
@@ -206,7 +206,7 @@ def test_every_filter_of_the_documentation_finds_what_it_says(uri: str, output: 
 def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:
     first = track(uri)
     begin(first)
-    first.close(output, interrupted=True)
+    first.session_ended(output, interrupted=True)
     assert first.error == ""
     before = runs(uri)
     assert (before["search"].info.status, before["3"].info.status) == ("KILLED", "KILLED")
@@ -218,7 +218,7 @@ def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:
     again.trial_started(record)
     report(again, record, (60, 0.25))
     confirm(again)
-    again.close(output, interrupted=False)
+    again.session_ended(output, interrupted=False)
     assert again.error == ""
     after = runs(uri)
     assert set(after) == {*before, "confirm-1"}
@@ -239,8 +239,8 @@ def test_what_mlflow_missed_before_a_kill_is_told_again(uri: str, output: Path) 
     killed._thread.join(60)
 
     resumed = track(uri)
-    resumed.catch_up([over, make_record(1, Outcome.STOPPED, configuration=DENSE, scores=[(20, 0.05)])])
-    resumed.close(output, interrupted=False)
+    resumed.session_started([over, make_record(1, Outcome.STOPPED, configuration=DENSE, scores=[(20, 0.05)])])
+    resumed.session_ended(output, interrupted=False)
     assert resumed.error == ""
     client = MlflowClient(tracking_uri=uri)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
@@ -256,7 +256,7 @@ def test_two_searches_on_the_same_data_share_an_experiment_and_no_run(uri: str, 
     for search_id in ("s1", "s2"):
         tracker = track(uri, search_id)
         tracker.trial_started(make_record(0, Outcome.RUNNING, configuration=DENSE))
-        tracker.close(output, interrupted=True)
+        tracker.session_ended(output, interrupted=True)
         assert tracker.error == ""
     client = MlflowClient(tracking_uri=uri)
     (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
@@ -275,7 +275,7 @@ def test_a_store_named_by_a_relative_path(
     shutil.copy(empty_store, tmp_path / "here.db")
     monkeypatch.chdir(tmp_path)
     tracker = track("sqlite:///here.db")
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
     parent = runs("sqlite:///here.db")["search"]
     assert MlflowClient(tracking_uri="sqlite:///here.db").list_artifacts(parent.info.run_id)
@@ -334,7 +334,7 @@ def test_a_store_that_does_not_answer_is_an_error_and_no_exception(
     begin(tracker)
     confirm(tracker)
     assert time.monotonic() - began < 1.0  # nobody waits for MLflow
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert time.monotonic() - began < 20.0
     assert "\n" not in tracker.error
     assert "127.0.0.1" in tracker.error
@@ -348,7 +348,7 @@ def test_a_store_that_hangs_is_left_when_its_time_is_over(
     monkeypatch.setattr(MlflowTracker, "_begin", lambda self: released.wait(30.0))
     tracker = track("sqlite:///never.db")
     began = time.monotonic()
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert time.monotonic() - began < 5.0
     assert tracker.error == "MLflow did not take everything in time"
     released.set()
@@ -358,14 +358,14 @@ def test_a_value_that_mlflow_refuses_ends_the_tracking_and_not_the_search(uri: s
     tracker = track(uri)
     tracker.trial_started(make_record(0, Outcome.RUNNING, configuration={"method": "x", "no\x00name": 1}))
     begin(tracker)
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert "no" in tracker.error
 
 
 def test_the_sqlite_store_puts_its_files_beside_itself(uri: str, output: Path, tmp_path: Path) -> None:
     tracker = track(uri)
     (output / "search.json").write_text(json.dumps({"task": "cola"}), encoding="utf-8")
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
     (kept,) = (tmp_path / "mlartifacts").rglob("search.json")
     assert json.loads(kept.read_text(encoding="utf-8")) == {"task": "cola"}
@@ -377,7 +377,7 @@ def test_the_sqlite_store_puts_its_files_beside_itself(uri: str, output: Path, t
 def test_hostile_names_are_names(name: str, uri: str, output: Path, tmp_path: Path) -> None:
     tracker = track(uri, experiment=name)
     tracker.trial_started(make_record(0, Outcome.RUNNING, configuration={**DENSE, "note": name}))
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(name)
@@ -395,7 +395,7 @@ def test_no_secret_reaches_the_store(uri: str, output: Path, monkeypatch: pytest
     record = make_record(0, Outcome.FAILED, configuration=DENSE, error=f"401 for {given} with plantedToken")
     tracker.trial_started(replace(record, outcome=Outcome.RUNNING, error=None))
     tracker.trial_ended(record)
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
     assert runs(uri)["search"].data.params["tracking_uri"] == "http://***@somewhere:5000"
     assert b"planted" not in Path(uri.removeprefix("sqlite:///")).read_bytes()
@@ -404,7 +404,7 @@ def test_no_secret_reaches_the_store(uri: str, output: Path, monkeypatch: pytest
 def test_why_it_gave_up_is_said_without_secrets(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     tracker = track("http://me:planted@127.0.0.1:1")
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error
     assert "planted" not in tracker.error
 
@@ -429,7 +429,7 @@ def test_what_happens_while_mlflow_is_away_is_delivered_in_order_when_it_is_back
     assert tried.wait(60)
     away.clear()
     confirm(tracker)
-    tracker.close(output, interrupted=False)
+    tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
     found = runs(uri)
     assert set(found) == {"search", "0", "1", "2", "3", "confirm-1"}
@@ -469,7 +469,7 @@ def tracked(uri: str, output: Path, search_id: str, found: dict[str, Any] | None
     if found is not None:
         (output / "search.json").write_text(json.dumps(found), encoding="utf-8")
     tracker = MlflowTracker(uri, make_plan(), PROVENANCE, search_id, output.name)
-    tracker.close(output, interrupted=found is None)
+    tracker.session_ended(output, interrupted=found is None)
     assert tracker.error == ""
 
 

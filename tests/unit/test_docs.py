@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -194,34 +195,33 @@ def test_the_example_of_a_source_keeps_the_contract(tmp_path: Path) -> None:
         kind(tmp_path / "none.db")
 
 
-def test_the_example_of_a_tracker_hears_everything(tmp_path: Path) -> None:
-    from tests.unit.tune.helpers import make_record
-    from tune.core.run import RunReport
-    from tune.records.events import Watcher, notify
+def test_the_example_of_a_tracker_hears_a_whole_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handed in, beside one that fails, which neither ends the search nor is called again."""
+    from tests.unit.tune.helpers import FakeTune, make_plan
+    from tune import session
+    from tune.records.events import Watcher
+    from tune.search_session import SearchSession
 
-    tracker = run("extend/tracker.md")["LinesTracker"](tmp_path / "events.jsonl")
-    record = make_record(0)
-    events: dict[str, tuple[Any, ...]] = {
-        "trial_started": (record,),
-        "trial_reported": (record, RunReport("0", step=20, score=0.5)),
-        "trial_ended": (record,),
-        "phase_ended": ("all trials were run",),
-        "search_ended": ({"sentence": "Trial 0 won."},),
-        "comparison_ended": ({"sentences": ["A is better."]},),
-    }
-    assert set(events) == {name for name in vars(Watcher) if name[0] != "_"}
-    for event, given in events.items():
-        notify([tracker], event, *given)
+    class Broken(Watcher):
+        calls = 0
+
+        def trial_started(self, record: Any) -> None:
+            self.calls += 1
+            raise RuntimeError("away")
+
+    tracker, broken = run("extend/tracker.md")["LinesTracker"](tmp_path / "events.jsonl"), Broken()
+    (tmp_path / "out").mkdir()
+    plan = make_plan(
+        output=tmp_path / "out", tracking_uri="none", trials=2, race=0, confirm=1, baseline=False
+    )
+    monkeypatch.setattr(session, "run_trials", lambda arms, *others: FakeTune(arms).run())
+    assert SearchSession(plan, [broken, tracker]).run() == 0
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines] == [
-        "started",
-        "reported",
-        "ended",
-        "phase",
-        "search",
-        "comparison",
-    ]
-    assert lines[1] == {"event": "reported", "trial": "0", "step": 20, "score": 0.5}
+    assert Counter(line["event"] for line in lines) == {"started": 3, "reported": 9, "ended": 3, "session": 1}
+    assert lines[-1] == {"event": "session", "output": str(tmp_path / "out"), "interrupted": False}
+    assert broken.calls == 1
 
 
 def test_every_message_that_is_explained_is_one() -> None:

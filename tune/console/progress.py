@@ -18,6 +18,7 @@ from dps.text import sanitise_text
 from tune.core.run import Outcome, RunReport
 from tune.core.wording import format_clock, format_configuration
 from tune.planning.plan import Plan
+from tune.records.events import Watcher
 from tune.records.ledger import TrialRecord
 
 NON_TERMINAL_WIDTH = 200
@@ -36,7 +37,7 @@ def make_console() -> Console:
     return console
 
 
-class ProgressDisplay:
+class ProgressDisplay(Watcher):
     """A watcher that shows the search. Also a context manager: the live table stands inside it."""
 
     def __init__(
@@ -115,12 +116,6 @@ class ProgressDisplay:
 
     def phase_ended(self, why: str) -> None:
         self.note(why)
-
-    def search_ended(self, document: dict[str, Any]) -> None:
-        pass
-
-    def comparison_ended(self, document: dict[str, Any]) -> None:
-        pass
 
     def plain(self, line: str) -> None:
         """A line where there is no live table."""

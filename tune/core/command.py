@@ -8,10 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dps.errors import InputError, is_disk_full
 from dps.tasks.registry import get_task_name
@@ -19,9 +18,6 @@ from dps.text import sanitise_line
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import OptionsT, merge_saved_options, parse_options, read_options
 from tune.core.run import RefusedError
-
-if TYPE_CHECKING:
-    from tune.session import Session
 
 EXIT_DONE, EXIT_CRASHED, EXIT_WRONG_INPUT, EXIT_REFUSED, EXIT_NOTHING_FINISHED = 0, 1, 2, 3, 4
 _START_TIME = time.localtime()
@@ -33,14 +29,14 @@ def print_error(message: str, status: int) -> int:
     return status
 
 
-def run_session_command(argv: list[str], kind: type[OptionsT], sitting: type[Session]) -> int:
-    """A whole command: options, plan, the sitting. Returns its exit status."""
+def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callable[[OptionsT], int]) -> int:
+    """Read the options, then start; what is refused becomes one line. Returns the exit status."""
     gc.disable()  # until the first trial: what is imported stays, and is not looked through again and again
     try:
         options = parse_options(argv, kind)
         if options.resume is not None:
             options = load_resumed_options(options)
-        return sitting.of(options)
+        return start(options)
     except InputError as error:
         return print_error(str(error), EXIT_WRONG_INPUT)
     except RefusedError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from tune.core.options import CommonOptions, SearchOptions
 OptionsT = TypeVar("OptionsT", bound=CommonOptions)
 
 
-def parse_options(argv: list[str], kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
+def parse_options(argv: Sequence[str], kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
     """Options from the command line over those of --config. Raises InputError with one line."""
     options = _build_options(kind, argv, {})
     return options if options.config is None else _build_options(kind, argv, read_options(options.config))
@@ -48,7 +49,7 @@ def write_options(options: CommonOptions, path: Path) -> None:
     path.write_text(yaml.safe_dump(redact_tree(values), sort_keys=False), encoding="utf-8")
 
 
-def _build_options(kind: type[OptionsT], argv: list[str], values: dict[str, Any]) -> OptionsT:
+def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, Any]) -> OptionsT:
     source: CliSettingsSource[Any] = CliSettingsSource(
         kind,
         cli_prog_name=kind.command,

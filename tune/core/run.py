@@ -150,6 +150,11 @@ class Outcome(StrEnum):
         return self not in (Outcome.RUNNING, Outcome.SUSPENDED)
 
     @property
+    def is_usable(self) -> bool:
+        """Whether the trial ended with a score that can be compared."""
+        return self in (Outcome.COMPLETED, Outcome.STOPPED)
+
+    @property
     def is_failure(self) -> bool:
         """Whether the trial ended without a usable score."""
         return self.is_final and self not in (Outcome.COMPLETED, Outcome.STOPPED)

@@ -1,30 +1,22 @@
-"""Which trials are stopped early, for Ray Tune. Confirmations never are."""
+"""Early stopping and warm slots, as Ray Tune calls a scheduler."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tune.core.run import Job, Outcome
-from tune.strategy.budget import SlotCount
-from tune.strategy.early_stopping import EarlyStoppingPolicy
+from tune.strategy.arms import Arms
 
 
 class SearchScheduler(FIFOScheduler):
-    """Asks a policy about the trials of the search, and keeps as many warm slots as there are.
+    """Asks the arms whether a trial falls behind, and keeps as many warm slots as there are."""
 
-    policies: by arm; a trial is compared with those of its own arm alone. direction: of the scores, "max" or
-    "min".
-    """
-
-    def __init__(self, policies: Mapping[str, EarlyStoppingPolicy], direction: str, slots: SlotCount) -> None:
+    def __init__(self, arms: Arms) -> None:
         super().__init__()
-        self.policies, self.slots = policies, slots
-        self._sign = 1.0 if direction == "max" else -1.0
+        self.arms, self.slots = arms, arms.slots
         self._warm = Counter[Any]()  # slots, by the resources of their trials
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -46,26 +38,9 @@ class SearchScheduler(FIFOScheduler):
         return None if chosen in tune_controller._trial_to_actor else chosen
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop what falls behind; a trial that has done all its steps completes."""
-        job, report = _get_job(trial), result["report"]
-        if job.purpose != "search" or report.step == 0:
-            return TrialScheduler.CONTINUE
-        behind = self.policies[job.arm].report(job.id, report.step, self._signed(report.score))
-        return TrialScheduler.STOP if behind and report.step < report.max_steps else TrialScheduler.CONTINUE
-
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """A completed trial counts with its last score."""
-        job, report = _get_job(trial), result.get("report")  # none where it never reported
-        if report is not None and job.purpose == "search" and report.outcome == Outcome.COMPLETED:
-            self.policies[job.arm].completed(job.id, self._signed(report.score))
-
-    def _signed(self, score: float | None) -> float | None:
-        return None if score is None else self._sign * score
+        """Stop what falls behind."""
+        behind = self.arms.is_behind(trial.config["job"], result["report"])
+        return TrialScheduler.STOP if behind else TrialScheduler.CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune writes its schedulers down; the ledger holds what a resume needs
-
-
-def _get_job(trial: Trial) -> Job:
-    job: Job = trial.config["job"]
-    return job

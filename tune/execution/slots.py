@@ -68,6 +68,14 @@ class MessageDisplay(Protocol):
     def warn(self, what: str) -> None: ...
 
 
+class LiveDisplay(MessageDisplay, Protocol):
+    """A display that shows what runs, for as long as it is entered."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
 class ClusterFollower:
     """Keeps the slots at what the cluster offers, and asks its autoscaler for those that are missing.
 

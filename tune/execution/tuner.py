@@ -1,82 +1,157 @@
-"""TODO docstring."""
+"""The loop: Ray Tune asks what to run next, and tells what came of it.
+
+Nobody here calls `next`: Ray Tune's `Tuner.fit()` runs, and calls back (inversion of control). For one run:
+
+1. Tune has room for a trial and asks `TuneSearcher.suggest`. The searcher asks the `Arms`, whose strategy
+   writes the configuration and its seed into the ledger and returns a `Job`; None means "not yet", FINISHED
+   means "never again", on which `fit` returns.
+2. `SearchScheduler.on_trial_add` and `choose_trial_to_run` say which waiting trial starts, and keep as many
+   warm slots as there are.
+3. Tune starts the trainable of a slot (`SlotTrainable.setup`), or hands the job to a slot that is idle
+   (`reset_config`, since `reuse_actors` is set). The slot passes the job to its worker group by its mailbox.
+4. `SlotTrainable.step` waits for the next report of the worker group. Tune shows each report first to
+   `SearchScheduler.on_trial_result`, which says stop or go on, then to `TuneSearcher.on_trial_result`.
+5. The run ends: by itself (the report has an outcome), by the scheduler's STOP, or because its slot is lost,
+   after `MAX_TRIAL_FAILURES` further tries in other slots. Tune calls `TuneSearcher.on_trial_complete`, and
+   the ledger gets the outcome. Then 1 again.
+6. Ctrl-C sets an event. The `StopSignal` actor hears of it, every slot suspends its run, `next_job` hands
+   out nothing more, and `fit` returns.
+
+What a resume needs is in the ledger; Tune's own snapshot of searcher, scheduler and trials is not read.
+Ray's OptunaSearch is not used: it leaves NaN trials running for ever, stores stopped trials as complete and
+cannot resume from a storage.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import ray
 import ray.tune
+from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tune.strategy.budget import SlotCount, SpentResources
-from tune.strategy.phases import SearchPhases
+from tune.core.durations import parse_duration
+from tune.core.run import Job
+from tune.execution import trainable
+from tune.execution.connection import freeze_imported_objects
+from tune.execution.mailbox import StopSignal
+from tune.execution.ray_private import release_orphaned_groups
+from tune.execution.scheduler import SearchScheduler
+from tune.execution.slots import LiveDisplay, follow_cluster
+from tune.execution.trainable import SLOT_ACTOR_MEMORY_BYTES, SlotConfig
+from tune.planning.plan import Plan
+from tune.planning.preflight import PreflightFinding
+from tune.strategy.arms import Arms
+from tune.strategy.phases import NoJob
 
 CHECKPOINT_INTERVAL_S = 60.0
 MAX_TRIAL_FAILURES = 5  # of one trial: so often one that lost its slot goes on in another
 
 
-class TuneSearcher(ray.tune.search.Searcher):
-    """Several searches at once over the same slots, turn by turn: none runs ahead of the others."""
+def run_trials(
+    arms: Arms,
+    plan: Plan,
+    ray_files: Path,
+    stop: threading.Event,
+    display: LiveDisplay,
+    check_node: Callable[[str], list[PreflightFinding]],
+) -> None:
+    """Run everything that the arms have to run, until there is nothing more or `stop` is set.
 
-    def __init__(self, searches: Sequence[SearchPhases], slots: SlotCount) -> None:
-        first = searches[0]
-        super().__init__(metric="score", mode=first.strategy.direction)
-        self.searches, self.slots = searches, slots
-        self.owner: dict[str, SearchPhases] = {}  # of each live trial, by the id that Tune gives
-        for search in searches:
-            search.row = first.row  # what fails in one may well go in another
+    ray_files: the folder for Tune's own files. display: shown while trials run. check_node: finds what is
+    wrong with a node that joins. Raises what the arms met with.
+    """
+    freeze_imported_objects()
+    signal = _make_stop_signal(stop)
+    slot_trainable = ray.tune.with_resources(
+        ray.tune.with_parameters(trainable.SlotTrainable, plan=_configure_slot(plan, signal)),
+        PlacementGroupFactory([{"memory": SLOT_ACTOR_MEMORY_BYTES}]),
+    )
+    tuner = Tuner(
+        slot_trainable,
+        tune_config=TuneConfig(
+            search_alg=TuneSearcher(arms, plan.task.direction),
+            scheduler=SearchScheduler(arms),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=RunConfig(
+            name="tune",
+            storage_path=str(ray_files),
+            verbose=0,
+            failure_config=FailureConfig(max_failures=MAX_TRIAL_FAILURES),
+        ),
+    )
+    try:
+        with display, release_orphaned_groups(), follow_cluster(arms.slots, plan, display, check_node):
+            tuner.fit()
+    finally:
+        arms.raise_failure()  # what they met with, not what Tune makes of it
+
+
+class TuneSearcher(Searcher):
+    """The arms as Ray Tune calls a search algorithm; a trial is known by the id that Tune gives it."""
+
+    def __init__(self, arms: Arms, direction: str) -> None:
+        super().__init__(metric="score", mode=direction)
+        self.arms = arms
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """The next job: what an earlier sitting left open, then of the search that was given the fewest."""
-        if len(self.owner) >= self.slots.now:
-            return None
-        answers = []
-        for search in sorted(self.searches, key=lambda search: (not search.open, search.given)):
-            answer = search.suggest(trial_id)
-            if isinstance(answer, dict):
-                self.owner[trial_id] = search
-                return answer
-            answers.append(answer)
-        over = all(answer == ray.tune.search.Searcher.FINISHED for answer in answers)
-        return ray.tune.search.Searcher.FINISHED if over else None
+        """Return the configuration of a Tune trial: its job; None or FINISHED where there is none."""
+        answer = self.arms.next_job(trial_id)
+        if isinstance(answer, Job):
+            return {"job": answer}
+        return Searcher.FINISHED if answer == NoJob.EVER else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """To whom it belongs."""
-        self.owner[trial_id].on_trial_result(trial_id, result)
+        """Pass an evaluation on. Tune keeps the one on which a trial ends for `on_trial_complete`."""
+        self.arms.take_report(trial_id, result["report"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """To whom it belongs."""
-        owner = self.owner.pop(trial_id, None)
-        if owner is not None:
-            owner.on_trial_complete(trial_id, result, error)
-
-    def check(self) -> None:
-        """Raises what one of them met with."""
-        for search in self.searches:
-            search.check()
-
-    def spent(self) -> SpentResources:
-        """By all of them together."""
-        each = [search.spent() for search in self.searches]
-        return SpentResources(
-            trials=sum(spent.trials for spent in each),
-            seconds=max(spent.seconds for spent in each),
-            slot_seconds=sum(spent.slot_seconds for spent in each),
-        )
+        """Pass the end of a trial on. error: its slot was lost once too often."""
+        self.arms.end_run(trial_id, (result or {}).get("report"), lost=error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledgers hold everything."""
+        """Write nothing: the ledgers hold everything."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as above."""
+        """Read nothing: the ledgers hold everything."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_metric": self._metric, "_mode": self._mode}
+        return {}  # Tune writes its searchers down; the ledgers hold what a resume needs
 
 
-def forward_stop_signal(stop: threading.Event, switch: Any) -> None:
-    """Throw the switch of the slots once the event is set."""
+def _make_stop_signal(stop: threading.Event) -> Any:
+    """An actor on the driver's node, which does not go away, that tells the slots once `stop` is set."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    signal = ray.remote(num_cpus=0)(StopSignal).options(scheduling_strategy=here).remote()
+    threading.Thread(target=_forward_stop, args=(stop, signal), daemon=True).start()
+    return signal
+
+
+def _forward_stop(stop: threading.Event, signal: Any) -> None:
     stop.wait()
-    switch.throw.remote()
+    signal.throw.remote()
+
+
+def _configure_slot(plan: Plan, signal: Any) -> SlotConfig:
+    options = plan.options
+    return SlotConfig(
+        workers=options.workers_per_trial,
+        cpus_per_worker=options.cpus_per_worker,
+        gpus_per_worker=plan.gpus_per_worker,
+        checkpoint_every_s=CHECKPOINT_INTERVAL_S,
+        data=plan.data.fingerprint,
+        step_timeout_s=parse_duration(options.step_timeout),
+        trial_timeout_s=parse_duration(options.trial_timeout) if options.trial_timeout else None,
+        switch=signal,
+        alone=plan.cluster.address is None,
+    )

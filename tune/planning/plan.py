@@ -13,7 +13,16 @@ from tune.core.run import RunSettings
 from tune.core.space import SearchSpace
 from tune.planning.cluster import Cluster
 from tune.planning.estimate import DurationEstimate
-from tune.strategy.budget import DeviceHoursLimit, SlotDevices, StopRule, TrialLimit, WallTimeLimit
+from tune.strategy.budget import (
+    DeviceHoursLimit,
+    SlotCount,
+    SlotDevices,
+    StopRule,
+    TrialLimit,
+    WallTimeLimit,
+)
+from tune.strategy.race import RaceSettings
+from tune.strategy.strategy import Strategy
 
 EXPLORATION_BUDGET_SHARE = 0.4  # of a budget of time or hours; the rest is for the race
 
@@ -115,6 +124,45 @@ class Plan:
         if options.cpu_hours:
             rules.append(DeviceHoursLimit("CPU", options.cpu_hours, options.cpus_per_worker * workers, share))
         return rules
+
+    def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
+        """Return the strategy of an arm. folder: where its runs keep their files, see
+        `tune.core.storage`; warm: the configurations that are tried first, and what earlier searches say
+        (`WarmStart.first`, `WarmStart.earlier`) as the first session read it."""
+        options = self.options
+        strategy = Strategy(
+            space=self.arms[arm],
+            settings=self.settings,
+            direction=self.task.direction,
+            sampler=options.sampler,
+            seed=options.seed,
+            trials=options.trials,
+            confirm=options.confirm,
+            slots=slots,
+            rules=self.rules(arm),
+            folder=folder,
+            max_steps=self.max_steps,
+            scheduler=options.scheduler,
+            evaluations=options.evaluations,
+            chance=self.chance,
+            keep_models=self.keep_models,
+            oom_retry=options.oom_retry,
+        )
+        if not isinstance(options, SearchOptions):
+            return strategy
+        worth = options.worth and options.worth / 100
+        first, earlier = warm
+        return replace(
+            strategy,
+            racing=RaceSettings(options.race, worth=worth or RaceSettings.worth),
+            race_rules=self.budgets(),
+            target=options.target,
+            worth=worth,
+            first=[*first, *self.published],
+            earlier=[(configuration, standing) for configuration, standing in earlier],
+            finalists=options.finalists,
+            baseline=options.baseline,
+        )
 
     def as_begun(self, precision: str | None) -> Plan:
         """The same with what "auto" meant when the search began, on another machine perhaps; None: by a

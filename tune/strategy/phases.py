@@ -1,7 +1,8 @@
-"""A ray.tune Searcher over the ledger: explores configurations, then confirms the winner.
+"""One search, phase by phase: explore configurations, race the promising ones, confirm the winner.
 
-Ray's own OptunaSearch leaves NaN trials running for ever, stores stopped trials as complete and
-cannot resume from a storage; here the study is the truth and Tune's snapshot is not read.
+The ledger holds everything that was run. What runs next follows from it, so that a search that is resumed
+goes on as if it had never stopped. Ray Tune (`tune.execution.tuner`) and the simulated clock of the
+benchmarks drive the same object.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ import errno
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import ray.tune.search
+from enum import Enum
 
 from tune.core.run import Job, Outcome, RunPurpose, RunReport
 from tune.core.space import make_configuration_key
@@ -23,13 +22,26 @@ from tune.records.ledger import Ledger, TrialRecord
 from tune.records.replicates import derive_baseline, rank_trials
 from tune.strategy.belief import Estimator
 from tune.strategy.budget import SpentResources, find_stop_reason
+from tune.strategy.early_stopping import make_early_stopping, replay_records
 from tune.strategy.proposals import STARTUP_TRIALS, Proposer
 from tune.strategy.race import Race
 from tune.strategy.strategy import Strategy
 
 
-class SearchPhases(ray.tune.search.Searcher):
-    """Hands out jobs and takes in reports; one search, one confirmation, one ledger."""
+class NoJob(Enum):
+    """Why a search hands out no job: a run must end first, or everything was run."""
+
+    YET = "a run must end first"
+    EVER = "everything was run"
+
+
+class SearchPhases:
+    """Hands out jobs and takes in what comes of them, for one search with one ledger.
+
+    live: the runs under way, by the key under which the caller asked for them. open_runs: those that an
+    earlier session left unfinished; they come first. given: jobs handed out so far, in any session.
+    explored_until, raced_until: why the phase ended, None while it goes on.
+    """
 
     def __init__(
         self,
@@ -40,44 +52,48 @@ class SearchPhases(ray.tune.search.Searcher):
         spent_before: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(metric="score", mode=strategy.direction)
         self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
         self.interrupted, self.spent_before, self.clock = interrupted, spent_before, clock
         self.began = clock()
-        self.live: dict[str, TrialRecord] = {}  # by the id that Tune gives
+        self.live: dict[str, TrialRecord] = {}
         self.belief = Estimator(
             ledger, strategy.space, strategy.direction, strategy.max_steps, strategy.chance
         )
         self.field = Race(self.belief, strategy.racing, strategy.seed)
         self.proposals = Proposer(strategy, ledger, self.belief)
-        self.stopped_by: str | None = None
+        self.explored_until: str | None = None
         self.raced_until: str | None = None
         self.leader: TrialRecord | None = None
-        self.broken: Exception | None = None
-        self.row = FailureStreak()
+        self.failure: Exception | None = None
+        self.failures = FailureStreak()
         records = [r for purpose in ("search", "race", "confirm") for r in ledger.records(purpose)]
         self.replicas = ledger.records("confirm")
         self.slot_seconds = sum(r.seconds for r in records)
-        self.open = [r for r in records if not r.outcome.is_final]
-        self.given = len(records) - len(self.open)
+        self.open_runs = [r for r in records if not r.outcome.is_final]
+        self.given = len(records) - len(self.open_runs)
+        self.early_stopping = make_early_stopping(
+            strategy.scheduler, strategy.max_steps, strategy.evaluations, self.noise
+        )
+        replay_records(self.early_stopping, ledger.records("search"), strategy.direction)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """The next job for Tune: None while there is none yet, FINISHED when there will be none.
+    def next_job(self, key: str) -> Job | NoJob:
+        """Return the next job, which is known as `key` from now on, or why there is none.
 
-        Raises what `on_trial_complete` met with."""
-        self.check()
+        Raises what `end_run` met with.
+        """
+        self.raise_failure()
         if len(self.live) >= self.strategy.slots.now:
-            return None
+            return NoJob.YET
         record = None if self.interrupted() else self._next()
         if record is None:
-            return None if self.live else ray.tune.search.Searcher.FINISHED
-        self.live[trial_id] = record
+            return NoJob.YET if self.live else NoJob.EVER
+        self.live[key] = record
         self.given += 1
         notify(self.watchers, "trial_started", record)
-        return {"job": self._job(record)}
+        return self._job(record)
 
     def _next(self) -> TrialRecord | None:
-        return self.open.pop(0) if self.open else self._new()
+        return self.open_runs.pop(0) if self.open_runs else self._new()
 
     def _new(self) -> TrialRecord | None:
         """The next run that no sitting has begun; None while there is none for now, and when all is done.
@@ -92,13 +108,13 @@ class SearchPhases(ray.tune.search.Searcher):
         return any(record.purpose == purpose for record in self.live.values())
 
     def _explore(self) -> TrialRecord | None:
-        if self.stopped_by is not None:
+        if self.explored_until is not None:
             return None
         why = find_stop_reason(self.strategy.rules, self.spent()) or self._enough()
         record = None if why else self.proposals.next()
         if record is None:
-            self.stopped_by = why or "every configuration was tried"
-            notify(self.watchers, "phase_ended", f"explored: {self.stopped_by}")
+            self.explored_until = why or "every configuration was tried"
+            notify(self.watchers, "phase_ended", f"explored: {self.explored_until}")
         return record
 
     def _enough(self) -> str | None:
@@ -185,33 +201,45 @@ class SearchPhases(ray.tune.search.Searcher):
         leader = self.leader or self.winner()
         return leader is not None and record.configuration == leader.configuration
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """An evaluation. The one on which a trial ends comes through `on_trial_complete` alone."""
-        self._note(self.live[trial_id], result["report"])
+    def is_behind(self, job: Job, report: RunReport) -> bool:
+        """Return whether this evaluation of a trial says that it falls behind and is to be stopped.
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """The trial has ended: by itself, by the scheduler, by the loss of its slot.
+        A run of the race or of the confirmation never is, nor a trial that has done all its steps.
+        """
+        if job.purpose != "search" or report.step == 0:
+            return False
+        behind = self.early_stopping.report(job.id, report.step, self._signed(report.score))
+        return behind and report.step < report.max_steps
 
-        Tune would take an error here, of a ledger on a full disk say, for one of the trial: it is kept
-        for `check`."""
+    def _signed(self, score: float | None) -> float | None:
+        return None if score is None else self.belief.sign * score
+
+    def take_report(self, key: str, report: RunReport) -> None:
+        """Take in an evaluation, except the one on which a run ends: `end_run` has that one."""
+        self._note(self.live[key], report)
+
+    def end_run(self, key: str, report: RunReport | None, lost: bool = False) -> None:
+        """Take in the end of a run: by itself, by early stopping, by the loss of its slot.
+
+        report: its last one, None where there was none. A failure in here, of a ledger on a full disk say,
+        must not be taken for one of the run: it is kept for `raise_failure`.
+        """
         try:
-            self._ended(trial_id, result, error)
-        except Exception as broken:
-            self.broken = self.broken or broken
+            self._end(key, report, lost)
+        except Exception as failure:
+            self.failure = self.failure or failure
 
-    def check(self) -> None:
-        """Raises what `on_trial_complete` met with."""
-        if self.broken is not None:
-            raise self.broken
+    def raise_failure(self) -> None:
+        """Raise what `end_run` met with, if anything."""
+        if self.failure is not None:
+            raise self.failure
 
-    def _ended(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
-        record = self.live.pop(trial_id, None)
+    def _end(self, key: str, last: RunReport | None, lost: bool) -> None:
+        record = self.live.pop(key, None)
         if record is None:
             return
-        report: RunReport = result["report"] if result and "report" in result else RunReport(record.id)
-        if error and report.outcome is None:
+        report = last or RunReport(record.id)
+        if lost and report.outcome is None:
             report.outcome, report.error = Outcome.LOST, report.error or "the trial's slot was lost"
         outcome = Outcome(report.outcome or _outcome_of_stopped(report))
         if report.outcome is None:
@@ -223,12 +251,14 @@ class SearchPhases(ray.tune.search.Searcher):
             return
         if record.scores and report.step == 0:
             report.step, report.score = record.step, record.score
+        if outcome == Outcome.COMPLETED and record.purpose == "search":
+            self.early_stopping.completed(record.id, self._signed(report.score))
         self.slot_seconds += report.seconds
         ended = self.ledger.finish(record.id, outcome, report)
         notify(self.watchers, "trial_ended", ended)
         if outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # the slot does it else
             remove_location(join_location(self._folder(record), "checkpoints"))
-        self.row.add(ended)
+        self.failures.add(ended)
 
     def _note(self, record: TrialRecord, report: RunReport) -> None:
         self.ledger.report(record.id, report)
@@ -239,15 +269,6 @@ class SearchPhases(ray.tune.search.Searcher):
         wall = self.spent_before + self.clock() - self.began
         live = sum(record.seconds for record in self.live.values())
         return SpentResources(len(self.ledger.records("search")), wall, self.slot_seconds + live)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger holds everything."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as above."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_metric": self._metric, "_mode": self._mode}
 
 
 def _outcome_of_stopped(report: RunReport) -> Outcome:

@@ -40,6 +40,8 @@ class Strategy:
     rules: Sequence[StopRule]
     folder: str
     max_steps: int
+    scheduler: str = "asha"
+    evaluations: int = 6
     racing: RaceSettings = NO_RACE
     race_rules: Sequence[StopRule] = ()
     target: float | None = None

@@ -18,8 +18,14 @@ from dps.text import redact_secrets, redact_tree, sanitise_line
 from tune.core.options import SearchOptions
 from tune.core.run import Outcome, RunReport
 from tune.planning.plan import Plan
+from tune.records.events import Watcher
 from tune.records.ledger import STUDY_NAMES, TrialRecord
-from tune.records.stores import create_mlflow_client, find_sqlite_file
+from tune.records.stores import (
+    create_mlflow_client,
+    find_sqlite_file,
+    format_view_command,
+    resolve_tracking_uri,
+)
 
 FLUSH_TIMEOUT_S, INTERRUPT_TIMEOUT_S = 60.0, 5.0
 RETRY_WAIT_S, MAX_RETRY_WAIT_S = 1.0, 30.0  # the wait after a failure that may pass; doubled each time
@@ -36,7 +42,7 @@ LOGGED_FILES = (
 RUN_STATUS_BY_FAILURE = {True: "FAILED", False: "FINISHED"}
 
 
-class MlflowTracker:
+class MlflowTracker(Watcher):
     """A watcher that writes to MLflow. `error` holds why it gave up, if it did; `registered` what the model
     of the search is called in the registry, and its version."""
 
@@ -49,6 +55,11 @@ class MlflowTracker:
         self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
         self._thread.start()
         self._events.put(self._begin)
+
+    @property
+    def view_command(self) -> str:
+        """The command that shows what was tracked."""
+        return format_view_command(self.uri)
 
     @property
     def experiment(self) -> str:
@@ -69,14 +80,11 @@ class MlflowTracker:
         copy = replace(record)
         self._events.put(lambda: self._end_trial(copy))
 
-    def catch_up(self, earlier: Sequence[TrialRecord]) -> None:
-        """Trials of an earlier sitting that the ledger knows to be over: MLflow may not have heard."""
+    def session_started(self, earlier: Sequence[TrialRecord]) -> None:
+        """Catch up on the runs of earlier sessions that are over: MLflow may not have heard of them."""
         for record in earlier:
             if record.outcome.is_final:
                 self._events.put(lambda record=record: self._tell_again(record))  # type: ignore[misc]
-
-    def phase_ended(self, why: str) -> None:
-        pass
 
     def search_ended(self, document: dict[str, Any]) -> None:
         self._events.put(lambda: self._end(document))
@@ -84,8 +92,10 @@ class MlflowTracker:
     def comparison_ended(self, document: dict[str, Any]) -> None:
         self._events.put(lambda: self._end_comparison(document))
 
-    def close(self, output: Path, interrupted: bool, within_s: float | None = None) -> None:
-        """Write what is left and the files of the search; wait a bounded time."""
+    def session_ended(self, output: Path, interrupted: bool, within_s: float | None = None) -> None:
+        """Write what is left and the files of the search; wait a bounded time, in seconds."""
+        if self._closing.is_set():
+            return
         self._events.put(lambda: self._leave(output, interrupted))
         self._events.put(None)
         self._closing.set()
@@ -268,6 +278,14 @@ class MlflowTracker:
         said = self._client.get_run(self._parent).data.tags.get("mlflow.note.content", "")
         version = register_model(self._client, self._parent, best, name, said)
         self.registered = f"{format_model_uri(name)}, version {version}"
+
+
+def open_tracker(
+    plan: Plan, provenance: dict[str, Any], search_id: str, output: Path
+) -> MlflowTracker | None:
+    """Return the tracker that the options, or the environment, ask for; None for no tracking."""
+    uri = resolve_tracking_uri(plan.options.tracking_uri, output.parent)
+    return None if uri is None else MlflowTracker(uri, plan, provenance, search_id, output.name)
 
 
 def _collect_search_metrics(document: dict[str, Any], metric: str) -> dict[str, float]:

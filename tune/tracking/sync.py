@@ -58,12 +58,12 @@ def deliver_search(folder: Path) -> str:
     found = _read_result_document(folder)
     origin = found["provenance"] if found else collect_provenance(options.command)
     tracker = MlflowTracker(uri, plan, origin, search_id, folder.resolve().name)
-    tracker.catch_up([r for one in ledgers for purpose in STUDY_NAMES for r in one.records(purpose)])
+    tracker.session_started([r for one in ledgers for purpose in STUDY_NAMES for r in one.records(purpose)])
     if found and isinstance(options, CompareOptions):
         tracker.comparison_ended(found)
     elif found and found["winner"]:
         tracker.search_ended(found)
-    tracker.close(folder, interrupted=found is None, within_s=DELIVERY_TIMEOUT_S)
+    tracker.session_ended(folder, interrupted=found is None, within_s=DELIVERY_TIMEOUT_S)
     if tracker.error:
         raise RefusedError(f"MLflow: {tracker.error}; try again: {SYNC_USAGE}")
     return format_view_command(uri)

@@ -101,7 +101,7 @@ def test_where_less_is_better_less_wins() -> None:
 
 def test_stop_rules_see_the_virtual_clock() -> None:
     made = ran(Plain(), slots=1, rules=[WallTimeLimit(150), TrialLimit(100)])
-    assert made.searcher.stopped_by == "time budget of 150 s"
+    assert made.searcher.explored_until == "time budget of 150 s"
     assert len(made.ledger.records("search")) == 3
 
 

@@ -16,7 +16,7 @@ from tune.records.ledger import Ledger
 from tune.records.stores import find_sqlite_file, format_view_command, make_sqlite_url
 from tune.reporting import document
 from tune.reporting import page as reporting_page
-from tune.search import SearchSession
+from tune.search_session import SearchSession
 from tune.strategy.budget import SpentResources
 
 HOSTILE = [
@@ -74,7 +74,7 @@ def test_on_the_command_line_and_the_terminal(
 ) -> None:
     search = SearchSession.__new__(SearchSession)
     search.plan, search.options, search.output = make_plan(), make_plan().options, tmp_path / name
-    assert shlex.split(search.again)[-2:] == ["--resume", str(tmp_path / name)]
+    assert shlex.split(search.resume_command)[-2:] == ["--resume", str(tmp_path / name)]
     assert shlex.split(format_view_command(f"sqlite:////x/{name}"))[-1] == f"sqlite:////x/{name}"
     assert command.print_error(f"--output: {name} is no good", 2) == 2
     said = capsys.readouterr().err

@@ -124,17 +124,18 @@ def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_sitting_that_breaks_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tune.search import SearchSession
+    from tune import session
+    from tune.search_session import SearchSession
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://never:asked@nowhere")
     (tmp_path / "out").mkdir()
     search = SearchSession(make_plan(output=tmp_path / "out", tracking_uri="none"))
 
-    def fail(stop: object) -> None:
+    def fail(*values: object) -> None:
         raise RuntimeError(LEAK)
 
-    monkeypatch.setattr(search, "_run", fail)
-    assert search.go() == command.EXIT_CRASHED
+    monkeypatch.setattr(session, "run_trials", fail)
+    assert search.run() == command.EXIT_CRASHED
     assert is_clean(capsys.readouterr().err)
     assert "RuntimeError" in (tmp_path / "out/error.log").read_text()
     for file in (tmp_path / "out").rglob("*"):

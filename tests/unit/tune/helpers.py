@@ -17,14 +17,14 @@ from dps.tasks import registry
 from tune.core import space
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.run import Job, Outcome, RunReport, RunSettings
-from tune.execution.tuner import TuneSearcher
 from tune.planning import space_options
 from tune.planning.cluster import Cluster, Node
 from tune.planning.estimate import DurationEstimate
 from tune.planning.plan import Plan, ResolvedInput
 from tune.records.ledger import Ledger, TrialRecord
+from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount, StopRule, TrialLimit
-from tune.strategy.phases import SearchPhases
+from tune.strategy.phases import NoJob, SearchPhases
 from tune.strategy.strategy import Strategy
 
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
@@ -158,14 +158,14 @@ def end_well(job: Job) -> RunReport:
 
 @dataclass
 class FakeTune:
-    """What Ray Tune does with a Searcher, without Ray: slots, evaluations, ends in a random order."""
+    """What Ray Tune does with the arms, without Ray: slots, evaluations, ends in a random order."""
 
-    searcher: SearchPhases | TuneSearcher
+    arms: SearchPhases | Arms
     order: int = 0
     end: Callable[[Job], RunReport | None] = end_well  # None: the slot is lost, as Tune tells it
     stop: Callable[[Job, int], bool] = lambda job, step: False
     score: Callable[[Job, int], float] = objective
-    jobs: dict[str, Job] = field(default_factory=dict)  # live, by the id that Tune gives
+    jobs: dict[str, Job] = field(default_factory=dict)  # live, by the key that they are known by
     steps: dict[str, int] = field(default_factory=dict)  # evaluations done by each
     seen: list[Job] = field(default_factory=list)
     most_live: int = 0
@@ -175,7 +175,7 @@ class FakeTune:
         self.random = random.Random(self.order)
 
     def run(self, events: int = 10_000) -> None:
-        """Go on until FINISHED, or for so many events."""
+        """Go on until there is nothing left to run, or for so many events."""
         for _ in range(events):
             self.fill()
             if not self.jobs:
@@ -187,13 +187,10 @@ class FakeTune:
         """Ask for jobs until there is none for now, as Tune does."""
         while not self.finished:
             name = f"tune-{self.order}-{len(self.seen)}"
-            answer = self.searcher.suggest(name)
-            if answer is None:
+            job = self.arms.next_job(name)
+            if not isinstance(job, Job):
+                self.finished = job == NoJob.EVER
                 return
-            if answer == SearchPhases.FINISHED:
-                self.finished = True
-                return
-            job = answer["job"]
             self.jobs[name], self.steps[name] = job, 0
             self.seen.append(job)
             self.most_live = max(self.most_live, len(self.jobs))
@@ -202,22 +199,20 @@ class FakeTune:
         """One evaluation, or the end, of a live trial."""
         job, done = self.jobs[name], self.steps[name]
         if done == len(STEPS):
-            report = self.end(job)
-            result = {"report": report} if report is not None else None
-            self.complete(name, result, error=report is None)
+            self.complete(name, self.end(job))
             return
         step = STEPS[done]
         report = RunReport(job.id, None, step, STEPS[-1], self.score(job, step), seconds=1.0 + done)
         if self.stop(job, step):
-            self.complete(name, {"report": report})
+            self.complete(name, report)
             return
         self.steps[name] += 1
-        self.searcher.on_trial_result(name, {"report": report})
+        self.arms.take_report(name, report)
 
-    def complete(self, name: str, result: dict[str, Any] | None, error: bool = False) -> None:
-        """The trial leaves its slot."""
+    def complete(self, name: str, report: RunReport | None) -> None:
+        """The run leaves its slot; without a report the slot was lost."""
         del self.jobs[name]
-        self.searcher.on_trial_complete(name, result, error)
+        self.arms.end_run(name, report, lost=report is None)
 
 
 @cache
@@ -243,12 +238,12 @@ def open_ledgers(folder: Path | None, arms: Sequence[str]) -> dict[str, Ledger]:
     return {arm: Ledger(file, "max", arm) for arm in arms}
 
 
-def make_turns(ledgers: dict[str, Ledger], slots: SlotCount | int = 2, **changes: Any) -> TuneSearcher:
+def make_arms(ledgers: dict[str, Ledger], slots: SlotCount | int = 2, **changes: Any) -> Arms:
     """The arms of a comparison over the slots: two configurations and two seeds each."""
     slots = SlotCount(slots) if isinstance(slots, int) else slots
     shared = {"trials": 2, "confirm": 2, "sampler": "latin", "slots": slots, "keep_models": False} | changes
-    arms = [
+    searches = [
         SearchPhases(ledger, strategy(Path("work"), space=make_space((arm,)), **shared), [], lambda: False)
         for arm, ledger in ledgers.items()
     ]
-    return TuneSearcher(arms, slots)
+    return Arms(searches)

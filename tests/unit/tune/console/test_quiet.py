@@ -12,12 +12,14 @@ import pytest
 from dps.errors import InputError
 from tests.unit.dps.test_text import LEAK, PLANTED
 from tests.unit.tune.helpers import FakeTune, end_well, make_comparison, make_plan, make_record
-from tune import compare, search
+from tune import compare, search, search_session, session
 from tune.console import quiet as console_quiet
 from tune.core import parsing
 from tune.core.command import EXIT_WRONG_INPUT
 from tune.core.run import Job, Outcome, RunReport
+from tune.planning.plan import Plan
 from tune.reporting import page
+from tune.strategy.arms import Arms
 
 DOCUMENTED = Path(__file__).parents[4] / "docs/howto/logs.md"
 Said = tuple[str, str]
@@ -43,16 +45,14 @@ def searched(output: Path, capsys: pytest.CaptureFixture[str], **given: Any) -> 
     """(standard output, standard error) of a search without Ray."""
     output.mkdir()
     plan = make_plan(output=output, tracking_uri="none", trials=4, race=0, confirm=2, baseline=False, **given)
-    made = search.SearchSession(plan)
 
-    def run(stop: Any) -> Any:
-        searcher = made._searcher(stop)
-        with made.progress:
-            FakeTune(searcher, end=end).run()
-        return searcher
+    def run(arms: Arms, plan: Plan, ray_files: Path, stop: Any, display: Any, check_node: Any) -> None:
+        with display:
+            FakeTune(arms, end=end).run()
 
-    made._run = run  # type: ignore[method-assign]
-    assert made.go() == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "run_trials", run)
+        assert search_session.SearchSession(plan).run() == 0
     return capsys.readouterr()
 
 

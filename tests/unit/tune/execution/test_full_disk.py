@@ -21,12 +21,13 @@ from dps.training.config import Checkpointing, FineTuneConfig
 from dps.training.data import TaskData
 from dps.training.run import finetune_model
 from tests.unit.tune.helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
+from tune import session
 from tune.core import command
 from tune.core.run import Job, Outcome, RunReport
 from tune.execution import worker
 from tune.execution.job_folder import JobFolder
 from tune.records import predictions
-from tune.search import SearchSession
+from tune.search_session import SearchSession
 from tune.strategy.phases import SearchPhases
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -166,7 +167,7 @@ def test_a_ledger_that_cannot_be_written_ends_the_search(
     with pytest.raises(RuntimeError, match="disk is full"):
         FakeTune(search).run()
     with pytest.raises(RuntimeError, match="disk is full"):
-        search.check()
+        search.raise_failure()
 
 
 def test_checkpoints_of_trials_that_are_over_do_not_stay(tmp_path: Path) -> None:
@@ -192,11 +193,11 @@ def test_the_command_says_what_to_do(
     (tmp_path / "out").mkdir()
     search = SearchSession(make_plan(output=tmp_path / "out", tracking_uri="none"))
 
-    def broken(stop: object) -> None:
+    def broken(*values: object) -> None:
         raise RuntimeError("The Ray Tune run failed") from error
 
-    monkeypatch.setattr(search, "_run", broken)
-    assert search.go() == status
+    monkeypatch.setattr(session, "run_trials", broken)
+    assert search.run() == status
     said = capsys.readouterr().err
     assert f"--resume {tmp_path / 'out'}" in said
     assert ("the disk is full; make room" in said) == (error is FULL)

@@ -13,13 +13,12 @@ from ray import cloudpickle
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from tests.unit.tune.helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
-from tune.core.run import Job, Outcome, RunPurpose, RunReport
+from tests.unit.tune.helpers import SETTINGS, strategy
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution.scheduler import SearchScheduler
-from tune.execution.tuner import TuneSearcher
-from tune.search import SearchSession
-from tune.strategy.budget import SlotCount
-from tune.strategy.early_stopping import EARLY_STOPPING_NAMES, EarlyStoppingPolicy, make_early_stopping
+from tune.records.ledger import Ledger
+from tune.strategy.arms import Arms
+from tune.strategy.early_stopping import EARLY_STOPPING_NAMES, EarlyStoppingPolicy
 from tune.strategy.phases import SearchPhases
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -72,10 +71,20 @@ class Rig:
     """A scheduler with its controller."""
 
     def __init__(self, policy: EarlyStoppingPolicy | str = "asha", direction: str = "max") -> None:
-        def made() -> EarlyStoppingPolicy:
-            return make_early_stopping(policy, STEPS, EVALUATIONS) if isinstance(policy, str) else policy
-
-        self.scheduler = SearchScheduler({"": made(), "arm": made()}, direction, SlotCount(3))
+        name = policy if isinstance(policy, str) else "none"
+        plan = strategy(
+            Path("work"),
+            slots=3,
+            direction=direction,
+            scheduler=name,
+            evaluations=EVALUATIONS,
+            max_steps=STEPS,
+        )
+        ledgers = [Ledger(None, direction, arm) for arm in ("", "arm")]
+        searches = [SearchPhases(ledger, plan, [], lambda: False) for ledger in ledgers]
+        for search in searches:
+            search.early_stopping = search.early_stopping if isinstance(policy, str) else policy
+        self.scheduler = SearchScheduler(Arms(searches))
         self.controller = FakeController()
 
     def trial(self, id: str, purpose: RunPurpose = "search") -> Any:
@@ -135,41 +144,11 @@ def test_a_confirmation_is_never_stopped() -> None:
     assert [rig.tell(trial, score, step) for score, step in ((0.0, 10), (-1.0, 30), (0.0, 60))] == [GO] * 3
 
 
-def test_a_confirmation_does_not_count_in_the_rungs() -> None:
-    rig = Rig()
-    for number in range(5):
-        trial = rig.trial(f"confirm-{number}", "confirm")
-        rig.tell(trial, 0.99)
-        rig.scheduler.on_trial_complete(rig.controller, trial, result(0.99, 60, 60, Outcome.COMPLETED))
-    assert rig.tell(rig.trial("0"), 0.1) == GO
-
-
 @pytest.mark.parametrize("max_steps", [60, 50])
 def test_a_trial_that_has_done_all_its_steps_is_not_stopped(max_steps: int) -> None:
     rig = Rig()
     rig.good()
     assert rig.tell(rig.trial("bad"), 0.0, max_steps, max_steps) == GO
-
-
-@pytest.mark.parametrize(
-    "outcome", [Outcome.FAILED, Outcome.DIVERGED, Outcome.LOST, Outcome.OUT_OF_MEMORY, Outcome.SUSPENDED]
-)
-def test_a_trial_that_failed_does_not_count_in_the_rungs(outcome: Outcome) -> None:
-    rig = Rig()
-    for number in range(5):
-        rig.scheduler.on_trial_complete(
-            rig.controller, rig.trial(f"bad-{number}"), result(0.99, 10, STEPS, outcome)
-        )
-    assert rig.tell(rig.trial("0"), 0.1) == GO
-
-
-def test_a_trial_that_completed_counts_in_the_last_rung() -> None:
-    rig = Rig()
-    for number in range(3):
-        rig.scheduler.on_trial_complete(
-            rig.controller, rig.trial(f"done-{number}"), result(0.9, 60, 60, Outcome.COMPLETED)
-        )
-    assert rig.tell(rig.trial("0"), 0.1, 30) == STOP
 
 
 @pytest.mark.parametrize("kind", EARLY_STOPPING_NAMES)
@@ -196,7 +175,6 @@ def test_without_a_rule_nothing_is_stopped() -> None:
     rig.good()
     trial = rig.trial("bad")
     assert [rig.tell(trial, 0.0, step) for step in (10, 30, 60)] == [GO] * 3
-    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.0, 60, 60, Outcome.COMPLETED))
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("max", 1), ("min", -1)])
@@ -209,29 +187,16 @@ def test_the_policy_knows_trials_by_the_ids_of_the_ledger_and_higher_is_better(
     trial.trial_id = "what Tune calls it"
     assert rig.tell(trial, 0.25) == STOP
     assert rig.tell(trial, None, 20) == STOP
-    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.5, 60, 60, Outcome.COMPLETED))
     assert policy.told == [
         ("arm:7", 10, sign * 0.25),
         ("arm:7", 20, None),
-        ("arm:7", "completed", sign * 0.5),
     ]
-
-
-def test_confirmations_and_trials_that_were_stopped_are_not_told_to_the_policy() -> None:
-    policy = FakePolicy()
-    rig = Rig(policy)
-    trial = rig.trial("confirm-0", "confirm")
-    rig.tell(trial, 0.5)
-    rig.scheduler.on_trial_complete(rig.controller, trial, result(0.5, 60, 60, Outcome.COMPLETED))
-    rig.scheduler.on_trial_complete(rig.controller, rig.trial("0"), result(0.5, 10))
-    rig.scheduler.on_trial_complete(rig.controller, rig.trial("1"), {})
-    assert policy.told == []
 
 
 def test_tune_can_write_it_down_whatever_the_policy_holds() -> None:
     policy = FakePolicy()
     policy.lock = threading.Lock()  # type: ignore[attr-defined]
-    cloudpickle.loads(cloudpickle.dumps(SearchScheduler({"": policy}, "max", SlotCount(3))))
+    cloudpickle.loads(cloudpickle.dumps(Rig(policy).scheduler))
 
 
 def test_every_slot_stays_warm() -> None:
@@ -269,18 +234,3 @@ def test_a_slot_that_is_starting_is_not_given_up_for_an_idle_one() -> None:
     assert rig.scheduler.choose_trial_to_run(rig.controller) is None
     rig.controller.all = [lost]
     assert rig.scheduler.choose_trial_to_run(rig.controller) is lost
-
-
-def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> None:
-    plan = make_plan(trials=5, scheduler="asha")
-    resumed = object.__new__(SearchSession)
-    resumed.plan, resumed.options, resumed.ledgers = plan, plan.options, {"": open_ledger(tmp_path)}
-    first = plan.max_steps // plan.options.evaluations
-    searcher = SearchPhases(resumed.ledgers[""], strategy(tmp_path, trials=5), [], lambda: False)
-    resumed.slots = SlotCount(2)
-    turns = TuneSearcher([searcher], resumed.slots)
-    (before,) = resumed._scheduler(turns).policies.values()
-    assert not before.report("late", first, -1.0)  # the first of all
-    FakeTune(searcher).run()
-    (after,) = resumed._scheduler(turns).policies.values()
-    assert after.report("late", first, -1.0)

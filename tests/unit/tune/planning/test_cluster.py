@@ -18,7 +18,7 @@ from tune.execution import connection
 from tune.planning import cluster, planner
 from tune.planning.cluster import Cluster, Node
 from tune.records.ledger import Ledger
-from tune.search import SearchSession
+from tune.startup import plan_on_cluster
 
 HERE = Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),))
 ELSEWHERE = Cluster("10.0.0.1:6379", HERE.each)
@@ -113,6 +113,6 @@ def test_a_resumed_sitting_computes_as_its_ledger_says(
     ledger.note("precision", began)
     write_options(given, output / "config.yaml")
     with ExitStack() as holding, chdir(tmp_path):
-        resumed = SearchSession._connected_plan(given.with_(resume=output), holding)
+        resumed = plan_on_cluster(given.with_(resume=output), output, holding)
     assert resumed.settings.precision == began
     assert resumed.precision_note == f"{began} (as the search began)"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.tune.helpers import FakeTune, end_well, make_plan, make_record, open_ledger, strategy
+from tune import session
 from tune.core import command
 from tune.core.run import Job, Outcome, RunReport
 from tune.execution import watchdog
@@ -17,7 +18,7 @@ from tune.execution.mailbox import Heartbeat
 from tune.records import failures
 from tune.records.failures import MAX_FAILURE_STREAK, FailureStreak, TooManyFailuresError
 from tune.reporting import document, summary
-from tune.search import SearchSession
+from tune.search_session import SearchSession
 from tune.strategy.budget import SpentResources
 from tune.strategy.phases import SearchPhases
 
@@ -69,12 +70,12 @@ def test_the_command_says_why_and_how_to_go_on(
     (tmp_path / "out").mkdir()
     search = SearchSession(make_plan(output=tmp_path / "out", tracking_uri="none"))
 
-    def broken(stop: object) -> None:
+    def broken(*values: object) -> None:
         raise TooManyFailuresError("8 runs in a row failed; 8 are lost")
 
-    monkeypatch.setattr(search, "_run", broken)
-    monkeypatch.setattr(search, "records", lambda purpose: [make_record()] * completed)
-    assert search.go() == status
+    monkeypatch.setattr(session, "run_trials", broken)
+    monkeypatch.setattr(search.folder, "records", lambda *purposes: [make_record()] * completed)
+    assert search.run() == status
     said = capsys.readouterr().err
     assert "8 are lost; then go on with: python tune/search.py --resume" in said
     assert said.count("\n") == 1

@@ -16,17 +16,19 @@ from rich.console import Console
 
 from dps.errors import InputError
 from dps.tasks import metrics, registry, transfer
-from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_comparison, make_turns, open_ledgers
-from tune.compare import ComparisonSession, main
+from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_arms, make_comparison, open_ledgers
+from tune.compare import main
+from tune.compare_session import ComparisonSession
 from tune.console.progress import ProgressDisplay
 from tune.core.run import Job, Outcome, RunReport
-from tune.execution.tuner import TuneSearcher
 from tune.planning.plan import Plan
 from tune.records import predictions
+from tune.records.events import Watcher
 from tune.records.ledger import Ledger
 from tune.reporting import comparison, comparison_page, tables
 from tune.reporting.comparison import BOOTSTRAP_SEED, analyse_comparison, build_comparison, join_comparisons
 from tune.stats import evidence
+from tune.strategy.arms import Arms
 from tune.strategy.budget import SpentResources
 
 METHODS = ("vanilla", "dps-dense", "r-drop")
@@ -78,12 +80,12 @@ def ending(folder: Path) -> End:
     return end
 
 
-def carried_out(plan: Plan, end: End) -> tuple[dict[str, Ledger], TuneSearcher]:
+def carried_out(plan: Plan, end: End) -> tuple[dict[str, Ledger], Arms]:
     """Every run of this plan."""
     options = plan.options
     ledgers = open_ledgers(None, list(plan.arms))
     shared = {"trials": options.trials, "confirm": options.confirm, "seed": options.seed}
-    turns = make_turns(ledgers, settings=plan.settings, **shared)
+    turns = make_arms(ledgers, settings=plan.settings, **shared)
     FakeTune(turns, end=end).run()
     return ledgers, turns
 
@@ -537,22 +539,20 @@ def test_the_constant_stands_for_seeds_of_the_plan_alone(tmp_path: Path) -> None
     assert comparison.BOOTSTRAP_SEED == 0
 
 
-def sitting(
+def open_session(
     plan: Plan, folder: Path, end: End, heard: list[dict[str, Any]]
-) -> tuple[ComparisonSession, TuneSearcher, Any]:
+) -> tuple[ComparisonSession, Arms, Any]:
     """A comparison whose runs are over, without Ray and MLflow."""
 
-    class Watch:
+    class Watch(Watcher):
         def comparison_ended(self, document: dict[str, Any]) -> None:
             heard.append(document)
 
-    made, said = object.__new__(ComparisonSession), io.StringIO()
-    made.plan, made.options, made.provenance, made.output = plan, plan.options, CLEAN, folder
-    made.work, made.ray_files = f"{folder}/work", folder / "ray"
-    made.ledgers, turns = carried_out(plan, end)
-    made.progress = ProgressDisplay(plan, [], console=Console(file=said, width=200, highlight=False))
-    made.tracker, made.watchers = None, [Watch()]  # type: ignore[list-item]
-    return made, turns, said
+    plan = replace(plan, options=plan.options.with_(output=folder, tracking_uri="none"))
+    made, said = ComparisonSession(plan, [Watch()]), io.StringIO()
+    made.folder.ledgers, arms = carried_out(plan, end)
+    made.display = ProgressDisplay(plan, [], console=Console(file=said, width=200, highlight=False))
+    return made, arms, said
 
 
 def test_the_end_of_a_comparison_keeps_predictions_and_nothing_else(tmp_path: Path) -> None:
@@ -566,12 +566,12 @@ def test_the_end_of_a_comparison_keeps_predictions_and_nothing_else(tmp_path: Pa
 
     heard: list[dict[str, Any]] = []
     plan = make_comparison(METHODS, trials=1, confirm=2)
-    made, turns, said = sitting(plan, tmp_path, end, heard)
-    assert made.finish(turns) == 0
+    made, arms, said = open_session(plan, tmp_path, end, heard)
+    assert made.finish(arms) == 0
     assert plain(heard) == [read(tmp_path)]
     assert heard[0]["sentences"][0] in said.getvalue()
     assert {path.name for path in tmp_path.iterdir()} == {
-        "compare.json", "compare.md", "compare.tex", "compare.html", "predictions",
+        "compare.json", "compare.md", "compare.tex", "compare.html", "config.yaml", "predictions", "study.db",
     }  # fmt: skip
     assert len(list((tmp_path / "predictions").iterdir())) == 6
 
@@ -585,7 +585,7 @@ def test_where_nothing_finishes_the_end_is_one_line(
         return bad if job.purpose == purpose else ending(tmp_path)(job)
 
     heard: list[dict[str, Any]] = []
-    made, turns, _ = sitting(make_comparison(METHODS, trials=1, confirm=2), tmp_path, end, heard)
-    assert made.finish(turns) == 4
+    made, arms, _ = open_session(make_comparison(METHODS, trials=1, confirm=2), tmp_path, end, heard)
+    assert made.finish(arms) == 4
     assert capsys.readouterr().err == "error: no method finished; RuntimeError: no\n"
     assert heard == []

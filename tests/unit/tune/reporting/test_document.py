@@ -25,14 +25,14 @@ from tests.unit.tune.helpers import (
 )
 from tune.console.progress import ProgressDisplay
 from tune.core.run import Job, Outcome, RunPurpose, RunReport
-from tune.execution.tuner import TuneSearcher
 from tune.planning.plan import Plan
 from tune.records import predictions, replicates
 from tune.records.ledger import SCHEMA_VERSION, Ledger
 from tune.reporting import document as reporting_document
 from tune.reporting import page, plots, summary
-from tune.search import SearchSession
-from tune.strategy.budget import SlotCount, SpentResources
+from tune.search_session import SearchSession
+from tune.strategy.arms import Arms
+from tune.strategy.budget import SpentResources
 from tune.strategy.phases import SearchPhases
 
 HOSTILE = '<script>alert("x")</script>&\'"'
@@ -238,7 +238,7 @@ def further(
 
 def proven(
     output: Path, where: Any = predictions.locate_predictions, diverged: int | None = None
-) -> tuple[Ledger, TuneSearcher]:
+) -> tuple[Ledger, Arms]:
     """A search of dps-dense with a race and a confirmed baseline; where: what confirmations predicted.
     diverged: a seed of the baseline."""
 
@@ -247,8 +247,8 @@ def proven(
 
     ledger = open_ledger(output)
     searcher = SearchPhases(ledger, strategy(output, 4, space=make_space(("dps-dense",))), [], lambda: False)
-    turns = TuneSearcher([searcher], SlotCount(2))
-    FakeTune(turns, end=end).run()
+    arms = Arms([searcher])
+    FakeTune(arms, end=end).run()
     best, *others = sorted(ledger.records("search"), key=lambda r: -(r.score or 0))
     for number, record in enumerate((best, *others)):
         for seed in (6, 7, 8)[: 3 - number]:
@@ -262,7 +262,7 @@ def proven(
             continue
         job = Job(f"confirm-{3 + number}", "confirm", baseline, seed, make_plan().settings, "")
         further(ledger, baseline, seed, "confirm", confirm(job, where(output, job.id)))
-    return ledger, turns
+    return ledger, arms
 
 
 def full(score: float, seconds: float) -> RunReport:
@@ -436,16 +436,13 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
     def working(output: Path, name: str) -> Path:
         return output / "work" / f"trial-{name}" / "logits.safetensors"
 
-    made, said, plan = object.__new__(SearchSession), io.StringIO(), make_plan()
-    made.plan, made.options, made.provenance, made.output = plan, plan.options, PROVENANCE, tmp_path
-    made.work, made.ray_files, made.planned = f"{tmp_path}/work", tmp_path / "ray", 2.0
-    ledger, turns = proven(tmp_path, working)
-    made.ledgers = {"": ledger}
-    made.progress = ProgressDisplay(plan, [], console=Console(file=said, width=400, highlight=False))
-    made.tracker, made.watchers, made.slots = None, [], turns.slots
-    turns.searches[0].stopped_by = "12 trials"
+    said, plan = io.StringIO(), make_plan(output=tmp_path, tracking_uri="none")
+    _, arms = proven(tmp_path, working)
+    made = SearchSession(plan)
+    made.display = ProgressDisplay(plan, [], console=Console(file=said, width=400, highlight=False))
+    arms.searches[0].explored_until = "12 trials"
     for _ in range(2):  # the second time as a resume finds it
-        assert made.finish(turns) == 0
+        assert made.finish(arms) == 0
         found = json.loads((tmp_path / "search.json").read_text(encoding="utf-8"))
         assert found["phases"] == {"explored": "12 trials", "raced": None}
         made_page = (tmp_path / "report.html").read_text(encoding="utf-8")

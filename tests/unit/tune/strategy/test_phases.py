@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tune.helpers import STEPS, FakeTune, end_well, make_space, open_ledger, strategy
+from tests.unit.tune.helpers import SETTINGS, STEPS, FakeTune, end_well, make_space, open_ledger, strategy
 from tune.core.run import Job, Outcome, RunReport
 from tune.records import replicates
+from tune.records.events import Watcher
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.budget import DeviceHoursLimit, SlotCount, SpentResources, TrialLimit, WallTimeLimit
-from tune.strategy.phases import STARTUP_TRIALS, SearchPhases
+from tune.strategy.early_stopping import NoEarlyStopping
+from tune.strategy.phases import STARTUP_TRIALS, NoJob, SearchPhases
 
 
 def searcher(ledger: Ledger, folder: Path, trials: int = 5, **changes: Any) -> SearchPhases:
@@ -93,7 +95,7 @@ def test_confirmation_begins_when_every_trial_of_the_search_is_over(tmp_path: Pa
     ledger = open_ledger(tmp_path)
     open_at_confirmation: list[int] = []
 
-    class Watch(Silent):
+    class Watch(Watcher):
         def trial_started(self, record: TrialRecord) -> None:
             if record.purpose == "confirm":
                 open_at_confirmation.append(
@@ -107,9 +109,9 @@ def test_confirmation_begins_when_every_trial_of_the_search_is_over(tmp_path: Pa
 
 def test_while_the_last_trials_run_a_free_slot_is_told_to_wait(tmp_path: Path) -> None:
     made = searcher(open_ledger(tmp_path), tmp_path, trials=1, slots=2)
-    assert isinstance(made.suggest("a"), dict)
-    assert made.suggest("b") is None
-    assert made.suggest("b") is None
+    assert isinstance(made.next_job("a"), Job)
+    assert made.next_job("b") == NoJob.YET
+    assert made.next_job("b") == NoJob.YET
 
 
 def test_the_same_seed_proposes_the_same_first_configurations_in_any_order(tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_a_search_cut_off_and_continued_is_the_search_undisturbed(
 def test_a_search_cut_off_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
     ended: list[str] = []
 
-    class Watch(Silent):
+    class Watch(Watcher):
         def trial_ended(self, record: TrialRecord) -> None:
             ended.append(record.id)
 
@@ -246,8 +248,8 @@ def test_what_the_scheduler_stops_for_want_of_a_finite_score_has_diverged(
 ) -> None:
     ledger = open_ledger(tmp_path)
     made = searcher(ledger, tmp_path)
-    made.suggest("of Tune")
-    made.on_trial_complete("of Tune", {"report": RunReport("0", None, 20, 60, score)})
+    made.next_job("of Tune")
+    made.end_run("of Tune", RunReport("0", None, 20, 60, score))
     assert ledger.records("search")[0].outcome == Outcome.DIVERGED
 
 
@@ -296,7 +298,7 @@ def test_gpu_hours_start_no_further_trial_but_end_those_under_way(tmp_path: Path
     tune = FakeTune(made)
     tune.run()
     assert tune.finished
-    assert made.stopped_by == "0.00333333 GPU-hours"
+    assert made.explored_until == "0.00333333 GPU-hours"
     assert outcomes(ledger) == {"completed": len(ledger.records("search"))}
     assert 4 <= len(ledger.records("search")) <= 6  # 3 s each, two at once
     assert len(ledger.records("confirm")) == 3
@@ -305,11 +307,11 @@ def test_gpu_hours_start_no_further_trial_but_end_those_under_way(tmp_path: Path
 def test_the_time_budget_counts_earlier_sittings(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     plan = strategy(tmp_path, rules=[WallTimeLimit(1000.0)])
-    assert isinstance(SearchPhases(ledger, plan, [], lambda: False, 0.0).suggest("a"), dict)
+    assert isinstance(SearchPhases(ledger, plan, [], lambda: False, 0.0).next_job("a"), Job)
     late = SearchPhases(open_ledger(tmp_path), plan, [], lambda: False, 1000.0)
     tune = FakeTune(late)
     tune.run()
-    assert late.stopped_by == "time budget of 1000 s"
+    assert late.explored_until == "time budget of 1000 s"
     assert [job.purpose for job in tune.seen] == ["search", "confirm", "confirm", "confirm"]
 
 
@@ -321,8 +323,8 @@ def test_a_rule_that_is_reached_stays_reached(tmp_path: Path) -> None:
             return next(self.answers)
 
     made = searcher(open_ledger(tmp_path), tmp_path, rules=[Fickle()])
-    assert made.suggest("a") == SearchPhases.FINISHED
-    assert made.suggest("b") == SearchPhases.FINISHED
+    assert made.next_job("a") == NoJob.EVER
+    assert made.next_job("b") == NoJob.EVER
 
 
 def test_spent_counts_trials_and_the_seconds_of_every_slot(tmp_path: Path) -> None:
@@ -343,7 +345,7 @@ def test_a_watcher_hears_of_each_event_when_the_ledger_has_it(tmp_path: Path) ->
         reader = open_ledger(tmp_path)  # another connection sees only what is committed
         return next(one for one in reader.records(record.purpose) if one.id == record.id)
 
-    class Watch(Silent):
+    class Watch(Watcher):
         def trial_started(self, record: TrialRecord) -> None:
             heard["started"] += 1
             assert (held(record).configuration, held(record).seed) == (record.configuration, record.seed)
@@ -362,21 +364,49 @@ def test_a_watcher_hears_of_each_event_when_the_ledger_has_it(tmp_path: Path) ->
     assert heard == {"started": 6, "reported": 18, "ended": 6}
 
 
-def test_an_end_that_tune_tells_twice_counts_once(tmp_path: Path) -> None:
+def test_an_end_that_is_told_twice_counts_once(tmp_path: Path) -> None:
     made = searcher(open_ledger(tmp_path), tmp_path)
-    answer = made.suggest("a")
-    assert isinstance(answer, dict)
-    last = {"report": end_well(answer["job"])}
-    made.on_trial_complete("a", last)
-    made.on_trial_complete("a", last)
+    job = made.next_job("a")
+    assert isinstance(job, Job)
+    made.end_run("a", end_well(job))
+    made.end_run("a", end_well(job))
     assert made.slot_seconds == 3.0
 
 
-class Silent:
-    """A watcher that does nothing."""
+class Recorder(NoEarlyStopping):
+    """Notes which trials it is told to have completed."""
 
-    def trial_started(self, record: TrialRecord) -> None: ...
-    def trial_reported(self, record: TrialRecord, report: RunReport) -> None: ...
-    def trial_ended(self, record: TrialRecord) -> None: ...
-    def phase_ended(self, why: str) -> None: ...
-    def search_ended(self, document: dict[str, Any]) -> None: ...
+    def __init__(self) -> None:
+        self.completions: list[tuple[str, float | None]] = []
+
+    def completed(self, trial: str, score: float | None) -> None:
+        self.completions.append((trial, score))
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("max", 1.0), ("min", -1.0)])
+def test_early_stopping_is_told_of_completed_trials_alone(
+    tmp_path: Path, direction: str, sign: float
+) -> None:
+    """Not of confirmations, nor of trials that failed or were stopped. Higher is better there."""
+
+    def end(job: Job) -> RunReport:
+        return RunReport(job.id, Outcome.FAILED, error="x") if job.id == "1" else end_well(job)
+
+    ledger = Ledger(None, direction)
+    made = searcher(ledger, tmp_path, direction=direction)
+    made.early_stopping = policy = Recorder()
+    FakeTune(made, end=end, stop=lambda job, step: job.id == "2").run()
+    scores = {record.id: record.score for record in ledger.records("search")}
+    assert {trial for trial, _ in policy.completions} == {"0", "3", "4"}
+    assert all(score == sign * (scores[trial] or 0.0) for trial, score in policy.completions)
+
+
+def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> None:
+    def resume() -> SearchPhases:
+        return searcher(open_ledger(tmp_path), tmp_path, evaluations=3, scheduler="asha")
+
+    late = Job("late", "search", {}, 0, SETTINGS, "")
+    first = RunReport("late", step=STEPS[0], max_steps=STEPS[-1], score=-1.0)
+    assert not resume().is_behind(late, first)  # the first of all
+    FakeTune(resume()).run()
+    assert resume().is_behind(late, first)

@@ -63,7 +63,7 @@ def test_it_explores_then_races_then_confirms(order: int) -> None:
     assert purposes == sorted(purposes, key=["search", "race", "confirm"].index)
     assert 3 <= purposes.count("race") <= 10
     assert purposes.count("confirm") == 2 * 3
-    assert made.stopped_by == "10 trials"
+    assert made.explored_until == "10 trials"
     assert made.raced_until is not None
 
 
@@ -189,16 +189,18 @@ def test_a_target_ends_the_exploration() -> None:
     ledger = Ledger(None, "max")
     made, _ = ran(ledger, trials=50, target=0.3)
     assert 4 <= len(ledger.records("search")) < 10
-    assert made.stopped_by is not None
-    assert made.stopped_by.startswith("target score of 0.3: the best configuration is expected to have 0.")
+    assert made.explored_until is not None
+    assert made.explored_until.startswith(
+        "target score of 0.3: the best configuration is expected to have 0."
+    )
 
 
 def test_a_search_that_is_not_worth_its_cost_ends() -> None:
     ledger = Ledger(None, "max")
     made, _ = ran(ledger, trials=50, worth=0.02)
     assert 8 <= len(ledger.records("search")) < 50
-    assert made.stopped_by is not None
-    assert "points, less than 2" in made.stopped_by
+    assert made.explored_until is not None
+    assert "points, less than 2" in made.explored_until
 
 
 def test_a_budget_of_time_ends_the_race_too() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from tune.planning import planner
 from tune.planning.plan import NO_WARM_START
 from tune.records import stores
 from tune.records.ledger import Ledger
-from tune.search import SearchSession
+from tune.search_session import SearchSession
 from tune.strategy.phases import STARTUP_TRIALS
 from tune.strategy.warm_start import (
     MIN_PROPOSAL_DISTANCE,
@@ -127,7 +128,7 @@ def track(store: Path, search_id: str, *ends: tuple[str, dict[str, Any], Outcome
         tracker.trial_started(record)
         if outcome.is_final:
             tracker.trial_ended(replace(record, outcome=outcome))
-    tracker.close(store.parent / "none", interrupted=False)
+    tracker.session_ended(store.parent / "none", interrupted=False)
     assert tracker.error == ""
 
 
@@ -565,13 +566,12 @@ def test_a_source_of_which_nothing_fits_is_refused(folder: Path) -> None:
 
 def test_a_resume_has_what_the_first_sitting_read(folder: Path, tmp_path: Path) -> None:
     """The earlier search may be gone by then."""
-    first, again = object.__new__(SearchSession), object.__new__(SearchSession)
     options = SearchOptions(warm_start=str(folder), trials=8)
-    first.plan = replace(make_plan(), warm=planner._load_warm_start(options, {"": make_space(("vanilla",))}))
-    first.ledgers = {"": open_ledger(tmp_path)}
-    before = first._warm_start()
-    again.plan, again.ledgers = make_plan(), {"": open_ledger(tmp_path)}
+    plan = make_plan(output=tmp_path, tracking_uri="none")
+    warm = planner._load_warm_start(options, {"": make_space(("vanilla",))})
+    (first,) = SearchSession(replace(plan, warm=warm)).make_arms(threading.Event()).searches
     resumed = SearchOptions(warm_start="gone", resume=tmp_path)
     assert planner._load_warm_start(resumed, {"": SPACE}) == NO_WARM_START
-    assert again._warm_start() == before
-    assert before[0] == [vanilla(RATES[0]), vanilla(RATES[1])]
+    (again,) = SearchSession(plan).make_arms(threading.Event()).searches
+    assert (again.strategy.first, again.strategy.earlier) == (first.strategy.first, first.strategy.earlier)
+    assert first.strategy.first[:2] == [vanilla(RATES[0]), vanilla(RATES[1])]

@@ -8,58 +8,58 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tune.helpers import FakeTune, end_well, make_turns, open_ledgers
+from tests.unit.tune.helpers import FakeTune, end_well, make_arms, open_ledgers
 from tune.core.run import Job, Outcome, RunReport
-from tune.execution.tuner import TuneSearcher
 from tune.records.ledger import Ledger, TrialRecord
+from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount
 
 ARMS = ("vanilla", "dps-dense", "child-tuning-d")
 IDS = {f"{arm}:{name}" for arm in ARMS for name in ("0", "1", "confirm-0", "confirm-1")}
 
 
-def compare(folder: Path | None = None, **changes: Any) -> TuneSearcher:
+def compare(folder: Path | None = None, **changes: Any) -> Arms:
     """The comparison in this folder, begun or taken up; without one it is in memory."""
-    return make_turns(open_ledgers(folder, ARMS), **changes)
+    return make_arms(open_ledgers(folder, ARMS), **changes)
 
 
-def records(turns: TuneSearcher, purpose: Any) -> dict[str, list[TrialRecord]]:
-    return {search.ledger.arm: search.ledger.records(purpose) for search in turns.searches}
+def records(arms: Arms, purpose: Any) -> dict[str, list[TrialRecord]]:
+    return {search.ledger.arm: search.ledger.records(purpose) for search in arms.searches}
 
 
-def made(turns: TuneSearcher) -> dict[str, tuple[dict[str, Any], int, Outcome]]:
+def made(arms: Arms) -> dict[str, tuple[dict[str, Any], int, Outcome]]:
     """By id, what was run and how it ended."""
-    every = [r for purpose in ("search", "confirm") for arm in records(turns, purpose).values() for r in arm]
+    every = [r for purpose in ("search", "confirm") for arm in records(arms, purpose).values() for r in arm]
     by_id = {r.id: (r.configuration, r.seed, r.outcome) for r in every}
     assert len(by_id) == len(every)
     return by_id
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> TuneSearcher:
-    turns = compare()
-    FakeTune(turns).run()
-    return turns
+def undisturbed() -> Arms:
+    arms = compare()
+    FakeTune(arms).run()
+    return arms
 
 
 @pytest.mark.parametrize("slots", [1, 4])
 def test_every_arm_gets_its_configurations_and_its_seeds(slots: int) -> None:
-    turns = compare(slots=slots)
-    tune = FakeTune(turns, order=slots)
+    arms = compare(slots=slots)
+    tune = FakeTune(arms, order=slots)
     tune.run()
     assert tune.finished
     assert tune.most_live == slots
     assert Counter(job.id for job in tune.seen) == dict.fromkeys(IDS, 1)
     assert len({job.place for job in tune.seen}) == len(IDS)
     assert not any(job.keep_model for job in tune.seen)
-    ended = {run: outcome for run, (_, _, outcome) in made(turns).items()}
+    ended = {run: outcome for run, (_, _, outcome) in made(arms).items()}
     assert ended == dict.fromkeys(IDS, Outcome.COMPLETED)
 
 
-def test_arms_share_the_slots_that_join_and_end_whole(undisturbed: TuneSearcher) -> None:
+def test_arms_share_the_slots_that_join_and_end_whole(undisturbed: Arms) -> None:
     slots = SlotCount(1)
-    turns = compare(slots=slots)
-    tune = FakeTune(turns)
+    arms = compare(slots=slots)
+    tune = FakeTune(arms)
     tune.run(events=2)
     slots.become(3)
     tune.fill()
@@ -67,10 +67,10 @@ def test_arms_share_the_slots_that_join_and_end_whole(undisturbed: TuneSearcher)
     slots.become(2)
     tune.run()
     assert (tune.finished, tune.most_live) == (True, 3)
-    assert made(turns) == made(undisturbed)
+    assert made(arms) == made(undisturbed)
 
 
-def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed: TuneSearcher) -> None:
+def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed: Arms) -> None:
     for arm, confirmations in records(undisturbed, "confirm").items():
         tried = records(undisturbed, "search")[arm]
         best = max(tried, key=lambda record: record.score or 0.0)
@@ -79,14 +79,14 @@ def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed:
 
 
 def test_all_arms_are_given_the_same_learning_rates_and_the_same_seeds() -> None:
-    turns = compare(trials=3, confirm=3, seed=7)
-    FakeTune(turns).run()
-    rates = [[r.configuration["learning_rate"] for r in arm] for arm in records(turns, "search").values()]
-    seeds = [[r.seed for r in arm] for arm in records(turns, "confirm").values()]
+    arms = compare(trials=3, confirm=3, seed=7)
+    FakeTune(arms).run()
+    rates = [[r.configuration["learning_rate"] for r in arm] for arm in records(arms, "search").values()]
+    seeds = [[r.seed for r in arm] for arm in records(arms, "confirm").values()]
     assert rates == [rates[0]] * 3
     assert len(set(rates[0])) == 3
     assert seeds == [[8, 9, 10]] * 3
-    assert {r.seed for arm in records(turns, "search").values() for r in arm} == {7}
+    assert {r.seed for arm in records(arms, "search").values() for r in arm} == {7}
 
 
 class Fair(FakeTune):
@@ -133,7 +133,7 @@ def test_no_arm_runs_ahead_of_another_by_more_than_the_slots(slots: int) -> None
 
 @pytest.mark.parametrize("events", [1, 14, 27, 45])
 def test_a_comparison_cut_off_and_continued_is_the_one_undisturbed(
-    tmp_path: Path, undisturbed: TuneSearcher, events: int
+    tmp_path: Path, undisturbed: Arms, events: int
 ) -> None:
     cut = FakeTune(compare(tmp_path))
     cut.run(events)
@@ -147,7 +147,7 @@ def test_a_comparison_cut_off_and_continued_is_the_one_undisturbed(
 
 
 def test_a_comparison_cut_off_again_and_again_ends_with_every_run_once(
-    tmp_path: Path, undisturbed: TuneSearcher
+    tmp_path: Path, undisturbed: Arms
 ) -> None:
     for sitting in range(20):
         tune = FakeTune(compare(tmp_path), order=sitting)
@@ -194,11 +194,11 @@ def test_an_arm_that_never_trains_is_not_confirmed_and_stops_nobody() -> None:
         fails = job.configuration["method"] == "dps-dense"
         return RunReport(job.id, Outcome.DIVERGED) if fails else end_well(job)
 
-    turns = compare()
-    tune = FakeTune(turns, end=end)
+    arms = compare()
+    tune = FakeTune(arms, end=end)
     tune.run()
     assert tune.finished
-    assert {arm: len(one) for arm, one in records(turns, "confirm").items()} == {
+    assert {arm: len(one) for arm, one in records(arms, "confirm").items()} == {
         "vanilla": 2,
         "dps-dense": 0,
         "child-tuning-d": 2,
@@ -207,34 +207,34 @@ def test_an_arm_that_never_trains_is_not_confirmed_and_stops_nobody() -> None:
 
 def test_an_interrupted_comparison_starts_nothing_and_ends() -> None:
     interrupted = False
-    turns = compare()
-    for search in turns.searches:
+    arms = compare()
+    for search in arms.searches:
         search.interrupted = lambda: interrupted
-    tune = FakeTune(turns, end=lambda job: RunReport(job.id, Outcome.SUSPENDED))
+    tune = FakeTune(arms, end=lambda job: RunReport(job.id, Outcome.SUSPENDED))
     tune.run(events=2)
     interrupted = True
     tune.run()
     assert tune.finished
     assert len(tune.seen) == 2
-    assert {outcome for _, _, outcome in made(turns).values()} == {Outcome.RUNNING}
+    assert {outcome for _, _, outcome in made(arms).values()} == {Outcome.RUNNING}
 
 
 def test_what_was_spent_is_that_of_all_arms() -> None:
-    turns = compare()
-    FakeTune(turns).run()
-    spent = turns.spent()
+    arms = compare()
+    FakeTune(arms).run()
+    spent = arms.spent()
     assert (spent.trials, spent.slot_seconds) == (6, pytest.approx(12 * 3.0))
     assert 0 < spent.seconds < 60
 
 
-def test_an_end_that_tune_tells_twice_counts_once() -> None:
-    turns = compare()
-    answer = turns.suggest("a")
-    assert isinstance(answer, dict)
+def test_an_end_that_is_told_twice_counts_once() -> None:
+    arms = compare()
+    job = arms.next_job("a")
+    assert isinstance(job, Job)
     for _ in range(2):
-        turns.on_trial_complete("a", {"report": end_well(answer["job"])})
-    assert turns.spent().slot_seconds == 3.0
-    assert turns.owner == {}
+        arms.end_run("a", end_well(job))
+    assert arms.spent().slot_seconds == 3.0
+    assert arms.owners == {}
 
 
 def test_an_arm_of_a_file_reads_no_records_of_another(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_an_arm_of_a_file_reads_no_records_of_another(tmp_path: Path) -> None:
         assert {record.arm for record in held} <= {arm}
 
 
-def test_turns_of_one_search_are_that_search() -> None:
-    tune = FakeTune(make_turns(open_ledgers(None, ARMS[:1])))
+def test_arms_of_one_search_are_that_search() -> None:
+    tune = FakeTune(make_arms(open_ledgers(None, ARMS[:1])))
     tune.run()
     assert [job.id for job in tune.seen] == [
         "vanilla:0", "vanilla:1", "vanilla:confirm-0", "vanilla:confirm-1",

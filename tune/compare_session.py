@@ -1,0 +1,71 @@
+"""A comparison: check what is compared, and report what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dps.errors import InputError
+from dps.methods import METHODS
+from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
+from tune.core.options import CommonOptions, CompareOptions
+from tune.records.events import Watcher, notify
+from tune.reporting.comparison import analyse_comparison, build_comparison
+from tune.reporting.comparison_page import write_comparisons
+from tune.reporting.tables import make_terminal_table, summarise_comparison
+from tune.session import Session
+from tune.strategy.arms import Arms
+
+
+class ComparisonSession(Session):
+    """Tune each method at the same budget, train its best with paired seeds, say what differs."""
+
+    prefix = "compare-"
+    noun = "comparison"
+
+    @classmethod
+    def start(cls, options: CommonOptions, watchers: Sequence[Watcher] = ()) -> int:
+        """Check that there is something to compare, then start."""
+        assert isinstance(options, CompareOptions)
+        check_compared_methods(options)
+        return super().start(options, watchers)
+
+    def finish(self, arms: Arms) -> int:
+
+        spent = arms.spent()
+        self.notes.note("seconds", spent.seconds)
+        self.folder.keep_predictions()
+        found = build_comparison(self.plan, self.folder.ledgers, spent, self.provenance)
+        runs = [run for method in found["methods"] for run in (*method["runs"], *method["trials"])]
+        if not any(run["outcome"] == "completed" for method in found["methods"] for run in method["runs"]):
+            self.close()
+            errors = sorted({run["error"] for run in runs if run["error"]})
+            return print_error(
+                f"no method finished; {'; '.join(errors) or 'see MLflow'}", EXIT_NOTHING_FINISHED
+            )
+        analyse_comparison(found, {method["method"]: self.output for method in found["methods"]})
+        write_comparisons([found], self.output)
+        notify(self.watchers, "comparison_ended", found)
+        self.close()
+        self.display.note("")
+        for line in summarise_comparison(found):
+            self.display.say(line)
+        self.display.show(make_terminal_table(found, self.display.console.width))
+        self.display.say(
+            f"Results: {self.output} (compare.html, compare.md, compare.tex; compare.json has everything)"
+        )
+        if self.view_command:
+            self.display.say(f"Look:    {self.view_command}")
+        return EXIT_DONE
+
+
+def check_compared_methods(options: CompareOptions) -> None:
+    """Raises InputError for a method that there is none of, and where there is nothing to compare."""
+    for option, names in (("--baseline", (options.baseline,)), ("--methods", options.method_names)):
+        if unknown := [name for name in names if name not in METHODS]:
+            raise InputError(
+                f"{option}: there is no method {unknown[0]!r}; choose among {', '.join(METHODS)}"
+            )
+    if len(options.method_names) < 2:
+        raise InputError(
+            f"--methods: {options.methods} is the baseline alone; name a method to compare it with"
+        )

@@ -1,0 +1,37 @@
+"""One table from finished comparisons: `python tune/compare.py --results DIR,DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tune.console.progress import make_console
+from tune.console.quiet import build_comparison_event, print_event
+from tune.core.command import EXIT_DONE, choose_output_folder
+from tune.core.options import CompareOptions
+from tune.planning.locations import check_output
+from tune.reporting.comparison import join_comparisons
+from tune.reporting.comparison_page import write_comparisons
+from tune.reporting.tables import format_heading, make_terminal_table, summarise_comparison
+
+
+def report_joined_comparisons(options: CompareOptions) -> int:
+    """One table from finished comparisons."""
+    assert options.results is not None
+    folders = [Path(name.strip()) for name in options.results.split(",")]
+    found = join_comparisons(folders, options.allow_dirty)
+    tasks = "-".join(dict.fromkeys(one["task"] for one in found))
+    output = choose_output_folder(options.with_(task=tasks), "compare-joined-")
+    check_output(output, resume=False)
+    write_comparisons(found, output)
+    console = make_console()
+    for one in found:
+        if options.json:
+            print_event("comparison_ended", **build_comparison_event(one, output))
+            continue
+        for line in [format_heading(one), *summarise_comparison(one)]:
+            console.print(line, soft_wrap=True, markup=False)
+        console.print(make_terminal_table(one, console.width))
+        console.print()
+    if not options.json:
+        console.print(f"Results: {output}", soft_wrap=True, markup=False)
+    return EXIT_DONE

@@ -1,0 +1,76 @@
+"""A search, at its end: report what was found, hand over the winner's model."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
+from tune.core.options import SearchOptions
+from tune.core.storage import join_location, location_exists, move_from_location
+from tune.records.events import notify
+from tune.records.ledger import TrialRecord
+from tune.records.replicates import choose_median_replicate, select_by_configuration
+from tune.reporting.document import build_search_document
+from tune.reporting.model_card import write_model_card
+from tune.reporting.page import write_search_results
+from tune.reporting.profile import format_profile, profile_session
+from tune.reporting.summary import summarise_search
+from tune.session import Session
+from tune.strategy.arms import Arms
+
+
+class SearchSession(Session):
+    """Explore configurations, confirm the winner on fresh seeds, hand over its model."""
+
+    def finish(self, arms: Arms) -> int:
+        spent = arms.spent()
+        self.notes.note("seconds", spent.seconds)
+        (search,) = arms.searches
+        winner = search.winner()
+        kept = self._keep_best(winner)
+        self.folder.keep_predictions()
+        phases = {"explored": search.explored_until, "raced": search.raced_until}
+        found = build_search_document(
+            self.plan, self.notes, winner, spent, self.provenance, self.output, phases
+        )
+        found["profile"] = self._profile()
+        write_search_results(found, self.output)
+        if kept is not None:
+            write_model_card(found, kept.seed, self.output / "best")
+        if found["winner"] is not None:
+            notify(self.watchers, "search_ended", found)
+        self.close()
+        if found["winner"] is None or found["confirmation"] is None:
+            runs = [*found["trials"], *found["confirmation_runs"]]
+            errors = sorted({run["error"] for run in runs if run["error"]})
+            what = "no trial finished" if found["winner"] is None else "no confirmation finished"
+            return print_error(f"{what}; {'; '.join(errors) or 'see search.json'}", EXIT_NOTHING_FINISHED)
+        self.display.note("")
+        for line in summarise_search(found, self.output, self.view_command):
+            self.display.say(line)
+        if self.tracker is not None and self.tracker.registered:
+            self.display.say(f"registered: {self.tracker.registered}")
+        asked = isinstance(self.options, SearchOptions) and self.options.profile
+        if asked and found["profile"] is not None:
+            for line in ["", *format_profile(found["profile"])]:
+                self.display.say(line)
+        return EXIT_DONE
+
+    def _profile(self) -> dict[str, Any] | None:
+
+        return profile_session(self.folder.records(), self.slots, self.provenance["started"], self.planned_at)
+
+    def _keep_best(self, winner: TrialRecord | None) -> TrialRecord | None:
+        """The typical replicate's model becomes best/; returns it, None where nothing was kept."""
+
+        configuration = None if winner is None else winner.configuration
+        confirming = select_by_configuration(configuration, self.folder.records("confirm"))
+        chosen = choose_median_replicate(confirming, self.plan.task.metric)
+        model = join_location(self.folder.work, f"trial-{chosen.id}", "model") if chosen is not None else None
+        if model is None or not location_exists(model):
+            return None
+        best = self.output / "best"
+        shutil.rmtree(best, ignore_errors=True)
+        move_from_location(model, best)
+        return chosen
