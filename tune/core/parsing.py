@@ -58,7 +58,7 @@ def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, 
     )
     source.root_parser.epilog = kind.examples
     try:
-        return CliApp.run(kind, cli_args=argv, cli_settings_source=source, **values)
+        return CliApp.run(kind, cli_args=list(argv), cli_settings_source=source, **values)
     except ValidationError as error:
         raise InputError("; ".join(_format_validation_error(item) for item in error.errors())) from None
     except SettingsError as error:
