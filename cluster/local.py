@@ -20,6 +20,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from dps.command import CommandParser
 from dps.errors import InputError
 from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
 from tune.core.run import RefusedError
+from tune.execution.ray_private import write_cluster_address
 
 LOOPBACK_HOST = "127.0.0.1"
 DEFAULT_JOB_PORT = 8265
@@ -114,10 +116,9 @@ def run_local_cluster(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: a socket's path has 107 bytes at most
     try:
         _set_environment(folder)
-        from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+        subprocess.run(["ray", "get-auth-token", "--generate"], check=True, capture_output=True)
         from ray.cluster_utils import Cluster
 
-        ensure_token_if_auth_enabled(None, create_token_if_missing=True)
         cluster = Cluster()
         try:
             _start_nodes(cluster, Path(folder), nodes, cpus, port)
@@ -134,8 +135,6 @@ def run_local_cluster(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster
 def _start_nodes(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
     """Every node keeps its files in a folder of its own (in a common one each would unpack a job's files over
     the others'), where the address of the cluster is written: a job looks for it there."""
-    from ray._private.utils import write_ray_address
-
     share = int(psutil.virtual_memory().available * NODE_MEMORY_SHARE / nodes)
     try:
         for number in range(nodes):
@@ -143,7 +142,7 @@ def _start_nodes(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -
             cluster.add_node(
                 **_make_node_options(own, cpus, share), **({} if number else _make_head_options(port))
             )
-            write_ray_address(cluster.address, str(own))
+            write_cluster_address(cluster.address, str(own))
     except Exception as error:  # Ray raises it bare
         raise RefusedError(
             f"--nodes: Ray did not start ({error}); try fewer, or when the machine is less busy"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tune.core.command import is_in_ray_job
+from tune.execution import ray_private
 from tune.planning.cluster import Cluster, Node
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
@@ -48,15 +49,12 @@ LOOPBACK_ENVIRONMENT = {
 }
 LOCAL_ENVIRONMENT = {
     **LOOPBACK_ENVIRONMENT,
-    # Ray's workers do not collect garbage while they import; see `freeze_imported_objects`.
-    # `worker_process_setup_hook` of a
-    # runtime environment sets this too, but has an environment made for each process.
-    "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR": "gc.disable",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away: a process less a slot
 }
 RESOURCE_NAMES = ("CPU", "GPU", "memory")  # of a node, as Ray names them
 FORWARDED_VARIABLES = (
     "DPS_CACHE_DIR",
+    ray_private.PUBLIC_ONLY_VARIABLE,
     "HF_ENDPOINT",
     "HF_HOME",
     "HF_HUB_OFFLINE",
@@ -85,9 +83,9 @@ def connect_to_cluster() -> Cluster:
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    # log_to_driver leaves the raylet's notices on; they are about Ray's own processes.
-    ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
+    ray_private.hide_raylet_notices()
     if where is None:
+        ray_private.disable_gc_in_new_processes()
         with _import_in_background("tune.execution.trainable", "tune.strategy.phases"):
             ray.init(address="local", include_dashboard=False, **quiet)
     else:
@@ -95,6 +93,7 @@ def connect_to_cluster() -> Cluster:
             ray.init(address=where, runtime_env=_build_runtime_env(), **quiet)
         except ConnectionError as error:
             raise ConnectionError(f"{error}; {TOKEN_HINT}") from None
+        ray_private.report_missing_names()
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return read_cluster_resources(where)
@@ -114,6 +113,7 @@ def _import_in_background(*modules: str) -> Iterator[None]:
         with suppress(Exception):  # who needs it imports it again, and says why it fails
             for module in modules:
                 import_module(module)
+            ray_private.report_missing_names()
 
     thread = threading.Thread(target=load, daemon=True)
     thread.start()
@@ -125,9 +125,8 @@ def read_cluster_resources(where: str | None) -> Cluster:
     """What the cluster that is connected offers now, without nodes that will be taken away soon. where: its
     address, None for a local one."""
     import ray
-    from ray._private.state import state
 
-    going = state.get_draining_nodes()
+    going = ray_private.list_draining_nodes()
     stay = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
     return Cluster(where, tuple(_parse_node(found) for found in stay))
 

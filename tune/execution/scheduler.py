@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tune.execution.ray_private import count_idle_actors, has_actor, keep_actors_warm, release_idle_actors
 from tune.strategy.arms import Arms
 
 
@@ -24,18 +25,18 @@ class SearchScheduler(FIFOScheduler):
         group = trial.placement_group_factory
         if more := self.slots.now - self._warm[group]:
             self._warm[group] += more
-            tune_controller._actor_cache.increase_max(group, more)
+            keep_actors_warm(tune_controller, group, more)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores.
         One that has not started takes an idle slot, and does not count; but first come those for which no
         slot is starting: Tune would give that slot up, and one that starts slowly would never be ready."""
-        idle = tune_controller._actor_cache.num_cached_objects
+        idle = count_idle_actors(tune_controller)
         running = sum(trial.status == Trial.RUNNING for trial in tune_controller.get_live_trials())
         if idle and idle + running > self.slots.now:
-            tune_controller._cleanup_cached_actors(force_all=True)
+            release_idle_actors(tune_controller)
         chosen = super().choose_trial_to_run(tune_controller)
-        return None if chosen in tune_controller._trial_to_actor else chosen
+        return None if chosen and has_actor(tune_controller, chosen) else chosen
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop what falls behind."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from tune.execution.connection import read_cluster_resources
-from tune.execution.ray_private import get_autoscaling_coordinator
+from tune.execution.ray_private import request_workers
 from tune.planning.cluster import Cluster, count_slots, count_wanted_slots
 from tune.strategy.budget import SlotCount
 
@@ -21,43 +20,28 @@ if TYPE_CHECKING:
 
 CLUSTER_POLL_INTERVAL_S = 5.0
 DEMAND_EXPIRY_S = 180.0  # a request that is not repeated, as its search was killed, is dropped after so long
-DEMAND_RENEWAL_S = DEMAND_EXPIRY_S / 3
 
 
 class AutoscalerDemand:
-    """What the autoscaler is asked for beside what runs.
+    """A request to the autoscaler for workers that have no room yet, beside what runs.
 
-    Ray holds one request a cluster (`ray.autoscaler.sdk.request_resources`), and the last one counts; each
-    Ray Train group has its own written there, merged with the others' by one actor, every 20 s. So this one
-    goes through that actor too: several searches add up, and who no longer asks is forgotten.
+    requester: unique name; several searches add up, and a request expires if its search is killed.
     """
 
     def __init__(self) -> None:
-        self.name = f"dps-{uuid.uuid4().hex}"
-        self._asked: list[dict[str, float]] = []
-        self._again = 0.0
+        self.requester = f"dps-{uuid.uuid4().hex}"
+        self._is_open = False
 
-    def ask(self, bundles: list[dict[str, float]]) -> None:
-        """Have room for these, one a worker; repeated now and then, for as long as they are wanted."""
-        if bundles == self._asked and time.monotonic() < self._again:
-            return
-        self._asked, self._again = bundles, time.monotonic() + DEMAND_RENEWAL_S
-        if bundles:
-            request = get_autoscaling_coordinator().request_resources
-            request.remote(requester_id=self.name, resources=bundles, expire_after_s=DEMAND_EXPIRY_S)
-        else:
-            get_autoscaling_coordinator().cancel_request.remote(requester_id=self.name)
+    def request(self, worker: dict[str, float], missing: int, wanted: int) -> None:
+        """Ask for the missing workers, out of those wanted; to be renewed for as long as they are missing.
+        worker: the resources of one."""
+        was_open, self._is_open = self._is_open, missing > 0
+        if missing or was_open:
+            request_workers(self.requester, [worker] * missing, [worker] * wanted, DEMAND_EXPIRY_S)
 
-    def take_back(self) -> None:
+    def withdraw(self) -> None:
         """Ask for nothing any more."""
-        import ray
-
-        if self._asked:
-            ray.get(
-                get_autoscaling_coordinator().cancel_request.remote(requester_id=self.name),
-                timeout=CLUSTER_POLL_INTERVAL_S,
-            )
-            self._asked = []
+        self.request({}, 0, 0)
 
 
 class MessageDisplay(Protocol):
@@ -114,8 +98,9 @@ class ClusterFollower:
             self.screen.say(f"slots        {number}: {_describe_node_change(self.nodes, cluster.nodes)}")
         self.nodes = cluster.nodes
         worker = {"CPU": float(options.cpus_per_worker)} | ({"GPU": gpus} if gpus else {})
-        missing = max(0, self.wanted - there) * options.workers_per_trial
-        self.demand.ask([worker] * missing)
+        missing = max(0, self.wanted - there)
+        per_slot = options.workers_per_trial
+        self.demand.request(worker, missing * per_slot, self.wanted * per_slot)
 
     def _usable(self, cluster: Cluster) -> Cluster:
         """The cluster without the nodes that joined and have something wrong; each is looked at once."""
@@ -155,7 +140,7 @@ def follow_cluster(
         over.set()
         thread.join(timeout=CLUSTER_POLL_INTERVAL_S)
         with suppress(Exception):  # a cluster that is gone holds no request
-            follower.demand.take_back()
+            follower.demand.withdraw()
 
 
 def _update_until_over(follower: ClusterFollower, over: threading.Event) -> None:

@@ -21,7 +21,7 @@ import ray.tune
 from tune.core.run import Job, Outcome, RunReport
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.mailbox import Mailbox
-from tune.execution.ray_private import SlotTrainer
+from tune.execution.ray_private import make_slot_trainer
 from tune.execution.watchdog import Watchdog
 
 MAX_GROUP_RESTARTS = 3
@@ -52,6 +52,7 @@ class SlotTrainable(ray.tune.Trainable):
     """Runs one job after another on its worker group."""
 
     def setup(self, config: dict[str, Any], plan: SlotConfig) -> None:  # type: ignore[override]
+        self.trainer_class = make_slot_trainer(plan.alone)  # its imports come first
         freeze_imported_objects()
         logging.getLogger("ray").setLevel(logging.ERROR)
         self.plan, self.folder = plan, tempfile.mkdtemp(prefix="dps-slot-")
@@ -139,9 +140,8 @@ class SlotTrainable(ray.tune.Trainable):
     def _host_group(self) -> None:
         plan = self.plan
         try:
-            trainer = SlotTrainer(
+            trainer = self.trainer_class(
                 _train_loop,
-                backend_config=_choose_backend(plan.workers),
                 train_loop_config={
                     "mailbox": self.mailbox,
                     "slot": self.trial_id,
@@ -161,7 +161,6 @@ class SlotTrainable(ray.tune.Trainable):
                     failure_config=ray.train.FailureConfig(max_failures=MAX_GROUP_RESTARTS),
                 ),
             )
-            trainer.alone = plan.alone
             trainer.fit()
         except Exception as error:  # whatever it is, the job under way hears of it
             self.group_error = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
@@ -171,15 +170,6 @@ def _train_loop(loop: dict[str, Any]) -> None:
     from tune.execution.worker import run_worker_loop
 
     run_worker_loop(loop)
-
-
-def _choose_backend(workers: int) -> ray.train.backend.BackendConfig | None:
-    """How the workers find one another; one worker needs nothing, and this process no torch for it."""
-    if workers == 1:
-        return None
-    from ray.train.torch import TorchConfig
-
-    return TorchConfig()
 
 
 def _get_worker_resources(plan: SlotConfig) -> dict[str, float]:

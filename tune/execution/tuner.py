@@ -40,7 +40,7 @@ from tune.core.run import Job
 from tune.execution import trainable
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.mailbox import StopSignal
-from tune.execution.ray_private import release_orphaned_groups
+from tune.execution.orphans import release_orphaned_groups
 from tune.execution.scheduler import SearchScheduler
 from tune.execution.slots import LiveDisplay, follow_cluster
 from tune.execution.trainable import SLOT_ACTOR_MEMORY_BYTES, SlotConfig

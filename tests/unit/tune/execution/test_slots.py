@@ -36,7 +36,7 @@ class World:
         self.wrong: dict[str, list[PreflightFinding]] = {}
         self.looked_at: list[str] = []
         self.actor = of_ray._AutoscalingCoordinatorActor(lambda: self.now, self.asked.append, list)
-        monkeypatch.setattr(slots, "get_autoscaling_coordinator", lambda: Remote(self.actor))
+        monkeypatch.setattr(of_ray, "get_or_create_autoscaling_coordinator", lambda: Remote(self.actor))
         monkeypatch.setattr(slots, "read_cluster_resources", lambda address: self.cluster(address))
         monkeypatch.setattr(ray, "get", lambda answer, timeout: answer)
 
@@ -205,19 +205,16 @@ def test_each_worker_is_asked_for_by_itself(world: World) -> None:
 def test_other_requests_are_added_to_and_outlive_this_one(world: World) -> None:
     world.actor.request_resources("train-1", [{"CPU": 8.0}], expire_after_s=1e9)
     demand = AutoscalerDemand()
-    demand.ask([{"CPU": 1.0}])
-    demand.take_back()
-    demand.take_back()
+    demand.request({"CPU": 1.0}, missing=1, wanted=2)
+    demand.withdraw()
+    demand.withdraw()
     assert world.asked == [[{"CPU": 8.0}], [{"CPU": 8.0}, {"CPU": 1.0}], [{"CPU": 8.0}]]
 
 
-def test_a_request_is_repeated_while_it_holds_and_forgotten_when_its_search_was_killed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slots.time, "monotonic", lambda: world.now)
+def test_a_request_is_renewed_while_it_holds_and_expires_when_its_search_was_killed(world: World) -> None:
     demand = AutoscalerDemand()
     for _ in range(100):
-        demand.ask([{"CPU": 1.0}])
+        demand.request({"CPU": 1.0}, missing=1, wanted=2)
         world.now += DEMAND_EXPIRY_S / 10
         world.actor._tick()
     assert all(bundles == [{"CPU": 1.0}] for bundles in world.asked)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tune.execution import ray_private
+from tune.execution import orphans
 
 pytestmark = pytest.mark.integration
 DEADLINE_S = 60.0
@@ -21,7 +21,7 @@ def test_cores_that_nobody_uses_are_given_back_and_others_are_not(monkeypatch: p
         def ready(self) -> bool:
             return True
 
-    monkeypatch.setattr(ray_private, "ORPHAN_CHECK_INTERVAL_S", 0.2)
+    monkeypatch.setattr(orphans, "ORPHAN_CHECK_INTERVAL_S", 0.2)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         used, left = placement_group([{"CPU": 1}]), placement_group([{"CPU": 1}])
@@ -29,7 +29,7 @@ def test_cores_that_nobody_uses_are_given_back_and_others_are_not(monkeypatch: p
         inside = PlacementGroupSchedulingStrategy(used)
         worker = ray.remote(num_cpus=1)(Idle).options(scheduling_strategy=inside).remote()
         assert ray.get(worker.ready.remote())
-        with ray_private.release_orphaned_groups():
+        with orphans.release_orphaned_groups():
             deadline = time.monotonic() + DEADLINE_S
             while placement_group_table(left)["state"] != "REMOVED":
                 assert time.monotonic() < deadline, placement_group_table()
