@@ -9,7 +9,7 @@ Each side is a process of its own and gets the whole machine, in turns. All trai
 examples with the same learning rates, by plain AdamW, and evaluate at the end; nothing is stopped early.
 Warm slots: `python tune/search.py`, as many single-threaded slots as cores. TorchTrainer: Ray Tune with as
 many trials at once as cores, each of which starts a TorchTrainer of one worker that calls
-`dps.training.run`, as
+`dps.finetune`, as
 Ray's documentation has it. Optuna: one process with a thread for each core, its batches of like length as
 ours are. Each has the precision that is its default: the search picks bf16 where the CPU has it in hardware,
 and there Optuna's loop is run in bf16 as well. Seconds are from the start of the process to the end of the

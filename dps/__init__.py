@@ -2,7 +2,7 @@
 
     method = dps.DPSDense(selection_ratio=0.7, update_ratio=0.05)
     optimizer = method.attach(model, optimizer, max_steps=1605, max_grad_norm=1.0)
-    result = dps.training.run(dps.FineTuneConfig(task="cola", method=method))
+    result = dps.finetune(dps.FineTuneConfig(task="cola", method=method))
 
 Names are imported where they are first used, so that `import dps` is quick.
 """

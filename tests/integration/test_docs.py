@@ -86,7 +86,7 @@ class Witness:
         self.steps: list[tuple[float, list[dict[str, Tensor]]]] = []  # learning rate, batches
         self.norms: list[float] = []
         self.masked = 0
-        begin, prepare, after = DPSDenseAttachment.begin, Attachment._prepare, Attachment._after
+        begin, prepare, after = DPSDenseAttachment.set_up, Attachment._prepare, Attachment._after
 
         def begun(attachment: DPSDenseAttachment) -> None:
             self.method, self.max_steps = attachment.method, attachment.max_steps
@@ -104,7 +104,7 @@ class Witness:
             if isinstance(attachment, DPSDenseAttachment):
                 self._stepped(attachment)
 
-        monkeypatch.setattr(DPSDenseAttachment, "begin", begun)
+        monkeypatch.setattr(DPSDenseAttachment, "set_up", begun)
         monkeypatch.setattr(Attachment, "_prepare", prepared)
         monkeypatch.setattr(Attachment, "_after", stepped)
 

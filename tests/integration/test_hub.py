@@ -31,9 +31,9 @@ CLIENT = """
 import json, sys, time
 import dps.hub
 from dps.errors import InputError
-from dps.hub import fetch_model, reachable
+from dps.hub import fetch_model, is_hub_reachable
 from dps.sources.hub import HubSource
-from dps.tasks.registry import get
+from dps.tasks.registry import get_task
 import huggingface_hub
 start = time.monotonic()
 try:
@@ -141,12 +141,12 @@ def glue(train: bytes | None = None) -> dict[str, bytes]:
 
 
 def load(task: str, split: str, name: str = "nyu-mll/glue") -> str:
-    return f"HubSource({name!r}).load(get({task!r}), {split!r}).to_dict()"
+    return f"HubSource({name!r}).load(get_task({task!r}), {split!r}).to_dict()"
 
 
 TRAIN = {"sentence": ["It is so.", "Is so it."], "label": [1, 0]}
 COLA = """[
-    source := HubSource(), source.load(get("cola"), "train").to_dict(), source.fingerprint(get("cola"))
+    source := HubSource(), source.load(get_task("cola"), "train").to_dict(), source.fingerprint(get_task("cola"))
 ][1:]"""
 
 
@@ -202,7 +202,7 @@ def test_a_task_of_ones_own_is_read_from_its_data_set(hub: FakeHub, client: Clie
     )
     (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
     call = f"""[
-        task := get({str(tmp_path / "own.yaml")!r}), source := dps.sources.open_data_source(None, task),
+        task := get_task({str(tmp_path / "own.yaml")!r}), source := dps.sources.open_data_source(None, task),
         [source.load(task, split).to_dict() for split in task.splits], source.fingerprint(task)
     ][2:]"""
     (train, dev), fingerprint = client(call)["value"]
@@ -325,16 +325,16 @@ def test_an_answer_that_dribbles_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=dribble, args=(server,), daemon=True).start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        answer = Client(address, tmp_path)("reachable()")
+        answer = Client(address, tmp_path)("is_hub_reachable()")
     assert answer["value"] is False
     assert answer["seconds"] < LIMIT_S
 
 
 def test_reachable(hub: FakeHub, client: Client, tmp_path: Path) -> None:
-    assert client("reachable()")["value"] is True
-    answer = client("reachable()", HF_HUB_OFFLINE="1")
+    assert client("is_hub_reachable()")["value"] is True
+    answer = client("is_hub_reachable()", HF_HUB_OFFLINE="1")
     assert answer["value"] is False
     assert answer["seconds"] < 1
     hub.close()
-    assert client("reachable()")["value"] is False
-    assert Client("no address at all", tmp_path)("reachable()")["value"] is False
+    assert client("is_hub_reachable()")["value"] is False
+    assert Client("no address at all", tmp_path)("is_hub_reachable()")["value"] is False

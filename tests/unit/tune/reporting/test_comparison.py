@@ -60,7 +60,7 @@ def logits(job: Job, name: str) -> Any:
 
 
 def ending(folder: Path) -> End:
-    """Runs complete; confirmations leave their predictions in the folder, scored as `dps.training.run`
+    """Runs complete; confirmations leave their predictions in the folder, scored as `dps.finetune`
     does."""
 
     def end(job: Job) -> RunReport:
