@@ -1,9 +1,20 @@
-"""The Gaussian process of `tune.stats.surrogate`: rows of scores in, the posterior of f and its parts out.
+"""Gaussian process with effects of seeds: the model of scores behind `tune.stats.surrogate`.
 
-Everything is in units of the spread of the scores. theta: logarithms of the hyper-parameters smooth, own,
-noise, seed, drift and the lengths by column.
+Scores are in units of their spread, less a centre. A run of configuration c with seed s scores
 
-Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006 (2.2, 5.4).
+    score(1) = f_c + b_s + e                                   at full length,
+    score(r) = score(r') + gap_r + w_r,  r < r'                at a share r of its steps, r' the next rung,
+
+    f   ~ N(0, k)                        true scores: `_prior_covariance`
+    b_s ~ N(0, seed²)                    effect of a seed, shared by all configurations
+    e   ~ N(0, noise²)                   noise of one run
+    gap_r ~ N(0, _GAP_SD² log(r' / r))   expected change between two rungs, shared by all runs
+    w_r ~ N(0, drift² log(r' / r))       the run's own change between two rungs
+
+`ObservationRows` holds this as linear rows, theta the logarithms of the hyper-parameters: smooth, own, noise,
+seed, drift, and one length for each column of x.
+
+Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006; its equations as "GPML (n)".
 """
 
 from __future__ import annotations
@@ -18,18 +29,16 @@ from scipy.linalg import solve_triangular
 
 Float64Array = NDArray[np.float64]
 
-OUTLIER_DEVIATIONS = 4.0  # standard deviations of prediction
+OUTLIER_DEVIATIONS = 4.0  # standard deviations of a leave-one-out prediction
 COMMON_HYPERPARAMETER_COUNT = 5  # hyper-parameters before the lengths
 
 # Log-normal priors: (median, standard deviation of the logarithm).
-_SMOOTH_PRIOR, _OWN_PRIOR, _NOISE_PRIOR, _SEED_PRIOR, _DRIFT_PRIOR = (
-    (1.0, 0.7),
-    (0.2, 0.7),
-    (0.6, 1.0),
-    (0.6, 1.0),
-    (0.5, 1.0),
-)
-_LENGTH_PRIOR = 0.35, 0.7  # times the root of the number of columns
+_SMOOTH_PRIOR = 1.0, 0.7
+_OWN_PRIOR = 0.2, 0.7
+_NOISE_PRIOR = 0.6, 1.0
+_SEED_PRIOR = 0.6, 1.0
+_DRIFT_PRIOR = 0.5, 1.0
+_LENGTH_PRIOR = 0.35, 0.7  # the median times the root of the number of columns
 _CONSTANT_SD, _GAP_SD = 2.0, 3.0  # standard deviations of normal priors
 _START_SHIFTS = ((0.0, 0.0), (math.log(3), math.log(0.5)), (math.log(0.3), math.log(0.5)))  # length, noise
 _LENGTH_SLICE = slice(COMMON_HYPERPARAMETER_COUNT, None)
@@ -38,26 +47,36 @@ _MODE_STEPS = (_LENGTH_SLICE, 1.0), (0, 0.7), (1, 1.0), (2, 0.2)  # from the mod
 
 @dataclass(frozen=True)
 class ObservationRows:
-    """Rows y = design @ (f of the configurations seen, effects of the seeds, steps of the gaps) + error.
+    """Observations as a linear model: y = design @ z + error, z = (f, b, gaps).
 
-    A row is a run's last score (last: 1.0) or what it had at a rung less what at its next one (0.0). Its
-    error has variance last * noise² + reach * drift². y is in units of the spread, the last scores less a
-    centre. seen: rows of x; seeds: how many; steps: (R,) log ratios of successive shares.
+    A row is the last score of a run (is_last 1.0) or the difference between two successive rungs (0.0).
+
+    y: (rows,) scores in units of their spread, the last ones less a centre.
+    design: (rows, configurations + seeds + R).
+    is_last: (rows,), adds noise² to the variance of the error.
+    drift_variance: (rows,) sum of log(r' / r) over the rungs that the row spans, adds drift² times itself.
+    configurations: rows of x that were observed.
+    seed_count: number of seeds.
+    gap_lengths: (R,) log(r' / r) of successive shares.
     """
 
     y: Float64Array
     design: Float64Array
-    last: Float64Array
-    reach: Float64Array
-    seen: NDArray[np.int64]
-    seeds: int
-    steps: Float64Array
+    is_last: Float64Array
+    drift_variance: Float64Array
+    configurations: NDArray[np.int64]
+    seed_count: int
+    gap_lengths: Float64Array
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyper-parameters. thetas: (k, 5 + d), the mode first; weights: (k,), of the average over them, with
-    the sum 1; scale: the unit in the metric's scale."""
+    """Hyper-parameters, averaged over several values of theta.
+
+    thetas: (k, 5 + d), the mode first.
+    weights: (k,), with sum 1.
+    scale: unit of y, in the metric's scale.
+    """
 
     thetas: Float64Array
     weights: Float64Array
@@ -66,27 +85,33 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class GaussianPrediction:
-    """mean (n,) and covariance (n, n) of f; steps (R,): of the gaps, from each share to the next."""
+    """Posterior of f and of the gaps. mean: (n,); covariance: (n, n); gap_steps: (R,) means of the gaps."""
 
     mean: Float64Array
     covariance: Float64Array
-    steps: Float64Array
+    gap_steps: Float64Array
 
 
 def compute_squared_differences(x: Float64Array) -> Float64Array:
-    """By column: (d, n, n)."""
+    """Return squared differences of the rows of x by column: (d, n, n)."""
     columns = x.T
     squares: Float64Array = (columns[:, :, None] - columns[:, None, :]) ** 2
     return squares
 
 
 def compute_correlations(squares: Float64Array, theta: Float64Array) -> Float64Array:
-    """Of the smooth part of f: (n, n)."""
+    """Return the Matérn-5/2 correlations of the smooth part of f: (n, n).
+
+        M(r) = (1 + sqrt(5) r + 5 r² / 3) exp(-sqrt(5) r),  r² = sum_j (x_j - x'_j)² / length_j²
+
+    Source: GPML (4.17).
+    """
     return _matern(squares, theta)[0]
 
 
 def _matern(squares: Float64Array, theta: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Matern-5/2 (n, n), and its derivatives by log length: slope (n, n) * scaled (d, n, n)."""
+    """Return the Matérn-5/2 correlations (n, n) and the factors of their derivatives by log length: slope
+    (n, n) and scaled (d, n, n), with dM / d log length_j = slope * scaled_j."""
     scaled = squares * np.exp(-2 * theta[_LENGTH_SLICE])[:, None, None]
     root = np.sqrt(5 * scaled.sum(axis=0))
     decay = np.exp(-root)
@@ -94,7 +119,12 @@ def _matern(squares: Float64Array, theta: Float64Array) -> tuple[Float64Array, F
 
 
 def _prior_covariance(squares: Float64Array, theta: Float64Array) -> Float64Array:
-    """Prior covariance of f, with that of its constant."""
+    """Return the prior covariance of f, including its constant: (n, n).
+
+        k(x, x') = smooth² M(r) + own² [x = x'] + _CONSTANT_SD²
+
+    The smooth part borrows from neighbours, the small second part is a configuration's own.
+    """
     smooth, own = np.exp(2 * theta[:2])
     correlation = compute_correlations(squares, theta)
     prior: Float64Array = smooth * correlation + own * np.eye(len(correlation)) + _CONSTANT_SD**2
@@ -102,7 +132,7 @@ def _prior_covariance(squares: Float64Array, theta: Float64Array) -> Float64Arra
 
 
 def _hyperparameter_priors(columns: int) -> tuple[Float64Array, Float64Array]:
-    """Means and standard deviations of theta."""
+    """Return the prior means and standard deviations of theta: (5 + d,) each."""
     length = _LENGTH_PRIOR[0] * math.sqrt(max(columns, 1)), _LENGTH_PRIOR[1]
     pairs = np.array(
         [_SMOOTH_PRIOR, _OWN_PRIOR, _NOISE_PRIOR, _SEED_PRIOR, _DRIFT_PRIOR, *[length] * columns]
@@ -111,94 +141,121 @@ def _hyperparameter_priors(columns: int) -> tuple[Float64Array, Float64Array]:
 
 
 def make_default_theta(columns: int) -> Float64Array:
-    """theta before any score was seen."""
+    """Return the prior median of theta: (5 + d,)."""
     return _hyperparameter_priors(columns)[0]
 
 
 def _negative_log_prior(theta: Float64Array) -> tuple[float, Float64Array]:
-    """Minus the log prior of theta, up to a constant, and its gradient."""
-    middle, spread = _hyperparameter_priors(len(theta) - COMMON_HYPERPARAMETER_COUNT)
-    off = (theta - middle) / spread
-    return 0.5 * float(off @ off), off / spread
+    """Return the negative log prior of theta, up to a constant, and its gradient."""
+    mean, spread = _hyperparameter_priors(len(theta) - COMMON_HYPERPARAMETER_COUNT)
+    deviation = (theta - mean) / spread
+    return 0.5 * float(deviation @ deviation), deviation / spread
 
 
 @dataclass(frozen=True)
 class _LinearSolution:
-    """The linear algebra at one theta, with V = Cov(y). value: minus the log marginal likelihood. weights:
-    design' V^-1 y; precision: design' V^-1 design; inverse_y: V^-1 y; inverse: the diagonal of V^-1."""
+    """Linear algebra at one theta, with V = Cov(y) and Z = design.
 
-    value: float
-    weights: Float64Array
+    negative_log_likelihood: -log p(y | theta).
+    design_weights: Z' V⁻¹ y.
+    precision: Z' V⁻¹ Z.
+    inverse_times_y: V⁻¹ y.
+    inverse_diagonal: diagonal of V⁻¹.
+    """
+
+    negative_log_likelihood: float
+    design_weights: Float64Array
     precision: Float64Array
-    inverse_y: Float64Array
-    inverse: Float64Array
+    inverse_times_y: Float64Array
+    inverse_diagonal: Float64Array
 
 
-def _solve_linear_model(rows: ObservationRows, of_f: Float64Array, theta: Float64Array) -> _LinearSolution:
-    """By the latent values (Woodbury), of which there are fewer than rows. of_f: prior covariance of f of
-    the configurations seen."""
+def _solve_linear_model(
+    rows: ObservationRows, prior_covariance: Float64Array, theta: Float64Array
+) -> _LinearSolution:
+    """Solve the linear model in z, which has fewer entries than there are rows.
+
+        V = Cov(y) = Z P Z' + E,  P = diag(K, seed² I, _GAP_SD² diag(gap_lengths)),
+                                  E = diag(is_last noise² + drift_variance drift²)
+        -log p(y | theta) = (y' V⁻¹ y + log|V| + rows log 2π) / 2
+        V⁻¹ = E⁻¹ - E⁻¹ Z L (I + L' Z' E⁻¹ Z L)⁻¹ L' Z' E⁻¹,  P = L L'   (Woodbury)
+        log|V| = log|E| + log|I + L' Z' E⁻¹ Z L|
+
+    prior_covariance: K, of f of the observed configurations.
+
+    Source: GPML (5.8), (A.9), (A.10).
+    """
     noise, seed, drift = np.exp(2 * theta[2:COMMON_HYPERPARAMETER_COUNT])
-    seen, latent = len(rows.seen), rows.design.shape[1]
+    count, latent = len(rows.configurations), rows.design.shape[1]
     prior = np.zeros((latent, latent))
-    prior[:seen, :seen] = of_f
-    effects = np.concatenate([np.full(rows.seeds, seed), _GAP_SD**2 * rows.steps])
-    prior[range(seen, latent), range(seen, latent)] = effects
-    error = rows.last * noise + rows.reach * drift
+    prior[:count, :count] = prior_covariance
+    effects = np.concatenate([np.full(rows.seed_count, seed), _GAP_SD**2 * rows.gap_lengths])
+    prior[range(count, latent), range(count, latent)] = effects
+    error = rows.is_last * noise + rows.drift_variance * drift
     scaled = rows.design / error[:, None]
     information = rows.design.T @ scaled
     root = np.linalg.cholesky(prior)
     inner = np.linalg.cholesky(np.eye(latent) + root.T @ information @ root)
     half = solve_triangular(inner, root.T, lower=True, check_finite=False)
     reached, half_information = rows.design @ half.T, half @ information
-    inverse_y = (rows.y - reached @ (half @ (scaled.T @ rows.y))) / error
+    inverse_times_y = (rows.y - reached @ (half @ (scaled.T @ rows.y))) / error
     determinant = np.log(error).sum() + 2 * np.log(np.diag(inner)).sum()
+    total = rows.y @ inverse_times_y + determinant + len(rows.y) * math.log(2 * math.pi)
     return _LinearSolution(
-        value=0.5 * float(rows.y @ inverse_y + determinant + len(rows.y) * math.log(2 * math.pi)),
-        weights=rows.design.T @ inverse_y,
+        negative_log_likelihood=0.5 * float(total),
+        design_weights=rows.design.T @ inverse_times_y,
         precision=information - half_information.T @ half_information,
-        inverse_y=inverse_y,
-        inverse=1 / error - (reached**2).sum(axis=1) / error**2,
+        inverse_times_y=inverse_times_y,
+        inverse_diagonal=1 / error - (reached**2).sum(axis=1) / error**2,
     )
 
 
 def compute_negative_log_posterior(
     theta: Float64Array, rows: ObservationRows, squares: Float64Array
 ) -> tuple[float, Float64Array]:
-    """Minus the log posterior of theta, up to a constant, and its gradient. squares: of the seen."""
+    """Return the negative log posterior of theta, up to a constant, and its gradient.
+
+        -log p(theta | y) = -log p(y | theta) - log p(theta) + constant
+        d(-log p(y | theta)) / d theta_j = tr((V⁻¹ - V⁻¹ y y' V⁻¹) dV / d theta_j) / 2
+
+    squares: (d, n, n) of the observed configurations.
+
+    Source: GPML (5.9).
+    """
     smooth, own, noise, seed, drift = np.exp(2 * theta[:COMMON_HYPERPARAMETER_COUNT])
     correlation, slope, scaled = _matern(squares, theta)
-    seen = len(rows.seen)
-    solved = _solve_linear_model(rows, smooth * correlation + own * np.eye(seen) + _CONSTANT_SD**2, theta)
-    change = solved.precision - np.outer(solved.weights, solved.weights)
-    of_f, by_effect = change[:seen, :seen], np.diag(change)
-    of_error = solved.inverse - solved.inverse_y**2
+    count = len(rows.configurations)
+    solved = _solve_linear_model(rows, smooth * correlation + own * np.eye(count) + _CONSTANT_SD**2, theta)
+    change = solved.precision - np.outer(solved.design_weights, solved.design_weights)
+    change_of_f, change_of_effects = change[:count, :count], np.diag(change)
+    change_of_error = solved.inverse_diagonal - solved.inverse_times_y**2
     gradient = np.empty_like(theta)
-    gradient[0] = smooth * (of_f * correlation).sum()
-    gradient[1] = own * by_effect[:seen].sum()
-    gradient[2] = noise * (of_error * rows.last).sum()
-    gradient[3] = seed * by_effect[seen : seen + rows.seeds].sum()
-    gradient[4] = drift * (of_error * rows.reach).sum()
-    gradient[_LENGTH_SLICE] = 0.5 * smooth * np.tensordot(scaled, of_f * slope, axes=2)
-    penalty, its_gradient = _negative_log_prior(theta)
-    return solved.value + penalty, gradient + its_gradient
+    gradient[0] = smooth * (change_of_f * correlation).sum()
+    gradient[1] = own * change_of_effects[:count].sum()
+    gradient[2] = noise * (change_of_error * rows.is_last).sum()
+    gradient[3] = seed * change_of_effects[count : count + rows.seed_count].sum()
+    gradient[4] = drift * (change_of_error * rows.drift_variance).sum()
+    gradient[_LENGTH_SLICE] = 0.5 * smooth * np.tensordot(scaled, change_of_f * slope, axes=2)
+    penalty, penalty_gradient = _negative_log_prior(theta)
+    return solved.negative_log_likelihood + penalty, gradient + penalty_gradient
 
 
 def _negative_log_posterior(theta: Float64Array, rows: ObservationRows, squares: Float64Array) -> float:
-    """What `compute_negative_log_posterior` gives, without the gradient."""
-    return (
-        _solve_linear_model(rows, _prior_covariance(squares, theta), theta).value
-        + _negative_log_prior(theta)[0]
-    )
+    """Return the negative log posterior of theta without its gradient."""
+    solved = _solve_linear_model(rows, _prior_covariance(squares, theta), theta)
+    return solved.negative_log_likelihood + _negative_log_prior(theta)[0]
 
 
 def _find_mode(rows: ObservationRows, squares: Float64Array, start: Float64Array | None) -> Float64Array:
+    """Return the theta of the highest posterior; without a start, from the best of _START_SHIFTS."""
     middle, spread = _hyperparameter_priors(len(squares))
     if start is None:
         starts = [
-            _shift_theta(_shift_theta(middle, _LENGTH_SLICE, far), 2, noise) for far, noise in _START_SHIFTS
+            _shift_theta(_shift_theta(middle, _LENGTH_SLICE, length), 2, noise)
+            for length, noise in _START_SHIFTS
         ]
         start = min(starts, key=lambda theta: _negative_log_posterior(theta, rows, squares))
-    found = optimize.minimize(
+    result = optimize.minimize(
         compute_negative_log_posterior,
         start,
         (rows, squares),
@@ -207,46 +264,54 @@ def _find_mode(rows: ObservationRows, squares: Float64Array, start: Float64Array
         bounds=list(zip(middle - 5 * spread, middle + 5 * spread, strict=True)),
         options={"maxiter": 40, "ftol": 1e-4, "gtol": 1e-2},
     )
-    return np.asarray(found.x)
+    return np.asarray(result.x)
 
 
-def _shift_theta(theta: Float64Array, place: int | slice, step: float) -> Float64Array:
-    moved = theta.copy()
-    moved[place] += step
-    return moved
+def _shift_theta(theta: Float64Array, index: int | slice, step: float) -> Float64Array:
+    shifted = theta.copy()
+    shifted[index] += step
+    return shifted
 
 
 def fit_hyperparameters(
-    rows: ObservationRows, squares: Float64Array, like: Hyperparameters | None
+    rows: ObservationRows, squares: Float64Array, fitted: Hyperparameters | None
 ) -> tuple[Hyperparameters, ObservationRows]:
-    """Hyper-parameters (`like` as they are), and the rows with outliers moved to where they are just not.
+    """Fit the hyper-parameters (or take those given) and pull outliers in to OUTLIER_DEVIATIONS.
 
-    squares: of all configurations. The scale of the result is that of `like`, or 1.
+    squares: (d, n, n) of all configurations.
+    fitted: hyper-parameters to take over. The scale of the result is theirs, or 1.
     """
-    among = squares[:, rows.seen[:, None], rows.seen]
-    theta = like.thetas[0] if like else _find_mode(rows, among, None)
+    observed = squares[:, rows.configurations[:, None], rows.configurations]
+    theta = fitted.thetas[0] if fitted else _find_mode(rows, observed, None)
     for _ in range(3):
-        moved = _outlier_excess(rows, among, theta)
-        if not moved.any():
+        excess = _outlier_excess(rows, observed, theta)
+        if not excess.any():
             break
-        rows = replace(rows, y=rows.y - moved)
-        theta = theta if like else _find_mode(rows, among, theta)
-    return like or _weigh_around_mode(theta, rows, among), rows
+        rows = replace(rows, y=rows.y - excess)
+        theta = theta if fitted else _find_mode(rows, observed, theta)
+    return fitted or _weigh_around_mode(theta, rows, observed), rows
 
 
 def _outlier_excess(rows: ObservationRows, squares: Float64Array, theta: Float64Array) -> Float64Array:
-    """By how much each row is beyond OUTLIER standard deviations of what the other rows predict."""
+    """Return how far each row lies beyond OUTLIER_DEVIATIONS of its leave-one-out prediction.
+
+        y_i - mean_i = [V⁻¹ y]_i / [V⁻¹]_ii,  variance_i = 1 / [V⁻¹]_ii
+
+    An excess of less than 5 % of the limit counts as none. Source: GPML (5.12).
+    """
     solved = _solve_linear_model(rows, _prior_covariance(squares, theta), theta)
-    residual, limit = solved.inverse_y / solved.inverse, OUTLIER_DEVIATIONS / np.sqrt(solved.inverse)
-    beyond = residual - np.clip(residual, -limit, limit)
-    return np.where(np.abs(beyond) > 0.05 * limit, beyond, 0.0)
+    residual = solved.inverse_times_y / solved.inverse_diagonal
+    limit = OUTLIER_DEVIATIONS / np.sqrt(solved.inverse_diagonal)
+    excess = residual - np.clip(residual, -limit, limit)
+    return np.where(np.abs(excess) > 0.05 * limit, excess, 0.0)
 
 
 def _weigh_around_mode(theta: Float64Array, rows: ObservationRows, squares: Float64Array) -> Hyperparameters:
-    """The mode and steps to either side of it, without those of next to no weight."""
-    steps = [(place, sign * size) for place, size in _MODE_STEPS for sign in (1, -1)]
-    thetas = [theta, *(_shift_theta(theta, place, step) for place, step in steps)]
-    values = np.array([_negative_log_posterior(one, rows, squares) for one in thetas])
+    """Return the mode and its neighbours at _MODE_STEPS, weighted by their posterior p(theta | y); those of
+    less than 1 % are dropped."""
+    steps = [(index, sign * size) for index, size in _MODE_STEPS for sign in (1, -1)]
+    thetas = [theta, *(_shift_theta(theta, index, step) for index, step in steps)]
+    values = np.array([_negative_log_posterior(shifted, rows, squares) for shifted in thetas])
     weights = np.exp(values.min() - values)
     kept = weights > 0.01 * weights.sum()
     kept[0] = True
@@ -256,23 +321,36 @@ def _weigh_around_mode(theta: Float64Array, rows: ObservationRows, squares: Floa
 def predict_true_scores(
     hyper: Hyperparameters, rows: ObservationRows, squares: Float64Array
 ) -> GaussianPrediction:
-    """The average over the hyper-parameters; the covariance holds what is between them, too."""
-    each = [_predict_at_theta(theta, rows, squares) for theta in hyper.thetas]
-    means = np.array([one.mean for one in each])
+    """Average the prediction over the hyper-parameters; the covariance includes the spread between them.
+
+        mean = sum_k w_k m_k,  covariance = sum_k w_k (C_k + (m_k - mean)(m_k - mean)')
+
+    with m_k and C_k the posterior mean and covariance of f at theta_k.
+    """
+    predictions = [_predict_at_theta(theta, rows, squares) for theta in hyper.thetas]
+    means = np.array([prediction.mean for prediction in predictions])
     mean = hyper.weights @ means
-    off = np.sqrt(hyper.weights)[:, None] * (means - mean)
-    within = sum(w * one.covariance for w, one in zip(hyper.weights, each, strict=True))
-    return GaussianPrediction(
-        mean, within + off.T @ off, hyper.weights @ np.array([one.steps for one in each])
-    )
+    deviations = np.sqrt(hyper.weights)[:, None] * (means - mean)
+    within = sum(w * each.covariance for w, each in zip(hyper.weights, predictions, strict=True))
+    gap_steps = hyper.weights @ np.array([prediction.gap_steps for prediction in predictions])
+    return GaussianPrediction(mean, within + deviations.T @ deviations, gap_steps)
 
 
 def _predict_at_theta(
     theta: Float64Array, rows: ObservationRows, squares: Float64Array
 ) -> GaussianPrediction:
-    prior, seen = _prior_covariance(squares, theta), len(rows.seen)
-    cross = prior[:, rows.seen]
-    solved = _solve_linear_model(rows, cross[rows.seen], theta)
-    covariance = prior - cross @ solved.precision[:seen, :seen] @ cross.T
-    steps = _GAP_SD**2 * rows.steps * solved.weights[seen + rows.seeds :]
-    return GaussianPrediction(cross @ solved.weights[:seen], (covariance + covariance.T) / 2, steps)
+    """Return the posterior of f and of the gaps at one theta.
+
+        mean = C Z' V⁻¹ y,  covariance = k - C (Z' V⁻¹ Z) C',  gap = _GAP_SD² gap_lengths Z' V⁻¹ y
+
+    with k the prior covariance of f and C its columns of the observed configurations; of Z its columns of f
+    (of the gaps in the last). Source: GPML (2.23), (2.24).
+    """
+    prior, count = _prior_covariance(squares, theta), len(rows.configurations)
+    cross = prior[:, rows.configurations]
+    solved = _solve_linear_model(rows, cross[rows.configurations], theta)
+    covariance = prior - cross @ solved.precision[:count, :count] @ cross.T
+    gap_steps = _GAP_SD**2 * rows.gap_lengths * solved.design_weights[count + rows.seed_count :]
+    return GaussianPrediction(
+        cross @ solved.design_weights[:count], (covariance + covariance.T) / 2, gap_steps
+    )

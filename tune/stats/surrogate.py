@@ -1,20 +1,17 @@
-"""What noisy replicates say about every configuration: a Gaussian process with effects of the seeds.
+"""Gaussian-process posterior of the true score of every configuration, from noisy replicates.
 
-A run of configuration c with seed s scores f(c) + b_s + e: the true score, an effect of the seed that all
-configurations share, noise. f is a constant, a smooth part (Matern-5/2, a length for each column) that
-borrows from neighbours, and a small part of each configuration's own. At a share r of its steps the run
-stood at its later score + gap_r + w_r, and from rung to rung so on: w_r of variance drift² log(1 / r). By
-that a run's last score says all that it has to say about f, and its earlier ones inform the gaps, in one
-likelihood with the runs that were stopped at the rung, so that the gaps are not biased by who was stopped.
+The model of the scores stands in `tune.stats.gaussian_process`: a true score that borrows from neighbours, an
+effect of the seed that all configurations share, noise, and a gap for every share of the steps. A run's last
+score is therefore sufficient for its true score, and its earlier ones inform the gaps, in one likelihood with
+the runs that were stopped there, so that the gaps are not biased by which runs were stopped.
 
-Collapsed runs are no outliers but what a configuration does. Where chance lies so far below the other
-scores that a collapse cannot be taken for noise, f is (1 - p) * mean of the runs that learn + p * chance,
-with p(c) the probability of a collapse, smoothed over neighbours; so they count in full, for their
-configuration, and do not pass for noise of all the others. Anything else that lies more than 4 standard
-deviations from what all other scores predict is moved there: very bad (or good) luck, but not more.
+A collapse (a run that ends at chance) is a property of a configuration, not an outlier. If chance lies far
+below the other scores, the probability of a collapse is modelled apart (`_add_collapses`); collapses then do
+not count as noise of all other runs. Any other score that lies more than 4 standard deviations from what all
+others predict is clipped to that.
 
-Sources: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006 (2.2, 5.4); Kennedy and
-O'Hagan, Biometrika 2000 (fidelities as steps).
+Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006 (2.2, 5.4); Kennedy and O'Hagan,
+Biometrika 2000 (fidelities as steps).
 """
 
 from __future__ import annotations
@@ -23,6 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,15 +39,15 @@ from tune.stats.gaussian_process import (
     predict_true_scores,
 )
 
-PRIOR_SCORE_SPREAD = 0.05  # a usual spread of scores, worth one observation
+PRIOR_SCORE_SPREAD = 0.05  # prior spread of scores, in the metric's scale, weighted as one observation
 COLLAPSE_SEPARATION = 3.0  # robust standard deviations from the median of the learning runs to chance
-POSTERIOR_SAMPLES = 4096  # for a probability
-COLLAPSE_LENGTH_FACTORS = (0.25, 0.5, 1.0)  # of collapses, as multiples of lengths
+POSTERIOR_SAMPLES = 4096  # draws for a probability of being best
+COLLAPSE_LENGTH_FACTORS = (0.25, 0.5, 1.0)  # lengths of collapses, as multiples of the lengths of f
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A score, higher is better. configuration: its row; step_share: of a full trial's steps, (0, 1]."""
+    """One score; higher is better. configuration: row of x. step_share: of a full trial's steps, (0, 1]."""
 
     configuration: int
     seed: int
@@ -59,43 +57,52 @@ class Observation:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of f, the true full-length scores of n configurations, in the metric's scale.
+    """Posterior of f, the true full-length scores of n configurations, in the metric's scale.
 
-    mean: (n,); covariance: (n, n). noise: standard deviation of a full-length replicate that learns about
-    f + its seed's effect; noises: (n,) the same with collapses; seed_sd: of the seeds' effects.
-    collapse: (n,) probabilities. shares, gaps: (K,) ascending, and the expected score at each less the
-    full-length one. drift: see the head. hyper: of the fit, for `like`.
+    mean: (n,).
+    covariance: (n, n).
+    noise: standard deviation of a full-length run that learns around f + the effect of its seed.
+    noise_with_collapses: (n,) the same for any full-length run, collapses included.
+    seed_sd: standard deviation of the effects of seeds.
+    collapse_probability: (n,).
+    gaps: (K,) expected score at each observed share, ascending, less the full-length one.
+    drift: standard deviation of a run's own change over log(1 / share) = 1.
+    hyperparameters: of the fit, to reuse in another one.
     """
 
     mean: Float64Array
     covariance: Float64Array
     noise: float
-    noises: Float64Array
+    noise_with_collapses: Float64Array
     seed_sd: float
-    collapse: Float64Array
-    shares: Float64Array
+    collapse_probability: Float64Array
     gaps: Float64Array
     drift: float
-    hyper: Hyperparameters = field(repr=False)
+    hyperparameters: Hyperparameters = field(repr=False)
 
     def noise_at(self, share: float) -> float:
-        """Standard deviation of the score at a share of the steps about f + seed's effect + gap."""
+        """Return the standard deviation of a score at a share of the steps around f + seed effect + gap.
+
+        sqrt(noise² + drift² log(1 / share))
+        """
         _check_step_share(share)
         return math.hypot(self.noise, self.drift * math.sqrt(-math.log(share)))
 
-    def sample(self, rng: np.random.Generator, k: int) -> Float64Array:
-        """k draws of f: (k, n)."""
+    def draw_scores(self, rng: np.random.Generator, count: int) -> Float64Array:
+        """Draw f `count` times: (count, n)."""
         values, vectors = np.linalg.eigh(self.covariance)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
-        draws: Float64Array = self.mean + rng.standard_normal((k, len(self.mean))) @ root.T
+        draws: Float64Array = self.mean + rng.standard_normal((count, len(self.mean))) @ root.T
         return draws
 
-    def best_probability(self, among: Sequence[int] | None = None) -> Float64Array:
-        """The probability of each configuration to be the best of `among` (all), 0 for the others: (n,).
+    def best_probability(self, candidates: Sequence[int] | None = None) -> Float64Array:
+        """Return each configuration's probability of being the best of the candidates (all), 0 for the
+        others: (n,).
 
-        From the same 4096 draws each time, so to about 0.01; exact ties are shared."""
-        chosen = np.arange(len(self.mean)) if among is None else np.asarray(sorted(set(among)), dtype=int)
-        draws = self.sample(np.random.default_rng(0), POSTERIOR_SAMPLES)[:, chosen]
+        Computed from the same 4096 draws each time, so exact to about 0.01; exact ties are shared.
+        """
+        chosen = np.asarray(sorted(range(len(self.mean)) if candidates is None else {*candidates}))
+        draws = self.draw_scores(np.random.default_rng(0), POSTERIOR_SAMPLES)[:, chosen]
         best = draws >= draws.max(axis=1, keepdims=True)
         probability = np.zeros(len(self.mean))
         probability[chosen] = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -106,74 +113,77 @@ def fit_posterior(
     x: Float64Array,
     observations: Sequence[Observation],
     chance: float | None = None,
-    like: Posterior | None = None,
-    scale: float = PRIOR_SCORE_SPREAD,
+    fitted: Posterior | None = None,
 ) -> Posterior:
-    """The posterior of f over the rows of x, given scores of some of them.
+    """Fit the posterior of f at the rows of x to scores of some of them.
 
-    x: (n, d) as of `tune.core.space.encode_configurations`. chance: the score of a run that learnt nothing;
-    lower ones are raised
-    to it. like: take its hyper-parameters in place of fitting them. scale: a usual spread of scores, which
-    matters where there are very few. Hyper-parameters are the mode under weak priors and steps to its sides,
-    weighted by their posterior: the mode alone is too sure of itself where scores are few. The same input
-    gives the same output. Raises ValueError where there is no observation or one does not fit.
+    x: (n, d), from `tune.core.space.encode_configurations`.
+    chance: score of a run that learnt nothing; lower scores are raised to it.
+    fitted: an earlier posterior whose hyper-parameters are taken in place of fitting them.
+
+    The hyper-parameters are the mode of their posterior under weak priors and its neighbours, weighted: the
+    mode alone is overconfident with few scores. The same input gives the same output. Raises ValueError
+    without an observation, or if one does not fit x.
     """
     _check_observations(x, observations)
     with _thread_controller().limit(limits=1):
-        return _fit_single_threaded(x, observations, chance, like, scale)
+        return _fit_single_threaded(x, observations, chance, fitted)
 
 
 @cache
 def _thread_controller() -> ThreadpoolController:
-    """Of linear algebra; one is enough here, the others are the slots'."""
+    """Return the controller that limits linear algebra to one thread, because the slots use the others."""
     return ThreadpoolController()
 
 
 def _fit_single_threaded(
-    x: Float64Array,
-    observations: Sequence[Observation],
-    chance: float | None,
-    like: Posterior | None,
-    scale: float,
+    x: Float64Array, observations: Sequence[Observation], chance: float | None, fitted: Posterior | None
 ) -> Posterior:
     runs = _group_runs(observations, chance)
-    learnt, separate = _drop_collapsed_runs(runs, chance)
-    raw, shares = _build_rows(learnt)
-    centre, scale = _score_centre(raw), like.hyper.scale if like else _score_spread(raw, scale)
-    rows = replace(raw, y=(raw.y - raw.last * centre) / scale)
+    learning_runs, collapses_apart = _drop_collapsed_runs(runs, chance)
+    raw = _build_rows(learning_runs)
+    centre, scale = _score_centre(raw), fitted.hyperparameters.scale if fitted else _score_spread(raw)
+    rows = replace(raw, y=(raw.y - raw.is_last * centre) / scale)
     squares = compute_squared_differences(x)
-    hyper, rows = fit_hyperparameters(rows, squares, like.hyper if like else None)
-    posterior = _rescale_posterior(predict_true_scores(hyper, rows, squares), hyper, shares, centre, scale)
-    if not separate or chance is None:
+    hyper, rows = fit_hyperparameters(rows, squares, fitted.hyperparameters if fitted else None)
+    posterior = _rescale_posterior(predict_true_scores(hyper, rows, squares), hyper, centre, scale)
+    if not collapses_apart or chance is None:
         return posterior
-    return _add_collapses(posterior, _count_collapses(runs, learnt, len(x)), squares, chance)
+    return _add_collapses(posterior, _count_collapses(runs, learning_runs, len(x)), squares, chance)
 
 
 def _rescale_posterior(
-    predicted: GaussianPrediction, hyper: Hyperparameters, shares: Float64Array, centre: float, scale: float
+    prediction: GaussianPrediction, hyper: Hyperparameters, centre: float, scale: float
 ) -> Posterior:
+    """Return a prediction in the metric's scale."""
     noise, seed, drift = (
         scale * float(value)
         for value in hyper.weights @ np.exp(hyper.thetas[:, 2:COMMON_HYPERPARAMETER_COUNT])
     )
     return Posterior(
-        mean=centre + scale * predicted.mean,
-        covariance=scale**2 * predicted.covariance,
+        mean=centre + scale * prediction.mean,
+        covariance=scale**2 * prediction.covariance,
         noise=noise,
-        noises=np.full(len(predicted.mean), noise),
+        noise_with_collapses=np.full(len(prediction.mean), noise),
         seed_sd=seed,
-        collapse=np.zeros(len(predicted.mean)),
-        shares=shares,
-        gaps=scale * np.append(np.cumsum(predicted.steps[::-1])[::-1], 0.0),
+        collapse_probability=np.zeros(len(prediction.mean)),
+        gaps=scale * np.append(np.cumsum(prediction.gap_steps[::-1])[::-1], 0.0),
         drift=drift,
-        hyper=replace(hyper, scale=scale),
+        hyperparameters=replace(hyper, scale=scale),
     )
 
 
 # --- runs and rows
 
 
-ScoreCurve = list[tuple[float, float]]  # (share, score), ascending
+class ScorePoint(NamedTuple):
+    """A score of a run at a share of the steps."""
+
+    share: float
+    score: float
+
+
+Runs = dict[tuple[int, int], list[ScorePoint]]  # by configuration and seed; shares ascending
 
 
 def _check_step_share(share: float) -> None:
@@ -186,78 +196,90 @@ def _check_observations(x: Float64Array, observations: Sequence[Observation]) ->
         raise ValueError(f"x: must be (configurations, columns), but got {x.shape}")
     if not observations:
         raise ValueError("observations: there must be one, but got none")
-    for one in observations:
-        _check_step_share(one.step_share)
-        if not 0 <= one.configuration < len(x):
-            raise ValueError(f"configuration: must be in 0 to {len(x) - 1}, but got {one.configuration}")
-        if not math.isfinite(one.score):
-            raise ValueError(f"score: must be finite, but got {one.score}; give chance for a diverged run")
+    for observation in observations:
+        _check_step_share(observation.step_share)
+        if not 0 <= observation.configuration < len(x):
+            raise ValueError(
+                f"configuration: must be in 0 to {len(x) - 1}, but got {observation.configuration}"
+            )
+        if not math.isfinite(observation.score):
+            raise ValueError(
+                f"score: must be finite, but got {observation.score}; give chance for a diverged run"
+            )
 
 
-def _group_runs(
-    observations: Sequence[Observation], chance: float | None
-) -> dict[tuple[int, int], ScoreCurve]:
-    """By configuration and seed, in a fixed order; of two scores at one share the later given counts."""
+def _group_runs(observations: Sequence[Observation], chance: float | None) -> Runs:
+    """Group scores by configuration and seed in a fixed order; of two at one share the later one counts."""
     lowest = -math.inf if chance is None else chance
-    found: dict[tuple[int, int], dict[float, float]] = {}
-    for one in observations:
-        run = found.setdefault((one.configuration, one.seed), {})
-        run[round(one.step_share, 6)] = max(one.score, lowest)
-    return {key: sorted(found[key].items()) for key in sorted(found)}
+    scores: dict[tuple[int, int], dict[float, float]] = {}
+    for observation in observations:
+        run = scores.setdefault((observation.configuration, observation.seed), {})
+        run[round(observation.step_share, 6)] = max(observation.score, lowest)
+    return {key: [ScorePoint(*point) for point in sorted(scores[key].items())] for key in sorted(scores)}
 
 
-def _drop_collapsed_runs(
-    runs: dict[tuple[int, int], ScoreCurve], chance: float | None
-) -> tuple[dict[tuple[int, int], ScoreCurve], bool]:
-    """The runs that did not collapse, and whether collapses are set apart at all: only full-length ones,
-    and only where chance is far below the others."""
-    full = np.array([run[-1][1] for run in runs.values() if run[-1][0] == 1])
-    if chance is None or not (full > chance).any() or not (full <= chance).any():
+def _drop_collapsed_runs(runs: Runs, chance: float | None) -> tuple[Runs, bool]:
+    """Return the runs that did not collapse, and whether collapses are modelled apart.
+
+    They are if chance lies more than COLLAPSE_SEPARATION robust standard deviations (1.4826 times the median
+    absolute deviation) below the median of the full-length scores above chance; else all runs are returned.
+    """
+    full_scores = np.array([run[-1].score for run in runs.values() if run[-1].share == 1])
+    if chance is None or not (full_scores > chance).any() or not (full_scores <= chance).any():
         return runs, False
-    above = full[full > chance]
-    middle = float(np.median(above))
-    if middle - COLLAPSE_SEPARATION * 1.4826 * float(np.median(np.abs(above - middle))) <= chance:
+    above = full_scores[full_scores > chance]
+    median = float(np.median(above))
+    if median - COLLAPSE_SEPARATION * 1.4826 * float(np.median(np.abs(above - median))) <= chance:
         return runs, False
-    return {key: run for key, run in runs.items() if run[-1][0] < 1 or run[-1][1] > chance}, True
+    return {key: run for key, run in runs.items() if run[-1].share < 1 or run[-1].score > chance}, True
 
 
-def _build_rows(runs: dict[tuple[int, int], ScoreCurve]) -> tuple[ObservationRows, Float64Array]:
-    """The rows in the metric's scale, and the shares seen, 1 among them."""
-    seen = np.array(sorted({configuration for configuration, _ in runs}))
+def _build_rows(runs: Runs) -> ObservationRows:
+    """Return the runs as a linear model, in the metric's scale."""
+    configurations = np.array(sorted({configuration for configuration, _ in runs}))
     seeds = sorted({seed for _, seed in runs})
-    shares = np.array(sorted({1.0} | {share for run in runs.values() for share, _ in run}))
-    steps, first_step = np.diff(np.log(shares)), len(seen) + len(seeds)
+    shares = np.array(sorted({1.0} | {point.share for run in runs.values() for point in run}))
+    gap_lengths, first_gap = np.diff(np.log(shares)), len(configurations) + len(seeds)
     y, design, last = [], [], []
     for (configuration, seed), run in runs.items():
-        rungs = [*np.searchsorted(shares, [share for share, _ in run]), len(shares) - 1]
-        for k, (_, score) in enumerate(run):
+        rungs = [*np.searchsorted(shares, [point.share for point in run]), len(shares) - 1]
+        for k, point in enumerate(run):
             is_last = k == len(run) - 1
-            row = np.zeros(first_step + len(steps))
-            row[first_step + rungs[k] : first_step + rungs[k + 1]] = 1
+            row = np.zeros(first_gap + len(gap_lengths))
+            row[first_gap + rungs[k] : first_gap + rungs[k + 1]] = 1
             if is_last:
-                row[[int(np.searchsorted(seen, configuration)), len(seen) + seeds.index(seed)]] = 1
-            y.append(score if is_last else score - run[k + 1][1])
+                column = int(np.searchsorted(configurations, configuration))
+                row[[column, len(configurations) + seeds.index(seed)]] = 1
+            y.append(point.score if is_last else point.score - run[k + 1].score)
             design.append(row)
             last.append(float(is_last))
     matrix = np.array(design)
-    reach = matrix[:, first_step:] @ steps
-    return ObservationRows(np.array(y), matrix, np.array(last), reach, seen, len(seeds), steps), shares
+    return ObservationRows(
+        y=np.array(y),
+        design=matrix,
+        is_last=np.array(last),
+        drift_variance=matrix[:, first_gap:] @ gap_lengths,
+        configurations=configurations,
+        seed_count=len(seeds),
+        gap_lengths=gap_lengths,
+    )
 
 
 def _score_centre(rows: ObservationRows) -> float:
-    """The mean of the last scores at the largest share."""
-    lasts = rows.last == 1
-    return float(rows.y[lasts & (rows.reach == rows.reach[lasts].min())].mean())
+    """Return the mean of the last scores at the largest share."""
+    last = rows.is_last == 1
+    return float(rows.y[last & (rows.drift_variance == rows.drift_variance[last].min())].mean())
 
 
-def _score_spread(rows: ObservationRows, scale: float) -> float:
-    """Of the last scores about the mean of those at the same share with the same seed, `scale` counting as
-    one of them."""
-    total, degrees = scale**2, 1.0
-    lasts = rows.last == 1
-    kinds = np.column_stack([rows.reach, rows.design[:, len(rows.seen) : len(rows.seen) + rows.seeds]])[lasts]
-    for kind in np.unique(kinds, axis=0):
-        scores = rows.y[lasts][(kinds == kind).all(axis=1)]
+def _score_spread(rows: ObservationRows) -> float:
+    """Return the standard deviation of last scores within groups of equal share and seed, with
+    PRIOR_SCORE_SPREAD as one pseudo-observation."""
+    total, degrees = PRIOR_SCORE_SPREAD**2, 1.0
+    last, first_seed = rows.is_last == 1, len(rows.configurations)
+    seeds = rows.design[:, first_seed : first_seed + rows.seed_count]
+    groups = np.column_stack([rows.drift_variance, seeds])[last]
+    for group in np.unique(groups, axis=0):
+        scores = rows.y[last][(groups == group).all(axis=1)]
         total += float(((scores - scores.mean()) ** 2).sum())
         degrees += len(scores) - 1
     return math.sqrt(total / degrees)
@@ -266,39 +288,51 @@ def _score_spread(rows: ObservationRows, scale: float) -> float:
 # --- collapses
 
 
-def _count_collapses(
-    runs: dict[tuple[int, int], ScoreCurve], learnt: dict[tuple[int, int], ScoreCurve], count: int
-) -> NDArray[np.int64]:
-    """Of each configuration the full-length runs, and those of them that collapsed: (2, n)."""
+def _count_collapses(runs: Runs, learning_runs: Runs, count: int) -> NDArray[np.int64]:
+    """Return, for each configuration, the counts of full-length runs and of collapsed ones: (2, n)."""
     table = np.zeros((2, count), dtype=np.int64)
     for key, run in runs.items():
-        table[0, key[0]] += run[-1][0] == 1
-        table[1, key[0]] += key not in learnt
+        table[0, key[0]] += run[-1].share == 1
+        table[1, key[0]] += key not in learning_runs
     return table
 
 
 def _add_collapses(
     posterior: Posterior, table: NDArray[np.int64], squares: Float64Array, chance: float
 ) -> Posterior:
-    """f with collapses: p of each configuration is Beta, its counts those of its neighbours by correlation,
-    and one run's worth of the rate over all."""
-    correlation = _choose_collapse_correlation(table, squares, posterior.hyper.thetas[0])
+    """Add collapses to the posterior g of runs that learn.
+
+        f = chance + (1 - p) (g - chance)
+        Cov(f, f') = (1 - p) (1 - p') Cov(g, g') + h h' s s' M + [c = c'] Var(g) s²,  h = E[g] - chance
+        Var(score) = (1 - p) noise² + p (1 - p) h²
+
+    p(c), the probability of a collapse, is Beta-distributed with the mean and count of `_collapse_rates`,
+    hence the deviation s = sqrt(p (1 - p) / (count + 1)), and correlated between neighbours by M.
+    """
+    correlation = _choose_collapse_correlation(table, squares, posterior.hyperparameters.thetas[0])
     p, counts = _collapse_rates(table, correlation)
     spread = np.sqrt(p * (1 - p) / (counts + 1))
-    height, kept = posterior.mean - chance, 1 - p
-    by_p = np.outer(height * spread, height * spread) * correlation
-    own = np.diag(np.diag(posterior.covariance) * spread**2)
+    above_chance, learn_probability = posterior.mean - chance, 1 - p
+    from_rates = np.outer(above_chance * spread, above_chance * spread) * correlation
+    from_both = np.diag(np.diag(posterior.covariance) * spread**2)
     return replace(
         posterior,
-        mean=chance + kept * height,
-        covariance=np.outer(kept, kept) * posterior.covariance + by_p + own,
-        noises=np.sqrt(kept * posterior.noise**2 + p * kept * height**2),
-        collapse=p,
+        mean=chance + learn_probability * above_chance,
+        covariance=np.outer(learn_probability, learn_probability) * posterior.covariance
+        + from_rates
+        + from_both,
+        noise_with_collapses=np.sqrt(
+            learn_probability * posterior.noise**2 + p * learn_probability * above_chance**2
+        ),
+        collapse_probability=p,
     )
 
 
 def _collapse_rates(table: NDArray[np.int64], weights: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Mean and total count of Beta, of each configuration: (n,), (n,). weights: (n, n), of others' runs."""
+    """Return mean and total count of the Beta distribution of each configuration: (n,), (n,).
+
+    The counts are those of all configurations times `weights` (n, n), and one pseudo-run at the overall rate.
+    """
     rate = (table[1].sum() + 0.5) / (table[0].sum() + 1)
     counts = 1 + weights @ table[0]
     return (rate + weights @ table[1]) / counts, counts
@@ -307,14 +341,17 @@ def _collapse_rates(table: NDArray[np.int64], weights: Float64Array) -> tuple[Fl
 def _choose_collapse_correlation(
     table: NDArray[np.int64], squares: Float64Array, theta: Float64Array
 ) -> Float64Array:
-    """The correlations by which other configurations' runs foretell best which runs collapse: at multiples
-    of the lengths of f, and of the usual ones."""
-    best, least = np.eye(table.shape[1]), math.inf
+    """Return the correlations that best predict collapses from other configurations' runs.
+
+    Candidates have COLLAPSE_LENGTH_FACTORS times the lengths of theta, or of the prior; the best has the
+    lowest negative log likelihood of each configuration's collapses given those of the others.
+    """
+    best, lowest = np.eye(table.shape[1]), math.inf
     for lengths in (theta, make_default_theta(len(squares))):
         for factor in COLLAPSE_LENGTH_FACTORS:
             correlation = compute_correlations(squares, lengths + math.log(factor))
             p, _ = _collapse_rates(table, correlation - np.eye(len(correlation)))
             surprise = -float(table[1] @ np.log(p) + (table[0] - table[1]) @ np.log(1 - p))
-            if surprise < least:
-                best, least = correlation, surprise
+            if surprise < lowest:
+                best, lowest = correlation, surprise
     return best

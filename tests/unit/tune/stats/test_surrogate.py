@@ -70,8 +70,8 @@ def test_the_posterior_is_that_of_the_dense_formulas() -> None:
     ]
     start = fit_posterior(x, observations)
     theta = np.log([1.1, 0.3, 0.5, 0.4, 0.6, 0.7])
-    like = replace(start, hyper=gaussian_process.Hyperparameters(theta[None], np.ones(1), 0.1))
-    posterior = fit_posterior(x, observations, like=like)
+    fitted = replace(start, hyperparameters=gaussian_process.Hyperparameters(theta[None], np.ones(1), 0.1))
+    posterior = fit_posterior(x, observations, fitted=fitted)
     smooth, own, noise, seed, drift, length = np.exp(theta)
     r = np.sqrt(5) * np.abs(x - x.T) / length
     prior = smooth**2 * (1 + r + r**2 / 3) * np.exp(-r) + own**2 * np.eye(3) + 2.0**2
@@ -107,11 +107,11 @@ def test_the_gradient_is_that_of_the_objective() -> None:
     rows = gaussian_process.ObservationRows(
         y=rng.normal(size=count),
         design=design,
-        last=np.repeat([1.0, 0.0], [10, 4]),
-        reach=design[:, 7:] @ [1.1, 0.7],
-        seen=np.arange(5),
-        seeds=2,
-        steps=np.array([1.1, 0.7]),
+        is_last=np.repeat([1.0, 0.0], [10, 4]),
+        drift_variance=design[:, 7:] @ [1.1, 0.7],
+        configurations=np.arange(5),
+        seed_count=2,
+        gap_lengths=np.array([1.1, 0.7]),
     )
     squares = gaussian_process.compute_squared_differences(rng.random((5, 3)))
     theta = rng.normal(-0.5, 0.3, gaussian_process.COMMON_HYPERPARAMETER_COUNT + 3)
@@ -299,9 +299,13 @@ def test_collapses_count_in_full_but_are_no_noise_of_the_others() -> None:
         world, frail = collapsing(number)
         posterior = fit_posterior(world.x, world.observe(4), chance=CHANCE)
         z.append((world.f - posterior.mean) / sd(posterior))
-        gaps.append(posterior.collapse[frail].mean() - posterior.collapse[~frail].mean())
+        gaps.append(
+            posterior.collapse_probability[frail].mean() - posterior.collapse_probability[~frail].mean()
+        )
         noises.append(posterior.noise)
-        ratios.append(posterior.noises[frail].mean() / posterior.noises[~frail].mean())
+        ratios.append(
+            posterior.noise_with_collapses[frail].mean() / posterior.noise_with_collapses[~frail].mean()
+        )
     assert np.mean(noises) == pytest.approx(0.02, rel=0.25)
     assert np.mean(gaps) > 0.1
     assert np.mean(ratios) > 1.5
@@ -337,17 +341,16 @@ def test_the_same_input_gives_the_same_output() -> None:
     np.testing.assert_array_equal(first.mean, second.mean)
     np.testing.assert_array_equal(first.best_probability(), second.best_probability())
     rng = np.random.default_rng
-    np.testing.assert_array_equal(first.sample(rng(1), 5), second.sample(rng(1), 5))
+    np.testing.assert_array_equal(first.draw_scores(rng(1), 5), second.draw_scores(rng(1), 5))
 
 
 def test_hyper_parameters_can_be_taken_over() -> None:
     world = make_world(10)
     first = fit_posterior(world.x, world.observe(2))
     np.testing.assert_allclose(
-        fit_posterior(world.x, world.observe(2), like=first).mean, first.mean, rtol=1e-6
+        fit_posterior(world.x, world.observe(2), fitted=first).mean, first.mean, rtol=1e-6
     )
-    more = fit_posterior(world.x, world.observe(3), like=first)
-    assert more.hyper is not first.hyper or more.noise == first.noise
+    more = fit_posterior(world.x, world.observe(3), fitted=first)
     assert more.noise == first.noise
     assert sd(more).mean() < sd(first).mean()
 
@@ -369,7 +372,7 @@ def test_a_fit_takes_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_draws_have_the_posterior_mean_and_covariance() -> None:
     world = make_world(13, count=5)
     posterior = fit_posterior(world.x, world.observe())
-    draws = posterior.sample(np.random.default_rng(0), 20_000)
+    draws = posterior.draw_scores(np.random.default_rng(0), 20_000)
     assert draws.shape == (20_000, 5)
     np.testing.assert_allclose(draws.mean(axis=0), posterior.mean, atol=0.002)
     np.testing.assert_allclose(np.cov(draws.T), posterior.covariance, rtol=0.1, atol=1e-4)
