@@ -146,8 +146,9 @@ def load(task: str, split: str, name: str = "nyu-mll/glue") -> str:
 
 TRAIN = {"sentence": ["It is so.", "Is so it."], "label": [1, 0]}
 COLA = """[
-    source := HubSource(), source.load(get_task("cola"), "train").to_dict(), source.fingerprint(get_task("cola"))
-][1:]"""
+    source := HubSource(), cola := get_task("cola"),
+    source.load(cola, "train").to_dict(), source.fingerprint(cola)
+][2:]"""
 
 
 def test_data_is_downloaded_then_cached_then_served_offline(hub: FakeHub, client: Client) -> None:
