@@ -17,7 +17,8 @@ from typing import Any
 
 from dps.tasks import registry
 from tune.core.provenance import collect_provenance
-from tune.records.ledger import STUDY_NAMES, Ledger, TrialRecord
+from tune.core.run import RunPurpose
+from tune.records.ledger import Ledger, TrialRecord
 
 SLACK_S = 1.0  # between two reports: what the run's clock does not count (the report, the checkpoint)
 
@@ -165,8 +166,7 @@ def judge(
 
 
 def _records(output: Path) -> list[TrialRecord]:
-    ledger = Ledger(output / "study.db", "max")
-    return [record for purpose in STUDY_NAMES for record in ledger.records(purpose)]
+    return Ledger(output / "study.db", "max").records()
 
 
 def _check_ledger(
@@ -177,7 +177,7 @@ def _check_ledger(
     verdict.check(
         not lost, f"not completed: {[(r.id, str(r.outcome), r.error) for r in records if r.id in lost]}"
     )
-    for purpose in STUDY_NAMES:
+    for purpose in RunPurpose:
         numbers = [record.number for record in records if record.purpose == purpose]
         verdict.check(numbers == list(range(len(numbers))), f"{purpose}: the ids are {numbers}")
     runs = Counter((json.dumps(r.configuration, sort_keys=True), r.seed) for r in records)
@@ -196,8 +196,8 @@ def _check_ledger(
 def _check_proposals(
     verdict: Verdict, records: list[TrialRecord], expected: list[TrialRecord], same_scores: bool
 ) -> None:
-    mine = [record for record in records if record.purpose == "search"]
-    theirs = [record for record in expected if record.purpose == "search"][: len(mine)]
+    mine = [record for record in records if record.purpose == RunPurpose.SEARCH]
+    theirs = [record for record in expected if record.purpose == RunPurpose.SEARCH][: len(mine)]
     same = [record.configuration for record in mine] == [record.configuration for record in theirs]
     verdict.check(same, "the configurations are not those of the undisturbed search")
     if same_scores:

@@ -33,8 +33,9 @@ if __name__ == "__main__":
 import ray
 import ray.tune
 
+from dps.training.result import Evaluation, Outcome, RunResult
 from tune import search
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution import connection, trainable
 from tune.planning.cluster import Cluster, Node
 
@@ -66,7 +67,7 @@ class SimulatedTrial(ray.tune.Trainable):
     def _take(self, job: Job) -> None:
         self.job, self.began, self.given = job, time.time(), 0
         self.curve = scores(job.configuration, job.seed)
-        if job.purpose == "confirm":
+        if job.purpose == RunPurpose.CONFIRMATION:
             self.curve = self.curve[-1:]
 
     def step(self) -> dict[str, Any]:
@@ -74,18 +75,16 @@ class SimulatedTrial(ray.tune.Trainable):
             time.sleep(self.every)
             step, score = self.curve[self.given]
             self.given += 1
-            report = RunReport(self.job.id, None, step, self.curve[-1][0], score, **self._timing())
+            evaluation = Evaluation(step, self.curve[-1][0], {}, None, 0.0, self.curve[: self.given])
+            so_far = RunResult(scores=evaluation.curve, **self._timing())
+            report = RunReport(self.job.id, so_far, evaluation)
         else:
-            step, score = self.curve[-1]
-            final = {"dev": {"matthews_correlation": score}} if self.job.purpose == "confirm" else {}
-            done = {"curve": self.curve, "final": final, **self._timing()}
-            report = RunReport(self.job.id, Outcome.COMPLETED, step, step, score, **done)
-        return {
-            "done": report.outcome is not None,
-            "training_step": report.step,
-            "score": report.score,
-            "report": report,
-        }
+            score = self.curve[-1][1]
+            confirms = self.job.purpose == RunPurpose.CONFIRMATION
+            final = {"dev": {"matthews_correlation": score}} if confirms else {}
+            done = {"scores": self.curve, "final": final, **self._timing()}
+            report = RunReport(self.job.id, RunResult(outcome=Outcome.COMPLETED, **done))
+        return {"done": report.is_last, "score": score, "report": report}
 
     def _timing(self) -> dict[str, Any]:
         seconds = time.time() - self.began

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from tune.core.command import EXIT_DONE, run_session_command
 from tune.core.options import CommonOptions, SearchOptions, define_option
-from tune.core.run import Job
+from tune.core.run import Job, RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.events import Watcher
 from tune.records.ledger import Ledger, TrialRecord
@@ -58,7 +58,7 @@ class Recorder(SearchPhases):
         seeds: int,
     ) -> None:
         super().__init__(ledger, strategy, watchers, interrupted)
-        self.made = len(ledger.records("search"))
+        self.made = len(ledger.records(RunPurpose.SEARCH))
         design = strategy.space.latin(strategy.trials, strategy.seed)
         self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
 
@@ -104,7 +104,7 @@ class Recording(Session):
         return Arms([Recorder(s.ledger, s.strategy, s.watchers, s.interrupted, seeds) for s in arms.searches])
 
     def finish(self, arms: Arms) -> int:
-        records = self.folder.records("search")
+        records = self.folder.records(RunPurpose.SEARCH)
         write(self.output / "table.parquet", records, self._metadata())
         self.close()
         self.display.say(f"{len(records)} runs in {self.output / 'table.parquet'}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.simulator import Lookup
 from dps.errors import InputError
-from tune.core.run import Outcome
+from dps.training.result import Outcome
 from tune.core.space import SearchSpace, encode_configurations
 
 RUN_COLUMNS = {"configuration", "seed", "outcome", "seconds", "dev", "step", "score"}

@@ -20,7 +20,7 @@ from benchmarks.synthetic import Surface
 from dps.ranges import Choice
 from dps.tasks import registry
 from tune.core import space
-from tune.core.run import RunSettings
+from tune.core.run import RunPurpose, RunSettings
 from tune.core.space import encode_configurations, make_configuration_key
 from tune.planning import space_options
 from tune.planning.plan import EXPLORATION_BUDGET_SHARE
@@ -149,10 +149,10 @@ class Means(Estimator):
     """Believes the plain mean of the seeds that a configuration has had."""
 
     def estimates(self) -> dict[int, float]:
-        raced = self.ledger.records("race")
+        raced = self.ledger.records(RunPurpose.RACE)
         return {
             trial.number: statistics.fmean(scores)
-            for trial in self.ledger.records("search")
+            for trial in self.ledger.records(RunPurpose.SEARCH)
             if (
                 scores := [
                     r.score
@@ -167,7 +167,7 @@ class Repeater(SearchPhases):
     """As Ray's Repeater: every configuration with the same few seeds, the best plain mean wins."""
 
     def _new(self) -> TrialRecord | None:
-        trials, raced = self.ledger.records("search"), self.ledger.records("race")
+        trials, raced = self.ledger.records(RunPurpose.SEARCH), self.ledger.records(RunPurpose.RACE)
         if len(raced) < (FIXED_SEEDS - 1) * len(trials):
             number, turn = divmod(len(raced), FIXED_SEEDS - 1)
             seed = self.strategy.seed + RACE_SEED_OFFSET + turn
@@ -177,7 +177,7 @@ class Repeater(SearchPhases):
     def winner(self) -> TrialRecord | None:
         means = self.belief.estimates()
         best = max(means, key=lambda number: means[number], default=None)
-        return None if best is None else self.ledger.records("search")[best]
+        return None if best is None else self.ledger.records(RunPurpose.SEARCH)[best]
 
 
 def _grid(of: space.SearchSpace) -> space.SearchSpace:
@@ -242,11 +242,13 @@ def _result(made: Simulation, ground: Any) -> Result:
     truths, truth = ground.truths(), ground.world.truth(winner.configuration)
     metric = registry.get_task(searcher.strategy.settings.task).metric
     told = replicates.summarise_confirmation(
-        replicates.select_by_configuration(winner.configuration, ledger.records("confirm")), metric
+        replicates.select_by_configuration(winner.configuration, ledger.records(RunPurpose.CONFIRMATION)),
+        metric,
     )
-    spent = sum(r.seconds for purpose in ("search", "race", "confirm") for r in ledger.records(purpose))
+    spent = sum(record.seconds for record in ledger.records())
     if told is None:
-        best = winner.score if not ledger.records("race") else searcher.belief.estimates()[winner.number]
+        raced = ledger.records(RunPurpose.RACE)
+        best = searcher.belief.estimates()[winner.number] if raced else winner.score
         optimism, covered = best - ground.selection_truth(winner.configuration), None
     else:
         fresh = ground.fresh_truth(winner.configuration)

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 from benchmarks.simulator import Simulation, Slot, simulate
 from benchmarks.synthetic import Surface
-from tune.core.run import RunSettings
+from tune.core.run import RunPurpose, RunSettings
 from tune.planning import space_options
 from tune.strategy.budget import SlotCount, TrialLimit, WallTimeLimit
 from tune.strategy.race import RaceSettings
@@ -70,7 +70,7 @@ def line(
         began = time.perf_counter()
         made = search(trials, slots, run_seconds, seconds, **changes)
         taken.append(time.perf_counter() - began)
-    wall, count = statistics.median(taken), len(made.ledger.records("search"))
+    wall, count = statistics.median(taken), len(made.ledger.records(RunPurpose.SEARCH))
     return (
         f"| {name} | {slots:,} | {run_seconds:g} | {count:,} | {made.clock.now:,.0f} | {wall:.1f} | "
         f"{1000 * wall / count:.2f} | {made.clock.now / wall:,.0f} |"

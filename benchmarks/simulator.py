@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dps.tasks import registry
-from tune.core.run import Job, Outcome, RunReport
+from dps.training.result import Evaluation, Outcome, RunResult
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution.tuner import MAX_TRIAL_FAILURES
 from tune.records.ledger import Ledger
 from tune.strategy import early_stopping
@@ -142,7 +143,7 @@ class Simulation:
 
     def _look_up(self, job: Job) -> Lookup:
         lookup = self.world.run(job.configuration, job.seed)
-        if job.purpose != "confirm":
+        if job.purpose != RunPurpose.CONFIRMATION:
             return lookup
         end, score = lookup.curve[-1]  # trained once more on all data, evaluated at the end
         return Lookup(
@@ -169,37 +170,30 @@ class Simulation:
         running.seen = until
         running.done += 1
         self.reports += 1
-        report = self._report(running)
-        usable, explores = report.score is not None, running.job.purpose == "search"
+        curve = running.lookup.curve[: running.done]
+        (step, score), end = curve[-1], running.lookup.curve[-1][0]
+        so_far = RunResult(
+            scores=curve,
+            seconds=self.clock.now - running.began,
+            slot=str(running.slot),
+            began=running.began,
+        )
+        evaluation = Evaluation(step, end, {self.metric: score}, None, so_far.seconds, curve)
+        report = RunReport(running.job.id, so_far, evaluation)
+        usable = early_stopping.is_finite_score(score)
         behind = self.searcher.is_behind(running.job, report)
         if usable and behind:
             self._end(running, report)
             return
         if usable:
             self.searcher.take_report(running.name, report)
-        if usable and report.step < report.max_steps:
+        if usable and step < end:
             self._await_evaluation(running)
             return
-        report.outcome = Outcome.COMPLETED if usable else Outcome.DIVERGED
-        if usable and not explores:
-            report.final = {"dev": {self.metric: running.lookup.final}}
+        so_far.outcome = Outcome.COMPLETED if usable else Outcome.DIVERGED
+        if usable and running.job.purpose != RunPurpose.SEARCH:
+            so_far.final = {"dev": {self.metric: running.lookup.final}}
         self._end(running, report)
-
-    def _report(self, running: _Running) -> RunReport:
-        """Of the evaluation that was done last."""
-        curve = running.lookup.curve
-        step, score = curve[running.done - 1]
-        usable = early_stopping.is_finite_score(score)
-        return RunReport(
-            running.job.id,
-            step=step,
-            max_steps=curve[-1][0],
-            score=score if usable else None,
-            metrics={self.metric: score} if usable else {},
-            seconds=self.clock.now - running.began,
-            slot=str(running.slot),
-            began=running.began,
-        )
 
     def _end(self, running: _Running, report: RunReport) -> None:
         del self._running[running.slot]

@@ -7,6 +7,7 @@ from typing import Any
 
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
 from tune.core.options import SearchOptions
+from tune.core.run import RunPurpose
 from tune.core.storage import join_location, location_exists, move_from_location
 from tune.records.events import notify
 from tune.records.ledger import TrialRecord
@@ -65,7 +66,7 @@ class SearchSession(Session):
         """The typical replicate's model becomes best/; returns it, None where nothing was kept."""
 
         configuration = None if winner is None else winner.configuration
-        confirming = select_by_configuration(configuration, self.folder.records("confirm"))
+        confirming = select_by_configuration(configuration, self.folder.records(RunPurpose.CONFIRMATION))
         chosen = choose_median_replicate(confirming, self.plan.task.metric)
         model = join_location(self.folder.work, f"trial-{chosen.id}", "model") if chosen is not None else None
         if model is None or not location_exists(model):

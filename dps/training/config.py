@@ -1,4 +1,4 @@
-"""What one run depends on, what it reports on its way, and what it comes to."""
+"""What one run depends on, and what its process gets back."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from dps.methods import DPSDense, Method
 from dps.tasks.definition import TASK_FILE_NAME, write_task_file
 from dps.tasks.task import Task
 from dps.training.optim import PRECISIONS
+from dps.training.result import RunResult
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-ControlSignal = Literal["go", "stop", "suspend"]
-FineTuneOutcome = Literal["completed", "stopped", "suspended", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -100,45 +98,18 @@ class FineTuneConfig:
         return self.max_steps or max(1, round(self.epochs * per_epoch))
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """One look at the model. scores: by metric; seconds: spent since the run began; curve: (step, primary
-    metric) of this and every earlier one, those before an interruption too."""
+@dataclass(kw_only=True)
+class FineTuneResult(RunResult):
+    """What a run of this process came to: the result, the model and what it predicts.
 
-    step: int
-    max_steps: int
-    scores: dict[str, float]
-    loss: float
-    seconds: float
-    curve: list[tuple[int, float]] = field(default_factory=list)
-
-
-@dataclass
-class FineTuneResult:
-    """What a run came to.
-
-    scores: (step, primary metric) of every evaluation. final: metrics by evaluation set, of a completed
-    run; logits (n, classes) and labels (n,) by evaluation set, in the order of its examples, of the same.
-    covered: which weights methods select among, in a line. selected_share: mean share of them that
-    Stage II selected; None where no mask acted. passes: forward-backward passes of a batch.
-    peak_memory: bytes; None where the system does not tell. parts: seconds of "start" (before the first
-    step), "evaluation", "report" and "checkpoint"; the rest is training. task: what the model was trained
-    on; max_length: tokens that examples were cut at.
+    steps: optimizer steps that were done; the last ones may lie behind the last evaluation.
+    logits (n, classes), labels (n,): by evaluation set, in the order of its examples, of a completed run.
+    task: what the model was trained on. max_length: tokens that examples were cut at.
     """
 
-    outcome: FineTuneOutcome
-    steps: int
-    seconds: float
-    scores: list[tuple[int, float]]
-    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    steps: int = 0
     logits: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     labels: dict[str, NDArray[Any]] = field(default_factory=dict)
-    covered: str = ""
-    selected_share: float | None = None
-    passes: float = 0.0
-    peak_memory: int | None = None
-    parts: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
     model: PreTrainedModel | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
     task: Task | None = None
@@ -147,7 +118,7 @@ class FineTuneResult:
     @property
     def last(self) -> float | None:
         """The last score."""
-        return self.scores[-1][1] if self.scores else None
+        return self.score
 
     @property
     def best(self) -> float | None:

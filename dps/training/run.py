@@ -34,17 +34,11 @@ from dps.tasks.task import Task
 from dps.tasks.transfer import compute_transfer_scores, get_transfer_target
 from dps.training import checkpoint, optim
 from dps.training.checkpoint import load_checkpoint
-from dps.training.config import (
-    Checkpointing,
-    ControlSignal,
-    Evaluation,
-    FineTuneConfig,
-    FineTuneOutcome,
-    FineTuneResult,
-)
+from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import PaddingCollator, TaskData, TrainingBatches, batch_by_length, split_holdout
 from dps.training.memory import get_peak_memory, reset_peak_memory
 from dps.training.optim import compute_learning_rate_factor, make_adamw, make_autocast_and_scaler
+from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.tokens import EncodedExamples
 
 EVALUATION_BATCH_FACTOR = 4  # an evaluation batch is so many times a training batch
@@ -89,7 +83,7 @@ def finetune_model(
 class _RunEnded(Exception):
     """The run ended in the middle of an evaluation."""
 
-    def __init__(self, outcome: FineTuneOutcome) -> None:
+    def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
 
@@ -155,14 +149,14 @@ class _Run:
     def go(self) -> FineTuneResult:
         try:
             outcome, final = self._train(), {}
-            if outcome == "completed":
+            if outcome == Outcome.COMPLETED:
                 with self._part("evaluation"):
                     final = self._final()
         except _RunEnded as ended:
             outcome, final = ended.outcome, {}
         return self._result(outcome, final)
 
-    def _train(self) -> FineTuneOutcome:
+    def _train(self) -> Outcome:
         evaluate_at = _spread_evaluations(self.config.evaluations, self.max_steps)
         check_every = 1 if self.device.type == "cpu" else GPU_LOSS_CHECK_STEPS
         self.wrapped.train()
@@ -175,17 +169,17 @@ class _Run:
             loss = self._one_step()
             looks = self.step % check_every == 0 or self.step in evaluate_at
             if looks and not all(gather_values(bool(loss.isfinite()))):  # one rank's NaN is everyone's
-                return "diverged"
+                return Outcome.DIVERGED
             if self.step in evaluate_at:
                 self._evaluate_and_report(float(loss))
                 self._save_if_due()
-        return "completed"
+        return Outcome.COMPLETED
 
     def _epoch(self) -> Iterator[dict[str, Tensor]]:
         """Every training example once."""
         for step in range(1, self.batches.steps_per_epoch + 1):
             if (signal := broadcast_value(self.control())) != "go":
-                raise _RunEnded("stopped" if signal == "stop" else "suspended")
+                raise _RunEnded(Outcome.STOPPED if signal == "stop" else Outcome.SUSPENDED)
             yield self._batch(step)
 
     def _batch(self, step: int) -> dict[str, Tensor]:
@@ -235,7 +229,7 @@ class _Run:
                     continue
                 signal = self.control()
                 if signal == "stop" and get_world_size() == 1:
-                    raise _RunEnded("stopped")
+                    raise _RunEnded(Outcome.STOPPED)
                 batch = {
                     k: move_to_device(v, self.device)
                     for k, v in self.collate(data, indices).items()
@@ -246,7 +240,7 @@ class _Run:
         parts = [part for rank in gather_values(mine) for part in rank]
         values = np.concatenate([values for _, values in parts])
         if not np.isfinite(values).all():
-            raise _RunEnded("diverged")
+            raise _RunEnded(Outcome.DIVERGED)
         logits = np.empty_like(values)
         logits[np.concatenate([indices for indices, _ in parts])] = values
         return logits
@@ -286,11 +280,11 @@ class _Run:
     def _seconds(self) -> float:
         return self.spent + time.monotonic() - self.began
 
-    def _leave(self, signal: ControlSignal) -> FineTuneOutcome:
+    def _leave(self, signal: ControlSignal) -> Outcome:
         if signal == "stop":
-            return "stopped"
+            return Outcome.STOPPED
         self._save()
-        return "suspended"
+        return Outcome.SUSPENDED
 
     def _save_if_due(self) -> None:
         due = self.checkpointing and time.monotonic() - self.saved >= self.checkpointing.every_s
@@ -332,28 +326,29 @@ class _Run:
         self.step, self.spent = tree["step"], tree["seconds"]
         self.scores = [(step, score) for step, score in tree["scores"]]
 
-    def _result(self, outcome: FineTuneOutcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
+    def _result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
         self.attachment.detach()
         share = self.attachment.selected_share
-        if outcome == "completed" and self.config.method.selects_weights and share in (None, 1.0):
+        if outcome == Outcome.COMPLETED and self.config.method.selects_weights and share in (None, 1.0):
             self.warnings.append(
                 f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} "
                 f"steps; lower selection_ratio below 1 or update_ratio below 0.5"
             )
         return FineTuneResult(
-            outcome,
-            self.step,
-            self._seconds(),
-            self.scores,
-            final,
-            self.logits,
-            self.labels,
+            outcome=outcome,
+            scores=self.scores,
+            seconds=self._seconds(),
             covered=describe_coverage(self.model, find_covered_weights(self.model)),
             selected_share=share,
             passes=self.config.method.cost.passes(self.step, self.batches.steps_per_epoch),
             peak_memory=get_peak_memory(self.device),
+            micro_batch=self.config.micro_batch,
             parts=self.parts,
+            final=final,
             warnings=self.warnings,
+            steps=self.step,
+            logits=self.logits,
+            labels=self.labels,
             model=self.model,
             tokenizer=self.tokenizer,
             task=self.task,

@@ -16,9 +16,9 @@ from typing import Any
 import optuna
 import pytest
 
+from dps.training.result import Outcome, RunResult
 from tests.integration.test_cluster import free_port
 from tests.unit.tune.helpers import make_space, open_ledger
-from tune.core.run import Outcome, RunReport
 
 pytestmark = pytest.mark.integration
 PAGE = Path(__file__).parents[2] / "docs/howto/report.md"
@@ -53,8 +53,8 @@ def test_the_dashboard_shows_trials_scores_and_parameters(tmp_path: Path) -> Non
     for seed, last in enumerate((0.4, 0.6)):
         trial = ledger.propose(space, optuna.samplers.RandomSampler(seed=seed), 7)
         for step in (20, 40):
-            ledger.report(trial.id, RunReport(trial.id, None, step, 60, 0.3))
-        ledger.finish(trial.id, Outcome.COMPLETED, RunReport(trial.id, Outcome.COMPLETED, 60, 60, last))
+            ledger.report(trial.id, RunResult(scores=[(step, 0.3)]))
+        ledger.finish(trial.id, RunResult(outcome=Outcome.COMPLETED, scores=[(60, last)]))
     ledger.replicate(trial.configuration, space, 1)
     file = Path(ledger.file or "")
     port = free_port()

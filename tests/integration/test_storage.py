@@ -13,8 +13,9 @@ import pytest
 from dps.errors import InputError
 from dps.methods import Vanilla
 from dps.models import PretrainedEncoder
-from dps.training.config import Checkpointing, ControlSignal, FineTuneConfig, FineTuneResult
+from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData
+from dps.training.result import ControlSignal
 from dps.training.run import finetune_model
 from tests import object_store, tiny
 from tune.core import storage

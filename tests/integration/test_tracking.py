@@ -17,11 +17,17 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from dps.training.result import Evaluation, Outcome, RunResult
 from tests.bad_inputs import stock
-from tests.unit.tune.helpers import PROVENANCE, make_plan, make_record, make_replicate, make_space
+from tests.unit.tune.helpers import (
+    PROVENANCE,
+    make_plan,
+    make_record,
+    make_replicate,
+    make_space,
+)
 from tests.unit.tune.reporting.test_document import proven, told
 from tune import report as report_command
-from tune.core.run import Outcome, RunReport
 from tune.records.ledger import Ledger, TrialRecord
 from tune.records.stores import format_view_command, resolve_tracking_uri
 from tune.reporting import page
@@ -64,7 +70,8 @@ def track(uri: str, search_id: str = "s1", **plan: Any) -> MlflowTracker:
 
 def report(tracker: MlflowTracker, record: TrialRecord, *scores: tuple[int, float]) -> None:
     for step, score in scores:
-        tracker.trial_reported(record, RunReport(record.id, None, step, 60, score, {METRIC: score}, loss=0.3))
+        evaluation = Evaluation(step, 60, {METRIC: score}, 0.3, 1.0, [(step, score)])
+        tracker.trial_reported(record, evaluation)
 
 
 def begin(tracker: MlflowTracker) -> None:
@@ -415,15 +422,15 @@ def test_what_happens_while_mlflow_is_away_is_delivered_in_order_when_it_is_back
     monkeypatch.setattr(mlflow, "RETRY_WAIT_S", 0.01)
     away, tried = threading.Event(), threading.Event()
     away.set()
-    log_report = MlflowTracker._log_report
+    log_evaluation = MlflowTracker._log_evaluation
 
-    def when_there(self: MlflowTracker, trial: str, given: RunReport) -> None:
+    def when_there(self: MlflowTracker, trial: str, given: Evaluation) -> None:
         if away.is_set():
             tried.set()
             raise ConnectionError("nobody answers")
-        log_report(self, trial, given)
+        log_evaluation(self, trial, given)
 
-    monkeypatch.setattr(MlflowTracker, "_log_report", when_there)
+    monkeypatch.setattr(MlflowTracker, "_log_evaluation", when_there)
     tracker = track(uri)
     begin(tracker)
     assert tried.wait(60)
@@ -450,8 +457,8 @@ def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
     plain, space = {"method": "vanilla"}, make_space(("vanilla",))
     for number in range(2):
         record = held.replicate({**plain, "learning_rate": 1e-4 * (1 + number)}, space, 0, "search")
-        held.report(record.id, RunReport(record.id, None, 20, 60, 0.25))
-        held.finish(record.id, Outcome.COMPLETED, RunReport(record.id, None, 60, 60, 0.5))
+        held.report(record.id, RunResult(scores=[(20, 0.25)]))
+        held.finish(record.id, RunResult(outcome=Outcome.COMPLETED, scores=[(60, 0.5)]))
     for _ in range(2):  # the second time there is nothing new
         assert sync.main(["sync", "old"]) == 0, capsys.readouterr().err
         found = runs(uri)

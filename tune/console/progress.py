@@ -15,7 +15,9 @@ from rich.text import Text
 
 from dps.tasks.task import Task
 from dps.text import sanitise_text
-from tune.core.run import Outcome, RunReport
+from dps.training.result import Evaluation, Outcome
+from tune.core.direction import Direction
+from tune.core.run import RunPurpose
 from tune.core.wording import format_clock, format_configuration
 from tune.planning.plan import Plan
 from tune.records.events import Watcher
@@ -89,11 +91,10 @@ class ProgressDisplay(Watcher):
             f"trial {record.id} started: {format_configuration(record.configuration)}  seed {record.seed}"
         )
 
-    def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
+    def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
         self.records[record.id] = replace(record)
-        if report.score is not None:
-            progress = f"step {report.step}/{report.max_steps}"
-            self.plain(f"trial {record.id} {progress}: {self.task.metric} {report.score:.4f}")
+        progress = f"step {evaluation.step}/{evaluation.max_steps}"
+        self.plain(f"trial {record.id} {progress}: {self.task.metric} {evaluation.score:.4f}")
 
     def trial_ended(self, record: TrialRecord) -> None:
         others = [other for other in self.records.values() if other.id != record.id]
@@ -103,7 +104,7 @@ class ProgressDisplay(Watcher):
             f"trial {record.id} {record.outcome}"
             + (f": {self.task.metric} {score:.4f}" if score is not None else "")
             + (f", {record.error}" if record.error else "")
-            + (self.best_now(record.arm) if record.purpose == "search" else "")
+            + (self.best_now(record.arm) if record.purpose == RunPurpose.SEARCH else "")
         )
         if record.covered and not any(r.covered for r in others):
             self.note(f"covered: {record.covered}")
@@ -126,10 +127,9 @@ class ProgressDisplay(Watcher):
 
     def best(self, arm: str = "") -> TrialRecord | None:
         """The trial of the search (or of an arm) with the best last score so far."""
-        scored = [
-            r for r in self.records.values() if r.purpose == "search" and r.score is not None and r.arm == arm
-        ]
-        sign = 1 if self.task.direction == "max" else -1
+        trials = [r for r in self.records.values() if r.purpose == RunPurpose.SEARCH and r.arm == arm]
+        scored = [trial for trial in trials if trial.score is not None]
+        sign = Direction(self.task.direction).sign
         return max(scored, key=lambda r: sign * (r.score or 0.0), default=None)
 
     def best_now(self, arm: str = "") -> str:
@@ -140,7 +140,7 @@ class ProgressDisplay(Watcher):
     @property
     def total(self) -> int:
         """How many runs there will be: how long a race gets is not known beforehand."""
-        return self.runs + sum(record.purpose == "race" for record in self.records.values())
+        return self.runs + sum(record.purpose == RunPurpose.RACE for record in self.records.values())
 
     def expected_left(self) -> float:
         """Seconds until the end: the estimate, scaled by how this search has gone so far."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dps.text import redact_tree, sanitise_text
+from dps.training.result import Evaluation
 from tune.console.progress import ProgressDisplay, get_display_score
-from tune.core.run import RunReport
 from tune.planning.plan import Plan
-from tune.records.ledger import STUDY_NAMES, TrialRecord
+from tune.records.ledger import TrialRecord
 
 
 def choose_display(
@@ -72,13 +72,15 @@ class JsonLinesDisplay(QuietDisplay):
         super().trial_started(record)
         print_event("trial_started", **_describe_run(record))
 
-    def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
-        super().trial_reported(record, report)
-        if report.score is not None:
-            score = report.score if math.isfinite(report.score) else None
-            print_event(
-                "trial_reported", trial=record.id, step=report.step, max_steps=report.max_steps, score=score
-            )
+    def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
+        super().trial_reported(record, evaluation)
+        print_event(
+            "trial_reported",
+            trial=record.id,
+            step=evaluation.step,
+            max_steps=evaluation.max_steps,
+            score=evaluation.score if math.isfinite(evaluation.score) else None,
+        )
 
     def trial_ended(self, record: TrialRecord) -> None:
         score = get_display_score(record, self.task)
@@ -136,7 +138,7 @@ def build_comparison_event(document: dict[str, Any], output: Path) -> dict[str, 
 def _describe_run(record: TrialRecord) -> dict[str, Any]:
     return {
         "trial": record.id,
-        "purpose": STUDY_NAMES[record.purpose],
+        "purpose": str(record.purpose),
         "configuration": record.configuration,
         "seed": record.seed,
     }

@@ -4,18 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from dps.training.result import Evaluation, Outcome, RunResult
 
 if TYPE_CHECKING:
     from dps.tasks.task import Task
     from dps.training.config import FineTuneConfig
 
-RunPurpose = Literal["search", "race", "confirm"]
+
+class RunPurpose(StrEnum):
+    """Why a run is made; the name of its study in the ledger."""
+
+    SEARCH = "search"  # the one run of a configuration that is tried
+    RACE = "race"  # a further seed of a promising one
+    CONFIRMATION = "confirmation"  # a fresh seed of the winner, or of what it is compared with
 
 
-def parse_arm(id: str) -> str:
-    """The arm of a comparison that the run of this id belongs to; empty in a search."""
-    return id.rpartition(":")[0]
+_ID_PREFIXES = {RunPurpose.SEARCH: "", RunPurpose.RACE: "race-", RunPurpose.CONFIRMATION: "confirm-"}
+
+
+@dataclass(frozen=True)
+class RunId:
+    """The name of a run: "3" for trial 3 of a search, "race-0", "confirm-1"; "dps-dense:3" within an arm.
+
+    arm: of a comparison; empty in a search.
+    """
+
+    purpose: RunPurpose
+    number: int
+    arm: str = ""
+
+    def __str__(self) -> str:
+        name = f"{_ID_PREFIXES[self.purpose]}{self.number}"
+        return f"{self.arm}:{name}" if self.arm else name
+
+    @classmethod
+    def parse(cls, text: str) -> RunId:
+        """Read an id back. Raises ValueError for what is none."""
+        arm, _, name = text.rpartition(":")
+        prefix = name.rstrip("0123456789")
+        purpose = next((purpose for purpose, one in _ID_PREFIXES.items() if one == prefix), None)
+        if purpose is None or prefix == name:
+            raise ValueError(f"run id: {text!r} is none")
+        return cls(purpose, int(name.removeprefix(prefix)), arm)
 
 
 @dataclass(frozen=True)
@@ -74,8 +106,8 @@ class Job:
 
     @property
     def arm(self) -> str:
-        """See `parse_arm`."""
-        return parse_arm(self.id)
+        """The arm of a comparison that it belongs to; empty in a search."""
+        return RunId.parse(self.id).arm
 
     def fine_tune_config(self) -> FineTuneConfig:
         """The same in the words of `dps`.
@@ -88,7 +120,7 @@ class Job:
         hyper = dict(self.configuration)
         method = make_method(hyper.pop("method"), **{k: v for k, v in hyper.items() if k != "learning_rate"})
         shared = {**vars(self.settings), "micro_batch": self.micro_batch}
-        if self.purpose == "confirm":
+        if self.purpose == RunPurpose.CONFIRMATION:
             shared |= {"select_on": "dev", "evaluations": 1}
         elif not self.transfers:
             shared |= {"transfer": (), "probe": None}
@@ -97,67 +129,25 @@ class Job:
 
 @dataclass
 class RunReport:
-    """What a slot says of its job. outcome: None while the job goes on.
+    """What a slot says of a job.
 
-    score: the primary metric, None before the first evaluation. seconds: of this job so far, without
-    the wait for a slot. final: metrics by split, of a completed confirmation. slot: which worker
-    group; began: when its first step began, in seconds since the epoch; waited: seconds from the end
-    of the group's job before to that step, None for the group's first job. covered: which
-    weights methods select among, in a line; passes: forward-backward passes of a batch; peak_memory: bytes;
-    curve: (step, score) of every evaluation so far: who was killed may not have heard of them.
-    parts: seconds by part, see `dps.training.config.FineTuneResult`. micro_batch: see `Job`.
+    job: its id. result: what the run has come to so far; where its outcome is not RUNNING, the report is the
+    last. evaluation: the one that is reported; None in a last report, and before the first.
     """
 
     job: str
-    outcome: str | None = None
-    step: int = 0
-    max_steps: int = 0
-    score: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    curve: list[tuple[int, float]] = field(default_factory=list)
-    loss: float | None = None
-    seconds: float = 0.0
-    slot: str = ""
-    began: float = 0.0
-    waited: float | None = None
-    covered: str = ""
-    selected_share: float | None = None
-    passes: float = 0.0
-    peak_memory: int | None = None
-    micro_batch: int | None = None
-    parts: dict[str, float] = field(default_factory=dict)
-    final: dict[str, dict[str, float]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    error: str | None = None
-
-
-class Outcome(StrEnum):
-    """The end of a trial; RUNNING and SUSPENDED are not ends, a resume goes on with those."""
-
-    RUNNING = "running"
-    SUSPENDED = "suspended"
-    COMPLETED = "completed"
-    STOPPED = "stopped"  # by the scheduler or a budget
-    DIVERGED = "diverged"  # NaN or infinity
-    OUT_OF_MEMORY = "out-of-memory"
-    TIMED_OUT = "timed-out"
-    FAILED = "failed"  # with the error
-    LOST = "lost"  # the worker or its node
+    result: RunResult = field(default_factory=RunResult)
+    evaluation: Evaluation | None = None
 
     @property
-    def is_final(self) -> bool:
-        """Whether the trial is over."""
-        return self not in (Outcome.RUNNING, Outcome.SUSPENDED)
+    def outcome(self) -> Outcome:
+        """How the run stands."""
+        return self.result.outcome
 
     @property
-    def is_usable(self) -> bool:
-        """Whether the trial ended with a score that can be compared."""
-        return self in (Outcome.COMPLETED, Outcome.STOPPED)
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether the trial ended without a usable score."""
-        return self.is_final and self not in (Outcome.COMPLETED, Outcome.STOPPED)
+    def is_last(self) -> bool:
+        """Whether the slot is done with the job, for good or for now."""
+        return self.outcome != Outcome.RUNNING
 
 
 class RefusedError(Exception):

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Literal
 
+from dps.training.result import ControlSignal
 from tune.core.run import Job, RunReport
 from tune.execution.connection import freeze_imported_objects
-
-ControlSignal = Literal["go", "stop", "suspend"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ class Mailbox:
         if self._job is None or report.job != self._job.id:
             return
         self._last = time.monotonic()
-        if report.outcome is not None:
+        if report.is_last:
             self._job = None
         await self._reports.put(report)
 

@@ -18,7 +18,8 @@ import ray
 import ray.train
 import ray.tune
 
-from tune.core.run import Job, Outcome, RunReport
+from dps.training.result import Outcome, RunResult
+from tune.core.run import Job, RunReport
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.mailbox import Mailbox
 from tune.execution.ray_private import make_slot_trainer
@@ -71,10 +72,10 @@ class SlotTrainable(ray.tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Wait for the next report of the job."""
         report = self._next_report()
+        score = report.result.score
         return {
-            "done": report.outcome is not None,
-            "training_step": report.step,
-            "score": report.score if report.score is not None else float("nan"),
+            "done": report.is_last,
+            "score": score if score is not None else float("nan"),
             "report": report,
         }
 
@@ -119,7 +120,7 @@ class SlotTrainable(ray.tune.Trainable):
             if self.group is not None and not self.group.is_alive():
                 if not self.groups_left:
                     why = self.group_error or "the worker group ended"
-                    return RunReport(self.job.id, Outcome.LOST, error=why)
+                    return RunReport(self.job.id, RunResult(outcome=Outcome.LOST, error=why))
                 self._start_group()  # the failures of the one before were not all of this job
             self.watchdog.look(self.job)
 
@@ -132,10 +133,10 @@ class SlotTrainable(ray.tune.Trainable):
             if not ready:
                 break
             report: RunReport = ray.get(self.report)
-            if report.outcome is not None:
+            if report.is_last:
                 return report
             self.report = self.mailbox.next_report.remote()
-        return RunReport(self.job.id, Outcome.SUSPENDED)
+        return RunReport(self.job.id, RunResult(outcome=Outcome.SUSPENDED))
 
     def _host_group(self) -> None:
         plan = self.plan

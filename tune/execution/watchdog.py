@@ -7,7 +7,8 @@ from typing import Any
 
 import ray
 
-from tune.core.run import Job, Outcome, RunReport
+from dps.training.result import Outcome, RunResult
+from tune.core.run import Job, RunReport
 from tune.execution.mailbox import Heartbeat
 
 FIRST_STEP_FACTOR = 3  # a first step, with all that is read before it, may take so many times as long
@@ -52,10 +53,10 @@ class Watchdog:
         if signs.running is None:
             return
         began = time.time() - signs.running
-        report = RunReport(
-            job.id, Outcome.TIMED_OUT, seconds=signs.running, slot=self.slot, began=began, error=why
+        result = RunResult(
+            outcome=Outcome.TIMED_OUT, seconds=signs.running, slot=self.slot, began=began, error=why
         )
-        ray.get(self.mailbox.report.remote(report))
+        ray.get(self.mailbox.report.remote(RunReport(job.id, result)))
 
 
 def _are_alive(workers: list[Any]) -> bool:

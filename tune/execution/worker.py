@@ -22,12 +22,13 @@ from dps.models import PretrainedEncoder, locate_model
 from dps.sources import open_data_source
 from dps.tasks.registry import get_task
 from dps.text import sanitise_line
-from dps.training.config import Checkpointing, ControlSignal, Evaluation, FineTuneResult
+from dps.training.config import Checkpointing, FineTuneResult
 from dps.training.data import TaskData
 from dps.training.memory import reset_peak_memory
+from dps.training.result import ControlSignal, Evaluation, Outcome, RunResult
 from dps.training.run import finetune_model
 from dps.training.tokens import TokenCache
-from tune.core.run import Job, Outcome, RunReport, RunSettings
+from tune.core.run import Job, RunPurpose, RunReport, RunSettings
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.job_folder import JobFolder
 from tune.records import predictions
@@ -75,26 +76,26 @@ class _Worker:
         Raises RayError where nobody is there to report to: then it is not over, but goes on elsewhere."""
         if self.over is not None:  # a next job: its end is in the ledger by now
             self.over.clear()
-        report: RunReport | None = None
+        result: RunResult | None = None
         place = JobFolder(job.place, writes=self.is_first)
         try:
-            report = self._run(job, place)
+            result = self._run(job, place)
         except ray.exceptions.RayError:
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 self._out_of_memory(job, error)
             else:
-                report = RunReport(job.id, Outcome.FAILED, error=_format_error(error))
+                result = RunResult(outcome=Outcome.FAILED, error=_format_error(error))
             if self.ranks > 1:
                 raise  # the ranks may disagree now: let Ray Train restart the group
-        done = report is not None and report.outcome != Outcome.SUSPENDED
+        done = result is not None and result.outcome != Outcome.SUSPENDED
         place.leave(done)
         self.over = place if done else None
         self.last_end = time.monotonic()
-        if report is not None and self.is_first:
-            ray.get(self.mailbox.report.remote(report))
-        self._tidy_up(again=report is None)
+        if result is not None and self.is_first:
+            ray.get(self.mailbox.report.remote(RunReport(job.id, result)))
+        self._tidy_up(again=result is None)
 
     def _tidy_up(self, again: bool) -> None:
         """What the next job would wait for, while the driver chooses it. again: it is the same with less."""
@@ -116,9 +117,10 @@ class _Worker:
             ray.get(self.mailbox.again.remote(smaller))
             return
         said = f"{_format_error(error)}; a worker had {job.micro_batch or 'all'} examples of a step at once"
-        ray.get(self.mailbox.report.remote(RunReport(job.id, Outcome.OUT_OF_MEMORY, error=said)))
+        result = RunResult(outcome=Outcome.OUT_OF_MEMORY, error=said)
+        ray.get(self.mailbox.report.remote(RunReport(job.id, result)))
 
-    def _run(self, job: Job, place: JobFolder) -> RunReport:
+    def _run(self, job: Job, place: JobFolder) -> RunResult:
         base, data = self._base_and_data(job.settings)
         place.fetch()
         result = finetune_model(
@@ -129,20 +131,20 @@ class _Worker:
             control=_JobControl(job, self.mailbox) if self.is_first else lambda: "go",
             checkpointing=Checkpointing(place.checkpoints, self.checkpoint_every_s, place.written),
         )
-        result.warnings.extend(place.warnings)
-        if self.is_first and result.outcome == "completed":
+        result.warnings.extend([*place.warnings, *_format_micro_batch_warning(job)])
+        if self.is_first and result.outcome == Outcome.COMPLETED:
             try:
                 self._keep(job, result, place)
             except Exception as error:
                 if not is_disk_full(error):
                     raise
-                return RunReport(
-                    job.id, Outcome.SUSPENDED, error=f"no room in {job.place}: {_format_error(error)}"
+                return RunResult(
+                    outcome=Outcome.SUSPENDED, error=f"no room in {job.place}: {_format_error(error)}"
                 )
-        return self._last_report(job, result)
+        return result.extract_result(**self._timing(result.seconds))
 
     def _keep(self, job: Job, result: FineTuneResult, place: JobFolder) -> None:
-        if job.purpose == "confirm":
+        if job.purpose == RunPurpose.CONFIRMATION:
             predictions.write_predictions(place.folder / PREDICTIONS_FILE, result.logits, result.labels)
             place.keep(PREDICTIONS_FILE)
         if job.keep_model:
@@ -164,46 +166,15 @@ class _Worker:
     def _report(self, job: Job, evaluation: Evaluation) -> None:
         if not self.is_first:
             return
-        report = RunReport(
-            job.id,
-            step=evaluation.step,
-            max_steps=evaluation.max_steps,
-            score=evaluation.scores[get_task(job.settings.task).metric],
-            metrics=evaluation.scores,
-            curve=evaluation.curve,
-            loss=evaluation.loss,
-            **self._timing(evaluation.seconds),
+        so_far = RunResult(
+            scores=evaluation.curve, seconds=evaluation.seconds, **self._timing(evaluation.seconds)
         )
-        ray.get(self.mailbox.report.remote(report))
-
-    def _last_report(self, job: Job, result: FineTuneResult) -> RunReport:
-        return RunReport(
-            job.id,
-            Outcome(result.outcome),
-            step=result.steps,
-            max_steps=result.steps,
-            score=result.last,
-            curve=result.scores,
-            covered=result.covered,
-            selected_share=result.selected_share,
-            passes=result.passes,
-            peak_memory=result.peak_memory,
-            micro_batch=job.micro_batch,
-            parts=result.parts,
-            final=result.final,
-            warnings=[*result.warnings, *_format_micro_batch_warning(job)],
-            **self._timing(result.seconds),
-        )
+        ray.get(self.mailbox.report.remote(RunReport(job.id, so_far, evaluation)))
 
     def _timing(self, seconds: float) -> dict[str, Any]:
-        """When the run's first step began, and how long the slot had waited for it."""
+        """On which slot the run's first step began and when, and how long the slot had waited for it."""
         waited = None if self.last_end is None else time.monotonic() - seconds - self.last_end
-        return {
-            "seconds": seconds,
-            "slot": self.slot,
-            "began": time.time() - seconds,
-            "waited": waited,
-        }
+        return {"slot": self.slot, "began": time.time() - seconds, "waited": waited}
 
 
 class _JobControl:

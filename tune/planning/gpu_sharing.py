@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dps.text import sanitise_line
 from dps.training.data import TaskData
 from dps.training.tokens import EncodedExamples
-from tune.core.run import Job, RefusedError, RunSettings
+from tune.core.run import Job, RefusedError, RunPurpose, RunSettings
 from tune.planning.planner import make_plan
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def measure_gpu_memory(settings: RunSettings, methods: tuple[str, ...]) -> GpuMe
     measured = replace(settings, max_steps=MEASURED_STEPS, train_size=None, transfer=(), probe=None)
     for method in methods:
         configuration = {"method": method, "learning_rate": 1e-5}
-        finetune_model(Job("", "confirm", configuration, 0, measured, "").fine_tune_config(), base, data)
+        job = Job("", RunPurpose.CONFIRMATION, configuration, 0, measured, "")
+        finetune_model(job.fine_tune_config(), base, data)
     free, total = torch.cuda.mem_get_info()
     return GpuMemoryNeed(total - free, total)
 

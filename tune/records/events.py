@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dps.text import redact_secrets, sanitise_line
-from tune.core.run import RunReport
+from dps.training.result import Evaluation
 from tune.records.ledger import TrialRecord
 
 
@@ -27,7 +27,7 @@ class Watcher:
     def trial_started(self, record: TrialRecord) -> None:
         """Hear that a slot was given this run, for the first time or again."""
 
-    def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
+    def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
         """Hear of an evaluation; `record` holds it already."""
 
     def trial_ended(self, record: TrialRecord) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tune.core.run import Outcome
+from dps.training.result import Outcome
 from tune.records.ledger import TrialRecord
 
 MAX_FAILURE_STREAK = 8

@@ -15,7 +15,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,26 +25,20 @@ from pydantic import TypeAdapter
 
 from dps.errors import InputError, is_disk_full
 from dps.text import redact_tree
-from tune.core.run import Outcome, RunPurpose, RunReport, parse_arm
+from dps.training.result import Outcome, RunResult
+from tune.core.run import RunId, RunPurpose
 from tune.core.space import SearchSpace
 from tune.records.stores import make_sqlite_url
 
 SCHEMA_VERSION = 1
-STUDY_NAMES: dict[RunPurpose, str] = {
-    "search": "search",
-    "race": "race",
-    "confirm": "confirmation",
-}
 _OPTUNA_STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.PRUNED}
 
 
 @dataclass
-class TrialRecord:
-    """One trial as everyone else sees it. id: "3" in the search, "race-0", "confirm-1" in the
-    others; of an arm of a comparison "dps-dense:3", "dps-dense:confirm-1".
+class TrialRecord(RunResult):
+    """One run of a search as everyone else sees it: what it is, and what it came to.
 
-    slot: the worker group that ran it; began (its first step), ended: seconds since the epoch;
-    waited: seconds from the end of the group's job before to the first step.
+    id: see `RunId`, whose purpose and number these are. configuration: "method" and its hyper-parameters.
     """
 
     id: str
@@ -52,43 +46,15 @@ class TrialRecord:
     number: int
     configuration: dict[str, Any]
     seed: int
-    outcome: Outcome
-    scores: list[tuple[int, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    slot: str = ""
-    began: float = 0.0
-    ended: float = 0.0
-    waited: float | None = None
-    covered: str = ""
-    selected_share: float | None = None
-    passes: float = 0.0
-    peak_memory: int | None = None
-    micro_batch: int | None = None
-    parts: dict[str, float] = field(default_factory=dict)
-    final: dict[str, dict[str, float]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    error: str | None = None
 
     @property
     def arm(self) -> str:
-        """See `parse_arm`."""
-        return parse_arm(self.id)
-
-    @property
-    def score(self) -> float | None:
-        """The last score."""
-        return self.scores[-1][1] if self.scores else None
-
-    @property
-    def step(self) -> int:
-        """The optimizer step of the last score."""
-        return self.scores[-1][0] if self.scores else 0
+        """The arm of a comparison that it belongs to; empty in a search."""
+        return RunId.parse(self.id).arm
 
 
 _RECORD_ADAPTER = TypeAdapter(TrialRecord)
-_ATTRIBUTE_FIELDS = [
-    each.name for each in fields(TrialRecord) if each.name not in ("id", "purpose", "number", "outcome")
-]
+_OWN_PLACES = ("scores", "ended")  # of a result: Optuna has fields for these
 
 
 class Ledger:
@@ -113,12 +79,12 @@ class Ledger:
         storage = self._storage = _open_storage(self.file)
         self._studies = {
             purpose: optuna.create_study(
-                study_name=f"{self.arm}: {name}" if self.arm else name,
+                study_name=f"{self.arm}: {purpose}" if self.arm else str(purpose),
                 storage=storage,
                 direction=to_optuna_direction(direction),
                 load_if_exists=True,
             )
-            for purpose, name in STUDY_NAMES.items()
+            for purpose in RunPurpose
         }
         for purpose, study in self._studies.items():
             trials = [trial for trial in study.trials if _is_entered(trial)]
@@ -127,7 +93,7 @@ class Ledger:
     @property
     def study(self) -> optuna.Study:
         """The study of the search."""
-        return self._studies["search"]
+        return self._studies[RunPurpose.SEARCH]
 
     def open(self, identity: dict[str, Any]) -> None:
         """Note what this search is, or check that it is the search that the ledger holds.
@@ -156,10 +122,14 @@ class Ledger:
         self.study.sampler = sampler
         with self._whole():
             trial = self.study.ask()
-            return self._enter("search", trial, space.suggest(trial), seed)
+            return self._enter(RunPurpose.SEARCH, trial, space.suggest(trial), seed)
 
     def replicate(
-        self, configuration: dict[str, Any], space: SearchSpace, seed: int, purpose: RunPurpose = "confirm"
+        self,
+        configuration: dict[str, Any],
+        space: SearchSpace,
+        seed: int,
+        purpose: RunPurpose = RunPurpose.CONFIRMATION,
     ) -> TrialRecord:
         """A new trial with this configuration and seed."""
         study = self._studies[purpose]
@@ -189,28 +159,22 @@ class Ledger:
     ) -> TrialRecord:
         trial.set_user_attr("seed", seed)
         trial.set_user_attr("configuration", configuration)
-        record = TrialRecord(
-            self._id(purpose, trial.number), purpose, trial.number, configuration, seed, Outcome.RUNNING
-        )
+        name = str(RunId(purpose, trial.number, self.arm))
+        record = TrialRecord(name, purpose, trial.number, configuration, seed)
         self._records[purpose][trial.number] = record
         self._live[record.id] = trial
         return record
 
-    def report(self, id: str, report: RunReport) -> None:
-        """Note an evaluation; the record of the trial hears of it too."""
+    def report(self, id: str, result: RunResult) -> None:
+        """Note what a run has come to so far; the record of the trial hears of it too."""
         record = self._known(id)
-        record.seconds = report.seconds or record.seconds
+        record.seconds = result.seconds or record.seconds
         with self._whole():
-            self._catch_up(record, [(step, score) for step, score in report.curve if step < report.step])
-            if report.score is None or report.step <= 0:
-                return
-            self._trial(id).report(report.score, report.step)
-        if math.isfinite(report.score) and report.step not in dict(record.scores):
-            record.scores = sorted([*record.scores, (report.step, report.score)])
+            self._note_scores(record, result.scores)
 
-    def _catch_up(self, record: TrialRecord, curve: list[tuple[int, float]]) -> None:
-        """Note evaluations that no process lived to hear of."""
-        for step, score in curve:
+    def _note_scores(self, record: TrialRecord, scores: list[tuple[int, float]]) -> None:
+        """Note evaluations; some may be of a time when no process lived to hear of them."""
+        for step, score in scores:
             if math.isfinite(score) and step not in dict(record.scores):
                 self._trial(record.id).report(score, step)
                 record.scores = sorted([*record.scores, (step, score)])
@@ -219,42 +183,27 @@ class Ledger:
         """The trial stays open; a resume goes on with it."""
         self._live.pop(id, None)
 
-    def finish(self, id: str, outcome: Outcome, report: RunReport) -> TrialRecord:
-        """Note the one final outcome of a trial."""
-        purpose, _ = _parse_trial_id(id)
-        attributes = {
-            "outcome": str(outcome),
-            "seconds": report.seconds,
-            "slot": report.slot,
-            "began": report.began,
-            "waited": report.waited,
-            "covered": report.covered,
-            "selected_share": report.selected_share,
-            "passes": report.passes,
-            "peak_memory": report.peak_memory,
-            "micro_batch": report.micro_batch,
-            "parts": report.parts,
-            "final": report.final,
-            "warnings": report.warnings,
-            "error": report.error,
-        }
-        state = _OPTUNA_STATES.get(outcome, TrialState.FAIL)
-        value = report.score if state == TrialState.COMPLETE else None
+    def finish(self, id: str, result: RunResult) -> TrialRecord:
+        """Note the one final outcome of a trial, and all that it came to."""
+        record = self._known(id)
+        state = _OPTUNA_STATES.get(result.outcome, TrialState.FAIL)
         with self._whole():
-            self._catch_up(self._known(id), report.curve)
+            self._note_scores(record, result.scores)
             trial = self._trial(id)
-            for key, held in attributes.items():
-                if held:
-                    trial.set_user_attr(key, redact_tree(held))
-            frozen = self._studies[purpose].tell(trial, value, state=state)
+            for each in fields(RunResult):
+                value = getattr(result, each.name)
+                if value and each.name not in _OWN_PLACES:
+                    trial.set_user_attr(each.name, redact_tree(value))
+            value = result.score if state == TrialState.COMPLETE else None
+            frozen = self._studies[record.purpose].tell(trial, value, state=state)
         self._live.pop(id, None)
-        ended = self._record(purpose, frozen)
-        self._records[purpose][ended.number] = ended
+        ended = self._record(record.purpose, frozen)
+        self._records[record.purpose][ended.number] = ended
         return ended
 
-    def records(self, purpose: RunPurpose) -> list[TrialRecord]:
-        """Every trial, in the order of their numbers."""
-        return list(self._records[purpose].values())
+    def records(self, *purposes: RunPurpose) -> list[TrialRecord]:
+        """Return every trial of these purposes, or of all, in the order of their numbers."""
+        return [record for purpose in purposes or RunPurpose for record in self._records[purpose].values()]
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value with the study."""
@@ -267,9 +216,9 @@ class Ledger:
     def _record(self, purpose: RunPurpose, trial: FrozenTrial) -> TrialRecord:
         attributes = trial.user_attrs
         over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
-        values = {key: attributes[key] for key in _ATTRIBUTE_FIELDS if key in attributes}
-        values |= {
-            "id": self._id(purpose, trial.number),
+        values = {
+            **attributes,
+            "id": str(RunId(purpose, trial.number, self.arm)),
             "purpose": purpose,
             "number": trial.number,
             "outcome": attributes["outcome"] if over else Outcome.RUNNING,
@@ -282,19 +231,15 @@ class Ledger:
         }
         return _RECORD_ADAPTER.validate_python(values)
 
-    def _id(self, purpose: RunPurpose, number: int) -> str:
-        name = str(number) if purpose == "search" else f"{purpose}-{number}"
-        return f"{self.arm}:{name}" if self.arm else name
-
     def _known(self, id: str) -> TrialRecord:
-        purpose, number = _parse_trial_id(id)
-        return self._records[purpose][number]
+        run = RunId.parse(id)
+        return self._records[run.purpose][run.number]
 
     def _trial(self, id: str) -> optuna.Trial:
         if id not in self._live:
-            purpose, number = _parse_trial_id(id)
-            study = self._studies[purpose]
-            self._live[id] = optuna.Trial(study, study.trials[number]._trial_id)
+            run = RunId.parse(id)
+            study = self._studies[run.purpose]
+            self._live[id] = optuna.Trial(study, study.trials[run.number]._trial_id)
         return self._live[id]
 
 
@@ -342,14 +287,6 @@ def _open_storage(file: Path | None) -> optuna.storages.BaseStorage:
     if file is None:
         return optuna.storages.InMemoryStorage()
     return optuna.storages.RDBStorage(make_sqlite_url(file), engine_kwargs={"connect_args": {"timeout": 60}})
-
-
-def _parse_trial_id(id: str) -> tuple[RunPurpose, int]:
-    name = id.rpartition(":")[2]
-    for purpose in STUDY_NAMES:
-        if name.startswith(f"{purpose}-"):
-            return purpose, int(name.removeprefix(f"{purpose}-"))
-    return "search", int(name)
 
 
 def _is_entered(trial: FrozenTrial) -> bool:

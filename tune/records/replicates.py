@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.direction import Direction
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
 from tune.stats.evidence import CONFIDENCE_LEVEL, bound_mean
@@ -47,7 +48,7 @@ def choose_winner(records: Sequence[TrialRecord], direction: str) -> TrialRecord
     At the fewest steps the best trial leads; if it went further, it is compared again among those that did.
     So a completed trial wins over one that was stopped behind it. The earlier trial wins a tie.
     """
-    sign = 1 if direction == "max" else -1
+    sign = Direction(direction).sign
     candidates = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
     best = None
     while candidates and (best is None or best in candidates):

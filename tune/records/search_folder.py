@@ -16,7 +16,7 @@ from tune.core.options import CommonOptions
 from tune.core.parsing import write_options
 from tune.core.run import RunPurpose
 from tune.core.storage import join_location, move_from_location, remove_location, resolve_location
-from tune.records.ledger import STUDY_NAMES, Ledger, TrialRecord
+from tune.records.ledger import Ledger, TrialRecord
 from tune.records.predictions import PREDICTIONS_FILE, locate_predictions
 
 
@@ -66,7 +66,7 @@ class SearchFolder:
         """Return every run of these purposes, of all arms; of every purpose where none is named."""
         return [
             record
-            for purpose in purposes or STUDY_NAMES
+            for purpose in purposes or RunPurpose
             for ledger in self.ledgers.values()
             for record in ledger.records(purpose)
         ]
@@ -90,7 +90,7 @@ class SearchFolder:
 
     def keep_predictions(self) -> None:
         """Move the predictions of every confirmation from the working files to the results."""
-        for record in self.records("confirm"):
+        for record in self.records(RunPurpose.CONFIRMATION):
             written = join_location(self.work, f"trial-{record.id}", PREDICTIONS_FILE)
             move_from_location(written, locate_predictions(self.output, record.id))
 

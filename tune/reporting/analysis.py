@@ -16,10 +16,12 @@ from typing import Any, cast
 import numpy as np
 
 from dps.ranges import Choice, Domain, Range
-from tune.core.run import Outcome, RunPurpose
+from tune.core.direction import Direction
+from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations
 from tune.records.ledger import Ledger, TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
+from tune.records.schema import parse_run
 from tune.stats.best_arm import find_leader
 from tune.stats.surrogate import fit_posterior
 from tune.strategy.belief import Estimates, Estimator
@@ -101,7 +103,7 @@ class SearchAnalysis:
 
     def __init__(self, found: SearchDocument) -> None:
         self.found, self.direction = found, found["direction"]
-        self.sign = 1.0 if self.direction == "max" else -1.0
+        self.sign = Direction(self.direction).sign
         self.max_steps, self.chance = found["plan"]["max_steps"], found.get("chance")
 
     @cached_property
@@ -109,8 +111,8 @@ class SearchAnalysis:
         """Those of the search and the race that are over, in the order in which they ended."""
         found = self.found
         runs = [
-            *_records_from_document(found["trials"], "search"),
-            *_records_from_document(found.get("race_runs", []), "race"),
+            *_records_from_document(found["trials"]),
+            *_records_from_document(found.get("race_runs", [])),
         ]
         return sorted((run for run in runs if run.outcome.is_final), key=lambda run: run.ended)
 
@@ -297,22 +299,9 @@ class SearchAnalysis:
         return {name: float(share) for name, share in shares.items()}
 
 
-def _records_from_document(trials: Sequence[SearchDocument], purpose: RunPurpose) -> list[TrialRecord]:
+def _records_from_document(runs: Sequence[SearchDocument]) -> list[TrialRecord]:
     """The runs of a search.json."""
-    return [
-        TrialRecord(
-            id=str(trial["id"]),
-            purpose=purpose,
-            number=place,
-            configuration=trial["configuration"],
-            seed=trial["seed"],
-            outcome=Outcome(trial["outcome"]),
-            scores=[(step, score) for step, score in trial["scores"]],
-            seconds=trial["seconds"],
-            ended=trial.get("ended") or 0.0,
-        )
-        for place, trial in enumerate(trials)
-    ]
+    return [parse_run(run) for run in runs]
 
 
 def _space_from_document(described: SearchDocument, configurations: Sequence[dict[str, Any]]) -> SearchSpace:

@@ -23,11 +23,13 @@ from dps.tasks.metrics import compute_predictions, get_metric
 from dps.tasks.registry import restore_task
 from dps.tasks.task import Task
 from dps.tasks.transfer import get_transfer_target, map_to_transfer_classes
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.run import RunPurpose
 from tune.planning.plan import Plan, describe_plan
-from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
+from tune.records.ledger import SCHEMA_VERSION, Ledger
 from tune.records.predictions import locate_predictions, read_predictions
 from tune.records.replicates import choose_winner, select_by_configuration
+from tune.records.schema import serialise_run
 from tune.stats.chance import chance_level, fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
@@ -48,6 +50,7 @@ def build_comparison(
 ) -> ComparisonDocument:
     """What was run, method by method."""
     options = plan.options
+    trials = [trial for ledger in ledgers.values() for trial in ledger.records(RunPurpose.SEARCH)]
     return {
         "schema_version": SCHEMA_VERSION,
         **describe_plan(plan),
@@ -60,9 +63,7 @@ def build_comparison(
             "scheduler": options.scheduler,
             "sampler": options.sampler,
         },
-        "covered": next(
-            (r.covered for ledger in ledgers.values() for r in ledger.records("search") if r.covered), None
-        ),
+        "covered": next((trial.covered for trial in trials if trial.covered), None),
         "evaluation_sets": [*plan.task.dev_splits, *plan.settings.transfer],
         "baseline": plan.options.method_names[0],
         "methods": [_method_section(plan, name, ledger) for name, ledger in ledgers.items()],
@@ -71,9 +72,10 @@ def build_comparison(
 
 
 def _method_section(plan: Plan, name: str, ledger: Ledger) -> ComparisonDocument:
-    tuning = ledger.records("search")
+    tuning = ledger.records(RunPurpose.SEARCH)
     winner = choose_winner(tuning, plan.task.direction)
     configuration = winner.configuration if winner is not None else {"method": name}
+    confirming = select_by_configuration(configuration, ledger.records(RunPurpose.CONFIRMATION))
     hyper = {k: v for k, v in configuration.items() if k not in ("method", "learning_rate")}
     return {
         "method": name,
@@ -81,28 +83,8 @@ def _method_section(plan: Plan, name: str, ledger: Ledger) -> ComparisonDocument
         "selection_score": winner.score if winner is not None else None,
         "space": plan.arms[name].describe(),
         "cost": asdict(make_method(name, **hyper).cost),
-        "trials": [_run_section(record) for record in tuning],
-        "runs": [
-            _run_section(record)
-            for record in select_by_configuration(configuration, ledger.records("confirm"))
-        ],
-    }
-
-
-def _run_section(record: TrialRecord) -> ComparisonDocument:
-    return {
-        "id": record.id,
-        "configuration": record.configuration,
-        "seed": record.seed,
-        "outcome": str(record.outcome),
-        "scores": [[step, score] for step, score in record.scores],
-        "final": record.final,
-        "seconds": record.seconds,
-        "passes": record.passes,
-        "peak_memory": record.peak_memory,
-        "selected_share": record.selected_share,
-        "warnings": record.warnings,
-        "error": record.error,
+        "trials": [serialise_run(record) for record in tuning],
+        "runs": [serialise_run(record) for record in confirming],
     }
 
 

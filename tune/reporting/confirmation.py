@@ -20,7 +20,9 @@ import numpy as np
 from dps.errors import InputError
 from dps.tasks.metrics import compute_predictions
 from dps.tasks.task import Task
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.direction import Direction
+from tune.core.run import RunPurpose
 from tune.core.wording import format_probability
 from tune.records.ledger import TrialRecord
 from tune.records.predictions import locate_predictions, read_predictions
@@ -223,7 +225,7 @@ def summarise_race(
         if races and (runs[0].configuration in raced or runs[0].configuration == won)
     ]
     base = {} if won is None else collect_full_scores(select_by_configuration(won, [*trials, *races]))
-    sign = 1 if direction == "max" else -1
+    sign = Direction(direction).sign
     rows = [_race_row(runs, base, runs[0].configuration == won) for runs in groups]
     return sorted(rows, key=lambda row: (not row["won"], row["mean"] is None, -sign * (row["mean"] or 0.0)))
 
@@ -234,7 +236,7 @@ def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool)
     scores = {seed: score for seed, score in sorted(ends.items()) if math.isfinite(score)}
     values = list(scores.values())
     return {
-        "trial": next((run.number for run in runs if run.purpose == "search"), None),
+        "trial": next((run.number for run in runs if run.purpose == RunPurpose.SEARCH), None),
         "configuration": runs[0].configuration,
         "won": won,
         "seeds": len(ends),

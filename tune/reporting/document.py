@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tune.core.options import SearchOptions, parse_objectives
+from tune.core.run import RunPurpose
 from tune.planning.plan import Plan, describe_plan
 from tune.records.failures import summarise_failures
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
 from tune.records.replicates import select_by_configuration, summarise_confirmation
+from tune.records.schema import serialise_run
 from tune.reporting.confirmation import compare_finalists, summarise_evidence, summarise_race
 from tune.reporting.pareto import ParetoPoint, build_pareto_points, find_pareto_front
 from tune.reporting.summary import format_result_sentence
@@ -33,32 +35,33 @@ def build_search_document(
     output: the folder that holds the predictions of the confirmations; without it nothing is said of
     examples.
     """
-    records, races = ledger.records("search"), ledger.records("race")
+    records, races = ledger.records(RunPurpose.SEARCH), ledger.records(RunPurpose.RACE)
     configuration = None if winner is None else winner.configuration
-    confirming = select_by_configuration(configuration, ledger.records("confirm"))
+    confirmations = ledger.records(RunPurpose.CONFIRMATION)
+    confirming = select_by_configuration(configuration, confirmations)
     confirmation = summarise_confirmation(confirming, plan.task.metric)
-    evidence, baseline = summarise_evidence(plan.task, configuration, ledger.records("confirm"), output)
+    evidence, baseline = summarise_evidence(plan.task, configuration, confirmations, output)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         **describe_plan(plan),
         "provenance": provenance,
         "space": plan.space.describe(),
         "chance": plan.chance,
-        "trials": [_describe_run(record) for record in records],
+        "trials": [serialise_run(record) for record in records],
         "covered": next((record.covered for record in records if record.covered), None),
         "outcomes": dict(Counter(str(record.outcome) for record in records)),
-        "failures": summarise_failures([*records, *races, *ledger.records("confirm")]),
+        "failures": summarise_failures(ledger.records()),
         "winner": winner and {"trial": winner.number, "configuration": winner.configuration},
         "confirmation": confirmation and asdict(confirmation),
-        "confirmation_runs": [_describe_run(record) for record in confirming],
+        "confirmation_runs": [serialise_run(record) for record in confirming],
         "evidence": evidence,
         "baseline": baseline and baseline | {"runs": _describe_confirmations(baseline, ledger)},
         "finalists": [
             one | {"runs": _describe_confirmations(one, ledger)}
-            for one in compare_finalists(plan.task, configuration, records, ledger.records("confirm"), output)
+            for one in compare_finalists(plan.task, configuration, records, confirmations, output)
         ],
         "race": summarise_race(records, races, winner, plan.task.direction),
-        "race_runs": [_describe_run(record) for record in races],
+        "race_runs": [serialise_run(record) for record in races],
         "pareto": _build_pareto_section(plan, [*records, *races]),
         "phases": phases or {},
         "spent": {"seconds": spent.seconds, "slot_seconds": spent.slot_seconds, "trials": len(records)}
@@ -69,8 +72,8 @@ def build_search_document(
 
 
 def _describe_confirmations(other: dict[str, Any], ledger: Ledger) -> list[dict[str, Any]]:
-    confirming = select_by_configuration(other["configuration"], ledger.records("confirm"))
-    return [_describe_run(record) for record in confirming]
+    confirming = select_by_configuration(other["configuration"], ledger.records(RunPurpose.CONFIRMATION))
+    return [serialise_run(record) for record in confirming]
 
 
 def _build_pareto_section(plan: Plan, records: list[TrialRecord]) -> dict[str, Any] | None:
@@ -94,27 +97,4 @@ def _describe_pareto_point(point: ParetoPoint) -> dict[str, Any]:
         "configuration": point.configuration,
         "seeds": point.seeds,
         "values": point.values,
-    }
-
-
-def _describe_run(record: TrialRecord) -> dict[str, Any]:
-    return {
-        "id": record.number if record.purpose == "search" else record.id,
-        "configuration": record.configuration,
-        "seed": record.seed,
-        "outcome": str(record.outcome),
-        "scores": [[step, score] for step, score in record.scores],
-        "seconds": record.seconds,
-        "slot": record.slot,
-        "began": record.began,
-        "ended": record.ended,
-        "waited": record.waited,
-        "selected_share": record.selected_share,
-        "passes": record.passes,
-        "peak_memory": record.peak_memory,
-        "micro_batch": record.micro_batch,
-        "parts": record.parts,
-        "final": record.final,
-        "warnings": record.warnings,
-        "error": record.error,
     }

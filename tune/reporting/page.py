@@ -12,7 +12,8 @@ from typing import Any
 
 from dps.selection import StageSchedule
 from dps.text import redact_tree, sanitise_text
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.direction import Direction
 from tune.core.wording import format_configuration, format_objective, format_usage
 from tune.reporting.analysis import SearchAnalysis
 from tune.reporting.parameter_plots import (
@@ -89,7 +90,7 @@ def render_search_page(found: SearchDocument, sure: Sequence[str]) -> str:
     drawing.add("importance", lambda: plot_importance(insight))
     drawing.add("parallel", lambda: plot_parallel_coordinates(insight))
     drawing.add("time", lambda: plot_slot_time(said["profile"]) if said.get("profile") else None)
-    sign, stages = 1 if found["direction"] == "max" else -1, _describe_stages(found)
+    sign, stages = Direction(found["direction"]).sign, _describe_stages(found)
     sides = collect_confirmed_configurations(found)
     seeds = _scores_by_seed(found, sides)
     there = {

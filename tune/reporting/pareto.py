@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.run import RunPurpose
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
 
@@ -61,7 +62,7 @@ def _build_pareto_point(
     }
     costs = [-known[name] if (name, direction) == ("score", "max") else known[name] for name in objectives]
     return ParetoPoint(
-        trial=next((run.number for run in runs if run.purpose == "search"), None),
+        trial=next((run.number for run in runs if run.purpose == RunPurpose.SEARCH), None),
         configuration=runs[0].configuration,
         seeds=len(scores),
         values={name: known[name] if math.isfinite(known[name]) else None for name in objectives},

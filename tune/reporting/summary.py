@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tune.core.direction import Direction
 from tune.core.wording import format_configuration, format_objective, format_usage
 from tune.records.failures import format_failure_summary
 from tune.records.replicates import BASELINE_NAME
@@ -136,7 +137,7 @@ def summarise_search(found: dict[str, Any], output: Path, look: str | None) -> l
 
 def _format_runner_up(found: dict[str, Any]) -> str | None:
     """The winner's score beside the best of the other trials that went as far."""
-    sign = 1 if found["direction"] == "max" else -1
+    sign = Direction(found["direction"]).sign
     ends = {
         t["id"]: t["scores"][-1]
         for t in found["trials"]

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.direction import Direction
+from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations, make_configuration_key
 from tune.records.ledger import Ledger, TrialRecord
 from tune.stats.best_arm import (
@@ -60,14 +62,14 @@ class Estimator:
         self, ledger: Ledger, space: SearchSpace, direction: str, max_steps: int, chance: float | None = None
     ) -> None:
         self.ledger, self.space, self.max_steps = ledger, space, max_steps
-        self.sign = 1.0 if direction == "max" else -1.0
+        self.sign = Direction(direction).sign
         self.chance = None if chance is None else self.sign * chance
         self._seen: tuple[int, int] | None = None
         self._view: Estimates | None = None
 
     def view(self) -> Estimates | None:
         """Of all runs that have ended; None while these are too few."""
-        search, raced = self.ledger.records("search"), self.ledger.records("race")
+        search, raced = self.ledger.records(RunPurpose.SEARCH), self.ledger.records(RunPurpose.RACE)
         ended = [sum(r.outcome in INFORMATIVE_OUTCOMES for r in records) for records in (search, raced)]
         if self._seen != (ended[0], ended[1]):
             self._seen = ended[0], ended[1]

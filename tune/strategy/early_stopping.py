@@ -11,6 +11,8 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeGuard
 
+from tune.core.direction import Direction
+
 NoiseByShare = Callable[
     [float], float | None
 ]  # of a score within its configuration, by share of the steps, if known
@@ -81,7 +83,7 @@ def replay_records(
 
     direction: of the scores in the records, "max" or "min".
     """
-    sign = 1.0 if direction == "max" else -1.0
+    sign = Direction(direction).sign
     for record in records:
         for step, score in record.scores:
             policy.recall(record.id, step, sign * score)

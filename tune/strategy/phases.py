@@ -11,9 +11,11 @@ import errno
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 
-from tune.core.run import Job, Outcome, RunPurpose, RunReport
+from dps.training.result import Outcome, RunResult
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.core.space import make_configuration_key
 from tune.core.storage import join_location, remove_location
 from tune.records.events import Watcher, notify
@@ -66,15 +68,15 @@ class SearchPhases:
         self.leader: TrialRecord | None = None
         self.failure: Exception | None = None
         self.failures = FailureStreak()
-        records = [r for purpose in ("search", "race", "confirm") for r in ledger.records(purpose)]
-        self.replicas = ledger.records("confirm")
+        records = ledger.records()
+        self.replicas = ledger.records(RunPurpose.CONFIRMATION)
         self.slot_seconds = sum(r.seconds for r in records)
         self.open_runs = [r for r in records if not r.outcome.is_final]
         self.given = len(records) - len(self.open_runs)
         self.early_stopping = make_early_stopping(
             strategy.scheduler, strategy.max_steps, strategy.evaluations, self.noise
         )
-        replay_records(self.early_stopping, ledger.records("search"), strategy.direction)
+        replay_records(self.early_stopping, ledger.records(RunPurpose.SEARCH), strategy.direction)
 
     def next_job(self, key: str) -> Job | NoJob:
         """Return the next job, which is known as `key` from now on, or why there is none.
@@ -100,7 +102,7 @@ class SearchPhases:
 
         A slot with nothing left to explore races meanwhile."""
         record = self._explore() or self._race()
-        if record is not None or self._is_live("search") or self._is_live("race"):
+        if record is not None or self._is_live(RunPurpose.SEARCH) or self._is_live(RunPurpose.RACE):
             return record
         return self._confirm()
 
@@ -125,7 +127,7 @@ class SearchPhases:
             return (
                 f"target score of {strategy.target:g}: the best configuration is expected to have {best:.4f}"
             )
-        if strategy.worth is None or len(self.ledger.records("search")) < STARTUP_TRIALS:
+        if strategy.worth is None or len(self.ledger.records(RunPurpose.SEARCH)) < STARTUP_TRIALS:
             return None
         gain = self.belief.gain(strategy.seed)
         if gain is None or gain >= strategy.worth:
@@ -137,12 +139,12 @@ class SearchPhases:
     def _race(self) -> TrialRecord | None:
         if not self.strategy.racing.seeds or self.raced_until is not None:
             return None
-        live = [record for record in self.live.values() if record.purpose == "race"]
+        live = [record for record in self.live.values() if record.purpose == RunPurpose.RACE]
         why = find_stop_reason(self.strategy.race_rules, self.spent())
         found = None if why else self.field.next(live)
         if found is not None:
-            return self.ledger.replicate(found[0], self.strategy.space, found[1], "race")
-        if not live and not self._is_live("search"):
+            return self.ledger.replicate(found[0], self.strategy.space, found[1], RunPurpose.RACE)
+        if not live and not self._is_live(RunPurpose.SEARCH):
             self.raced_until = why or self.field.over
             notify(self.watchers, "phase_ended", f"raced: {self.raced_until}")
         return None
@@ -159,7 +161,7 @@ class SearchPhases:
         """At most so many trials, the best first: in a race by what all runs say together, else by the one
         run of each."""
         believed = self.belief.ranked() if self.strategy.racing.seeds else []
-        found = believed or rank_trials(self.ledger.records("search"), self.strategy.direction, most)
+        found = believed or rank_trials(self.ledger.records(RunPurpose.SEARCH), self.strategy.direction, most)
         return found[:most]
 
     def _confirm(self) -> TrialRecord | None:
@@ -196,7 +198,7 @@ class SearchPhases:
         return join_location(self.strategy.folder, f"trial-{record.id}")
 
     def _is_of_winner(self, record: TrialRecord) -> bool:
-        if record.purpose != "confirm":
+        if record.purpose != RunPurpose.CONFIRMATION:
             return False
         leader = self.leader or self.winner()
         return leader is not None and record.configuration == leader.configuration
@@ -206,13 +208,11 @@ class SearchPhases:
 
         A run of the race or of the confirmation never is, nor a trial that has done all its steps.
         """
-        if job.purpose != "search" or report.step == 0:
+        evaluation = report.evaluation
+        if job.purpose != RunPurpose.SEARCH or evaluation is None:
             return False
-        behind = self.early_stopping.report(job.id, report.step, self._signed(report.score))
-        return behind and report.step < report.max_steps
-
-    def _signed(self, score: float | None) -> float | None:
-        return None if score is None else self.belief.sign * score
+        behind = self.early_stopping.report(job.id, evaluation.step, self.belief.sign * evaluation.score)
+        return behind and evaluation.step < evaluation.max_steps
 
     def take_report(self, key: str, report: RunReport) -> None:
         """Take in an evaluation, except the one on which a run ends: `end_run` has that one."""
@@ -234,44 +234,44 @@ class SearchPhases:
         if self.failure is not None:
             raise self.failure
 
-    def _end(self, key: str, last: RunReport | None, lost: bool) -> None:
+    def _end(self, key: str, report: RunReport | None, lost: bool) -> None:
         record = self.live.pop(key, None)
         if record is None:
             return
-        report = last or RunReport(record.id)
-        if lost and report.outcome is None:
-            report.outcome, report.error = Outcome.LOST, report.error or "the trial's slot was lost"
-        outcome = Outcome(report.outcome or _outcome_of_stopped(report))
-        if report.outcome is None:
+        report = report or RunReport(record.id)
+        last = report.result
+        if lost and not report.is_last:
+            last = replace(last, outcome=Outcome.LOST, error="the trial's slot was lost")
+        elif not report.is_last:
             self._note(record, report)
-        if not outcome.is_final:
+            last = replace(last, outcome=_outcome_of_stopped(last))
+        if not last.outcome.is_final:
             self.ledger.suspend(record.id)
-            if report.error:  # the slot could not write
-                raise OSError(errno.ENOSPC, report.error)
+            if last.error:  # the slot could not write
+                raise OSError(errno.ENOSPC, last.error)
             return
-        if record.scores and report.step == 0:
-            report.step, report.score = record.step, record.score
-        if outcome == Outcome.COMPLETED and record.purpose == "search":
-            self.early_stopping.completed(record.id, self._signed(report.score))
-        self.slot_seconds += report.seconds
-        ended = self.ledger.finish(record.id, outcome, report)
+        if last.outcome == Outcome.COMPLETED and record.purpose == RunPurpose.SEARCH and last.scores:
+            self.early_stopping.completed(record.id, self.belief.sign * last.scores[-1][1])
+        self.slot_seconds += last.seconds
+        ended = self.ledger.finish(record.id, last)
         notify(self.watchers, "trial_ended", ended)
-        if outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # the slot does it else
+        if last.outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # else the slot does
             remove_location(join_location(self._folder(record), "checkpoints"))
         self.failures.add(ended)
 
     def _note(self, record: TrialRecord, report: RunReport) -> None:
-        self.ledger.report(record.id, report)
-        notify(self.watchers, "trial_reported", record, report)
+        self.ledger.report(record.id, report.result)
+        if report.evaluation is not None:
+            notify(self.watchers, "trial_reported", record, report.evaluation)
 
     def spent(self) -> SpentResources:
         """So far, with earlier sittings of a resumed search."""
         wall = self.spent_before + self.clock() - self.began
         live = sum(record.seconds for record in self.live.values())
-        return SpentResources(len(self.ledger.records("search")), wall, self.slot_seconds + live)
+        return SpentResources(len(self.ledger.records(RunPurpose.SEARCH)), wall, self.slot_seconds + live)
 
 
-def _outcome_of_stopped(report: RunReport) -> Outcome:
-    """What a trial came to that was told to stop: one without a finite score has diverged."""
-    usable = report.step == 0 or (report.score is not None and math.isfinite(report.score))
+def _outcome_of_stopped(result: RunResult) -> Outcome:
+    """What a trial came to that was told to stop: one whose last score is not finite has diverged."""
+    usable = result.score is None or math.isfinite(result.score)
     return Outcome.STOPPED if usable else Outcome.DIVERGED

@@ -19,7 +19,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger, TrialRecord, to_optuna_direction
 from tune.strategy.belief import Estimator
@@ -42,7 +43,8 @@ class Proposer:
     def __init__(self, strategy: Strategy, ledger: Ledger, belief: Estimator) -> None:
         self.strategy, self.ledger, self.belief = strategy, ledger, belief
         self.space = strategy.space
-        self._tried = {make_configuration_key(record.configuration) for record in ledger.records("search")}
+        trials = ledger.records(RunPurpose.SEARCH)
+        self._tried = {make_configuration_key(trial.configuration) for trial in trials}
         self._design = _fixed_design(strategy)
 
     def next(self) -> TrialRecord | None:
@@ -51,7 +53,7 @@ class Proposer:
         if configuration is None:
             return None
         self._tried.add(make_configuration_key(configuration))
-        return self.ledger.replicate(configuration, self.space, self.strategy.seed, "search")
+        return self.ledger.replicate(configuration, self.space, self.strategy.seed, RunPurpose.SEARCH)
 
     def _fresh(self) -> dict[str, Any] | None:
         if len(self._tried) >= self.space.size:
@@ -65,7 +67,7 @@ class Proposer:
         if self._design is not None:
             yield from (self.space.from_study(values) for values in self._design)
             return
-        number = len(self.ledger.records("search"))
+        number = len(self.ledger.records(RunPurpose.SEARCH))
         for attempt in range(MAX_PROPOSAL_ATTEMPTS):
             sampler = self._sampler(self._seed(number) + attempt * 1_000_003)
             yield self.space.suggest(self._model(sampler).ask())
@@ -101,7 +103,7 @@ class Proposer:
     def _telling(self, expected: dict[int, float]) -> list[TrialRecord]:
         """The trials that a sampler is shown: of very many the best half of those it has time for, and the
         latest of the others."""
-        records = self.ledger.records("search")
+        records = self.ledger.records(RunPurpose.SEARCH)
         if len(records) <= MAX_SAMPLER_TRIALS:
             return records
 

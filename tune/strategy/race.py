@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
 from tune.stats.best_arm import (
@@ -84,7 +85,7 @@ class Race:
         if self.over:
             return None
         done = {place: set(runs) for place, runs in enumerate(view.runs)}
-        rng = np.random.default_rng([self.seed, len(self.belief.ledger.records("race"))])
+        rng = np.random.default_rng([self.seed, len(self.belief.ledger.records(RunPurpose.RACE))])
         found = choose_next_replicate(view.posterior, candidates, done, pending, self._seeds(), rng)
         if found is None:
             self.over = "every candidate has had every seed"
@@ -93,7 +94,7 @@ class Race:
     def candidates(self, view: Estimates) -> list[int]:
         """Who may still be best beyond the noise."""
         entered = choose_candidates(view.posterior, MAX_RACE_CANDIDATES)
-        looks = max(1, len(self.belief.ledger.records("race")))
+        looks = max(1, len(self.belief.ledger.records(RunPurpose.RACE)))
         return drop_inferior_candidates(view.posterior, entered, looks)
 
     def _seeds(self) -> list[int]:
@@ -102,9 +103,10 @@ class Race:
 
     def _spent(self, live: Sequence[TrialRecord]) -> str | None:
         ledger = self.belief.ledger
-        explored = sum(record.seconds for record in ledger.records("search"))
-        raced = sum(record.seconds for record in ledger.records("race"))
-        usual = explored / max(1, sum(r.step for r in ledger.records("search"))) * self.belief.max_steps
+        trials = ledger.records(RunPurpose.SEARCH)
+        explored = sum(trial.seconds for trial in trials)
+        raced = sum(record.seconds for record in ledger.records(RunPurpose.RACE))
+        usual = explored / max(1, sum(trial.step for trial in trials)) * self.belief.max_steps
         raced += sum(max(0.0, usual - record.seconds) for record in live)
         if raced + usual / 2 >= self.racing.share * explored:
             return f"{self.racing.share:.0%} of what the exploration took"

@@ -18,9 +18,11 @@ from optuna.study import StudyDirection, StudySummary
 from dps.errors import InputError
 from dps.ranges import Choice, Domain
 from dps.tasks.registry import TASKS
-from tune.core.run import Outcome
+from dps.training.result import Outcome
+from tune.core.direction import Direction
+from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations, make_configuration_key
-from tune.records.ledger import SCHEMA_VERSION, STUDY_NAMES, Ledger, TrialRecord
+from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
 from tune.records.stores import (
     create_mlflow_client,
     open_sqlite_copy,
@@ -163,7 +165,7 @@ def _rank_configurations(search: _EarlierSearch) -> list[tuple[dict[str, Any], f
     raced: dict[str, list[TrialRecord]] = {}
     for record in search.raced:
         raced.setdefault(make_configuration_key(record.configuration), []).append(record)
-    sign = 1 if search.direction == "max" else -1
+    sign = Direction(search.direction).sign
     qualities = [_configuration_quality(records, raced.get(key, []), sign) for key, records in same.items()]
     return [
         (records[0].configuration, standing)
@@ -237,7 +239,7 @@ def _search_studies(copy: Path) -> dict[str, StudySummary]:
     return {
         one.study_name: one
         for one in found
-        if one.study_name.rpartition(": ")[2] == STUDY_NAMES["search"] and "identity" in one.user_attrs
+        if one.study_name.rpartition(": ")[2] == RunPurpose.SEARCH and "identity" in one.user_attrs
     }
 
 
@@ -247,8 +249,8 @@ def _read_study(copy: Path, name: str, summary: StudySummary) -> _EarlierSearch:
     return _EarlierSearch(
         task=summary.user_attrs["identity"]["task"],
         direction=direction,
-        tried=[record for record in ledger.records("search") if _is_informative(record)],
-        raced=[record for record in ledger.records("race") if _is_informative(record)],
+        tried=[record for record in ledger.records(RunPurpose.SEARCH) if _is_informative(record)],
+        raced=[record for record in ledger.records(RunPurpose.RACE) if _is_informative(record)],
     )
 
 
@@ -300,7 +302,7 @@ def _record_from_run(client: MlflowClient, run: Run) -> TrialRecord:
         step = client.get_metric_history(run.info.run_id, "score")[-1].step
     return TrialRecord(
         id=tags["dps.trial"],
-        purpose="search",
+        purpose=RunPurpose.SEARCH,
         number=0,
         configuration={key: _parse_value(text) for key, text in run.data.params.items() if key != "seed"},
         seed=-1,

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from dps.text import redact_secrets, redact_tree, sanitise_line
+from dps.training.result import Evaluation, Outcome
 from tune.core.options import SearchOptions
-from tune.core.run import Outcome, RunReport
+from tune.core.run import RunId, RunPurpose
 from tune.planning.plan import Plan
 from tune.records.events import Watcher
-from tune.records.ledger import STUDY_NAMES, TrialRecord
+from tune.records.ledger import TrialRecord
 from tune.records.stores import (
     create_mlflow_client,
     find_sqlite_file,
@@ -72,9 +73,9 @@ class MlflowTracker(Watcher):
         copy = replace(record)
         self._events.put(lambda: self._start_trial(copy))
 
-    def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
-        trial, copy = record.id, replace(report)
-        self._events.put(lambda: self._log_report(trial, copy))
+    def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
+        trial = record.id
+        self._events.put(lambda: self._log_evaluation(trial, evaluation))
 
     def trial_ended(self, record: TrialRecord) -> None:
         copy = replace(record)
@@ -174,10 +175,10 @@ class MlflowTracker(Watcher):
 
     def _start_trial(self, record: TrialRecord) -> None:
         again = record.id in self._runs
-        purpose = STUDY_NAMES[record.purpose]
-        tags = {"purpose": purpose, "outcome": str(Outcome.RUNNING), **self._search_tags()}
+        tags = {"purpose": str(record.purpose), "outcome": str(Outcome.RUNNING), **self._search_tags()}
         tags["method"] = record.configuration["method"]
-        run = self._run(record.id, f"trial-{record.id}" if record.purpose == "search" else record.id, tags)
+        name = f"trial-{record.id}" if record.purpose == RunPurpose.SEARCH else record.id
+        run = self._run(record.id, name, tags)
         if not again:
             for key, value in {**record.configuration, "seed": record.seed}.items():
                 self._client.log_param(run, key, value)
@@ -188,28 +189,26 @@ class MlflowTracker(Watcher):
             return
         self._start_trial(record)
         for step, score in record.scores:
-            report = RunReport(record.id, step=step, score=score, metrics={self._plan.task.metric: score})
-            self._log_report(record.id, report)
+            scores = {self._plan.task.metric: score}
+            self._log_evaluation(record.id, Evaluation(step, 0, scores, None, 0.0, [(step, score)]))
         self._end_trial(record)
 
-    def _log_report(self, trial: str, report: RunReport) -> None:
+    def _log_evaluation(self, trial: str, evaluation: Evaluation) -> None:
         from mlflow.entities import Metric
 
-        if not report.metrics:
-            return
-        confirms = trial.rpartition(":")[2].startswith("confirm")
+        confirms = RunId.parse(trial).purpose == RunPurpose.CONFIRMATION
         prefix = "dev" if confirms else self._plan.settings.select_on
-        values = {f"{prefix}_{name}": value for name, value in report.metrics.items()}
-        if report.loss is not None:
-            values["training_loss"] = report.loss
+        values = {f"{prefix}_{name}": value for name, value in evaluation.scores.items()}
+        if evaluation.loss is not None:
+            values["training_loss"] = evaluation.loss
         now = _get_time_ms()
-        metrics = [Metric(key, value, now, report.step) for key, value in values.items()]
+        metrics = [Metric(key, value, now, evaluation.step) for key, value in values.items()]
         self._client.log_batch(self._runs[trial], metrics=metrics)
 
     def _end_trial(self, record: TrialRecord) -> None:
         run = self._runs[record.id]
         values = {"seconds": record.seconds, "selected_share": record.selected_share}
-        if record.purpose in ("search", "race"):
+        if record.purpose != RunPurpose.CONFIRMATION:
             values["score"] = record.score
         for split, metrics in record.final.items():
             values |= {f"{split}_{name}": value for name, value in metrics.items()}

@@ -41,7 +41,7 @@ def deliver_search(folder: Path) -> str:
     from tune.core.provenance import collect_provenance
     from tune.planning.cluster import Cluster, Node
     from tune.planning.planner import make_plan
-    from tune.records.ledger import STUDY_NAMES, Ledger, check_ledger
+    from tune.records.ledger import Ledger, check_ledger
     from tune.records.stores import format_view_command, resolve_tracking_uri
     from tune.tracking.mlflow import MlflowTracker
 
@@ -58,7 +58,7 @@ def deliver_search(folder: Path) -> str:
     found = _read_result_document(folder)
     origin = found["provenance"] if found else collect_provenance(options.command)
     tracker = MlflowTracker(uri, plan, origin, search_id, folder.resolve().name)
-    tracker.session_started([r for one in ledgers for purpose in STUDY_NAMES for r in one.records(purpose)])
+    tracker.session_started([record for ledger in ledgers for record in ledger.records()])
     if found and isinstance(options, CompareOptions):
         tracker.comparison_ended(found)
     elif found and found["winner"]:

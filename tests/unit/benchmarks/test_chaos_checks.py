@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos_checks import Event, Kill, Setback, longest_gap, note, read_events, setbacks
+from dps.training.result import Evaluation
 from tests.unit.tune.helpers import make_record
-from tune.core.run import RunReport
 
 
 def events(*rows: tuple[float, int, float], trial: str = "0") -> list[Event]:
@@ -48,8 +48,8 @@ def test_events_are_read_as_they_were_noted(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     assert read_events(file) == []
     note(file, "started", make_record(3))
-    note(file, "reported", make_record(3), RunReport("3", step=10, seconds=2.0))
-    note(file, "reported", make_record(3), RunReport("3", step=20, seconds=5.0))
+    note(file, "reported", make_record(3), Evaluation(10, 60, {}, None, 2.0, [(10, 0.5)]))
+    note(file, "reported", make_record(3), Evaluation(20, 60, {}, None, 5.0, [(20, 0.5)]))
     assert [(e.what, e.trial, e.step, e.seconds) for e in read_events(file)] == [
         ("started", "3", 0, 0.0),
         ("reported", "3", 10, 2.0),

@@ -12,8 +12,8 @@ from benchmarks.record_table import _without_folders, write
 from benchmarks.recorded import Replay, Table
 from benchmarks.simulator import Slot, simulate
 from dps.errors import InputError
+from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_record, make_space, strategy
-from tune.core.run import Outcome
 from tune.records.ledger import TrialRecord
 
 SPACE = make_space(("dps-dense",))
@@ -110,7 +110,7 @@ def test_a_search_runs_over_a_table(table: Table) -> None:
     best = max(tried.keys() - {3})
     assert made.searcher.leader is not None
     assert world.nearest(made.searcher.leader.configuration) == best
-    finals = [record.final["dev"]["matthews_correlation"] for record in made.ledger.records("confirm")]
+    finals = [record.final["dev"]["matthews_correlation"] for record in made.ledger.records("confirmation")]
     assert finals == [best / 10] * 3
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.simulator import Lookup, Simulation, Slot, simulate
 from benchmarks.synthetic import Surface
+from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_space, strategy
-from tune.core.run import Outcome
 from tune.execution.tuner import MAX_TRIAL_FAILURES
 from tune.strategy.budget import TrialLimit, WallTimeLimit
 
@@ -68,7 +68,7 @@ def test_a_search_and_its_confirmation_are_in_the_ledger_with_their_scores_and_s
     ]
     assert made.searcher.leader is not None
     assert made.searcher.leader.number == 3
-    replicates = made.ledger.records("confirm")
+    replicates = made.ledger.records("confirmation")
     assert [(r.seed, r.final, r.scores) for r in replicates] == [
         (5 + 1 + number, {"dev": {"matthews_correlation": 0.5}}, [(60, 0.5)]) for number in range(3)
     ]
@@ -140,7 +140,7 @@ def test_many_slots_slow_and_dying_lose_no_trial(scheduler: str) -> None:
     assert len(records) == 300
     assert all(record.outcome.is_final for record in records)
     assert set(outcomes(made)) <= {"completed", "stopped", "lost"}
-    assert len(made.ledger.records("confirm")) == 3
+    assert len(made.ledger.records("confirmation")) == 3
 
 
 def test_the_same_search_twice_is_the_same() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from dps.text import redact_secrets, sanitise_line, sanitise_text
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import make_plan, make_space, open_ledger
 from tune.console.progress import ProgressDisplay
 from tune.core import command, parsing
 from tune.core.provenance import collect_provenance
-from tune.core.run import Outcome, RunReport
 from tune.records.stores import format_view_command
 from tune.reporting import document, page
 from tune.strategy.budget import SpentResources
@@ -101,7 +101,7 @@ def test_where_a_result_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ledger_search_json_and_report(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     record = ledger.replicate({"method": "vanilla", "learning_rate": 1e-4}, make_space(), 0, "search")
-    ledger.finish(record.id, Outcome.FAILED, RunReport(record.id, error=LEAK, warnings=[LEAK]))
+    ledger.finish(record.id, RunResult(outcome=Outcome.FAILED, error=LEAK, warnings=[LEAK]))
     origin = {"packages": {}, "command": ["python", LEAK], "git_commit": None, "git_dirty": False}
     plan = make_plan(data_name=URI, tracking_uri=URI)
     found: dict[str, Any] = document.build_search_document(

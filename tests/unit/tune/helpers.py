@@ -14,9 +14,10 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from dps.tasks import registry
+from dps.training.result import Evaluation, Outcome, RunResult
 from tune.core import space
 from tune.core.options import CompareOptions, SearchOptions
-from tune.core.run import Job, Outcome, RunReport, RunSettings
+from tune.core.run import Job, RunReport, RunSettings
 from tune.planning import space_options
 from tune.planning.cluster import Cluster, Node
 from tune.planning.estimate import DurationEstimate
@@ -112,7 +113,7 @@ def make_record(number: int = 0, outcome: Outcome = Outcome.COMPLETED, **changes
 def make_replicate(seed: int, score: float, metric: str = "matthews_correlation") -> TrialRecord:
     """A completed replicate of a winner, with its score on dev."""
     return make_record(
-        seed, id=f"confirm-{seed}", purpose="confirm", seed=seed, final={"dev": {metric: score}}
+        seed, id=f"confirm-{seed}", purpose="confirmation", seed=seed, final={"dev": {metric: score}}
     )
 
 
@@ -146,14 +147,29 @@ def objective(job: Job, step: int) -> float:
     return step / STEPS[-1] - distance + 0.001 * job.seed
 
 
+def make_evaluation(step: int, score: float = 0.5, max_steps: int = STEPS[-1]) -> Evaluation:
+    """An evaluation that is the first of its run."""
+    return Evaluation(step, max_steps, {"matthews_correlation": score}, None, 0.0, [(step, score)])
+
+
+def progress_report(
+    job: str, step: int, max_steps: int = STEPS[-1], score: float = 0.5, **so_far: Any
+) -> RunReport:
+    """The report of an evaluation."""
+    evaluation = make_evaluation(step, score, max_steps)
+    return RunReport(job, RunResult(scores=evaluation.curve, **so_far), evaluation)
+
+
+def last_report(job: str, outcome: Outcome, **result: Any) -> RunReport:
+    """The report that a run ended."""
+    return RunReport(job, RunResult(outcome=outcome, **result))
+
+
 def end_well(job: Job) -> RunReport:
     """The last report of a run that completes."""
-    report = RunReport(
-        job.id, Outcome.COMPLETED, STEPS[-1], STEPS[-1], objective(job, STEPS[-1]), seconds=3.0
-    )
-    if job.purpose == "confirm":
-        report.final = {"dev": {"matthews_correlation": objective(job, STEPS[-1])}}
-    return report
+    score = objective(job, STEPS[-1])
+    final = {"dev": {"matthews_correlation": score}} if job.purpose == "confirmation" else {}
+    return last_report(job.id, Outcome.COMPLETED, scores=[(STEPS[-1], score)], seconds=3.0, final=final)
 
 
 @dataclass
@@ -202,7 +218,7 @@ class FakeTune:
             self.complete(name, self.end(job))
             return
         step = STEPS[done]
-        report = RunReport(job.id, None, step, STEPS[-1], self.score(job, step), seconds=1.0 + done)
+        report = progress_report(job.id, step, STEPS[-1], self.score(job, step), seconds=1.0 + done)
         if self.stop(job, step):
             self.complete(name, report)
             return

@@ -24,10 +24,10 @@ from dps.tasks import definition, metrics, registry, transfer
 from dps.tasks.splits import split_stratified
 from dps.tasks.task import Task
 from dps.training.collapse import score_linear_probe
+from dps.training.result import Outcome
 from tests import families
 from tests.unit.tune.helpers import make_record
 from tune import search
-from tune.core.run import Outcome
 from tune.records import predictions
 from tune.reporting import confirmation
 from tune.stats import chance, evidence, resampling
@@ -176,7 +176,12 @@ def test_a_search_proves_it_from_the_logits_that_were_kept(
             outcome = Outcome.DIVERGED if diverged else Outcome.COMPLETED
             name = f"confirm-{len(records)}"
             record = make_record(
-                len(records), outcome, id=name, purpose="confirm", configuration=configuration, seed=seed
+                len(records),
+                outcome,
+                id=name,
+                purpose="confirmation",
+                configuration=configuration,
+                seed=seed,
             )
             logits = skill * (labels - 0.5) + rng.normal(0, 1, labels.shape)
             predictions.write_predictions(

@@ -19,11 +19,12 @@ from dps.methods import METHODS, BiDrop, ChildTuningD, attachment_of
 from dps.models import PretrainedEncoder
 from dps.training.config import FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData
+from dps.training.result import Outcome, RunResult
 from dps.training.run import finetune_model
 from tests import tiny
 from tests.tiny import Recording
 from tests.unit.tune.helpers import SETTINGS
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job
 from tune.execution import worker
 from tune.execution.mailbox import Mailbox
 
@@ -147,7 +148,7 @@ def test_a_run_out_of_memory_is_tried_again_with_half_until_it_fits(
         seen.append(config.micro_batch)
         if (config.micro_batch or config.batch_size) > fits:
             raise FULL
-        return FineTuneResult("completed", 20, 1.0, [(20, 0.5)])
+        return FineTuneResult(outcome=Outcome.COMPLETED, scores=[(20, 0.5)], micro_batch=config.micro_batch)
 
     monkeypatch.setattr(worker, "finetune_model", run)
     monkeypatch.setattr(worker.ray, "get", lambda answer: answer)
@@ -158,13 +159,13 @@ def test_a_run_out_of_memory_is_tried_again_with_half_until_it_fits(
     mailbox.submit.remote(Job("3", "search", configuration, 0, SETTINGS, str(tmp_path), oom_retry=oom_retry))
     while (job := mailbox.next_job.remote(0.01)) is not None:
         one.do(job)
-    report: RunReport = mailbox.next_report.remote()
-    assert (report.outcome, seen) == (outcome, tried)
+    result: RunResult = mailbox.next_report.remote().result
+    assert (result.outcome, seen) == (outcome, tried)
     assert mailbox.box._reports.empty()
     if outcome == Outcome.OUT_OF_MEMORY:
-        assert report.error is not None
-        assert "CUDA out of memory" in report.error
-        assert f"{tried[-1] or 'all'} examples" in report.error
+        assert result.error is not None
+        assert "CUDA out of memory" in result.error
+        assert f"{tried[-1] or 'all'} examples" in result.error
         return
-    assert report.micro_batch == tried[-1]
-    assert any("memory ran out" in warning for warning in report.warnings) == (len(tried) > 1)
+    assert result.micro_batch == tried[-1]
+    assert any("memory ran out" in warning for warning in result.warnings) == (len(tried) > 1)

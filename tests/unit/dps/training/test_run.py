@@ -18,8 +18,9 @@ from dps import sources
 from dps.models import PretrainedEncoder, locate_model
 from dps.tasks import metrics, registry
 from dps.training import checkpoint, optim
-from dps.training.config import Checkpointing, ControlSignal, Evaluation, FineTuneConfig, FineTuneResult
+from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData, split_holdout
+from dps.training.result import ControlSignal, Evaluation
 from dps.training.run import finetune, finetune_model
 from tests import tiny
 from tests.tiny import Recording

@@ -16,8 +16,9 @@ from dps.methods import make_method
 from dps.models import PretrainedEncoder, locate_model
 from dps.tasks import metrics, registry, transfer
 from dps.training import collapse
-from dps.training.config import Checkpointing, ControlSignal, FineTuneConfig, FineTuneResult
+from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData
+from dps.training.result import ControlSignal
 from dps.training.run import finetune, finetune_model
 from tests import tiny
 

@@ -8,10 +8,10 @@ import re
 import pytest
 from rich.console import Console
 
-from tests.unit.tune.helpers import make_plan, make_record, make_replicate
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import make_evaluation, make_plan, make_record, make_replicate
 from tune.console.plan import format_plan
 from tune.console.progress import ProgressDisplay
-from tune.core.run import Outcome, RunReport
 from tune.core.wording import format_clock, format_configuration
 from tune.records.ledger import TrialRecord
 
@@ -43,9 +43,8 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
         shown.say("task         cola")
         record = make_record(0, Outcome.RUNNING, configuration=DENSE)
         shown.trial_started(record)
-        shown.trial_reported(record, RunReport("0", None, 0, 60, None))
         record.scores.append((20, 0.25))
-        shown.trial_reported(record, RunReport("0", None, 20, 60, 0.25))
+        shown.trial_reported(record, make_evaluation(20, 0.25))
         shown.trial_ended(
             make_record(
                 0, configuration=DENSE, scores=[(20, 0.25), (60, 0.5)], warnings=["[bold]slow[/bold]"]
@@ -53,7 +52,7 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
         )
         shown.trial_started(make_record(1, Outcome.RUNNING))
         shown.trial_ended(make_record(1, Outcome.FAILED, error="RuntimeError: no [x.py:3]"))
-        shown.trial_started(make_record(1, Outcome.RUNNING, id="confirm-1", purpose="confirm", seed=1))
+        shown.trial_started(make_record(1, Outcome.RUNNING, id="confirm-1", purpose="confirmation", seed=1))
         shown.trial_ended(make_replicate(1, 0.61))
     assert file.getvalue() == PLAIN
 
@@ -97,7 +96,7 @@ def live(records: list[TrialRecord], **console: int) -> list[str]:
 def test_on_a_narrow_screen_nothing_is_cut_but_the_names_of_trials() -> None:
     records = [
         make_record(0, Outcome.OUT_OF_MEMORY, configuration=DENSE, scores=[(60, 0.25)]),
-        make_record(1, Outcome.RUNNING, id="child-tuning-d:confirm-0", purpose="confirm"),
+        make_record(1, Outcome.RUNNING, id="child-tuning-d:confirm-0", purpose="confirmation"),
     ]
     narrow = live(records, width=40, height=20)
     assert narrow.pop(4).startswith("elapsed 00:0")

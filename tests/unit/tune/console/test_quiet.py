@@ -10,13 +10,22 @@ from typing import Any
 import pytest
 
 from dps.errors import InputError
+from dps.training.result import Outcome
 from tests.unit.dps.test_text import LEAK, PLANTED
-from tests.unit.tune.helpers import FakeTune, end_well, make_comparison, make_plan, make_record
+from tests.unit.tune.helpers import (
+    FakeTune,
+    end_well,
+    last_report,
+    make_comparison,
+    make_evaluation,
+    make_plan,
+    make_record,
+)
 from tune import compare, search, search_session, session
 from tune.console import quiet as console_quiet
 from tune.core import parsing
 from tune.core.command import EXIT_WRONG_INPUT
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job, RunReport
 from tune.planning.plan import Plan
 from tune.reporting import page
 from tune.strategy.arms import Arms
@@ -33,11 +42,11 @@ def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
 def end(job: Job) -> RunReport:
     """Trial 1 fails, with secrets in its error; trial 2 diverges; trial 0 warns."""
     if job.id == "1":
-        return RunReport(job.id, Outcome.FAILED, error=f"RuntimeError: {LEAK}")
+        return last_report(job.id, Outcome.FAILED, error=f"RuntimeError: {LEAK}")
     if job.id == "2":
-        return RunReport(job.id, Outcome.DIVERGED, 60, 60, float("nan"))
+        return last_report(job.id, Outcome.DIVERGED, scores=[(60, float("nan"))])
     report = end_well(job)
-    report.warnings = [f"slow: {LEAK}"] if job.id == "0" else []
+    report.result.warnings = [f"slow: {LEAK}"] if job.id == "0" else []
     return report
 
 
@@ -152,8 +161,7 @@ def test_a_comparison_ends_with_its_methods(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_score_that_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
     shown = console_quiet.choose_display(make_plan(json=True))
-    shown.trial_reported(make_record(0, Outcome.RUNNING), RunReport("0", None, 20, 60, float("inf")))
-    shown.trial_reported(make_record(0, Outcome.RUNNING), RunReport("0", None, 0, 60, None))
+    shown.trial_reported(make_record(0, Outcome.RUNNING), make_evaluation(20, float("inf")))
     (told,) = events(capsys.readouterr().out)
     assert (told["event"], told["step"], told["score"]) == ("trial_reported", 20, None)
 

@@ -307,7 +307,7 @@ def tried(trials: int, **changes: Any) -> list[tuple[float, float]]:
     tune = FakeTune(SearchPhases(ledger, plan, [], lambda: False))
     tune.run()
     assert tune.finished
-    assert len(ledger.records("confirm")) == 1
+    assert len(ledger.records("confirmation")) == 1
     return [(r.configuration["learning_rate"], r.configuration["p"]) for r in ledger.records("search")]
 
 

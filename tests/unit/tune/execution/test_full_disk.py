@@ -19,11 +19,12 @@ from dps.models import PretrainedEncoder
 from dps.training import checkpoint
 from dps.training.config import Checkpointing, FineTuneConfig
 from dps.training.data import TaskData
+from dps.training.result import Outcome
 from dps.training.run import finetune_model
-from tests.unit.tune.helpers import SETTINGS, FakeTune, make_plan, open_ledger, strategy
+from tests.unit.tune.helpers import SETTINGS, FakeTune, last_report, make_plan, open_ledger, strategy
 from tune import session
 from tune.core import command
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job, RunReport
 from tune.execution import worker
 from tune.execution.job_folder import JobFolder
 from tune.records import predictions
@@ -118,7 +119,7 @@ def test_a_confirmation_whose_results_do_not_fit_stays_open(
     monkeypatch.setattr(worker, "finetune_model", lambda *args, **kwargs: done)
     monkeypatch.setattr(predictions, "write_predictions", full)
     configuration = {"method": "vanilla", "learning_rate": 1e-4}
-    job = Job("confirm-0", "confirm", configuration, 1, SETTINGS, str(tmp_path))
+    job = Job("confirm-0", "confirmation", configuration, 1, SETTINGS, str(tmp_path))
     kept = tmp_path / "checkpoints" / "step-00000001"
     kept.mkdir(parents=True)
     one, place = worker._Worker(Mailbox(), "slot", 60.0, ""), JobFolder(job.place, writes=True)
@@ -127,10 +128,10 @@ def test_a_confirmation_whose_results_do_not_fit_stays_open(
         with pytest.raises(OSError, match="x"):
             one._run(job, place)
         return
-    report = one._run(job, place)
-    assert (report.outcome, report.job) == (outcome, "confirm-0")
-    assert report.error is not None
-    assert "No space left on device" in report.error
+    result = one._run(job, place)
+    assert result.outcome == outcome
+    assert result.error is not None
+    assert "No space left on device" in result.error
     assert kept.exists()
 
 
@@ -142,7 +143,7 @@ def test_a_slot_that_cannot_write_ends_the_search_and_loses_no_trial(tmp_path: P
     search = make_search(tmp_path)
 
     def end(job: Job) -> RunReport:
-        return RunReport(job.id, Outcome.SUSPENDED, error="no room in work: No space left on device")
+        return last_report(job.id, Outcome.SUSPENDED, error="no room in work: No space left on device")
 
     with pytest.raises(OSError, match="no room in work") as full:
         FakeTune(search, end=end).run()

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.unit.tune.helpers import SETTINGS
-from tune.core.run import Job, Outcome, RunReport
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import SETTINGS, last_report, progress_report
+from tune.core.run import Job
 from tune.execution.mailbox import ControlSignal, Mailbox, StopSignal
 
 T = TypeVar("T")
@@ -66,8 +67,8 @@ def test_a_group_that_was_restarted_gets_the_same_job_until_its_last_report() ->
         await box.submit(job("1"))
         for _ in range(3):
             assert await box.next_job(PATIENCE_S) == job("1")
-            await box.report(RunReport("1", None, 20, 60, 0.5))
-        await box.report(RunReport("1", Outcome.COMPLETED))
+            await box.report(progress_report("1", 20, 60, 0.5))
+        await box.report(last_report("1", Outcome.COMPLETED))
         assert await box.next_job(PATIENCE_S) is None
 
     run(scene())
@@ -78,9 +79,9 @@ def test_reports_come_out_in_their_order_the_last_one_too() -> None:
         box = Mailbox()
         await box.submit(job("1"))
         for step in (20, 40):
-            await box.report(RunReport("1", None, step))
-        await box.report(RunReport("1", Outcome.COMPLETED, 60))
-        assert [(await box.next_report()).step for _ in range(3)] == [20, 40, 60]
+            await box.report(progress_report("1", step))
+        await box.report(last_report("1", Outcome.COMPLETED, scores=[(60, 0.5)]))
+        assert [(await box.next_report()).result.step for _ in range(3)] == [20, 40, 60]
 
     run(scene())
 
@@ -90,8 +91,8 @@ def test_a_slot_that_waits_gets_the_report_when_it_comes() -> None:
         box = Mailbox()
         await box.submit(job("1"))
         waiting = await begun(box.next_report())
-        await box.report(RunReport("1", None, 20))
-        assert (await waiting).step == 20
+        await box.report(progress_report("1", 20))
+        assert (await waiting).result.step == 20
 
     run(scene())
 
@@ -100,14 +101,14 @@ def test_another_job_replaces_the_first_and_drops_its_reports() -> None:
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        await box.report(RunReport("1", None, 20))  # not fetched before it is replaced
+        await box.report(progress_report("1", 20))  # not fetched before it is replaced
         await box.submit(job("2"))
-        await box.report(RunReport("1", None, 40))
-        await box.report(RunReport("1", Outcome.COMPLETED, 60))
+        await box.report(progress_report("1", 40))
+        await box.report(last_report("1", Outcome.COMPLETED, scores=[(60, 0.5)]))
         assert await box.next_job(PATIENCE_S) == job("2")
-        await box.report(RunReport("2", None, 10))
+        await box.report(progress_report("2", 10))
         report = await box.next_report()
-        assert (report.job, report.step) == ("2", 10)
+        assert (report.job, report.result.step) == ("2", 10)
 
     run(scene())
 
@@ -116,8 +117,8 @@ def test_a_report_after_the_last_one_is_dropped() -> None:
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        await box.report(RunReport("1", Outcome.COMPLETED))
-        await box.report(RunReport("1", Outcome.FAILED))
+        await box.report(last_report("1", Outcome.COMPLETED))
+        await box.report(last_report("1", Outcome.FAILED))
         assert (await box.next_report()).outcome == Outcome.COMPLETED
         (await begun(box.next_report())).cancel()
 
@@ -133,8 +134,8 @@ def test_who_waits_for_a_report_of_a_replaced_job_is_let_go() -> None:
         waiting = await begun(box.next_report())
         await box.submit(job("2"))
         await waiting
-        await box.report(RunReport("2", None, 10))
-        assert (await box.next_report()).step == 10
+        await box.report(progress_report("2", 10))
+        assert (await box.next_report()).result.step == 10
 
     run(scene())
 
@@ -184,7 +185,7 @@ def test_a_job_done_again_is_handed_out_as_it_is_now_and_an_ended_one_is_not() -
         assert await box.next_job(PATIENCE_S) == smaller
         await box.again(job("2"))
         assert await box.next_job(PATIENCE_S) == smaller
-        await box.report(RunReport("1", Outcome.COMPLETED))
+        await box.report(last_report("1", Outcome.COMPLETED))
         await box.again(smaller)
         assert await box.next_job(PATIENCE_S) is None
 

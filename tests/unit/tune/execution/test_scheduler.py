@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from pathlib import Path
@@ -13,7 +14,8 @@ from ray import cloudpickle
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from tests.unit.tune.helpers import SETTINGS, strategy
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import SETTINGS, progress_report, strategy
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution.scheduler import SearchScheduler
 from tune.records.ledger import Ledger
@@ -86,35 +88,37 @@ class Rig:
             search.early_stopping = search.early_stopping if isinstance(policy, str) else policy
         self.scheduler = SearchScheduler(Arms(searches))
         self.controller = FakeController()
+        self.ids = itertools.count(100)
 
-    def trial(self, id: str, purpose: RunPurpose = "search") -> Any:
-        job = Job(id, purpose, {"method": "vanilla", "learning_rate": 1e-4}, 0, SETTINGS, "")
-        made = SimpleNamespace(trial_id=id, config={"job": job}, placement_group_factory="group")
+    def trial(self, id: str | None = None, purpose: RunPurpose = "search") -> Any:
+        name = id or str(next(self.ids))
+        job = Job(name, purpose, {"method": "vanilla", "learning_rate": 1e-4}, 0, SETTINGS, "")
+        made = SimpleNamespace(trial_id=name, config={"job": job}, placement_group_factory="group")
         self.scheduler.on_trial_add(self.controller, made)
         return made
 
-    def tell(self, trial: Any, score: float | None, step: int = 10, max_steps: int = STEPS) -> str:
+    def tell(self, trial: Any, score: float, step: int = 10, max_steps: int = STEPS) -> str:
         return self.scheduler.on_trial_result(self.controller, trial, result(score, step, max_steps))
 
     def good(self, count: int = 3, step: int = 10) -> None:
         """Trials that did well at this step."""
-        for number in range(count):
-            assert self.tell(self.trial(f"good-{step}-{number}"), 0.8, step) == GO
+        for _ in range(count):
+            assert self.tell(self.trial(), 0.8, step) == GO
 
 
 def result(
-    score: float | None, step: int, max_steps: int = STEPS, outcome: str | None = None
+    score: float, step: int, max_steps: int = STEPS, outcome: Outcome = Outcome.RUNNING
 ) -> dict[str, Any]:
-    report = RunReport("0", outcome, step, max_steps, score)
-    return {"training_step": step, "score": math.nan if score is None else score, "report": report}
+    report = progress_report("0", step, max_steps, score, outcome=outcome)
+    return {"score": score, "report": report}
 
 
 @pytest.mark.parametrize("step", [10, 30])
 def test_what_is_worse_than_its_rung_is_stopped(step: int) -> None:
     rig = Rig()
     rig.good(step=step)
-    assert rig.tell(rig.trial("bad"), 0.2, step) == STOP
-    assert rig.tell(rig.trial("better"), 0.9, step) == GO
+    assert rig.tell(rig.trial(), 0.2, step) == STOP
+    assert rig.tell(rig.trial(), 0.9, step) == GO
 
 
 def test_arms_are_stopped_by_their_own_trials_alone() -> None:
@@ -127,20 +131,20 @@ def test_arms_are_stopped_by_their_own_trials_alone() -> None:
 def test_where_less_is_better_more_is_stopped() -> None:
     rig = Rig(direction="min")
     rig.good()
-    assert rig.tell(rig.trial("bad"), 0.9) == STOP
-    assert rig.tell(rig.trial("better"), 0.2) == GO
+    assert rig.tell(rig.trial(), 0.9) == STOP
+    assert rig.tell(rig.trial(), 0.2) == GO
 
 
 def test_nothing_is_stopped_before_the_first_rung() -> None:
     rig = Rig()
     rig.good(step=5)
-    assert rig.tell(rig.trial("bad"), 0.0, 5) == GO
+    assert rig.tell(rig.trial(), 0.0, 5) == GO
 
 
 def test_a_confirmation_is_never_stopped() -> None:
     rig = Rig()
     rig.good()
-    trial = rig.trial("confirm-0", "confirm")
+    trial = rig.trial("confirm-0", "confirmation")
     assert [rig.tell(trial, score, step) for score, step in ((0.0, 10), (-1.0, 30), (0.0, 60))] == [GO] * 3
 
 
@@ -148,32 +152,33 @@ def test_a_confirmation_is_never_stopped() -> None:
 def test_a_trial_that_has_done_all_its_steps_is_not_stopped(max_steps: int) -> None:
     rig = Rig()
     rig.good()
-    assert rig.tell(rig.trial("bad"), 0.0, max_steps, max_steps) == GO
+    assert rig.tell(rig.trial(), 0.0, max_steps, max_steps) == GO
 
 
 @pytest.mark.parametrize("kind", EARLY_STOPPING_NAMES)
-@pytest.mark.parametrize("score", [None, math.nan, math.inf, -math.inf])
-def test_what_diverged_is_stopped_and_poisons_no_rung(kind: str, score: float | None) -> None:
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_what_diverged_is_stopped_and_poisons_no_rung(kind: str, score: float) -> None:
     rig = Rig(kind)
-    assert [rig.tell(rig.trial(f"odd-{n}"), score) for n in range(4)] == [STOP] * 4
+    assert [rig.tell(rig.trial(), score) for _ in range(4)] == [STOP] * 4
     rig.good(6)
-    assert rig.tell(rig.trial("bad"), 0.2) == (GO if kind == "none" else STOP)
-    assert rig.tell(rig.trial("better"), 0.9) == GO
+    assert rig.tell(rig.trial(), 0.2) == (GO if kind == "none" else STOP)
+    assert rig.tell(rig.trial(), 0.9) == GO
 
 
 @pytest.mark.parametrize("kind", EARLY_STOPPING_NAMES)
-@pytest.mark.parametrize("score", [None, math.nan, 0.1])
-def test_what_has_done_all_its_steps_or_was_not_evaluated_yet_goes_on(kind: str, score: float | None) -> None:
+@pytest.mark.parametrize("score", [math.nan, 0.1])
+def test_what_has_done_all_its_steps_or_was_not_evaluated_yet_goes_on(kind: str, score: float) -> None:
     rig = Rig(kind)
     rig.good(6)
-    assert rig.tell(rig.trial("done"), score, STEPS) == GO
-    assert rig.tell(rig.trial("new"), None, step=0) == GO
+    assert rig.tell(rig.trial(), score, STEPS) == GO
+    answer = rig.scheduler.on_trial_result(rig.controller, rig.trial(), {"report": RunReport("0")})
+    assert answer == GO
 
 
 def test_without_a_rule_nothing_is_stopped() -> None:
     rig = Rig("none")
     rig.good()
-    trial = rig.trial("bad")
+    trial = rig.trial()
     assert [rig.tell(trial, 0.0, step) for step in (10, 30, 60)] == [GO] * 3
 
 
@@ -186,10 +191,10 @@ def test_the_policy_knows_trials_by_the_ids_of_the_ledger_and_higher_is_better(
     trial = rig.trial("arm:7")
     trial.trial_id = "what Tune calls it"
     assert rig.tell(trial, 0.25) == STOP
-    assert rig.tell(trial, None, 20) == STOP
+    assert rig.tell(trial, 0.75, 20) == STOP
     assert policy.told == [
         ("arm:7", 10, sign * 0.25),
-        ("arm:7", 20, None),
+        ("arm:7", 20, sign * 0.75),
     ]
 
 
@@ -209,7 +214,7 @@ def test_as_many_slots_stay_warm_as_there_are_now() -> None:
     rig = Rig()
     for number in (3, 5, 4):
         rig.scheduler.slots.become(number)
-        rig.trial(f"of {number}")
+        rig.trial()
     assert rig.controller.warm == [("group", 3), ("group", 2), ("group", -1)]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from ray.exceptions import RayActorError
 
+from dps.training.result import Outcome
 from tests.unit.tune.execution.test_worker import died
-from tune.core.run import Outcome, RunReport
+from tests.unit.tune.helpers import last_report
 from tune.execution import trainable
 
 
@@ -19,7 +20,7 @@ def test_a_run_is_suspended_when_the_switch_is_thrown_and_not_when_it_is_lost(
 ) -> None:
     slot: Any = object.__new__(trainable.SlotTrainable)
     slot.report, slot.thrown = "report", "thrown"
-    suspended = RunReport("3", Outcome.SUSPENDED)
+    suspended = last_report("3", Outcome.SUSPENDED)
     monkeypatch.setattr(slot, "_suspend", lambda: suspended)
     heard = SimpleNamespace(wait=lambda *_, **__: (["thrown"], ["report"]), get=died if lost else print)
     monkeypatch.setattr(trainable, "ray", heard)

@@ -11,8 +11,9 @@ import pytest
 from ray.exceptions import RayActorError
 
 from dps.training.config import FineTuneResult
+from dps.training.result import Outcome
 from tests.unit.tune.helpers import SETTINGS
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job, RunReport
 from tune.execution import worker
 
 
@@ -47,7 +48,7 @@ def make_worker(
 
 
 def completed(*_: object, **__: object) -> FineTuneResult:
-    return FineTuneResult("completed", 20, 1.0, [(20, 0.5)])
+    return FineTuneResult(outcome=Outcome.COMPLETED, scores=[(20, 0.5)])
 
 
 def broken(*_: object, **__: object) -> FineTuneResult:

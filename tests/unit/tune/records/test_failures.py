@@ -9,10 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tune.helpers import FakeTune, end_well, make_plan, make_record, open_ledger, strategy
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import (
+    FakeTune,
+    end_well,
+    last_report,
+    make_plan,
+    make_record,
+    open_ledger,
+    strategy,
+)
 from tune import session
 from tune.core import command
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job, RunReport
 from tune.execution import watchdog
 from tune.execution.mailbox import Heartbeat
 from tune.records import failures
@@ -31,7 +40,7 @@ def test_so_many_failures_in_a_row_end_the_search_and_fewer_do_not(tmp_path: Pat
 
     def end(job: Job) -> RunReport:
         good = int(job.id) == MAX_FAILURE_STREAK - 2
-        return end_well(job) if good else RunReport(job.id, OOM, error="OutOfMemoryError: 2 GiB")
+        return end_well(job) if good else last_report(job.id, OOM, error="OutOfMemoryError: 2 GiB")
 
     with pytest.raises(
         TooManyFailuresError, match=f"{MAX_FAILURE_STREAK} runs in a row.* are out-of-memory.*--oom-retry"
@@ -86,7 +95,7 @@ def test_the_share_of_failures_is_in_the_summary(tmp_path: Path) -> None:
     made = SearchPhases(ledger, strategy(tmp_path, trials=4, confirm=2), [], lambda: False)
 
     def end(job: Job) -> RunReport:
-        return RunReport(job.id, LOST, error="the worker group ended") if job.id in "13" else end_well(job)
+        return last_report(job.id, LOST, error="the worker group ended") if job.id in "13" else end_well(job)
 
     FakeTune(made, end=end).run()
     found = document.build_search_document(
@@ -165,6 +174,6 @@ def test_what_hangs_or_takes_too_long_has_timed_out(
     assert ray.told == []  # it does not look at every call
     dog.looked = time.monotonic() - 60
     dog.look(job)
-    said = [(told.job, told.outcome, told.error) for told in ray.told]
+    said = [(told.job, told.outcome, told.result.error) for told in ray.told]
     assert said == ([] if says is None else [("7", Outcome.TIMED_OUT, says)])
     assert [worker.killed for worker in workers] == [kills] * len(workers)

@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from dps.errors import InputError
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import STEPS, make_space, open_ledger
-from tune.core.run import Outcome, RunReport
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
 
 SPACE = make_space()
@@ -32,13 +32,14 @@ def propose(ledger: Ledger, seed: int = 7) -> TrialRecord:
     return ledger.propose(SPACE, optuna.samplers.RandomSampler(seed=seed), seed)
 
 
-def run(ledger: Ledger, outcome: Outcome, score: float | None = 0.5, **last: Any) -> TrialRecord:
+def run(ledger: Ledger, outcome: Outcome, score: float = 0.5, **last: Any) -> TrialRecord:
     """A trial of two evaluations, then the end."""
     trial = propose(ledger)
-    for step, value in ((20, 0.3), (40, 0.4)):
-        ledger.report(trial.id, RunReport(trial.id, None, step, 60, value))
-    report = RunReport(trial.id, outcome, 60, 60, score, seconds=4.5, **last)
-    return ledger.finish(trial.id, outcome, report)
+    scores = [(20, 0.3), (40, 0.4)]
+    for count in (1, 2):
+        ledger.report(trial.id, RunResult(scores=scores[:count]))
+    end = [(60, score)] if outcome == Outcome.COMPLETED else []
+    return ledger.finish(trial.id, RunResult(outcome=outcome, scores=[*scores, *end], seconds=4.5, **last))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,8 @@ def test_each_outcome_has_its_state_in_the_study(
     record = run(ledger, outcome)
     (trial,) = ledger.study.trials
     assert (record.outcome, trial.state, trial.value) == (outcome, state, value)
-    assert record.scores == [(20, 0.3), (40, 0.4)]
+    end = [(60, 0.5)] if outcome == Outcome.COMPLETED else []
+    assert record.scores == [(20, 0.3), (40, 0.4), *end]
 
 
 def test_every_final_outcome_is_covered_above() -> None:
@@ -69,25 +71,25 @@ def test_every_final_outcome_is_covered_above() -> None:
 
 def test_another_ledger_on_the_file_reads_the_same_records(ledger: Ledger, tmp_path: Path) -> None:
     run(ledger, Outcome.COMPLETED, selected_share=0.7, warnings=["slow"], slot="a", began=12.0)
-    run(ledger, Outcome.FAILED, None, error="RuntimeError: no (x.py:3)")
+    run(ledger, Outcome.FAILED, error="RuntimeError: no (x.py:3)")
     winner = ledger.records("search")[0]
     replicate = ledger.replicate(winner.configuration, SPACE, 8)
     final = {"dev": {"matthews_correlation": 0.6}}
-    ledger.finish(replicate.id, Outcome.COMPLETED, RunReport(replicate.id, None, 75, 75, 0.6, final=final))
+    ledger.finish(replicate.id, RunResult(outcome=Outcome.COMPLETED, scores=[(75, 0.6)], final=final))
     other = open_ledger(tmp_path)
-    for purpose in ("search", "confirm"):
+    for purpose in ("search", "confirmation"):
         ours = [asdict(record) for record in ledger.records(purpose)]
         assert [asdict(record) for record in other.records(purpose)] == ours
     first, second = other.records("search")
     assert (first.selected_share, first.warnings, first.slot, first.began) == (0.7, ["slow"], "a", 12.0)
     assert (first.seconds, first.seed, first.error) == (4.5, 7, None)
     assert (second.error, second.outcome) == ("RuntimeError: no (x.py:3)", Outcome.FAILED)
-    assert other.records("confirm")[0].final == final
+    assert other.records("confirmation")[0].final == final
 
 
 def test_running_and_suspended_trials_stay_open(ledger: Ledger, tmp_path: Path) -> None:
     running, suspended = propose(ledger, 1), propose(ledger, 2)
-    ledger.report(suspended.id, RunReport(suspended.id, None, 20, 60, 0.25))
+    ledger.report(suspended.id, RunResult(scores=[(20, 0.25)]))
     ledger.suspend(suspended.id)
     other = open_ledger(tmp_path)
     assert [r.outcome for r in other.records("search")] == [Outcome.RUNNING] * 2
@@ -95,32 +97,25 @@ def test_running_and_suspended_trials_stay_open(ledger: Ledger, tmp_path: Path) 
         running.configuration,
         suspended.configuration,
     ]
-    done = other.finish(suspended.id, Outcome.COMPLETED, RunReport(suspended.id, None, 60, 60, 0.5))
-    assert (done.outcome, done.scores) == (Outcome.COMPLETED, [(20, 0.25)])
+    done = other.finish(suspended.id, RunResult(outcome=Outcome.COMPLETED, scores=[(60, 0.5)]))
+    assert (done.outcome, done.scores) == (Outcome.COMPLETED, [(20, 0.25), (60, 0.5)])
 
 
 def test_a_trial_ends_once(ledger: Ledger) -> None:
     record = run(ledger, Outcome.COMPLETED)
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
-        ledger.finish(record.id, Outcome.FAILED, RunReport(record.id))
+        ledger.finish(record.id, RunResult(outcome=Outcome.FAILED))
     assert ledger.records("search")[0].outcome == Outcome.COMPLETED
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_scores_that_are_no_numbers_never_become_values(ledger: Ledger, score: float) -> None:
     trial = propose(ledger)
-    ledger.report(trial.id, RunReport(trial.id, None, 20, 60, 0.3))
-    ledger.report(trial.id, RunReport(trial.id, None, 40, 60, score))
-    record = ledger.finish(trial.id, Outcome.DIVERGED, RunReport(trial.id, None, 40, 60, score))
+    ledger.report(trial.id, RunResult(scores=[(20, 0.3)]))
+    ledger.report(trial.id, RunResult(scores=[(40, score)]))
+    record = ledger.finish(trial.id, RunResult(outcome=Outcome.DIVERGED, scores=[(40, score)]))
     assert record.scores == [(20, 0.3)]
     assert ledger.study.trials[0].value is None
-
-
-def test_a_report_without_a_score_or_a_step_is_no_evaluation(ledger: Ledger) -> None:
-    trial = propose(ledger)
-    ledger.report(trial.id, RunReport(trial.id, None, 20, 60, None))
-    ledger.report(trial.id, RunReport(trial.id, None, 0, 60, 0.5))
-    assert ledger.records("search")[0].scores == []
 
 
 def test_an_evaluation_made_again_after_a_restart_counts_once_without_a_word(
@@ -129,7 +124,7 @@ def test_an_evaluation_made_again_after_a_restart_counts_once_without_a_word(
     ledger = open_ledger(tmp_path)
     trial = propose(ledger)
     for step in (20, 40, 20, 40, 60):
-        ledger.report(trial.id, RunReport(trial.id, None, step, 60, step / 100))
+        ledger.report(trial.id, RunResult(scores=[(step, step / 100)]))
     assert ledger.records("search")[0].scores == [(20, 0.2), (40, 0.4), (60, 0.6)]
     assert [str(warning.message) for warning in recwarn] == []
 
@@ -141,7 +136,7 @@ def test_a_replicate_has_exactly_the_winners_configuration(ledger: Ledger, tmp_p
         for seed in (8, 9):
             replicate = ledger.replicate(winner.configuration, SPACE, seed)
             assert (replicate.configuration, replicate.seed) == (winner.configuration, seed)
-    numbers = [record.id for record in open_ledger(tmp_path).records("confirm")]
+    numbers = [record.id for record in open_ledger(tmp_path).records("confirmation")]
     assert numbers == [f"confirm-{number}" for number in range(8)]
     assert len(ledger.records("search")) == 4
 
@@ -204,7 +199,7 @@ def test_a_process_killed_while_it_enters_a_trial_leaves_nothing_of_it(
         replicate = other.replicate(winner.configuration, SPACE, seed)
         assert (replicate.number, replicate.seed) == (number, seed)
         assert replicate.configuration == winner.configuration
-    assert len(open_ledger(tmp_path).records("confirm")) == 2
+    assert len(open_ledger(tmp_path).records("confirmation")) == 2
 
 
 def test_a_trial_without_a_configuration_that_an_earlier_version_left_is_none(
@@ -259,7 +254,7 @@ def test_a_process_killed_while_it_notes_an_outcome_leaves_the_trial_open(
     other = open_ledger(tmp_path)
     assert other.records("search")[0].outcome == Outcome.RUNNING
     assert other.study.trials[0].user_attrs.keys() == {"seed", "configuration"}
-    other.finish("0", Outcome.COMPLETED, RunReport("0", None, STEPS[-1], STEPS[-1], 0.5))
+    other.finish("0", RunResult(outcome=Outcome.COMPLETED, scores=[(STEPS[-1], 0.5)]))
     assert other.records("search")[0].outcome == Outcome.COMPLETED
 
 
@@ -267,8 +262,8 @@ def test_evaluations_that_no_driver_lived_to_hear_of_are_noted(tmp_path: Path) -
     ledger = open_ledger(tmp_path)
     record = ledger.replicate({"method": "vanilla", "learning_rate": 1e-4}, make_space(), 0, "search")
     curve = [(20, 0.1), (40, 0.2), (60, 0.3)]
-    ledger.report(record.id, RunReport(record.id, step=40, score=0.2, curve=curve[:2]))
+    ledger.report(record.id, RunResult(scores=curve[:2]))
     assert record.scores == curve[:2]
-    ended = ledger.finish(record.id, Outcome.COMPLETED, RunReport(record.id, step=60, score=0.3, curve=curve))
+    ended = ledger.finish(record.id, RunResult(outcome=Outcome.COMPLETED, scores=curve))
     assert ended.scores == curve
     assert open_ledger(tmp_path).records("search")[0].scores == curve

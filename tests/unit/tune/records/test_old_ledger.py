@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dps.errors import InputError
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import make_space, open_ledger
-from tune.core.run import Outcome, RunReport
+from tune.core.run import RunPurpose
 from tune.records import ledger
 from tune.records.ledger import Ledger
 
@@ -48,7 +49,7 @@ def test_every_record_of_an_old_ledger_is_read(old: Path) -> None:
     assert (first.seed, first.seconds, first.slot, first.selected_share) == (3, 4.5, "a", 0.7)
     assert (first.passes, first.peak_memory, first.covered) == (60.0, 2**20, "13 weights")
     assert [r.configuration for r in held.records("race")] == [first.configuration]
-    (confirmed,) = held.records("confirm")
+    (confirmed,) = held.records("confirmation")
     assert (confirmed.seed, confirmed.final) == (5, {"dev": {"matthews_correlation": 0.6}})
     assert (held.noted("search_id"), held.noted("seconds")) == ("0123456789abcdef", 12.5)
 
@@ -57,8 +58,8 @@ def test_a_search_goes_on_from_an_old_ledger(old: Path) -> None:
     held = Ledger(old, "max")
     identity = json.loads(json.dumps(held.noted("identity")))
     held.open(identity)
-    done = held.finish("3", Outcome.COMPLETED, RunReport("3", None, 60, 60, 0.4))
-    assert (done.outcome, done.scores) == (Outcome.COMPLETED, [(20, 0.25)])
+    done = held.finish("3", RunResult(outcome=Outcome.COMPLETED, scores=[(60, 0.4)]))
+    assert (done.outcome, done.scores) == (Outcome.COMPLETED, [(20, 0.25), (60, 0.4)])
     assert held.propose(SPACE, optuna.samplers.RandomSampler(seed=1), 3).id == "4"
     with pytest.raises(InputError, match="this is another search: task was 'cola', now 'rte'"):
         held.open({**identity, "task": "rte"})
@@ -79,11 +80,9 @@ def test_another_version_is_refused_with_the_way_out_and_left_as_it_was(old: Pat
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
-reports = st.builds(
-    RunReport,
-    job=st.just(""),
-    score=numbers,
-    step=st.just(60),
+results = st.builds(
+    RunResult,
+    scores=st.tuples(st.just(60), numbers).map(lambda last: [last]),
     seconds=st.floats(0, 1e6),
     slot=texts,
     covered=texts,
@@ -99,8 +98,8 @@ runs = st.lists(
     st.tuples(
         ends,
         st.dictionaries(st.integers(1, 59), st.floats(), max_size=4),
-        reports,
-        st.sampled_from(["search", "race", "confirm"]),
+        results,
+        st.sampled_from([*RunPurpose]),
     ),
     max_size=5,
 )
@@ -111,15 +110,15 @@ runs = st.lists(
 def test_whatever_was_run_another_process_reads_the_same(made: list[Any]) -> None:
     with TemporaryDirectory() as folder:
         mine = open_ledger(Path(folder))
-        for number, (end, scores, report, purpose) in enumerate(made):
+        for number, (end, scores, result, purpose) in enumerate(made):
             configuration = {"method": "vanilla", "learning_rate": 1e-4 * (1 + number)}
             record = mine.replicate(configuration, make_space(("vanilla",)), number, purpose)
             for step, score in scores.items():
-                mine.report(record.id, RunReport(record.id, None, step, 60, score))
+                mine.report(record.id, RunResult(scores=[(step, score)]))
             if end is not None:
-                mine.finish(record.id, end, report)
+                mine.finish(record.id, replace(result, outcome=end))
         other = open_ledger(Path(folder))
-        for purpose in ("search", "race", "confirm"):
+        for purpose in RunPurpose:
             assert [asdict(r) for r in other.records(purpose)] == [asdict(r) for r in mine.records(purpose)]
-        ids = [r.id for purpose in ("search", "race", "confirm") for r in other.records(purpose)]
+        ids = [r.id for purpose in RunPurpose for r in other.records(purpose)]
         assert len(set(ids)) == len(ids) == len(made)

@@ -7,8 +7,8 @@ import statistics
 
 import pytest
 
+from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_record, make_replicate
-from tune.core.run import Outcome
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import (
     choose_median_replicate,
@@ -113,7 +113,7 @@ def test_one_seed_has_a_mean_and_no_interval() -> None:
 def test_only_completed_replicates_count() -> None:
     bad = make_replicate(2, 0.0)
     bad.outcome = Outcome.DIVERGED
-    unscored = make_record(3, id="confirm-3", purpose="confirm", seed=3)
+    unscored = make_record(3, id="confirm-3", purpose="confirmation", seed=3)
     found = summarise_confirmation([make_replicate(1, 0.5), bad, unscored], METRIC)
     assert found is not None
     assert found.scores == {1: 0.5}

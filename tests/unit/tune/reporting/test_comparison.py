@@ -16,11 +16,19 @@ from rich.console import Console
 
 from dps.errors import InputError
 from dps.tasks import metrics, registry, transfer
-from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_arms, make_comparison, open_ledgers
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import (
+    PROVENANCE,
+    FakeTune,
+    last_report,
+    make_arms,
+    make_comparison,
+    open_ledgers,
+)
 from tune.compare import main
 from tune.compare_session import ComparisonSession
 from tune.console.progress import ProgressDisplay
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job, RunReport
 from tune.planning.plan import Plan
 from tune.records import predictions
 from tune.records.events import Watcher
@@ -64,17 +72,19 @@ def ending(folder: Path) -> End:
     does."""
 
     def end(job: Job) -> RunReport:
-        report = RunReport(job.id, Outcome.COMPLETED, STEPS, STEPS, 0.5, seconds=10.0 + job.seed)
-        report.passes, report.peak_memory = 150.0, 2**30 + job.seed
-        if job.purpose == "confirm":
+        report = last_report(job.id, Outcome.COMPLETED, scores=[(STEPS, 0.5)], seconds=10.0 + job.seed)
+        report.result.passes, report.result.peak_memory = 150.0, 2**30 + job.seed
+        if job.purpose == "confirmation":
             task = registry.get_task(job.settings.task)
             made = {"dev": logits(job, task.name), **{n: logits(job, n) for n in job.settings.transfer}}
             labels = {"dev": gold(task.name), **{n: gold(n) for n in job.settings.transfer}}
             predictions.write_predictions(predictions.locate_predictions(folder, job.id), made, labels)
-            report.final = {"dev": metrics.compute_scores(task, labels["dev"], made["dev"])}
+            report.result.final = {"dev": metrics.compute_scores(task, labels["dev"], made["dev"])}
             for name in job.settings.transfer:
                 target = transfer.get_transfer_target(name)
-                report.final[name] = transfer.compute_transfer_scores(task, target, labels[name], made[name])
+                report.result.final[name] = transfer.compute_transfer_scores(
+                    task, target, labels[name], made[name]
+                )
         return report
 
     return end
@@ -249,7 +259,9 @@ def test_f1_is_compared_with_the_better_constant_and_accuracy_stands_beside(tmp_
 def test_regression_is_compared_by_correlation(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport | None:
         return (
-            RunReport(job.id, Outcome.DIVERGED) if job.id == "dps-dense:confirm-0" else ending(tmp_path)(job)
+            last_report(job.id, Outcome.DIVERGED)
+            if job.id == "dps-dense:confirm-0"
+            else ending(tmp_path)(job)
         )
 
     found = finished(tmp_path, ("vanilla", "dps-dense"), end, task="stsb")
@@ -267,7 +279,7 @@ def test_regression_is_compared_by_correlation(tmp_path: Path) -> None:
 def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport | None:
         if job.id == "r-drop:confirm-1":
-            return RunReport(job.id, Outcome.DIVERGED, 12, STEPS)
+            return last_report(job.id, Outcome.DIVERGED)
         return None if job.id == "dps-dense:confirm-0" else ending(tmp_path)(job)
 
     found = finished(tmp_path, end=end)
@@ -288,7 +300,7 @@ def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -
 def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport | None:
         fails = job.configuration["method"] == "r-drop"
-        return RunReport(job.id, Outcome.FAILED, error="no") if fails else ending(tmp_path)(job)
+        return last_report(job.id, Outcome.FAILED, error="no") if fails else ending(tmp_path)(job)
 
     found = finished(tmp_path, end=end)
     labels, _ = predicted(tmp_path, "vanilla", "dev")
@@ -315,8 +327,8 @@ def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path:
 
 def test_where_no_run_completed_there_is_nothing_to_say(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport:
-        bad = job.purpose == "confirm"
-        return RunReport(job.id, Outcome.DIVERGED if bad else Outcome.COMPLETED, STEPS, STEPS, 0.5)
+        bad = job.purpose == "confirmation"
+        return last_report(job.id, Outcome.DIVERGED if bad else Outcome.COMPLETED, scores=[(STEPS, 0.5)])
 
     plan = make_comparison(METHODS, trials=1, confirm=2)
     found = run(plan, tmp_path, end)
@@ -335,8 +347,8 @@ def test_costs_are_those_of_a_confirmation_and_of_everything(found: dict[str, An
 def test_the_probe_is_a_mean_over_seeds(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport | None:
         report = ending(tmp_path)(job)
-        if report is not None and job.purpose == "confirm" and job.id.startswith("vanilla"):
-            report.final["probe"] = {"cka_last": 0.1 * job.seed, "probe_accuracy": 0.5}
+        if report is not None and job.purpose == "confirmation" and job.id.startswith("vanilla"):
+            report.result.final["probe"] = {"cka_last": 0.1 * job.seed, "probe_accuracy": 0.5}
         return report
 
     found = finished(tmp_path, end=end)
@@ -521,7 +533,9 @@ def test_a_run_says_its_warnings(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport | None:
         report = ending(tmp_path)(job)
         assert report is not None
-        report.warnings = ["no mask ever held a weight back"] if job.id == "dps-dense:confirm-2" else []
+        report.result.warnings = (
+            ["no mask ever held a weight back"] if job.id == "dps-dense:confirm-2" else []
+        )
         return report
 
     found = finished(tmp_path, end=end)
@@ -558,7 +572,7 @@ def open_session(
 def test_the_end_of_a_comparison_keeps_predictions_and_nothing_else(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport | None:
         report = ending(tmp_path)(job)
-        if job.purpose == "confirm":
+        if job.purpose == "confirmation":
             left = tmp_path / "work" / f"trial-{job.id}" / "logits.safetensors"
             left.parent.mkdir(parents=True)
             shutil.move(predictions.locate_predictions(tmp_path, job.id), left)
@@ -576,12 +590,12 @@ def test_the_end_of_a_comparison_keeps_predictions_and_nothing_else(tmp_path: Pa
     assert len(list((tmp_path / "predictions").iterdir())) == 6
 
 
-@pytest.mark.parametrize("purpose", ["search", "confirm"])
+@pytest.mark.parametrize("purpose", ["search", "confirmation"])
 def test_where_nothing_finishes_the_end_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], purpose: str
 ) -> None:
     def end(job: Job) -> RunReport | None:
-        bad = RunReport(job.id, Outcome.FAILED, error="RuntimeError: no")
+        bad = last_report(job.id, Outcome.FAILED, error="RuntimeError: no")
         return bad if job.purpose == purpose else ending(tmp_path)(job)
 
     heard: list[dict[str, Any]] = []

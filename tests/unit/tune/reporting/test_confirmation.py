@@ -13,8 +13,8 @@ import pytest
 from scipy import stats
 
 from dps.tasks import metrics, registry
+from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_record
-from tune.core.run import Outcome
 from tune.records import predictions
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import BASELINE_NAME, derive_baseline
@@ -63,7 +63,12 @@ def confirmed(
             method, name = configuration["method"], f"confirm-{len(records)}"
             outcome = (ends or {}).get((method, seed), Outcome.COMPLETED)
             record = make_record(
-                len(records), outcome, id=name, purpose="confirm", configuration=configuration, seed=seed
+                len(records),
+                outcome,
+                id=name,
+                purpose="confirmation",
+                configuration=configuration,
+                seed=seed,
             )
             if outcome == Outcome.COMPLETED:
                 made = logits(method, seed, task)

@@ -14,17 +14,19 @@ import pytest
 from rich.console import Console
 
 from dps.tasks import metrics, registry
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import (
     PROVENANCE,
     FakeTune,
     end_well,
+    last_report,
     make_plan,
     make_space,
     open_ledger,
     strategy,
 )
 from tune.console.progress import ProgressDisplay
-from tune.core.run import Job, Outcome, RunPurpose, RunReport
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.planning.plan import Plan
 from tune.records import predictions, replicates
 from tune.records.ledger import SCHEMA_VERSION, Ledger
@@ -41,9 +43,9 @@ HOSTILE = '<script>alert("x")</script>&\'"'
 def end(job: Job) -> RunReport:
     """Trial 1 diverges, trial 2 fails; the others complete."""
     if job.id == "1":
-        return RunReport(job.id, Outcome.DIVERGED, 60, 60, float("nan"))
+        return last_report(job.id, Outcome.DIVERGED, scores=[(60, float("nan"))])
     if job.id == "2":
-        return RunReport(job.id, Outcome.FAILED, error=f"RuntimeError: {HOSTILE} (x.py:3)")
+        return last_report(job.id, Outcome.FAILED, error=f"RuntimeError: {HOSTILE} (x.py:3)")
     return end_well(job)
 
 
@@ -93,7 +95,7 @@ def test_search_json_has_every_trial_as_the_ledger_has_it(ledger: Ledger) -> Non
             "configuration": record.configuration,
             "seed": record.seed,
             "outcome": str(record.outcome),
-            "scores": [[step, score] for step, score in record.scores],
+            "scores": record.scores,
             "seconds": record.seconds,
         }
     assert found["outcomes"] == {"completed": 3, "diverged": 1, "failed": 1}
@@ -223,17 +225,15 @@ def confirm(job: Job, file: Path) -> RunReport:
     made = logits(job.configuration["method"], job.seed)
     predictions.write_predictions(file, {"dev": made}, {"dev": GOLD})
     final = {"dev": metrics.compute_scores(TASK, GOLD, made)}
-    return RunReport(job.id, Outcome.COMPLETED, 75, 75, 0.5, seconds=3.0, final=final)
+    return last_report(job.id, Outcome.COMPLETED, scores=[(75, 0.5)], seconds=3.0, final=final)
 
 
 def further(
-    ledger: Ledger, configuration: dict[str, Any], seed: int, purpose: RunPurpose, report: RunReport
+    ledger: Ledger, configuration: dict[str, Any], seed: int, purpose: RunPurpose, result: RunResult
 ) -> None:
     """A run that the ledger holds beside those of the searcher."""
     record = ledger.replicate(configuration, make_space(), seed, purpose)
-    report.job = record.id
-    ledger.report(record.id, replace(report, outcome=None))
-    ledger.finish(record.id, Outcome(report.outcome or ""), report)
+    ledger.finish(record.id, result)
 
 
 def proven(
@@ -243,7 +243,7 @@ def proven(
     diverged: a seed of the baseline."""
 
     def end(job: Job) -> RunReport:
-        return confirm(job, where(output, job.id)) if job.purpose == "confirm" else end_well(job)
+        return confirm(job, where(output, job.id)) if job.purpose == "confirmation" else end_well(job)
 
     ledger = open_ledger(output)
     searcher = SearchPhases(ledger, strategy(output, 4, space=make_space(("dps-dense",))), [], lambda: False)
@@ -258,15 +258,16 @@ def proven(
     assert baseline is not None
     for number, seed in enumerate((6, 7, 8)):
         if seed == diverged:
-            further(ledger, baseline, seed, "confirm", RunReport("", Outcome.DIVERGED, 9, 75))
+            further(ledger, baseline, seed, "confirmation", RunResult(outcome=Outcome.DIVERGED))
             continue
-        job = Job(f"confirm-{3 + number}", "confirm", baseline, seed, make_plan().settings, "")
-        further(ledger, baseline, seed, "confirm", confirm(job, where(output, job.id)))
+        job = Job(f"confirm-{3 + number}", "confirmation", baseline, seed, make_plan().settings, "")
+        further(ledger, baseline, seed, "confirmation", confirm(job, where(output, job.id)).result)
     return ledger, arms
 
 
-def full(score: float, seconds: float) -> RunReport:
-    return RunReport("", Outcome.COMPLETED, STEPS, STEPS, score, seconds=seconds, peak_memory=2**30)
+def full(score: float, seconds: float) -> RunResult:
+    scores = [(STEPS, score)]
+    return RunResult(outcome=Outcome.COMPLETED, scores=scores, seconds=seconds, peak_memory=2**30)
 
 
 @pytest.fixture(scope="module")
@@ -308,11 +309,11 @@ def with_finalists(output: Path) -> dict[str, Any]:
         for number, seed in enumerate((6, 7, 8)):
             name = f"confirm-{6 + 3 * place + number}"
             drawn = 100 * (place + 1) + seed  # not the winner's predictions
-            job = Job(name, "confirm", other.configuration, drawn, make_plan().settings, "")
-            made = confirm(job, predictions.locate_predictions(output, job.id))
+            job = Job(name, "confirmation", other.configuration, drawn, make_plan().settings, "")
+            made = confirm(job, predictions.locate_predictions(output, job.id)).result
             if (place, seed) == (1, 7):
-                made = RunReport("", Outcome.FAILED, error="RuntimeError: no")
-            further(ledger, other.configuration, seed, "confirm", made)
+                made = RunResult(outcome=Outcome.FAILED, error="RuntimeError: no")
+            further(ledger, other.configuration, seed, "confirmation", made)
     return told(make_plan(), ledger, output)
 
 

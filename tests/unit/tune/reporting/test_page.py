@@ -17,10 +17,19 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from tests.unit.tune.helpers import FakeTune, end_well, make_plan, make_space, open_ledger, strategy
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import (
+    FakeTune,
+    end_well,
+    last_report,
+    make_plan,
+    make_space,
+    open_ledger,
+    strategy,
+)
 from tests.unit.tune.reporting.test_document import HOSTILE, end, proven, told, with_finalists
 from tune import report
-from tune.core.run import Job, Outcome, RunReport
+from tune.core.run import Job, RunReport
 from tune.reporting import analysis, summary
 from tune.reporting import page as reporting_page
 from tune.reporting import plots as reporting_plots
@@ -259,7 +268,7 @@ def test_the_best_trial_comes_first_in_the_table(small: Found, small_page: str) 
 
 
 def fail(job: Job) -> RunReport:
-    return RunReport(job.id, Outcome.FAILED, error="RuntimeError: no luck")
+    return last_report(job.id, Outcome.FAILED, error="RuntimeError: no luck")
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dps.errors import InputError
+from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_record
 from tune.core import options
 from tune.core.options import OBJECTIVES, parse_objectives
-from tune.core.run import Outcome
 from tune.core.wording import format_objective
 from tune.records.ledger import TrialRecord
 from tune.reporting.pareto import ParetoPoint, build_pareto_points, find_pareto_front, is_dominating

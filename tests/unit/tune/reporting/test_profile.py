@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tune.core.run import Outcome
+from dps.training.result import Outcome
 from tune.records.ledger import TrialRecord
 from tune.reporting.profile import format_profile, profile_session
 from tune.strategy.budget import SlotCount
@@ -17,7 +17,7 @@ def run(began: float, ended: float, waited: float | None, **parts: float) -> Tri
         0,
         {},
         0,
-        Outcome.COMPLETED,
+        outcome=Outcome.COMPLETED,
         seconds=ended - began,
         began=began,
         ended=ended,

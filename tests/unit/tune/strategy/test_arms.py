@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tune.helpers import FakeTune, end_well, make_arms, open_ledgers
-from tune.core.run import Job, Outcome, RunReport
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import FakeTune, end_well, last_report, make_arms, open_ledgers
+from tune.core.run import Job, RunReport
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount
@@ -29,7 +30,9 @@ def records(arms: Arms, purpose: Any) -> dict[str, list[TrialRecord]]:
 
 def made(arms: Arms) -> dict[str, tuple[dict[str, Any], int, Outcome]]:
     """By id, what was run and how it ended."""
-    every = [r for purpose in ("search", "confirm") for arm in records(arms, purpose).values() for r in arm]
+    every = [
+        r for purpose in ("search", "confirmation") for arm in records(arms, purpose).values() for r in arm
+    ]
     by_id = {r.id: (r.configuration, r.seed, r.outcome) for r in every}
     assert len(by_id) == len(every)
     return by_id
@@ -71,7 +74,7 @@ def test_arms_share_the_slots_that_join_and_end_whole(undisturbed: Arms) -> None
 
 
 def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed: Arms) -> None:
-    for arm, confirmations in records(undisturbed, "confirm").items():
+    for arm, confirmations in records(undisturbed, "confirmation").items():
         tried = records(undisturbed, "search")[arm]
         best = max(tried, key=lambda record: record.score or 0.0)
         assert {record.configuration["method"] for record in tried} == {arm}
@@ -82,7 +85,7 @@ def test_all_arms_are_given_the_same_learning_rates_and_the_same_seeds() -> None
     arms = compare(trials=3, confirm=3, seed=7)
     FakeTune(arms).run()
     rates = [[r.configuration["learning_rate"] for r in arm] for arm in records(arms, "search").values()]
-    seeds = [[r.seed for r in arm] for arm in records(arms, "confirm").values()]
+    seeds = [[r.seed for r in arm] for arm in records(arms, "confirmation").values()]
     assert rates == [rates[0]] * 3
     assert len(set(rates[0])) == 3
     assert seeds == [[8, 9, 10]] * 3
@@ -186,19 +189,19 @@ def test_more_seeds_on_a_resume_add_only_seeds(tmp_path: Path) -> None:
     assert {job.id for job in again.seen} == {f"{arm}:confirm-{n}" for arm in ARMS for n in (2, 3)}
     after = compare(tmp_path)
     assert made(after).items() >= before.items()
-    assert [[r.seed for r in arm] for arm in records(after, "confirm").values()] == [[6, 7, 8, 9]] * 3
+    assert [[r.seed for r in arm] for arm in records(after, "confirmation").values()] == [[6, 7, 8, 9]] * 3
 
 
 def test_an_arm_that_never_trains_is_not_confirmed_and_stops_nobody() -> None:
     def end(job: Job) -> RunReport:
         fails = job.configuration["method"] == "dps-dense"
-        return RunReport(job.id, Outcome.DIVERGED) if fails else end_well(job)
+        return last_report(job.id, Outcome.DIVERGED) if fails else end_well(job)
 
     arms = compare()
     tune = FakeTune(arms, end=end)
     tune.run()
     assert tune.finished
-    assert {arm: len(one) for arm, one in records(arms, "confirm").items()} == {
+    assert {arm: len(one) for arm, one in records(arms, "confirmation").items()} == {
         "vanilla": 2,
         "dps-dense": 0,
         "child-tuning-d": 2,
@@ -210,7 +213,7 @@ def test_an_interrupted_comparison_starts_nothing_and_ends() -> None:
     arms = compare()
     for search in arms.searches:
         search.interrupted = lambda: interrupted
-    tune = FakeTune(arms, end=lambda job: RunReport(job.id, Outcome.SUSPENDED))
+    tune = FakeTune(arms, end=lambda job: last_report(job.id, Outcome.SUSPENDED))
     tune.run(events=2)
     interrupted = True
     tune.run()

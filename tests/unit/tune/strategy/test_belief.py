@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import STEPS, make_space
-from tune.core.run import Outcome, RunReport
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.belief import MIN_RUNS_TO_FIT, Estimator
 from tune.strategy.race import RACE_SEED_OFFSET, Race, RaceSettings
@@ -31,12 +31,12 @@ def run(
 ) -> TrialRecord:
     """A run that reports these scores, at the evaluations of a trial; None: it diverges there."""
     record = ledger.replicate(configuration(rate), SPACE, seed, purpose)
-    report = RunReport(record.id)
-    for step, score in zip(STEPS, scores, strict=False):
-        report = RunReport(record.id, None, step, STEPS[-1], score, seconds=step)
-        ledger.report(record.id, report)
+    reached = [(step, score) for step, score in zip(STEPS, scores, strict=False) if score is not None]
     outcome = Outcome.COMPLETED if len(scores) == len(STEPS) else Outcome.STOPPED
-    return ledger.finish(record.id, Outcome.DIVERGED if scores[-1] is None else outcome, report)
+    if scores[-1] is None:
+        outcome = Outcome.DIVERGED
+    seconds = STEPS[len(scores) - 1]
+    return ledger.finish(record.id, RunResult(outcome=outcome, scores=reached, seconds=seconds))
 
 
 def make(direction: str = "max", chance: float | None = 0.0) -> tuple[Ledger, Estimator]:

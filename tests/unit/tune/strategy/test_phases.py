@@ -9,8 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tune.helpers import SETTINGS, STEPS, FakeTune, end_well, make_space, open_ledger, strategy
-from tune.core.run import Job, Outcome, RunReport
+from dps.training.result import Evaluation, Outcome
+from tests.unit.tune.helpers import (
+    SETTINGS,
+    STEPS,
+    FakeTune,
+    end_well,
+    last_report,
+    make_space,
+    open_ledger,
+    progress_report,
+    strategy,
+)
+from tune.core.run import Job, RunReport
 from tune.records import replicates
 from tune.records.events import Watcher
 from tune.records.ledger import Ledger, TrialRecord
@@ -40,7 +51,7 @@ def test_a_search_tries_confirms_and_finishes(tmp_path: Path, slots: int) -> Non
     assert tune.most_live == slots
     assert outcomes(ledger) == {"completed": 5}
     assert [len(record.scores) for record in ledger.records("search")] == [len(STEPS)] * 5
-    assert [str(r.outcome) for r in ledger.records("confirm")] == ["completed"] * 3
+    assert [str(r.outcome) for r in ledger.records("confirmation")] == ["completed"] * 3
     assert len({job.place for job in tune.seen}) == len(tune.seen) == 8
 
 
@@ -67,7 +78,7 @@ def test_the_winner_is_confirmed_on_fresh_seeds_that_differ(tmp_path: Path) -> N
     tune = FakeTune(searcher(ledger, tmp_path, seed=5, confirm=4))
     tune.run()
     best = max(ledger.records("search"), key=lambda record: record.score or -math.inf)
-    replicas = ledger.records("confirm")
+    replicas = ledger.records("confirmation")
     assert [record.seed for record in ledger.records("search")] == [5] * 5
     assert sorted(record.seed for record in replicas) == [6, 7, 8, 9]
     assert all(record.configuration == best.configuration for record in replicas)
@@ -85,9 +96,11 @@ def test_more_trials_may_bring_another_winner_which_gets_its_own_replicates(tmp_
     assert second is not None
     assert first.id != second.id, "no later trial is better: this test shows nothing"
     for winner in (first, second):
-        confirmations = replicates.select_by_configuration(winner.configuration, ledger.records("confirm"))
+        confirmations = replicates.select_by_configuration(
+            winner.configuration, ledger.records("confirmation")
+        )
         assert sorted(record.seed for record in confirmations) == [3, 4, 5]
-    assert len(ledger.records("confirm")) == 6
+    assert len(ledger.records("confirmation")) == 6
 
 
 @pytest.mark.parametrize("order", range(3))
@@ -97,7 +110,7 @@ def test_confirmation_begins_when_every_trial_of_the_search_is_over(tmp_path: Pa
 
     class Watch(Watcher):
         def trial_started(self, record: TrialRecord) -> None:
-            if record.purpose == "confirm":
+            if record.purpose == "confirmation":
                 open_at_confirmation.append(
                     sum(not trial.outcome.is_final for trial in ledger.records("search"))
                 )
@@ -157,12 +170,14 @@ def test_a_search_cut_off_and_continued_is_the_search_undisturbed(
     continued = open_ledger(tmp_path)
     assert again.finished
     assert configurations(continued) == configurations(undisturbed)
-    for purpose, count in (("search", 5), ("confirm", 3)):
+    for purpose, count in (("search", 5), ("confirmation", 3)):
         records = continued.records(purpose)  # type: ignore[arg-type]
         assert [record.number for record in records] == list(range(count))
         assert [record.outcome for record in records] == [Outcome.COMPLETED] * count
         assert [[step for step, _ in record.scores] for record in records] == [list(STEPS)] * count
-    assert [r.seed for r in continued.records("confirm")] == [r.seed for r in undisturbed.records("confirm")]
+    assert [r.seed for r in continued.records("confirmation")] == [
+        r.seed for r in undisturbed.records("confirmation")
+    ]
 
 
 def test_a_search_cut_off_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -205,7 +220,7 @@ def test_a_trial_that_ends_badly_does_not_win_and_the_search_goes_on(
 ) -> None:
     def end(job: Job) -> RunReport:
         if job.id in ("0", "2"):
-            return RunReport(job.id, outcome, 70, 60, 99.0, error=error, seconds=1.0)
+            return last_report(job.id, outcome, scores=[(70, 99.0)], error=error, seconds=1.0)
         return end_well(job)
 
     ledger = open_ledger(tmp_path)
@@ -215,7 +230,7 @@ def test_a_trial_that_ends_badly_does_not_win_and_the_search_goes_on(
     assert ledger.records("search")[0].error == error
     assert made.leader is not None
     assert made.leader.number not in (0, 2)
-    assert len(ledger.records("confirm")) == 3
+    assert len(ledger.records("confirmation")) == 3
 
 
 def test_a_slot_that_tune_lost_is_a_lost_trial(tmp_path: Path) -> None:
@@ -242,14 +257,14 @@ def test_what_the_scheduler_stops_is_stopped_with_its_last_score(tmp_path: Path)
     assert stopped.seconds == 2.0
 
 
-@pytest.mark.parametrize("score", [None, math.nan, math.inf])
+@pytest.mark.parametrize("score", [math.nan, math.inf])
 def test_what_the_scheduler_stops_for_want_of_a_finite_score_has_diverged(
-    tmp_path: Path, score: float | None
+    tmp_path: Path, score: float
 ) -> None:
     ledger = open_ledger(tmp_path)
     made = searcher(ledger, tmp_path)
     made.next_job("of Tune")
-    made.end_run("of Tune", RunReport("0", None, 20, 60, score))
+    made.end_run("of Tune", progress_report("0", 20, 60, score))
     assert ledger.records("search")[0].outcome == Outcome.DIVERGED
 
 
@@ -257,28 +272,32 @@ def test_where_every_trial_fails_nothing_is_confirmed(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     tune = FakeTune(
         searcher(ledger, tmp_path),
-        end=lambda job: RunReport(job.id, Outcome.FAILED, error="RuntimeError: no"),
+        end=lambda job: last_report(job.id, Outcome.FAILED, error="RuntimeError: no"),
     )
     tune.run()
     assert tune.finished
     assert outcomes(ledger) == {"failed": 5}
-    assert ledger.records("confirm") == []
+    assert ledger.records("confirmation") == []
 
 
 def test_a_replicate_that_fails_is_not_replaced(tmp_path: Path) -> None:
     def end(job: Job) -> RunReport:
-        return RunReport(job.id, Outcome.DIVERGED) if job.id == "confirm-1" else end_well(job)
+        return last_report(job.id, Outcome.DIVERGED) if job.id == "confirm-1" else end_well(job)
 
     ledger = open_ledger(tmp_path)
     FakeTune(searcher(ledger, tmp_path), end=end).run()
-    assert [str(r.outcome) for r in ledger.records("confirm")] == ["completed", "diverged", "completed"]
+    assert [str(r.outcome) for r in ledger.records("confirmation")] == [
+        "completed",
+        "diverged",
+        "completed",
+    ]
 
 
 def test_an_interrupted_search_starts_nothing_and_leaves_its_trials_open(tmp_path: Path) -> None:
     interrupted = False
     ledger = open_ledger(tmp_path)
     made = SearchPhases(ledger, strategy(tmp_path, 5, slots=2), [], lambda: interrupted)
-    tune = FakeTune(made, end=lambda job: RunReport(job.id, Outcome.SUSPENDED))
+    tune = FakeTune(made, end=lambda job: last_report(job.id, Outcome.SUSPENDED))
     tune.run(events=3)
     started, interrupted = len(tune.seen), True
     tune.run()
@@ -301,7 +320,7 @@ def test_gpu_hours_start_no_further_trial_but_end_those_under_way(tmp_path: Path
     assert made.explored_until == "0.00333333 GPU-hours"
     assert outcomes(ledger) == {"completed": len(ledger.records("search"))}
     assert 4 <= len(ledger.records("search")) <= 6  # 3 s each, two at once
-    assert len(ledger.records("confirm")) == 3
+    assert len(ledger.records("confirmation")) == 3
 
 
 def test_the_time_budget_counts_earlier_sittings(tmp_path: Path) -> None:
@@ -312,7 +331,7 @@ def test_the_time_budget_counts_earlier_sittings(tmp_path: Path) -> None:
     tune = FakeTune(late)
     tune.run()
     assert late.explored_until == "time budget of 1000 s"
-    assert [job.purpose for job in tune.seen] == ["search", "confirm", "confirm", "confirm"]
+    assert [job.purpose for job in tune.seen] == ["search", *["confirmation"] * 3]
 
 
 def test_a_rule_that_is_reached_stays_reached(tmp_path: Path) -> None:
@@ -350,9 +369,9 @@ def test_a_watcher_hears_of_each_event_when_the_ledger_has_it(tmp_path: Path) ->
             heard["started"] += 1
             assert (held(record).configuration, held(record).seed) == (record.configuration, record.seed)
 
-        def trial_reported(self, record: TrialRecord, report: RunReport) -> None:
+        def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
             heard["reported"] += 1
-            assert held(record).scores[-1] == (report.step, report.score)
+            assert held(record).scores[-1] == (evaluation.step, evaluation.score)
 
         def trial_ended(self, record: TrialRecord) -> None:
             heard["ended"] += 1
@@ -390,7 +409,7 @@ def test_early_stopping_is_told_of_completed_trials_alone(
     """Not of confirmations, nor of trials that failed or were stopped. Higher is better there."""
 
     def end(job: Job) -> RunReport:
-        return RunReport(job.id, Outcome.FAILED, error="x") if job.id == "1" else end_well(job)
+        return last_report(job.id, Outcome.FAILED, error="x") if job.id == "1" else end_well(job)
 
     ledger = Ledger(None, direction)
     made = searcher(ledger, tmp_path, direction=direction)
@@ -406,7 +425,7 @@ def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> 
         return searcher(open_ledger(tmp_path), tmp_path, evaluations=3, scheduler="asha")
 
     late = Job("late", "search", {}, 0, SETTINGS, "")
-    first = RunReport("late", step=STEPS[0], max_steps=STEPS[-1], score=-1.0)
+    first = progress_report("late", STEPS[0], score=-1.0)
     assert not resume().is_behind(late, first)  # the first of all
     FakeTune(resume()).run()
     assert resume().is_behind(late, first)

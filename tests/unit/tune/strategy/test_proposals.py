@@ -11,8 +11,8 @@ import pytest
 
 from dps.errors import InputError
 from dps.ranges import Choice, Range
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import STEPS, make_space, strategy
-from tune.core.run import Outcome, RunReport
 from tune.core.space import SearchSpace, make_configuration_key
 from tune.planning.space_options import check_methods_and_sampler
 from tune.records.ledger import Ledger
@@ -50,9 +50,8 @@ def proposed(
         if record is None:
             break
         found.append(record.configuration)
-        last = RunReport(record.id, None, STEPS[-1], STEPS[-1], value(record.configuration), seconds=1.0)
-        ledger.report(record.id, last)
-        ledger.finish(record.id, Outcome.COMPLETED, last)
+        scores = [(STEPS[-1], value(record.configuration))]
+        ledger.finish(record.id, RunResult(outcome=Outcome.COMPLETED, scores=scores, seconds=1.0))
     return found
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.tune.helpers import STEPS, FakeTune, make_space, open_ledger, strategy
-from tune.core.run import Job, Outcome, RunReport
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import STEPS, FakeTune, last_report, make_space, open_ledger, strategy
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger
 from tune.strategy.budget import TrialLimit, WallTimeLimit
@@ -31,10 +32,9 @@ def score(job: Job, step: int = STEPS[-1]) -> float:
 
 
 def end(job: Job) -> RunReport:
-    made = RunReport(job.id, Outcome.COMPLETED, STEPS[-1], STEPS[-1], score(job), seconds=3.0)
-    if job.purpose == "confirm":
-        made.final = {"dev": {METRIC: score(job)}}
-    return made
+    final = {"dev": {METRIC: score(job)}} if job.purpose == "confirmation" else {}
+    scores = [(STEPS[-1], score(job))]
+    return last_report(job.id, Outcome.COMPLETED, scores=scores, seconds=3.0, final=final)
 
 
 def search(ledger: Ledger, trials: int = 10, **changes: Any) -> SearchPhases:
@@ -60,9 +60,9 @@ def test_it_explores_then_races_then_confirms(order: int) -> None:
     made, tune = ran(ledger, order)
     purposes = [job.purpose for job in tune.seen]
     assert tune.finished
-    assert purposes == sorted(purposes, key=["search", "race", "confirm"].index)
+    assert purposes == sorted(purposes, key=[*RunPurpose].index)
     assert 3 <= purposes.count("race") <= 10
-    assert purposes.count("confirm") == 2 * 3
+    assert purposes.count("confirmation") == 2 * 3
     assert made.explored_until == "10 trials"
     assert made.raced_until is not None
 
@@ -98,16 +98,16 @@ def test_no_race_is_over_and_nothing_is_confirmed_while_a_trial_is_explored() ->
     assert made.raced_until is None
     tune.run()
     assert ledger.records("race") == []
-    assert len(ledger.records("confirm")) == 6
+    assert len(ledger.records("confirmation")) == 6
 
 
 def test_the_seeds_of_search_race_and_confirmation_are_none_of_the_others() -> None:
     ledger = Ledger(None, "max")
     ran(ledger)
-    seeds = {purpose: {r.seed for r in ledger.records(purpose)} for purpose in ("search", "race", "confirm")}
+    seeds = {purpose: {r.seed for r in ledger.records(purpose)} for purpose in RunPurpose}
     assert seeds["search"] == {5}
     assert seeds["race"] <= {5 + RACE_SEED_OFFSET + number for number in range(4)}
-    assert seeds["confirm"] == {6, 7, 8}
+    assert seeds["confirmation"] == {6, 7, 8}
 
 
 def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_models_are_kept() -> None:
@@ -117,11 +117,11 @@ def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_mod
     assert winner is not None
     assert made.leader is winner
     baseline = {"method": "vanilla", "learning_rate": winner.configuration["learning_rate"]}
-    confirming = [job for job in tune.seen if job.purpose == "confirm"]
+    confirming = [job for job in tune.seen if job.purpose == "confirmation"]
     for configuration in (winner.configuration, baseline):
         assert [job.seed for job in confirming if job.configuration == configuration] == [6, 7, 8]
     assert [job.configuration == winner.configuration for job in tune.seen] == [
-        job.keep_model or (job.purpose != "confirm" and job.configuration == winner.configuration)
+        job.keep_model or (job.purpose != "confirmation" and job.configuration == winner.configuration)
         for job in tune.seen
     ]
 
@@ -132,7 +132,7 @@ def test_the_next_best_are_confirmed_too_where_asked_for(seeds: int) -> None:
     made, tune = ran(ledger, racing=RaceSettings(seeds, share=1.0), finalists=3)
     first, second, third = (trial.configuration for trial in made.finalists(3))
     baseline = {"method": "vanilla", "learning_rate": first["learning_rate"]}
-    confirming = [job for job in tune.seen if job.purpose == "confirm"]
+    confirming = [job for job in tune.seen if job.purpose == "confirmation"]
     assert len(confirming) == 4 * 3
     for configuration in (first, second, third, baseline):
         mine = [job for job in confirming if job.configuration == configuration]
@@ -144,7 +144,7 @@ def test_the_next_best_are_confirmed_too_where_asked_for(seeds: int) -> None:
 def test_vanilla_needs_no_baseline() -> None:
     ledger = Ledger(None, "max")
     ran(ledger, space=make_space(("vanilla",)))
-    assert len(ledger.records("confirm")) == 3
+    assert len(ledger.records("confirmation")) == 3
 
 
 def test_without_a_race_one_seed_says_who_wins() -> None:
@@ -180,7 +180,7 @@ def test_a_race_cut_off_and_continued_loses_and_doubles_nothing(tmp_path: Path) 
     ledger = open_ledger(tmp_path)
     raced = [(make_configuration_key(r.configuration), r.seed) for r in ledger.records("race")]
     assert len(set(raced)) == len(raced) >= 3
-    confirmed = [(make_configuration_key(r.configuration), r.seed) for r in ledger.records("confirm")]
+    confirmed = [(make_configuration_key(r.configuration), r.seed) for r in ledger.records("confirmation")]
     assert len(set(confirmed)) == len(confirmed) == 6
     assert len(ledger.records("search")) == 10
 
@@ -207,5 +207,5 @@ def test_a_budget_of_time_ends_the_race_too() -> None:
     ledger = Ledger(None, "max")
     made, _ = ran(ledger, rules=[TrialLimit(10)], race_rules=[WallTimeLimit(0.0)])
     assert ledger.records("race") == []
-    assert len(ledger.records("confirm")) == 6
+    assert len(ledger.records("confirmation")) == 6
     assert made.winner() is not None

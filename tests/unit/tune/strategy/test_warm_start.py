@@ -19,10 +19,11 @@ from mlflow import MlflowClient
 from dps.errors import InputError
 from dps.ranges import Choice, Range
 from dps.tasks.registry import TASKS
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import PROVENANCE, make_plan, make_record, make_space, open_ledger, open_ledgers
 from tune.console.plan import format_plan
 from tune.core.options import SearchOptions
-from tune.core.run import Outcome, RunPurpose, RunReport
+from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations
 from tune.planning import planner
 from tune.planning.plan import NO_WARM_START
@@ -53,15 +54,17 @@ def vanilla(rate: float) -> dict[str, Any]:
 
 
 def put(
-    ledger: Ledger, rate: float, outcome: Outcome, *scores: tuple[int, float], purpose: RunPurpose = "search"
+    ledger: Ledger,
+    rate: float,
+    outcome: Outcome,
+    *scores: tuple[int, float],
+    purpose: RunPurpose = "search",
 ) -> None:
     """A trial of vanilla that reported these scores by step, then ended so."""
     record = ledger.replicate(vanilla(rate), SPACE, 0, purpose)
-    for step, score in scores:
-        ledger.report(record.id, RunReport(record.id, None, step, 60, score))
-    step, last = scores[-1] if scores else (0, None)
+    ledger.report(record.id, RunResult(scores=[*scores]))
     if outcome.is_final:
-        ledger.finish(record.id, outcome, RunReport(record.id, outcome, step, 60, last))
+        ledger.finish(record.id, RunResult(outcome=outcome, scores=[*scores]))
 
 
 def put_all(ledger: Ledger) -> None:
@@ -76,7 +79,7 @@ def put_all(ledger: Ledger) -> None:
     put(ledger, 4.1e-4, Outcome.LOST, (20, 0.9))
     put(ledger, 4.2e-4, Outcome.STOPPED)
     put(ledger, 4.3e-4, Outcome.RUNNING, (20, 0.9))
-    put(ledger, 4.4e-4, Outcome.COMPLETED, (75, 0.9), purpose="confirm")
+    put(ledger, 4.4e-4, Outcome.COMPLETED, (75, 0.9), purpose="confirmation")
 
 
 def opened(folder: Path) -> Ledger:
@@ -124,7 +127,7 @@ def track(store: Path, search_id: str, *ends: tuple[str, dict[str, Any], Outcome
         scores = [(20, 0.9), (step, score)] if step else []
         record = make_record(0, Outcome.RUNNING, id=trial, configuration=configuration, scores=scores)
         if trial.startswith("confirm"):
-            record.purpose = "confirm"
+            record.purpose = "confirmation"
         tracker.trial_started(record)
         if outcome.is_final:
             tracker.trial_ended(replace(record, outcome=outcome))

@@ -1,0 +1,115 @@
+"""What one run reports on its way, and what it comes to. Imports nothing heavy: every process holds these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal
+
+ControlSignal = Literal["go", "stop", "suspend"]
+
+
+class Outcome(StrEnum):
+    """How a run stands; RUNNING and SUSPENDED are not ends, a resume goes on with those."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    COMPLETED = "completed"
+    STOPPED = "stopped"  # by the scheduler or a budget
+    DIVERGED = "diverged"  # NaN or infinity
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMED_OUT = "timed-out"
+    FAILED = "failed"  # with the error
+    LOST = "lost"  # the worker or its node
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run is over."""
+        return self not in (Outcome.RUNNING, Outcome.SUSPENDED)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the run ended with a score that can be compared."""
+        return self in (Outcome.COMPLETED, Outcome.STOPPED)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the run ended without a usable score."""
+        return self.is_final and not self.is_usable
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at the model during a run.
+
+    step, max_steps: optimizer steps done, and of the whole run.
+    scores: by metric.
+    loss: of the last training batch; None where it is not known.
+    seconds: since the run began, without the wait for a slot.
+    curve: (step, primary metric) of this evaluation and every earlier one, those before an interruption too.
+    """
+
+    step: int
+    max_steps: int
+    scores: dict[str, float]
+    loss: float | None
+    seconds: float
+    curve: list[tuple[int, float]]
+
+    @property
+    def score(self) -> float:
+        """The primary metric; it may be no finite number."""
+        return self.curve[-1][1]
+
+
+@dataclass(kw_only=True)
+class RunResult:
+    """Everything that one run comes to. A new field goes to the ledger and search.json by itself.
+
+    outcome: RUNNING while the run goes on; then this is what it has come to so far.
+    scores: (optimizer step, primary metric) of every evaluation, by step.
+    seconds: that the run took, without the wait for a slot, >= 0.
+    slot: the worker group that ran it; empty outside a search.
+    began, ended: its first step and its end, in seconds since the epoch; 0 where unknown.
+    waited: seconds from the end of the group's run before to the first step; None for the group's first.
+    covered: which weights methods select among, in a line.
+    selected_share: mean share of them that Stage II selected, in [0, 1]; None where no mask acted.
+    passes: forward-backward passes of a batch, >= 0.
+    peak_memory: bytes; None where the system does not tell.
+    micro_batch: examples that a worker had in the model at once; None for all of a step.
+    parts: seconds of "start" (before the first step), "evaluation", "report" and "checkpoint"; the rest of
+        `seconds` is training.
+    final: metrics by evaluation set, of a completed run.
+    warnings: a line each. error: what a failed run died of, in a line.
+    """
+
+    outcome: Outcome = Outcome.RUNNING
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    slot: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    waited: float | None = None
+    covered: str = ""
+    selected_share: float | None = None
+    passes: float = 0.0
+    peak_memory: int | None = None
+    micro_batch: int | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    final: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The last score."""
+        return self.scores[-1][1] if self.scores else None
+
+    @property
+    def step(self) -> int:
+        """The optimizer step of the last score."""
+        return self.scores[-1][0] if self.scores else 0
+
+    def extract_result(self, **changes: Any) -> RunResult:
+        """Copy the fields of a `RunResult` alone, without those that a subclass adds."""
+        return RunResult(**{each.name: getattr(self, each.name) for each in fields(RunResult)} | changes)
