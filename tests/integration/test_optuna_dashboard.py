@@ -72,6 +72,6 @@ def test_the_dashboard_shows_trials_scores_and_parameters(tmp_path: Path) -> Non
         server.wait(timeout=60)
     assert [trial["values"] for trial in shown] == [[0.4], [0.6]]
     assert [trial["state"] for trial in shown] == ["Complete", "Complete"]
-    assert [len(trial["intermediate_values"]) for trial in shown] == [2, 2]
+    assert [len(trial["intermediate_values"]) for trial in shown] == [3, 3]
     named = [{parameter["name"] for parameter in trial["params"]} for trial in shown]
     assert named == [set(trial.params) for trial in ledger.study.trials]
