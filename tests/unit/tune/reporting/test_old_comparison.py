@@ -1,0 +1,61 @@
+"""A comparison that an earlier version finished is read, analysed again, and joined with another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tune.compare import main
+
+KEPT = Path(__file__).parents[3] / "data" / "521c27d" / "compare"  # as commit 521c27d wrote it
+
+
+def read(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+    return document
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """The same comparison, of another method."""
+    copy = shutil.copytree(KEPT, tmp_path / "other")
+    for file in (copy / "predictions").glob("dps-dense*"):
+        file.rename(file.with_name(file.name.replace("dps-dense", "mixout")))
+    text = (copy / "compare.json").read_text(encoding="utf-8")
+    (copy / "compare.json").write_text(text.replace("dps-dense", "mixout"), encoding="utf-8")
+    return copy
+
+
+def test_an_old_comparison_says_the_same_again(tmp_path: Path) -> None:
+    assert main(["--results", str(KEPT), "--output", str(tmp_path / "joined")]) == 0
+    old, new = read(KEPT), read(tmp_path / "joined")
+    for name, row in old["results"]["dev"]["methods"].items():
+        again = new["results"]["dev"]["methods"][name]
+        assert again["scores"] == row["scores"]
+        assert again["interval"] == pytest.approx(row["interval"])
+        if row["difference"] is not None:
+            interval = row["difference"].pop("interval")
+            assert again["difference"].pop("interval") == pytest.approx(interval)
+            assert again["difference"] == pytest.approx(row["difference"])
+    assert new["costs"] == old["costs"]
+    assert [method["configuration"] for method in new["methods"]] == [
+        method["configuration"] for method in old["methods"]
+    ]
+    assert new["joined"][0]["git_commit"].startswith("521c27d")
+
+
+def test_two_old_comparisons_share_a_table(
+    other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--results", f"{KEPT},{other}", "--output", str(tmp_path / "joined")]) == 0
+    rows = read(tmp_path / "joined")["results"]["dev"]["methods"]
+    assert [*rows] == ["vanilla", "dps-dense", "mixout"]
+    assert rows["mixout"]["scores"] == rows["dps-dense"]["scores"]
+    p = rows["mixout"]["difference"]["p"]
+    assert rows["mixout"]["difference"]["adjusted_p"] == min(1.0, 2 * p)  # of two comparisons
+    assert "corrected for 2 comparisons" in capsys.readouterr().out
+    assert "mixout" in (tmp_path / "joined" / "compare.html").read_text(encoding="utf-8")
