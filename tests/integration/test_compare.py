@@ -1,4 +1,5 @@
-"""A comparison, end to end: real Ray, real MLflow, the built-in model and data."""
+"""A comparison, end to end: real Ray, real MLflow, the built-in model; the built-in data in a folder, beside
+an evaluation set that it lacks."""
 
 from __future__ import annotations
 
@@ -20,8 +21,10 @@ import numpy as np
 import psutil
 import pytest
 
+from dps.sources.builtin import BuiltinSource
 from dps.tasks import metrics, registry, transfer
 from tests.integration import cli
+from tests.tiny import data_folder
 from tune import compare
 from tune.records import predictions
 
@@ -29,7 +32,7 @@ pytestmark = pytest.mark.integration
 METHODS = ("vanilla", "child-tuning-d", "r-drop")
 OPTIONS = (
     "--task", "rte", "--methods", ",".join(METHODS), "--trials", "1", "--confirm", "2", "--seed", "3",
-    "--data", "builtin", "--model", "builtin", *cli.TINY,
+    "--model", "builtin", *cli.TINY,
 )  # fmt: skip
 RUNS = {f"{method}:{run}" for method in METHODS for run in ("0", "confirm-0", "confirm-1")}
 
@@ -89,9 +92,19 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """`OPTIONS` and the data: rte as it is built in, and a small dev set of mnli."""
+    folder = tmp_path_factory.mktemp("data")
+    data_folder(folder / "mnli", registry.get_task("mnli"))
+    for split in ("train", "dev"):
+        BuiltinSource().load(registry.get_task("rte"), split).to_json(folder / "rte" / f"{split}.jsonl")
+    return [*OPTIONS, "--data", str(folder)]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, options: list[str]) -> Ran:
     output = tmp_path_factory.mktemp("runs") / "rte"
-    return run(output, ["tune/compare.py", *OPTIONS, "--transfer", "mnli", "--output", str(output)])
+    return run(output, ["tune/compare.py", *options, "--transfer", "mnli", "--output", str(output)])
 
 
 def test_it_ends_well_and_says_what_was_found(done: Ran) -> None:
@@ -161,7 +174,7 @@ def mlflow_runs(output: Path) -> dict[str, Any]:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{output.parent}/mlflow.db")
-    (experiment,) = [e for e in client.search_experiments() if e.name.startswith("rte-builtin-")]
+    (experiment,) = [e for e in client.search_experiments() if e.name.startswith("rte-")]
     found = client.search_runs([experiment.experiment_id])
     by_trial = {run.data.tags["dps.trial"]: run for run in found}
     assert len(by_trial) == len(found)
@@ -213,7 +226,7 @@ def test_config_yaml_plans_the_same_comparison(done: Ran, capsys: pytest.Capture
 
 
 @pytest.fixture(scope="module")
-def sittings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ran, Ran]:
+def sittings(tmp_path_factory: pytest.TempPathFactory, options: list[str]) -> tuple[Ran, Ran]:
     """A comparison that Ctrl-C cuts off, and the command that it gives to go on. Its learning rate is so
     small that weights stay as they are: what differs then is head, data and dropout alone."""
 
@@ -221,8 +234,11 @@ def sittings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ran, Ran]:
         return sum(" completed" in line for line in lines) == 4
 
     output = tmp_path_factory.mktemp("runs") / "rte"
-    options = [*OPTIONS, "--space", "learning_rate=1e-12", "--output", str(output)]
-    cut = run(output, ["tune/compare.py", *options], enough)
+    cut = run(
+        output,
+        ["tune/compare.py", *options, "--space", "learning_rate=1e-12", "--output", str(output)],
+        enough,
+    )
     (command,) = cut.said("go on with: (.*)") or [""]
     return cut, run(output, shlex.split(command)[1:])
 

@@ -130,11 +130,11 @@ def test_a_preflight_asks_every_node(nodes: Nodes, tmp_path: Path) -> None:
 def test_a_group_of_jobs_ends_with_their_own_exit_status(nodes: Nodes, tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     done = nodes.submit(
-        *("--matrix", "task=mrpc,rte", "method=vanilla", "--preflight", "--tracking-uri", nowhere),
+        *("--matrix", "task=stsb,rte", "method=vanilla", "--preflight", "--tracking-uri", nowhere),
         *("--storage", str(tmp_path)),
     )
     assert done.status() == 3, done.text
-    assert len(re.findall(r"(?:mrpc|rte)-vanilla-\S+ failed: exit status 3", "\n".join(done.lines[-2:]))) == 2
+    assert len(re.findall(r"(?:stsb|rte)-vanilla-\S+ failed: exit status 3", "\n".join(done.lines[-2:]))) == 2
     group = re.search(r"--experiment (matrix-\S+)", done.text)
     assert group is not None
     again = nodes.submit("--follow", group[1])

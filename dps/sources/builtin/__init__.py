@@ -1,7 +1,7 @@
-"""Examples made by the project's own grammars for five of the tasks: no download.
+"""Examples made by the project's own grammars for three of the tasks: no download.
 
-One generator a task, all of one shape: `generate(rng, words) -> Example`. The train
-sets draw from a vocabulary that lacks every fifth word of the dev sets' one.
+One generator a task, all of one shape: `generate(rng, words) -> Example`. The train sets draw from a
+vocabulary that lacks every fifth word of the dev sets' one.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
 from dps.sources.builtin.cola import generate_cola
 from dps.sources.builtin.grammar import Example, ExampleGenerator
-from dps.sources.builtin.lexicon import HOME_VOCABULARY, OFFICE_VOCABULARY, Vocabulary, get_train_vocabulary
-from dps.sources.builtin.mnli import generate_mnli
-from dps.sources.builtin.mrpc import generate_mrpc
+from dps.sources.builtin.lexicon import VOCABULARY, get_train_vocabulary
 from dps.sources.builtin.rte import generate_rte
 from dps.sources.builtin.stsb import generate_stsb
 from dps.tasks.task import LABEL_COLUMN
@@ -30,46 +27,32 @@ if TYPE_CHECKING:
 
 EXAMPLE_GENERATORS: dict[str, ExampleGenerator] = {
     "cola": generate_cola,
-    "mrpc": generate_mrpc,
     "stsb": generate_stsb,
-    "mnli": generate_mnli,
     "rte": generate_rte,
 }
-SPLIT_SIZES = {"train": 800, "dev": 400, "dev_mismatched": 400}
-
-
-def get_vocabulary(split: str) -> Vocabulary:
-    """The words a split draws from."""
-    if split == "train":
-        return get_train_vocabulary()
-    return OFFICE_VOCABULARY if split == "dev_mismatched" else HOME_VOCABULARY
-
-
-def generate_distinct_examples(name: str, split: str) -> Iterator[Example]:
-    """An endless stream of a task's examples, no text (or pair of texts) twice."""
-    rng = random.Random(f"dps builtin {name} {split}")
-    words = get_vocabulary(split)
-    seen: set[tuple[str, ...]] = set()
-    while True:
-        example = EXAMPLE_GENERATORS[name](rng, words)
-        if example.texts not in seen:
-            seen.add(example.texts)
-            yield example
+SPLIT_SIZES = {"train": 800, "dev": 400}
 
 
 @cache
 def get_builtin_examples(name: str, split: str) -> tuple[Example, ...]:
-    """The examples of a task's split; none is in both train and an evaluation set."""
+    """The examples of a task's split; no text (or pair of texts) stands twice in train and dev."""
+    rng = random.Random(f"dps builtin {name} {split}")
+    words = get_train_vocabulary() if split == "train" else VOCABULARY
     taken = set() if split == "train" else {example.texts for example in get_builtin_examples(name, "train")}
-    stream = (example for example in generate_distinct_examples(name, split) if example.texts not in taken)
-    return tuple(next(stream) for _ in range(SPLIT_SIZES[split]))
+    examples: dict[tuple[str, ...], Example] = {}
+    while len(examples) < SPLIT_SIZES[split]:
+        example = EXAMPLE_GENERATORS[name](rng, words)
+        if example.texts not in taken:
+            examples.setdefault(example.texts, example)
+    return tuple(examples.values())
 
 
 def check_builtin_task(task: Task) -> None:
     """Raises InputError where there is no generator for the task."""
     if task.name not in EXAMPLE_GENERATORS:
         known = ", ".join(EXAMPLE_GENERATORS)
-        raise InputError(f"data: builtin has no examples for task {task.name!r}, only for {known}")
+        rule = f"builtin has no examples for task {task.name!r}, only for {known}"
+        raise InputError(f"data: {rule}; give other data with --data")
 
 
 class BuiltinSource:

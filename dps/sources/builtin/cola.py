@@ -17,7 +17,6 @@ from dps.sources.builtin.grammar import (
     add_article,
     flip_coin,
     inflect_noun,
-    list_human_nouns,
     make_sentence,
     sample_two,
 )
@@ -33,7 +32,7 @@ TRANSITIVE_VERBS = split_words("devoured fixed hit mentioned destroyed hired met
 
 def make_phrase_agreement_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The verb agrees with the head of the subject, not with the noun next to it."""
-    head, other = sample_two(rng, list_human_nouns(words))
+    head, other = sample_two(rng, words.humans)
     many, near = flip_coin(rng), flip_coin(rng)
     be = "are" if many == good else "is"
     quality = rng.choice(words.qualities)
@@ -50,7 +49,7 @@ def make_phrase_agreement_sentence(rng: random.Random, words: Vocabulary, good: 
 
 def make_clause_agreement_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The verb agrees with the head of the subject across a relative clause."""
-    head, other = sample_two(rng, list_human_nouns(words))
+    head, other = sample_two(rng, words.humans)
     many = flip_coin(rng)
     move = rng.choice(words.moves)
     act = rng.choice(words.acts)
@@ -77,29 +76,20 @@ def make_reflexive_sentence(rng: random.Random, words: Vocabulary, good: bool) -
 
 def make_determiner_number_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A determiner agrees with its noun across an adjective."""
-    thing, person = rng.choice(words.things), rng.choice(list_human_nouns(words))
+    thing, person = rng.choice(words.things), rng.choice(words.humans)
     many = flip_coin(rng)
     determiner = rng.choice(
         ("these", "those", "many", "several") if many else ("this", "that", "every", "each")
     )
     look = rng.choice(words.looks)
     return make_sentence(
-        "the",
-        person,
-        rng.choice(words.handlings).past,
-        determiner,
-        look,
-        inflect_noun(thing, many == good),
+        "the", person, rng.choice(words.handlings).past, determiner, look, inflect_noun(thing, many == good)
     )
 
 
 def make_transitivity_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Some verbs refuse an object and some demand one."""
-    person, thing, place = (
-        rng.choice(list_human_nouns(words)),
-        rng.choice(words.things),
-        rng.choice(words.places),
-    )
+    person, thing, place = (rng.choice(words.humans), rng.choice(words.things), rng.choice(words.places))
     needs_object = flip_coin(rng)
     action = rng.choice(TRANSITIVE_VERBS if needs_object else INTRANSITIVE_VERBS)
     has_object = needs_object == good
@@ -108,7 +98,7 @@ def make_transitivity_sentence(rng: random.Random, words: Vocabulary, good: bool
 
 def make_polarity_item_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The words "ever" and "any" need a negation that commands them; one in a relative clause does not."""
-    head, other = sample_two(rng, list_human_nouns(words))
+    head, other = sample_two(rng, words.humans)
     negation, plain = ("no", "the") if good else ("the", "no")
     act, place = rng.choice(words.acts), rng.choice(words.places)
     ending = rng.choice(
@@ -120,7 +110,7 @@ def make_polarity_item_sentence(rng: random.Random, words: Vocabulary, good: boo
 
 def make_gap_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A fronted question word leaves a gap, which nothing may fill."""
-    person, other = sample_two(rng, list_human_nouns(words))
+    person, other = sample_two(rng, words.humans)
     say = rng.choice(("say", "think", "know", "believe"))
     handled, thing = rng.choice(words.handlings).past, f"the {rng.choice(words.things)}"
     asks_what = flip_coin(rng) or not good
@@ -131,7 +121,7 @@ def make_gap_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
 
 def make_island_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Nothing moves out of an adverbial clause or a relative clause."""
-    person, other = sample_two(rng, list_human_nouns(words))
+    person, other = sample_two(rng, words.humans)
     handled, act = rng.choice(words.handlings).past, rng.choice(words.acts)
     move = rng.choice(words.moves).base
     if flip_coin(rng):
@@ -145,7 +135,7 @@ def make_island_sentence(rng: random.Random, words: Vocabulary, good: bool) -> s
 
 def make_auxiliary_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Each auxiliary fixes the form of the verb after it, across an adverb."""
-    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
+    person, thing = rng.choice(words.humans), rng.choice(words.things)
     handling = rng.choice(words.handlings)
     right = {"has": handling.participle, "will": handling.base, "did not": handling.base, "is": handling.ing}
     auxiliary = rng.choice(tuple(right))
@@ -157,7 +147,7 @@ def make_auxiliary_sentence(rng: random.Random, words: Vocabulary, good: bool) -
 
 def make_adverb_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """No adverb stands between a verb and its object."""
-    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
+    person, thing = rng.choice(words.humans), rng.choice(words.things)
     adverb = rng.choice(split_words("quickly often carefully always suddenly never quietly"))
     action, thing_phrase = rng.choice(words.handlings).past, f"the {rng.choice(words.looks)} {thing}"
     parts = (adverb, action, thing_phrase) if good else (action, adverb, thing_phrase)
@@ -166,7 +156,7 @@ def make_adverb_sentence(rng: random.Random, words: Vocabulary, good: bool) -> s
 
 def make_control_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The verb "persuade" takes an object before its infinitive, "try" does not."""
-    person, other = sample_two(rng, list_human_nouns(words))
+    person, other = sample_two(rng, words.humans)
     with_object = flip_coin(rng)
     takers = split_words("persuaded forced told ordered invited taught")
     refusers = split_words("tried decided managed refused hoped agreed")
@@ -186,7 +176,7 @@ def make_raising_sentence(rng: random.Random, words: Vocabulary, good: bool) -> 
         return make_sentence(subject, "in the", place)
     if flip_coin(rng):
         return make_sentence("it is", predicate, "to rain near the", place)
-    person = rng.choice(list_human_nouns(words))  # both kinds are fine here: the words do not decide
+    person = rng.choice(words.humans)  # both kinds are fine here: the words do not decide
     if good:
         return make_sentence("the", person, "is", rng.choice(controls), "to", rng.choice(words.moves).base)
     return make_sentence("it is", predicate, "that the", person, "left")
@@ -195,7 +185,7 @@ def make_raising_sentence(rng: random.Random, words: Vocabulary, good: bool) -> 
 def make_coordination_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """The opener "both" goes with "and", "either" with "or", "neither" with "nor"."""
     mates = {"both": "and", "either": "or", "neither": "nor"}
-    first, second = sample_two(rng, list_human_nouns(words))
+    first, second = sample_two(rng, words.humans)
     opener = rng.choice(tuple(mates))
     link = mates[opener] if good else rng.choice([mate for key, mate in mates.items() if key != opener])
     end = f"{rng.choice(words.handlings).past} the {rng.choice(words.things)}"
@@ -204,7 +194,7 @@ def make_coordination_sentence(rng: random.Random, words: Vocabulary, good: bool
 
 def make_dative_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Only some verbs of giving allow the receiver before the gift."""
-    person, other = sample_two(rng, list_human_nouns(words))
+    person, other = sample_two(rng, words.humans)
     allows = rng.choice(("gave", "sent", "showed", "offered", "handed"))
     refuses = rng.choice(("donated", "explained", "returned", "described", "mentioned"))
     gift = f"the {rng.choice(words.things)}"
@@ -216,7 +206,7 @@ def make_dative_sentence(rng: random.Random, words: Vocabulary, good: bool) -> s
 
 def make_passive_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """Only transitive verbs have a passive, and the passive keeps no object."""
-    person, other = sample_two(rng, list_human_nouns(words))
+    person, other = sample_two(rng, words.humans)
     action = rng.choice(words.acts).participle if good else rng.choice(INTRANSITIVE_VERBS)
     if flip_coin(rng):
         return make_sentence("the", person, "was", action, "by the", other)
@@ -226,7 +216,7 @@ def make_passive_sentence(rng: random.Random, words: Vocabulary, good: bool) -> 
 
 def make_inversion_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A main question inverts subject and auxiliary; an embedded question does not."""
-    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
+    person, thing = rng.choice(words.humans), rng.choice(words.things)
     participle = rng.choice(words.handlings).participle
     straight, inverted = f"the {person} has", f"has the {person}"
     which = rng.choice((f"which {thing}", "what", "why"))
@@ -239,7 +229,7 @@ def make_inversion_sentence(rng: random.Random, words: Vocabulary, good: bool) -
 
 def make_that_trace_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A subject cannot be questioned out of a clause with "that"; an object can."""
-    person, other = sample_two(rng, list_human_nouns(words))
+    person, other = sample_two(rng, words.humans)
     act = rng.choice(words.acts).past
     opener = f"who did the {person} {rng.choice(('say', 'think', 'believe', 'claim'))}"
     if flip_coin(rng):
@@ -258,12 +248,7 @@ def make_definiteness_sentence(rng: random.Random, words: Vocabulary, good: bool
         f"are no {thing.plural}",
         f"are some {thing.plural}",
     )
-    strong = (
-        f"is every {thing}",
-        f"are all the {thing.plural}",
-        f"is each {thing}",
-        f"is the {thing}",
-    )
+    strong = (f"is every {thing}", f"are all the {thing.plural}", f"is each {thing}", f"is the {thing}")
     where = f"in the {place}"
     if flip_coin(rng):
         return make_sentence("there", rng.choice(weak if good else strong), where)
@@ -273,7 +258,7 @@ def make_definiteness_sentence(rng: random.Random, words: Vocabulary, good: bool
 
 def make_comparative_sentence(rng: random.Random, words: Vocabulary, good: bool) -> str:
     """A comparative is marked once and takes "than"; "as" takes the plain form."""
-    person, other = sample_two(rng, list_human_nouns(words))
+    person, other = sample_two(rng, words.humans)
     plain = rng.choice(("tall", "old", "strong", "young", "rich", "quick", "small"))
     more = plain + "er"
     right = (f"{more} than", f"as {plain} as", f"much {more} than")

@@ -11,9 +11,6 @@ from dps.sources.builtin.lexicon import VOWELS, Noun, Vocabulary
 T = TypeVar("T")
 
 
-ARTICLE_EXCEPTIONS = {"honest": "an", "useful": "a"}  # where the spelling misleads
-
-
 class Example(NamedTuple):
     """One labelled example: its texts in the order of the task's columns, and its label."""
 
@@ -32,8 +29,7 @@ def make_sentence(*parts: str | Noun, end: str = ".") -> str:
 
 def add_article(phrase: str) -> str:
     """The phrase with its indefinite article."""
-    by_letter = "an" if phrase[0] in VOWELS else "a"
-    return f"{ARTICLE_EXCEPTIONS.get(phrase.split()[0], by_letter)} {phrase}"
+    return f"{'an' if phrase[0] in VOWELS else 'a'} {phrase}"
 
 
 def inflect_noun(noun: Noun, many: bool) -> str:
@@ -47,17 +43,6 @@ def sample_two(rng: random.Random, items: Sequence[T]) -> tuple[T, T]:
     return first, second
 
 
-def sample_three(rng: random.Random, items: Sequence[T]) -> tuple[T, T, T]:
-    """Three different items."""
-    first, second, third = rng.sample(items, 3)
-    return first, second, third
-
-
 def flip_coin(rng: random.Random, chance: float = 0.5) -> bool:
     """True with this chance."""
     return rng.random() < chance
-
-
-def list_human_nouns(words: Vocabulary) -> tuple[Noun, ...]:
-    """All nouns for people."""
-    return words.men + words.women + words.people

@@ -1,13 +1,12 @@
 """The words the generators draw from, with their inflected forms.
 
-`HOME_VOCABULARY` is the vocabulary of the dev sets, `train_words()` is `HOME_VOCABULARY` without every
-fifth item of every list (so dev asks about words that training never showed), and
-`OFFICE_VOCABULARY` is the vocabulary of MNLI's mismatched set, which shares no noun with `HOME_VOCABULARY`.
+`VOCABULARY` has those of the dev sets; `get_train_vocabulary()` lacks every fifth item of every list, so that
+dev asks about words that training never showed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -115,25 +114,13 @@ class Vocabulary:
     quality_opposites: tuple[tuple[str, str], ...]
     times: tuple[str, ...]
 
+    @property
+    def humans(self) -> tuple[Noun, ...]:
+        """All nouns for people."""
+        return self.men + self.women + self.people
 
-QUALITY_SYNONYMS = parse_pairs(
-    "happy/glad angry/mad tired/weary rich/wealthy sick/ill famous/celebrated clever/smart quiet/silent"
-    " scared/afraid brave/bold huge/enormous strange/odd"
-)
-QUALITY_OPPOSITES = parse_pairs(
-    "happy/sad rich/poor young/old tall/short strong/weak brave/timid kind/cruel quiet/loud calm/nervous"
-    " clever/stupid lucky/unlucky guilty/innocent"
-)
-ACT_SYNONYMS = parse_verb_pairs(
-    "help:assist hit+/hit:strike/struck rescue:save phone:call choose/chose/chosen:select"
-    " scare:frighten fool:trick harm:hurt/hurt chase:pursue admire:respect"
-)
-ACT_OPPOSITES = parse_verb_pairs(
-    "praise:blame love:hate push:pull help:attack trust:doubt follow:avoid accept:reject free:arrest"
-    " like:dislike remember:forget+/forgot/forgotten"
-)
 
-HOME_VOCABULARY = Vocabulary(
+VOCABULARY = Vocabulary(
     men=parse_nouns("man/men boy father brother king uncle husband son prince grandfather", "man"),
     women=parse_nouns(
         "woman/women girl mother sister queen aunt wife/wives daughter lady grandmother", "woman"
@@ -175,10 +162,22 @@ HOME_VOCABULARY = Vocabulary(
         "sleep/slept laugh smile run+/ran/run dance sing/sang/sung cry swim+/swam/swum fall/fell/fallen"
         " wait arrive leave/left shout die work"
     ),
-    act_synonyms=ACT_SYNONYMS,
-    act_opposites=ACT_OPPOSITES,
-    quality_synonyms=QUALITY_SYNONYMS,
-    quality_opposites=QUALITY_OPPOSITES,
+    act_synonyms=parse_verb_pairs(
+        "help:assist hit+/hit:strike/struck rescue:save phone:call choose/chose/chosen:select"
+        " scare:frighten fool:trick harm:hurt/hurt chase:pursue admire:respect"
+    ),
+    act_opposites=parse_verb_pairs(
+        "praise:blame love:hate push:pull help:attack trust:doubt follow:avoid accept:reject free:arrest"
+        " like:dislike remember:forget+/forgot/forgotten"
+    ),
+    quality_synonyms=parse_pairs(
+        "happy/glad angry/mad tired/weary rich/wealthy sick/ill famous/celebrated clever/smart quiet/silent"
+        " scared/afraid brave/bold huge/enormous strange/odd"
+    ),
+    quality_opposites=parse_pairs(
+        "happy/sad rich/poor young/old tall/short strong/weak brave/timid kind/cruel quiet/loud calm/nervous"
+        " clever/stupid lucky/unlucky guilty/innocent"
+    ),
     times=(
         "yesterday",
         "on monday",
@@ -193,50 +192,13 @@ HOME_VOCABULARY = Vocabulary(
     ),
 )
 
-OFFICE_VOCABULARY = Vocabulary(
-    men=parse_nouns("gentleman/gentlemen businessman/businessmen duke monk lord", "man"),
-    women=parse_nouns("actress waitress duchess widow bride", "woman"),
-    people=parse_nouns(
-        "manager clerk banker engineer director agent editor secretary client officer senator reporter"
-        " accountant candidate voter",
-        "person",
-    ),
-    animals=parse_nouns("chicken sheep/sheep fox deer/deer eagle", "animal"),
-    things=(
-        *parse_nouns("computer telephone printer radio", "machine"),
-        *parse_nouns("letter report contract ticket", "document"),
-        *parse_nouns("desk chair table sofa", "piece of furniture"),
-        *parse_nouns("ship boat yacht ferry", "vessel"),
-    ),
-    places=parse_nouns("office bank court factory museum airport theater restaurant palace stadium"),
-    qualities=split_words("busy friendly honest polite wealthy local foreign proud lazy careful"),
-    looks=split_words("empty modern wooden private useful cheap secret gray simple broken"),
-    acts=parse_verbs("hire question ignore pay/paid advise sue greet consult support interview"),
-    handlings=parse_verbs("order borrow deliver move test sign/signed need remove inspect paint"),
-    moves=parse_verbs(
-        "speak/spoke/spoken resign vote retire lie/lied lecture travel complain sneeze apologize"
-    ),
-    act_synonyms=parse_verb_pairs(
-        "employ:hire fire:dismiss beat/beat/beaten:defeat contact:phone back:support"
-    ),
-    act_opposites=parse_verb_pairs("support:oppose hire:fire believe:doubt obey:ignore defend:accuse"),
-    quality_synonyms=parse_pairs(
-        "busy/occupied wealthy/rich polite/courteous honest/sincere foreign/overseas"
-    ),
-    quality_opposites=parse_pairs("busy/idle friendly/hostile honest/dishonest polite/rude careful/careless"),
-    times=("at midnight", "on tuesday", "last year", "in the evening", "after work", "in june"),
-)
-
 
 @cache
 def get_train_vocabulary() -> Vocabulary:
-    """`HOME_VOCABULARY` without every fifth item of each list: the words of the train sets."""
-    kept = {
-        field.name: tuple(
-            item
-            for index, item in enumerate(getattr(HOME_VOCABULARY, field.name))
-            if index % HELD_OUT_STRIDE != 3
-        )
-        for field in fields(Vocabulary)
-    }
-    return Vocabulary(**kept)
+    """`VOCABULARY` without every fifth item of each list: the words of the train sets."""
+    return Vocabulary(
+        **{
+            name: tuple(item for index, item in enumerate(items) if index % HELD_OUT_STRIDE != 3)
+            for name, items in vars(VOCABULARY).items()
+        }
+    )

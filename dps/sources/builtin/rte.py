@@ -12,14 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from dps.sources.builtin.grammar import (
-    Example,
-    add_article,
-    flip_coin,
-    list_human_nouns,
-    make_sentence,
-    sample_two,
-)
+from dps.sources.builtin.grammar import Example, add_article, flip_coin, make_sentence, sample_two
 from dps.sources.builtin.lexicon import Vocabulary, parse_pairs
 
 Pair = tuple[str, str]
@@ -33,7 +26,7 @@ NEGATIVE_IMPLICATIVES = parse_pairs("failed/fail forgot/forget neglected/neglect
 
 def make_voice_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The passive keeps who did what to whom, or swaps it."""
-    one, other = sample_two(rng, list_human_nouns(words))
+    one, other = sample_two(rng, words.humans)
     act = rng.choice(words.acts)
     text = make_sentence(
         "the", rng.choice(words.qualities), one, act.past, "the", other, rng.choice(words.times)
@@ -50,7 +43,7 @@ def make_hypernym_entailment(rng: random.Random, words: Vocabulary, follows: boo
     thing, denied = rng.choice(words.animals + words.things), flip_coin(rng)
     narrow_first = denied != follows
     before, after = (thing.singular, thing.kind) if narrow_first else (thing.kind, thing.singular)
-    person, verb = rng.choice(list_human_nouns(words)), rng.choice(words.handlings)
+    person, verb = rng.choice(words.humans), rng.choice(words.handlings)
     where = f"in the {rng.choice(words.places)}"
 
     def claim(what: str) -> str:
@@ -62,7 +55,7 @@ def make_hypernym_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 def make_quantity_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A stronger quantifier gives way to a weaker one, not the other way round."""
-    group = rng.choice(list_human_nouns(words) + words.animals).plural
+    group = rng.choice(words.humans + words.animals).plural
     scale = ("all", "most", "some") if flip_coin(rng) else ("none of the", "few", "not all")
     strong, weak = sorted(rng.sample(range(3), 2))
     before, after = (scale[strong], scale[weak]) if follows else (scale[weak], scale[strong])
@@ -72,7 +65,7 @@ def make_quantity_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 def make_attitude_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """What is known or regretted holds, what is thought or claimed may not, negated or not."""
-    one, other = sample_two(rng, list_human_nouns(words))
+    one, other = sample_two(rng, words.humans)
     past, base = rng.choice(FACTIVE_VERBS if follows else NON_FACTIVE_VERBS)
     fact = f"the {other} {rng.choice(words.moves).past}"
     believes = f"did not {base}" if flip_coin(rng) else past
@@ -81,7 +74,7 @@ def make_attitude_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 def make_implicative_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """Having "managed to" entails the act and "failed to" denies it; a negation turns both round."""
-    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
+    person, thing = rng.choice(words.humans), rng.choice(words.things)
     verb = rng.choice(words.handlings)
     denied = flip_coin(rng)
     past, base = rng.choice(NEGATIVE_IMPLICATIVES if denied == follows else POSITIVE_IMPLICATIVES)
@@ -91,7 +84,7 @@ def make_implicative_entailment(rng: random.Random, words: Vocabulary, follows: 
 
 def make_modifier_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A modifier may be dropped, but not added."""
-    person, thing = rng.choice(list_human_nouns(words)), rng.choice(words.things)
+    person, thing = rng.choice(words.humans), rng.choice(words.things)
     look, other = sample_two(rng, words.looks)
     verb = rng.choice(words.handlings).past
     place, time = f"in the {rng.choice(words.places)}", rng.choice(words.times)
@@ -104,7 +97,7 @@ def make_modifier_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 def make_conjunction_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """Each half of an "and" follows, no half of an "or" does, and the halves do not mix."""
-    one, other = sample_two(rng, list_human_nouns(words))
+    one, other = sample_two(rng, words.humans)
     if flip_coin(rng):
         tail = f"{rng.choice(words.handlings).past} the {rng.choice(words.looks)} {rng.choice(words.things)}"
         link = "and" if follows else "or"
@@ -118,7 +111,7 @@ def make_conjunction_entailment(rng: random.Random, words: Vocabulary, follows: 
 
 def make_converse_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """What one sells, the other buys."""
-    one, other = sample_two(rng, list_human_nouns(words))
+    one, other = sample_two(rng, words.humans)
     gift = f"the {rng.choice(words.things)}"
     there, back = rng.choice((("sold {} to", "bought {} from"), ("gave {} to", "got {} from")))
     if flip_coin(rng):
@@ -130,7 +123,7 @@ def make_converse_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 def make_clause_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The words "because" and "although" assert both clauses, "if" and "unless" assert neither."""
-    one, other = sample_two(rng, list_human_nouns(words))
+    one, other = sample_two(rng, words.humans)
     link = rng.choice(("because", "although", "after", "when") if follows else ("if", "unless", "in case"))
     first, second = (f"the {person} {rng.choice(words.moves).past}" for person in (one, other))
     return make_sentence(link, first + ",", second), make_sentence(rng.choice((first, second)))
@@ -138,7 +131,7 @@ def make_clause_entailment(rng: random.Random, words: Vocabulary, follows: bool)
 
 def make_synonym_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A verb gives way to a synonym or to its opposite."""
-    one, other = sample_two(rng, list_human_nouns(words))
+    one, other = sample_two(rng, words.humans)
     act, changed = rng.choice(words.act_synonyms if follows else words.act_opposites)
     text = make_sentence("the", rng.choice(words.qualities), one, act.past, "the", other)
     return text, make_sentence("the", one, changed.past, "the", other)
@@ -146,7 +139,7 @@ def make_synonym_entailment(rng: random.Random, words: Vocabulary, follows: bool
 
 def make_detail_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The hypothesis names the same place, or another one."""
-    one, other = sample_two(rng, list_human_nouns(words))
+    one, other = sample_two(rng, words.humans)
     place, elsewhere = (each for each in sample_two(rng, words.places))
     act = rng.choice(words.acts)
     text = make_sentence("the", one, act.past, "the", other, "in the", place, rng.choice(words.times))

@@ -16,15 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dps.sources.builtin.grammar import (
-    Example,
-    T,
-    add_article,
-    flip_coin,
-    list_human_nouns,
-    make_sentence,
-    sample_two,
-)
+from dps.sources.builtin.grammar import Example, T, add_article, flip_coin, make_sentence, sample_two
 from dps.sources.builtin.lexicon import Verb, Vocabulary
 
 MAX_SIMILARITY = 5.0
@@ -48,7 +40,7 @@ Edit = Callable[[random.Random, Vocabulary, Scene], tuple[Scene, float]]
 
 def make_scene(rng: random.Random, words: Vocabulary) -> Scene:
     """A scene of two people. Half the scenes have no place."""
-    subject, target = sample_two(rng, list_human_nouns(words))
+    subject, target = sample_two(rng, words.humans)
     quality = rng.choice(rng.choice(words.quality_synonyms + words.quality_opposites))
     act = rng.choice(rng.choice(words.act_synonyms + words.act_opposites))
     return Scene(
@@ -103,7 +95,7 @@ def swap_roles(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene
 def change_person(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
     """Somebody else did it, or it was done to somebody else."""
     other = rng.choice(
-        [noun.singular for noun in list_human_nouns(words) if noun.singular not in (now.subject, now.target)]
+        [noun.singular for noun in words.humans if noun.singular not in (now.subject, now.target)]
     )
     return (replace(now, subject=other) if flip_coin(rng) else replace(now, target=other)), 1.2
 
