@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dps.errors import InputError
+from dps.propose import describe_proposal, inspect_data, write_proposal
 from tune.core.command import EXIT_DONE, run_session_command
 from tune.core.options import SearchOptions
 
@@ -44,8 +45,6 @@ def _start(watchers: Sequence[Watcher], options: SearchOptions) -> int:
 
 def propose_task(file: Path) -> int:
     """Propose a task for a file of examples, and say what was found in it. Returns the exit status."""
-    from dps.propose import describe_proposal, inspect_data, write_proposal
-
     proposal = inspect_data(file)
     written = write_proposal(proposal)
     print("\n".join(describe_proposal(proposal, written)))

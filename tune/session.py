@@ -29,7 +29,6 @@ from tune.core.command import (
 )
 from tune.core.options import CommonOptions
 from tune.core.provenance import collect_provenance
-from tune.core.run import RunPurpose
 from tune.execution.tuner import run_trials
 from tune.planning.plan import Plan
 from tune.records.events import GuardedWatcher, Watcher, notify
@@ -149,8 +148,7 @@ class Session(ABC):
                 EXIT_INTERRUPTED,
             )
         if isinstance(error, TooManyFailuresError):
-            some = any(record.outcome.is_usable for record in self.folder.records(RunPurpose.SEARCH))
-            status = EXIT_INTERRUPTED if some else EXIT_NOTHING_FINISHED
+            status = EXIT_INTERRUPTED if self.folder.has_usable_trial else EXIT_NOTHING_FINISHED
             return print_error(f"{error}; then go on with: {self.resume_command}", status)
         message = str(error).splitlines()[-1] if str(error) else ""
         return print_error(

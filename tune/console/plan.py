@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dps.methods import METHODS
 from tune.core.options import SearchOptions
 from tune.core.wording import format_clock, format_usage
 from tune.planning.plan import Plan
@@ -82,8 +83,6 @@ def _format_comparison(plan: Plan) -> list[str]:
 
 def format_method_cost(method: str) -> str:
     """What a method costs beside vanilla, in a few words; empty where it costs nothing."""
-    from dps.methods import METHODS
-
     cost = METHODS[method]().cost
     parts = [
         (cost.extra_passes, f"+{cost.extra_passes:g} pass a step"),

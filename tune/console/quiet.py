@@ -13,7 +13,7 @@ from typing import Any
 from dps.text import redact_tree, sanitise_text
 from dps.training.result import Evaluation
 from tune.console.progress import ProgressDisplay, get_display_score
-from tune.planning.plan import Plan
+from tune.planning.plan import Plan, describe_plan
 from tune.records.ledger import TrialRecord
 
 
@@ -59,8 +59,6 @@ class JsonLinesDisplay(QuietDisplay):
         print_event("warning", text=what)
 
     def planned(self, lines: Sequence[str], output: Path) -> None:
-        from tune.planning.plan import describe_plan
-
         self.output = output.resolve()
         expected = {"runs": self.runs, "expected_seconds": self.plan.expected.seconds}
         print_event("plan", output=str(self.output), **describe_plan(self.plan), **expected)

@@ -71,6 +71,11 @@ class SearchFolder:
             for record in ledger.records(purpose)
         ]
 
+    @property
+    def has_usable_trial(self) -> bool:
+        """Whether a trial of the search ended with a score that can be compared."""
+        return any(record.outcome.is_usable for record in self.records(RunPurpose.SEARCH))
+
     def write_config(self, options: CommonOptions, data: str, model: str) -> None:
         """Write config.yaml, which makes this search again: with the data and the model that were taken."""
         task = str(Path(options.task).absolute()) if is_task_file(options.task) else options.task

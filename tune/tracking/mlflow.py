@@ -27,6 +27,7 @@ from tune.records.stores import (
     format_view_command,
     resolve_tracking_uri,
 )
+from tune.tracking.registry import format_model_uri, register_model
 
 FLUSH_TIMEOUT_S, INTERRUPT_TIMEOUT_S = 60.0, 5.0
 RETRY_WAIT_S, MAX_RETRY_WAIT_S = 1.0, 30.0  # the wait after a failure that may pass; doubled each time
@@ -271,8 +272,6 @@ class MlflowTracker(Watcher):
         options = self._plan.options
         if not isinstance(options, SearchOptions) or options.register is None:
             return
-        from tune.tracking.registry import format_model_uri, register_model
-
         name = options.register
         said = self._client.get_run(self._parent).data.tags.get("mlflow.note.content", "")
         version = register_model(self._client, self._parent, best, name, said)

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dps.models import silence_transformers
 from dps.tasks.definition import TASK_FILE_NAME, read_task_file
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ def save_mlflow_model(best: Path, folder: Path, name: str) -> None:
     import transformers
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
-
-    from dps.models import silence_transformers
 
     columns = read_task_file(best / TASK_FILE_NAME).columns
     keys = ("text", "text_pair") if len(columns) == 2 else (None,)
