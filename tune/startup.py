@@ -10,12 +10,14 @@ from typing import Any
 
 from tune.core.options import CommonOptions
 from tune.execution import connection
-from tune.planning.gpu_sharing import plan_gpu_sharing
+from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
+from tune.execution.node_checks import check_nodes, run_preflight_checks
+from tune.planning.gpu_sharing import share_gpus
 from tune.planning.locations import check_output, hold_folder_lock
 from tune.planning.plan import Plan
 from tune.planning.planner import make_plan
 from tune.planning.preflight import PREFLIGHT_PASSED as PREFLIGHT_PASSED
-from tune.planning.preflight import PreflightFinding, check_nodes, run_preflight_checks
+from tune.planning.preflight import PreflightFinding
 from tune.records.ledger import Ledger, check_ledger
 
 
@@ -39,7 +41,9 @@ def plan_on_cluster(options: CommonOptions, output: Path, holding: ExitStack) ->
         plan = plan.as_begun(_read_note(plan, output, "precision"))
     if not named:
         connection.connect_to_cluster()
-    return plan_gpu_sharing(plan) if options.share_gpus and plan.gpus_per_worker else plan
+    if not (options.share_gpus and plan.gpus_per_worker):
+        return plan
+    return share_gpus(plan, measure_gpu_memory_on_cluster(plan))
 
 
 def find_obstacles(plan: Plan, output: Path) -> list[PreflightFinding]:

@@ -16,6 +16,24 @@ SUBSET_SEED = 0  # a low-resource subset is the same for every method and seed
 MAX_STRATA = 10  # a regression label is stratified by its quantiles
 
 
+def choose_subset(task: Task, labels: NDArray[Any], size: int) -> Indices:
+    """Return a stratified subset of `size` training examples, sorted, the same at every call.
+
+    Raises InputError if there are fewer examples.
+    """
+    if size > len(labels):
+        raise InputError(f"--train-size: {size} examples were asked for, but there are {len(labels)}")
+    if size == len(labels):
+        return np.arange(size)
+    return split_stratified(task, labels, size, SUBSET_SEED)[0]
+
+
+def choose_holdout(task: Task, labels: NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
+    """Return (kept, held out), both sorted: a stratified slice of `share` of the examples is held out."""
+    held_out, kept = split_stratified(task, labels, max(1, round(share * len(labels))), seed)
+    return kept, held_out
+
+
 def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[Indices, Indices]:
     """(chosen, rest): `size` indices with the labels in proportion, and the others; both sorted.
 

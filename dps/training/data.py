@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dps.errors import InputError
 from dps.methods.draws import derive_step_seed
-from dps.tasks.splits import SUBSET_SEED, Indices, split_stratified
+from dps.tasks.splits import Indices, choose_holdout, choose_subset
 from dps.tasks.task import Task
 from dps.training.tokens import EncodedExamples, TokenCache, encode_dataset, fingerprint_tokenizer
 
@@ -88,21 +87,18 @@ class TaskData:
 
 
 def select_subset(task: Task, data: EncodedExamples, size: int | None) -> EncodedExamples:
-    """A stratified subset, the same at every call. Raises InputError where there are fewer examples."""
+    """Return all examples, or a stratified subset. Raises InputError if there are fewer than `size`."""
     if size is None or size == len(data):
         return data
-    if size > len(data):
-        raise InputError(f"train-size: {size} examples were asked for, but the training set has {len(data)}")
-    return data.take(split_stratified(task, data.labels, size, SUBSET_SEED)[0])
+    return data.take(choose_subset(task, data.labels, size))
 
 
 def split_holdout(
     task: Task, data: EncodedExamples, share: float, seed: int
 ) -> tuple[EncodedExamples, EncodedExamples]:
-    """(kept, held out): a stratified slice of `share` of the examples is held out."""
-    size = max(1, round(len(data) * share))
-    held, kept = split_stratified(task, data.labels, size, seed)
-    return data.take(kept), data.take(held)
+    """Return (kept, held out): a stratified slice of `share` of the examples is held out."""
+    kept, held_out = choose_holdout(task, data.labels, share, seed)
+    return data.take(kept), data.take(held_out)
 
 
 class TrainingBatches:

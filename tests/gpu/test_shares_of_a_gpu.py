@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tests.unit.tune.helpers import SETTINGS
-from tune.planning.gpu_sharing import count_workers_per_gpu, measure_gpu_memory
+from tune.execution.gpu_measurement import measure_gpu_memory
+from tune.planning.gpu_sharing import count_workers_per_gpu
 
 pytestmark = [
     pytest.mark.gpu,
@@ -25,8 +26,8 @@ def test_as_many_workers_as_share_a_gpu_run_side_by_side(tiny_cola: Path) -> Non
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(1, maxtasksperchild=1) as alone:
         need = alone.apply(measure_gpu_memory, (settings, METHODS))
-    assert 100 * 2**20 < need.used < need.total
+    assert 100 * 2**20 < need.used_bytes < need.total_bytes
     count = count_workers_per_gpu(need)
     with spawn.Pool(count, maxtasksperchild=1) as together:
         found = together.starmap(measure_gpu_memory, [(settings, METHODS)] * count, chunksize=1)
-    assert all(each.used <= need.total for each in found)
+    assert all(each.used_bytes <= need.total_bytes for each in found)

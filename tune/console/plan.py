@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dps.methods import METHODS
-from tune.core.options import SearchOptions
 from tune.core.wording import format_clock, format_usage
 from tune.planning.plan import Plan
 from tune.strategy.race import RaceSettings
@@ -12,7 +11,7 @@ from tune.strategy.race import RaceSettings
 def format_plan(plan: Plan) -> list[str]:
     """The plan, a line each: nothing is chosen silently."""
     options, cluster = plan.options, plan.cluster
-    examples = ", ".join(f"{count:,} {split}" for split, count in plan.examples.items())
+    examples = ", ".join(f"{count:,} {split}" for split, count in plan.preview.examples.items())
     where = f"Ray at {cluster.address}" if cluster.address else "local Ray on loopback"
     devices = f"{options.cpus_per_worker} thread" + (
         f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
@@ -24,7 +23,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
     lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)
-    expected = plan.expected
+    estimate = plan.estimate
     lines += [
         f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}; "
         f"{where}, {cluster.cpus:g} cores",
@@ -32,7 +31,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"precision    {plan.precision_note}",
         (
             f"expected     about "
-            f"{format_clock(expected.seconds)}{format_usage(plan.devices.used(expected.slot_seconds))}"
+            f"{format_clock(estimate.seconds)}{format_usage(plan.devices.used(estimate.slot_seconds))}"
         ),
     ]
     return lines
@@ -54,16 +53,15 @@ def _format_search(plan: Plan) -> list[str]:
 
 def _format_race_and_confirmation(plan: Plan) -> list[str]:
     options = plan.options
-    assert isinstance(options, SearchOptions)
     racing = (
-        f"racing       the promising ones on up to {options.race} further seeds each, at most "
+        f"racing       the promising ones on up to {options.max_race_seeds} further seeds each, at most "
         f"{RaceSettings.share:.0%} of what the trials took"
     )
-    who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
-    whose = "its" if options.finalists == 1 else "the winner's"
-    beside = f", and as many of vanilla at {whose} learning rate" if options.baseline else ""
+    who = "the winner" if options.finalist_count == 1 else f"the best {options.finalist_count}, each"
+    whose = "its" if options.finalist_count == 1 else "the winner's"
+    beside = f", and as many of vanilla at {whose} learning rate" if options.confirms_baseline else ""
     confirming = f"confirming   {who}: {options.confirm} runs of {plan.confirm_steps} steps{beside}"
-    return [racing, confirming] if options.race else [confirming]
+    return [racing, confirming] if options.max_race_seeds else [confirming]
 
 
 def _format_comparison(plan: Plan) -> list[str]:

@@ -148,7 +148,7 @@ class ProgressDisplay(Watcher):
         ended = sum(r.outcome.is_final for r in self.records.values())
         total = self.total
         if ended < self.plan.slots:
-            return max(0.0, self.plan.expected.seconds - passed)
+            return max(0.0, self.plan.estimate.seconds - passed)
         return passed / ended * (total - ended)
 
     def render(self) -> Group:

@@ -60,7 +60,7 @@ class JsonLinesDisplay(QuietDisplay):
 
     def planned(self, lines: Sequence[str], output: Path) -> None:
         self.output = output.resolve()
-        expected = {"runs": self.runs, "expected_seconds": self.plan.expected.seconds}
+        expected = {"runs": self.runs, "expected_seconds": self.plan.estimate.seconds}
         print_event("plan", output=str(self.output), **describe_plan(self.plan), **expected)
 
     def interrupted(self, again: str) -> None:

@@ -1,4 +1,4 @@
-"""The options of a search and of a comparison: the one source of the command line and of YAML files.
+"""Options of a search and of a comparison: the one source of the command line and of YAML files.
 
 pydantic-settings makes both from the fields below and checks types and ranges (`tune.core.parsing`).
 """
@@ -7,227 +7,21 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
-
-from pydantic import BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing import ClassVar
 
 from dps.errors import InputError
-from tune.core.durations import Duration, TimeoutDuration
+from tune.core.common_options import (
+    MAX_OPTION_VALUE,
+    CommonOptions,
+    SamplerName,
+    SchedulerName,
+    define_option,
+)
+from tune.core.durations import Duration, parse_duration
+
+__all__ = ["OBJECTIVES", "CommonOptions", "CompareOptions", "SearchOptions", "parse_objectives"]
 
 OBJECTIVES = ("score", "seconds", "memory", "stability")
-
-MAX_OPTION_VALUE = 1_000_000
-warnings.filterwarnings(
-    "ignore", message='Field name "json" in "CommonOptions" shadows'
-)  # of pydantic's past
-
-
-def _check_path(value: Any) -> Any:
-    """Refuses what can be no path."""
-    if value == "" or "\0" in str(value):
-        raise ValueError("must be a path")
-    return value
-
-
-SchedulerName = Literal["asha", "median", "none"]  # tune.strategy.early_stopping.EARLY_STOPPING_NAMES
-SamplerName = Literal["tpe", "gp", "random", "grid", "latin"]
-FolderPath = Annotated[Path, BeforeValidator(_check_path)]
-
-
-def define_option(default: Any, text: str, **rules: Any) -> Any:
-    return Field(default, description=text, **rules)
-
-
-class CommonOptions(BaseSettings):
-    """What a search and a comparison share: task, data, model, training, slots, tracking."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        protected_namespaces=(),
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-    )
-    command: ClassVar[str]
-    examples: ClassVar[str]
-
-    task: str = define_option(
-        "cola",
-        "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail, or the YAML file "
-        "of a task of your own",
-    )
-    freeze: Literal["gradient", "update", "search"] = define_option(
-        "gradient",
-        "how DPS holds unselected weights back: their gradient, their update, or let the search choose",
-    )
-    trials: int = define_option(12, "configurations to try", gt=0, le=MAX_OPTION_VALUE)
-    confirm: int = define_option(
-        3, "fresh seeds that the winner is trained with on all training data", gt=0, le=MAX_OPTION_VALUE
-    )
-    seed: int = define_option(
-        0,
-        "of the search: proposals, the held-out slice, the runs; confirmation uses the seeds after it",
-        ge=0,
-        lt=2**31,
-    )
-    output: FolderPath | None = define_option(
-        None, "folder for the results (default: runs/<task>-<date-time>)"
-    )
-    data: str = define_option(
-        "auto", "auto, hub, builtin, task (what its YAML names), or a folder with files", min_length=1
-    )
-    model: str = define_option(
-        "auto", "auto, builtin, a name on the hub, or a transformers folder", min_length=1
-    )
-    epochs: float = define_option(
-        3, "passes over the training data of a full run", gt=0, le=MAX_OPTION_VALUE, allow_inf_nan=False
-    )
-    max_steps: int | None = define_option(
-        None, "optimizer steps of a full run, in place of --epochs", gt=0, le=MAX_OPTION_VALUE
-    )
-    batch_size: int = define_option(
-        16, "examples a step, over all workers of a trial", gt=0, le=MAX_OPTION_VALUE
-    )
-    max_length: int = define_option(128, "tokens that an example is cut at", gt=4, le=MAX_OPTION_VALUE)
-    train_size: int | None = define_option(
-        None, "train on a stratified subset of so many examples (low resource)", gt=1
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = define_option(
-        "auto",
-        "auto: bf16 or fp16 on a GPU; on this machine's CPU bf16 where it is in hardware (AVX512_BF16), else "
-        "fp32",
-    )
-    max_concurrent: int | None = define_option(
-        None, "trials at once (default: as many as the cluster has room for)", gt=0
-    )
-    workers_per_trial: int = define_option(1, "DDP workers of one trial", gt=0)
-    gpus_per_worker: float | None = define_option(
-        None,
-        "GPUs of a worker, fractions too (default: 1 where there are any)",
-        ge=0,
-        allow_inf_nan=False,
-    )
-    share_gpus: bool = define_option(
-        False,
-        "measure how much of a GPU's memory a run needs, and let as many workers as fit share it, 8 at most",
-    )
-    cpus_per_worker: int = define_option(1, "CPU cores, and threads, of a worker", gt=0)
-    price: float | None = define_option(
-        None,
-        "of one GPU for an hour, or of one CPU core where no GPU is used: plan and results say what the runs "
-        "cost",
-        gt=0,
-        le=MAX_OPTION_VALUE,
-        allow_inf_nan=False,
-    )
-    oom_retry: bool = define_option(
-        False,
-        "try a run that ran out of memory again at once, with half as many examples in memory and the same "
-        "batch: their gradients are added up; dropout draws differ then",
-    )
-    step_timeout: TimeoutDuration = define_option(
-        "10m",
-        "a run that shows no step for so long has timed out, and its workers start anew; three times as long "
-        "for its first step",
-    )
-    trial_timeout: TimeoutDuration | None = define_option(
-        None, "a run that takes longer than this has timed out"
-    )
-    scheduler: SchedulerName = define_option(
-        "asha",
-        "asha stops trials that fall behind; median stops what is below the median of the others; none runs "
-        "all to the end",
-    )
-    sampler: SamplerName = define_option(
-        "tpe",
-        "how configurations are proposed: tpe and gp learn from results; latin: spread evenly over every "
-        "range, in as many steps as --trials; grid: every combination of a --space of lists",
-    )
-    space: dict[str, Any] = define_option(
-        {}, "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], p: [0.1, 0.8]}"
-    )
-    select_on: Literal["holdout", "dev"] = define_option(
-        "holdout",
-        "what ranks configurations: a held-out slice of the training data, or dev (the paper's protocol)",
-    )
-    transfer: str | None = define_option(
-        None, "also test confirmations on other tasks: paper, or names with commas (snli,sick,scitail,rte)"
-    )
-    probe: str | None = define_option(
-        None, "a second task: measure how far features moved, and what a linear probe of it still finds"
-    )
-    evaluations: int = define_option(
-        6, "times a trial is evaluated, and can be stopped", gt=0, le=MAX_OPTION_VALUE
-    )
-    tracking_uri: str | None = define_option(
-        None,
-        "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)",
-        min_length=1,
-    )
-    experiment: str | None = define_option(None, "MLflow experiment (default: <task>-<data>)", min_length=1)
-    config: FolderPath | None = define_option(None, "YAML file of options; the command line goes before it")
-    resume: FolderPath | None = define_option(None, "go on with the search in this folder")
-    dry_run: bool = define_option(False, "print the plan and start nothing")
-    preflight: bool = define_option(
-        False, "look at every node, the storage and MLflow, say what is wrong, and train nothing"
-    )
-    quiet: bool = define_option(False, "print the result alone; warnings and errors go to standard error")
-    json: bool = define_option(  # type: ignore[assignment]
-        False, "print JSON alone, a line an event (docs/howto/logs.md), for machines"
-    )
-    storage: str | None = define_option(
-        None,
-        "folder that every node of the cluster sees, or s3://BUCKET/PATH (needed from two nodes on)",
-        min_length=1,
-    )
-
-    @model_validator(mode="after")
-    def _quiet_or_json(self) -> Self:
-        if self.quiet and self.json:
-            raise ValueError("--quiet, --json: they exclude each other; leave one out")
-        return self
-
-    @model_validator(mode="after")
-    def _gpus_are_shared_by_trials_of_one_worker(self) -> Self:
-        if self.share_gpus and self.gpus_per_worker is not None:
-            raise ValueError("--share-gpus, --gpus-per-worker: the first measures the second; leave one out")
-        if self.share_gpus and self.workers_per_trial > 1:
-            raise ValueError(
-                "--share-gpus, --workers-per-trial: workers of one trial cannot share a GPU; leave one out"
-            )
-        return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *others: Any,
-        **named: Any,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
-    @property
-    def method_names(self) -> tuple[str, ...]:
-        """The methods that were named."""
-        raise NotImplementedError
-
-    @property
-    def confirmed(self) -> int:
-        """How many configurations of an arm get fresh seeds."""
-        return 1
-
-    def given(self) -> dict[str, Any]:
-        """The options that were set, on the command line or in a file."""
-        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
-
-    def with_(self, **changes: Any) -> Self:
-        """A copy with these options set."""
-        return type(self)(**{**self.given(), **changes})
-
 
 # Every class has a method of this name, for abstract base classes; options have none of it.
 warnings.filterwarnings("ignore", 'Field name "register" in "SearchOptions" shadows')
@@ -319,9 +113,54 @@ examples:
         return _split_names(self.method)
 
     @property
-    def confirmed(self) -> int:
-        """The finalists, and the baseline."""
-        return self.finalists + self.baseline
+    def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
+        return {"": self.method_names}
+
+    @property
+    def finalist_count(self) -> int:
+        return self.finalists
+
+    @property
+    def confirms_baseline(self) -> bool:
+        return self.baseline
+
+    @property
+    def max_race_seeds(self) -> int:
+        return self.race
+
+    @property
+    def target_score(self) -> float | None:
+        return self.target
+
+    @property
+    def min_gain(self) -> float | None:
+        return self.worth and self.worth / 100
+
+    @property
+    def keeps_models(self) -> bool:
+        return True
+
+    @property
+    def begins_with_published(self) -> bool:
+        return self.sampler in ("tpe", "gp")
+
+    @property
+    def warm_start_sources(self) -> str | None:
+        return self.warm_start
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        return parse_objectives(self.objectives)
+
+    @property
+    def registered_name(self) -> str | None:
+        return self.register  # type: ignore[return-value]
+
+    @property
+    def resource_limits(self) -> dict[str, float]:
+        seconds = parse_duration(self.time_budget) if self.time_budget else None
+        limits = {"time": seconds, "GPU": self.gpu_hours, "CPU": self.cpu_hours}
+        return {name: limit for name, limit in limits.items() if limit}
 
 
 class CompareOptions(CommonOptions):
@@ -366,6 +205,10 @@ examples:
     def method_names(self) -> tuple[str, ...]:
         """The methods named by --methods, the baseline first."""
         return tuple(dict.fromkeys((self.baseline, *_split_names(self.methods))))
+
+    @property
+    def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
+        return {method: (method,) for method in self.method_names}
 
 
 def _split_names(text: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dps.errors import InputError
-from tune.core.options import CommonOptions, CompareOptions
+from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
 
 WORKER_MEMORY_BYTES = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
@@ -118,8 +118,7 @@ def _count_workers_by_resource(options: CommonOptions, node: Node, gpus: float) 
 
 def count_wanted_slots(options: CommonOptions) -> int:
     """Trials at once that were asked for and that there is work for, at most."""
-    arms = len(options.method_names) if isinstance(options, CompareOptions) else 1
-    work = max(options.trials, options.confirm) * arms
+    work = max(options.trials, options.confirm) * len(options.methods_by_arm)
     return min(work, options.max_concurrent or work)
 
 

@@ -1,4 +1,4 @@
-"""Everything that is decided before a search starts: what the other parts work from."""
+"""The plan: everything decided before a search starts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dps.methods import METHODS
 from dps.tasks.task import Task
-from tune.core.durations import parse_duration
-from tune.core.options import CommonOptions, SearchOptions
+from dps.training.preview import RunPreview
+from tune.core.options import CommonOptions
 from tune.core.run import RunSettings
 from tune.core.space import SearchSpace
-from tune.planning.cluster import Cluster
-from tune.planning.estimate import DurationEstimate
+from tune.planning.cluster import Cluster, count_slots
+from tune.planning.estimate import DurationEstimate, TrainingSpeed, estimate_duration
+from tune.planning.inputs import ResolvedInput
 from tune.strategy.budget import (
     DeviceHoursLimit,
     SlotCount,
@@ -24,24 +26,13 @@ from tune.strategy.budget import (
 from tune.strategy.race import RaceSettings
 from tune.strategy.strategy import Strategy
 
-EXPLORATION_BUDGET_SHARE = 0.4  # of a budget of time or hours; the rest is for the race
-
-
-@dataclass(frozen=True)
-class ResolvedInput:
-    """Where data or a model come from, and what exactly they are."""
-
-    source: str
-    name: str
-    fingerprint: str
-    note: str
+EXPLORATION_BUDGET_SHARE = 0.4  # share of the budget for exploration; the race gets the rest
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What earlier searches say. first: configurations that are tried before any is proposed. earlier:
-    (configuration, standing), see `tune.strategy.warm_start.EarlierConfiguration`. origins: where they are
-    from."""
+    """Results of earlier searches. first: configurations that are tried before any is proposed. earlier:
+    (configuration, standing), see `tune.strategy.warm_start.EarlierConfiguration`. origins: the searches."""
 
     first: Sequence[dict[str, Any]] = ()
     earlier: Sequence[tuple[dict[str, Any], float]] = ()
@@ -53,27 +44,24 @@ NO_WARM_START = WarmStart()
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is decided before a search starts. arms: the spaces that are searched side by side,
-    by method; of a search there is one, of no name."""
+    """Everything decided before a search starts. arms: search spaces by method; a search has one arm with an
+    empty name. weights: of the model; gpu_note: of --share-gpus."""
 
     options: CommonOptions
     task: Task
     data: ResolvedInput
     model: ResolvedInput
-    examples: dict[str, int]
+    preview: RunPreview
     settings: RunSettings
     arms: dict[str, SearchSpace]
-    max_steps: int
-    confirm_steps: int
     slots: int
     gpus_per_worker: float
     cluster: Cluster
-    expected: DurationEstimate
-    chance: float | None = None  # the primary metric of the best constant prediction
+    speed: TrainingSpeed
     warm: WarmStart = NO_WARM_START
-    weights: int = 0  # of the model
+    weights: int = 0
     precision_note: str = ""
-    gpu_note: str = ""  # of --share-gpus
+    gpu_note: str = ""
 
     @property
     def space(self) -> SearchSpace:
@@ -82,55 +70,67 @@ class Plan:
         return space
 
     @property
+    def max_steps(self) -> int:
+        """Optimizer steps of a full trial."""
+        return self.preview.max_steps
+
+    @property
+    def confirm_steps(self) -> int:
+        """Optimizer steps of a confirmation."""
+        return self.preview.full_max_steps
+
+    @property
     def published(self) -> list[dict[str, Any]]:
-        """What a search begins with whose sampler learns; see `Space.published`."""
-        learns = isinstance(self.options, SearchOptions) and self.options.sampler in ("tpe", "gp")
-        return self.space.published() if learns else []
+        """Starting configurations of a search whose sampler learns, else none."""
+        return self.space.published() if self.options.begins_with_published else []
 
     @property
     def runs(self) -> int:
-        """Trials and confirmations, of all arms; those of a race are not known beforehand."""
+        """The number of trials and confirmations over all arms, without the race."""
         confirmed = self.options.confirmed
         return len(self.arms) * (self.options.trials + confirmed * self.options.confirm)
 
     @property
+    def estimate(self) -> DurationEstimate:
+        """The expected duration of the whole search."""
+        passes = [1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in self.arms]
+        return estimate_duration(self.options, self.preview, self.speed, self.slots, passes)
+
+    @property
     def devices(self) -> SlotDevices:
-        """What one slot holds: its GPUs, or its cores where it has none."""
+        """The devices of one slot: its GPUs, or its cores if it has none."""
         options, gpus = self.options, self.gpus_per_worker
-        each = gpus or options.cpus_per_worker
-        return SlotDevices("GPU" if gpus else "CPU", each * options.workers_per_trial, options.price)
+        per_worker = gpus or options.cpus_per_worker
+        return SlotDevices("GPU" if gpus else "CPU", per_worker * options.workers_per_trial, options.price)
 
     @property
     def keep_models(self) -> bool:
-        """Whether confirmations write their models."""
-        return isinstance(self.options, SearchOptions)
+        """Whether confirmations save their models."""
+        return self.options.keeps_models
 
     def rules(self, arm: str) -> list[StopRule]:
-        """The stop rules of an arm."""
-        options = self.options
-        share = EXPLORATION_BUDGET_SHARE if isinstance(options, SearchOptions) and options.race else 1.0
-        return [TrialLimit(options.trials), *self.budgets(share)]
+        """Return the stop rules of an arm."""
+        share = EXPLORATION_BUDGET_SHARE if self.options.max_race_seeds else 1.0
+        return [TrialLimit(self.options.trials), *self.budgets(share)]
 
     def budgets(self, share: float = 1.0) -> list[StopRule]:
-        """The rules on time and hours, of which a share may be used."""
+        """Return the time and device-hour rules, limited to a share."""
         options, rules = self.options, list[StopRule]()
-        if not isinstance(options, SearchOptions):
-            return rules
-        workers = options.workers_per_trial
-        if options.time_budget:
-            rules.append(WallTimeLimit(parse_duration(options.time_budget), share))
-        if options.gpu_hours:
-            rules.append(DeviceHoursLimit("GPU", options.gpu_hours, self.gpus_per_worker * workers, share))
-        if options.cpu_hours:
-            rules.append(DeviceHoursLimit("CPU", options.cpu_hours, options.cpus_per_worker * workers, share))
+        per_worker = {"GPU": self.gpus_per_worker, "CPU": options.cpus_per_worker}
+        for resource, limit in options.resource_limits.items():
+            if resource == "time":
+                rules.append(WallTimeLimit(limit, share))
+            else:
+                per_slot = per_worker[resource] * options.workers_per_trial
+                rules.append(DeviceHoursLimit(resource, limit, per_slot, share))
         return rules
 
     def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
-        """Return the strategy of an arm. folder: where its runs keep their files, see
-        `tune.core.storage`; warm: the configurations that are tried first, and what earlier searches say
-        (`WarmStart.first`, `WarmStart.earlier`) as the first session read it."""
+        """Return the strategy of an arm. folder: location of its runs' files, see `tune.core.storage`; warm:
+        (`WarmStart.first`, `WarmStart.earlier`) as the first session read them."""
         options = self.options
-        strategy = Strategy(
+        first, earlier = warm
+        return Strategy(
             space=self.arms[arm],
             settings=self.settings,
             direction=self.task.direction,
@@ -144,29 +144,27 @@ class Plan:
             max_steps=self.max_steps,
             scheduler=options.scheduler,
             evaluations=options.evaluations,
-            chance=self.chance,
+            chance=self.preview.chance_level,
             keep_models=self.keep_models,
             oom_retry=options.oom_retry,
-        )
-        if not isinstance(options, SearchOptions):
-            return strategy
-        worth = options.worth and options.worth / 100
-        first, earlier = warm
-        return replace(
-            strategy,
-            racing=RaceSettings(options.race, worth=worth or RaceSettings.worth),
+            racing=RaceSettings(options.max_race_seeds, worth=options.min_gain or RaceSettings.worth),
             race_rules=self.budgets(),
-            target=options.target,
-            worth=worth,
+            target=options.target_score,
+            worth=options.min_gain,
             first=[*first, *self.published],
             earlier=[(configuration, standing) for configuration, standing in earlier],
-            finalists=options.finalists,
-            baseline=options.baseline,
+            finalists=options.finalist_count,
+            baseline=options.confirms_baseline,
         )
 
+    def with_gpu_share(self, gpus_per_worker: float, note: str) -> Plan:
+        """Return the plan with workers that have this share of a GPU, and as many slots as then fit."""
+        slots = count_slots(self.options, self.cluster, gpus_per_worker)
+        return replace(self, gpus_per_worker=gpus_per_worker, slots=slots, gpu_note=note)
+
     def as_begun(self, precision: str | None) -> Plan:
-        """The same with what "auto" meant when the search began, on another machine perhaps; None: by a
-        version that knew fp32 alone on CPUs."""
+        """Return the plan with the precision of the first session, which may have run on another machine.
+        None: written by a version that knew only fp32 on CPUs."""
         precision = precision or ("auto" if self.gpus_per_worker else "fp32")
         if self.options.precision != "auto" or precision == self.settings.precision:
             return self
@@ -191,22 +189,22 @@ class Plan:
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
-    """What was planned, as search.json and compare.json hold it."""
+    """Return the plan as search.json and compare.json store it."""
     return {
         "task": plan.task.name,
         "metric": plan.task.metric,
         "direction": plan.task.direction,
-        "data": {"source": plan.data.source, "name": plan.data.name, "fingerprint": plan.data.fingerprint},
-        "model": {
-            "source": plan.model.source,
-            "name": plan.model.name,
-            "fingerprint": plan.model.fingerprint,
-        },
+        "data": _describe_input(plan.data),
+        "model": _describe_input(plan.model),
         "plan": {
-            "examples": plan.examples,
+            "examples": plan.preview.examples,
             "max_steps": plan.max_steps,
             "confirm_steps": plan.confirm_steps,
             "slots": plan.slots,
             "settings": plan.settings.described(),
         },
     }
+
+
+def _describe_input(resolved: ResolvedInput) -> dict[str, str]:
+    return {"source": resolved.source, "name": resolved.name, "fingerprint": resolved.fingerprint}

@@ -1,19 +1,17 @@
-"""What one node says of itself. `probe_node` runs on every node of a cluster, and on the driver."""
+"""Checks that run on one node of a cluster, and the node's report."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
-import secrets
 import socket
-import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,7 +27,7 @@ from tune.core.storage import (
 COMPARED_PACKAGES = ("ray", "torch", "transformers", "datasets", "numpy")
 MISSING_VERSION = "missing"
 DRIVER_NOTE_NAME = "driver"
-FILE_VISIBLE_TIMEOUT_S = 20.0  # network file systems are behind by so much at times
+FILE_VISIBLE_TIMEOUT_S = 20.0  # network file systems may lag this far behind
 GPU_CHECK_TIMEOUT_S = 90.0
 DRIVER_CONNECT_TIMEOUT_S = 10.0
 GPU_CHECK_SCRIPT = """
@@ -43,79 +41,75 @@ print(torch.cuda.device_count())
 
 @dataclass(frozen=True)
 class Listener:
-    """Where the driver listens. knock, answer: random, of one length; who does not know the one does not hear
-    the other."""
+    """Address at which the driver accepts connections."""
 
     host: str
     port: int
-    knock: bytes
-    answer: bytes
 
 
 @dataclass(frozen=True)
 class NodeChecks:
-    """What a node is asked to look at. paths: must be there; packages: must be installed; storage: a folder
-    with the note of the driver, where the node leaves its own (a place, see `tune.core.storage`); door: to be
-    reached from there."""
+    """Checks for a node. paths: must exist; packages: must be installed; storage_location: folder with the
+    driver's note, where the node leaves its own; listener: must be reachable."""
 
     paths: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
-    storage: str | None = None
-    door: Listener | None = None
+    storage_location: str | None = None
+    listener: Listener | None = None
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node says of itself. missing: of what must be there; clock: seconds since the epoch."""
+    """A node's report. missing_items: paths and packages not found; clock_seconds: since the epoch."""
 
     versions: dict[str, str]
-    missing: tuple[str, ...]
+    missing_items: tuple[str, ...]
     storage_error: str | None
     gpu_error: str | None
-    clock: float
-    door_error: str | None = None
+    clock_seconds: float
+    listener_error: str | None = None
 
 
-def probe_node(name: str, asked: NodeChecks, gpus: int) -> NodeReport:
-    """Look around on this node, which is known by this name and has so many GPUs to use."""
-    missing = [path for path in asked.paths if not Path(path).exists()]
-    missing += [package for package in asked.packages if _find_package_version(package) == MISSING_VERSION]
+def probe_node(name: str, checks: NodeChecks, gpus: int) -> NodeReport:
+    """Run the checks on this node. name: of the node; gpus: usable GPUs."""
+    missing = [path for path in checks.paths if not Path(path).exists()]
+    missing += [name for name in checks.packages if _find_package_version(name) == MISSING_VERSION]
     return NodeReport(
         versions=collect_versions(),
-        missing=tuple(missing),
-        storage_error=check_node_storage(asked.storage, name) if asked.storage else None,
+        missing_items=tuple(missing),
+        storage_error=check_node_storage(checks.storage_location, name) if checks.storage_location else None,
         gpu_error=check_gpus(gpus) if gpus else None,
-        clock=time.time(),
-        door_error=check_listener(asked.door) if asked.door else None,
+        clock_seconds=time.time(),
+        listener_error=check_listener(checks.listener) if checks.listener else None,
     )
 
 
 def collect_versions() -> dict[str, str]:
-    """Of Python, of what is computed with, and of this project's code (a digest)."""
-    found = {
+    """Return the versions of Python and the numerical packages, and a digest of this project's code."""
+    return {
         "python": platform.python_version(),
         **{name: _find_package_version(name) for name in COMPARED_PACKAGES},
+        "project": _hash_project_code(Path(__file__).parents[2]),
     }
-    return {**found, "project": _hash_project_code(Path(__file__).parents[2])}
 
 
-def check_node_storage(folder: str, name: str) -> str | None:
-    """Read the driver's note and leave one; what went wrong, if anything."""
-    given = folder.rpartition("/")[0]
+def check_node_storage(location: str, name: str) -> str | None:
+    """Read the driver's note and write one. Returns the error, or None."""
+    storage = location.rpartition("/")[0]
     try:
-        if not wait_for_file(join_location(folder, DRIVER_NOTE_NAME)):
-            return f"what the driver wrote to {given} is not seen"
-        write_location(join_location(folder, name), name.encode())
+        if not wait_for_file(join_location(location, DRIVER_NOTE_NAME)):
+            return f"the driver's file in {storage} is not visible"
+        write_location(join_location(location, name), name.encode())
     except OSError as error:
-        return f"cannot write to {given}: {describe_storage_error(error)}"
+        return f"cannot write to {storage}: {describe_storage_error(error)}"
     return None
 
 
-def wait_for_file(file: str, within_s: float = FILE_VISIBLE_TIMEOUT_S) -> bool:
-    """Whether the file is there, or comes within so many seconds, where its folder is seen at all."""
-    deadline = time.monotonic() + within_s
-    while not location_exists(file):
-        hidden = not is_remote_location(file) and not Path(file).parent.parent.exists()
+def wait_for_file(location: str, timeout_s: float = FILE_VISIBLE_TIMEOUT_S) -> bool:
+    """Wait for a file to appear. Returns False at once if its folder is not visible."""
+    deadline = time.monotonic() + timeout_s
+    while not location_exists(location):
+        hidden = not is_remote_location(location) and not Path(location).parent.parent.exists()
         if hidden or time.monotonic() > deadline:
             return False
         time.sleep(0.2)
@@ -124,66 +118,53 @@ def wait_for_file(file: str, within_s: float = FILE_VISIBLE_TIMEOUT_S) -> bool:
 
 @contextmanager
 def open_listener(host: str) -> Iterator[Listener]:
-    """Within, a free port of this machine answers who knocks. host: its address among the nodes."""
-    knock, answer = secrets.token_bytes(32), secrets.token_bytes(32)
-
-    class Answer(socketserver.StreamRequestHandler):
-        timeout = DRIVER_CONNECT_TIMEOUT_S
-
-        def handle(self) -> None:
-            if secrets.compare_digest(self.rfile.read(len(knock)), knock):
-                self.wfile.write(answer)
-
-    class Server(socketserver.ThreadingTCPServer):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, request: object, address: object) -> None:
-            """Nothing: who came did not stay."""
-
+    """Accept connections on a free port inside this context. host: this machine's address among the nodes."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        server = Server((host, 0), Answer)
-    except OSError:  # where addresses are translated, no interface has this one
-        server = Server(("", 0), Answer)
+        server = socket.create_server((host, 0), family=family, backlog=128)
+    except OSError:  # behind address translation no interface has this address
+        server = socket.create_server(("", 0), family=family, backlog=128)
     with server:
-        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+        threading.Thread(target=_accept_connections, args=(server,), daemon=True).start()
         try:
-            yield Listener(host, server.server_address[1], knock, answer)
+            yield Listener(host, server.getsockname()[1])
         finally:
-            server.shutdown()
+            server.shutdown(socket.SHUT_RDWR)  # ends the thread
 
 
-def check_listener(door: Listener) -> str | None:
-    """Knock; what went wrong, if anything."""
-    at = f"{door.host}:{door.port}"
+def _accept_connections(server: socket.socket) -> None:
+    with suppress(OSError):  # the listener is closed
+        while True:
+            server.accept()[0].close()
+
+
+def check_listener(listener: Listener) -> str | None:
+    """Connect to the driver's listener. Returns the error, or None."""
     try:
-        with socket.create_connection((door.host, door.port), DRIVER_CONNECT_TIMEOUT_S) as there:
-            there.sendall(door.knock)
-            heard = there.makefile("rb").read(len(door.answer))
+        socket.create_connection((listener.host, listener.port), DRIVER_CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        return f"cannot connect to {at}: {error.strerror or error}"
-    return None if heard == door.answer else f"at {at} another than the driver answers"
+        return f"cannot connect to {listener.host}:{listener.port}: {error.strerror or error}"
+    return None
 
 
 def check_gpus(count: int) -> str | None:
-    """A small product on each GPU, in a process of its own, so that none of their memory stays taken; what
-    went wrong, if anything."""
-    env = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    """Run a small product on each GPU, in a process of its own that leaves no memory taken. Returns the
+    error, or None."""
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", GPU_CHECK_SCRIPT],
-            env=env,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=GPU_CHECK_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
         return f"a small product took more than {GPU_CHECK_TIMEOUT_S:.0f} s"
-    if done.returncode != 0:
-        return (done.stderr.strip().splitlines() or ["the check broke off"])[-1]
-    seen = int(done.stdout.split()[-1])
-    return None if seen >= count else f"Ray offers {count}, but torch sees {seen}"
+    if result.returncode != 0:
+        return (result.stderr.strip().splitlines() or ["the check crashed"])[-1]
+    gpu_count = int(result.stdout.split()[-1])
+    return None if gpu_count >= count else f"Ray offers {count}, but torch sees {gpu_count}"
 
 
 def _find_package_version(package: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dps.errors import InputError
 from dps.methods import make_method
+from dps.tasks.chance import chance_level
 from dps.tasks.metrics import compute_predictions, get_metric
 from dps.tasks.registry import restore_task
 from dps.tasks.task import Task
@@ -30,7 +31,7 @@ from tune.records.ledger import SCHEMA_VERSION, Ledger
 from tune.records.predictions import locate_predictions, read_predictions
 from tune.records.replicates import choose_winner, select_by_configuration
 from tune.records.schema import serialise_run
-from tune.stats.chance import chance_level, fill_missing_runs, serialise_difference
+from tune.stats.chance import fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
     adjust_p_values,

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tune.core.options import SearchOptions, parse_objectives
 from tune.core.run import RunPurpose
 from tune.planning.plan import Plan, describe_plan
 from tune.records.failures import summarise_failures
@@ -46,7 +45,7 @@ def build_search_document(
         **describe_plan(plan),
         "provenance": provenance,
         "space": plan.space.describe(),
-        "chance": plan.chance,
+        "chance": plan.preview.chance_level,
         "trials": [serialise_run(record) for record in records],
         "covered": next((record.covered for record in records if record.covered), None),
         "outcomes": dict(Counter(str(record.outcome) for record in records)),
@@ -79,7 +78,7 @@ def _describe_confirmations(other: dict[str, Any], ledger: Ledger) -> list[dict[
 def _build_pareto_section(plan: Plan, records: list[TrialRecord]) -> dict[str, Any] | None:
     """The front of the objectives that were named; None where the score is the only one."""
     options = plan.options
-    objectives = parse_objectives(options.objectives) if isinstance(options, SearchOptions) else ("score",)
+    objectives = options.objective_names
     if objectives == ("score",):
         return None
     points = build_pareto_points(records, objectives, plan.task.direction, plan.max_steps)

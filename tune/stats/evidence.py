@@ -110,7 +110,7 @@ class PairedDifference(MeanEstimate):
 
 
 def summarise_scores(scores: AnyArray, chance: float) -> ScoreSummary:
-    """Summarise one method's scores (K,) over seeds. chance: see `tune.stats.chance.chance_level`."""
+    """Summarise one method's scores (K,) over seeds. chance: see `dps.tasks.chance.chance_level`."""
     if len(scores) == 0:
         raise ValueError("scores: there must be one run, but got none")
     return ScoreSummary(

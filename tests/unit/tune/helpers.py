@@ -14,14 +14,16 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from dps.tasks import registry
+from dps.training.preview import RunPreview
 from dps.training.result import Evaluation, Outcome, RunResult
 from tune.core import space
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.run import Job, RunReport, RunSettings
 from tune.planning import space_options
 from tune.planning.cluster import Cluster, Node
-from tune.planning.estimate import DurationEstimate
-from tune.planning.plan import Plan, ResolvedInput
+from tune.planning.estimate import TrainingSpeed
+from tune.planning.inputs import ResolvedInput
+from tune.planning.plan import Plan
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount, StopRule, TrialLimit
@@ -72,15 +74,13 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         task=registry.get_task(task),
         data=ResolvedInput("builtin", data_name, "d" * 16, "built-in generator (named)"),
         model=ResolvedInput("builtin", "MiniLM", "m" * 16, "built-in MiniLM encoder (named)"),
-        examples={"train": 800, "dev": 400},
+        preview=RunPreview({"train": 800, "dev": 400}, 160, STEPS[-1], 75, 8.0, 0.0),
         settings=SETTINGS,
         arms={"": make_space()},
-        max_steps=STEPS[-1],
-        confirm_steps=75,
         slots=2,
         gpus_per_worker=0.0,
         cluster=Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),)),
-        expected=DurationEstimate(204.0, 360.0),
+        speed=TrainingSpeed(0.1, 0.0066),
         precision_note="fp32 (auto: this CPU has no bf16 in hardware)",
     )
 

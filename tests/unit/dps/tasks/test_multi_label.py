@@ -21,6 +21,7 @@ from dps.methods import make_method
 from dps.methods.consistency import compute_disagreement, compute_task_loss
 from dps.predict import Predictor, main
 from dps.tasks import definition, metrics, registry, transfer
+from dps.tasks.chance import chance_level, predict_constant
 from dps.tasks.splits import split_stratified
 from dps.tasks.task import Task
 from dps.training.collapse import score_linear_probe
@@ -136,8 +137,8 @@ def test_chance_is_the_best_set_of_labels_for_all(metric: str) -> None:
         f1_score(labels, np.tile(one, (200, 1)), average=metric.removesuffix("_f1"), zero_division=0)
         for one in every
     ]
-    assert chance.chance_level(task, labels) == pytest.approx(max(scored))
-    assert chance.predict_constant(task, labels).tolist() == [0, 1, 0]
+    assert chance_level(task, labels) == pytest.approx(max(scored))
+    assert predict_constant(task, labels).tolist() == [0, 1, 0]
 
 
 def test_intervals_over_seeds_and_examples() -> None:
@@ -243,7 +244,7 @@ def test_a_model_learns_it_and_says_it(
     )  # fmt: skip
     result = dps.finetune(config)
     assert result.labels["dev"].shape == result.logits["dev"].shape == (32, 3)
-    level = chance.chance_level(result.task, result.labels["dev"])
+    level = chance_level(result.task, result.labels["dev"])
     assert result.last == result.final["dev"]["micro_f1"] > level + 0.15
     result.save(tmp_path / "best")
     held = transformers.AutoConfig.from_pretrained(tmp_path / "best")

@@ -13,10 +13,10 @@ import yaml
 import dps
 from dps.errors import InputError
 from dps.tasks import metrics, registry, scorers
+from dps.tasks.chance import chance_level, predict_constant
 from dps.tasks.task import Task
 from tune import search
 from tune.stats import chance, evidence, resampling
-from tune.stats.chance import chance_level, predict_constant
 from tune.stats.resampling import bootstrap_scores, score_runs
 
 KINDS = {"numbers": (0, False), "two": (2, False), "three": (3, False), "several": (3, True)}

@@ -187,9 +187,7 @@ def test_a_subset_is_stratified_and_always_the_same() -> None:
     assert Counter(one.labels.tolist()) == {0: 5, 1: 5}
     assert data.select_subset(COLA, examples, None) is examples
     assert data.select_subset(COLA, examples, 40) is examples
-    with pytest.raises(
-        InputError, match="train-size: 41 examples were asked for, but the training set has 40"
-    ):
+    with pytest.raises(InputError, match="--train-size: 41 examples were asked for, but there are 40"):
         data.select_subset(COLA, examples, 41)
 
 

@@ -124,7 +124,7 @@ def test_with_many_slots_what_runs_is_shown_before_what_is_over() -> None:
 
 @pytest.mark.parametrize(
     ("ended", "passed", "said"),
-    [(0, 10, "left about 03:1"), (0, 4000, "longer than expected"), (74, 4000, "left about 00:00"),
+    [(0, 10, "left about 13:1"), (0, 4000, "longer than expected"), (74, 4000, "left about 00:00"),
      (90, 4000, "left about 00:00")],
 )  # fmt: skip
 def test_what_is_left_is_not_said_to_be_nothing(ended: int, passed: float, said: str) -> None:
@@ -166,7 +166,7 @@ def test_brief_has_every_value_once() -> None:
 
 def test_with_a_price_the_plan_says_what_it_will_cost() -> None:
     plan = make_plan(price=1.5, workers_per_trial=2)
-    assert format_plan(plan)[-1] == "expected     about 03:24, 0.2 CPU-hours, cost 0.3"
+    assert format_plan(plan)[-1] == "expected     about 03:24, 0.21 CPU-hours, cost 0.32"
 
 
 def test_the_plan_says_what_was_chosen() -> None:
@@ -185,5 +185,5 @@ def test_the_plan_says_what_was_chosen() -> None:
         "confirming   the winner: 5 runs of 75 steps, and as many of vanilla at its learning rate",
         "slots        2 x 1 worker(s) x 1 thread; local Ray on loopback, 2 cores",
         "precision    fp32 (auto: this CPU has no bf16 in hardware)",
-        "expected     about 03:24, 0.1 CPU-hours",
+        "expected     about 03:24, 0.11 CPU-hours",
     ]

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 from dps.tasks import registry
+from dps.tasks.chance import chance_level, predict_constant
 from dps.tasks.metrics import METRICS
 from tests.unit.tune.stats.test_resampling import example_data, expected
-from tune.stats.chance import chance_level, predict_constant
 from tune.stats.evidence import (
     PairedDifference,
     adjust_p_values,

@@ -1,0 +1,115 @@
+"""Preview of a run: what is known, and what would make it fail, before it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dps.errors import InputError
+from dps.models import ModelFolder, PretrainedEncoder
+from dps.tasks.chance import chance_level
+from dps.tasks.metrics import has_sklearn_metric
+from dps.tasks.splits import choose_holdout, choose_subset
+from dps.tasks.task import LABEL_COLUMN, Task
+from dps.training.config import FineTuneConfig
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from dps.sources.base import Source
+
+WORD_SAMPLE_SIZE = 200  # examples
+
+
+@dataclass(frozen=True)
+class RunPreview:
+    """What a run will do.
+
+    examples: by split, of training those that are left after `train_size`. scored_examples: of each
+    evaluation. max_steps: optimizer steps. full_max_steps: of the same run with `select_on` "dev", which
+    trains on the held-out slice too. mean_words: of a training example. chance_level: see `dps.tasks.chance`.
+    """
+
+    examples: dict[str, int]
+    scored_examples: int
+    max_steps: int
+    full_max_steps: int
+    mean_words: float
+    chance_level: float
+
+
+def preview_run(config: FineTuneConfig, task: Task, source: Source, model: ModelFolder) -> RunPreview:
+    """Read the data of a run and the limits of its model.
+
+    Raises InputError for data and values with which the run would fail or learn nothing.
+    """
+    splits = {split: source.load(task, split) for split in task.splits}
+    labels = {split: np.asarray(examples[LABEL_COLUMN]) for split, examples in splits.items()}
+    for split, values in labels.items():
+        _check_labels_differ(task, split, values)
+    every = labels.pop("train")
+    train = every if config.train_size is None else every[choose_subset(task, every, config.train_size)]
+    trained, scored_slice, scored = len(train), "dev", labels["dev"]
+    if config.select_on == "holdout":
+        kept, held_out = choose_holdout(task, train, config.holdout_share, config.seed)
+        trained, scored_slice, scored = len(kept), "the held-out slice of train", train[held_out]
+    if has_sklearn_metric(task):
+        _check_metrics_defined(task, {**labels, scored_slice: scored})
+    _check_max_length(config, task, model)
+    return RunPreview(
+        examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},
+        scored_examples=len(scored),
+        max_steps=config.steps(trained),
+        full_max_steps=config.steps(len(train)),
+        mean_words=_count_mean_words(task, splits["train"]),
+        chance_level=chance_level(task, every),
+    )
+
+
+def _check_labels_differ(task: Task, split: str, labels: NDArray[Any]) -> None:
+    if (labels != labels[0]).any():
+        return
+    first = labels[0].tolist()
+    if task.multi_label:
+        label = ", ".join(name for name, has in zip(task.labels, first, strict=True) if has) or "none"
+    else:
+        label = first if task.is_regression else task.labels[first]
+    raise InputError(
+        f"data: every example of {split} has the label {label!r}, so there is nothing to learn; "
+        f"give examples of two classes or more"
+    )
+
+
+def _check_metrics_defined(task: Task, labels: Mapping[str, NDArray[Any]]) -> None:
+    """Raise InputError if a metric is undefined because a class is missing. labels: by what they are of."""
+    for where, values in labels.items():
+        for name in task.metrics:
+            if math.isnan(chance_level(replace(task, metrics=(name,)), values)):
+                problem = f"is undefined on {where}, where a class is missing"
+                raise InputError(f"metric: {name} {problem}; give more examples of it, or another metric")
+
+
+def _check_max_length(config: FineTuneConfig, task: Task, model: ModelFolder) -> None:
+    """Raise InputError if max_length exceeds the model's limit. Loads the model unless it is built in.
+
+    The default passes: it fits most models, and stands in every saved configuration.
+    """
+    if model.kind == "builtin":
+        limit = model.read_config().get("max_position_embeddings")
+    else:
+        limit = PretrainedEncoder(model, task).max_tokens
+    if limit is not None and limit < config.max_length != FineTuneConfig.max_length:
+        raise InputError(
+            f"--max-length: {model.name!r} takes at most {limit} tokens, but got {config.max_length}"
+        )
+
+
+def _count_mean_words(task: Task, train: Dataset) -> float:
+    sample = train[:WORD_SAMPLE_SIZE]
+    words = sum(len(text.split()) for column in task.columns for text in sample[column])
+    return words / min(WORD_SAMPLE_SIZE, len(train))

@@ -1,0 +1,73 @@
+"""Measures how much of a GPU's memory a run needs (--share-gpus), in a process of its own on the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ray
+import torch
+
+from dps.models import PretrainedEncoder, locate_model
+from dps.sources import open_data_source
+from dps.tasks.registry import get_task
+from dps.text import sanitise_line
+from dps.training.data import TaskData
+from dps.training.run import EVALUATION_BATCH_FACTOR, finetune_model
+from dps.training.tokens import EncodedExamples
+from tune.core.run import Job, RefusedError, RunPurpose, RunSettings
+from tune.planning.gpu_sharing import GpuMemoryNeed
+from tune.planning.plan import Plan
+
+MEASURED_STEPS = 20  # enough for both stages of a method that has them
+GPU_MEASUREMENT_TIMEOUT_S = 600.0
+REMEDY = "give --gpus-per-worker instead"
+
+
+def measure_gpu_memory_on_cluster(plan: Plan) -> GpuMemoryNeed:
+    """Measure the need of a plan's runs on a GPU of the connected cluster.
+
+    Raises RefusedError if it cannot be measured.
+    """
+    remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=0, max_calls=1)(measure_gpu_memory)
+    future = remote.remote(plan.settings, plan.options.method_names)
+    ready, _ = ray.wait([future], timeout=GPU_MEASUREMENT_TIMEOUT_S)
+    if not ready:
+        ray.cancel(future, force=True)
+        waited = f"{GPU_MEASUREMENT_TIMEOUT_S:.0f} s"
+        raise RefusedError(f"--share-gpus: no GPU was free to measure on for {waited}; {REMEDY}")
+    try:
+        need: GpuMemoryNeed = ray.get(future)
+    except Exception as error:
+        cause = sanitise_line(getattr(error, "cause", None) or error)
+        raise RefusedError(f"--share-gpus: a run cannot be measured: {cause}; {REMEDY}") from None
+    return need
+
+
+def measure_gpu_memory(settings: RunSettings, methods: tuple[str, ...]) -> GpuMemoryNeed:
+    """Run each method once on the longest examples and return the GPU memory then in use.
+
+    Memory is not freed in between, so this is the maximum over the methods; other processes' memory counts
+    too, as there is no room for it.
+    """
+    task = get_task(settings.task)
+    base = PretrainedEncoder(locate_model(settings.model), task)
+    data = LongestExamples(task, open_data_source(settings.data, task), base.tokenizer, settings.max_length)
+    data.max_examples = EVALUATION_BATCH_FACTOR * settings.batch_size
+    measured = replace(settings, max_steps=MEASURED_STEPS, train_size=None, transfer=(), probe=None)
+    for method in methods:
+        configuration = {"method": method, "learning_rate": 1e-5}
+        finetune_model(
+            Job("", RunPurpose.CONFIRMATION, configuration, 0, measured, "").fine_tune_config(), base, data
+        )
+    free, total = torch.cuda.mem_get_info()
+    return GpuMemoryNeed(total - free, total)
+
+
+class LongestExamples(TaskData):
+    """Task data restricted to each split's longest examples, which take the most memory."""
+
+    max_examples = 64
+
+    def get_split(self, name: str) -> EncodedExamples:
+        data = super().get_split(name)
+        return data.take(data.lengths().argsort(kind="stable")[-self.max_examples :])

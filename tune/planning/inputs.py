@@ -1,0 +1,129 @@
+"""Inputs of a search: which data, model and evaluation sets its options mean, and what "auto" takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dps.errors import InputError
+from dps.hub import is_hub_reachable
+from dps.models import ModelFolder, locate_model
+from dps.sources import Source, open_data_source
+from dps.sources.task_files import TaskSource
+from dps.tasks.registry import TASKS, get_task
+from dps.tasks.task import Task
+from dps.tasks.transfer import TRANSFER_TARGETS, check_transfer, get_transfer_target
+from tune.core.options import CommonOptions
+from tune.core.run import RunSettings
+from tune.planning.cluster import Cluster
+
+PAPER_MODEL = "bert-large-cased"
+
+
+@dataclass(frozen=True)
+class ResolvedInput:
+    """Resolved data or model: source, name, fingerprint, and a note for the plan."""
+
+    source: str
+    name: str
+    fingerprint: str
+    note: str
+
+
+@dataclass(frozen=True)
+class SearchInputs:
+    """What a search reads. data_note, model_note: lines that explain the choices."""
+
+    task: Task
+    source: Source
+    data_note: str
+    model: ModelFolder
+    model_note: str
+
+    def describe_data(self) -> ResolvedInput:
+        """Return the data with its fingerprint, for which all of it is read."""
+        source = self.source
+        return ResolvedInput(source.kind, source.name, source.fingerprint(self.task), self.data_note)
+
+    def describe_model(self) -> ResolvedInput:
+        """Return the model with its fingerprint, for which all of it is read."""
+        model = self.model
+        return ResolvedInput(model.kind, model.name, model.fingerprint(), self.model_note)
+
+    def build_settings(self, options: CommonOptions, precision: str) -> RunSettings:
+        """Return the settings of every run. Raises InputError for --transfer and --probe that cannot be."""
+        task, source, model = self.task, self.source, self.model
+        return RunSettings(
+            task=task.name if task.name in TASKS else task,
+            data=str(Path(source.name).resolve()) if source.kind == "folder" else source.kind,
+            model=str(model.path) if model.kind == "folder" else model.name,
+            epochs=options.epochs,
+            max_steps=options.max_steps,
+            batch_size=options.batch_size,
+            max_length=options.max_length,
+            train_size=options.train_size,
+            precision=precision,
+            evaluations=options.evaluations,
+            select_on=options.select_on,
+            transfer=_resolve_transfer(options.transfer, task, source),
+            probe=_check_probe_task(options.probe, source),
+        )
+
+
+def resolve_inputs(options: CommonOptions, cluster: Cluster) -> SearchInputs:
+    """Find task, data and model. Raises InputError for what is not there."""
+    task = get_task(options.task)
+    return SearchInputs(
+        task, *_choose_data_source(options.data, task), *_choose_model(options.model, cluster)
+    )
+
+
+def _choose_data_source(data: str, task: Task) -> tuple[Source, str]:
+    """Return (source, the line that explains the choice)."""
+    if data == "task" or (data == "auto" and task.name not in TASKS):
+        files = TaskSource(task)
+        return files, files.description
+    if data != "auto":
+        source = open_data_source(data)
+        return source, f"{source.name} (named)"
+    if is_hub_reachable():
+        source = open_data_source("hub")
+        return source, f"{source.name} (auto: the hub answers)"
+    return open_data_source("builtin"), "built-in generator (auto: no hub answers)"
+
+
+def _choose_model(model: str, cluster: Cluster) -> tuple[ModelFolder, str]:
+    """Return (folder, the line that explains the choice)."""
+    if model != "auto":
+        return locate_model(model), f"{model} (named)"
+    if not cluster.gpus:
+        return locate_model("builtin"), "built-in MiniLM encoder (auto: no GPU)"
+    if is_hub_reachable():
+        return locate_model(PAPER_MODEL), f"{PAPER_MODEL} (auto: GPUs, and the hub answers)"
+    return locate_model("builtin"), "built-in MiniLM encoder (auto: no hub answers)"
+
+
+def _resolve_transfer(transfer: str | None, task: Task, source: Source) -> tuple[str, ...]:
+    """Return the --transfer evaluation sets after checking that each can be read and mapped."""
+    if not transfer:
+        return ()
+    names = tuple(name.strip() for name in transfer.split(","))
+    if names == ("paper",):
+        names = TRANSFER_TARGETS.get(task.name, ())
+        if not names:
+            raise InputError(f"--transfer: the paper tests no model of {task.name} on other tasks; name them")
+    for name in names:
+        target = get_transfer_target(name)
+        check_transfer(task, target)
+        source.load(target.task, target.split)
+    return names
+
+
+def _check_probe_task(probe: str | None, source: Source) -> str | None:
+    if probe is not None:
+        task = get_task(probe)
+        if task.multi_label:
+            raise InputError(f"--probe: {probe} has several labels an example; give a task of one")
+        for split in ("train", "dev"):
+            source.load(task, split)
+    return probe
