@@ -8,14 +8,16 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from tune.core.command import EXIT_CRASHED, EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
+T = TypeVar("T")
 JOB_GROUP_KEY = "dps.group"  # in the metadata of a job
 STOP_TIMEOUT_S = 30  # a search writes its checkpoints meanwhile; Ray's own 3 s would cut that short
 POLL_INTERVAL_S = 1.0
@@ -56,25 +58,26 @@ class JobServer:
             "env_vars": {**variables, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT_S)},
         }
         for request in requests:
-            self._submit(request, env)
+            submit = partial(
+                self.client.submit_job,
+                entrypoint=request.entrypoint,
+                submission_id=request.id,
+                runtime_env=env,
+                metadata={JOB_GROUP_KEY: request.group},
+            )
+            # A head that has just started cannot take jobs yet.
+            self._retry(submit, lambda error: "No available agent" in error)
 
-    def _submit(self, request: JobRequest, env: dict[str, Any]) -> None:
+    def _retry(self, call: Callable[[], T], passes: Callable[[str], bool]) -> T:
+        """What the call returns, once an error that passes has passed. Raises ConnectionError."""
         deadline = time.monotonic() + SERVER_TIMEOUT_S
         while True:
             try:
-                self.client.submit_job(
-                    entrypoint=request.entrypoint,
-                    submission_id=request.id,
-                    runtime_env=env,
-                    metadata={JOB_GROUP_KEY: request.group},
-                )
-            except RuntimeError as error:
-                # A head that has just started cannot take jobs yet.
-                if "No available agent" not in str(error) or time.monotonic() > deadline:
+                return call()
+            except (RuntimeError, OSError) as error:
+                if not passes(str(error)) or time.monotonic() > deadline:
                     raise ConnectionError(f"{self.address}: {_last_line(error)}") from None
                 time.sleep(POLL_INTERVAL_S)
-            else:
-                return
 
     def find_jobs(self, name: str) -> list[str]:
         """The ids of the job, or of the group of jobs, of this name."""
@@ -103,10 +106,6 @@ class JobServer:
             self._watch(ids, say)
         return max(get_exit_status(self.get_info(job)) for job in ids)
 
-    def describe_job(self, job: str) -> str:
-        """How a job fares, in a line."""
-        return describe_job_outcome(self.get_info(job))
-
     def _watch(self, ids: Sequence[str], say: Callable[[str], None]) -> None:
         said = dict.fromkeys(ids, "")
         while True:
@@ -121,14 +120,7 @@ class JobServer:
 
     def get_info(self, job: str) -> JobDetails:
         """What the server knows of a job; a server that is away for a while is waited for."""
-        deadline = time.monotonic() + SERVER_TIMEOUT_S
-        while True:
-            try:
-                return self.client.get_job_info(job)
-            except (ConnectionError, RuntimeError, OSError) as error:
-                if time.monotonic() > deadline or "does not exist" in str(error):
-                    raise ConnectionError(f"{self.address}: {_last_line(error)}") from None
-                time.sleep(POLL_INTERVAL_S)
+        return self._retry(lambda: self.client.get_job_info(job), lambda error: "does not exist" not in error)
 
 
 @dataclass
@@ -138,7 +130,7 @@ class JobLog:
     server: JobServer
     job: str
     write: Callable[[str], None]
-    printed_chars: int = 0  # characters
+    printed_chars: int = 0
 
     def follow(self) -> None:
         """Until the job has ended."""
@@ -147,24 +139,15 @@ class JobLog:
                 asyncio.run(self._tail())
             except (RuntimeError, OSError):  # the connection, not the job
                 time.sleep(POLL_INTERVAL_S)
-        self._print_rest()
+        text = self.server.client.get_job_logs(self.job)
+        self.write(text[self.printed_chars :])  # what the stream had not brought when the job ended
 
     async def _tail(self) -> None:
         passed = 0
         async for text in self.server.client.tail_job_logs(self.job):
-            self._print(text[max(0, self.printed_chars - passed) :])
+            self.write(text[max(0, self.printed_chars - passed) :])
             passed += len(text)
             self.printed_chars = max(self.printed_chars, passed)
-
-    def _print_rest(self) -> None:
-        """What the stream had not brought when the job ended."""
-        text = self.server.client.get_job_logs(self.job)
-        self._print(text[self.printed_chars :])
-        self.printed_chars = max(self.printed_chars, len(text))
-
-    def _print(self, text: str) -> None:
-        if text:
-            self.write(text)
 
 
 def get_exit_status(info: JobDetails) -> int:

@@ -71,7 +71,9 @@ def main(argv: list[str]) -> int:
         chosen = _parser().parse_args(argv)
         print(f"starting {chosen.nodes} nodes", flush=True)
         with run_local_cluster(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
-            stop = _make_stop_event()
+            stop = threading.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):  # in place of the handler that Ray has set
+                signal.signal(number, lambda *_: stop.set())
             print("\n".join(describe_cluster(cluster, chosen.cpus_per_node)), flush=True)
             stop.wait()
             print("\ntaking the cluster down", flush=True)
@@ -82,14 +84,6 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return print_error("interrupted before the nodes had started", EXIT_INTERRUPTED)
     return EXIT_DONE
-
-
-def _make_stop_event() -> threading.Event:
-    """An event that SIGINT and SIGTERM set, in place of the handler that Ray has set meanwhile."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
@@ -135,12 +129,18 @@ def run_local_cluster(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster
 def _start_nodes(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
     """Every node keeps its files in a folder of its own (in a common one each would unpack a job's files over
     the others'), where the address of the cluster is written: a job looks for it there."""
+    head = {"include_dashboard": True, "dashboard_host": LOOPBACK_HOST, "dashboard_port": port}
     share = int(psutil.virtual_memory().available * NODE_MEMORY_SHARE / nodes)
     try:
         for number in range(nodes):
             own = folder / f"node-{number}"
             cluster.add_node(
-                **_make_node_options(own, cpus, share), **({} if number else _make_head_options(port))
+                temp_dir=str(own),
+                node_ip_address=LOOPBACK_HOST,
+                num_cpus=cpus,
+                memory=share,
+                dashboard_agent_listen_port=None,  # any free one: another Ray here has the usual one
+                **({} if number else head),
             )
             write_cluster_address(cluster.address, str(own))
     except Exception as error:  # Ray raises it bare
@@ -166,41 +166,18 @@ def _set_environment(folder: str) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def _make_head_options(port: int) -> dict[str, Any]:
-    return {
-        "include_dashboard": True,
-        "dashboard_host": LOOPBACK_HOST,
-        "dashboard_port": port,
-    }
-
-
-def _make_node_options(folder: Path, cpus: int, memory: int) -> dict[str, Any]:
-    return {
-        "temp_dir": str(folder),
-        "node_ip_address": LOOPBACK_HOST,
-        "num_cpus": cpus,
-        "memory": memory,
-        "dashboard_agent_listen_port": None,  # any free one: another Ray here has the usual one
-    }
-
-
 def _parser() -> CommandParser:
     parser = CommandParser(
         "python cluster/local.py",
         "A Ray cluster of several nodes on this machine, with dashboard and job server.",
         EXAMPLES,
     )
-    parser.add_argument("--nodes", type=_parse_positive, default=2, metavar="N", help="nodes (2)")
-    parser.add_argument(
-        "--cpus-per-node", type=_parse_positive, default=1, metavar="N", help="cores of a node (1)"
-    )
-    parser.add_argument(
-        "--port",
-        type=_parse_positive,
-        default=DEFAULT_JOB_PORT,
-        metavar="N",
-        help="of dashboard and job server (8265)",
-    )
+    for option, default, what in (
+        ("--nodes", 2, "nodes (2)"),
+        ("--cpus-per-node", 1, "cores of a node (1)"),
+        ("--port", DEFAULT_JOB_PORT, "of dashboard and job server (8265)"),
+    ):
+        parser.add_argument(option, type=_parse_positive, default=default, metavar="N", help=what)
     return parser
 
 

@@ -22,9 +22,10 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
-from cluster.jobs import JobRequest, JobServer
+from cluster.jobs import JobRequest, JobServer, describe_job_outcome
 from cluster.shipping import PROJECT_ROOT, copy_shipped_files, list_shipped_files
 from dps.command import CommandParser
 from dps.errors import InputError
@@ -90,16 +91,13 @@ def _submit(chosen: Namespace, rest: list[str]) -> int:
 
 
 def _follow(server: JobServer, ids: Sequence[str], name: str) -> int:
-    def say(text: str) -> None:
-        print(text, end="", flush=True)
-
     try:
-        status = server.follow(ids, say)
+        status = server.follow(ids, partial(print, end="", flush=True))
     except KeyboardInterrupt:
         print(f"\nlet go of {name}, which runs on\n{_format_follow_up(server.address, name)}")
         return EXIT_INTERRUPTED
     for job in ids:
-        print(f"{job} {server.describe_job(job)}")
+        print(f"{job} {describe_job_outcome(server.get_info(job))}")
     return status
 
 
@@ -109,7 +107,7 @@ def _stop(chosen: Namespace) -> int:
     print(f"stopping {', '.join(ids)}: a search writes its checkpoints first", flush=True)
     server.stop(ids)
     for job in ids:
-        print(f"{job} {server.describe_job(job)}")
+        print(f"{job} {describe_job_outcome(server.get_info(job))}")
     return EXIT_DONE
 
 
@@ -135,16 +133,9 @@ def plan_jobs(rest: list[str], matrix: list[str], stamp: str) -> list[JobRequest
         argv = [*rest, *(word for name, value in row.items() for word in (f"--{name}", value))]
         options = check_job_options(argv)
         name = _name_job(row, options)
-        if matrix:
-            requests.append(
-                JobRequest(
-                    f"{name}-{stamp}",
-                    _build_command(argv, _separate_outputs(argv, options, group, name)),
-                    group,
-                )
-            )
-        else:
-            requests.append(JobRequest(f"{name}-{stamp}", _build_command(argv), name))
+        apart = _separate_outputs(options, group, name) if matrix else []
+        command = " ".join(["python tune/search.py", shlex.join(argv), *apart]).strip()
+        requests.append(JobRequest(f"{name}-{stamp}", command, group if matrix else name))
     return requests
 
 
@@ -202,17 +193,11 @@ def _shipped(path: Path) -> bool:
     )
 
 
-def _separate_outputs(argv: list[str], options: SearchOptions, group: str, name: str) -> dict[str, str]:
+def _separate_outputs(options: SearchOptions, group: str, name: str) -> list[str]:
     """What keeps the jobs of a group apart on disk, and together in MLflow."""
-    extra = {} if options.output else {"--output": f'"$HOME"/runs/{group}/{shlex.quote(name)}'}
-    if options.output:
-        extra["--output"] = shlex.quote(f"{options.output}/{name}")
-    return extra if options.experiment else {**extra, "--experiment": group}
-
-
-def _build_command(argv: list[str], extra: dict[str, str] | None = None) -> str:
-    more = [word for pair in (extra or {}).items() for word in pair]
-    return " ".join(["python tune/search.py", shlex.join(argv), *more]).strip()
+    folder = f"{options.output}/{name}" if options.output else name
+    home = "" if options.output else f'"$HOME"/runs/{group}/'
+    return ["--output", home + shlex.quote(folder), *([] if options.experiment else ["--experiment", group])]
 
 
 def collect_variables(named: str | None) -> dict[str, str]:
