@@ -54,25 +54,25 @@ class Recorder(SearchPhases):
         ledger: Ledger,
         strategy: Strategy,
         watchers: Sequence[Watcher],
-        interrupted: Callable[[], bool],
+        is_interrupted: Callable[[], bool],
         seeds: int,
     ) -> None:
-        super().__init__(ledger, strategy, watchers, interrupted)
+        super().__init__(ledger, strategy, watchers, is_interrupted)
         self.made = len(ledger.records(RunPurpose.SEARCH))
-        design = strategy.space.latin(strategy.trials, strategy.seed)
+        design = strategy.space.latin(strategy.design_size, strategy.seed)
         self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
 
-    def _new(self) -> TrialRecord | None:
+    def _start_new_run(self) -> TrialRecord | None:
         if self.made == len(self.runs):
             return None
         configuration, seed = self.runs[self.made]
         self.made += 1
         return self.ledger.replicate(
-            self.strategy.space.from_study(configuration), self.strategy.space, seed, "search"
+            self.strategy.space.from_study(configuration), self.strategy.space, seed, RunPurpose.SEARCH
         )
 
-    def _job(self, record: TrialRecord) -> Job:
-        return replace(super()._job(record), transfers=True)
+    def _make_job(self, record: TrialRecord) -> Job:
+        return replace(super()._make_job(record), transfers=True)
 
 
 class Recording(Session):
@@ -101,7 +101,9 @@ class Recording(Session):
     def make_arms(self, stop: threading.Event) -> Arms:
         arms = super().make_arms(stop)
         seeds = self.options.seeds
-        return Arms([Recorder(s.ledger, s.strategy, s.watchers, s.interrupted, seeds) for s in arms.searches])
+        return Arms(
+            [Recorder(s.ledger, s.strategy, s.watchers, s.is_interrupted, seeds) for s in arms.searches]
+        )
 
     def finish(self, arms: Arms) -> int:
         records = self.folder.records(RunPurpose.SEARCH)

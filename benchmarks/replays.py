@@ -26,8 +26,8 @@ from tune.planning import space_options
 from tune.planning.plan import EXPLORATION_BUDGET_SHARE
 from tune.records import replicates
 from tune.records.ledger import TrialRecord
-from tune.strategy.belief import Estimator
 from tune.strategy.budget import DeviceHoursLimit, SlotCount
+from tune.strategy.estimator import Estimator
 from tune.strategy.phases import SearchPhases
 from tune.strategy.proposals import Proposer
 from tune.strategy.race import RACE_SEED_OFFSET, RaceSettings
@@ -132,27 +132,27 @@ class SurfaceGround:
 class Within(Proposer):
     """Proposes what the ground has."""
 
-    def __init__(self, name: str, strategy: Strategy, ledger: Any, belief: Estimator, ground: Any) -> None:
-        super().__init__(strategy, ledger, belief)
+    def __init__(self, name: str, strategy: Strategy, ledger: Any, estimator: Estimator, ground: Any) -> None:
+        super().__init__(strategy, ledger, estimator)
         self.ground = ground
         if name == "grid":
             self._design = iter(_grid(strategy.space).combinations(strategy.seed))
 
-    def _fresh(self) -> dict[str, Any] | None:
+    def _next_untried(self) -> dict[str, Any] | None:
         if len(self._tried) >= self.ground.count:
             return None
-        found = super()._fresh()
+        found = super()._next_untried()
         return found and self.ground.proposed(found, self._tried)
 
 
 class Means(Estimator):
     """Believes the plain mean of the seeds that a configuration has had."""
 
-    def estimates(self) -> dict[int, float]:
-        raced = self.ledger.records(RunPurpose.RACE)
+    def expected_scores(self) -> dict[int, float]:
+        raced = self.source.records(RunPurpose.RACE)
         return {
             trial.number: statistics.fmean(scores)
-            for trial in self.ledger.records(RunPurpose.SEARCH)
+            for trial in self.source.records(RunPurpose.SEARCH)
             if (
                 scores := [
                     r.score
@@ -166,16 +166,18 @@ class Means(Estimator):
 class Repeater(SearchPhases):
     """As Ray's Repeater: every configuration with the same few seeds, the best plain mean wins."""
 
-    def _new(self) -> TrialRecord | None:
+    def _start_new_run(self) -> TrialRecord | None:
         trials, raced = self.ledger.records(RunPurpose.SEARCH), self.ledger.records(RunPurpose.RACE)
         if len(raced) < (FIXED_SEEDS - 1) * len(trials):
             number, turn = divmod(len(raced), FIXED_SEEDS - 1)
             seed = self.strategy.seed + RACE_SEED_OFFSET + turn
-            return self.ledger.replicate(trials[number].configuration, self.strategy.space, seed, "race")
-        return self._explore()
+            return self.ledger.replicate(
+                trials[number].configuration, self.strategy.space, seed, RunPurpose.RACE
+            )
+        return self._next_exploration()
 
-    def winner(self) -> TrialRecord | None:
-        means = self.belief.estimates()
+    def current_winner(self) -> TrialRecord | None:
+        means = self.estimator.expected_scores()
         best = max(means, key=lambda number: means[number], default=None)
         return None if best is None else self.ledger.records(RunPurpose.SEARCH)[best]
 
@@ -201,16 +203,16 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         direction="max",
         sampler="random" if name == "random" else "tpe",
         seed=number,
-        trials=1000,
-        confirm=CONFIRM if ours else 0,
+        design_size=1000,
+        confirmation_seeds=CONFIRM if ours else 0,
         slots=SlotCount(2),
-        rules=[DeviceHoursLimit("CPU", hours, 1.0, EXPLORATION_BUDGET_SHARE if ours else 1.0)],
-        race_rules=[DeviceHoursLimit("CPU", hours, 1.0)],
+        stop_rules=[DeviceHoursLimit("CPU", hours, 1.0, EXPLORATION_BUDGET_SHARE if ours else 1.0)],
+        race_stop_rules=[DeviceHoursLimit("CPU", hours, 1.0)],
         folder="nowhere",
         max_steps=ground.world.steps[-1],
-        racing=RaceSettings(ground.further) if ours else RaceSettings(1 if name == "repeater" else 0),
+        race_settings=RaceSettings(ground.further) if ours else RaceSettings(1 if name == "repeater" else 0),
         chance=0.0,
-        first=ground.space.published() if ours or name == "tpe + asha, begun alike" else (),
+        first_configurations=ground.space.published() if ours or name == "tpe + asha, begun alike" else (),
     )
     made = simulate(
         strategy,
@@ -225,8 +227,8 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
 def _searcher(name: str, ground: Any, *arguments: Any, **named: Any) -> SearchPhases:
     made = (Repeater if name == "repeater" else SearchPhases)(*arguments, **named)
     if name == "repeater":
-        made.belief.__class__ = Means
-    made.proposals = Within(name, made.strategy, made.ledger, made.belief, ground)
+        made.estimator.__class__ = Means
+    made.proposer = Within(name, made.strategy, made.ledger, made.estimator, ground)
     return made
 
 
@@ -237,7 +239,7 @@ def _settings(file: Path | None) -> RunSettings:
 
 def _result(made: Simulation, ground: Any) -> Result:
     searcher, ledger = made.searcher, made.ledger
-    winner = searcher.winner()
+    winner = searcher.current_winner()
     assert winner is not None
     truths, truth = ground.truths(), ground.world.truth(winner.configuration)
     metric = registry.get_task(searcher.strategy.settings.task).metric
@@ -248,7 +250,7 @@ def _result(made: Simulation, ground: Any) -> Result:
     spent = sum(record.seconds for record in ledger.records())
     if told is None:
         raced = ledger.records(RunPurpose.RACE)
-        best = searcher.belief.estimates()[winner.number] if raced else winner.score
+        best = searcher.estimator.expected_scores()[winner.number] if raced else winner.score
         optimism, covered = best - ground.selection_truth(winner.configuration), None
     else:
         fresh = ground.fresh_truth(winner.configuration)

@@ -42,10 +42,10 @@ def search(
         direction="max",
         sampler="random",
         seed=0,
-        trials=trials,
-        confirm=5,
+        design_size=trials,
+        confirmation_seeds=5,
         slots=SlotCount(slots),
-        rules=[WallTimeLimit(seconds) if seconds else TrialLimit(trials)],
+        stop_rules=[WallTimeLimit(seconds) if seconds else TrialLimit(trials)],
         folder="nowhere",
         max_steps=75,
     )
@@ -90,7 +90,12 @@ def main() -> int:
     print(line(repeats, "10,000 trials", 10_000, 1000, 300), flush=True)
     print(line(repeats, "a day", 0, 8, 300, DAY), flush=True)
     print(line(repeats, "a day of short runs", 0, 8, 60, DAY), flush=True)
-    learning = {"sampler": "tpe", "racing": RaceSettings(6), "first": SPACE.published(), "chance": 0.0}
+    learning = {
+        "sampler": "tpe",
+        "race_settings": RaceSettings(6),
+        "first_configurations": SPACE.published(),
+        "chance": 0.0,
+    }
     print(line(repeats, "300 trials, tpe and a race", 300, 8, 300, **learning), flush=True)
     return 0
 

@@ -28,10 +28,10 @@ class SearchSession(Session):
         spent = arms.spent()
         self.notes.note("seconds", spent.seconds)
         (search,) = arms.searches
-        winner = search.winner()
+        winner = search.current_winner()
         kept = self._keep_best(winner)
         self.folder.keep_predictions()
-        phases = {"explored": search.explored_until, "raced": search.raced_until}
+        phases = {"explored": search.exploration_end, "raced": search.race_end}
         found = build_search_document(
             self.plan, self.notes, winner, spent, self.provenance, self.output, phases
         )

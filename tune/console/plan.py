@@ -55,7 +55,7 @@ def _format_race_and_confirmation(plan: Plan) -> list[str]:
     options = plan.options
     racing = (
         f"racing       the promising ones on up to {options.max_race_seeds} further seeds each, at most "
-        f"{RaceSettings.share:.0%} of what the trials took"
+        f"{RaceSettings.max_cost_ratio:.0%} of what the trials took"
     )
     who = "the winner" if options.finalist_count == 1 else f"the best {options.finalist_count}, each"
     whose = "its" if options.finalist_count == 1 else "the winner's"

@@ -92,7 +92,7 @@ def run_trials(
         with display, release_orphaned_groups(), follow_cluster(arms.slots, plan, display, check_node):
             tuner.fit()
     finally:
-        arms.raise_failure()  # what they met with, not what Tune makes of it
+        arms.raise_first_error()  # what they met with, not what Tune makes of it
 
 
 class TuneSearcher(Searcher):

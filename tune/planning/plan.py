@@ -136,10 +136,10 @@ class Plan:
             direction=self.task.direction,
             sampler=options.sampler,
             seed=options.seed,
-            trials=options.trials,
-            confirm=options.confirm,
+            design_size=options.trials,
+            confirmation_seeds=options.confirm,
             slots=slots,
-            rules=self.rules(arm),
+            stop_rules=self.rules(arm),
             folder=folder,
             max_steps=self.max_steps,
             scheduler=options.scheduler,
@@ -147,14 +147,16 @@ class Plan:
             chance=self.preview.chance_level,
             keep_models=self.keep_models,
             oom_retry=options.oom_retry,
-            racing=RaceSettings(options.max_race_seeds, worth=options.min_gain or RaceSettings.worth),
-            race_rules=self.budgets(),
-            target=options.target_score,
-            worth=options.min_gain,
-            first=[*first, *self.published],
-            earlier=[(configuration, standing) for configuration, standing in earlier],
-            finalists=options.finalist_count,
-            baseline=options.confirms_baseline,
+            race_settings=RaceSettings(
+                options.max_race_seeds, min_gain=options.min_gain or RaceSettings.min_gain
+            ),
+            race_stop_rules=self.budgets(),
+            target_score=options.target_score,
+            min_gain=options.min_gain,
+            first_configurations=[*first, *self.published],
+            earlier_configurations=[(configuration, score) for configuration, score in earlier],
+            finalist_count=options.finalist_count,
+            confirms_baseline=options.confirms_baseline,
         )
 
     def with_gpu_share(self, gpus_per_worker: float, note: str) -> Plan:

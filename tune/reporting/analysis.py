@@ -1,7 +1,7 @@
 """What the runs in a search.json say together: the expected score as the search went on, what each parameter
 does, how much each matters.
 
-All of it is worked out again from the runs with `tune.strategy.belief`, by which the search itself chose.
+All of it is worked out again from the runs with `tune.strategy.estimator`, by which the search itself chose.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +19,12 @@ from dps.ranges import Choice, Domain, Range
 from tune.core.direction import Direction
 from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations
-from tune.records.ledger import Ledger, TrialRecord
+from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
 from tune.records.schema import parse_run
 from tune.stats.best_arm import find_leader
 from tune.stats.surrogate import fit_posterior
-from tune.strategy.belief import Estimates, Estimator
+from tune.strategy.estimator import Estimates, Estimator
 
 SearchDocument = dict[str, Any]
 MAX_TRAJECTORY_POINTS = 24  # along the cost, at which the runs so far are taken together
@@ -131,14 +131,14 @@ class SearchAnalysis:
             domains = {"method": Choice(self.space.methods), **domains}
         return {name: domain for name, domain in domains.items() if not _is_single(domain)}
 
-    def _believed(self, runs: Sequence[TrialRecord]) -> Estimates | None:
-        ledger = cast(Ledger, _RecordList(runs))
-        return Estimator(ledger, self.space, self.direction, self.max_steps, self.chance).view()
+    def _estimate(self, runs: Sequence[TrialRecord]) -> Estimates | None:
+        source = _RecordList(runs)
+        return Estimator(source, self.space, self.direction, self.max_steps, self.chance).estimate()
 
     @cached_property
     def view(self) -> Estimates | None:
         """What all runs say; None where they are too few."""
-        return self._believed(self.runs)
+        return self._estimate(self.runs)
 
     def course(self) -> list[IncumbentPoint]:
         """The best as it was believed while the search went on, at MOST_POINTS moments at most."""
@@ -148,9 +148,9 @@ class SearchAnalysis:
         )
         points = []
         for count in map(int, counts):
-            view = self.view if count == len(self.runs) else self._believed(self.runs[:count])
+            view = self.view if count == len(self.runs) else self._estimate(self.runs[:count])
             if view is not None:
-                first = find_leader(view.posterior, view.finishers)
+                first = find_leader(view.posterior, view.full_length_indices)
                 mean, reach = (
                     self.sign * float(view.posterior.mean[first]),
                     NORMAL_QUANTILE * _standard_deviation(view, first),
@@ -219,7 +219,7 @@ class SearchAnalysis:
         """Expected score (higher is better) and standard deviation of the mean over each of the rows of
         points; both empty while too few runs have ended."""
         view = self.view
-        if view is None or not rows or not rows[0] or not any(view.runs):
+        if view is None or not rows or not rows[0] or not any(view.full_scores):
             return [], []
         tried = [trial.configuration for trial in view.trials]
         means, sds, size = [], [], len(rows[0])
@@ -227,7 +227,10 @@ class SearchAnalysis:
         for some in (rows[first : first + step] for first in range(0, len(rows), step)):
             asked = [self.space.from_study(point) for row in some for point in row]
             posterior = fit_posterior(
-                encode_configurations(self.space, [*tried, *asked]), view.ends, self.chance, view.posterior
+                encode_configurations(self.space, [*tried, *asked]),
+                view.full_length_observations,
+                self.chance,
+                view.posterior,
             )
             blocks = posterior.covariance[len(tried) :, len(tried) :].reshape(
                 len(some), size, len(some), size

@@ -13,30 +13,30 @@ from tune.strategy.strategy import Strategy
 
 
 class Arms:
-    """Searches that take turns, so that none runs ahead of the others.
+    """Share the slots among several searches, so that none runs ahead of the others.
 
-    owners: the search that each live run belongs to, by the key under which the caller asked for it.
+    owners: the search of each running run, by the key under which the caller asked for it.
     """
 
     def __init__(self, searches: Sequence[SearchPhases]) -> None:
         self.searches = searches
         self.owners: dict[str, SearchPhases] = {}
         self._by_arm = {search.ledger.arm: search for search in searches}
-        for search in searches:
-            search.failures = searches[0].failures  # what fails in one may well go in another
+        for search in searches:  # what fails in one may well fail in another
+            search.failure_streak = searches[0].failure_streak
 
     @property
     def slots(self) -> SlotCount:
-        """How many runs there may be at once, of all searches together."""
+        """The number of runs at once, over all searches."""
         return self.searches[0].strategy.slots
 
     def next_job(self, key: str) -> Job | NoJob:
-        """Return the next job, or why there is none: first what an earlier session left open, then a run of
-        the search that was given the fewest."""
+        """Return the next job, or why there is none: first one left unfinished by an earlier session, then
+        from the search with the fewest started."""
         if len(self.owners) >= self.slots.now:
             return NoJob.YET
         answers = []
-        for search in sorted(self.searches, key=lambda search: (not search.open_runs, search.given)):
+        for search in sorted(self.searches, key=lambda each: (not each.unfinished, each.started_count)):
             answer = search.next_job(key)
             if isinstance(answer, Job):
                 self.owners[key] = search
@@ -45,26 +45,26 @@ class Arms:
         return NoJob.EVER if all(answer == NoJob.EVER for answer in answers) else NoJob.YET
 
     def is_behind(self, job: Job, report: RunReport) -> bool:
-        """Return whether the run falls behind the others of its arm; see `SearchPhases.is_behind`."""
+        """Return whether a trial falls behind the others of its arm; see `SearchPhases.is_behind`."""
         return self._by_arm[job.arm].is_behind(job, report)
 
     def take_report(self, key: str, report: RunReport) -> None:
-        """Hand an evaluation to the search that it belongs to."""
+        """Forward an evaluation to the search that owns the run."""
         self.owners[key].take_report(key, report)
 
     def end_run(self, key: str, report: RunReport | None, lost: bool = False) -> None:
-        """Hand the end of a run to its search; an end that is told twice counts once."""
+        """Forward the end of a run to its search; an end reported twice counts once."""
         owner = self.owners.pop(key, None)
         if owner is not None:
             owner.end_run(key, report, lost)
 
-    def raise_failure(self) -> None:
-        """Raise what a search met with while it took in an end, if anything."""
+    def raise_first_error(self) -> None:
+        """Raise the first error that a search stored, if any."""
         for search in self.searches:
-            search.raise_failure()
+            search.raise_first_error()
 
     def spent(self) -> SpentResources:
-        """Return what all searches have used together."""
+        """Return what all searches have spent together."""
         each = [search.spent() for search in self.searches]
         return SpentResources(
             trials=sum(spent.trials for spent in each),
@@ -77,17 +77,16 @@ def make_arms(
     ledgers: Mapping[str, Ledger],
     strategies: Mapping[str, Strategy],
     watchers: Sequence[Watcher],
-    interrupted: Callable[[], bool],
-    earlier_seconds: float,
-    kind: type[SearchPhases] = SearchPhases,
+    is_interrupted: Callable[[], bool],
+    spent_before_s: float,
 ) -> Arms:
-    """Return the searches of these ledgers, by arm, each where the sessions before left it.
+    """Make the searches of these ledgers, by arm, each where earlier sessions left it.
 
-    earlier_seconds: wall time of the sessions before. interrupted: whether no further run is to start.
+    is_interrupted, spent_before_s: see `SearchPhases`.
     """
     return Arms(
         [
-            kind(ledger, strategies[arm], watchers, interrupted, earlier_seconds)
+            SearchPhases(ledger, strategies[arm], watchers, is_interrupted, spent_before_s)
             for arm, ledger in ledgers.items()
         ]
     )

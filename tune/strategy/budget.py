@@ -1,4 +1,4 @@
-"""Stop rules: when no further trial is started."""
+"""Stop rules: decide when no further trial starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class SpentResources:
-    """What a search has used so far. seconds: wall time; slot_seconds: summed over trials."""
+    """Resources used so far. seconds: wall time; slot_seconds: summed over runs."""
 
     trials: int = 0
     seconds: float = 0.0
@@ -19,92 +19,97 @@ class SpentResources:
 
 
 class StopRule(Protocol):
-    """Says why the search shall start no further trial, or None while it may. Must not change
-    its mind: what was spent only grows."""
+    """A rule that ends a phase of the search. Once it gives a reason it must keep giving one."""
 
     def reached(self, spent: SpentResources) -> str | None:
-        """The reason, in a few words."""
+        """Return why no further run starts, in a few words, or None while one may."""
         ...
 
 
 @dataclass(frozen=True)
 class TrialLimit:
-    """A number of configurations."""
+    """Limit on the number of trials."""
 
-    most: int
+    max_trials: int
 
     def reached(self, spent: SpentResources) -> str | None:
-        return f"{self.most} trials" if spent.trials >= self.most else None
+        return f"{self.max_trials} trials" if spent.trials >= self.max_trials else None
 
 
 @dataclass(frozen=True)
 class WallTimeLimit:
-    """Seconds since the search began, earlier sittings of a resumed search counted in. share: of them that
-    may be used; the rest is for what comes after."""
+    """Limit on the seconds since the search began, earlier sessions included. share: usable part; the rest
+    is for the race."""
 
-    most_s: float
+    max_s: float
     share: float = 1.0
 
     def reached(self, spent: SpentResources) -> str | None:
-        return _reason_if_reached(self.share, f"time budget of {self.most_s:g} s", spent.seconds, self.most_s)
+        return _reason_if_reached(self.share, f"time budget of {self.max_s:g} s", spent.seconds, self.max_s)
 
 
 @dataclass(frozen=True)
 class SlotDevices:
-    """What a slot holds. kind: GPUs, or CPU cores where it has none; per_slot: how many of them; price: of
-    one for an hour, in any currency, if known."""
+    """Devices of a slot.
+
+    kind: GPU, or CPU without GPUs.
+    per_slot: number of devices.
+    price: per device-hour in any currency, None if unknown.
+    """
 
     kind: Literal["GPU", "CPU"]
     per_slot: float
     price: float | None = None
 
     def used(self, slot_seconds: float) -> dict[str, float]:
-        """ "gpu_hours" or "cpu_hours" of so much work, and its "cost" where there is a price."""
+        """Return "gpu_hours" or "cpu_hours" of so many slot seconds, and their "cost" if a price is known."""
         hours = slot_seconds / 3600 * self.per_slot
-        found = {f"{self.kind.lower()}_hours": hours}
-        return found if self.price is None else {**found, "cost": hours * self.price}
+        usage = {f"{self.kind.lower()}_hours": hours}
+        return usage if self.price is None else {**usage, "cost": hours * self.price}
 
 
 @dataclass(frozen=True)
 class DeviceHoursLimit:
-    """GPU-hours or CPU-hours of the slots. per_slot: how many GPUs or CPU cores a slot holds; share: as
-    above."""
+    """Limit on the GPU-hours or CPU-hours of the slots. per_slot: devices of a slot; share: usable part, the
+    rest is for the race."""
 
     device: str
-    most: float
+    max_hours: float
     per_slot: float
     share: float = 1.0
 
     def reached(self, spent: SpentResources) -> str | None:
-        used = spent.slot_seconds / 3600 * self.per_slot
-        return _reason_if_reached(self.share, f"{self.most:g} {self.device}-hours", used, self.most)
+        hours = spent.slot_seconds / 3600 * self.per_slot
+        return _reason_if_reached(
+            self.share, f"{self.max_hours:g} {self.device}-hours", hours, self.max_hours
+        )
 
 
-def _reason_if_reached(share: float, budget: str, used: float, most: float) -> str | None:
-    if used < share * most:
+def _reason_if_reached(share: float, budget: str, used: float, limit: float) -> str | None:
+    if used < share * limit:
         return None
     return budget if share == 1 else f"{share:.0%} of the {budget}, the rest is for the race"
 
 
 def find_stop_reason(rules: Sequence[StopRule], spent: SpentResources) -> str | None:
-    """The reason of the first rule that is reached, or None."""
+    """Return the reason of the first rule reached, or None."""
     return next((reason for rule in rules if (reason := rule.reached(spent))), None)
 
 
 class SlotCount:
-    """The slots of a sitting. now: how many there may be."""
+    """The number of slots over time. now: the number allowed now."""
 
     def __init__(self, now: int) -> None:
         self.now = now
         self._since = [(-math.inf, now)]
 
     def become(self, number: int, at: float | None = None) -> None:
-        """From now on (or from a moment, in seconds since the epoch) there are so many."""
+        """Change the number of slots, now or at a time in seconds since the epoch."""
         self.now = number
         self._since.append((time.time() if at is None else at, number))
 
     def seconds(self, first: float, last: float) -> float:
-        """Of all slots between two moments, which are in seconds since the epoch."""
+        """Return the slot seconds between two times (seconds since the epoch)."""
         ends = [at for at, _ in self._since[1:]] + [math.inf]
         spans = zip(self._since, ends, strict=True)
         return sum(number * max(0.0, min(end, last) - max(at, first)) for (at, number), end in spans)

@@ -1,6 +1,6 @@
-"""Which trials fall behind: the multi-fidelity rules, as plain state that a ledger can rebuild.
+"""Early stopping rules (ASHA, median) as plain state that a ledger can rebuild.
 
-The fidelity is the optimizer step. Higher scores are better: who minimizes flips the sign.
+The fidelity is the optimizer step. Higher scores are better; callers that minimise negate them.
 """
 
 from __future__ import annotations
@@ -13,41 +13,58 @@ from typing import Protocol, TypeGuard
 
 from tune.core.direction import Direction
 
-NoiseByShare = Callable[
-    [float], float | None
-]  # of a score within its configuration, by share of the steps, if known
-
-
-def unknown_noise(share: float) -> None:
-    """The noise of which nothing was measured."""
-
+# The standard deviation of a score around its configuration's mean, by share of the steps; None if unknown.
+NoiseByShare = Callable[[float], float | None]
 
 EARLY_STOPPING_NAMES = ("asha", "median", "none")
-REDUCTION_FACTOR = 3  # at each rung about one in three goes on
-NOISE_SLACK = 2.0  # standard deviations: what luck alone does 19 times in 20
-MIN_MEDIAN_TRIALS = 5  # before a median says something
+REDUCTION_FACTOR = 3  # about one trial in three continues past a rung
+NOISE_SLACK = 2.0  # standard deviations that chance alone stays within 19 times in 20
+MIN_MEDIAN_TRIALS = 5  # other trials needed for a median
 
 
-class EarlyStoppingPolicy(Protocol):
-    """Says after each evaluation whether the trial falls behind.
+class EarlyStoppingPolicy(ABC):
+    """Decide after each evaluation whether to stop a trial.
 
-    A trial is known by its id; its steps grow. A step that it reported before, as after a restart from
-    a checkpoint, changes nothing and is answered as before. A trial that was told to stop reports no more.
-    `recall` does to the state what `report` does, and the order of the trials does not matter to it.
+    Trials are identified by id and their steps increase. Each step of a trial counts once: reporting it
+    again, as after a restart from a checkpoint, changes nothing and gives the same answer. Scores that are
+    not finite never count. A stopped trial reports nothing further. `record_earlier` changes the state as
+    `should_stop` does, and the order of the trials does not matter to it.
     """
 
-    def report(self, trial: str, step: int, score: float | None) -> bool:
-        """An evaluation of a trial of the search; True: stop it. None, NaN or infinity: it diverged,
-        is stopped and counts nowhere. A trial that has done all its steps is never behind."""
-        ...
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+        self._last_step: dict[str, int] = {}
+        self._stopped_trials: set[str] = set()
 
-    def completed(self, trial: str, score: float | None) -> None:
-        """The trial has done all its steps, with this score."""
-        ...
+    def should_stop(self, trial: str, step: int, score: float | None) -> bool:
+        """Return whether to stop the trial after this evaluation; never once it has done all its steps.
 
-    def recall(self, trial: str, step: int, score: float | None) -> None:
-        """An evaluation of an earlier sitting, which the trial survived or not: nothing is decided."""
-        ...
+        A score that is None, NaN or infinite means that the trial diverged: it is stopped and ignored.
+        """
+        if not is_finite_score(score):
+            return True
+        if self._is_new_step(trial, step) and self._update(trial, step, score) and step < self.max_steps:
+            self._stopped_trials.add(trial)
+        return trial in self._stopped_trials
+
+    def record_completion(self, trial: str, score: float | None) -> None:
+        """Record that the trial has done all its steps, with this score."""
+        self.record_earlier(trial, self.max_steps, score)
+
+    def record_earlier(self, trial: str, step: int, score: float | None) -> None:
+        """Record an evaluation of an earlier session without deciding anything."""
+        if is_finite_score(score) and self._is_new_step(trial, step):
+            self._update(trial, step, score)
+
+    def _is_new_step(self, trial: str, step: int) -> bool:
+        if step <= self._last_step.get(trial, -1):
+            return False
+        self._last_step[trial] = step
+        return True
+
+    @abstractmethod
+    def _update(self, trial: str, step: int, score: float) -> bool:
+        """Add a new finite score; return whether the trial falls behind."""
 
 
 class ScoredTrial(Protocol):
@@ -60,96 +77,44 @@ class ScoredTrial(Protocol):
 
 
 def make_early_stopping(
-    kind: str, max_steps: int, evaluations: int, noise: NoiseByShare = unknown_noise
+    name: str, max_steps: int, evaluations: int, noise_at: NoiseByShare
 ) -> EarlyStoppingPolicy:
-    """The policy of this name for trials of `max_steps`, evaluated so many times, evenly spread.
+    """Make the policy of this name for trials of `max_steps` with `evaluations` evenly spaced evaluations.
 
-    With one evaluation there is nothing to stop. Raises ValueError for another name.
+    With a single evaluation nothing can be stopped. Raises ValueError for an unknown name.
     """
-    if kind not in EARLY_STOPPING_NAMES:
-        raise ValueError(f"scheduler: must be one of {', '.join(EARLY_STOPPING_NAMES)}, but got {kind!r}")
-    if kind == "none" or evaluations <= 1:
-        return NoEarlyStopping()
+    if name not in EARLY_STOPPING_NAMES:
+        raise ValueError(f"scheduler: must be one of {', '.join(EARLY_STOPPING_NAMES)}, but got {name!r}")
+    if name == "none" or evaluations <= 1:
+        return NoEarlyStopping(max_steps)
     grace = max(1, max_steps // evaluations)
-    if kind == "median":
+    if name == "median":
         return MedianStopping(max_steps, grace)
-    return Asha(max_steps, grace, slack=noise)
+    return Asha(max_steps, grace, noise_at)
 
 
 def replay_records(
     policy: EarlyStoppingPolicy, records: Iterable[ScoredTrial], direction: str = "max"
 ) -> None:
-    """Bring a new policy to where it was when these trials of the search had reported these scores.
+    """Restore a new policy's state from the scores of earlier trials.
 
-    direction: of the scores in the records, "max" or "min".
+    direction: "max" or "min", of the scores in the records.
     """
     sign = Direction(direction).sign
     for record in records:
         for step, score in record.scores:
-            policy.recall(record.id, step, sign * score)
+            policy.record_earlier(record.id, step, sign * score)
 
 
-def compute_rung_levels(max_steps: int, grace: int, reduction: float = REDUCTION_FACTOR) -> list[float]:
-    """Steps of the rungs: grace, grace · reduction, grace · reduction², ... below max_steps."""
-    if grace < 1 or reduction <= 1:
-        raise ValueError(f"rungs: need grace >= 1 and reduction > 1, but got {grace} and {reduction}")
-    made: list[float] = []
-    while (level := grace * reduction ** len(made)) < max_steps:
-        made.append(level)
-    return made
+class NoEarlyStopping(EarlyStoppingPolicy):
+    """Stop only diverged trials."""
 
-
-class NoEarlyStopping:
-    """Stops what diverged and nothing else."""
-
-    def report(self, trial: str, step: int, score: float | None) -> bool:
-        return not is_finite_score(score)
-
-    def completed(self, trial: str, score: float | None) -> None:
-        """Nothing to keep."""
-
-    def recall(self, trial: str, step: int, score: float | None) -> None:
-        """Nothing to keep."""
-
-
-class BaseEarlyStopping(ABC):
-    """What the rules below share: each evaluation is taken in once, no failed one ever."""
-
-    def __init__(self, max_steps: int) -> None:
-        self.max_steps = max_steps
-        self._last_step: dict[str, int] = {}
-        self._behind: set[str] = set()
-
-    def report(self, trial: str, step: int, score: float | None) -> bool:
-        """See `EarlyStoppingPolicy`."""
-        if not is_finite_score(score):
-            return True
-        if self._is_news(trial, step) and self._take(trial, step, score) and step < self.max_steps:
-            self._behind.add(trial)
-        return trial in self._behind
-
-    def completed(self, trial: str, score: float | None) -> None:
-        """See `EarlyStoppingPolicy`."""
-        self.recall(trial, self.max_steps, score)
-
-    def recall(self, trial: str, step: int, score: float | None) -> None:
-        """See `EarlyStoppingPolicy`."""
-        if is_finite_score(score) and self._is_news(trial, step):
-            self._take(trial, step, score)
-
-    def _is_news(self, trial: str, step: int) -> bool:
-        if step <= self._last_step.get(trial, -1):
-            return False
-        self._last_step[trial] = step
-        return True
-
-    @abstractmethod
-    def _take(self, trial: str, step: int, score: float) -> bool:
-        """Take a new finite score in; whether the trial is behind."""
+    def _update(self, trial: str, step: int, score: float) -> bool:
+        return False
 
 
 class Rung:
-    """The scores of the trials that got as far as `level` steps, each trial once."""
+    """Scores of the trials that reached `level` steps, one a trial."""
 
     def __init__(self, level: float) -> None:
         self.level = level
@@ -157,93 +122,109 @@ class Rung:
         self._ascending: list[float] = []
 
     def add(self, trial: str, score: float) -> None:
-        """The trial's score at this rung."""
+        """Add the trial's score at this rung."""
         self.scores[trial] = score
         insort(self._ascending, score)
 
     def cutoff(self, reduction: float) -> float:
-        """What a trial needs to be in the upper 1 / reduction of the scores so far; -inf without any."""
-        return compute_sorted_quantile(
-            self._ascending, (1 - 1 / reduction) * 100 / 100
-        )  # rounded as Ray rounds it
+        """Return the score needed to be in the top 1 / reduction so far; -inf without any score."""
+        # Multiply and divide by 100 as Ray does, so that rounding agrees.
+        return compute_sorted_quantile(self._ascending, (1 - 1 / reduction) * 100 / 100)
 
 
-class Asha(BaseEarlyStopping):
-    """ASHA in its stopping form (Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys
-    2020), as Ray has it.
+class Asha(EarlyStoppingPolicy):
+    """ASHA in its stopping form, as Ray has it.
 
-    A trial's first score at or after a rung's level enters that rung; it is behind where it is below
-    the upper 1 / reduction of the scores that came before it. The first trial goes through all rungs.
-    A score beyond several new rungs enters the highest alone (Ray would put a later one into the others).
+    Rungs lie at grace * reduction^k steps. A trial's first score at or after a rung enters it, and the trial
+    is stopped there if
 
-    Unlike there, a trial may go on that is below by no more than SLACK times the measured noise of a score at
-    the rung (`slack`): where early scores are luck, stopping by them is a lottery. While the noise is unknown
-    nothing is allowed for.
+        score < Q(1 - 1 / reduction) - NOISE_SLACK * noise_at(level / max_steps)
+
+    with Q the quantile of the scores that entered before. The first trial passes all rungs. A score beyond
+    several new rungs enters only the highest; Ray would put a later one into the others.
+
+    Ray has no noise term: a trial that is below by no more than chance explains continues here, because early
+    scores on small data are mostly noise. With unknown noise there is no allowance.
+
+    Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020.
     """
 
     def __init__(
         self,
         max_steps: int,
         grace: int,
+        noise_at: NoiseByShare = lambda share: None,
         reduction: float = REDUCTION_FACTOR,
-        slack: NoiseByShare = unknown_noise,
     ) -> None:
         super().__init__(max_steps)
-        self.reduction, self.slack = reduction, slack
+        self.reduction, self.noise_at = reduction, noise_at
         self.rungs = [Rung(level) for level in compute_rung_levels(max_steps, grace, reduction)]
 
-    def _take(self, trial: str, step: int, score: float) -> bool:
-        place = self._place(step)
-        if place < 0 or trial in self.rungs[place].scores:
+    def _update(self, trial: str, step: int, score: float) -> bool:
+        index = self._rung_index(step)
+        if index < 0 or trial in self.rungs[index].scores:
             return False
-        allowed = NOISE_SLACK * (self.slack(self.rungs[place].level / self.max_steps) or 0.0)
-        behind = score < self.rungs[place].cutoff(self.reduction) - allowed
-        self.rungs[place].add(trial, score)
-        return behind
+        rung = self.rungs[index]
+        allowance = NOISE_SLACK * (self.noise_at(rung.level / self.max_steps) or 0.0)
+        falls_behind = score < rung.cutoff(self.reduction) - allowance
+        rung.add(trial, score)
+        return falls_behind
 
-    def _place(self, step: int) -> int:
-        """The highest rung at or below this step; -1 before the first."""
+    def _rung_index(self, step: int) -> int:
+        """Return the index of the highest rung at or below this step; -1 before the first."""
         return sum(rung.level <= step for rung in self.rungs) - 1
 
 
-class MedianStopping(BaseEarlyStopping):
-    """The median stopping rule (Golovin et al., Google Vizier, KDD 2017, section 3.2.1).
+def compute_rung_levels(max_steps: int, grace: int, reduction: float = REDUCTION_FACTOR) -> list[float]:
+    """Return the steps of the rungs: grace, grace * reduction, grace * reduction², ... below max_steps."""
+    levels: list[float] = []
+    while (level := grace * reduction ** len(levels)) < max_steps:
+        levels.append(level)
+    return levels
 
-    A trial is behind at a step, from `grace` on, where its best score so far is below the median of the
-    means, up to this step, of the other trials' scores, if at least `least` others were evaluated at
-    it. Vizier takes completed trials alone; here all count that came as far, so that a short search
-    can stop too. Every trial is to be evaluated at the same steps.
+
+class MedianStopping(EarlyStoppingPolicy):
+    """Median stopping rule.
+
+    At a step >= grace at which at least `min_trials` other trials were evaluated, a trial is stopped if
+
+        max_{t <= step} score(t) < median over the other trials of mean_{t <= step} score(t)
+
+    Vizier takes only completed trials; here all that reached the step count, so that a short search can stop
+    too. Every trial must be evaluated at the same steps.
+
+    Source: Golovin et al., Google Vizier, KDD 2017, section 3.2.1.
     """
 
-    def __init__(self, max_steps: int, grace: int, least: int = MIN_MEDIAN_TRIALS) -> None:
+    def __init__(self, max_steps: int, grace: int, min_trials: int = MIN_MEDIAN_TRIALS) -> None:
         super().__init__(max_steps)
-        self.grace, self.least = grace, least
-        self._curves: dict[str, tuple[int, float, float]] = {}  # how many scores, their sum, the best
-        self._means: dict[int, list[float]] = {}  # at each step, ascending
+        self.grace, self.min_trials = grace, min_trials
+        self._running_totals: dict[str, tuple[int, float, float]] = {}  # count, sum and best of the scores
+        self._means_by_step: dict[int, list[float]] = {}  # ascending
 
-    def _take(self, trial: str, step: int, score: float) -> bool:
-        count, total, best = self._curves.get(trial, (0, 0.0, -math.inf))
+    def _update(self, trial: str, step: int, score: float) -> bool:
+        count, total, best = self._running_totals.get(trial, (0, 0.0, -math.inf))
         count, total, best = count + 1, total + score, max(best, score)
-        others = self._means.setdefault(step, [])
-        behind = (
-            step >= self.grace and len(others) >= self.least and best < compute_sorted_quantile(others, 0.5)
-        )
-        self._curves[trial] = count, total, best
+        others = self._means_by_step.setdefault(step, [])
+        is_comparable = step >= self.grace and len(others) >= self.min_trials
+        falls_behind = is_comparable and best < compute_sorted_quantile(others, 0.5)
+        self._running_totals[trial] = count, total, best
         insort(others, total / count)
-        return behind
+        return falls_behind
 
 
 def compute_sorted_quantile(ascending: Sequence[float], share: float) -> float:
-    """The quantile of sorted numbers, interpolated and rounded as `numpy.quantile` does; -inf of none."""
+    """Return a quantile of sorted numbers, interpolated and rounded as `numpy.quantile`; -inf without any."""
     if not ascending:
         return -math.inf
-    place = (len(ascending) - 1) * share
-    index = int(place)
+    position = (len(ascending) - 1) * share
+    index = int(position)
     low, high = ascending[index], ascending[min(index + 1, len(ascending) - 1)]
-    part = place - index
-    between = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
-    return min(high, between)
+    part = position - index
+    value = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+    return min(high, value)
 
 
 def is_finite_score(score: float | None) -> TypeGuard[float]:
+    """Return whether a run has a usable score: neither None, NaN nor infinite."""
     return score is not None and math.isfinite(score)

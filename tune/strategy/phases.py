@@ -1,8 +1,8 @@
-"""One search, phase by phase: explore configurations, race the promising ones, confirm the winner.
+"""Phases of one search on one ledger: explore configurations, race the promising ones, confirm the winner.
 
-The ledger holds everything that was run. What runs next follows from it, so that a search that is resumed
-goes on as if it had never stopped. Ray Tune (`tune.execution.tuner`) and the simulated clock of the
-benchmarks drive the same object.
+The ledger holds everything that was run, and what runs next follows from it, so a resumed search continues as
+if it had never stopped. Ray Tune (`tune.execution.tuner`) and the simulated clock of the benchmarks drive the
+same object.
 """
 
 from __future__ import annotations
@@ -22,27 +22,33 @@ from tune.records.events import Watcher, notify
 from tune.records.failures import FailureStreak
 from tune.records.ledger import Ledger, TrialRecord
 from tune.records.replicates import derive_baseline, rank_trials
-from tune.strategy.belief import Estimator
 from tune.strategy.budget import SpentResources, find_stop_reason
 from tune.strategy.early_stopping import make_early_stopping, replay_records
+from tune.strategy.estimator import Estimator
 from tune.strategy.proposals import STARTUP_TRIALS, Proposer
 from tune.strategy.race import Race
 from tune.strategy.strategy import Strategy
 
 
 class NoJob(Enum):
-    """Why a search hands out no job: a run must end first, or everything was run."""
+    """Why a search has no job to hand out."""
 
     YET = "a run must end first"
     EVER = "everything was run"
 
 
 class SearchPhases:
-    """Hands out jobs and takes in what comes of them, for one search with one ledger.
+    """Hand out the jobs of one search and record what comes of them.
 
-    live: the runs under way, by the key under which the caller asked for them. open_runs: those that an
-    earlier session left unfinished; they come first. given: jobs handed out so far, in any session.
-    explored_until, raced_until: why the phase ended, None while it goes on.
+    is_interrupted: whether no further run may start.
+    spent_before_s: wall seconds of earlier sessions.
+    clock: seconds, from any moment on.
+
+    running: running records, by the key under which the caller asked for them.
+    unfinished: runs that an earlier session left unfinished; they come first.
+    started_count: jobs handed out so far, in any session.
+    exploration_end, race_end: why the phase ended, None while it goes on.
+    confirmed_winner: the winner, chosen before the first confirmation; None until then.
     """
 
     def __init__(
@@ -50,139 +56,144 @@ class SearchPhases:
         ledger: Ledger,
         strategy: Strategy,
         watchers: Sequence[Watcher],
-        interrupted: Callable[[], bool],
-        spent_before: float = 0.0,
+        is_interrupted: Callable[[], bool],
+        spent_before_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
-        self.interrupted, self.spent_before, self.clock = interrupted, spent_before, clock
-        self.began = clock()
-        self.live: dict[str, TrialRecord] = {}
-        self.belief = Estimator(
+        self.is_interrupted, self.spent_before_s, self.clock = is_interrupted, spent_before_s, clock
+        self.started_at = clock()
+        self.running: dict[str, TrialRecord] = {}
+        self.estimator = Estimator(
             ledger, strategy.space, strategy.direction, strategy.max_steps, strategy.chance
         )
-        self.field = Race(self.belief, strategy.racing, strategy.seed)
-        self.proposals = Proposer(strategy, ledger, self.belief)
-        self.explored_until: str | None = None
-        self.raced_until: str | None = None
-        self.leader: TrialRecord | None = None
-        self.failure: Exception | None = None
-        self.failures = FailureStreak()
+        self.race = Race(self.estimator, strategy.race_settings, strategy.seed)
+        self.proposer = Proposer(strategy, ledger, self.estimator)
+        self.exploration_end: str | None = None
+        self.race_end: str | None = None
+        self.confirmed_winner: TrialRecord | None = None
+        self.first_error: Exception | None = None
+        self.failure_streak = FailureStreak()
         records = ledger.records()
-        self.replicas = ledger.records(RunPurpose.CONFIRMATION)
-        self.slot_seconds = sum(r.seconds for r in records)
-        self.open_runs = [r for r in records if not r.outcome.is_final]
-        self.given = len(records) - len(self.open_runs)
+        self.slot_seconds = sum(record.seconds for record in records)
+        self.unfinished = [record for record in records if not record.outcome.is_final]
+        self.started_count = len(records) - len(self.unfinished)
         self.early_stopping = make_early_stopping(
-            strategy.scheduler, strategy.max_steps, strategy.evaluations, self.noise
+            strategy.scheduler, strategy.max_steps, strategy.evaluations, self.noise_at
         )
         replay_records(self.early_stopping, ledger.records(RunPurpose.SEARCH), strategy.direction)
 
     def next_job(self, key: str) -> Job | NoJob:
         """Return the next job, which is known as `key` from now on, or why there is none.
 
-        Raises what `end_run` met with.
+        Raises the error stored by `end_run`.
         """
-        self.raise_failure()
-        if len(self.live) >= self.strategy.slots.now:
+        self.raise_first_error()
+        if len(self.running) >= self.strategy.slots.now:
             return NoJob.YET
-        record = None if self.interrupted() else self._next()
+        record = None if self.is_interrupted() else self._next_run()
         if record is None:
-            return NoJob.YET if self.live else NoJob.EVER
-        self.live[key] = record
-        self.given += 1
+            return NoJob.YET if self.running else NoJob.EVER
+        self.running[key] = record
+        self.started_count += 1
         notify(self.watchers, "trial_started", record)
-        return self._job(record)
+        return self._make_job(record)
 
-    def _next(self) -> TrialRecord | None:
-        return self.open_runs.pop(0) if self.open_runs else self._new()
+    def _next_run(self) -> TrialRecord | None:
+        return self.unfinished.pop(0) if self.unfinished else self._start_new_run()
 
-    def _new(self) -> TrialRecord | None:
-        """The next run that no sitting has begun; None while there is none for now, and when all is done.
+    def _start_new_run(self) -> TrialRecord | None:
+        """Return the next new run, or None if there is none now or at all.
 
-        A slot with nothing left to explore races meanwhile."""
-        record = self._explore() or self._race()
-        if record is not None or self._is_live(RunPurpose.SEARCH) or self._is_live(RunPurpose.RACE):
+        A slot with nothing left to explore takes race runs.
+        """
+        record = self._next_exploration() or self._next_race_run()
+        if record is not None or self._is_running(RunPurpose.SEARCH) or self._is_running(RunPurpose.RACE):
             return record
-        return self._confirm()
+        return self._next_confirmation()
 
-    def _is_live(self, purpose: RunPurpose) -> bool:
-        return any(record.purpose == purpose for record in self.live.values())
+    def _is_running(self, purpose: RunPurpose) -> bool:
+        return any(record.purpose == purpose for record in self.running.values())
 
-    def _explore(self) -> TrialRecord | None:
-        if self.explored_until is not None:
+    def _next_exploration(self) -> TrialRecord | None:
+        if self.exploration_end is not None:
             return None
-        why = find_stop_reason(self.strategy.rules, self.spent()) or self._enough()
-        record = None if why else self.proposals.next()
+        reason = find_stop_reason(self.strategy.stop_rules, self.spent()) or self._sufficiency_reason()
+        record = None if reason else self.proposer.propose_next()
         if record is None:
-            self.explored_until = why or "every configuration was tried"
-            notify(self.watchers, "phase_ended", f"explored: {self.explored_until}")
+            self.exploration_end = reason or "every configuration was tried"
+            notify(self.watchers, "phase_ended", f"explored: {self.exploration_end}")
         return record
 
-    def _enough(self) -> str | None:
-        """Whether what was found is enough."""
-        strategy, best = self.strategy, self.belief.best() if self.strategy.target is not None else None
-        sign = self.belief.sign
-        if best is not None and strategy.target is not None and sign * best >= sign * strategy.target:
-            return (
-                f"target score of {strategy.target:g}: the best configuration is expected to have {best:.4f}"
-            )
-        if strategy.worth is None or len(self.ledger.records(RunPurpose.SEARCH)) < STARTUP_TRIALS:
-            return None
-        gain = self.belief.gain(strategy.seed)
-        if gain is None or gain >= strategy.worth:
-            return None
-        return (
-            f"a further trial is expected to add {100 * gain:.2g} points, less than {100 * strategy.worth:g}"
-        )
+    def _sufficiency_reason(self) -> str | None:
+        """Return why the exploration may end early (target reached, or too little to gain), or None."""
+        return self._target_reason() or self._gain_reason()
 
-    def _race(self) -> TrialRecord | None:
-        if not self.strategy.racing.seeds or self.raced_until is not None:
+    def _target_reason(self) -> str | None:
+        target, sign = self.strategy.target_score, self.estimator.sign
+        best = None if target is None else self.estimator.best_expected_score()
+        if target is None or best is None or sign * best < sign * target:
             return None
-        live = [record for record in self.live.values() if record.purpose == RunPurpose.RACE]
-        why = find_stop_reason(self.strategy.race_rules, self.spent())
-        found = None if why else self.field.next(live)
-        if found is not None:
-            return self.ledger.replicate(found[0], self.strategy.space, found[1], RunPurpose.RACE)
-        if not live and not self._is_live(RunPurpose.SEARCH):
-            self.raced_until = why or self.field.over
-            notify(self.watchers, "phase_ended", f"raced: {self.raced_until}")
+        return f"target score {target:g} reached: the best configuration is expected to score {best:.4f}"
+
+    def _gain_reason(self) -> str | None:
+        min_gain = self.strategy.min_gain
+        if min_gain is None or len(self.ledger.records(RunPurpose.SEARCH)) < STARTUP_TRIALS:
+            return None
+        gain = self.estimator.expected_improvement(self.strategy.seed)
+        if gain is None or gain >= min_gain:
+            return None
+        return f"one more trial is expected to add {100 * gain:.2g} points, less than {100 * min_gain:g}"
+
+    def _next_race_run(self) -> TrialRecord | None:
+        if not self.strategy.race_settings.max_seeds or self.race_end is not None:
+            return None
+        race_runs = [record for record in self.running.values() if record.purpose == RunPurpose.RACE]
+        reason = find_stop_reason(self.strategy.race_stop_rules, self.spent())
+        choice = None if reason else self.race.next_replicate(race_runs)
+        if choice is not None:
+            configuration, seed = choice
+            return self.ledger.replicate(configuration, self.strategy.space, seed, RunPurpose.RACE)
+        if not race_runs and not self._is_running(RunPurpose.SEARCH):
+            self.race_end = reason or self.race.end_reason
+            notify(self.watchers, "phase_ended", f"raced: {self.race_end}")
         return None
 
-    def noise(self, share: float) -> float | None:
-        """Of a score, for early stopping; None where one seed says who wins, and as it is."""
-        return self.belief.noise(share) if self.strategy.racing.seeds else None
+    def noise_at(self, share: float) -> float | None:
+        """Return the noise of a score for early stopping; None without a race, where one seed decides."""
+        return self.estimator.noise_at(share) if self.strategy.race_settings.max_seeds else None
 
-    def winner(self) -> TrialRecord | None:
-        """The first of the finalists; None where nothing finished."""
-        return next(iter(self.finalists(1)), None)
+    def current_winner(self) -> TrialRecord | None:
+        """Return the best trial so far, or None if nothing finished."""
+        return next(iter(self.rank_finalists(1)), None)
 
-    def finalists(self, most: int) -> list[TrialRecord]:
-        """At most so many trials, the best first: in a race by what all runs say together, else by the one
-        run of each."""
-        believed = self.belief.ranked() if self.strategy.racing.seeds else []
-        found = believed or rank_trials(self.ledger.records(RunPurpose.SEARCH), self.strategy.direction, most)
-        return found[:most]
+    def rank_finalists(self, count: int) -> list[TrialRecord]:
+        """Return at most `count` trials, best first: by expected score if the search races, else by each
+        trial's one run."""
+        ranked = self.estimator.rank_trials() if self.strategy.race_settings.max_seeds else []
+        trials = self.ledger.records(RunPurpose.SEARCH)
+        return (ranked or rank_trials(trials, self.strategy.direction, count))[:count]
 
-    def _confirm(self) -> TrialRecord | None:
-        """Fresh seeds, one after the other, each for the finalists and then the baseline."""
-        self.leader = self.leader or self.winner()
-        if self.leader is None:
+    def _next_confirmation(self) -> TrialRecord | None:
+        """Start the next confirmation: seed by seed, the finalists and then the baseline."""
+        strategy = self.strategy
+        self.confirmed_winner = self.confirmed_winner or self.current_winner()
+        if self.confirmed_winner is None:
             return None
-        confirmed = [trial.configuration for trial in self.finalists(self.strategy.finalists)]
-        baseline = derive_baseline(self.leader.configuration) if self.strategy.baseline else None
-        if baseline is not None and baseline not in confirmed:
-            confirmed.append(baseline)
-        have = {(make_configuration_key(r.configuration), r.seed) for r in self.replicas}
-        for seed in range(self.strategy.seed + 1, self.strategy.seed + 1 + self.strategy.confirm):
-            for configuration in confirmed:
-                if (make_configuration_key(configuration), seed) not in have:
-                    space = self.strategy.space.of(configuration["method"])
-                    self.replicas.append(self.ledger.replicate(configuration, space, seed))
-                    return self.replicas[-1]
+        configurations = [trial.configuration for trial in self.rank_finalists(strategy.finalist_count)]
+        if strategy.confirms_baseline:
+            baseline = derive_baseline(self.confirmed_winner.configuration)
+            configurations += [baseline] if baseline is not None and baseline not in configurations else []
+        confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
+        started = {(make_configuration_key(run.configuration), run.seed) for run in confirmations}
+        for seed in range(strategy.seed + 1, strategy.seed + 1 + strategy.confirmation_seeds):
+            for configuration in configurations:
+                if (make_configuration_key(configuration), seed) not in started:
+                    space = strategy.space.of(configuration["method"])
+                    return self.ledger.replicate(configuration, space, seed)
         return None
 
-    def _job(self, record: TrialRecord) -> Job:
+    def _make_job(self, record: TrialRecord) -> Job:
         return Job(
             record.id,
             record.purpose,
@@ -190,88 +201,89 @@ class SearchPhases:
             record.seed,
             self.strategy.settings,
             self._folder(record),
-            keep_model=self.strategy.keep_models and self._is_of_winner(record),
+            keep_model=self.strategy.keep_models and self._confirms_winner(record),
             oom_retry=self.strategy.oom_retry,
         )
 
     def _folder(self, record: TrialRecord) -> str:
         return join_location(self.strategy.folder, f"trial-{record.id}")
 
-    def _is_of_winner(self, record: TrialRecord) -> bool:
+    def _confirms_winner(self, record: TrialRecord) -> bool:
         if record.purpose != RunPurpose.CONFIRMATION:
             return False
-        leader = self.leader or self.winner()
-        return leader is not None and record.configuration == leader.configuration
+        winner = self.confirmed_winner or self.current_winner()
+        return winner is not None and record.configuration == winner.configuration
 
     def is_behind(self, job: Job, report: RunReport) -> bool:
-        """Return whether this evaluation of a trial says that it falls behind and is to be stopped.
+        """Return whether a trial falls behind with this evaluation and should be stopped.
 
-        A run of the race or of the confirmation never is, nor a trial that has done all its steps.
+        A run of the race or of the confirmation never does, nor a trial that has done all its steps.
         """
         evaluation = report.evaluation
         if job.purpose != RunPurpose.SEARCH or evaluation is None:
             return False
-        behind = self.early_stopping.report(job.id, evaluation.step, self.belief.sign * evaluation.score)
-        return behind and evaluation.step < evaluation.max_steps
+        score = self.estimator.sign * evaluation.score
+        is_behind = self.early_stopping.should_stop(job.id, evaluation.step, score)
+        return is_behind and evaluation.step < evaluation.max_steps
 
     def take_report(self, key: str, report: RunReport) -> None:
-        """Take in an evaluation, except the one on which a run ends: `end_run` has that one."""
-        self._note(self.live[key], report)
+        """Record an evaluation. The one on which a run ends arrives only through `end_run`."""
+        self._record_evaluation(self.running[key], report)
 
     def end_run(self, key: str, report: RunReport | None, lost: bool = False) -> None:
-        """Take in the end of a run: by itself, by early stopping, by the loss of its slot.
+        """Record the end of a run: by itself, by early stopping, or by the loss of its slot.
 
-        report: its last one, None where there was none. A failure in here, of a ledger on a full disk say,
-        must not be taken for one of the run: it is kept for `raise_failure`.
+        report: its last one, None without any. An error raised here (say, of a ledger on a full disk) would
+        be taken for one of the run, so it is stored for `raise_first_error`.
         """
         try:
-            self._end(key, report, lost)
-        except Exception as failure:
-            self.failure = self.failure or failure
+            self._finish_run(key, report, lost)
+        except Exception as error:
+            self.first_error = self.first_error or error
 
-    def raise_failure(self) -> None:
-        """Raise what `end_run` met with, if anything."""
-        if self.failure is not None:
-            raise self.failure
+    def raise_first_error(self) -> None:
+        """Raise the error stored by `end_run`, if any."""
+        if self.first_error is not None:
+            raise self.first_error
 
-    def _end(self, key: str, report: RunReport | None, lost: bool) -> None:
-        record = self.live.pop(key, None)
+    def _finish_run(self, key: str, report: RunReport | None, lost: bool) -> None:
+        record = self.running.pop(key, None)
         if record is None:
             return
         report = report or RunReport(record.id)
-        last = report.result
+        result = report.result
         if lost and not report.is_last:
-            last = replace(last, outcome=Outcome.LOST, error="the trial's slot was lost")
+            result = replace(result, outcome=Outcome.LOST, error="the trial's slot was lost")
         elif not report.is_last:
-            self._note(record, report)
-            last = replace(last, outcome=_outcome_of_stopped(last))
-        if not last.outcome.is_final:
+            self._record_evaluation(record, report)
+            result = replace(result, outcome=_outcome_of_stopped(result))
+        if not result.outcome.is_final:
             self.ledger.suspend(record.id)
-            if last.error:  # the slot could not write
-                raise OSError(errno.ENOSPC, last.error)
+            if result.error:  # the slot could not write
+                raise OSError(errno.ENOSPC, result.error)
             return
-        if last.outcome == Outcome.COMPLETED and record.purpose == RunPurpose.SEARCH and last.scores:
-            self.early_stopping.completed(record.id, self.belief.sign * last.scores[-1][1])
-        self.slot_seconds += last.seconds
-        ended = self.ledger.finish(record.id, last)
+        if result.outcome == Outcome.COMPLETED and record.purpose == RunPurpose.SEARCH and result.scores:
+            self.early_stopping.record_completion(record.id, self.estimator.sign * result.scores[-1][1])
+        self.slot_seconds += result.seconds
+        ended = self.ledger.finish(record.id, result)
         notify(self.watchers, "trial_ended", ended)
-        if last.outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # else the slot does
+        if result.outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # else the slot does
             remove_location(join_location(self._folder(record), "checkpoints"))
-        self.failures.add(ended)
+        self.failure_streak.add(ended)
 
-    def _note(self, record: TrialRecord, report: RunReport) -> None:
+    def _record_evaluation(self, record: TrialRecord, report: RunReport) -> None:
         self.ledger.report(record.id, report.result)
         if report.evaluation is not None:
             notify(self.watchers, "trial_reported", record, report.evaluation)
 
     def spent(self) -> SpentResources:
-        """So far, with earlier sittings of a resumed search."""
-        wall = self.spent_before + self.clock() - self.began
-        live = sum(record.seconds for record in self.live.values())
-        return SpentResources(len(self.ledger.records(RunPurpose.SEARCH)), wall, self.slot_seconds + live)
+        """Return what was spent, including earlier sessions of a resumed search."""
+        wall = self.spent_before_s + self.clock() - self.started_at
+        running = sum(record.seconds for record in self.running.values())
+        return SpentResources(len(self.ledger.records(RunPurpose.SEARCH)), wall, self.slot_seconds + running)
 
 
 def _outcome_of_stopped(result: RunResult) -> Outcome:
-    """What a trial came to that was told to stop: one whose last score is not finite has diverged."""
+    """Return the outcome of a run that was told to stop: diverged if its last score is not finite."""
     usable = result.score is None or math.isfinite(result.score)
     return Outcome.STOPPED if usable else Outcome.DIVERGED

@@ -1,10 +1,9 @@
-"""Which configuration is tried next.
+"""Proposals of the next configuration to try.
 
-In a search that races, the samplers that learn (tpe, gp) are shown what each configuration is expected to
-score at full length (`tune.strategy.belief`), shrunk towards its neighbours, in place of the score of one
-lucky seed.
-No configuration is proposed twice. What is proposed depends on the seed, the number of the trial and what has
-ended, alone, so that a resumed search proposes what it would have proposed.
+In a search that races, the samplers that learn (tpe, gp) are given what each configuration is expected to
+score at full length (`tune.strategy.estimator`), shrunk towards its neighbours, in place of the score of one
+lucky seed. No configuration is proposed twice. A proposal depends only on the seed, the trial's number and
+the ended trials, so a resumed search proposes what it would have proposed.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from dps.training.result import Outcome
 from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger, TrialRecord, to_optuna_direction
-from tune.strategy.belief import Estimator
+from tune.strategy.estimator import Estimator
 from tune.strategy.strategy import Strategy
 from tune.strategy.warm_start import count_trusted_trials
 
-STARTUP_TRIALS = 8  # proposed at random before the model of TPE begins
-MAX_PROPOSAL_ATTEMPTS = 20  # to propose what was not tried
-MAX_SAMPLER_TRIALS = 400  # trials that a sampler learns from: it takes longer with each
+STARTUP_TRIALS = 8  # proposed at random before the model of a sampler begins
+MAX_PROPOSAL_ATTEMPTS = 20  # attempts to propose an untried configuration
+MAX_SAMPLER_TRIALS = 400  # trials given to a sampler, whose time grows with their number
 _OPTUNA_STATES = {
     Outcome.RUNNING: TrialState.RUNNING,
     Outcome.COMPLETED: TrialState.COMPLETE,
@@ -38,42 +37,41 @@ _OPTUNA_STATES = {
 
 
 class Proposer:
-    """The trials of one search, one after the other."""
+    """Propose the trials of one search in order."""
 
-    def __init__(self, strategy: Strategy, ledger: Ledger, belief: Estimator) -> None:
-        self.strategy, self.ledger, self.belief = strategy, ledger, belief
+    def __init__(self, strategy: Strategy, ledger: Ledger, estimator: Estimator) -> None:
+        self.strategy, self.ledger, self.estimator = strategy, ledger, estimator
         self.space = strategy.space
         trials = ledger.records(RunPurpose.SEARCH)
         self._tried = {make_configuration_key(trial.configuration) for trial in trials}
         self._design = _fixed_design(strategy)
 
-    def next(self) -> TrialRecord | None:
-        """The next trial, in the ledger; None where every configuration was tried."""
-        configuration = self._fresh()
+    def propose_next(self) -> TrialRecord | None:
+        """Add the next trial to the ledger and return it, or None if every configuration was tried."""
+        configuration = self._next_untried()
         if configuration is None:
             return None
         self._tried.add(make_configuration_key(configuration))
         return self.ledger.replicate(configuration, self.space, self.strategy.seed, RunPurpose.SEARCH)
 
-    def _fresh(self) -> dict[str, Any] | None:
+    def _next_untried(self) -> dict[str, Any] | None:
         if len(self._tried) >= self.space.size:
             return None
-        for configuration in itertools.chain(self.strategy.first, self._proposed(), self._left()):
-            if make_configuration_key(configuration) not in self._tried:
-                return configuration
-        return None
+        first = self.strategy.first_configurations
+        candidates = itertools.chain(first, self._candidate_configurations(), self._remaining_combinations())
+        return next((each for each in candidates if make_configuration_key(each) not in self._tried), None)
 
-    def _proposed(self) -> Iterator[dict[str, Any]]:
+    def _candidate_configurations(self) -> Iterator[dict[str, Any]]:
         if self._design is not None:
             yield from (self.space.from_study(values) for values in self._design)
             return
         number = len(self.ledger.records(RunPurpose.SEARCH))
         for attempt in range(MAX_PROPOSAL_ATTEMPTS):
             sampler = self._sampler(self._seed(number) + attempt * 1_000_003)
-            yield self.space.suggest(self._model(sampler).ask())
+            yield self.space.suggest(self._sampler_study(sampler).ask())
 
-    def _left(self) -> Iterator[dict[str, Any]]:
-        """What is left of a space of lists alone."""
+    def _remaining_combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield the remaining combinations of a finite space."""
         if self.space.size < float("inf"):
             for method in self.space.methods:
                 part = self.space.of(method)
@@ -91,57 +89,62 @@ class Proposer:
             seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS
         )
 
-    def _model(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-        """What the sampler is shown."""
+    def _sampler_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+        """Return a study with the trials that the sampler learns from."""
         study = optuna.create_study(direction=to_optuna_direction(self.strategy.direction), sampler=sampler)
         if self.strategy.sampler != "random":
-            expected = self.belief.estimates() if self.strategy.racing.seeds else {}
-            own = [self._shown(record, expected.get(record.number)) for record in self._telling(expected)]
-            study.add_trials([trial for trial in own if trial is not None] + self._earlier(expected))
+            expected = self.estimator.expected_scores() if self.strategy.race_settings.max_seeds else {}
+            trials = [
+                self._to_optuna_trial(record, expected.get(record.number))
+                for record in self._informative_trials(expected)
+            ]
+            study.add_trials(
+                [*(trial for trial in trials if trial is not None), *self._earlier_trials(expected)]
+            )
         return study
 
-    def _telling(self, expected: dict[int, float]) -> list[TrialRecord]:
-        """The trials that a sampler is shown: of very many the best half of those it has time for, and the
-        latest of the others."""
+    def _informative_trials(self, expected: dict[int, float]) -> list[TrialRecord]:
+        """Return the trials given to the sampler: all, or the best and the latest MAX_SAMPLER_TRIALS / 2."""
         records = self.ledger.records(RunPurpose.SEARCH)
         if len(records) <= MAX_SAMPLER_TRIALS:
             return records
 
         def promise(record: TrialRecord) -> float:
             value = expected.get(record.number, record.score)
-            return -math.inf if value is None or math.isnan(value) else self.belief.sign * value
+            return -math.inf if value is None or math.isnan(value) else self.estimator.sign * value
 
         best = {record.number for record in heapq.nlargest(MAX_SAMPLER_TRIALS // 2, records, key=promise)}
-        others = [record for record in records if record.number not in best][-MAX_SAMPLER_TRIALS // 2 :]
-        return [record for record in records if record.number in best] + others
+        latest = [record for record in records if record.number not in best][-MAX_SAMPLER_TRIALS // 2 :]
+        return [record for record in records if record.number in best] + latest
 
-    def _shown(self, record: TrialRecord, expected: float | None) -> FrozenTrial | None:
+    def _to_optuna_trial(self, record: TrialRecord, expected: float | None) -> FrozenTrial | None:
+        """Return a trial as the sampler sees it, or None if it says nothing. expected: its expected score."""
         state = (
             _OPTUNA_STATES.get(record.outcome, TrialState.FAIL) if expected is None else TrialState.COMPLETE
         )
         if state == TrialState.FAIL:
             return None
         value = record.score if expected is None else expected
-        return self._trial(
+        return self._make_optuna_trial(
             record.configuration,
             state,
             value if state == TrialState.COMPLETE else None,
             dict(record.scores),
         )
 
-    def _earlier(self, expected: dict[int, float]) -> list[FrozenTrial]:
-        """Trials of other searches, on the scale of this one's, fewer as it has more of its own."""
-        trusted = _pick_evenly(self.strategy.earlier, count_trusted_trials(len(expected)))
+    def _earlier_trials(self, expected: dict[int, float]) -> list[FrozenTrial]:
+        """Return trials of other searches, on the scale of this one's; fewer as it has more of its own."""
+        trusted = _pick_evenly(self.strategy.earlier_configurations, count_trusted_trials(len(expected)))
         if not trusted or len(expected) < 2:
             return []
         middle, spread = statistics.fmean(expected.values()), statistics.stdev(expected.values())
-        sign = self.belief.sign
+        sign = self.estimator.sign
         return [
-            self._trial(configuration, TrialState.COMPLETE, middle + sign * standing * spread)
-            for configuration, standing in trusted
+            self._make_optuna_trial(configuration, TrialState.COMPLETE, middle + sign * normal_score * spread)
+            for configuration, normal_score in trusted
         ]
 
-    def _trial(
+    def _make_optuna_trial(
         self,
         configuration: dict[str, Any],
         state: TrialState,
@@ -160,21 +163,24 @@ class Proposer:
 
 
 def _pick_evenly(
-    earlier: Sequence[tuple[dict[str, Any], float]], most: int
+    earlier: Sequence[tuple[dict[str, Any], float]], max_count: int
 ) -> list[tuple[dict[str, Any], float]]:
-    """At most so many, from the best to the worst: what was bad says as much."""
-    count = min(most, len(earlier))
+    """Pick at most `max_count` evenly from best to worst; bad configurations are as informative."""
+    count = min(max_count, len(earlier))
     return [earlier[number * (len(earlier) - 1) // max(1, count - 1)] for number in range(count)]
 
 
 def _fixed_design(strategy: Strategy) -> Iterator[dict[str, Any]] | None:
-    """The configurations that are known beforehand, in the names of the study; None where they are proposed
-    one by one. (Optuna's own GridSampler cannot be asked and told: the last combination makes it stop a loop
-    that is not there.)"""
+    """Return the configurations of a fixed design (grid, latin) by study name, or None for a sequential
+    sampler.
+
+    Optuna's GridSampler cannot be used through ask and tell: its last combination stops a loop that does not
+    exist.
+    """
     space, seed = strategy.space, strategy.seed
     if strategy.sampler == "grid":
         return iter(space.combinations(seed))
     if strategy.sampler == "latin":
-        rounds = (space.latin(strategy.trials, seed + number) for number in itertools.count())
+        rounds = (space.latin(strategy.design_size, seed + number) for number in itertools.count())
         return itertools.chain.from_iterable(rounds)
     return None

@@ -1,4 +1,7 @@
-"""TODO docstring."""
+"""The race: further seeds for promising configurations, until one wins or the budget is used.
+
+The decisions rest on the estimates of `tune.strategy.estimator`; their mathematics is `tune.stats.best_arm`.
+"""
 
 from __future__ import annotations
 
@@ -17,103 +20,115 @@ from tune.stats.best_arm import (
     drop_inferior_candidates,
     weigh_replicate,
 )
-from tune.strategy.belief import Estimates, Estimator
+from tune.strategy.estimator import Estimates, Estimator
 
-MAX_RACE_CANDIDATES = 8  # configurations that race
-MIN_RACE_CONFIGURATIONS, MIN_RACE_SEEDS = (
-    2,
-    3,
-)  # so many configurations have so many full-length runs before a race is decided
-RACE_SEED_OFFSET = 1000  # after the search's own seed; confirmations use those right after it
+MAX_RACE_CANDIDATES = 8
+MIN_RACE_CONFIGURATIONS, MIN_RACE_SEEDS = 2, 3  # full-length runs of the best before anything is decided
+RACE_SEED_OFFSET = 1000  # first race seed, from the search's own seed, which the confirmation's follow
 
 
 @dataclass(frozen=True)
 class RaceSettings:
-    """How configurations race. seeds: most further ones of each, 0 for no race. share: most slot seconds of
-    the race for each one of the exploration. worth: what one more run must be expected to add, in the
-    metric's scale."""
+    """Settings of the race.
 
-    seeds: int = 0
-    share: float = 1.5
-    worth: float = 0.0005
+    max_seeds: further seeds that a configuration may get, 0 for no race.
+    max_cost_ratio: slot seconds that the race may take for each one that the exploration took.
+    min_gain: expected gain below which another run is not worth it, in the metric's scale.
+    """
+
+    max_seeds: int = 0
+    max_cost_ratio: float = 1.5
+    min_gain: float = 0.0005
 
 
 class Race:
-    """The race over one search's ledger."""
+    """Choose further seeds for promising configurations until one wins.
 
-    def __init__(self, belief: Estimator, racing: RaceSettings, seed: int) -> None:
-        self.belief, self.racing, self.seed = belief, racing, seed
-        self.over: str | None = None  # why
+    seed: of the search.
+    end_reason: why the race is over, None while it goes on.
+    """
 
-    def next(self, live: Sequence[TrialRecord]) -> tuple[dict[str, Any], int] | None:
-        """The configuration and seed to run next; None where there is none for now or, with `over`, at all.
+    def __init__(self, estimator: Estimator, settings: RaceSettings, seed: int) -> None:
+        self.estimator, self.settings, self.seed = estimator, settings, seed
+        self.end_reason: str | None = None
 
-        live: the race's runs under way.
+    def next_replicate(self, running: Sequence[TrialRecord]) -> tuple[dict[str, Any], int] | None:
+        """Return the configuration and seed to run next; None if there is none now, or none at all when
+        `end_reason` is set.
+
+        running: race runs in progress.
         """
-        view = self.belief.view()
-        self.over = self._spent(live) if view is not None else "too few runs"
-        if view is None or self.over:
+        estimates = self.estimator.estimate()
+        self.end_reason = self._budget_reason(running) if estimates is not None else "too few runs"
+        if estimates is None or self.end_reason:
             return None
-        pending = self._pending(view, live)
-        found = self._unproven(view, pending) or self._raced(view, pending)
-        return found and (view.trials[found[0]].configuration, found[1])
+        pending = self._pending_seeds(estimates, running)
+        choice = self._choose_first_seed(estimates, pending) or self._choose_replicate(estimates, pending)
+        return choice and (estimates.trials[choice[0]].configuration, choice[1])
 
-    def _pending(self, view: Estimates, live: Sequence[TrialRecord]) -> dict[int, set[int]]:
-        index = {
-            make_configuration_key(trial.configuration): place for place, trial in enumerate(view.trials)
+    def _pending_seeds(self, estimates: Estimates, running: Sequence[TrialRecord]) -> dict[int, set[int]]:
+        """Return the seeds in progress by the index of their configuration."""
+        index_of = {
+            make_configuration_key(trial.configuration): n for n, trial in enumerate(estimates.trials)
         }
         pending: dict[int, set[int]] = {}
-        for record in live:
-            if (place := index.get(make_configuration_key(record.configuration))) is not None:
-                pending.setdefault(place, set()).add(record.seed)
+        for record in running:
+            if (index := index_of.get(make_configuration_key(record.configuration))) is not None:
+                pending.setdefault(index, set()).add(record.seed)
         return pending
 
-    def _unproven(self, view: Estimates, pending: Mapping[int, set[int]]) -> tuple[int, int] | None:
-        """The most promising get a few seeds each before anything is decided: one seed tells next to nothing
-        of the noise."""
-        first = choose_candidates(view.posterior, MIN_RACE_CONFIGURATIONS, negligible=0.0)
-        for count, seed in enumerate(self._seeds()[: 1 + self.racing.seeds][:MIN_RACE_SEEDS]):
-            for place in first:
-                given = view.runs[place].keys() | pending.get(place, set())
-                if len(given) <= count and seed not in given:
-                    return place, seed
+    def _choose_first_seed(
+        self, estimates: Estimates, pending: Mapping[int, set[int]]
+    ) -> tuple[int, int] | None:
+        """Return a configuration that lacks its first MIN_RACE_SEEDS seeds, with the seed to run: one seed
+        says almost nothing about the noise."""
+        best = choose_candidates(estimates.posterior, MIN_RACE_CONFIGURATIONS, negligible=0.0)
+        for count, seed in enumerate(self._seeds[:MIN_RACE_SEEDS]):
+            for index in best:
+                used = estimates.full_scores[index].keys() | pending.get(index, set())
+                if len(used) <= count and seed not in used:
+                    return index, seed
         return None
 
-    def _raced(self, view: Estimates, pending: Mapping[int, set[int]]) -> tuple[int, int] | None:
-        candidates = self.candidates(view)
-        self.over = self._decided(view, candidates)
-        if self.over:
+    def _choose_replicate(
+        self, estimates: Estimates, pending: Mapping[int, set[int]]
+    ) -> tuple[int, int] | None:
+        look = len(self.estimator.source.records(RunPurpose.RACE))
+        entered = choose_candidates(estimates.posterior, MAX_RACE_CANDIDATES)
+        candidates = drop_inferior_candidates(estimates.posterior, entered, max(1, look))
+        self.end_reason = self._decision_reason(estimates, candidates)
+        if self.end_reason:
             return None
-        done = {place: set(runs) for place, runs in enumerate(view.runs)}
-        rng = np.random.default_rng([self.seed, len(self.belief.ledger.records(RunPurpose.RACE))])
-        found = choose_next_replicate(view.posterior, candidates, done, pending, self._seeds(), rng)
-        if found is None:
-            self.over = "every candidate has had every seed"
-        return found
+        finished = {index: set(scores) for index, scores in enumerate(estimates.full_scores)}
+        rng = np.random.default_rng([self.seed, look])
+        choice = choose_next_replicate(estimates.posterior, candidates, finished, pending, self._seeds, rng)
+        if choice is None:
+            self.end_reason = "every candidate has run with every seed"
+        return choice
 
-    def candidates(self, view: Estimates) -> list[int]:
-        """Who may still be best beyond the noise."""
-        entered = choose_candidates(view.posterior, MAX_RACE_CANDIDATES)
-        looks = max(1, len(self.belief.ledger.records(RunPurpose.RACE)))
-        return drop_inferior_candidates(view.posterior, entered, looks)
-
+    @property
     def _seeds(self) -> list[int]:
-        """The search's own, on which some were stopped early, and the further ones."""
-        return [self.seed, *(self.seed + RACE_SEED_OFFSET + k for k in range(self.racing.seeds))]
+        """The search's own seed, then the further race seeds."""
+        return [self.seed, *(self.seed + RACE_SEED_OFFSET + k for k in range(self.settings.max_seeds))]
 
-    def _spent(self, live: Sequence[TrialRecord]) -> str | None:
-        ledger = self.belief.ledger
-        trials = ledger.records(RunPurpose.SEARCH)
+    def _budget_reason(self, running: Sequence[TrialRecord]) -> str | None:
+        """Return why the race may not take another run: its share of the slot time is used, runs in progress
+        counted in full, and half of another run."""
+        trials, race_runs = (
+            self.estimator.source.records(RunPurpose.SEARCH),
+            self.estimator.source.records(RunPurpose.RACE),
+        )
         explored = sum(trial.seconds for trial in trials)
-        raced = sum(record.seconds for record in ledger.records(RunPurpose.RACE))
-        usual = explored / max(1, sum(trial.step for trial in trials)) * self.belief.max_steps
-        raced += sum(max(0.0, usual - record.seconds) for record in live)
-        if raced + usual / 2 >= self.racing.share * explored:
-            return f"{self.racing.share:.0%} of what the exploration took"
+        raced = sum(run.seconds for run in race_runs)
+        full_run = explored / max(1, sum(trial.step for trial in trials)) * self.estimator.max_steps
+        raced += sum(max(0.0, full_run - record.seconds) for record in running)
+        if raced + full_run / 2 >= self.settings.max_cost_ratio * explored:
+            return f"{self.settings.max_cost_ratio:.0%} of the exploration's slot time is used"
         return None
 
-    def _decided(self, view: Estimates, candidates: Sequence[int]) -> str | None:
+    def _decision_reason(self, estimates: Estimates, candidates: Sequence[int]) -> str | None:
+        """Return why no further run can change the choice, or is worth it."""
         if len(candidates) < 2:
             return "one configuration is left"
-        verdict = weigh_replicate(view.posterior, candidates, self.racing.worth)
-        return None if verdict else verdict.reason
+        decision = weigh_replicate(estimates.posterior, candidates, self.settings.min_gain)
+        return None if decision else decision.reason

@@ -1,4 +1,4 @@
-"""What a search does, from its first proposal to its last confirmation."""
+"""The strategy of a search: everything that decides what runs, and when the search ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,32 @@ NO_RACE = RaceSettings()
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a search does.
+    """Strategy of a search, from its first proposal to its last confirmation.
 
-    seed: of the search; confirmations use seed + 1 .. seed + confirm, the race those from seed + 1000 on.
-    trials: how many the design of a "latin" sampler has. max_steps: of a full trial. chance: the score of a
-    run that learnt nothing, if known. rules end the exploration, race_rules the race. target: a score that
-    ends the exploration once the best configuration is expected to have it; worth: so does a further trial
-    that is not expected to add so much (metric's scale). first: configurations that are tried before any is
-    proposed; earlier: (configuration, standing) of other searches, see `tune.strategy.warm_start`.
-    finalists: how many of
-    the best configurations are confirmed; baseline: whether vanilla is, beside them. keep_models: whether
-    the winner's confirmations write their models. oom_retry: see `tune.core.run.Job`.
+    space: what is searched.
+    settings: what every run shares.
+    direction: "max" or "min", of the primary metric.
+    sampler: "tpe", "gp", "random", "latin" or "grid".
+    seed: of the search; the confirmation's seeds follow it, the race's begin at seed + RACE_SEED_OFFSET.
+    design_size: number of configurations in the design of the latin sampler.
+    confirmation_seeds: number of fresh seeds of each configuration that is confirmed.
+    slots: number of runs at once.
+    stop_rules: end the exploration.
+    folder: where runs keep their files.
+    max_steps: of a full trial.
+    scheduler: name of the early stopping policy.
+    evaluations: per trial; each may stop it.
+    race_settings: how promising configurations race.
+    race_stop_rules: end the race.
+    target_score: exploration also ends when the best configuration is expected to have it.
+    min_gain: exploration also ends when one more trial is expected to add less (metric's scale).
+    chance: score of a run that learnt nothing, None if unknown.
+    first_configurations: tried before any is proposed.
+    earlier_configurations: (configuration, normal score) of other searches, see `tune.strategy.warm_start`.
+    finalist_count: number of best configurations that are confirmed.
+    confirms_baseline: whether vanilla at the winner's learning rate is confirmed too.
+    keep_models: whether the winner's confirmations write their models.
+    oom_retry: see `tune.core.run.Job`.
     """
 
     space: SearchSpace
@@ -34,22 +49,22 @@ class Strategy:
     direction: str
     sampler: str
     seed: int
-    trials: int
-    confirm: int
+    design_size: int
+    confirmation_seeds: int
     slots: SlotCount
-    rules: Sequence[StopRule]
+    stop_rules: Sequence[StopRule]
     folder: str
     max_steps: int
     scheduler: str = "asha"
     evaluations: int = 6
-    racing: RaceSettings = NO_RACE
-    race_rules: Sequence[StopRule] = ()
-    target: float | None = None
-    worth: float | None = None
+    race_settings: RaceSettings = NO_RACE
+    race_stop_rules: Sequence[StopRule] = ()
+    target_score: float | None = None
+    min_gain: float | None = None
     chance: float | None = None
-    first: Sequence[dict[str, Any]] = ()
-    earlier: Sequence[tuple[dict[str, Any], float]] = ()
-    finalists: int = 1
-    baseline: bool = False
+    first_configurations: Sequence[dict[str, Any]] = ()
+    earlier_configurations: Sequence[tuple[dict[str, Any], float]] = ()
+    finalist_count: int = 1
+    confirms_baseline: bool = False
     keep_models: bool = True
     oom_retry: bool = False

@@ -108,8 +108,8 @@ def test_a_search_runs_over_a_table(table: Table) -> None:
     assert len(tried) > 2
     assert all((outcome == Outcome.DIVERGED) == (number == 3) for number, outcome in tried.items())
     best = max(tried.keys() - {3})
-    assert made.searcher.leader is not None
-    assert world.nearest(made.searcher.leader.configuration) == best
+    assert made.searcher.confirmed_winner is not None
+    assert world.nearest(made.searcher.confirmed_winner.configuration) == best
     finals = [record.final["dev"]["matthews_correlation"] for record in made.ledger.records("confirmation")]
     assert finals == [best / 10] * 3
 

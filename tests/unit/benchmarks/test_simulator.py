@@ -66,8 +66,8 @@ def test_a_search_and_its_confirmation_are_in_the_ledger_with_their_scores_and_s
     assert [r.scores for r in made.ledger.records("search")] == [
         [(step, 0.01 * number) for step in world.steps] for number in range(4)
     ]
-    assert made.searcher.leader is not None
-    assert made.searcher.leader.number == 3
+    assert made.searcher.confirmed_winner is not None
+    assert made.searcher.confirmed_winner.number == 3
     replicates = made.ledger.records("confirmation")
     assert [(r.seed, r.final, r.scores) for r in replicates] == [
         (5 + 1 + number, {"dev": {"matthews_correlation": 0.5}}, [(60, 0.5)]) for number in range(3)
@@ -95,18 +95,23 @@ def test_what_diverges_ends_there_and_the_search_goes_on(scheduler: str) -> None
 
 def test_where_less_is_better_less_wins() -> None:
     made = ran(Plain(), trials=4, direction="min")
-    assert made.searcher.leader is not None
-    assert made.searcher.leader.number == 0
+    assert made.searcher.confirmed_winner is not None
+    assert made.searcher.confirmed_winner.number == 0
 
 
 def test_stop_rules_see_the_virtual_clock() -> None:
     made = ran(Plain(), slots=1, rules=[WallTimeLimit(150), TrialLimit(100)])
-    assert made.searcher.explored_until == "time budget of 150 s"
+    assert made.searcher.exploration_end == "time budget of 150 s"
     assert len(made.ledger.records("search")) == 3
 
 
 def test_a_run_whose_slot_dies_goes_on_elsewhere_from_its_last_evaluation() -> None:
-    made = ran(Plain(), trials=1, each=[Slot(dies_at=30, away=math.inf), Slot(dies_at=0, away=35)], confirm=0)
+    made = ran(
+        Plain(),
+        trials=1,
+        each=[Slot(dies_at=30, away=math.inf), Slot(dies_at=0, away=35)],
+        confirmation_seeds=0,
+    )
     (record,) = made.ledger.records("search")
     assert (record.outcome, [step for step, _ in record.scores]) == (Outcome.COMPLETED, [20, 40, 60])
     assert made.clock.now == 35 + 40
@@ -114,7 +119,7 @@ def test_a_run_whose_slot_dies_goes_on_elsewhere_from_its_last_evaluation() -> N
 
 
 def test_a_slot_that_came_back_is_used_again() -> None:
-    made = ran(Plain(), trials=2, each=[Slot(dies_at=110, away=50)], confirm=0)
+    made = ran(Plain(), trials=2, each=[Slot(dies_at=110, away=50)], confirmation_seeds=0)
     assert outcomes(made) == {"completed": 2}
     assert made.clock.now == 110 + 50 + 20  # of the second run 10 s were lost
 
@@ -155,7 +160,7 @@ def test_stopping_early_costs_less_and_finds_about_as_good_a_configuration() -> 
     quiet = Surface(SPACE, at=[0.3, 0.6, 0.5], seed_std=0, run_std=0, curve_std=0, collapse=0)
     full, early = (ran(quiet, trials=60, scheduler=kind, slots=4) for kind in ("none", "asha"))
     assert early.searcher.spent().slot_seconds < 0.7 * full.searcher.spent().slot_seconds
-    chosen = [quiet.truth(made.searcher.leader.configuration) for made in (full, early)]  # type: ignore[union-attr]
+    chosen = [quiet.truth(made.searcher.confirmed_winner.configuration) for made in (full, early)]  # type: ignore[union-attr]
     assert chosen[1] == pytest.approx(chosen[0], abs=0.02)
 
 

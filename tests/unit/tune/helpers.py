@@ -131,10 +131,10 @@ def strategy(
         direction="max",
         sampler="tpe",
         seed=5,
-        trials=trials,
-        confirm=3,
+        design_size=trials,
+        confirmation_seeds=3,
         slots=SlotCount(slots) if isinstance(slots, int) else slots,
-        rules=[TrialLimit(trials)] if rules is None else rules,
+        stop_rules=[TrialLimit(trials)] if rules is None else rules,
         folder=str(folder),
         max_steps=STEPS[-1],
     )
@@ -257,9 +257,6 @@ def open_ledgers(folder: Path | None, arms: Sequence[str]) -> dict[str, Ledger]:
 def make_arms(ledgers: dict[str, Ledger], slots: SlotCount | int = 2, **changes: Any) -> Arms:
     """The arms of a comparison over the slots: two configurations and two seeds each."""
     slots = SlotCount(slots) if isinstance(slots, int) else slots
-    shared = {"trials": 2, "confirm": 2, "sampler": "latin", "slots": slots, "keep_models": False} | changes
-    searches = [
-        SearchPhases(ledger, strategy(Path("work"), space=make_space((arm,)), **shared), [], lambda: False)
-        for arm, ledger in ledgers.items()
-    ]
-    return Arms(searches)
+    shared = {"trials": 2, "confirmation_seeds": 2, "sampler": "latin", "keep_models": False} | changes
+    plans = {arm: strategy(Path("work"), space=make_space((arm,)), slots=slots, **shared) for arm in ledgers}
+    return Arms([SearchPhases(ledger, plans[arm], [], lambda: False) for arm, ledger in ledgers.items()])

@@ -303,7 +303,9 @@ EVERY = set(itertools.product(GRID["learning_rate"], GRID["p"]))
 def tried(trials: int, **changes: Any) -> list[tuple[float, float]]:
     """(learning rate, p) of every configuration that a search of the grid tries, in order."""
     ledger = Ledger(None, "max")
-    plan = strategy(Path("work"), trials, space=one_of("mixout", GRID), sampler="grid", confirm=1, **changes)
+    plan = strategy(
+        Path("work"), trials, space=one_of("mixout", GRID), sampler="grid", confirmation_seeds=1, **changes
+    )
     tune = FakeTune(SearchPhases(ledger, plan, [], lambda: False))
     tune.run()
     assert tune.finished

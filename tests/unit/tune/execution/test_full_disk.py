@@ -168,7 +168,7 @@ def test_a_ledger_that_cannot_be_written_ends_the_search(
     with pytest.raises(RuntimeError, match="disk is full"):
         FakeTune(search).run()
     with pytest.raises(RuntimeError, match="disk is full"):
-        search.raise_failure()
+        search.raise_first_error()
 
 
 def test_checkpoints_of_trials_that_are_over_do_not_stay(tmp_path: Path) -> None:

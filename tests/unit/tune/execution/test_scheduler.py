@@ -20,7 +20,7 @@ from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution.scheduler import SearchScheduler
 from tune.records.ledger import Ledger
 from tune.strategy.arms import Arms
-from tune.strategy.early_stopping import EARLY_STOPPING_NAMES, EarlyStoppingPolicy
+from tune.strategy.early_stopping import EARLY_STOPPING_NAMES, EarlyStoppingPolicy, NoEarlyStopping
 from tune.strategy.phases import SearchPhases
 
 GO, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -52,20 +52,21 @@ class FakeController:
         self._actor_cache.num_cached_objects = 0
 
 
-class FakePolicy:
+class FakePolicy(NoEarlyStopping):
     """Notes what it is told; stops everything."""
 
     def __init__(self) -> None:
+        super().__init__(STEPS)
         self.told: list[tuple[Any, ...]] = []
 
-    def report(self, trial: str, step: int, score: float | None) -> bool:
+    def should_stop(self, trial: str, step: int, score: float | None) -> bool:
         self.told.append((trial, step, score))
         return True
 
-    def completed(self, trial: str, score: float | None) -> None:
+    def record_completion(self, trial: str, score: float | None) -> None:
         self.told.append((trial, "completed", score))
 
-    def recall(self, trial: str, step: int, score: float | None) -> None:
+    def record_earlier(self, trial: str, step: int, score: float | None) -> None:
         raise AssertionError("the adapter replays nothing")
 
 

@@ -36,7 +36,7 @@ LOST, OOM, FAILED = Outcome.LOST, Outcome.OUT_OF_MEMORY, Outcome.FAILED
 
 def test_so_many_failures_in_a_row_end_the_search_and_fewer_do_not(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    made = SearchPhases(ledger, strategy(tmp_path, trials=30, confirm=1), [], lambda: False)
+    made = SearchPhases(ledger, strategy(tmp_path, trials=30, confirmation_seeds=1), [], lambda: False)
 
     def end(job: Job) -> RunReport:
         good = int(job.id) == MAX_FAILURE_STREAK - 2
@@ -92,14 +92,14 @@ def test_the_command_says_why_and_how_to_go_on(
 
 def test_the_share_of_failures_is_in_the_summary(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    made = SearchPhases(ledger, strategy(tmp_path, trials=4, confirm=2), [], lambda: False)
+    made = SearchPhases(ledger, strategy(tmp_path, trials=4, confirmation_seeds=2), [], lambda: False)
 
     def end(job: Job) -> RunReport:
         return last_report(job.id, LOST, error="the worker group ended") if job.id in "13" else end_well(job)
 
     FakeTune(made, end=end).run()
     found = document.build_search_document(
-        make_plan(), ledger, made.winner(), SpentResources(4, 1.0, 1.0), {}
+        make_plan(), ledger, made.current_winner(), SpentResources(4, 1.0, 1.0), {}
     )
     assert found["failures"] | {"reason": None} == {
         "runs": 6, "failed": 2, "share": pytest.approx(1 / 3), "outcomes": {"lost": 2}, "reason": None,

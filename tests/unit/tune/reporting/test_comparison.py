@@ -94,7 +94,7 @@ def carried_out(plan: Plan, end: End) -> tuple[dict[str, Ledger], Arms]:
     """Every run of this plan."""
     options = plan.options
     ledgers = open_ledgers(None, list(plan.arms))
-    shared = {"trials": options.trials, "confirm": options.confirm, "seed": options.seed}
+    shared = {"trials": options.trials, "confirmation_seeds": options.confirm, "seed": options.seed}
     turns = make_arms(ledgers, settings=plan.settings, **shared)
     FakeTune(turns, end=end).run()
     return ledgers, turns

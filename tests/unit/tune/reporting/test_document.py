@@ -304,7 +304,7 @@ def test_the_baseline_stands_beside_the_winner(found: dict[str, Any]) -> None:
 def with_finalists(output: Path) -> dict[str, Any]:
     """The search.json of `proven`, in which two more were confirmed; a run of the second failed."""
     ledger, turns = proven(output)
-    _, *others = turns.searches[0].finalists(3)
+    _, *others = turns.searches[0].rank_finalists(3)
     for place, other in enumerate(others):
         for number, seed in enumerate((6, 7, 8)):
             name = f"confirm-{6 + 3 * place + number}"
@@ -441,7 +441,7 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
     _, arms = proven(tmp_path, working)
     made = SearchSession(plan)
     made.display = ProgressDisplay(plan, [], console=Console(file=said, width=400, highlight=False))
-    arms.searches[0].explored_until = "12 trials"
+    arms.searches[0].exploration_end = "12 trials"
     for _ in range(2):  # the second time as a resume finds it
         assert made.finish(arms) == 0
         found = json.loads((tmp_path / "search.json").read_text(encoding="utf-8"))

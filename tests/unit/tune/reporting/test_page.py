@@ -49,7 +49,9 @@ def no_library() -> Iterator[None]:
 def of(folder: Path, trials: int = 5, end: Any = end, confirm: int = 3, **changes: Any) -> Found:
     """The search.json of a search, as it is read again."""
     ledger = open_ledger(folder)
-    searcher = SearchPhases(ledger, strategy(folder, trials, confirm=confirm, **changes), [], lambda: False)
+    searcher = SearchPhases(
+        ledger, strategy(folder, trials, confirmation_seeds=confirm, **changes), [], lambda: False
+    )
     FakeTune(searcher, end=end).run()
     return json.loads(json.dumps(told(make_plan(), ledger)))
 

@@ -82,7 +82,7 @@ def test_each_arm_searches_its_own_method_and_confirms_its_own_best(undisturbed:
 
 
 def test_all_arms_are_given_the_same_learning_rates_and_the_same_seeds() -> None:
-    arms = compare(trials=3, confirm=3, seed=7)
+    arms = compare(trials=3, confirmation_seeds=3, seed=7)
     FakeTune(arms).run()
     rates = [[r.configuration["learning_rate"] for r in arm] for arm in records(arms, "search").values()]
     seeds = [[r.seed for r in arm] for arm in records(arms, "confirmation").values()]
@@ -183,7 +183,7 @@ def test_an_arm_with_open_runs_is_not_counted_ahead(tmp_path: Path) -> None:
 def test_more_seeds_on_a_resume_add_only_seeds(tmp_path: Path) -> None:
     FakeTune(compare(tmp_path)).run()
     before = made(compare(tmp_path))
-    again = FakeTune(compare(tmp_path, confirm=4), order=5)
+    again = FakeTune(compare(tmp_path, confirmation_seeds=4), order=5)
     again.run()
     assert again.finished
     assert {job.id for job in again.seen} == {f"{arm}:confirm-{n}" for arm in ARMS for n in (2, 3)}
@@ -212,7 +212,7 @@ def test_an_interrupted_comparison_starts_nothing_and_ends() -> None:
     interrupted = False
     arms = compare()
     for search in arms.searches:
-        search.interrupted = lambda: interrupted
+        search.is_interrupted = lambda: interrupted
     tune = FakeTune(arms, end=lambda job: last_report(job.id, Outcome.SUSPENDED))
     tune.run(events=2)
     interrupted = True

@@ -35,8 +35,8 @@ STEPS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 MAX_STEPS = STEPS[-1]  # rungs: 10, 30, 90
 POLICIES: dict[str, Callable[[], EarlyStoppingPolicy]] = {
     "asha": lambda: Asha(MAX_STEPS, 10),
-    "median": lambda: MedianStopping(MAX_STEPS, 10, least=3),
-    "none": NoEarlyStopping,
+    "median": lambda: MedianStopping(MAX_STEPS, 10, min_trials=3),
+    "none": lambda: NoEarlyStopping(MAX_STEPS),
 }
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 UNUSABLE = (None, math.nan, math.inf, -math.inf)
@@ -64,7 +64,7 @@ class Search:
             return None
         step, score = STEPS[len(told)], self.curves[trial][len(told)]
         told.append((step, score))
-        stop = self.policy.report(str(trial), step, score)
+        stop = self.policy.should_stop(str(trial), step, score)
         if stop:
             self.stopped.add(trial)
         return trial, step, stop
@@ -89,7 +89,7 @@ quick = settings(max_examples=25, deadline=None)
 
 def enter(policy: EarlyStoppingPolicy, step: int, *values: float) -> list[bool]:
     """New trials with these scores at this step, one after another."""
-    return [policy.report(f"{step}-{number}", step, value) for number, value in enumerate(values)]
+    return [policy.should_stop(f"{step}-{number}", step, value) for number, value in enumerate(values)]
 
 
 # --- what every policy promises ---
@@ -101,7 +101,7 @@ def enter(policy: EarlyStoppingPolicy, step: int, *values: float) -> list[bool]:
 def test_what_diverged_is_stopped(
     policy: Callable[[], EarlyStoppingPolicy], score: float | None, step: int
 ) -> None:
-    assert policy().report("0", step, score)
+    assert policy().should_stop("0", step, score)
 
 
 @every_policy
@@ -114,9 +114,9 @@ def test_what_diverged_changes_nothing_for_the_others(
     clean, dirty = Search(policy(), curves), Search(policy(), curves)
     for number, trial in enumerate(order):
         bad = UNUSABLE[number % len(UNUSABLE)]
-        dirty.policy.report(f"diverged-{number}", STEPS[number % len(STEPS)], bad)
-        dirty.policy.completed(f"diverged-{number}", bad)
-        dirty.policy.recall(f"diverged-{number}", 10, bad)
+        dirty.policy.should_stop(f"diverged-{number}", STEPS[number % len(STEPS)], bad)
+        dirty.policy.record_completion(f"diverged-{number}", bad)
+        dirty.policy.record_earlier(f"diverged-{number}", 10, bad)
         assert clean.advance(trial) == dirty.advance(trial)
 
 
@@ -133,7 +133,7 @@ def test_a_step_reported_again_is_answered_as_before_and_changes_nothing(
         assert twice.advance(trial) == decision
         if decision is not None:
             told = twice.told[trial]
-            again = [twice.policy.report(str(trial), step, score + 0.5) for step, score in told]
+            again = [twice.policy.should_stop(str(trial), step, score + 0.5) for step, score in told]
             assert again == [decision[2]] * len(told)
 
 
@@ -167,14 +167,14 @@ def test_replay_then_going_on_is_the_same_as_never_being_interrupted(
 def test_replay_of_scores_where_less_is_better() -> None:
     policy = Asha(MAX_STEPS, 10)
     replay_records(policy, [SimpleNamespace(id=str(n), scores=[(10, 0.2)]) for n in range(3)], "min")
-    assert policy.report("worse", 10, -0.3)
-    assert not policy.report("better", 10, -0.1)
+    assert policy.should_stop("worse", 10, -0.3)
+    assert not policy.should_stop("better", 10, -0.1)
 
 
 def test_a_repeated_step_after_a_replay_goes_on() -> None:
     policy = Asha(MAX_STEPS, 10)
     replay_records(policy, [SimpleNamespace(id=str(n), scores=[(10, 0.9 - n / 10)]) for n in range(5)])
-    assert not policy.report("4", 10, 0.5)  # it was let go on when it was first reported
+    assert not policy.should_stop("4", 10, 0.5)  # it was let go on when it was first reported
 
 
 # --- rungs ---
@@ -192,12 +192,6 @@ def test_a_repeated_step_after_a_replay_goes_on() -> None:
 )
 def test_levels(max_steps: int, grace: int, reduction: float, expected: list[float]) -> None:
     assert compute_rung_levels(max_steps, grace, reduction) == expected
-
-
-@pytest.mark.parametrize(("grace", "reduction"), [(0, 3), (10, 1)])
-def test_levels_that_cannot_be(grace: int, reduction: float) -> None:
-    with pytest.raises(ValueError, match="grace >= 1 and reduction > 1"):
-        compute_rung_levels(100, grace, reduction)
 
 
 @quick
@@ -223,13 +217,13 @@ def test_asha_by_hand() -> None:
     assert enter(policy, 10, 0.1, 0.2, 0.4, 0.8) == [False] * 4  # each the best so far
     # the cut-off of 0.1, 0.2, 0.4, 0.8 is their 2/3 quantile, place 2 of 0..3: 0.4
     assert policy.rungs[0].cutoff(3) == pytest.approx(0.4)
-    assert policy.report("below", 10, 0.39)
+    assert policy.should_stop("below", 10, 0.39)
     # of 0.1, 0.2, 0.39, 0.4, 0.8: place 2 2/3, 0.39 + 2/3 * 0.01
     assert policy.rungs[0].cutoff(3) == pytest.approx(0.39 + 0.01 * 2 / 3)
-    assert not policy.report("above", 10, 0.4)
-    assert not policy.report("above", 20, 0.0)  # between the rungs
-    assert not policy.report("above", 30, 0.0)  # the first at the next rung
-    assert policy.report("10-3", 30, -0.1)
+    assert not policy.should_stop("above", 10, 0.4)
+    assert not policy.should_stop("above", 20, 0.0)  # between the rungs
+    assert not policy.should_stop("above", 30, 0.0)  # the first at the next rung
+    assert policy.should_stop("10-3", 30, -0.1)
 
 
 def test_asha_lets_ties_go_on() -> None:
@@ -244,16 +238,16 @@ def test_asha_says_nothing_before_the_first_rung() -> None:
 
 def test_a_first_score_beyond_several_rungs_enters_the_highest() -> None:
     policy = Asha(MAX_STEPS, 10)
-    policy.report("late", 41, 0.9)
-    assert not policy.report("0", 10, 0.1)
-    assert policy.report("1", 30, 0.1)
+    policy.should_stop("late", 41, 0.9)
+    assert not policy.should_stop("0", 10, 0.1)
+    assert policy.should_stop("1", 30, 0.1)
 
 
 def test_a_completed_trial_counts_in_the_last_rung() -> None:
     policy = Asha(MAX_STEPS, 10)
-    policy.completed("done", 0.9)
-    assert not policy.report("0", 10, 0.1)
-    assert policy.report("0", 90, 0.1)
+    policy.record_completion("done", 0.9)
+    assert not policy.should_stop("0", 10, 0.1)
+    assert policy.should_stop("0", 90, 0.1)
 
 
 @quick
@@ -281,7 +275,7 @@ def test_decisions_do_not_depend_on_the_scores_of_other_rungs(
         place = seen[trial] = seen.get(trial, -1) + 1
         step, score = STEPS[place], curves[trial][place]
         other = factor * score + shift if step < 30 else score
-        decisions = plain.report(str(trial), step, score), moved.report(str(trial), step, other)
+        decisions = plain.should_stop(str(trial), step, score), moved.should_stop(str(trial), step, other)
         if step < 30 and any(decisions):
             behind.add(trial)
         assert step < 30 or trial in behind or decisions[0] == decisions[1]
@@ -303,7 +297,7 @@ def test_asha_decides_as_ray_does(reduction: int, search: tuple[Curves, list[int
     trials: list[Any] = [SimpleNamespace(trial_id=str(number)) for number in range(len(curves))]
     for trial in trials:
         theirs.on_trial_add(None, trial)  # type: ignore[arg-type]
-    decisions = Search(Asha(MAX_STEPS, 10, reduction), curves).go(order)
+    decisions = Search(Asha(MAX_STEPS, 10, reduction=reduction), curves).go(order)
     for number, step, stop in decisions:
         result = {"step": step, "score": curves[number][STEPS.index(step)]}
         if step < MAX_STEPS:
@@ -317,7 +311,7 @@ def test_ten_thousand_trials_cost_little() -> None:
     policy, draws = Asha(60, 10), random.Random(0)
     began = time.process_time()
     for trial, step in itertools.product(map(str, range(10_000)), range(10, 61, 10)):
-        policy.report(trial, step, draws.random())
+        policy.should_stop(trial, step, draws.random())
     assert (time.process_time() - began) / 60_000 < 0.2e-3
 
 
@@ -325,32 +319,32 @@ def test_ten_thousand_trials_cost_little() -> None:
 
 
 def test_median_by_hand() -> None:
-    policy = MedianStopping(MAX_STEPS, 10, least=3)
+    policy = MedianStopping(MAX_STEPS, 10, min_trials=3)
     for trial, values in {"a": (0.2, 0.6), "b": (0.4, 0.4), "c": (0.8, 0.2)}.items():
         assert not any(
-            policy.report(trial, step, value) for step, value in zip((10, 20), values, strict=True)
+            policy.should_stop(trial, step, value) for step, value in zip((10, 20), values, strict=True)
         )
-    assert policy.report("d", 10, 0.39)  # the median at 10 of 0.2, 0.4, 0.8 is 0.4
-    assert not policy.report("e", 10, 0.395)  # now it is that of 0.2, 0.39, 0.4, 0.8
+    assert policy.should_stop("d", 10, 0.39)  # the median at 10 of 0.2, 0.4, 0.8 is 0.4
+    assert not policy.should_stop("e", 10, 0.395)  # now it is that of 0.2, 0.39, 0.4, 0.8
     # the means up to 20 are 0.4, 0.4, 0.5; what counts of the trial itself is its best
-    assert not policy.report("e", 20, 0.401)
-    assert not policy.report("f", 10, 0.41)
-    assert not policy.report("f", 20, 0.0)
-    assert not policy.report("g", 15, 0.0)  # none else was evaluated at 15
-    assert policy.report("g", 20, 0.39)
+    assert not policy.should_stop("e", 20, 0.401)
+    assert not policy.should_stop("f", 10, 0.41)
+    assert not policy.should_stop("f", 20, 0.0)
+    assert not policy.should_stop("g", 15, 0.0)  # none else was evaluated at 15
+    assert policy.should_stop("g", 20, 0.39)
 
 
 @pytest.mark.parametrize(("others", "stops"), [(4, False), (5, True)])
 def test_a_median_of_few_says_nothing(others: int, stops: bool) -> None:
     policy = MedianStopping(MAX_STEPS, 10)
     enter(policy, 10, *[0.9] * others)
-    assert policy.report("bad", 10, 0.1) == stops
+    assert policy.should_stop("bad", 10, 0.1) == stops
 
 
 def test_a_median_says_nothing_in_the_time_of_grace() -> None:
     policy = MedianStopping(MAX_STEPS, 10)
     enter(policy, 9, *[0.9] * 9)
-    assert not policy.report("bad", 9, 0.1)
+    assert not policy.should_stop("bad", 9, 0.1)
 
 
 @quick
@@ -358,7 +352,7 @@ def test_a_median_says_nothing_in_the_time_of_grace() -> None:
 def test_the_best_so_far_is_never_below_the_median(search: tuple[Curves, list[int]]) -> None:
     curves, order = search
     best = -math.inf
-    for trial, step, stop in Search(MedianStopping(MAX_STEPS, 10, least=1), curves).go(order):
+    for trial, step, stop in Search(MedianStopping(MAX_STEPS, 10, min_trials=1), curves).go(order):
         score = curves[trial][STEPS.index(step)]
         assert not (stop and score >= best)
         best = max(best, score)
@@ -409,8 +403,8 @@ def test_a_trial_that_is_behind_by_no_more_than_luck_goes_on() -> None:
         asked.append(share)
         return 0.02 if asked[1:] else None
 
-    policy = Asha(MAX_STEPS, 10, slack=noise)
-    assert not policy.report("first", 10, 0.50)
-    assert not policy.report("near", 10, 0.50 - NOISE_SLACK * 0.0199)
-    assert policy.report("far", 10, 0.50 - NOISE_SLACK * 0.0201 - 0.02)
+    policy = Asha(MAX_STEPS, 10, noise_at=noise)
+    assert not policy.should_stop("first", 10, 0.50)
+    assert not policy.should_stop("near", 10, 0.50 - NOISE_SLACK * 0.0199)
+    assert policy.should_stop("far", 10, 0.50 - NOISE_SLACK * 0.0201 - 0.02)
     assert set(asked) == {10 / MAX_STEPS}

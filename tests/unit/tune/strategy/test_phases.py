@@ -75,13 +75,13 @@ def test_slots_that_join_take_jobs_and_those_that_leave_get_none(tmp_path: Path)
 
 def test_the_winner_is_confirmed_on_fresh_seeds_that_differ(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    tune = FakeTune(searcher(ledger, tmp_path, seed=5, confirm=4))
+    tune = FakeTune(searcher(ledger, tmp_path, seed=5, confirmation_seeds=4))
     tune.run()
     best = max(ledger.records("search"), key=lambda record: record.score or -math.inf)
-    replicas = ledger.records("confirmation")
+    confirmations = ledger.records("confirmation")
     assert [record.seed for record in ledger.records("search")] == [5] * 5
-    assert sorted(record.seed for record in replicas) == [6, 7, 8, 9]
-    assert all(record.configuration == best.configuration for record in replicas)
+    assert sorted(record.seed for record in confirmations) == [6, 7, 8, 9]
+    assert all(record.configuration == best.configuration for record in confirmations)
 
 
 def test_more_trials_may_bring_another_winner_which_gets_its_own_replicates(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_same_seed_proposes_the_same_first_configurations_in_any_order(tmp_p
         folder = tmp_path / str(order)
         folder.mkdir()
         ledger = open_ledger(folder)
-        made = searcher(ledger, folder, trials=STARTUP_TRIALS, slots=slots, seed=seed, confirm=1)
+        made = searcher(ledger, folder, trials=STARTUP_TRIALS, slots=slots, seed=seed, confirmation_seeds=1)
         FakeTune(made, order=order).run()
         seen.append(configurations(ledger))
     assert len(seen[0]) == STARTUP_TRIALS
@@ -145,7 +145,7 @@ def test_the_same_seed_proposes_the_same_first_configurations_in_any_order(tmp_p
 def test_every_sampler_proposes_configurations_that_differ(tmp_path: Path, sampler: str) -> None:
     ledger = open_ledger(tmp_path)
     space = make_space(("dps-dense",))
-    made = searcher(ledger, tmp_path, trials=10, sampler=sampler, confirm=1, slots=3, space=space)
+    made = searcher(ledger, tmp_path, trials=10, sampler=sampler, confirmation_seeds=1, slots=3, space=space)
     FakeTune(made).run()
     seen = configurations(ledger)
     assert len(seen) == 10
@@ -228,8 +228,8 @@ def test_a_trial_that_ends_badly_does_not_win_and_the_search_goes_on(
     FakeTune(made, end=end).run()
     assert outcomes(ledger) == {"completed": 3, str(outcome): 2}
     assert ledger.records("search")[0].error == error
-    assert made.leader is not None
-    assert made.leader.number not in (0, 2)
+    assert made.confirmed_winner is not None
+    assert made.confirmed_winner.number not in (0, 2)
     assert len(ledger.records("confirmation")) == 3
 
 
@@ -317,7 +317,7 @@ def test_gpu_hours_start_no_further_trial_but_end_those_under_way(tmp_path: Path
     tune = FakeTune(made)
     tune.run()
     assert tune.finished
-    assert made.explored_until == "0.00333333 GPU-hours"
+    assert made.exploration_end == "0.00333333 GPU-hours"
     assert outcomes(ledger) == {"completed": len(ledger.records("search"))}
     assert 4 <= len(ledger.records("search")) <= 6  # 3 s each, two at once
     assert len(ledger.records("confirmation")) == 3
@@ -330,7 +330,7 @@ def test_the_time_budget_counts_earlier_sittings(tmp_path: Path) -> None:
     late = SearchPhases(open_ledger(tmp_path), plan, [], lambda: False, 1000.0)
     tune = FakeTune(late)
     tune.run()
-    assert late.explored_until == "time budget of 1000 s"
+    assert late.exploration_end == "time budget of 1000 s"
     assert [job.purpose for job in tune.seen] == ["search", *["confirmation"] * 3]
 
 
@@ -350,7 +350,7 @@ def test_spent_counts_trials_and_the_seconds_of_every_slot(tmp_path: Path) -> No
     ledger = open_ledger(tmp_path)
     FakeTune(searcher(ledger, tmp_path, trials=4)).run()
     spent = SearchPhases(
-        open_ledger(tmp_path), strategy(tmp_path, 4), [], lambda: False, spent_before=7.0
+        open_ledger(tmp_path), strategy(tmp_path, 4), [], lambda: False, spent_before_s=7.0
     ).spent()
     assert spent.trials == 4
     assert 7.0 <= spent.seconds < 60.0
@@ -396,9 +396,10 @@ class Recorder(NoEarlyStopping):
     """Notes which trials it is told to have completed."""
 
     def __init__(self) -> None:
+        super().__init__(STEPS[-1])
         self.completions: list[tuple[str, float | None]] = []
 
-    def completed(self, trial: str, score: float | None) -> None:
+    def record_completion(self, trial: str, score: float | None) -> None:
         self.completions.append((trial, score))
 
 

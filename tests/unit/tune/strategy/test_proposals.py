@@ -16,7 +16,7 @@ from tests.unit.tune.helpers import STEPS, make_space, strategy
 from tune.core.space import SearchSpace, make_configuration_key
 from tune.planning.space_options import check_methods_and_sampler
 from tune.records.ledger import Ledger
-from tune.strategy.belief import Estimator
+from tune.strategy.estimator import Estimator
 from tune.strategy.proposals import STARTUP_TRIALS, Proposer
 from tune.strategy.race import RaceSettings
 
@@ -43,10 +43,10 @@ def proposed(
     """So many trials, each of them run to its end before the next one is asked for."""
     ledger = ledger or Ledger(None, "max")
     plan = strategy(Path("nowhere"), space=space, sampler=sampler, trials=8, **changes)
-    belief = Estimator(ledger, space, "max", STEPS[-1], 0.0)
-    proposals, found = Proposer(plan, ledger, belief), []
+    estimator = Estimator(ledger, space, "max", STEPS[-1], 0.0)
+    proposals, found = Proposer(plan, ledger, estimator), []
     for _ in range(count):
-        record = proposals.next()
+        record = proposals.propose_next()
         if record is None:
             break
         found.append(record.configuration)
@@ -88,7 +88,7 @@ def test_a_search_that_is_resumed_proposes_what_it_would_have(sampler: str) -> N
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_those_that_learn_come_near_to_the_best(sampler: str) -> None:
     space = make_space(("vanilla",))
-    found = proposed(space, sampler, 24, racing=RaceSettings(4))
+    found = proposed(space, sampler, 24, race_settings=RaceSettings(4))
     late, early = found[-3:], found[:STARTUP_TRIALS]
     assert max(map(value, late)) > 0.48
     assert statistics.fmean(map(value, late)) > statistics.fmean(map(value, early)) + 0.02
@@ -96,7 +96,7 @@ def test_those_that_learn_come_near_to_the_best(sampler: str) -> None:
 
 def test_what_was_given_comes_first() -> None:
     first = [{"method": "vanilla", "learning_rate": rate} for rate in (7e-5, 9e-5)]
-    found = proposed(BOTH, "tpe", 4, first=first)
+    found = proposed(BOTH, "tpe", 4, first_configurations=first)
     assert found[:2] == first
     assert found[2] not in first
 
@@ -108,25 +108,26 @@ def test_of_very_many_trials_a_sampler_sees_the_best_and_the_latest(
     monkeypatch.setattr("tune.strategy.proposals.MAX_SAMPLER_TRIALS", 10)
     ledger, space = Ledger(None, "max"), make_space(("vanilla",))
     proposed(space, "random", 40, ledger)
-    plan = strategy(Path("nowhere"), space=space, sampler="tpe", racing=RaceSettings(race))
+    plan = strategy(Path("nowhere"), space=space, sampler="tpe", race_settings=RaceSettings(race))
     proposals = Proposer(plan, ledger, Estimator(ledger, space, "max", STEPS[-1], 0.0))
-    expected = proposals.belief.estimates() if race else {}
-    shown = [record.number for record in proposals._telling(expected)]
+    expected = proposals.estimator.expected_scores() if race else {}
+    shown = [record.number for record in proposals._informative_trials(expected)]
     worth = expected or {record.number: record.score for record in ledger.records("search")}
     best = sorted(worth, key=lambda number: -worth[number])[:5]
     others = [number for number in range(40) if number not in best]
     assert shown == sorted(best) + others[-5:]
-    assert len(proposals._model(proposals._sampler(0)).trials) == 10
-    assert proposals.next() is not None
+    assert len(proposals._sampler_study(proposals._sampler(0)).trials) == 10
+    assert proposals.propose_next() is not None
 
 
 def test_other_searches_are_listened_to_less_and_less() -> None:
     """They say that the learning rate should be low, which is not so here."""
     space = make_space(("vanilla",))
     earlier = [({"method": "vanilla", "learning_rate": 3e-5 + 1e-7 * n}, 2.0 - 0.1 * n) for n in range(16)]
-    alone = [one["learning_rate"] for one in proposed(space, "tpe", 30, racing=RaceSettings(4))]
+    alone = [one["learning_rate"] for one in proposed(space, "tpe", 30, race_settings=RaceSettings(4))]
     told = [
-        one["learning_rate"] for one in proposed(space, "tpe", 30, earlier=earlier, racing=RaceSettings(4))
+        one["learning_rate"]
+        for one in proposed(space, "tpe", 30, earlier_configurations=earlier, race_settings=RaceSettings(4))
     ]
     assert statistics.median(told[2:8]) < 7e-5 < 1e-4 < statistics.median(alone[2:8])
     assert 7e-5 < statistics.median(told[-8:]) < 1.5e-4

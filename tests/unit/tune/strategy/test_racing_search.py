@@ -40,8 +40,8 @@ def end(job: Job) -> RunReport:
 def search(ledger: Ledger, trials: int = 10, **changes: Any) -> SearchPhases:
     settings = {
         "space": SPACE,
-        "racing": RaceSettings(4, share=1.0),
-        "baseline": True,
+        "race_settings": RaceSettings(4, max_cost_ratio=1.0),
+        "confirms_baseline": True,
         "chance": 0.0,
     } | changes
     return SearchPhases(ledger, strategy(Path("work"), trials, **settings), [], lambda: False)
@@ -63,8 +63,8 @@ def test_it_explores_then_races_then_confirms(order: int) -> None:
     assert purposes == sorted(purposes, key=[*RunPurpose].index)
     assert 3 <= purposes.count("race") <= 10
     assert purposes.count("confirmation") == 2 * 3
-    assert made.explored_until == "10 trials"
-    assert made.raced_until is not None
+    assert made.exploration_end == "10 trials"
+    assert made.race_end is not None
 
 
 def test_a_slot_with_nothing_left_to_explore_races_while_another_explores() -> None:
@@ -76,18 +76,18 @@ def test_a_slot_with_nothing_left_to_explore_races_while_another_explores() -> N
         tune.fill()
         tune.advance(next(name for name in tune.jobs if name != slow))
     assert tune.jobs[slow].purpose == "search"
-    assert made.raced_until is None
+    assert made.race_end is None
     for record in ledger.records("race"):
         assert record.configuration != tune.jobs[slow].configuration
     tune.run()
     assert tune.finished
-    assert made.raced_until is not None
-    assert made.winner() is not None
+    assert made.race_end is not None
+    assert made.current_winner() is not None
 
 
 def test_no_race_is_over_and_nothing_is_confirmed_while_a_trial_is_explored() -> None:
     ledger = Ledger(None, "max")
-    made = search(ledger, racing=RaceSettings(4, share=1e-9))  # there is time for none
+    made = search(ledger, race_settings=RaceSettings(4, max_cost_ratio=1e-9))  # there is time for none
     tune = FakeTune(made, 0, end, score=score)
     slow = "tune-0-9"
     while len(tune.seen) < 10 or len(tune.jobs) > 1:
@@ -95,7 +95,7 @@ def test_no_race_is_over_and_nothing_is_confirmed_while_a_trial_is_explored() ->
         tune.advance(next(name for name in tune.jobs if name != slow))
     tune.fill()
     assert [*tune.jobs] == [slow]
-    assert made.raced_until is None
+    assert made.race_end is None
     tune.run()
     assert ledger.records("race") == []
     assert len(ledger.records("confirmation")) == 6
@@ -113,9 +113,9 @@ def test_the_seeds_of_search_race_and_confirmation_are_none_of_the_others() -> N
 def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_models_are_kept() -> None:
     ledger = Ledger(None, "max")
     made, tune = ran(ledger)
-    winner = made.winner()
+    winner = made.current_winner()
     assert winner is not None
-    assert made.leader is winner
+    assert made.confirmed_winner is winner
     baseline = {"method": "vanilla", "learning_rate": winner.configuration["learning_rate"]}
     confirming = [job for job in tune.seen if job.purpose == "confirmation"]
     for configuration in (winner.configuration, baseline):
@@ -129,8 +129,8 @@ def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_mod
 @pytest.mark.parametrize("seeds", [0, 4])
 def test_the_next_best_are_confirmed_too_where_asked_for(seeds: int) -> None:
     ledger = Ledger(None, "max")
-    made, tune = ran(ledger, racing=RaceSettings(seeds, share=1.0), finalists=3)
-    first, second, third = (trial.configuration for trial in made.finalists(3))
+    made, tune = ran(ledger, race_settings=RaceSettings(seeds, max_cost_ratio=1.0), finalist_count=3)
+    first, second, third = (trial.configuration for trial in made.rank_finalists(3))
     baseline = {"method": "vanilla", "learning_rate": first["learning_rate"]}
     confirming = [job for job in tune.seen if job.purpose == "confirmation"]
     assert len(confirming) == 4 * 3
@@ -138,7 +138,7 @@ def test_the_next_best_are_confirmed_too_where_asked_for(seeds: int) -> None:
         mine = [job for job in confirming if job.configuration == configuration]
         assert [job.seed for job in mine] == [6, 7, 8]
         assert [job.keep_model for job in mine] == [configuration == first] * 3
-    assert made.winner() is made.leader
+    assert made.current_winner() is made.confirmed_winner
 
 
 def test_vanilla_needs_no_baseline() -> None:
@@ -149,9 +149,9 @@ def test_vanilla_needs_no_baseline() -> None:
 
 def test_without_a_race_one_seed_says_who_wins() -> None:
     ledger = Ledger(None, "max")
-    made, _ = ran(ledger, racing=RaceSettings(0))
+    made, _ = ran(ledger, race_settings=RaceSettings(0))
     assert ledger.records("race") == []
-    assert made.winner() is max(ledger.records("search"), key=lambda record: record.score or 0.0)
+    assert made.current_winner() is max(ledger.records("search"), key=lambda record: record.score or 0.0)
 
 
 def test_the_race_corrects_what_one_seed_says() -> None:
@@ -159,9 +159,14 @@ def test_the_race_corrects_what_one_seed_says() -> None:
     gains = []
     for seed in range(20):
         ledger = Ledger(None, "max")
-        made, _ = ran(ledger, trials=12, seed=100 * seed, racing=RaceSettings(6, share=1.5, worth=0.0))
+        made, _ = ran(
+            ledger,
+            trials=12,
+            seed=100 * seed,
+            race_settings=RaceSettings(6, max_cost_ratio=1.5, min_gain=0.0),
+        )
         lucky = max(ledger.records("search"), key=lambda record: record.score or 0.0)
-        winner = made.winner()
+        winner = made.current_winner()
         assert winner is not None
         rates = (winner.configuration["learning_rate"], lucky.configuration["learning_rate"])
         gains.append(-abs(np.log(rates[0] / 1e-4)) + abs(np.log(rates[1] / 1e-4)))
@@ -187,25 +192,25 @@ def test_a_race_cut_off_and_continued_loses_and_doubles_nothing(tmp_path: Path) 
 
 def test_a_target_ends_the_exploration() -> None:
     ledger = Ledger(None, "max")
-    made, _ = ran(ledger, trials=50, target=0.3)
+    made, _ = ran(ledger, trials=50, target_score=0.3)
     assert 4 <= len(ledger.records("search")) < 10
-    assert made.explored_until is not None
-    assert made.explored_until.startswith(
-        "target score of 0.3: the best configuration is expected to have 0."
+    assert made.exploration_end is not None
+    assert made.exploration_end.startswith(
+        "target score 0.3 reached: the best configuration is expected to score 0."
     )
 
 
 def test_a_search_that_is_not_worth_its_cost_ends() -> None:
     ledger = Ledger(None, "max")
-    made, _ = ran(ledger, trials=50, worth=0.02)
+    made, _ = ran(ledger, trials=50, min_gain=0.02)
     assert 8 <= len(ledger.records("search")) < 50
-    assert made.explored_until is not None
-    assert "points, less than 2" in made.explored_until
+    assert made.exploration_end is not None
+    assert "points, less than 2" in made.exploration_end
 
 
 def test_a_budget_of_time_ends_the_race_too() -> None:
     ledger = Ledger(None, "max")
-    made, _ = ran(ledger, rules=[TrialLimit(10)], race_rules=[WallTimeLimit(0.0)])
+    made, _ = ran(ledger, rules=[TrialLimit(10)], race_stop_rules=[WallTimeLimit(0.0)])
     assert ledger.records("race") == []
     assert len(ledger.records("confirmation")) == 6
-    assert made.winner() is not None
+    assert made.current_winner() is not None

@@ -567,7 +567,7 @@ def test_a_source_of_which_nothing_fits_is_refused(folder: Path) -> None:
         planner._load_warm_start(options, {"": make_space(("mixout",))})
 
 
-def test_a_resume_has_what_the_first_sitting_read(folder: Path, tmp_path: Path) -> None:
+def test_a_resume_has_what_the_first_session_read(folder: Path, tmp_path: Path) -> None:
     """The earlier search may be gone by then."""
     options = SearchOptions(warm_start=str(folder), trials=8)
     plan = make_plan(output=tmp_path, tracking_uri="none")
@@ -576,5 +576,7 @@ def test_a_resume_has_what_the_first_sitting_read(folder: Path, tmp_path: Path) 
     resumed = SearchOptions(warm_start="gone", resume=tmp_path)
     assert planner._load_warm_start(resumed, {"": SPACE}) == NO_WARM_START
     (again,) = SearchSession(plan).make_arms(threading.Event()).searches
-    assert (again.strategy.first, again.strategy.earlier) == (first.strategy.first, first.strategy.earlier)
-    assert first.strategy.first[:2] == [vanilla(RATES[0]), vanilla(RATES[1])]
+    one, two = first.strategy, again.strategy
+    assert one.first_configurations[:2] == [vanilla(RATES[0]), vanilla(RATES[1])]
+    assert two.first_configurations == one.first_configurations
+    assert two.earlier_configurations == one.earlier_configurations
