@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -19,9 +18,9 @@ import numpy as np
 
 from tune.core.options import CompareOptions
 from tune.core.parsing import read_options
+from tune.records.schema import ComparisonDocument, MethodResult
 from tune.reporting import comparison, tables
 
-Found = dict[str, Any]
 NOT_SHOWN = """\
 ## What this does not show
 
@@ -38,22 +37,22 @@ NOT_SHOWN = """\
 def report(folders: list[Path]) -> str:
     """The whole report on the comparisons in these output folders."""
     comparisons = comparison.join_comparisons(folders, allow_dirty=False)
-    origin = comparisons[0]["provenance"]
-    packages = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
+    origin = comparisons[0].provenance
+    packages = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
     commands = "\n".join(f"    {_command(folder)}" for folder in folders)
-    seconds = sum(found["spent"]["seconds"] for found in comparisons)
-    slots = sum(found["spent"]["slot_seconds"] for found in comparisons)
+    seconds = sum(found.spent.seconds for found in comparisons)
+    slots = sum(found.spent.slot_seconds for found in comparisons)
     return "\n\n".join(
         [
             "# Methods of fine-tuning on small data",
-            f"{origin['cores']} cores, {origin['platform']}, Python {origin['python']}, {packages}; "
-            f"commit {', '.join(sorted({f['provenance']['git_commit'][:10] for f in comparisons}))}. "
+            f"{origin.cores} cores, {origin.platform}, Python {origin.python}, {packages}; "
+            f"commit {', '.join(sorted({(f.provenance.git_commit or 'none')[:10] for f in comparisons}))}. "
             f"{seconds / 3600:.1f} hours of wall time, {slots / 3600:.1f} hours of slots. Made with "
             f"`python benchmarks/methods.py` over the output folders of",
             commands,
             "## All tasks",
             "Mean of the primary metric times 100 on dev over the paired seeds (standard deviation); the "
-            f"difference to {comparisons[0]['baseline']} in points with its 95 % interval over seeds and "
+            f"difference to {comparisons[0].baseline} in points with its 95 % interval over seeds and "
             "examples. Bold: better or worse, with p < 0.05 corrected for the number of methods.",
             _overview(comparisons),
             "\n".join([*_verdicts(comparisons), *_collapsed(comparisons)]),
@@ -74,76 +73,74 @@ def _command(folder: Path) -> str:
     return " ".join(words)
 
 
-def _overview(comparisons: list[Found]) -> str:
+def _overview(comparisons: list[ComparisonDocument]) -> str:
     heads = ["method"]
     for found in comparisons:
-        result = found["results"][found["evaluation_sets"][0]]
-        heads += [f"{found['task']} ({result['metric']})", "difference"]
+        result = found.main_result
+        heads += [f"{found.task} ({result.metric})", "difference"]
     lines = []
     for method in _methods(comparisons):
         line = [method]
         for found in comparisons:
-            line += _cells(found["results"][found["evaluation_sets"][0]]["methods"].get(method))
+            line += _cells(found.main_result.methods.get(method))
         lines.append(line)
     return tables.format_markdown_table(heads, lines)
 
 
-def _cells(row: Found | None) -> list[str]:
+def _cells(row: MethodResult | None) -> list[str]:
     if row is None:
         return ["-", "-"]
-    score = f"{100 * row['mean']:.1f} ({100 * (row['std'] or 0):.1f})"
-    difference = row["difference"]
+    score = f"{100 * row.mean:.1f} ({100 * (row.std or 0):.1f})"
+    difference = row.difference
     if difference is None:
         return [score, "-"]
-    low, high = (100 * bound for bound in difference["interval"])
-    text = f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    low, high = (100 * bound for bound in difference.interval)
+    text = f"{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]"
     return [score, f"**{text}**" if tables.is_distinguishable(difference) else text]
 
 
-def _verdicts(comparisons: list[Found]) -> list[str]:
+def _verdicts(comparisons: list[ComparisonDocument]) -> list[str]:
     """Where each method was better or worse than the baseline, and where nothing can be told."""
-    lines, baseline = [], comparisons[0]["baseline"]
+    lines, baseline = [], comparisons[0].baseline
     for method in _methods(comparisons):
         where: dict[str, list[str]] = {"better": [], "worse": [], "not distinguishable": []}
         for found in comparisons:
-            row = found["results"][found["evaluation_sets"][0]]["methods"].get(method)
-            if row is not None and row["difference"] is not None:
-                verdict = (
-                    row["difference"]["points"] > 0 if tables.is_distinguishable(row["difference"]) else None
-                )
+            row = found.main_result.methods.get(method)
+            if row is not None and row.difference is not None:
+                verdict = row.difference.points > 0 if tables.is_distinguishable(row.difference) else None
                 key = {True: "better", False: "worse", None: "not distinguishable"}[verdict]
-                where[key].append(found["task"])
+                where[key].append(found.task)
         told = [f"{key} on {', '.join(names)}" for key, names in where.items() if names]
         if told:
             lines.append(f"- {method} against {baseline}: {'; '.join(told)}.")
     return lines
 
 
-def _collapsed(comparisons: list[Found]) -> list[str]:
+def _collapsed(comparisons: list[ComparisonDocument]) -> list[str]:
     """Where so many runs learnt nothing that there is little to compare."""
     lines = []
     for found in comparisons:
-        rows = found["results"][found["evaluation_sets"][0]]["methods"].values()
-        share = float(np.mean([row["collapsed"] for row in rows]))
+        rows = found.main_result.methods.values()
+        share = float(np.mean([row.collapsed for row in rows]))
         if share:
             lines.append(
-                f"- On {found['task']} {share:.0%} of the runs collapsed: they are no better than the best "
+                f"- On {found.task} {share:.0%} of the runs collapsed: they are no better than the best "
                 "constant prediction, whatever the method."
             )
     return lines
 
 
-def _methods(comparisons: list[Found]) -> list[str]:
-    return list(dict.fromkeys(m["method"] for found in comparisons for m in found["methods"]))
+def _methods(comparisons: list[ComparisonDocument]) -> list[str]:
+    return list(dict.fromkeys(method.method for found in comparisons for method in found.methods))
 
 
-def _passes(comparisons: list[Found]) -> str:
+def _passes(comparisons: list[ComparisonDocument]) -> str:
     """What everything cost together, by method."""
     lines = []
     for method in _methods(comparisons):
-        costs = [found["costs"][method] for found in comparisons if method in found["costs"]]
-        passes = float(np.sum([cost["passes"] for cost in costs]))
-        seconds = float(np.sum([cost["seconds"] for cost in costs]))
+        costs = [found.costs[method] for found in comparisons if method in found.costs]
+        passes = float(np.sum([cost.passes for cost in costs]))
+        seconds = float(np.sum([cost.seconds for cost in costs]))
         lines.append([method, f"{passes:,.0f}", f"{seconds:,.0f}"])
     return "Cost of everything, tuning and confirmations:\n\n" + tables.format_markdown_table(
         ["method", "forward-backward passes of a batch", "slot seconds"], lines

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from dps.errors import InputError
 from dps.methods import METHODS
+from dps.training.result import Outcome
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
 from tune.core.options import CommonOptions, CompareOptions
 from tune.records.events import Watcher, notify
-from tune.reporting.comparison import analyse_comparison, build_comparison
+from tune.reporting.comparison import build_comparison
+from tune.reporting.comparison_analysis import analyse_comparison
 from tune.reporting.comparison_page import write_comparisons
 from tune.reporting.tables import make_terminal_table, summarise_comparison
 from tune.session import Session
@@ -30,26 +32,26 @@ class ComparisonSession(Session):
         return super().start(options, watchers)
 
     def finish(self, arms: Arms) -> int:
-
         spent = arms.spent()
         self.notes.note("seconds", spent.seconds)
         self.folder.keep_predictions()
-        found = build_comparison(self.plan, self.folder.ledgers, spent, self.provenance)
-        runs = [run for method in found["methods"] for run in (*method["runs"], *method["trials"])]
-        if not any(run["outcome"] == "completed" for method in found["methods"] for run in method["runs"]):
+        document = build_comparison(self.plan, self.folder.ledgers, spent, self.provenance)
+        confirmations = [run for method in document.methods for run in method.runs]
+        if not any(run.outcome == Outcome.COMPLETED for run in confirmations):
             self.close()
-            errors = sorted({run["error"] for run in runs if run["error"]})
+            trials = [run for method in document.methods for run in method.trials]
+            errors = sorted({run.error for run in (*confirmations, *trials) if run.error})
             return print_error(
                 f"no method finished; {'; '.join(errors) or 'see MLflow'}", EXIT_NOTHING_FINISHED
             )
-        analyse_comparison(found, {method["method"]: self.output for method in found["methods"]})
-        write_comparisons([found], self.output)
-        notify(self.watchers, "comparison_ended", found)
+        analyse_comparison(document, {method.method: self.output for method in document.methods})
+        write_comparisons([document], self.output)
+        notify(self.watchers, "comparison_ended", document)
         self.close()
         self.display.note("")
-        for line in summarise_comparison(found):
+        for line in summarise_comparison(document):
             self.display.say(line)
-        self.display.show(make_terminal_table(found, self.display.console.width))
+        self.display.show(make_terminal_table(document, self.display.console.width))
         self.display.say(
             f"Results: {self.output} (compare.html, compare.md, compare.tex; compare.json has everything)"
         )

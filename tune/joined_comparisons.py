@@ -15,22 +15,22 @@ from tune.reporting.tables import format_heading, make_terminal_table, summarise
 
 
 def report_joined_comparisons(options: CompareOptions) -> int:
-    """One table from finished comparisons."""
+    """Write and show one table from finished comparisons. Returns the exit status."""
     assert options.results is not None
     folders = [Path(name.strip()) for name in options.results.split(",")]
-    found = join_comparisons(folders, options.allow_dirty)
-    tasks = "-".join(dict.fromkeys(one["task"] for one in found))
+    comparisons = join_comparisons(folders, options.allow_dirty)
+    tasks = "-".join(dict.fromkeys(document.task for document in comparisons))
     output = choose_output_folder(options.with_(task=tasks), "compare-joined-")
     check_output(output, resume=False)
-    write_comparisons(found, output)
+    write_comparisons(comparisons, output)
     console = make_console()
-    for one in found:
+    for document in comparisons:
         if options.json:
-            print_event("comparison_ended", **build_comparison_event(one, output))
+            print_event("comparison_ended", **build_comparison_event(document, output))
             continue
-        for line in [format_heading(one), *summarise_comparison(one)]:
+        for line in [format_heading(document), *summarise_comparison(document)]:
             console.print(line, soft_wrap=True, markup=False)
-        console.print(make_terminal_table(one, console.width))
+        console.print(make_terminal_table(document, console.width))
         console.print()
     if not options.json:
         console.print(f"Results: {output}", soft_wrap=True, markup=False)

@@ -15,6 +15,7 @@ from dps.training.result import Evaluation
 from tune.console.progress import ProgressDisplay, get_display_score
 from tune.planning.plan import Plan, describe_plan
 from tune.records.ledger import TrialRecord
+from tune.records.schema import ComparisonDocument
 
 
 def choose_display(
@@ -108,7 +109,7 @@ class JsonLinesDisplay(QuietDisplay):
             sentence=document["sentence"],
         )
 
-    def comparison_ended(self, document: dict[str, Any]) -> None:
+    def comparison_ended(self, document: ComparisonDocument) -> None:
         print_event("comparison_ended", **build_comparison_event(document, self.output))
 
 
@@ -118,18 +119,18 @@ def print_event(name: str, **values: Any) -> None:
     print(json.dumps(line, allow_nan=False), flush=True)
 
 
-def build_comparison_event(document: dict[str, Any], output: Path) -> dict[str, Any]:
-    """What is said of a comparison at its end: the methods on the task's own evaluation set."""
-    rows = document["results"][document["evaluation_sets"][0]]["methods"]
+def build_comparison_event(document: ComparisonDocument, output: Path) -> dict[str, Any]:
+    """Return the event that ends a comparison: its methods on the task's own evaluation set."""
+    shown = {"interval", "difference"}
     return {
         "file": str(output.resolve() / "compare.json"),
-        "task": document["task"],
-        "metric": document["metric"],
+        "task": document.task,
+        "metric": document.metric,
         "methods": [
-            {"method": name, "score": row["mean"], **{key: row[key] for key in ("interval", "difference")}}
-            for name, row in rows.items()
+            {"method": name, "score": row.mean, **row.model_dump(mode="json", include=shown)}
+            for name, row in document.main_result.methods.items()
         ],
-        "sentences": document["sentences"],
+        "sentences": document.sentences,
     }
 
 

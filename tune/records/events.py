@@ -9,6 +9,7 @@ from typing import Any
 from dps.text import redact_secrets, sanitise_line
 from dps.training.result import Evaluation
 from tune.records.ledger import TrialRecord
+from tune.records.schema import ComparisonDocument
 
 
 class Watcher:
@@ -39,7 +40,7 @@ class Watcher:
     def search_ended(self, document: dict[str, Any]) -> None:
         """Hear what the search found: search.json."""
 
-    def comparison_ended(self, document: dict[str, Any]) -> None:
+    def comparison_ended(self, document: ComparisonDocument) -> None:
         """Hear what the comparison found: compare.json."""
 
     def session_ended(self, output: Path, interrupted: bool) -> None:

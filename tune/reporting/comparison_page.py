@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tune.records.schema import ComparisonDocument
 from tune.reporting.page import PageFigures, escape_texts, render_template
 from tune.reporting.plots import Plot, make_axis, make_layout
 from tune.reporting.tables import (
@@ -19,8 +20,6 @@ from tune.reporting.tables import (
     render_markdown,
     summarise_comparison,
 )
-
-ComparisonDocument = dict[str, Any]
 
 
 def render_comparison_page(comparisons: Sequence[ComparisonDocument]) -> str:
@@ -45,15 +44,15 @@ def plot_seed_scores(document: ComparisonDocument) -> Plot:
 
     The chance level is a dashed line, or a number in the axis title where a line would squeeze the rest.
     """
-    evaluation_set = document["evaluation_sets"][0]
-    result = document["results"][evaluation_set]
+    result = document.main_result
     boxes = [
-        _box_trace(escape_texts(method), row["scores"], method == document["baseline"])
-        for method, row in result["methods"].items()
+        _box_trace(escape_texts(method), row.scores, method == document.baseline)
+        for method, row in result.methods.items()
     ]
     scores = [score for box in boxes for score in box["x"]]
-    chance, is_near = result["chance"], result["chance"] > 2 * min(scores) - max(scores)
-    title = f"{result['metric']} on {evaluation_set}{'' if is_near else f'; chance {chance:.3g}'}"
+    chance, is_near = result.chance, result.chance > 2 * min(scores) - max(scores)
+    far_note = "" if is_near else f"; chance {chance:.3g}"
+    title = f"{result.metric} on {document.evaluation_sets[0]}{far_note}"
     layout = make_layout(
         make_axis(escape_texts(title)),
         make_axis("", type="category", autorange="reversed"),
@@ -64,7 +63,7 @@ def plot_seed_scores(document: ComparisonDocument) -> Plot:
     return Plot(boxes, layout, alt, 110 + 46 * len(boxes))
 
 
-def _box_trace(method: str, scores: dict[str, float], is_baseline: bool) -> dict[str, Any]:
+def _box_trace(method: str, scores: dict[int, float], is_baseline: bool) -> dict[str, Any]:
     """Return a horizontal box of quartiles with all its points."""
     colour, symbol = ("cool", "square") if is_baseline else ("accent", "circle")
     return {
@@ -89,7 +88,8 @@ def _chance_line(chance: float) -> dict[str, Any]:
 
 def write_comparisons(comparisons: Sequence[ComparisonDocument], output: Path) -> None:
     """Write compare.json, compare.md, compare.tex and compare.html, each in one piece."""
-    content = comparisons[0] if len(comparisons) == 1 else {"comparisons": list(comparisons)}
+    documents = [document.to_json() for document in comparisons]
+    content = documents[0] if len(documents) == 1 else {"comparisons": documents}
     for name, text in (
         ("compare.json", json.dumps(content, indent=2, allow_nan=False)),
         ("compare.md", "\n".join(map(render_markdown, comparisons))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tune.core.wording import (
     format_code_span,
@@ -13,12 +13,12 @@ from tune.core.wording import (
     format_probability,
     format_usage,
 )
+from tune.records.schema import ComparisonDocument, DifferenceSection, MethodResult
 from tune.stats import evidence
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-ComparisonDocument = dict[str, Any]
 RESULT_COLUMNS = (
     "method",
     "mean",
@@ -51,44 +51,44 @@ class TextTable(NamedTuple):
 
 def format_heading(document: ComparisonDocument) -> str:
     """Name the comparison by its task and training examples."""
-    return f"{document['task']}, {document['plan']['examples']['train']:,} training examples"
+    return f"{document.task}, {document.plan.examples['train']:,} training examples"
 
 
 def summarise_comparison(document: ComparisonDocument) -> list[str]:
     """Return the sentences, then what they rest on and what they do not cover."""
-    name, *others = document["evaluation_sets"]
-    result = document["results"][name]
-    row = result["methods"][document["baseline"]]
-    low, high = row["interval"]
+    name, *others = document.evaluation_sets
+    result = document.results[name]
+    row = result.methods[document.baseline]
+    low, high = row.interval
     lines = [
-        *document["sentences"],
-        f"{document['baseline']}: mean {result['metric']} {row['mean']:.4f} (95 % interval {low:.4f} to "
-        f"{high:.4f}, over {row['n']} seeds and the {result['examples']:,} examples of {name}; "
-        f"chance {result['chance']:.4f}).",
+        *document.sentences,
+        f"{document.baseline}: mean {result.metric} {row.mean:.4f} (95 % interval {low:.4f} to "
+        f"{high:.4f}, over {row.n} seeds and the {result.examples:,} examples of {name}; "
+        f"chance {result.chance:.4f}).",
         *_budget_lines(document),
-        _test_line(len(result["methods"]) - 1, name),
+        _test_line(len(result.methods) - 1, name),
     ]
     return [*lines, f"Also tested on {', '.join(others)}: see compare.md."] if others else lines
 
 
 def _budget_lines(document: ComparisonDocument) -> list[str]:
     """Say what each method was given, and what the choice of its configuration leaves open."""
-    budget, settings = document["budget"], document["plan"]["settings"]
-    tried = sorted({len(method["trials"]) for method in document["methods"]})
+    budget, settings = document.budget, document.plan.settings
+    tried = sorted({len(method.trials) for method in document.methods})
     configurations = f"{tried[0]}" if len(tried) == 1 else f"{tried[0]} to {tried[-1]}"
-    stopping = "each run to its end" if budget["scheduler"] == "none" else f"{budget['scheduler']} stops some"
+    stopping = "each run to its end" if budget.scheduler == "none" else f"{budget.scheduler} stops some"
     lines = [
-        f"Each method: {configurations} configuration{'s' if tried[-1] > 1 else ''} ({budget['sampler']}, "
-        f"{stopping}) with one seed, ranked on {settings['select_on']}; the best of them trained on all "
-        f"training data for {budget['confirm_steps']:,} steps with {len(budget['seeds'])} fresh seeds, the "
+        f"Each method: {configurations} configuration{'s' if tried[-1] > 1 else ''} ({budget.sampler}, "
+        f"{stopping}) with one seed, ranked on {settings.select_on}; the best of them trained on all "
+        f"training data for {budget.confirm_steps:,} steps with {len(budget.seeds)} fresh seeds, the "
         f"same for all methods. Equal are configurations, steps and seeds, not passes or seconds.",
         "A method stands for that one configuration: intervals and p do not cover the luck of choosing it "
         "by one seed.",
     ]
-    if settings["select_on"] == "dev":
+    if settings.select_on == "dev":
         lines.append("Configurations were ranked on dev, which is reported too: the means are optimistic.")
-    spent = document["spent"]
-    took = f"{spent['seconds']:.0f} s, {spent['slot_seconds']:.0f} slot seconds{format_usage(spent)}"
+    spent = document.spent
+    took = f"{spent.seconds:.0f} s, {spent.slot_seconds:.0f} slot seconds{format_usage(spent.to_json())}"
     return [*lines, f"All runs together: {took}."]
 
 
@@ -116,61 +116,61 @@ def make_terminal_table(document: ComparisonDocument, width: int) -> Table:
     ]
     for number in shown:
         table.add_column(columns[number], no_wrap=True, justify="right" if number else "left")
-    for row in format_result_rows(document, document["evaluation_sets"][0]):
-        cost = document["costs"][row[0]]
-        costs = format_number(cost["passes_per_run"], ".0f"), format_number(cost["seconds_per_run"], ".1f")
+    for row in format_result_rows(document, document.evaluation_sets[0]):
+        cost = document.costs[row[0]]
+        costs = format_number(cost.passes_per_run, ".0f"), format_number(cost.seconds_per_run, ".1f")
         table.add_row(*([*row, *costs][number] for number in shown))
     return table
 
 
 def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tuple[str, ...]]:
     """Yield a row of RESULT_COLUMNS for each method on an evaluation set."""
-    for method, row in document["results"][name]["methods"].items():
-        difference = row["difference"]
+    for method, row in document.results[name].methods.items():
+        difference = row.difference
         difference_cells: tuple[str, ...] = ("", "", "")
         if difference is not None:
-            low, high = (100 * bound for bound in difference["interval"])
+            low, high = (100 * bound for bound in difference.interval)
             difference_cells = (
-                f"{difference['points']:+.1f} [{low:+.1f}, {high:+.1f}]",
-                format_p_value(difference["adjusted_p"]),
-                format_probability(difference["probability_better"]),
+                f"{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]",
+                format_p_value(difference.adjusted_p),
+                format_probability(difference.probability_better),
             )
         yield (
             method,
-            f"{row['mean']:.4f}",
-            format_number(row["std"], ".4f"),
-            f"{row['median']:.4f}",
-            f"{row['worst']:.4f} to {row['best']:.4f}",
-            f"{row['collapsed']:.0%}",
+            f"{row.mean:.4f}",
+            format_number(row.std, ".4f"),
+            f"{row.median:.4f}",
+            f"{row.worst:.4f} to {row.best:.4f}",
+            f"{row.collapsed:.0%}",
             *difference_cells,
         )
 
 
 def format_cost_rows(document: ComparisonDocument) -> Iterator[tuple[str, ...]]:
     """Yield a row of COST_COLUMNS for each method."""
-    for method in document["methods"]:
-        cost = document["costs"][method["method"]]
-        memory = cost["peak_memory"]
+    for method in document.methods:
+        cost = document.costs[method.method]
+        memory = cost.peak_memory
         yield (
-            method["method"],
-            format_number(cost["passes_per_run"], ".0f"),
-            format_number(cost["seconds_per_run"], ".1f"),
+            method.method,
+            format_number(cost.passes_per_run, ".0f"),
+            format_number(cost.seconds_per_run, ".1f"),
             f"{memory / 2**30:.2f} GiB" if memory else "-",
-            format_number(cost["seconds"], ".0f"),
-            format_configuration(method["configuration"]),
+            format_number(cost.seconds, ".0f"),
+            format_configuration(method.configuration),
         )
 
 
 def make_result_tables(document: ComparisonDocument) -> list[TextTable]:
     """Return one table for each evaluation set; the means of further metrics are its last columns."""
     tables = []
-    for name, result in document["results"].items():
-        others = sorted({metric for row in result["methods"].values() for metric in row["others"]})
+    for name, result in document.results.items():
+        others = sorted({metric for row in result.methods.values() for metric in row.others})
         rows = [
-            (*row, *(f"{result['methods'][row[0]]['others'][metric]:.4f}" for metric in others))
+            (*row, *(f"{result.methods[row[0]].others[metric]:.4f}" for metric in others))
             for row in format_result_rows(document, name)
         ]
-        title = f"{name}: {result['metric']}, {result['examples']:,} examples, chance {result['chance']:.4f}"
+        title = f"{name}: {result.metric}, {result.examples:,} examples, chance {result.chance:.4f}"
         tables.append(TextTable(title, (*RESULT_COLUMNS, *others), rows))
     return tables
 
@@ -178,15 +178,15 @@ def make_result_tables(document: ComparisonDocument) -> list[TextTable]:
 def make_cost_tables(document: ComparisonDocument) -> list[TextTable]:
     """Return the table of costs, and that of the feature probe if there was one."""
     tables = [TextTable("Costs", COST_COLUMNS, list(format_cost_rows(document)))]
-    if document["probe"]:
+    if document.probe:
         figures = [
             name
-            for name in next(iter(document["probe"].values()))
+            for name in next(iter(document.probe.values()))
             if name.endswith("_last") or name.startswith("probe")
         ]
         rows = [
             (method, *(f"{values[name]:.4f}" for name in figures))
-            for method, values in document["probe"].items()
+            for method, values in document.probe.items()
         ]
         title = "Features: how far they moved, and what a linear probe still finds (means over seeds)"
         tables.append(TextTable(title, ("method", *figures), rows))
@@ -212,18 +212,18 @@ def render_markdown(document: ComparisonDocument) -> str:
 
 def _format_provenance(document: ComparisonDocument) -> str:
     """Say which data, model, settings and code the comparison comes from."""
-    settings, model = document["plan"]["settings"], document["model"]
+    settings, model = document.plan.settings, document.model
     commits = [
-        f"{', '.join(origin['methods'])}{': ' if origin['methods'] else ''}commit "
-        f"`{(origin['git_commit'] or 'none')[:10]}`{' (changed)' if origin['git_dirty'] else ''}"
-        for origin in document.get("joined") or [{**document["provenance"], "methods": []}]
+        f"{', '.join(origin.methods)}{': ' if origin.methods else ''}commit "
+        f"`{(origin.git_commit or 'none')[:10]}`{' (changed)' if origin.git_dirty else ''}"
+        for origin in document.origins
     ]
     return (
-        f"Data {document['data']['source']} (`{document['data']['fingerprint'][:8]}`), "
-        f"model {format_code_span(model['name'])} (`{model['fingerprint'][:8]}`), batch "
-        f"{settings['batch_size']}, "
-        f"{settings['max_length']} tokens, {document['budget']['confirm_steps']:,} steps, ranked on "
-        f"{settings['select_on']}; {'; '.join(commits)}."
+        f"Data {document.data.source} (`{document.data.fingerprint[:8]}`), "
+        f"model {format_code_span(model.name)} (`{model.fingerprint[:8]}`), batch "
+        f"{settings.batch_size}, "
+        f"{settings.max_length} tokens, {document.budget.confirm_steps:,} steps, ranked on "
+        f"{settings.select_on}; {'; '.join(commits)}."
     )
 
 
@@ -238,16 +238,15 @@ def format_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]])
 
 def render_latex(comparisons: Sequence[ComparisonDocument]) -> str:
     """Render means and standard deviations times 100: one row per method, one column per task (booktabs)."""
-    methods = list(dict.fromkeys(m["method"] for document in comparisons for m in document["methods"]))
+    methods = list(dict.fromkeys(method.method for document in comparisons for method in document.methods))
     heads = [
-        f"{_escape_latex(document['task'])} ({document['plan']['examples']['train']})"
-        for document in comparisons
+        f"{_escape_latex(document.task)} ({document.plan.examples['train']})" for document in comparisons
     ]
     lines = []
     for method in methods:
         cells = []
         for document in comparisons:
-            result = document["results"][document["evaluation_sets"][0]]["methods"].get(method)
+            result = document.main_result.methods.get(method)
             cells.append("--" if result is None else _latex_cell(result))
         lines.append(f"{_escape_latex(method)} & {' & '.join(cells)} \\\\")
     return "\n".join(
@@ -266,16 +265,16 @@ def render_latex(comparisons: Sequence[ComparisonDocument]) -> str:
     )
 
 
-def _latex_cell(row: ComparisonDocument) -> str:
+def _latex_cell(row: MethodResult) -> str:
     """Format mean and standard deviation, with a star if the difference is distinguishable."""
-    star = "*" if row["difference"] and is_distinguishable(row["difference"]) else ""
-    spread = f" ({100 * row['std']:.1f})" if row["std"] is not None else ""
-    return f"{100 * row['mean']:.1f}{spread}{star}"
+    star = "*" if row.difference and is_distinguishable(row.difference) else ""
+    spread = f" ({100 * row.std:.1f})" if row.std is not None else ""
+    return f"{100 * row.mean:.1f}{spread}{star}"
 
 
-def is_distinguishable(difference: ComparisonDocument) -> bool:
+def is_distinguishable(difference: DifferenceSection) -> bool:
     """Return whether a difference is significant, by the rule of `describe_difference`."""
-    return evidence.is_distinguishable(difference["adjusted_p"], difference["interval"], difference["level"])
+    return evidence.is_distinguishable(difference.adjusted_p, difference.interval, difference.level)
 
 
 def _escape_latex(text: str) -> str:

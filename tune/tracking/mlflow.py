@@ -21,6 +21,7 @@ from tune.core.run import RunId, RunPurpose
 from tune.planning.plan import Plan
 from tune.records.events import Watcher
 from tune.records.ledger import TrialRecord
+from tune.records.schema import ComparisonDocument
 from tune.records.stores import (
     create_mlflow_client,
     find_sqlite_file,
@@ -91,7 +92,7 @@ class MlflowTracker(Watcher):
     def search_ended(self, document: dict[str, Any]) -> None:
         self._events.put(lambda: self._end(document))
 
-    def comparison_ended(self, document: dict[str, Any]) -> None:
+    def comparison_ended(self, document: ComparisonDocument) -> None:
         self._events.put(lambda: self._end_comparison(document))
 
     def session_ended(self, output: Path, interrupted: bool, within_s: float | None = None) -> None:
@@ -228,24 +229,22 @@ class MlflowTracker(Watcher):
             self._client.log_param(self._parent, f"winner.{key}", value)
         self._client.set_tag(self._parent, "mlflow.note.content", document["sentence"])
 
-    def _end_comparison(self, document: dict[str, Any]) -> None:
-        """A run for each method, with the same names of metrics: they line up in the comparison view."""
-        main = document["evaluation_sets"][0]
-        for method in document["methods"]:
-            name = method["method"]
-            completed = any(run["outcome"] == Outcome.COMPLETED for run in method["runs"])
+    def _end_comparison(self, document: ComparisonDocument) -> None:
+        """Write a run for each method, with equal names of metrics: they line up in the comparison view."""
+        for method in document.methods:
+            completed = any(run.outcome == Outcome.COMPLETED for run in method.runs)
             outcome = Outcome.COMPLETED if completed else Outcome.FAILED
-            run = self._method_run(name, str(outcome))
-            for key, value in method["configuration"].items():
+            run = self._method_run(method.method, str(outcome))
+            for key, value in method.configuration.items():
                 self._client.log_param(run, key, value)
-            for key, value in _collect_method_metrics(document, name).items():
+            for key, value in _collect_method_metrics(document, method.method).items():
                 self._client.log_metric(run, key, value)
-            verdict = document["results"][main]["methods"][name]["verdict"]
+            verdict = document.main_result.methods[method.method].verdict
             self._client.set_tag(run, "mlflow.note.content", verdict or "the baseline")
             self._client.set_terminated(run, RUN_STATUS_BY_FAILURE[outcome.is_failure])
-        for key, value in document["spent"].items():
+        for key, value in document.spent.to_json().items():
             self._client.log_metric(self._parent, key, value)
-        self._client.set_tag(self._parent, "mlflow.note.content", "\n\n".join(document["sentences"]))
+        self._client.set_tag(self._parent, "mlflow.note.content", "\n\n".join(document.sentences))
 
     def _method_run(self, name: str, outcome: str) -> str:
         """A new run for a method, in the place of the one that an earlier sitting ended with."""
@@ -313,20 +312,20 @@ def _collect_difference_metrics(
     }
 
 
-def _collect_method_metrics(document: dict[str, Any], method: str) -> dict[str, float]:
-    """The figures of a method in a comparison, by the names that MLflow gets."""
-    values: dict[str, float | None] = dict(document["costs"][method])
-    for name, result in document["results"].items():
-        row = result["methods"][method]
-        prefix = f"{name}_{result['metric']}"
+def _collect_method_metrics(document: ComparisonDocument, method: str) -> dict[str, float]:
+    """Return the figures of a method in a comparison, by the names that MLflow gets."""
+    values: dict[str, float | None] = document.costs[method].to_json()
+    for name, result in document.results.items():
+        row = result.methods[method]
+        prefix = f"{name}_{result.metric}"
         for key in ("mean", "median", "std", "worst", "best"):
-            values[f"{prefix}_{key}"] = row[key]
-        values[f"{name}_collapsed"] = row["collapsed"]
-        values[f"{prefix}_low"], values[f"{prefix}_high"] = row["interval"]
-        values |= _collect_difference_metrics(name, row["difference"], "adjusted_p")
-    values |= {
-        f"probe_{key.removeprefix('probe_')}": v for key, v in document["probe"].get(method, {}).items()
-    }
+            values[f"{prefix}_{key}"] = getattr(row, key)
+        values[f"{name}_collapsed"] = row.collapsed
+        values[f"{prefix}_low"], values[f"{prefix}_high"] = row.interval
+        difference = None if row.difference is None else row.difference.to_json()
+        values |= _collect_difference_metrics(name, difference, "adjusted_p")
+    probe = document.probe.get(method, {})
+    values |= {f"probe_{key.removeprefix('probe_')}": value for key, value in probe.items()}
     return {key: float(value) for key, value in values.items() if value is not None}
 
 

@@ -42,6 +42,7 @@ def deliver_search(folder: Path) -> str:
     from tune.planning.cluster import Cluster, Node
     from tune.planning.planner import make_plan
     from tune.records.ledger import Ledger, check_ledger
+    from tune.records.schema import ComparisonDocument, validate_document
     from tune.records.stores import format_view_command, resolve_tracking_uri
     from tune.tracking.mlflow import MlflowTracker
 
@@ -60,7 +61,9 @@ def deliver_search(folder: Path) -> str:
     tracker = MlflowTracker(uri, plan, origin, search_id, folder.resolve().name)
     tracker.session_started([record for ledger in ledgers for record in ledger.records()])
     if found and isinstance(options, CompareOptions):
-        tracker.comparison_ended(found)
+        tracker.comparison_ended(
+            validate_document(ComparisonDocument, found, folder / "compare.json", "sync")
+        )
     elif found and found["winner"]:
         tracker.search_ended(found)
     tracker.session_ended(folder, interrupted=found is None, within_s=DELIVERY_TIMEOUT_S)

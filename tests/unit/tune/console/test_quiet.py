@@ -21,6 +21,7 @@ from tests.unit.tune.helpers import (
     make_plan,
     make_record,
 )
+from tests.unit.tune.reporting.test_tables import made as made_comparison
 from tune import compare, search, search_session, session
 from tune.console import quiet as console_quiet
 from tune.core import parsing
@@ -141,22 +142,16 @@ def test_an_interruption_names_the_command_that_goes_on(capsys: pytest.CaptureFi
 def test_a_comparison_ends_with_its_methods(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = console_quiet.choose_display(make_comparison(("vanilla", "dps-mix"), json=True))
     shown.planned([], tmp_path)
-    rows = {
-        name: {"mean": 0.5, "interval": [0.4, 0.6], "difference": None, "std": 0.1}
-        for name in ("vanilla", "dps-mix")
-    }
-    shown.comparison_ended(
-        {
-            "task": "rte", "metric": "accuracy", "evaluation_sets": ["dev", "snli"],
-            "results": {"dev": {"methods": rows}, "snli": {}}, "sentences": ["It is not distinguishable."],
-        }
-    )  # fmt: skip
+    document = made_comparison(evaluation_sets=["dev", "snli"])
+    shown.comparison_ended(document)
     _, told = events(capsys.readouterr().out)
     assert set(told) == {"event", "time", *documented()["comparison_ended"]}
     assert told["file"] == str(tmp_path / "compare.json")
-    assert told["methods"][1] == {
-        "method": "dps-mix", "score": 0.5, "interval": [0.4, 0.6], "difference": None
+    baseline, better, _ = told["methods"]
+    assert baseline == {
+        "method": "vanilla", "score": 0.62, "interval": [0.59, 0.65], "difference": None
     }  # fmt: skip
+    assert (better["difference"]["points"], better["difference"]["interval"]) == (3.2, [0.011, 0.053])
 
 
 def test_a_score_that_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:

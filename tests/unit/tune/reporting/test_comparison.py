@@ -33,9 +33,12 @@ from tune.planning.plan import Plan
 from tune.records import predictions
 from tune.records.events import Watcher
 from tune.records.ledger import Ledger
-from tune.reporting import comparison, comparison_page, tables
-from tune.reporting.comparison import BOOTSTRAP_SEED, analyse_comparison, build_comparison, join_comparisons
+from tune.records.schema import ComparisonDocument
+from tune.reporting import comparison_page, tables
+from tune.reporting.comparison import build_comparison, join_comparisons
+from tune.reporting.comparison_analysis import analyse_comparison
 from tune.stats import evidence
+from tune.stats.evidence import BOOTSTRAP_SEED
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SpentResources
 
@@ -100,7 +103,7 @@ def carried_out(plan: Plan, end: End) -> tuple[dict[str, Ledger], Arms]:
     return ledgers, turns
 
 
-def run(plan: Plan, folder: Path, end: End | None = None) -> dict[str, Any]:
+def run(plan: Plan, folder: Path, end: End | None = None) -> ComparisonDocument:
     """What a comparison of this plan finds, not analysed yet."""
     folder.mkdir(parents=True, exist_ok=True)
     ledgers, _ = carried_out(plan, end or ending(folder))
@@ -119,7 +122,7 @@ def finished(
     found = run(plan, folder, end)
     analyse_comparison(found, dict.fromkeys(methods, folder))
     comparison_page.write_comparisons([found], folder)
-    return found
+    return found.to_json()
 
 
 @pytest.fixture(scope="module")
@@ -362,11 +365,12 @@ def test_compare_json_is_strict_json_and_is_analysed_to_the_same_again(
         raise AssertionError(word)
 
     text = (folder / "compare.json").read_text(encoding="utf-8")
-    again = json.loads(text, parse_constant=refuse)
+    content = json.loads(text, parse_constant=refuse)
     for key in ("results", "costs", "sentences", "probe"):
-        del again[key]
+        del content[key]
+    again = ComparisonDocument.model_validate(content)
     analyse_comparison(again, dict.fromkeys(METHODS, folder))
-    assert plain(again) == found
+    assert plain(again.to_json()) == found
 
 
 def test_predictions_that_are_gone_are_missed_in_one_line(folder: Path, tmp_path: Path) -> None:
@@ -386,7 +390,8 @@ def test_predictions_without_an_evaluation_set_are_refused(folder: Path, tmp_pat
 
 
 def test_one_finished_comparison_says_the_same_again(folder: Path, found: dict[str, Any]) -> None:
-    (again,) = join_comparisons([folder], allow_dirty=False)
+    (joined,) = join_comparisons([folder], allow_dirty=False)
+    again = joined.to_json()
     origin = again.pop("joined")
     assert plain(again) == found
     assert origin == [
@@ -410,7 +415,8 @@ def test_with_json_a_finished_comparison_is_one_event(
 
 def test_two_comparisons_are_one_table_with_the_baseline_once(folder: Path, tmp_path: Path) -> None:
     finished(tmp_path / "more", ("vanilla", "mixout"), transfer="snli,scitail")
-    (both,) = join_comparisons([folder, tmp_path / "more"], allow_dirty=False)
+    (joined,) = join_comparisons([folder, tmp_path / "more"], allow_dirty=False)
+    both = joined.to_json()
     assert [m["method"] for m in both["methods"]] == [*METHODS, "mixout"]
     assert list(both["results"]["dev"]["methods"]) == [*METHODS, "mixout"]
     assert [one["methods"] for one in both["joined"]] == [list(METHODS), ["mixout"]]
@@ -435,7 +441,7 @@ def test_tasks_and_training_sets_are_tables_of_their_own(folder: Path, tmp_path:
 
     finished(tmp_path / "low", change=low, transfer="snli,scitail")
     documents = join_comparisons([folder, tmp_path / "cola", tmp_path / "low"], allow_dirty=False)
-    assert [(d["task"], d["plan"]["settings"]["train_size"]) for d in documents] == [
+    assert [(d.task, d.plan.settings.train_size) for d in documents] == [
         ("rte", None), ("cola", None), ("rte", 100),
     ]  # fmt: skip
     comparison_page.write_comparisons(documents, tmp_path)
@@ -511,7 +517,7 @@ def test_changes_that_were_not_committed_are_refused_unless_allowed(folder: Path
     with pytest.raises(InputError, match=f"--results: {dirty} .* not committed; .*--allow-dirty"):
         join_comparisons([dirty], allow_dirty=False)
     (allowed,) = join_comparisons([dirty], allow_dirty=True)
-    assert allowed["joined"][0]["git_dirty"]
+    assert allowed.joined[0].git_dirty
     assert "(changed)" in tables.render_markdown(allowed)
 
 
@@ -522,7 +528,7 @@ def test_what_is_no_finished_comparison_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"finish it first: --resume {tmp_path}"):
         join_comparisons([tmp_path], allow_dirty=False)
     (tmp_path / "compare.json").write_text('{"schema', encoding="utf-8")
-    with pytest.raises(InputError, match=r"compare\.json is no JSON"):
+    with pytest.raises(InputError, match=r"compare\.json is not valid JSON"):
         join_comparisons([tmp_path], allow_dirty=False)
     (tmp_path / "compare.json").write_text('{"schema_version": 99}', encoding="utf-8")
     with pytest.raises(InputError, match="has version 99, this program reads 1"):
@@ -546,20 +552,20 @@ def test_the_constant_stands_for_seeds_of_the_plan_alone(tmp_path: Path) -> None
     """A comparison may have been resumed with fewer seeds than it had."""
     plan = make_comparison(METHODS, trials=1, confirm=3)
     found = run(plan, tmp_path)
-    found["budget"]["seeds"] = [1, 2]
+    found.budget.seeds = [1, 2]
     analyse_comparison(found, dict.fromkeys(METHODS, tmp_path))
-    assert list(found["results"]["dev"]["methods"]["vanilla"]["scores"]) == ["1", "2"]
-    assert not any("did not complete" in line for line in found["sentences"])
-    assert comparison.BOOTSTRAP_SEED == 0
+    assert list(found.main_result.methods["vanilla"].scores) == [1, 2]
+    assert not any("did not complete" in line for line in found.sentences)
+    assert BOOTSTRAP_SEED == 0
 
 
 def open_session(
-    plan: Plan, folder: Path, end: End, heard: list[dict[str, Any]]
+    plan: Plan, folder: Path, end: End, heard: list[ComparisonDocument]
 ) -> tuple[ComparisonSession, Arms, Any]:
     """A comparison whose runs are over, without Ray and MLflow."""
 
     class Watch(Watcher):
-        def comparison_ended(self, document: dict[str, Any]) -> None:
+        def comparison_ended(self, document: ComparisonDocument) -> None:
             heard.append(document)
 
     plan = replace(plan, options=plan.options.with_(output=folder, tracking_uri="none"))
@@ -578,12 +584,12 @@ def test_the_end_of_a_comparison_keeps_predictions_and_nothing_else(tmp_path: Pa
             shutil.move(predictions.locate_predictions(tmp_path, job.id), left)
         return report
 
-    heard: list[dict[str, Any]] = []
+    heard: list[ComparisonDocument] = []
     plan = make_comparison(METHODS, trials=1, confirm=2)
     made, arms, said = open_session(plan, tmp_path, end, heard)
     assert made.finish(arms) == 0
-    assert plain(heard) == [read(tmp_path)]
-    assert heard[0]["sentences"][0] in said.getvalue()
+    assert [plain(document.to_json()) for document in heard] == [read(tmp_path)]
+    assert heard[0].sentences[0] in said.getvalue()
     assert {path.name for path in tmp_path.iterdir()} == {
         "compare.json", "compare.md", "compare.tex", "compare.html", "config.yaml", "predictions", "study.db",
     }  # fmt: skip
@@ -598,7 +604,7 @@ def test_where_nothing_finishes_the_end_is_one_line(
         bad = last_report(job.id, Outcome.FAILED, error="RuntimeError: no")
         return bad if job.purpose == purpose else ending(tmp_path)(job)
 
-    heard: list[dict[str, Any]] = []
+    heard: list[ComparisonDocument] = []
     made, arms, _ = open_session(make_comparison(METHODS, trials=1, confirm=2), tmp_path, end, heard)
     assert made.finish(arms) == 4
     assert capsys.readouterr().err == "error: no method finished; RuntimeError: no\n"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
 from tests.unit.tune.reporting.test_page import Tags, figures
 from tests.unit.tune.reporting.test_tables import THREE, made
+from tune.records.schema import ComparisonDocument
 from tune.reporting import comparison_page, tables
 from tune.reporting import page as reporting_page
 
@@ -57,14 +58,16 @@ def test_chance_is_a_line_where_it_is_near_and_a_number_where_it_is_far() -> Non
     assert far.layout["xaxis"]["title"]["text"] == "accuracy on dev; chance 0.527"
 
 
-def hostile() -> dict[str, Any]:
+def hostile() -> ComparisonDocument:
     """A comparison in which every text that may come from users holds markup."""
-    document = made(HOSTILE, {HOSTILE: [0.5, 0.6], "dps-mix": [0.6, 0.7]}, evaluation_sets=[HOSTILE])
-    document["results"] = {HOSTILE: {**document["results"]["dev"], "metric": HOSTILE}}
-    document["sentences"] = [HOSTILE]
-    document["data"]["name"] = document["data"]["source"] = document["model"]["name"] = HOSTILE
-    document["methods"][1]["configuration"][HOSTILE] = HOSTILE
-    document["joined"] = [{"folder": HOSTILE, "methods": [HOSTILE], "git_commit": HOSTILE, "git_dirty": True}]
+    origin = {"folder": HOSTILE, "methods": [HOSTILE], "git_commit": HOSTILE, "git_dirty": True}
+    document = made(
+        HOSTILE, {HOSTILE: [0.5, 0.6], "dps-mix": [0.6, 0.7]}, sentences=[HOSTILE], joined=[origin]
+    )
+    document.results = {HOSTILE: document.main_result.model_copy(update={"metric": HOSTILE})}
+    document.evaluation_sets = [HOSTILE]
+    document.data.name = document.data.source = document.model.name = HOSTILE
+    document.methods[1].configuration[HOSTILE] = HOSTILE
     return document
 
 
@@ -85,17 +88,21 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "compare.html", "compare.json", "compare.md", "compare.tex",
     ]  # fmt: skip
-    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == made()
+    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == made().to_json()
     before = (tmp_path / "compare.json").read_bytes()
+    bad = made()
+    bad.main_result.chance = math.nan
     with pytest.raises(ValueError, match="not JSON compliant"):
-        comparison_page.write_comparisons([{**made(), "odd": float("nan")}], tmp_path)
+        comparison_page.write_comparisons([bad], tmp_path)
     assert (tmp_path / "compare.json").read_bytes() == before
 
 
 def test_several_comparisons_are_written_together(tmp_path: Path) -> None:
     both = [made("rte"), made("cola")]
     comparison_page.write_comparisons(both, tmp_path)
-    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == {"comparisons": both}
+    assert json.loads((tmp_path / "compare.json").read_text(encoding="utf-8")) == {
+        "comparisons": [document.to_json() for document in both]
+    }
     text = (tmp_path / "compare.md").read_text(encoding="utf-8")
     assert re.findall("^## .*", text, re.MULTILINE) == [
         "## rte, 2,490 training examples",

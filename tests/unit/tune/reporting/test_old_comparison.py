@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,33 @@ def test_an_old_comparison_says_the_same_again(tmp_path: Path) -> None:
         method["configuration"] for method in old["methods"]
     ]
     assert new["joined"][0]["git_commit"].startswith("521c27d")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d.pop("baseline"), "malformed at baseline: Field required"),
+        (lambda d: d["methods"][0]["runs"][1].pop("id"), "malformed at methods.0.runs.1.id: Field required"),
+        (lambda d: d["methods"][0]["runs"][1].update(id="1 2"), "malformed at methods.0.runs.1: .*'1 2'"),
+        (
+            lambda d: d["methods"][1]["trials"][0].update(outcome="x"),
+            "malformed at methods.1.trials.0.outcome",
+        ),
+        (lambda d: d["plan"].update(settings=None), "malformed at plan.settings"),
+        (lambda d: d.update(evaluation_sets=[]), "malformed at evaluation_sets"),
+        (lambda d: d.update(schema_version=2), "has version 2, this program reads 1"),
+    ],
+)
+def test_a_malformed_document_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[dict[str, Any]], Any], says: str
+) -> None:
+    document = read(KEPT)
+    change(document)
+    (tmp_path / "compare.json").write_text(json.dumps(document), encoding="utf-8")
+    assert main(["--results", str(tmp_path), "--output", str(tmp_path / "joined")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(f"--results: {tmp_path}/compare.json.* {says}", error), error
 
 
 def test_two_old_comparisons_share_a_table(

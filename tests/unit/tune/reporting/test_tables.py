@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from typing import Any
 
@@ -13,7 +12,8 @@ from rich.console import Console
 
 from dps.methods import METHODS
 from dps.tasks.registry import TASKS
-from tests.unit.tune.helpers import PROVENANCE
+from tests.unit.tune.helpers import PROVENANCE, SETTINGS, make_record
+from tune.records.schema import ComparisonDocument, DifferenceSection
 from tune.reporting import tables
 
 HOSTILE = "a|b `x` ``y`` <script>alert(1)</script>\n# head [l](http://x) *b* $c$"
@@ -28,7 +28,10 @@ def method(name: str, trials: int = 4) -> dict[str, Any]:
     return {
         "method": name,
         "configuration": {"method": name, "learning_rate": 1.234e-4},
-        "trials": [{"outcome": "completed"}] * trials,
+        "selection_score": 0.5,
+        "space": {},
+        "cost": {},
+        "trials": [make_record()] * trials,
         "runs": [],
     }
 
@@ -36,8 +39,9 @@ def method(name: str, trials: int = 4) -> dict[str, Any]:
 def row(scores: list[float], chance: float, **difference: Any) -> dict[str, Any]:
     mean = float(np.mean(scores))
     told = {
-        "points": 3.2, "interval": [0.011, 0.053], "adjusted_p": 0.0123, "probability_better": 0.991,
-        "level": 0.95,
+        "mean": 0.032, "interval": [0.011, 0.053], "standard_error": 0.01, "seeds_part": 0.008,
+        "examples_part": 0.006, "df": 7.5, "std": 0.02, "seeds": 3, "examples": 277, "level": 0.95,
+        "p": 0.0061, "points": 3.2, "adjusted_p": 0.0123, "probability_better": 0.991, "seeds_needed": 3,
     }  # fmt: skip
     return {
         "scores": {str(seed): score for seed, score in enumerate(scores, start=1)},
@@ -49,13 +53,14 @@ def row(scores: list[float], chance: float, **difference: Any) -> dict[str, Any]
         "collapsed": float(np.mean([score <= chance for score in scores])),
         "n": len(scores),
         "interval": [mean - 0.03, mean + 0.03],
+        "interval_over_seeds": None,
         "others": {},
         "difference": {**told, **difference} if difference else None,
         "verdict": "worse than vanilla" if difference else None,
     }
 
 
-def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: Any) -> dict[str, Any]:
+def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: Any) -> ComparisonDocument:
     """A comparison by hand: the first method is the baseline, the second is better, the third is not told."""
     chance = 0.5271
     names = list(scores)
@@ -69,20 +74,26 @@ def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: A
         "passes_per_run": 96.0, "seconds_per_run": 31.26, "peak_memory": 1.5 * 2**30, "passes": 500.0,
         "seconds": 432.1, "selected_share": None,
     }  # fmt: skip
-    return {
+    document = {
         "schema_version": 1,
         "task": task,
+        "metric": "accuracy",
+        "direction": "max",
         "data": {"source": "folder", "name": "glue", "fingerprint": "d" * 16},
         "model": {"source": "builtin", "name": "MiniLM", "fingerprint": "m" * 16},
         "plan": {
             "examples": {"train": 2490, "dev": 277},
-            "settings": {"batch_size": 16, "max_length": 128, "select_on": "holdout", "train_size": None},
+            "max_steps": 75,
+            "confirm_steps": 96,
+            "slots": 2,
+            "settings": SETTINGS.described(),
         },
         "provenance": {**PROVENANCE, "git_dirty": False},
         "budget": {
             "configurations": 4, "steps": 75, "confirm_steps": 96, "seeds": [1, 2, 3],
             "scheduler": "none", "sampler": "latin",
         },
+        "covered": None,
         "evaluation_sets": ["dev"],
         "baseline": names[0],
         "methods": [method(name) for name in names],
@@ -93,9 +104,16 @@ def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: A
         "sentences": [f"{names[1]} is better than {names[0]} by 3.2 points."],
         **changes,
     }  # fmt: skip
+    return ComparisonDocument.model_validate(document)
 
 
-def shown(found: dict[str, Any], width: int) -> str:
+def difference_of(found: ComparisonDocument, name: str) -> DifferenceSection:
+    difference = found.main_result.methods[name].difference
+    assert difference is not None
+    return difference
+
+
+def shown(found: ComparisonDocument, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, record=True, highlight=False)
     console.print(tables.make_terminal_table(found, width))
     return "\n".join(line.rstrip() for line in console.export_text().splitlines())
@@ -121,9 +139,9 @@ def test_the_table_of_the_terminal(width: int, text: str) -> None:
 
 def test_the_longest_names_and_numbers_fit_a_screen_of_80() -> None:
     found = made(scores={"vanilla": [0.1, 0.2], **{name: [0.1, 0.2] for name in METHODS}})
-    for one in found["results"]["dev"]["methods"].values():
-        if one["difference"]:
-            one["difference"] |= {"points": -100.0, "interval": [-1.0, 1.0]}
+    for one in found.main_result.methods.values():
+        if one.difference:
+            one.difference.points, one.difference.interval = -100.0, (-1.0, 1.0)
     text = shown(found, 80)
     assert "…" not in text
     assert len(text.splitlines()) == 1 + len(METHODS)
@@ -136,7 +154,7 @@ def test_the_longest_names_and_numbers_fit_a_screen_of_80() -> None:
 )
 def test_no_p_reads_as_0(p: float | None, text: str) -> None:
     found = made()
-    found["results"]["dev"]["methods"]["dps-mix"]["difference"]["adjusted_p"] = p
+    difference_of(found, "dps-mix").adjusted_p = p
     assert list(tables.format_result_rows(found, "dev"))[2][7] == text
 
 
@@ -147,7 +165,7 @@ def test_no_p_reads_as_0(p: float | None, text: str) -> None:
 )  # fmt: skip
 def test_nothing_is_certain(probability: float | None, text: str) -> None:
     found = made()
-    found["results"]["dev"]["methods"]["dps-mix"]["difference"]["probability_better"] = probability
+    difference_of(found, "dps-mix").probability_better = probability
     assert list(tables.format_result_rows(found, "dev"))[2][8] == text
 
 
@@ -170,8 +188,8 @@ def test_the_summary_says_what_it_rests_on() -> None:
 def test_the_summary_is_true_where_less_was_done() -> None:
     two = {name: THREE[name] for name in list(THREE)[:2]}
     found = made(scores=two, evaluation_sets=["dev", "snli"], methods=[method("a", 2), method("b", 4)])
-    found["budget"] |= {"scheduler": "asha", "sampler": "tpe"}
-    found["plan"]["settings"]["select_on"] = "dev"
+    found.budget.scheduler, found.budget.sampler = "asha", "tpe"
+    found.plan.settings.select_on = "dev"
     text = "\n".join(tables.summarise_comparison(found))
     assert "Each method: 2 to 4 configurations (tpe, asha stops some) with one seed, ranked on dev" in text
     assert "ranked on dev, which is reported too: the means are optimistic" in text
@@ -199,9 +217,9 @@ def test_every_table_of_the_markdown_is_whole() -> None:
     found = made(
         evaluation_sets=["dev", "snli"], probe={name: {"cka_last": 0.5, "cka_first": 1.0} for name in THREE}
     )
-    found["results"]["snli"] = json.loads(json.dumps(found["results"]["dev"]))
-    for one in found["results"]["snli"]["methods"].values():
-        one["others"] = {"f1": 0.25}
+    found.results["snli"] = found.main_result.model_copy(deep=True)
+    for one in found.results["snli"].methods.values():
+        one.others = {"f1": 0.25}
     text = tables.render_markdown(found)
     every = markdown_tables(text)
     assert len(every) == 4  # dev, snli, costs, probe
@@ -224,7 +242,7 @@ def test_every_table_of_the_markdown_is_whole() -> None:
 
 def test_a_bar_in_a_cell_stays_in_its_cell() -> None:
     found = made()
-    found["methods"][1]["configuration"]["freeze"] = "a|b"
+    found.methods[1].configuration["freeze"] = "a|b"
     (costs,) = [
         table
         for table in markdown_tables(tables.render_markdown(found))
@@ -236,7 +254,7 @@ def test_a_bar_in_a_cell_stays_in_its_cell() -> None:
 
 def test_names_of_data_and_models_are_no_markup() -> None:
     found = made()
-    found["data"]["name"] = found["model"]["name"] = HOSTILE
+    found.data.name = found.model.name = HOSTILE
     text = tables.render_markdown(found)
     one_line = " ".join(HOSTILE.split())
     assert text.count(f"``` {one_line} ```") == 1  # the model's; a folder's place is nobody's business
@@ -294,7 +312,8 @@ def test_a_star_needs_a_p_below_5_percent_and_an_interval_on_one_side(
     changes: dict[str, Any], star: bool
 ) -> None:
     found = made()
-    found["results"]["dev"]["methods"]["vanilla-no-dropout"]["difference"] |= changes
+    for name, value in changes.items():
+        setattr(difference_of(found, "vanilla-no-dropout"), name, value)
     assert ("*" in tables.render_latex([found]).split("vanilla-no-dropout")[1].splitlines()[0]) == star
 
 

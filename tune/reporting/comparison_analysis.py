@@ -1,0 +1,185 @@
+"""The analysis of a comparison: results, costs and sentences, from its runs and their predictions.
+
+A document that was just built, read back, or joined from several is analysed in the same way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dps.errors import InputError
+from dps.tasks.chance import chance_level
+from dps.tasks.metrics import compute_predictions, get_metric
+from dps.tasks.registry import restore_task
+from dps.tasks.task import Task
+from dps.tasks.transfer import get_transfer_target, map_to_transfer_classes
+from dps.training.result import Outcome
+from tune.records.predictions import locate_predictions, read_predictions
+from tune.records.schema import (
+    ComparisonDocument,
+    CostSection,
+    DifferenceSection,
+    EvaluationSetResult,
+    MethodResult,
+    MethodSection,
+)
+from tune.stats.chance import fill_missing_runs, serialise_difference
+from tune.stats.evidence import (
+    BOOTSTRAP_SEED,
+    adjust_p_values,
+    describe_difference,
+    estimate_difference,
+    estimate_mean,
+    summarise_scores,
+)
+from tune.stats.resampling import score_runs
+
+
+def analyse_comparison(document: ComparisonDocument, folders: dict[str, Path]) -> None:
+    """Add results by evaluation set, costs and probe figures by method, and sentences to a document.
+
+    folders: by method, the output folder that holds its predictions.
+    """
+    document.results = {name: _evaluate_methods(document, name, folders) for name in document.evaluation_sets}
+    document.costs = {method.method: _compute_cost(method) for method in document.methods}
+    document.probe = _average_probe_figures(document)
+    verdicts = [
+        f"{name} is {row.verdict}." for name, row in document.main_result.methods.items() if row.verdict
+    ]
+    document.sentences = [*verdicts, *_describe_missing_runs(document)]
+
+
+def _describe_missing_runs(document: ComparisonDocument) -> list[str]:
+    """Describe methods with missing runs, and what replaces them."""
+    lines, seeds = [], set(document.budget.seeds)
+    for method in document.methods:
+        outcomes = Counter(str(run.outcome) for run in method.runs if run.seed in seeds)
+        missing = len(seeds) - outcomes.pop(Outcome.COMPLETED, 0)
+        if missing:
+            outcomes["not made"] = missing - outcomes.total()
+            reason = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
+            lines.append(
+                f"{method.method}: {missing} of {len(seeds)} runs did not complete ({reason}); the constant "
+                f"prediction stands for each."
+            )
+    return lines
+
+
+def _evaluate_methods(
+    document: ComparisonDocument, evaluation_set: str, folders: dict[str, Path]
+) -> EvaluationSetResult:
+    """Evaluate all methods on one evaluation set."""
+    task, labels, predicted = _read_method_predictions(document, evaluation_set, folders)
+    metric, chance, baseline = task.metric, chance_level(task, labels), document.baseline
+    differences = {
+        method: estimate_difference(metric, labels, predicted[baseline], runs, BOOTSTRAP_SEED)
+        for method, runs in predicted.items()
+        if method != baseline
+    }
+    p_values = [difference.p for difference in differences.values() if difference.p is not None]
+    is_known = len(p_values) == len(differences)
+    adjusted = dict(zip(differences, adjust_p_values(p_values), strict=True)) if is_known else {}
+    rows = {}
+    for method, runs in predicted.items():
+        scores = score_runs(metric, labels, runs)
+        estimate = estimate_mean(metric, labels, runs, BOOTSTRAP_SEED)
+        rows[method] = MethodResult(
+            scores=dict(zip(document.budget.seeds, map(float, scores), strict=True)),
+            **asdict(summarise_scores(scores, chance)),
+            interval=estimate.interval,
+            interval_over_seeds=estimate.interval_over_seeds,
+            others={
+                other: float(np.mean([get_metric(other)(labels, run) for run in runs]))
+                for other in task.metrics
+                if other != metric
+            },
+            difference=None,
+            verdict=None,
+        )
+    for method, difference in differences.items():
+        p, tests = adjusted.get(method), len(differences)
+        rows[method].difference = DifferenceSection(**serialise_difference(difference, p, tests))
+        rows[method].verdict = describe_difference(difference, p, baseline, comparisons=tests)
+    return EvaluationSetResult(metric=metric, examples=len(labels), chance=chance, methods=rows)
+
+
+def _read_method_predictions(
+    document: ComparisonDocument, evaluation_set: str, folders: dict[str, Path]
+) -> tuple[Task, NDArray[Any], dict[str, NDArray[Any]]]:
+    """Read (task, labels (n,), predictions (seeds, n) by method) of an evaluation set.
+
+    A run that did not complete, or was not started because no configuration trained, is filled with the
+    constant prediction.
+    """
+    trained = restore_task(document.plan.settings.task)
+    target = None if evaluation_set in trained.dev_splits else get_transfer_target(evaluation_set)
+    task = trained if target is None else target.task
+    labels: NDArray[Any] | None = None
+    predicted: dict[str, dict[int, NDArray[Any]]] = {}
+    for method in document.methods:
+        predicted[method.method] = {}
+        for run in method.runs:
+            if run.outcome != Outcome.COMPLETED:
+                continue
+            file = locate_predictions(folders[method.method], run.id)
+            by_set = read_predictions(file)
+            if evaluation_set not in by_set:
+                raise InputError(
+                    f"--results: {file} holds nothing on {evaluation_set}, but {', '.join(by_set)}"
+                )
+            run_labels, logits = by_set[evaluation_set]
+            if target is not None:
+                run_labels, values = map_to_transfer_classes(trained, target, run_labels, logits)
+            else:
+                values = compute_predictions(task, logits)
+            if labels is not None and not np.array_equal(labels, run_labels):
+                raise InputError(
+                    f"--results: {file} was made on other examples of {evaluation_set} than the rest"
+                )
+            labels, predicted[method.method][run.seed] = run_labels, values
+    if labels is None:
+        raise InputError(f"--results: no run of {document.task} completed")
+    seeds = document.budget.seeds
+    return (
+        task,
+        labels,
+        {name: fill_missing_runs(task, labels, runs, seeds) for name, runs in predicted.items()},
+    )
+
+
+def _compute_cost(method: MethodSection) -> CostSection:
+    """Return a method's cost: mean per confirmation run, and in total."""
+    everything = [*method.trials, *method.runs]
+    completed = [run for run in method.runs if run.outcome == Outcome.COMPLETED]
+    shares = [run.selected_share for run in completed if run.selected_share]
+
+    def average(values: Sequence[float]) -> float | None:
+        return float(np.mean(values)) if values else None
+
+    return CostSection(
+        passes_per_run=average([run.passes for run in completed]),
+        seconds_per_run=average([run.seconds for run in completed]),
+        peak_memory=max((run.peak_memory for run in completed if run.peak_memory), default=None),
+        passes=sum(run.passes for run in everything),
+        seconds=sum(run.seconds for run in everything),
+        selected_share=average(shares) if len(shares) == len(completed) else None,
+    )
+
+
+def _average_probe_figures(document: ComparisonDocument) -> dict[str, dict[str, float]]:
+    """Return the mean probe figures by method; empty without probes."""
+    averages = {}
+    for method in document.methods:
+        measured = [run.final["probe"] for run in method.runs if "probe" in run.final]
+        if measured:
+            averages[method.method] = {
+                name: float(np.mean([figures[name] for figures in measured])) for name in measured[0]
+            }
+    return averages
