@@ -6,11 +6,8 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dps.coverage import describe_coverage, find_covered_weights
@@ -23,25 +20,20 @@ from dps.distributed import (
     move_to_device,
     wrap_model,
 )
-from dps.errors import InputError
 from dps.methods import attachment_of
 from dps.methods.draws import derive_step_seed
-from dps.models import PretrainedEncoder, locate_model
-from dps.sources import open_data_source
-from dps.tasks.metrics import compute_scores
-from dps.tasks.registry import get_task
-from dps.tasks.task import Task
-from dps.tasks.transfer import compute_transfer_scores, get_transfer_target
+from dps.models import PretrainedEncoder
 from dps.training import checkpoint, optim
 from dps.training.checkpoint import load_checkpoint
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
-from dps.training.data import PaddingCollator, TaskData, TrainingBatches, batch_by_length, split_holdout
+from dps.training.data import TaskData, TrainingBatches, split_holdout
+from dps.training.evaluation import Evaluator, RunEnded
+from dps.training.inputs import load_run_inputs
 from dps.training.memory import get_peak_memory, reset_peak_memory
 from dps.training.optim import compute_learning_rate_factor, make_adamw, make_autocast_and_scaler
 from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.tokens import EncodedExamples
 
-EVALUATION_BATCH_FACTOR = 4  # an evaluation batch is so many times a training batch
 CHECKPOINT_WARNING = "no checkpoint could be written"
 GPU_LOSS_CHECK_STEPS = 10  # steps between looks at the loss, each of which waits for the GPU
 
@@ -57,10 +49,8 @@ def finetune(
     Raises InputError for values and data that cannot be used.
     """
     gc.collect()  # see `memory.reset_peak`
-    task = get_task(config.task)
-    base = PretrainedEncoder(locate_model(config.model), task)
-    data = TaskData(task, open_data_source(config.data, task), base.tokenizer, config.max_length)
-    return finetune_model(config, base, data, report, control, checkpointing)
+    inputs = load_run_inputs(config.task, config.data, config.model, config.max_length)
+    return finetune_model(config, inputs.base, inputs.data, report, control, checkpointing)
 
 
 def finetune_model(
@@ -78,13 +68,6 @@ def finetune_model(
     checkpoint first. Where `checkpointing` holds a checkpoint, the run goes on from it.
     """
     return _Run(config, base, data, report, control, checkpointing).go()
-
-
-class _RunEnded(Exception):
-    """The run ended in the middle of an evaluation."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
 
 
 class _Run:
@@ -106,7 +89,6 @@ class _Run:
 
     def _get_ready(self) -> None:
         config, base = self.config, self.base
-        self.tokenizer, self.collate = base.tokenizer, PaddingCollator(base.tokenizer)
         train, self.evaluated = self._slices()
         self.max_steps = config.steps(len(train))
         order = config.seed if config.data_seed is None else config.data_seed
@@ -126,9 +108,10 @@ class _Run:
         self.wrapped = wrap_model(self.model)
         self.autocast, self.scaler = make_autocast_and_scaler(config.precision, self.device)
         self.step, self.spent, self.scores = 0, 0.0, list[tuple[int, float]]()
-        self.logits: dict[str, NDArray[np.float32]] = {}
-        self.labels: dict[str, NDArray[Any]] = {}
         self.warnings: list[str] = []
+        self.evaluator = Evaluator(
+            config, base, self.model, self.data, self.autocast, self.control, self.warnings.append
+        )
         self._resume()
 
     @contextmanager
@@ -151,8 +134,8 @@ class _Run:
             outcome, final = self._train(), {}
             if outcome == Outcome.COMPLETED:
                 with self._part("evaluation"):
-                    final = self._final()
-        except _RunEnded as ended:
+                    final = self.evaluator.score_at_end()
+        except RunEnded as ended:
             outcome, final = ended.outcome, {}
         return self._result(outcome, final)
 
@@ -179,7 +162,7 @@ class _Run:
         """Every training example once."""
         for step in range(1, self.batches.steps_per_epoch + 1):
             if (signal := broadcast_value(self.control())) != "go":
-                raise _RunEnded(Outcome.STOPPED if signal == "stop" else Outcome.SUSPENDED)
+                raise RunEnded(Outcome.STOPPED if signal == "stop" else Outcome.SUSPENDED)
             yield self._batch(step)
 
     def _batch(self, step: int) -> dict[str, Tensor]:
@@ -205,77 +188,11 @@ class _Run:
 
     def _evaluate_and_report(self, loss: float) -> None:
         with self._part("evaluation"):
-            self.latest = self._predict(self.evaluated)
-            scores = compute_scores(self.task, self.evaluated.labels, self.latest)
+            scores = self.evaluator.score(self.evaluated)
         self.scores.append((self.step, scores[self.task.metric]))
         with self._part("report"):
             curve = list(self.scores)
             self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds(), curve))
-
-    @property
-    def _evaluation_batch(self) -> int:
-        """Examples that are evaluated at once."""
-        config = self.config
-        return EVALUATION_BATCH_FACTOR * min(config.micro_batch or config.batch_size, config.batch_size)
-
-    def _predict(self, data: EncodedExamples) -> NDArray[np.float32]:
-        """Logits (n, classes) in the order of the examples, on every rank."""
-        self.model.eval()
-        mine: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-        size = self._evaluation_batch
-        with torch.inference_mode(), self.autocast:
-            for number, indices in enumerate(batch_by_length(data, size)):
-                if number % get_world_size() != get_rank():
-                    continue
-                signal = self.control()
-                if signal == "stop" and get_world_size() == 1:
-                    raise _RunEnded(Outcome.STOPPED)
-                batch = {
-                    k: move_to_device(v, self.device)
-                    for k, v in self.collate(data, indices).items()
-                    if k != "labels"
-                }
-                mine.append((indices, self.model(**batch).logits.float().cpu().numpy()))
-        self.model.train()
-        parts = [part for rank in gather_values(mine) for part in rank]
-        values = np.concatenate([values for _, values in parts])
-        if not np.isfinite(values).all():
-            raise _RunEnded(Outcome.DIVERGED)
-        logits = np.empty_like(values)
-        logits[np.concatenate([indices for indices, _ in parts])] = values
-        return logits
-
-    def _final(self) -> dict[str, dict[str, float]]:
-        """Metrics by evaluation set: the task's own where it was not selected on a slice of the training
-        set, those that `transfer` names, the probe."""
-        final: dict[str, dict[str, float]] = {}
-        main = self.task.dev_splits[0]
-        for split in self.task.dev_splits if self.config.select_on == "dev" else ():
-            data = self.data.get_split(split)
-            logits = self.latest if split == main else self._predict(data)
-            self.logits[split], self.labels[split] = logits, data.labels
-            final[split] = compute_scores(self.task, data.labels, logits)
-        for name in self.config.transfer:
-            target = get_transfer_target(name)
-            data = self.data.for_task(target.task).get_split(target.split)
-            self.logits[name], self.labels[name] = self._predict(data), data.labels
-            final[name] = compute_transfer_scores(self.task, target, data.labels, self.logits[name])
-        if self.config.probe is not None:
-            found = broadcast_value(self._probe(get_task(self.config.probe)))
-            final |= {"probe": found} if found else {}
-        return final
-
-    def _probe(self, task: Task) -> dict[str, float]:
-        if get_rank() != 0:
-            return {}
-        from dps.training.collapse import measure_collapse
-
-        size = self._evaluation_batch
-        try:
-            return measure_collapse(self.base, self.model, self.data, self.data.for_task(task), size)
-        except InputError as error:  # the run is none the worse for it
-            self.warnings.append(f"the probe failed: {error}")
-            return {}
 
     def _seconds(self) -> float:
         return self.spent + time.monotonic() - self.began
@@ -347,10 +264,10 @@ class _Run:
             final=final,
             warnings=self.warnings,
             steps=self.step,
-            logits=self.logits,
-            labels=self.labels,
+            logits=self.evaluator.logits,
+            labels=self.evaluator.labels,
             model=self.model,
-            tokenizer=self.tokenizer,
+            tokenizer=self.base.tokenizer,
             task=self.task,
             max_length=self.config.max_length,
         )

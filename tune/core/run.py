@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dps.tasks.definition import make_definition
+from dps.tasks.task import Task
 from dps.training.result import Evaluation, Outcome, RunResult
-
-if TYPE_CHECKING:
-    from dps.tasks.task import Task
-    from dps.training.config import FineTuneConfig
 
 
 class RunPurpose(StrEnum):
@@ -70,8 +68,6 @@ class RunSettings:
 
     def described(self) -> dict[str, Any]:
         """As JSON holds them; a task of one's own by its definition."""
-        from dps.tasks.definition import make_definition
-
         task = self.task if isinstance(self.task, str) else make_definition(self.task)
         return {**vars(self), "task": task}
 
@@ -108,23 +104,6 @@ class Job:
     def arm(self) -> str:
         """The arm of a comparison that it belongs to; empty in a search."""
         return RunId.parse(self.id).arm
-
-    def fine_tune_config(self) -> FineTuneConfig:
-        """The same in the words of `dps`.
-
-        Confirmations train on all data and are scored on dev, at the end.
-        """
-        from dps.methods import make_method
-        from dps.training.config import FineTuneConfig
-
-        hyper = dict(self.configuration)
-        method = make_method(hyper.pop("method"), **{k: v for k, v in hyper.items() if k != "learning_rate"})
-        shared = {**vars(self.settings), "micro_batch": self.micro_batch}
-        if self.purpose == RunPurpose.CONFIRMATION:
-            shared |= {"select_on": "dev", "evaluations": 1}
-        elif not self.transfers:
-            shared |= {"transfer": (), "probe": None}
-        return FineTuneConfig(method=method, learning_rate=hyper["learning_rate"], seed=self.seed, **shared)
 
 
 @dataclass

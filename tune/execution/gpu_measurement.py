@@ -7,13 +7,13 @@ from dataclasses import replace
 import ray
 import torch
 
-from dps.models import PretrainedEncoder, locate_model
-from dps.sources import open_data_source
-from dps.tasks.registry import get_task
 from dps.text import sanitise_line
 from dps.training.data import TaskData
-from dps.training.run import EVALUATION_BATCH_FACTOR, finetune_model
+from dps.training.evaluation import EVALUATION_BATCH_FACTOR
+from dps.training.inputs import load_run_inputs
+from dps.training.run import finetune_model
 from dps.training.tokens import EncodedExamples
+from tune.core.job_config import make_fine_tune_config
 from tune.core.run import Job, RefusedError, RunPurpose, RunSettings
 from tune.planning.gpu_sharing import GpuMemoryNeed
 from tune.planning.plan import Plan
@@ -49,16 +49,14 @@ def measure_gpu_memory(settings: RunSettings, methods: tuple[str, ...]) -> GpuMe
     Memory is not freed in between, so this is the maximum over the methods; other processes' memory counts
     too, as there is no room for it.
     """
-    task = get_task(settings.task)
-    base = PretrainedEncoder(locate_model(settings.model), task)
-    data = LongestExamples(task, open_data_source(settings.data, task), base.tokenizer, settings.max_length)
+    base, every = load_run_inputs(settings.task, settings.data, settings.model, settings.max_length)
+    data = LongestExamples(every.task, every.source, base.tokenizer, settings.max_length)
     data.max_examples = EVALUATION_BATCH_FACTOR * settings.batch_size
     measured = replace(settings, max_steps=MEASURED_STEPS, train_size=None, transfer=(), probe=None)
     for method in methods:
         configuration = {"method": method, "learning_rate": 1e-5}
-        finetune_model(
-            Job("", RunPurpose.CONFIRMATION, configuration, 0, measured, "").fine_tune_config(), base, data
-        )
+        job = Job("", RunPurpose.CONFIRMATION, configuration, 0, measured, "")
+        finetune_model(make_fine_tune_config(job), base, data)
     free, total = torch.cuda.mem_get_info()
     return GpuMemoryNeed(total - free, total)
 

@@ -18,16 +18,14 @@ import torch
 
 from dps.distributed import broadcast_value, get_device, get_rank, get_world_size
 from dps.errors import is_disk_full, is_out_of_memory
-from dps.models import PretrainedEncoder, locate_model
-from dps.sources import open_data_source
-from dps.tasks.registry import get_task
 from dps.text import sanitise_line
 from dps.training.config import Checkpointing, FineTuneResult
-from dps.training.data import TaskData
+from dps.training.inputs import RunInputs, load_run_inputs
 from dps.training.memory import reset_peak_memory
 from dps.training.result import ControlSignal, Evaluation, Outcome, RunResult
 from dps.training.run import finetune_model
 from dps.training.tokens import TokenCache
+from tune.core.job_config import make_fine_tune_config
 from tune.core.run import Job, RunPurpose, RunReport, RunSettings
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.job_folder import JobFolder
@@ -60,7 +58,7 @@ class _Worker:
         self.fingerprint = fingerprint
         self.is_first = get_rank() == 0
         self.ranks = get_world_size()  # as long as it lives: Ray may end the process group before the job
-        self.held: tuple[RunSettings, PretrainedEncoder, TaskData] | None = None
+        self.held: tuple[RunSettings, RunInputs] | None = None
         self.last_end: float | None = None
         self.over: JobFolder | None = None  # of the job before, which has ended
         self.settled = False
@@ -107,7 +105,7 @@ class _Worker:
         if not self.settled:
             gc.freeze()  # a first run imports much that stays
             self.settled = True
-        self.held[1].prepare_copy()
+        self.held[1].base.prepare_copy()
         reset_peak_memory(get_device())
 
     def _out_of_memory(self, job: Job, error: Exception) -> None:
@@ -124,7 +122,7 @@ class _Worker:
         base, data = self._base_and_data(job.settings)
         place.fetch()
         result = finetune_model(
-            job.fine_tune_config(),
+            make_fine_tune_config(job),
             base,
             data,
             report=lambda evaluation: self._report(job, evaluation),
@@ -151,17 +149,21 @@ class _Worker:
             result.save(place.folder / "model")
             place.keep("model")
 
-    def _base_and_data(self, settings: RunSettings) -> tuple[PretrainedEncoder, TaskData]:
+    def _base_and_data(self, settings: RunSettings) -> RunInputs:
         """Base weights and tokenised data of the search, read once."""
         if self.held is None or self.held[0] != settings:
-            task = get_task(settings.task)
-            base = PretrainedEncoder(locate_model(settings.model), task)
-            source = open_data_source(settings.data, task)
-            data = TaskData(task, source, base.tokenizer, settings.max_length, TokenCache(), self.fingerprint)
-            self.held = settings, base, data
+            inputs = load_run_inputs(
+                settings.task,
+                settings.data,
+                settings.model,
+                settings.max_length,
+                TokenCache(),
+                self.fingerprint,
+            )
+            self.held = settings, inputs
             gc.collect()
             gc.freeze()  # what stays is not looked through after every job
-        return self.held[1], self.held[2]
+        return self.held[1]
 
     def _report(self, job: Job, evaluation: Evaluation) -> None:
         if not self.is_first:

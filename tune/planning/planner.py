@@ -5,6 +5,7 @@ from __future__ import annotations
 from dps.errors import InputError
 from dps.models import ModelFolder
 from dps.training.preview import preview_run
+from tune.core.job_config import make_fine_tune_config
 from tune.core.options import CommonOptions
 from tune.core.run import Job, RefusedError, RunPurpose
 from tune.core.space import SearchSpace
@@ -38,7 +39,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     trial = Job(
         "0", RunPurpose.SEARCH, {"method": "vanilla", "learning_rate": 1.0}, options.seed, settings, ""
     )
-    preview = preview_run(trial.fine_tune_config(), inputs.task, inputs.source, inputs.model)
+    preview = preview_run(make_fine_tune_config(trial), inputs.task, inputs.source, inputs.model)
     arms = {
         arm: _build_search_space(options, methods, inputs.model, preview.max_steps)
         for arm, methods in options.methods_by_arm.items()

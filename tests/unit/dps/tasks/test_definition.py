@@ -21,6 +21,7 @@ from dps.tasks.task import Task
 from tests.unit.tune.helpers import SETTINGS
 from tune import compare, search
 from tune.core.command import choose_output_folder
+from tune.core.job_config import make_fine_tune_config
 from tune.core.options import SearchOptions
 from tune.core.run import Job
 
@@ -360,7 +361,7 @@ def test_results_are_called_like_the_task_and_hold_its_definition(tmp_path: Path
     assert str(tmp_path) not in json.dumps(described)
     assert registry.restore_task(described["task"]).labels == ("billing", "bug", "praise")
     job = Job("0", "search", {"method": "vanilla", "learning_rate": 1e-4}, 0, settings, "")
-    assert pickle.loads(pickle.dumps(job)).fine_tune_config().task == settings.task
+    assert make_fine_tune_config(pickle.loads(pickle.dumps(job))).task == settings.task
 
 
 def test_a_whole_run_from_the_yaml_file(tmp_path: Path, tiny_model: Path) -> None:

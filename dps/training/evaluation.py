@@ -1,0 +1,136 @@
+"""Scores of a model on evaluation sets, during a run and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from dps.distributed import (
+    broadcast_value,
+    gather_values,
+    get_device,
+    get_rank,
+    get_world_size,
+    move_to_device,
+)
+from dps.errors import InputError
+from dps.models import PretrainedEncoder
+from dps.tasks.metrics import compute_scores
+from dps.tasks.registry import get_task
+from dps.tasks.task import Task
+from dps.tasks.transfer import compute_transfer_scores, get_transfer_target
+from dps.training.collapse import measure_collapse
+from dps.training.config import FineTuneConfig
+from dps.training.data import PaddingCollator, TaskData, batch_by_length
+from dps.training.result import ControlSignal, Outcome
+from dps.training.tokens import EncodedExamples
+
+EVALUATION_BATCH_FACTOR = 4  # an evaluation batch is so many times a training batch
+
+
+class RunEnded(Exception):
+    """The run ended in the middle of an evaluation. outcome: how."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class Evaluator:
+    """Predicts and scores with the model of a run, on this rank or on all ranks together.
+
+    control: asked at each batch, see `dps.training.run.finetune_model`. warn: hears of a probe that failed.
+    logits (n, classes), labels (n,): by evaluation set, of `score_at_end`.
+    """
+
+    def __init__(
+        self,
+        config: FineTuneConfig,
+        base: PretrainedEncoder,
+        model: PreTrainedModel,
+        data: TaskData,
+        autocast: AbstractContextManager[Any],
+        control: Callable[[], ControlSignal],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.config, self.base, self.model, self.data, self.task = config, base, model, data, data.task
+        self.autocast, self.control, self.warn = autocast, control, warn
+        self.batch_size = EVALUATION_BATCH_FACTOR * min(
+            config.micro_batch or config.batch_size, config.batch_size
+        )
+        self.logits: dict[str, NDArray[np.float32]] = {}
+        self.labels: dict[str, NDArray[Any]] = {}
+        self._collate = PaddingCollator(base.tokenizer)
+        self._latest: NDArray[np.float32]
+
+    def score(self, data: EncodedExamples) -> dict[str, float]:
+        """Return the task's metrics on these examples. Raises RunEnded."""
+        self._latest = self.predict(data)
+        return compute_scores(self.task, data.labels, self._latest)
+
+    def predict(self, data: EncodedExamples) -> NDArray[np.float32]:
+        """Return logits (n, classes) in the order of the examples, the same on every rank.
+
+        Raises RunEnded if `control` says stop, or where a logit is not finite.
+        """
+        self.model.eval()
+        mine: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        with torch.inference_mode(), self.autocast:
+            for number, indices in enumerate(batch_by_length(data, self.batch_size)):
+                if number % get_world_size() != get_rank():
+                    continue
+                signal = self.control()
+                if signal == "stop" and get_world_size() == 1:
+                    raise RunEnded(Outcome.STOPPED)
+                mine.append((indices, self._predict_batch(data, indices)))
+        self.model.train()
+        parts = [part for rank in gather_values(mine) for part in rank]
+        values = np.concatenate([values for _, values in parts])
+        if not np.isfinite(values).all():
+            raise RunEnded(Outcome.DIVERGED)
+        logits = np.empty_like(values)
+        logits[np.concatenate([indices for indices, _ in parts])] = values
+        return logits
+
+    def _predict_batch(self, data: EncodedExamples, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        device = get_device()
+        columns = self._collate(data, indices).items()
+        batch = {name: move_to_device(values, device) for name, values in columns if name != "labels"}
+        logits: NDArray[np.float32] = self.model(**batch).logits.float().cpu().numpy()
+        return logits
+
+    def score_at_end(self) -> dict[str, dict[str, float]]:
+        """Return metrics by evaluation set: the task's own where configurations were not selected on a slice
+        of the training set, those that `transfer` names, the probe. Raises RunEnded."""
+        final: dict[str, dict[str, float]] = {}
+        main = self.task.dev_splits[0]
+        for split in self.task.dev_splits if self.config.select_on == "dev" else ():
+            data = self.data.get_split(split)
+            self.logits[split] = self._latest if split == main else self.predict(data)
+            self.labels[split] = data.labels
+            final[split] = compute_scores(self.task, data.labels, self.logits[split])
+        for name in self.config.transfer:
+            target = get_transfer_target(name)
+            data = self.data.for_task(target.task).get_split(target.split)
+            self.logits[name], self.labels[name] = self.predict(data), data.labels
+            final[name] = compute_transfer_scores(self.task, target, data.labels, self.logits[name])
+        if self.config.probe is not None:
+            figures = broadcast_value(self._probe(get_task(self.config.probe)))
+            final |= {"probe": figures} if figures else {}
+        return final
+
+    def _probe(self, task: Task) -> dict[str, float]:
+        if get_rank() != 0:
+            return {}
+        try:
+            return measure_collapse(
+                self.base, self.model, self.data, self.data.for_task(task), self.batch_size
+            )
+        except InputError as error:  # the run is none the worse for it
+            self.warn(f"the probe failed: {error}")
+            return {}
