@@ -18,7 +18,7 @@ import numpy as np
 
 from tune.core.options import CompareOptions
 from tune.core.parsing import read_options
-from tune.records.schema import ComparisonDocument, MethodResult
+from tune.records.comparison_document import ComparisonDocument, MethodResult
 from tune.reporting import comparison, tables
 
 NOT_SHOWN = """\

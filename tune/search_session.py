@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
 
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
 from tune.core.options import SearchOptions
@@ -32,35 +31,31 @@ class SearchSession(Session):
         kept = self._keep_best(winner)
         self.folder.keep_predictions()
         phases = {"explored": search.exploration_end, "raced": search.race_end}
-        found = build_search_document(
-            self.plan, self.notes, winner, spent, self.provenance, self.output, phases
+        started = self.provenance.started
+        profile = profile_session(self.folder.records(), self.slots, started, self.planned_at)
+        document = build_search_document(
+            self.plan, self.notes, winner, spent, self.provenance, self.output, phases, profile
         )
-        found["profile"] = self._profile()
-        write_search_results(found, self.output)
+        write_search_results(document, self.output)
         if kept is not None:
-            write_model_card(found, kept.seed, self.output / "best")
-        if found["winner"] is not None:
-            notify(self.watchers, "search_ended", found)
+            write_model_card(document, kept.seed, self.output / "best")
+        if winner is not None:
+            notify(self.watchers, "search_ended", document)
         self.close()
-        if found["winner"] is None or found["confirmation"] is None:
-            runs = [*found["trials"], *found["confirmation_runs"]]
-            errors = sorted({run["error"] for run in runs if run["error"]})
-            what = "no trial finished" if found["winner"] is None else "no confirmation finished"
+        if winner is None or document.confirmation is None:
+            runs = [*document.trials, *document.confirmation_runs]
+            errors = sorted({run.error for run in runs if run.error})
+            what = "no trial finished" if winner is None else "no confirmation finished"
             return print_error(f"{what}; {'; '.join(errors) or 'see search.json'}", EXIT_NOTHING_FINISHED)
         self.display.note("")
-        for line in summarise_search(found, self.output, self.view_command):
+        for line in summarise_search(document, self.output, self.view_command):
             self.display.say(line)
         if self.tracker is not None and self.tracker.registered:
             self.display.say(f"registered: {self.tracker.registered}")
-        asked = isinstance(self.options, SearchOptions) and self.options.profile
-        if asked and found["profile"] is not None:
-            for line in ["", *format_profile(found["profile"])]:
+        if isinstance(self.options, SearchOptions) and self.options.profile and profile is not None:
+            for line in ["", *format_profile(profile)]:
                 self.display.say(line)
         return EXIT_DONE
-
-    def _profile(self) -> dict[str, Any] | None:
-
-        return profile_session(self.folder.records(), self.slots, self.provenance["started"], self.planned_at)
 
     def _keep_best(self, winner: TrialRecord | None) -> TrialRecord | None:
         """The typical replicate's model becomes best/; returns it, None where nothing was kept."""

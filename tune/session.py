@@ -75,8 +75,8 @@ class Session(ABC):
         self.folder = SearchFolder(output, plan.task.direction, identities, self.options.storage)
         self.output, self.notes = self.folder.output, self.folder.notes
         self.provenance = collect_provenance(self.options.command)
-        self.provenance["git_dirty"] |= bool(self.notes.noted("git_dirty"))  # in any session
-        self.notes.note("git_dirty", self.provenance["git_dirty"])
+        self.provenance.git_dirty |= bool(self.notes.noted("git_dirty"))  # in any session
+        self.notes.note("git_dirty", self.provenance.git_dirty)
         self.notes.note("precision", plan.settings.precision)
         self.folder.write_config(self.options, plan.settings.data, plan.settings.model)
         earlier = self.folder.records()

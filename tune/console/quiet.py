@@ -14,8 +14,9 @@ from dps.text import redact_tree, sanitise_text
 from dps.training.result import Evaluation
 from tune.console.progress import ProgressDisplay, get_display_score
 from tune.planning.plan import Plan, describe_plan
+from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
-from tune.records.schema import ComparisonDocument
+from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument
 
 
 def choose_display(
@@ -97,16 +98,16 @@ class JsonLinesDisplay(QuietDisplay):
     def phase_ended(self, why: str) -> None:
         print_event("phase_ended", text=why)
 
-    def search_ended(self, document: dict[str, Any]) -> None:
-        confirmation = document["confirmation"] or {}
+    def search_ended(self, document: SearchDocument) -> None:
+        winner, confirmation = document.winner, document.confirmation
         print_event(
             "search_ended",
-            file=str(self.output / "search.json"),
-            winner=document["winner"],
-            metric=document["metric"],
-            score=confirmation.get("mean"),
-            interval=confirmation.get("interval"),
-            sentence=document["sentence"],
+            file=str(self.output / SEARCH_DOCUMENT_FILE),
+            winner=winner and winner.to_json(),
+            metric=document.metric,
+            score=confirmation and confirmation.mean,
+            interval=confirmation and confirmation.interval,
+            sentence=document.sentence,
         )
 
     def comparison_ended(self, document: ComparisonDocument) -> None:

@@ -6,9 +6,9 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -17,19 +17,37 @@ from dps.text import redact_secrets
 RECORDED_PACKAGES = ("dps-tune", "torch", "ray", "transformers", "datasets", "optuna", "mlflow", "numpy")
 
 
-def collect_provenance(command: str) -> dict[str, Any]:
-    """Of a run of `command` ("python tune/search.py"): the commit of the working tree (and whether it was
-    changed), versions, machine; when the command was started, in seconds since the epoch."""
-    return {
-        "started": psutil.Process().create_time(),
-        "git_commit": _run_git("rev-parse", "HEAD"),
-        "git_dirty": bool(_run_git("status", "--porcelain", "--untracked-files=no")),
-        "python": platform.python_version(),
-        "packages": {name: version for name in RECORDED_PACKAGES if (version := _find_version(name))},
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "command": [*command.split(), *map(redact_secrets, sys.argv[1:])],
-    }
+@dataclass
+class Provenance:
+    """Where a result comes from.
+
+    started: when the command was, in seconds since the epoch. git_commit: of the working tree, None outside a
+    checkout; git_dirty: whether the tree was changed. python, platform: their versions. packages: versions by
+    name. cores: of this machine. command: its words.
+    """
+
+    started: float
+    git_commit: str | None
+    git_dirty: bool
+    python: str
+    packages: dict[str, str]
+    platform: str
+    command: list[str]
+    cores: int | None = None
+
+
+def collect_provenance(command: str) -> Provenance:
+    """Return where what comes of `command` ("python tune/search.py") comes from."""
+    return Provenance(
+        started=psutil.Process().create_time(),
+        git_commit=_run_git("rev-parse", "HEAD"),
+        git_dirty=bool(_run_git("status", "--porcelain", "--untracked-files=no")),
+        python=platform.python_version(),
+        packages={name: version for name in RECORDED_PACKAGES if (version := _find_version(name))},
+        platform=platform.platform(),
+        command=[*command.split(), *map(redact_secrets, sys.argv[1:])],
+        cores=os.cpu_count(),
+    )
 
 
 def _find_version(package: str) -> str | None:

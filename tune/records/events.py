@@ -8,8 +8,9 @@ from typing import Any
 
 from dps.text import redact_secrets, sanitise_line
 from dps.training.result import Evaluation
+from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
-from tune.records.schema import ComparisonDocument
+from tune.records.search_document import SearchDocument
 
 
 class Watcher:
@@ -37,7 +38,7 @@ class Watcher:
     def phase_ended(self, why: str) -> None:
         """Hear that no further trial, or no further run of the race, will be started, and why."""
 
-    def search_ended(self, document: dict[str, Any]) -> None:
+    def search_ended(self, document: SearchDocument) -> None:
         """Hear what the search found: search.json."""
 
     def comparison_ended(self, document: ComparisonDocument) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from dps.training.result import Outcome
 from tune.records.ledger import TrialRecord
@@ -46,22 +46,33 @@ def explain_failures(failed: Sequence[TrialRecord]) -> str:
     return f"{count} are {outcome}: {FAILURE_ADVICE[outcome]}{said}"
 
 
-def summarise_failures(records: Sequence[TrialRecord]) -> dict[str, Any]:
-    """runs: that are over; failed: those without a usable score; share: of the runs; outcomes: of the
-    failures; reason: the most likely one, None without failures."""
+@dataclass(frozen=True)
+class FailureSummary:
+    """How many runs failed. runs: that are over; failed: those without a usable score; share: of the runs;
+    outcomes: of the failures; reason: the most likely one, None without failures."""
+
+    runs: int
+    failed: int
+    share: float
+    outcomes: dict[str, int]
+    reason: str | None
+
+
+def summarise_failures(records: Sequence[TrialRecord]) -> FailureSummary:
+    """Count the failures among these runs."""
     over = [record for record in records if record.outcome.is_final]
     failed = [record for record in over if record.outcome.is_failure]
-    return {
-        "runs": len(over),
-        "failed": len(failed),
-        "share": len(failed) / len(over) if over else 0.0,
-        "outcomes": dict(Counter(str(record.outcome) for record in failed)),
-        "reason": explain_failures(failed) if failed else None,
-    }
+    return FailureSummary(
+        runs=len(over),
+        failed=len(failed),
+        share=len(failed) / len(over) if over else 0.0,
+        outcomes=dict(Counter(str(record.outcome) for record in failed)),
+        reason=explain_failures(failed) if failed else None,
+    )
 
 
-def format_failure_summary(found: dict[str, Any]) -> str:
-    """The summary in a sentence."""
-    ends = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
-    shown = f"Failures: {found['failed']} of {found['runs']} runs ({found['share']:.0%})"
-    return f"{shown}: {ends}. Most likely, {found['reason']}." if ends else f"{shown}."
+def format_failure_summary(summary: FailureSummary) -> str:
+    """Format the summary as a sentence."""
+    ends = ", ".join(f"{count} {outcome}" for outcome, count in summary.outcomes.items())
+    shown = f"Failures: {summary.failed} of {summary.runs} runs ({summary.share:.0%})"
+    return f"{shown}: {ends}. Most likely, {summary.reason}." if ends else f"{shown}."

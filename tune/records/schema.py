@@ -1,17 +1,18 @@
-"""The shape of search.json and compare.json."""
+"""What search.json and compare.json have in common: their sections, and how they are read.
+
+What is missing in a document of an earlier version has its default.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     PlainSerializer,
     TypeAdapter,
     ValidationError,
@@ -94,53 +95,12 @@ class PlanSection(Section):
     settings: SettingsSection
 
 
-class ProvenanceSection(Section):
-    """Versions, commit and machine. started: seconds since the epoch."""
-
-    started: float
-    git_commit: str | None
-    git_dirty: bool
-    python: str
-    packages: dict[str, str]
-    platform: str
-    cores: int | None = None
-    command: list[str]
-
-
 class SpentSection(Section):
     """What all runs took together: wall time, and time summed over the slots."""
 
     trials: int
     seconds: float
     slot_seconds: float
-
-
-class BudgetSection(Section):
-    """What every method of a comparison was given. seeds: of the confirmations."""
-
-    configurations: int
-    steps: int
-    confirm_steps: int
-    seeds: list[int]
-    scheduler: str
-    sampler: str
-
-
-class MethodSection(Section):
-    """The runs of one method in a comparison.
-
-    configuration: the best of its trials; the method alone if none has a score.
-    selection_score: the score of that trial.
-    trials: one run of each configuration. runs: the confirmations of the best one.
-    """
-
-    method: str
-    configuration: dict[str, Any]
-    selection_score: float | None
-    space: dict[str, Any]
-    cost: dict[str, float]
-    trials: list[Run]
-    runs: list[Run]
 
 
 class DifferenceSection(Section):
@@ -167,117 +127,30 @@ class DifferenceSection(Section):
     seeds_needed: int | None
 
 
-class MethodResult(Section):
-    """A method's scores on one evaluation set, see `evidence.ScoreSummary` and `MeanEstimate`.
-
-    scores: by seed. others: means of the task's further metrics.
-    difference, verdict: to the baseline; None for the baseline itself.
-    """
-
-    scores: dict[int, float]
-    mean: float
-    median: float
-    std: float | None
-    worst: float
-    best: float
-    collapsed: float
-    n: int
-    interval: tuple[float, float]
-    interval_over_seeds: tuple[float, float] | None
-    others: dict[str, float]
-    difference: DifferenceSection | None
-    verdict: str | None
-
-
-class EvaluationSetResult(Section):
-    """The results of all methods on one evaluation set. chance: the best score of a constant prediction."""
-
-    metric: str
-    examples: int
-    chance: float
-    methods: dict[str, MethodResult]
-
-
-class CostSection(Section):
-    """What a method took: a mean over its confirmations, and in total. None without a completed one."""
-
-    passes_per_run: float | None
-    seconds_per_run: float | None
-    peak_memory: int | None
-    passes: float
-    seconds: float
-    selected_share: float | None
-
-
-class OriginSection(Section):
-    """A folder whose methods a joined comparison took over."""
-
-    folder: str
-    methods: list[str]
-    git_commit: str | None
-    git_dirty: bool
-
-
-class ComparisonDocument(Section):
-    """A comparison: compare.json.
-
-    results: by evaluation set, the task's own first; costs, probe: by method.
-    joined: where the methods come from, if this was put together from several comparisons.
-    """
-
-    schema_version: int
-    task: str
-    metric: str
-    direction: str
-    data: InputSection
-    model: InputSection
-    plan: PlanSection
-    provenance: ProvenanceSection
-    budget: BudgetSection
-    covered: str | None
-    evaluation_sets: list[str] = Field(min_length=1)
-    baseline: str
-    methods: list[MethodSection]
-    spent: SpentSection
-    results: dict[str, EvaluationSetResult] = {}
-    costs: dict[str, CostSection] = {}
-    probe: dict[str, dict[str, float]] = {}
-    sentences: list[str] = []
-    joined: list[OriginSection] = []
-
-    @property
-    def origins(self) -> list[OriginSection]:
-        """Return where the methods come from; one origin without folder and methods if nothing was joined."""
-        commit, dirty = self.provenance.git_commit, self.provenance.git_dirty
-        return self.joined or [OriginSection(folder="", methods=[], git_commit=commit, git_dirty=dirty)]
-
-    @property
-    def main_result(self) -> EvaluationSetResult:
-        """Return the results on the task's own evaluation set."""
-        return self.results[self.evaluation_sets[0]]
-
-
-def read_json_object(file: Path, option: str) -> dict[str, Any]:
-    """Read a JSON object. Raises InputError, which names the option, for anything else."""
+def parse_json_object(text: str, where: str, remedy: str) -> dict[str, Any]:
+    """Parse a JSON object. where: it is from; remedy: what to do about another. Raises InputError."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{option}: {file} is not valid JSON: {error}") from None
+        content = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where} cannot be read ({error}); {remedy}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{option}: {file} holds no JSON object")
+        raise InputError(f"{where} holds no JSON object; {remedy}")
     return content
 
 
 def validate_document(
-    kind: type[DocumentType], content: dict[str, Any], file: Path, option: str
+    kind: type[DocumentType], content: dict[str, Any], where: str, remedy: str
 ) -> DocumentType:
-    """Turn the content of a file into a document. Raises InputError for another version or shape."""
+    """Turn a JSON object into a document. Raises InputError for another version or shape."""
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise InputError(f"{option}: {file} has version {version}, this program reads {SCHEMA_VERSION}")
+        raise InputError(
+            f"{where} has version {version!r}, and this program reads {SCHEMA_VERSION}; use the version "
+            f"that made it"
+        )
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{option}: {file} is malformed at {where}: {first['msg']}") from None
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where} is malformed at {place}: {first['msg']}; {remedy}") from None

@@ -16,17 +16,15 @@ from typing import Any
 import numpy as np
 
 from dps.ranges import Choice, Domain, Range
-from tune.core.direction import Direction
 from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
-from tune.records.schema import parse_run
+from tune.records.search_document import SearchDocument
 from tune.stats.best_arm import find_leader
 from tune.stats.surrogate import fit_posterior
 from tune.strategy.estimator import Estimates, Estimator
 
-SearchDocument = dict[str, Any]
 MAX_TRAJECTORY_POINTS = 24  # along the cost, at which the runs so far are taken together
 EFFECT_POINTS, SURFACE_POINTS = 13, 9  # of a range, at which an effect is shown; of each of two
 EFFECT_BACKGROUND_POINTS, SURFACE_BACKGROUND_POINTS = (
@@ -99,29 +97,22 @@ class _RecordList:
 
 
 class SearchAnalysis:
-    """Of one search.json."""
+    """What the runs of one search say together."""
 
-    def __init__(self, found: SearchDocument) -> None:
-        self.found, self.direction = found, found["direction"]
-        self.sign = Direction(self.direction).sign
-        self.max_steps, self.chance = found["plan"]["max_steps"], found.get("chance")
+    def __init__(self, document: SearchDocument) -> None:
+        self.document, self.sign = document, document.direction.sign
+        self.max_steps, self.chance = document.plan.max_steps, document.chance
 
     @cached_property
     def runs(self) -> list[TrialRecord]:
         """Those of the search and the race that are over, in the order in which they ended."""
-        found = self.found
-        runs = [
-            *_records_from_document(found["trials"]),
-            *_records_from_document(found.get("race_runs", [])),
-        ]
+        runs = [*self.document.trials, *self.document.race_runs]
         return sorted((run for run in runs if run.outcome.is_final), key=lambda run: run.ended)
 
     @cached_property
     def space(self) -> SearchSpace:
         """What was searched."""
-        return _space_from_document(
-            self.found["space"], [trial["configuration"] for trial in self.found["trials"]]
-        )
+        return _restore_space(self.document.space, [trial.configuration for trial in self.document.trials])
 
     @property
     def varied(self) -> dict[str, Domain]:
@@ -133,7 +124,7 @@ class SearchAnalysis:
 
     def _estimate(self, runs: Sequence[TrialRecord]) -> Estimates | None:
         source = _RecordList(runs)
-        return Estimator(source, self.space, self.direction, self.max_steps, self.chance).estimate()
+        return Estimator(source, self.space, self.document.direction, self.max_steps, self.chance).estimate()
 
     @cached_property
     def view(self) -> Estimates | None:
@@ -302,13 +293,8 @@ class SearchAnalysis:
         return {name: float(share) for name, share in shares.items()}
 
 
-def _records_from_document(runs: Sequence[SearchDocument]) -> list[TrialRecord]:
-    """The runs of a search.json."""
-    return [parse_run(run) for run in runs]
-
-
-def _space_from_document(described: SearchDocument, configurations: Sequence[dict[str, Any]]) -> SearchSpace:
-    """The space that was searched, of its description."""
+def _restore_space(described: dict[str, Any], configurations: Sequence[dict[str, Any]]) -> SearchSpace:
+    """Return the space that was searched, from its description."""
     names: dict[str, dict[str, str]] = {method: {} for method in described["method"]}
     for configuration in configurations:
         method = configuration["method"]

@@ -9,26 +9,26 @@ from typing import Any
 
 from dps.errors import InputError
 from dps.methods import make_method
+from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
 from tune.planning.plan import Plan, describe_plan
-from tune.records.ledger import SCHEMA_VERSION, Ledger
-from tune.records.replicates import choose_winner, select_by_configuration
-from tune.records.schema import (
+from tune.records.comparison_document import (
+    COMPARISON_DOCUMENT_FILE,
     BudgetSection,
     ComparisonDocument,
     MethodSection,
     OriginSection,
-    ProvenanceSection,
-    SpentSection,
-    read_json_object,
-    validate_document,
+    read_comparison_document,
 )
+from tune.records.ledger import SCHEMA_VERSION, Ledger
+from tune.records.replicates import choose_winner, select_by_configuration
+from tune.records.schema import SpentSection
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.strategy.budget import SpentResources
 
 
 def build_comparison(
-    plan: Plan, ledgers: dict[str, Ledger], spent: SpentResources, provenance: dict[str, Any]
+    plan: Plan, ledgers: dict[str, Ledger], spent: SpentResources, provenance: Provenance
 ) -> ComparisonDocument:
     """Build the document of what was run, method by method."""
     options = plan.options
@@ -36,7 +36,7 @@ def build_comparison(
     return ComparisonDocument(
         schema_version=SCHEMA_VERSION,
         **describe_plan(plan),
-        provenance=ProvenanceSection(**provenance),
+        provenance=provenance,
         budget=BudgetSection(
             configurations=options.trials,
             steps=plan.max_steps,
@@ -106,15 +106,12 @@ def _make_origin(document: ComparisonDocument, folder: Path, methods: list[Metho
 
 def _read_comparison(folder: Path, allow_dirty: bool) -> ComparisonDocument:
     """Read the finished comparison of an output folder; see `join_comparisons`."""
-    file = folder / "compare.json"
+    file = folder / COMPARISON_DOCUMENT_FILE
     if not file.is_file():
         is_unfinished = (folder / "study.db").is_file()
         advice = f"finish it first: --resume {folder}" if is_unfinished else "give the output folder of one"
         raise InputError(f"--results: {folder} holds no finished comparison; {advice}")
-    content = read_json_object(file, "--results")
-    if "comparisons" in content or "joined" in content:
-        raise InputError(f"--results: {folder} was itself joined; give the folders that it was made from")
-    document = validate_document(ComparisonDocument, content, file, "--results")
+    document = read_comparison_document(folder, "--results")
     if document.provenance.git_dirty and not allow_dirty:
         raise InputError(
             f"--results: {folder} was made by a working tree with changes that were not committed; "

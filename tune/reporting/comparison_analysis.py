@@ -21,15 +21,15 @@ from dps.tasks.registry import restore_task
 from dps.tasks.task import Task
 from dps.tasks.transfer import get_transfer_target, map_to_transfer_classes
 from dps.training.result import Outcome
-from tune.records.predictions import locate_predictions, read_predictions
-from tune.records.schema import (
+from tune.records.comparison_document import (
     ComparisonDocument,
     CostSection,
-    DifferenceSection,
     EvaluationSetResult,
     MethodResult,
     MethodSection,
 )
+from tune.records.predictions import locate_predictions, read_predictions
+from tune.records.schema import DifferenceSection
 from tune.stats.chance import fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tune.records.schema import ComparisonDocument
+from tune.records.comparison_document import ComparisonDocument
 from tune.reporting.page import PageFigures, escape_texts, render_template
 from tune.reporting.plots import Plot, make_axis, make_layout
 from tune.reporting.tables import (

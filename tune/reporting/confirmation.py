@@ -35,6 +35,8 @@ from tune.records.replicates import (
     select_by_configuration,
     summarise_confirmation,
 )
+from tune.records.schema import DifferenceSection
+from tune.records.search_document import Evidence, FinalistSection, RaceDistance, RaceRow, RivalSection
 from tune.stats.chance import fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
@@ -45,8 +47,6 @@ from tune.stats.evidence import (
     estimate_mean,
 )
 from tune.stats.resampling import AnyArray
-
-DocumentSection = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
 
 def summarise_evidence(
     task: Task, winner: dict[str, Any] | None, records: Sequence[TrialRecord], output: Path | None
-) -> tuple[DocumentSection | None, DocumentSection | None]:
-    """("evidence", "baseline") of search.json; None what there is not.
+) -> tuple[Evidence | None, RivalSection | None]:
+    """Return "evidence" and "baseline" of search.json; None what there is not.
 
     winner: its configuration. records: the confirmations, of any configuration. output: the folder that holds
     the predictions.
@@ -112,56 +112,59 @@ def compare_finalists(
     trials: Sequence[TrialRecord],
     records: Sequence[TrialRecord],
     output: Path | None,
-) -> list[DocumentSection]:
-    """The other configurations that were confirmed, each as "baseline" of search.json is, with its trial.
+) -> list[FinalistSection]:
+    """Return the other configurations that were confirmed, beside the winner.
 
     trials: of the search. records, output: see `summarise_evidence`.
     """
     if winner is None:
         return []
-    mine, found = select_by_configuration(winner, records), list[DocumentSection]()
+    mine, finalists = select_by_configuration(winner, records), list[FinalistSection]()
     for runs in group_by_configuration(records):
         trial = next((t.number for t in trials if t.configuration == runs[0].configuration), None)
         if trial is None or runs[0].configuration in (winner, derive_baseline(winner)):
             continue
-        found.append({"trial": trial, **_compare_with_winner(task, mine, runs, output, f"trial {trial}")})
-    return found
+        rival = _compare_with_winner(task, mine, runs, output, f"trial {trial}")
+        finalists.append(FinalistSection(trial=trial, **dict(rival)))
+    return finalists
 
 
-def _summarise_mean(task: Task, runs: Sequence[TrialRecord], seen: DevPredictions) -> DocumentSection | None:
-    """The mean of these runs over seeds and examples, and how many of them diverged; None where none tells
-    anything."""
+def _summarise_mean(task: Task, runs: Sequence[TrialRecord], seen: DevPredictions) -> Evidence | None:
+    """Return the mean of these runs over seeds and examples; None where none tells anything."""
     seeds = _informative_seeds(runs)
     if not seeds:
         return None
     rows = fill_missing_runs(task, seen.labels, seen.by_seed(runs), seeds)
     estimate = estimate_mean(task.metric, seen.labels, rows, BOOTSTRAP_SEED)
-    return {**asdict(estimate), "diverged": sum(run.outcome == Outcome.DIVERGED for run in runs)}
+    return Evidence(**asdict(estimate), diverged=sum(run.outcome == Outcome.DIVERGED for run in runs))
 
 
 def _compare_with_winner(
     task: Task, mine: Sequence[TrialRecord], theirs: Sequence[TrialRecord], output: Path | None, name: str
-) -> DocumentSection:
-    """Runs of another configuration, of this name, and how the winner's differ from them."""
-    difference, evidence_of_theirs, why = None, None, "they share no seed"
+) -> RivalSection:
+    """Compare the winner's runs with those of another configuration, which has this name."""
+    difference, evidence, why = None, None, "they share no seed"
     try:
         seen = read_dev_predictions(task, [*mine, *theirs], output)
-        difference, evidence_of_theirs = (
+        difference, evidence = (
             _paired_difference(task, mine, theirs, seen),
             _summarise_mean(task, theirs, seen),
         )
     except InputError as error:
         why = str(error)
-    confirmation = summarise_confirmation(theirs, task.metric)
-    return {
-        "configuration": theirs[0].configuration,
-        "confirmation": confirmation and asdict(confirmation),
-        "evidence": evidence_of_theirs,
-        "difference": difference and serialise_difference(difference, difference.p),
-        "verdict": f"not compared with {name} ({why})"
-        if difference is None
-        else describe_winner_difference(difference, name),
-    }
+    if difference is None:
+        section, verdict = None, f"not compared with {name} ({why})"
+    else:
+        section = DifferenceSection(**serialise_difference(difference, difference.p))
+        verdict = describe_winner_difference(difference, name)
+    return RivalSection(
+        configuration=theirs[0].configuration,
+        confirmation=summarise_confirmation(theirs, task.metric),
+        evidence=evidence,
+        difference=section,
+        verdict=verdict,
+        runs=[*theirs],
+    )
 
 
 def _paired_difference(
@@ -210,7 +213,7 @@ def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
 
 def summarise_race(
     trials: Sequence[TrialRecord], races: Sequence[TrialRecord], winner: TrialRecord | None, direction: str
-) -> list[DocumentSection]:
+) -> list[RaceRow]:
     """The scores on the selection data of each configuration that was raced, and of the winner: the winner
     first, then the best mean. Empty where there was no race.
 
@@ -227,35 +230,35 @@ def summarise_race(
     base = {} if won is None else collect_full_scores(select_by_configuration(won, [*trials, *races]))
     sign = Direction(direction).sign
     rows = [_race_row(runs, base, runs[0].configuration == won) for runs in groups]
-    return sorted(rows, key=lambda row: (not row["won"], row["mean"] is None, -sign * (row["mean"] or 0.0)))
+    return sorted(rows, key=lambda row: (not row.won, row.mean is None, -sign * (row.mean or 0.0)))
 
 
-def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool) -> DocumentSection:
+def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool) -> RaceRow:
     """A row of the race. base: the winner's scores by seed."""
     ends = collect_full_scores(runs)
     scores = {seed: score for seed, score in sorted(ends.items()) if math.isfinite(score)}
     values = list(scores.values())
-    return {
-        "trial": next((run.number for run in runs if run.purpose == RunPurpose.SEARCH), None),
-        "configuration": runs[0].configuration,
-        "won": won,
-        "seeds": len(ends),
-        "diverged": len(ends) - len(scores),
-        "scores": scores,
-        "mean": statistics.fmean(values) if values else None,
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-        "difference": None if won else _distance_to_winner(scores, base),
-    }
+    return RaceRow(
+        trial=next((run.number for run in runs if run.purpose == RunPurpose.SEARCH), None),
+        configuration=runs[0].configuration,
+        won=won,
+        seeds=len(ends),
+        diverged=len(ends) - len(scores),
+        scores=scores,
+        mean=statistics.fmean(values) if values else None,
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        difference=None if won else _distance_to_winner(scores, base),
+    )
 
 
-def _distance_to_winner(scores: Mapping[int, float], base: Mapping[int, float]) -> DocumentSection | None:
+def _distance_to_winner(scores: Mapping[int, float], base: Mapping[int, float]) -> RaceDistance | None:
     """How far these scores are from the winner's, seed by seed; None where they share no seed."""
     both = [score - base[seed] for seed, score in scores.items() if math.isfinite(base.get(seed, math.nan))]
     if not both:
         return None
-    return {
-        "mean": statistics.fmean(both),
-        "interval": compute_t_interval(both),
-        "seeds": len(both),
-        "level": CONFIDENCE_LEVEL,
-    }
+    return RaceDistance(
+        mean=statistics.fmean(both),
+        interval=compute_t_interval(both),
+        seeds=len(both),
+        level=CONFIDENCE_LEVEL,
+    )

@@ -13,28 +13,27 @@ from dps.tasks.definition import get_task_kind
 from dps.tasks.registry import restore_task
 from dps.tasks.task import Task
 from tune.core.wording import format_code_span
+from tune.records.search_document import SearchDocument
 from tune.reporting.summary import format_certainty_lines
 
-SearchDocument = dict[str, Any]
 
-
-def write_model_card(found: SearchDocument, seed: int, folder: Path) -> None:
+def write_model_card(document: SearchDocument, seed: int, folder: Path) -> None:
     """README.md of the model in `folder`, which the winner's run of this seed left."""
-    (folder / "README.md").write_text(render_model_card(found, seed), encoding="utf-8")
+    (folder / "README.md").write_text(render_model_card(document, seed), encoding="utf-8")
 
 
-def render_model_card(found: SearchDocument, seed: int) -> str:
+def render_model_card(document: SearchDocument, seed: int) -> str:
     """The card as Markdown. Names of tasks, columns and labels stand in code spans: they stay text."""
-    task = restore_task(found["plan"]["settings"]["task"])
+    task = restore_task(document.plan.settings.task)
     parts = [
-        _front_matter(found, task),
-        f"# {format_code_span(task.name)}: a fine-tuned model\n\n{escape_markdown(found['sentence'])}",
-        "## Use\n\n" + _usage_section(task, found["plan"]["settings"]["max_length"]),
+        _front_matter(document, task),
+        f"# {format_code_span(task.name)}: a fine-tuned model\n\n{escape_markdown(document.sentence)}",
+        "## Use\n\n" + _usage_section(task, document.plan.settings.max_length),
         "## Task\n\n" + _task_section(task),
-        "## Data\n\n" + _data_section(found, task),
-        "## Scores\n\n" + _scores_section(found, seed),
-        "## How it was found\n\n" + _search_section(found, seed),
-        "## Limits\n\n" + _limits_section(found, task),
+        "## Data\n\n" + _data_section(document, task),
+        "## Scores\n\n" + _scores_section(document, seed),
+        "## How it was found\n\n" + _search_section(document, seed),
+        "## Limits\n\n" + _limits_section(document, task),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -44,11 +43,11 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#|&~!])", r"\\\1", " ".join(text.split()))
 
 
-def _front_matter(found: SearchDocument, task: Task) -> str:
+def _front_matter(document: SearchDocument, task: Task) -> str:
     """What the hub reads of a card."""
-    said: SearchDocument = {"library_name": "transformers", "pipeline_tag": "text-classification"}
-    if found["model"]["source"] == "hub":
-        said["base_model"] = found["model"]["name"]
+    said: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
+    if document.model.source == "hub":
+        said["base_model"] = document.model.name
     said["tags"] = ["dps-tune", get_task_kind(task)]
     return f"---\n{yaml.safe_dump(said, sort_keys=False)}---"
 
@@ -87,56 +86,59 @@ def _task_section(task: Task) -> str:
     return "\n".join(lines)
 
 
-def _data_section(found: SearchDocument, task: Task) -> str:
-    data, examples = found["data"], found["plan"]["examples"]
+def _data_section(document: SearchDocument, task: Task) -> str:
+    data, examples = document.data, document.plan.examples
     counts = ", ".join(f"{count:,} {split}" for split, count in examples.items())
-    name = Path(data["name"]).name
+    name = Path(data.name).name
     return (
-        f"{format_code_span(name)} ({data['source']}), fingerprint "
-        f"{format_code_span(data['fingerprint'][:16])}: {counts} examples."
+        f"{format_code_span(name)} ({data.source}), fingerprint "
+        f"{format_code_span(data.fingerprint[:16])}: {counts} examples."
     )
 
 
-def _scores_section(found: SearchDocument, seed: int) -> str:
+def _scores_section(document: SearchDocument, seed: int) -> str:
     """Every fresh seed of the winner, and the intervals of their mean."""
-    scores = found["confirmation"]["scores"]
-    lines = [f"On dev, after training on all training data, {format_code_span(found['metric'])}:", ""]
+    assert document.confirmation is not None
+    scores = document.confirmation.scores
+    lines = [f"On dev, after training on all training data, {format_code_span(document.metric)}:", ""]
     lines += ["| seed | score |", "|---|---|"]
-    for each, score in sorted((int(each), score) for each, score in scores.items()):
+    for each, score in sorted(scores.items()):
         lines.append(f"| {each}{' (this model)' if each == seed else ''} | {score:.4f} |")
-    lines += [f"| mean | {found['confirmation']['mean']:.4f} |", ""]
-    lines += [escape_markdown(line) for line in format_certainty_lines(found)]
-    if found["baseline"]:
+    lines += [f"| mean | {document.confirmation.mean:.4f} |", ""]
+    lines += [escape_markdown(line) for line in format_certainty_lines(document)]
+    if document.baseline:
         lines.append(
-            escape_markdown(f"Compared with ordinary fine-tuning: it is {found['baseline']['verdict']}.")
+            escape_markdown(f"Compared with ordinary fine-tuning: it is {document.baseline.verdict}.")
         )
     return "\n".join(lines).rstrip()
 
 
-def _search_section(found: SearchDocument, seed: int) -> str:
-    plan, settings = found["plan"], found["plan"]["settings"]
+def _search_section(document: SearchDocument, seed: int) -> str:
+    assert document.winner is not None
+    assert document.confirmation is not None
+    plan, settings = document.plan, document.plan.settings
     configuration = "\n".join(
         f"- {format_code_span(name)}: {format_code_span(json.dumps(value))}"
-        for name, value in found["winner"]["configuration"].items()
+        for name, value in document.winner.configuration.items()
     )
-    tried, raced = len(found["trials"]), len(found["race"])
+    tried, raced = len(document.trials), len(document.race)
     race = f", {raced} of them raced on further seeds" if raced else ""
-    ranked = "a held-out slice of the training data" if settings["select_on"] == "holdout" else "dev"
-    versions = ", ".join(f"{name} {version}" for name, version in found["provenance"]["packages"].items())
-    commit = found["provenance"]["git_commit"] or "unknown"
+    ranked = "a held-out slice of the training data" if settings.select_on == "holdout" else "dev"
+    versions = ", ".join(f"{name} {version}" for name, version in document.provenance.packages.items())
+    commit = document.provenance.git_commit or "unknown"
     return f"""A search by dps-tune tried {tried} configurations{race}, ranked on {ranked}. The winner:
 
 {configuration}
 
-fine-tuned from {format_code_span(Path(found["model"]["name"]).name)}, {plan["confirm_steps"]:,} steps of \
-{settings["batch_size"]} examples, seed {seed}. Of {len(found["confirmation"]["scores"])} fresh seeds \
+fine-tuned from {format_code_span(Path(document.model.name).name)}, {plan.confirm_steps:,} steps of \
+{settings.batch_size} examples, seed {seed}. Of {len(document.confirmation.scores)} fresh seeds \
 this is the one with the median score, not the luckiest.
 
 Made with {escape_markdown(versions)}; commit {format_code_span(commit)}."""
 
 
-def _limits_section(found: SearchDocument, task: Task) -> str:
-    train = found["plan"]["examples"]["train"]
+def _limits_section(document: SearchDocument, task: Task) -> str:
+    train = document.plan.examples["train"]
     said = [f"It has seen {train:,} training examples; texts of another kind than these may surprise it."]
     said.append("The scores are of one dev set: other texts may score lower.")
     if task.is_regression:
@@ -149,5 +151,5 @@ def _limits_section(found: SearchDocument, task: Task) -> str:
             "Its probabilities are a softmax that was not calibrated: do not read 0.9 as nine in ten."
         )
         said.append(f"It always chooses one of the {len(task.labels)} classes, whatever it is given.")
-    said.append(f"Whatever stands after {found['plan']['settings']['max_length']} tokens is not read.")
+    said.append(f"Whatever stands after {document.plan.settings.max_length} tokens is not read.")
     return "\n".join(f"- {line}" for line in said)

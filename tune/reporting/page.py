@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -12,9 +14,9 @@ from typing import Any
 
 from dps.selection import StageSchedule
 from dps.text import redact_tree, sanitise_text
-from dps.training.result import Outcome
-from tune.core.direction import Direction
 from tune.core.wording import format_configuration, format_objective, format_usage
+from tune.records.ledger import TrialRecord
+from tune.records.search_document import SEARCH_DOCUMENT_FILE, ProfileSection, SearchDocument
 from tune.reporting.analysis import SearchAnalysis
 from tune.reporting.parameter_plots import (
     plot_all_effects,
@@ -36,7 +38,6 @@ from tune.reporting.plots import (
 )
 from tune.reporting.summary import format_certainty_lines
 
-SearchDocument = dict[str, Any]
 PAGE_SECTIONS = {
     "cost": "score against cost", "fresh": "fresh seeds", "race": "race", "pareto": "Pareto front",
     "curves": "learning curves", "parameters": "parameters", "trials": "trials", "failures": "failures",
@@ -73,62 +74,63 @@ class PageFigures:
         return [*made]
 
 
-def render_search_page(found: SearchDocument, sure: Sequence[str]) -> str:
-    """The report of a search.json. sure: how sure the confirmation is, a line each."""
-    drawing, said = PageFigures(), escape_texts(found)
-    insight = SearchAnalysis(said)
-    drawing.add("cost", lambda: plot_score_over_cost(said, insight.course()))
-    drawing.add("fresh", lambda: plot_fresh_seeds(said))
-    drawing.add("race", lambda: plot_race(said))
-    for name in said["pareto"]["objectives"] if said["pareto"] and said["pareto"]["front"] else []:
-        if name != "score":
-            drawing.add(f"pareto-{name}", partial(plot_pareto_front, said, name))
-    drawing.add("curves", lambda: plot_learning_curves(said))
-    shown = drawing.each("effect", lambda: plot_all_effects(insight))
-    surfaces = drawing.each("surface", lambda: [plot_surface(insight, one) for one in insight.surfaces()])
-
-    drawing.add("importance", lambda: plot_importance(insight))
-    drawing.add("parallel", lambda: plot_parallel_coordinates(insight))
-    drawing.add("time", lambda: plot_slot_time(said["profile"]) if said.get("profile") else None)
-    sign, stages = Direction(found["direction"]).sign, _describe_stages(found)
-    sides = collect_confirmed_configurations(found)
-    seeds = _scores_by_seed(found, sides)
-    there = {
-        "cost": "cost" in drawing, "fresh": seeds, "race": found["race"], "pareto": found["pareto"],
-        "curves": "curves" in drawing, "parameters": found["trials"], "trials": found["trials"],
+def render_search_page(document: SearchDocument, certainty: Sequence[str]) -> str:
+    """Render the report of a search. certainty: how sure the confirmation is, a line each."""
+    figures, escaped = PageFigures(), escape_document(document)
+    analysis = SearchAnalysis(escaped)
+    figures.add("cost", lambda: plot_score_over_cost(escaped, analysis.course()))
+    figures.add("fresh", lambda: plot_fresh_seeds(escaped))
+    figures.add("race", lambda: plot_race(escaped))
+    if escaped.pareto and escaped.pareto.front:
+        for name in escaped.pareto.objectives:
+            if name != "score":
+                plot = partial(plot_pareto_front, escaped.pareto, name, escaped.metric)
+                figures.add(f"pareto-{name}", plot)
+    figures.add("curves", lambda: plot_learning_curves(escaped))
+    effects = figures.each("effect", lambda: plot_all_effects(analysis))
+    surfaces = figures.each(
+        "surface", lambda: [plot_surface(analysis, surface) for surface in analysis.surfaces()]
+    )
+    figures.add("importance", lambda: plot_importance(analysis))
+    figures.add("parallel", lambda: plot_parallel_coordinates(analysis))
+    figures.add("time", lambda: plot_slot_time(escaped.profile) if escaped.profile else None)
+    sides = collect_confirmed_configurations(document)
+    seeds, stages = _scores_by_seed(document, sides), _describe_stages(document)
+    sign = document.direction.sign
+    contents = {
+        "cost": "cost" in figures, "fresh": seeds, "race": document.race, "pareto": document.pareto,
+        "curves": "curves" in figures, "parameters": document.trials, "trials": document.trials,
         "stages": stages,
     }  # fmt: skip
-    absent = {name for name, content in there.items() if not content}
+    absent = {name for name, content in contents.items() if not content}
     return render_template(
         "search.html.j2",
-        drawing,
-        found=found,
-        sure=sure,
+        figures,
+        found=document,
+        sure=certainty,
         sections=[(f"{name}-section", text) for name, text in PAGE_SECTIONS.items() if name not in absent],
-        trials=sorted(
-            found["trials"], key=lambda t: -sign * t["scores"][-1][1] if t["scores"] else float("inf")
-        ),
+        trials=sorted(document.trials, key=lambda run: math.inf if run.score is None else -sign * run.score),
         sides=sides,
         seeds=seeds,
         shown=format_objective,
-        effects=shown,
+        effects=effects,
         surfaces=surfaces,
-        why="" if "importance" in drawing else insight.importances[1],
-        failures=_failures_by_kind(found),
+        why="" if "importance" in figures else analysis.importances[1],
+        failures=_failures_by_kind(document),
         stages=stages,
-        before=_describe_start(found.get("profile")),
-        phases=[(name, runs) for name, runs in _runs_by_phase(found).items() if runs],
-        versions=", ".join(f"{name} {version}" for name, version in found["provenance"]["packages"].items()),
-        command=shlex.join(found["provenance"]["command"]),
+        before=_describe_start(document.profile),
+        phases=[(name, runs) for name, runs in _runs_by_phase(document).items() if runs],
+        versions=", ".join(f"{name} {version}" for name, version in document.provenance.packages.items()),
+        command=shlex.join(document.provenance.command),
     )
 
 
 def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
     """One page of several searches, each with its label: a table, and their scores against cost."""
     drawing, groups, captions = PageFigures(), dict[tuple[str, ...], list[tuple[str, SearchDocument]]](), []
-    for label, found in named:
-        group = (found["task"], found["metric"], found["direction"], found["data"]["fingerprint"])
-        groups.setdefault(group, []).append((label, found))
+    for label, document in named:
+        group = (document.task, document.metric, document.direction, document.data.fingerprint)
+        groups.setdefault(group, []).append((label, document))
     for place, (key, members) in enumerate(groups.items()):
         name = f"cost-{place}"
         drawing.add(name, partial(_plot_group, members))
@@ -137,9 +139,14 @@ def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
 
 
 def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:
-    said = [(escape(sanitise_text(label)), escape_texts(found)) for label, found in named]
-    rows = [(label, found, SearchAnalysis(found).course()) for label, found in said]
+    escaped = [(escape(sanitise_text(label)), escape_document(document)) for label, document in named]
+    rows = [(label, document, SearchAnalysis(document).course()) for label, document in escaped]
     return plot_searches_over_cost(rows) if any(course for _, _, course in rows) else None
+
+
+def escape_document(document: SearchDocument) -> SearchDocument:
+    """Return the document with every text in it escaped."""
+    return SearchDocument.model_validate(escape_texts(document.to_json()))
 
 
 def escape_texts(node: Any) -> Any:
@@ -185,50 +192,50 @@ def render_template(template: str, drawing: PageFigures, **values: Any) -> str:
     )
 
 
-def _runs_by_phase(found: SearchDocument) -> dict[str, list[SearchDocument]]:
+def _runs_by_phase(document: SearchDocument) -> dict[str, list[TrialRecord]]:
     return {
-        "exploration": found["trials"],
-        "race": found.get("race_runs", []),
-        "confirmation": found["confirmation_runs"],
-        "baseline": found["baseline"]["runs"] if found["baseline"] else [],
-        **{f"trial {one['trial']}, confirmed": one.get("runs", []) for one in found.get("finalists", [])},
+        "exploration": document.trials,
+        "race": document.race_runs,
+        "confirmation": document.confirmation_runs,
+        "baseline": document.baseline.runs if document.baseline else [],
+        **{f"trial {finalist.trial}, confirmed": finalist.runs for finalist in document.finalists},
     }
 
 
-def _failures_by_kind(found: SearchDocument) -> list[tuple[str, list[SearchDocument]]]:
+def _failures_by_kind(document: SearchDocument) -> list[tuple[str, list[TrialRecord]]]:
     """(kind, runs) of those that failed, the most frequent kind first."""
-    kinds: dict[str, list[SearchDocument]] = {}
-    for phase, runs in _runs_by_phase(found).items():
+    kinds: dict[str, list[TrialRecord]] = {}
+    for phase, runs in _runs_by_phase(document).items():
         for run in runs:
-            if Outcome(run["outcome"]).is_failure:
-                name = f"trial {run['id']}" if phase == "exploration" else f"{phase}, seed {run['seed']}"
-                kinds.setdefault(run["outcome"], []).append({**run, "id": name})
+            if run.outcome.is_failure:
+                name = f"trial {run.id}" if phase == "exploration" else f"{phase}, seed {run.seed}"
+                kinds.setdefault(str(run.outcome), []).append(replace(run, id=name))
     return sorted(kinds.items(), key=lambda pair: -len(pair[1]))
 
 
-def _describe_stages(found: SearchDocument) -> list[str]:
+def _describe_stages(document: SearchDocument) -> list[str]:
     """How a DPS winner alternated, and which share of the weights it selected."""
-    configuration = (found["winner"] or {}).get("configuration", {})
+    configuration = document.winner.configuration if document.winner else {}
     ratio, share = configuration.get("update_ratio"), configuration.get("selection_ratio")
     if ratio is None or share is None:
         return []
-    steps = found["plan"]["confirm_steps"]
+    steps = document.plan.confirm_steps
     interval = StageSchedule(steps, ratio).interval
     lines = [
         f"{configuration['method']} alternates every {interval} of {steps:,} steps: Stage I gathers, "
         f"Stage II updates the share of {share:.3g} of each weight matrix that is selected."
     ]
-    kept = [run["selected_share"] for run in found["confirmation_runs"] if run["selected_share"] is not None]
+    kept = [run.selected_share for run in document.confirmation_runs if run.selected_share is not None]
     if kept:
         ends = " to ".join(dict.fromkeys(f"{share:.4f}" for share in (min(kept), max(kept))))
         lines.append(f"Selected in the confirmations: {ends} of all covered weights.")
-    return [*lines, f"Covered: {found['covered']}."] if found.get("covered") else lines
+    return [*lines, f"Covered: {document.covered}."] if document.covered else lines
 
 
-def _describe_start(profile: SearchDocument | None) -> str:
+def _describe_start(profile: ProfileSection | None) -> str:
     if profile is None:
         return ""
-    before = profile["before_first_step"]
+    before = profile.before_first_step
     return (
         f"{sum(before.values()):.1f} s: {before['plan_and_cluster']:.1f} s for plan and cluster, "
         f"{before['slots']:.1f} s for slots (worker group, model, tokens)"
@@ -236,28 +243,29 @@ def _describe_start(profile: SearchDocument | None) -> str:
 
 
 def _scores_by_seed(
-    found: SearchDocument, sides: Sequence[ConfirmedConfiguration]
+    document: SearchDocument, sides: Sequence[ConfirmedConfiguration]
 ) -> list[tuple[int, list[str]]]:
     """(seed, how the run of each side ended with it) of each fresh seed."""
     columns = []
     for side in sides:
-        scores = side.confirmation["scores"] if side.confirmation else {}
-        ends = {int(seed): f"{score:.4f}" for seed, score in scores.items()}
-        columns.append(ends | {run["seed"]: _describe_end(run, found["metric"]) for run in side.runs})
+        scores = side.confirmation.scores if side.confirmation else {}
+        ends = {seed: f"{score:.4f}" for seed, score in scores.items()}
+        columns.append(ends | {run.seed: _describe_end(run, document.metric) for run in side.runs})
     return [(seed, [ends.get(seed, "-") for ends in columns]) for seed in sorted(set().union(*columns))]
 
 
-def _describe_end(run: SearchDocument, metric: str) -> str:
+def _describe_end(run: TrialRecord, metric: str) -> str:
     """Its score on dev, or how it ended."""
-    return f"{run['final']['dev'][metric]:.4f}" if "dev" in run["final"] else str(run["outcome"])
+    return f"{run.final['dev'][metric]:.4f}" if "dev" in run.final else str(run.outcome)
 
 
-def write_search_results(found: dict[str, Any], output: Path) -> None:
-    """search.json, then report.html, each in one piece."""
-    for name, make in (
-        ("search.json", lambda: json.dumps(redact_tree(found), indent=2, allow_nan=False)),
-        ("report.html", lambda: render_search_page(found, format_certainty_lines(found))),
+def write_search_results(document: SearchDocument, output: Path) -> None:
+    """Write search.json, then report.html, each in one piece."""
+    content = redact_tree(document.to_json())
+    for name, make_text in (
+        (SEARCH_DOCUMENT_FILE, lambda: json.dumps(content, indent=2, allow_nan=False)),
+        ("report.html", lambda: render_search_page(document, format_certainty_lines(document))),
     ):
         part = output / f".{name}.part"
-        part.write_text(make(), encoding="utf-8")
+        part.write_text(make_text(), encoding="utf-8")
         part.replace(output / name)

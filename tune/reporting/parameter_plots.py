@@ -22,8 +22,6 @@ from tune.reporting.plots import (
     make_marker_trace,
 )
 
-SearchDocument = dict[str, Any]
-
 
 def plot_all_effects(insight: SearchAnalysis) -> list[Plot]:
     """A plot for each parameter that was varied, on one scale of scores."""
@@ -36,7 +34,7 @@ def plot_all_effects(insight: SearchAnalysis) -> list[Plot]:
 def plot_effect(insight: SearchAnalysis, one: ParameterEffect, span: tuple[float, float]) -> Plot:
     """The expected score over one parameter, with the configurations that ran to their end. span: of the
     scores, the same for all parameters."""
-    metric = insight.found["metric"]
+    metric = insight.document.metric
     line = make_line_trace(one.values, one.means, "expected, others averaged", "accent")
     if isinstance(one.domain, Choice):
         x = [str(value) for value in one.values]
@@ -60,7 +58,7 @@ def plot_effect(insight: SearchAnalysis, one: ParameterEffect, span: tuple[float
 def _configuration_marks(insight: SearchAnalysis, name: str, other: str | None = None) -> list[Trace]:
     """The configurations that ran to their end, over one parameter by their score or over two; the winner
     is a star."""
-    won = insight.found["winner"] and make_configuration_key(insight.found["winner"]["configuration"])
+    won = insight.document.winner and make_configuration_key(insight.document.winner.configuration)
     groups: dict[bool, list[tuple[Any, Any, str]]] = {False: [], True: []}
     for configuration, score in insight.full():
         values = insight.space.in_study(configuration)
@@ -115,7 +113,7 @@ def _format_value(value: Any) -> str:
 
 def plot_surface(insight: SearchAnalysis, one: ParameterSurface) -> Plot:
     """The expected score over two parameters as a map."""
-    metric, (x, y) = insight.found["metric"], one.names
+    metric, (x, y) = insight.document.metric, one.names
     row, column = np.unravel_index(np.argmax(insight.sign * np.array(one.means)), np.shape(one.means))
     contour = {
         "type": "contour", "x": one.values[0], "y": one.values[1], "z": one.means, "colorscale": "Cividis",
@@ -165,7 +163,7 @@ def plot_parallel_coordinates(insight: SearchAnalysis) -> Plot | None:
     dimensions = [_parallel_axis(name, domain, rows) for name, domain in insight.varied.items()]
     dimensions.append({"label": "expected score", "values": scores})
     line = {"color": scores, "colorscale": "scale", "showscale": False}
-    if insight.direction == "min":
+    if insight.document.direction == "min":
         line["reversescale"] = True
     fonts = {f"{part}font": {"color": "text"} for part in ("label", "tick", "range")}
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line, **fonts}
@@ -174,7 +172,7 @@ def plot_parallel_coordinates(insight: SearchAnalysis) -> Plot | None:
     return Plot([trace], {"margin": margin}, alt, 380, 90 * len(dimensions) + 120)
 
 
-def _parallel_axis(name: str, domain: Domain, rows: Sequence[SearchDocument]) -> dict[str, Any]:
+def _parallel_axis(name: str, domain: Domain, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """An axis of the parallel coordinates; a parameter that a configuration does not have sits in the
     middle."""
     if isinstance(domain, Choice):

@@ -15,10 +15,13 @@ from typing import Any
 
 from tune.core.space import make_configuration_key
 from tune.core.wording import format_configuration
+from tune.records.ledger import TrialRecord
+from tune.records.replicates import Confirmation
+from tune.records.schema import DifferenceSection
+from tune.records.search_document import ParetoSection, ProfileSection, SearchDocument
 from tune.reporting.analysis import IncumbentPoint
 from tune.reporting.profile import TIME_PART_NAMES
 
-SearchDocument = dict[str, Any]
 Trace = dict[str, Any]
 TIME_UNITS = ((3 * 3600.0, 3600.0, "hours"), (600.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 OUTCOME_SYMBOLS = {"completed": "circle", "stopped": "x"}  # others: triangle-down
@@ -85,11 +88,11 @@ def choose_time_unit(seconds: float) -> tuple[float, str]:
     return next((size, name) for least, size, name in TIME_UNITS if seconds >= least)
 
 
-def plot_score_over_cost(found: SearchDocument, course: Sequence[IncumbentPoint]) -> Plot | None:
+def plot_score_over_cost(document: SearchDocument, course: Sequence[IncumbentPoint]) -> Plot | None:
     """The expected score of the best configuration over slot time, and what was confirmed."""
     if not course:
         return None
-    size, name = choose_time_unit(found["spent"]["slot_seconds"])
+    size, name = choose_time_unit(document.spent.slot_seconds)
     x = [point.cost / size for point in course]
     step = {"shape": "hv"}
     trials = [f"trial {point.trial}" for point in course]
@@ -101,18 +104,18 @@ def plot_score_over_cost(found: SearchDocument, course: Sequence[IncumbentPoint]
             hovertemplate="%{text}: %{y:.4f}<extra></extra>",
         ),
     ]  # fmt: skip
-    end = max(found["spent"]["slot_seconds"] / size, x[-1])
+    end = max(document.spent.slot_seconds / size, x[-1])
     for who, confirmed, colour, symbol, beside in (
-        ("winner", found["confirmation"], "accent", "star", 1.0),
-        ("baseline", (found["baseline"] or {}).get("confirmation"), "cool", "square", 1.02),
+        ("winner", document.confirmation, "accent", "star", 1.0),
+        ("baseline", document.baseline and document.baseline.confirmation, "cool", "square", 1.02),
     ):
         if confirmed:
             data.append(
                 make_marker_trace(
-                    [beside * end], [confirmed["mean"]],
-                    f"{who}, mean of {len(confirmed['scores'])} fresh seeds (dev)", colour, symbol,
+                    [beside * end], [confirmed.mean],
+                    f"{who}, mean of {len(confirmed.scores)} fresh seeds (dev)", colour, symbol,
                     marker={"size": 13},
-                    error_y=_error_bars(confirmed["mean"], confirmed["interval"]),
+                    error_y=_error_bars(confirmed.mean, confirmed.interval),
                 )
             )  # fmt: skip
     last = course[-1]
@@ -120,7 +123,7 @@ def plot_score_over_cost(found: SearchDocument, course: Sequence[IncumbentPoint]
         f"Expected score of the best configuration against slot {name}: from {course[0].mean:.4f} at the "
         f"first estimate to {last.mean:.4f} (trial {last.trial}) after {x[-1]:.3g} {name}."
     )
-    return Plot(data, make_layout(make_axis(f"slot {name} spent"), make_axis(found["metric"])), alt)
+    return Plot(data, make_layout(make_axis(f"slot {name} spent"), make_axis(document.metric)), alt)
 
 
 def _steps_band(x: Sequence[float], course: Sequence[IncumbentPoint]) -> Trace:
@@ -133,41 +136,37 @@ def _steps_band(x: Sequence[float], course: Sequence[IncumbentPoint]) -> Trace:
 
 def plot_searches_over_cost(named: Sequence[tuple[str, SearchDocument, Sequence[IncumbentPoint]]]) -> Plot:
     """The same of several searches of one metric."""
-    size, name = choose_time_unit(max(found["spent"]["slot_seconds"] for _, found, _ in named))
+    size, name = choose_time_unit(max(document.spent.slot_seconds for _, document, _ in named))
     data = []
-    for place, (label, found, course) in enumerate(named):
+    for place, (label, document, course) in enumerate(named):
         colour = SEARCH_COLOURS[place % len(SEARCH_COLOURS)]
         line = {"shape": "hv", "dash": LINE_DASHES[place % len(LINE_DASHES)]}
         x, y = [point.cost / size for point in course], [point.mean for point in course]
         data.append(make_line_trace(x, y, label, colour, line=line, legendgroup=str(place)))
-        if confirmed := found["confirmation"]:
+        if confirmed := document.confirmation:
             data.append(
                 make_marker_trace(
-                    [found["spent"]["slot_seconds"] / size], [confirmed["mean"]],
+                    [document.spent.slot_seconds / size], [confirmed.mean],
                     f"{label}, confirmed on dev", colour, place % 8, marker={"size": 12},
                     legendgroup=str(place),
-                    error_y=_error_bars(confirmed["mean"], confirmed["interval"]),
+                    error_y=_error_bars(confirmed.mean, confirmed.interval),
                 )
             )  # fmt: skip
     alt = f"Expected score of the best configuration against slot {name}, a line a search; see the table."
-    return Plot(
-        data, make_layout(make_axis(f"slot {name} spent"), make_axis(named[0][1]["metric"])), alt, 420
-    )
+    return Plot(data, make_layout(make_axis(f"slot {name} spent"), make_axis(named[0][1].metric)), alt, 420)
 
 
-def plot_learning_curves(found: SearchDocument) -> Plot | None:
+def plot_learning_curves(document: SearchDocument) -> Plot | None:
     """The learning curve of every trial; of the winner all seeds."""
-    won = found["winner"] and make_configuration_key(found["winner"]["configuration"])
-    kinds: dict[str, list[SearchDocument]] = {}
-    for run in found["trials"]:
-        if run["scores"]:
+    won = document.winner and make_configuration_key(document.winner.configuration)
+    kinds: dict[str, list[TrialRecord]] = {}
+    for run in document.trials:
+        if run.scores:
             kinds.setdefault(
-                "winner" if make_configuration_key(run["configuration"]) == won else run["outcome"], []
+                "winner" if make_configuration_key(run.configuration) == won else run.outcome, []
             ).append(run)
     raced = [
-        run
-        for run in found.get("race_runs", [])
-        if run["scores"] and make_configuration_key(run["configuration"]) == won
+        run for run in document.race_runs if run.scores and make_configuration_key(run.configuration) == won
     ]
     if not kinds:
         return None
@@ -179,28 +178,27 @@ def plot_learning_curves(found: SearchDocument) -> Plot | None:
     if raced:
         data.append(_bundle_curves(f"winner, further seeds ({len(raced)})", raced, "raced"))
     if "winner" in kinds:
-        data.append(_bundle_curves(f"winner (trial {kinds['winner'][0]['id']})", kinds["winner"], "winner"))
+        data.append(_bundle_curves(f"winner (trial {kinds['winner'][0].number})", kinds["winner"], "winner"))
     said = ", ".join(str(trace["name"]) for trace in data)
     alt = f"Score on the selection data by optimizer step, a line a run: {said}. A cross ends a stopped one."
-    return Plot(data, make_layout(make_axis("optimizer step"), make_axis(found["metric"])), alt, 420)
+    return Plot(data, make_layout(make_axis("optimizer step"), make_axis(document.metric)), alt, 420)
 
 
-def _bundle_curves(name: str, runs: Sequence[SearchDocument], kind: str) -> Trace:
+def _bundle_curves(name: str, runs: Sequence[TrialRecord], kind: str) -> Trace:
     """The curves of several runs as one trace; the last point of each says how it ended."""
     x: list[Any] = []
     y: list[Any] = []
     text: list[Any] = []
     symbols: list[str] = []
     for run in runs:
-        steps, scores = zip(*run["scores"], strict=True)
-        end = OUTCOME_SYMBOLS.get(run["outcome"], "triangle-down")
+        steps, scores = zip(*run.scores, strict=True)
+        end = OUTCOME_SYMBOLS.get(run.outcome, "triangle-down")
         x += [*steps, None]
         y += [*scores, None]
         symbols += ["circle"] * (len(steps) - 1) + [end, end]
-        text += [
-            f"{run['id']}, seed {run['seed']}, "
-            f"{run['outcome']}<br>{format_configuration(run['configuration'])}"
-        ] * (len(steps) + 1)
+        text += [f"{run.id}, seed {run.seed}, {run.outcome}<br>{format_configuration(run.configuration)}"] * (
+            len(steps) + 1
+        )
     width = {"winner": 3.5, "raced": 2}.get(kind, 1.2)
     dash = {"stopped": "dash", "raced": "dot"}.get(kind, "solid")
     colour = "accent" if kind in ("winner", "raced") else "muted"
@@ -217,55 +215,53 @@ class ConfirmedConfiguration:
 
     name: str
     title: str
-    confirmation: SearchDocument | None
-    runs: Sequence[SearchDocument]
-    difference: SearchDocument | None = None
+    confirmation: Confirmation | None
+    runs: Sequence[TrialRecord]
+    difference: DifferenceSection | None = None
 
     @property
     def behind(self) -> tuple[float, float, float] | None:
         """(mean, low, high) of its difference to the winner; None where they were not compared."""
         if self.difference is None:
             return None
-        low, high = self.difference["interval"]
-        return 0.0 - self.difference["mean"], 0.0 - high, 0.0 - low  # and not -0.0
+        low, high = self.difference.interval
+        return 0.0 - self.difference.mean, 0.0 - high, 0.0 - low  # and not -0.0
 
 
-def collect_confirmed_configurations(found: SearchDocument) -> list[ConfirmedConfiguration]:
+def collect_confirmed_configurations(document: SearchDocument) -> list[ConfirmedConfiguration]:
     """The winner, the baseline, and the other finalists, as far as there are runs of them."""
-    winner, baseline = found["winner"], found["baseline"]
+    winner, baseline = document.winner, document.baseline
     made = []
     if winner:
-        title = f"trial {winner['trial']}, the winner"
+        title = f"trial {winner.trial}, the winner"
         made.append(
-            ConfirmedConfiguration("winner", title, found["confirmation"], found["confirmation_runs"])
+            ConfirmedConfiguration("winner", title, document.confirmation, document.confirmation_runs)
         )
     if baseline:
-        title = f"{baseline['configuration']['method']}, same learning rate"
+        title = f"{baseline.configuration['method']}, same learning rate"
         made.append(
             ConfirmedConfiguration(
-                "baseline", title, baseline["confirmation"], baseline["runs"], baseline["difference"]
+                "baseline", title, baseline.confirmation, baseline.runs, baseline.difference
             )
         )
-    for one in found.get("finalists", []):
-        name = f"trial {one['trial']}"
-        made.append(
-            ConfirmedConfiguration(name, name, one["confirmation"], one.get("runs", []), one["difference"])
-        )
+    for one in document.finalists:
+        name = f"trial {one.trial}"
+        made.append(ConfirmedConfiguration(name, name, one.confirmation, one.runs, one.difference))
     return [side for side in made if side.runs or side.confirmation]
 
 
-def plot_fresh_seeds(found: SearchDocument) -> Plot | None:
+def plot_fresh_seeds(document: SearchDocument) -> Plot | None:
     """All that was confirmed on the same fresh seeds, a line a seed."""
     named = [
         (side.name, side.confirmation)
-        for side in collect_confirmed_configurations(found)
+        for side in collect_confirmed_configurations(document)
         if side.confirmation
     ]
     if not named:
         return None
     by_seed: dict[Any, dict[str, float]] = {}
     for name, confirmed in named:
-        for seed, score in confirmed["scores"].items():
+        for seed, score in confirmed.scores.items():
             by_seed.setdefault(seed, {})[name] = score
     data = [
         make_line_trace([*met.values()], [*met], f"seed {seed}", "grid", showlegend=False, hoverinfo="skip")
@@ -275,7 +271,7 @@ def plot_fresh_seeds(found: SearchDocument) -> Plot | None:
     marked = {"winner": ("accent", "circle"), "baseline": ("cool", "square")}
     for place, (name, confirmed) in enumerate(named):
         colour, symbol = marked.get(name, ("muted", "circle-open"))
-        scores = confirmed["scores"]
+        scores = confirmed.scores
         text = [f"seed {seed}" for seed in scores]
         data.append(
             make_marker_trace(
@@ -283,41 +279,39 @@ def plot_fresh_seeds(found: SearchDocument) -> Plot | None:
                 text=text, hovertemplate="%{text}: %{x:.4f}<extra></extra>", showlegend=name in marked,
             )
         )  # fmt: skip
-        mean = make_marker_trace([confirmed["mean"]], [name], "mean and 95 % interval", "text", "diamond")
+        mean = make_marker_trace([confirmed.mean], [name], "mean and 95 % interval", "text", "diamond")
         mean |= {"marker": {**mean["marker"], "size": 14}, "showlegend": place == 0}
-        data.append({**mean, "error_x": _error_bars(confirmed["mean"], confirmed["interval"])})
+        data.append({**mean, "error_x": _error_bars(confirmed.mean, confirmed.interval)})
     alt = "Scores on dev by seed, a line joins the runs of a seed; the table below has the numbers."
     y = make_axis("", type="category", autorange="reversed")
-    return Plot(data, make_layout(make_axis(f"{found['metric']} (dev)"), y), alt, 140 + 60 * len(named))
+    return Plot(data, make_layout(make_axis(f"{document.metric} (dev)"), y), alt, 140 + 60 * len(named))
 
 
-def plot_race(found: SearchDocument) -> Plot | None:
+def plot_race(document: SearchDocument) -> Plot | None:
     """Every seed of every configuration that raced, the winner on top."""
-    rows = [row for row in found["race"] if row["scores"]]
+    rows = [row for row in document.race if row.scores]
     if not rows:
         return None
-    names = [f"trial {row['trial']}{' (winner)' if row['won'] else ''}" for row in rows]
+    names = [f"trial {row.trial}{' (winner)' if row.won else ''}" for row in rows]
     seeds = [
         (score, name, f"seed {seed}")
         for row, name in zip(rows, names, strict=True)
-        for seed, score in row["scores"].items()
+        for seed, score in row.scores.items()
     ]
     x, y, text = zip(*seeds, strict=True)
     over = "%{text}: %{x:.4f}<extra></extra>"
     data = [make_marker_trace(x, y, "a seed", "muted", "circle", text=text, hovertemplate=over)]
     data.append(
-        make_marker_trace(
-            [row["mean"] for row in rows], names, "mean", "accent", "diamond", marker={"size": 13}
-        )
+        make_marker_trace([row.mean for row in rows], names, "mean", "accent", "diamond", marker={"size": 13})
     )
     alt = "Scores on the selection data by configuration and seed; the table below has the numbers."
-    axes = make_axis(found["metric"]), make_axis("", type="category", autorange="reversed")
+    axes = make_axis(document.metric), make_axis("", type="category", autorange="reversed")
     return Plot(data, make_layout(*axes), alt, 150 + 34 * len(rows))
 
 
-def plot_slot_time(profile: SearchDocument) -> Plot:
+def plot_slot_time(profile: ProfileSection) -> Plot:
     """The parts of the slot time."""
-    shares = profile["shares"]
+    shares = profile.shares
     words = [TIME_PART_NAMES.get(part, part) for part in shares]
     broken = ["<br>".join(wrap(word, 24)) for word in words]
     bar = {
@@ -330,16 +324,17 @@ def plot_slot_time(profile: SearchDocument) -> Plot:
     return Plot([bar], make_layout(x, make_axis("", autorange="reversed")), f"Of the slot time: {said}.", 280)
 
 
-def plot_pareto_front(found: SearchDocument, name: str) -> Plot:
+def plot_pareto_front(pareto: ParetoSection, name: str, metric: str) -> Plot:
     """The score over one other objective, the front marked."""
     data, factor = [], 2**30 if name == "memory" else 1
-    for part, colour, symbol, mode in (
-        ("others", "muted", "circle", "markers"),
-        ("front", "accent", "diamond", "markers+text"),
+    for part, rows, colour, symbol, mode in (
+        ("others", pareto.others, "muted", "circle", "markers"),
+        ("front", pareto.front, "accent", "diamond", "markers+text"),
     ):
-        points = [p for p in found["pareto"][part] if None not in (p["values"][name], p["values"]["score"])]
-        x, y = [p["values"][name] / factor for p in points], [p["values"]["score"] for p in points]
-        text = [f"{point['trial']}" for point in points]
+        points = [(row.trial, row.values[name], row.values["score"]) for row in rows]
+        known = [(trial, x / factor, y) for trial, x, y in points if x is not None and y is not None]
+        text = [f"{trial}" for trial, _, _ in known]
+        x, y = [x for _, x, _ in known], [y for _, _, y in known]
         data.append(
             make_marker_trace(
                 x, y, part, colour, symbol, mode=mode, text=text, textposition="top center",
@@ -347,4 +342,4 @@ def plot_pareto_front(found: SearchDocument, name: str) -> Plot:
             )
         )  # fmt: skip
     alt = f"Score over {OBJECTIVE_TITLES[name]}, the front as diamonds; the table below has the numbers."
-    return Plot(data, make_layout(make_axis(OBJECTIVE_TITLES[name]), make_axis(found["metric"])), alt, 320)
+    return Plot(data, make_layout(make_axis(OBJECTIVE_TITLES[name]), make_axis(metric)), alt, 320)

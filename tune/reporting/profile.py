@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tune.records.ledger import TrialRecord
+from tune.records.search_document import ProfileSection
 from tune.strategy.budget import SlotCount
 
 RUN_PARTS = ("evaluation", "report", "checkpoint")
@@ -21,13 +21,11 @@ TIME_PART_NAMES = {
 
 def profile_session(
     runs: Sequence[TrialRecord], slots: SlotCount, started: float, planned: float
-) -> dict[str, Any] | None:
-    """The parts of one sitting, as search.json holds them; None before a run has ended.
+) -> ProfileSection | None:
+    """Divide the time of one session into its parts; None before a run has ended.
 
-    runs: all that this sitting ran. started, planned: when the command began and when the plan stood and the
-    cluster was there, in seconds since the epoch. "before_first_step": seconds by part. "slot_seconds": of
-    all slots from the first step to the last end; "shares": of these, summing to 1; "gap": median seconds
-    from the end of a run to the first step of the next on the same slot.
+    runs: all that this session ran. started, planned: when the command began and when the plan stood and the
+    cluster was there, in seconds since the epoch.
     """
     ran = [run for run in runs if run.began >= started and run.ended]
     if not ran:
@@ -40,23 +38,23 @@ def profile_session(
     busy = sum(seconds.values())
     whole = max(busy, slots.seconds(first, last))  # what runs when nodes leave is no slot's any more
     seconds["without_work"] = whole - busy
-    return {
-        "before_first_step": {"plan_and_cluster": planned - started, "slots": first - planned},
-        "slot_seconds": whole,
-        "shares": {part: seconds[part] / whole for part in TIME_PART_NAMES},
-        "gap": gaps[len(gaps) // 2] if gaps else None,
-    }
+    return ProfileSection(
+        before_first_step={"plan_and_cluster": planned - started, "slots": first - planned},
+        slot_seconds=whole,
+        shares={part: seconds[part] / whole for part in TIME_PART_NAMES},
+        gap=gaps[len(gaps) // 2] if gaps else None,
+    )
 
 
-def format_profile(found: dict[str, Any]) -> list[str]:
-    """A profile, to be read."""
-    before = found["before_first_step"]
+def format_profile(profile: ProfileSection) -> list[str]:
+    """Format a profile, to be read."""
+    before = profile.before_first_step
     said = [
         f"until the first step {sum(before.values()):.1f} s: plan and cluster "
         f"{before['plan_and_cluster']:.1f}, slots (worker group, model, tokens) {before['slots']:.1f}",
-        f"then, of {found['slot_seconds']:.0f} slot seconds",
+        f"then, of {profile.slot_seconds:.0f} slot seconds",
     ]
-    said += [f"  {share:6.1%}  {TIME_PART_NAMES[part]}" for part, share in found["shares"].items()]
-    if found["gap"] is not None:
-        said.append(f"from the end of a run to the first step of the next: {found['gap']:.2f} s (median)")
+    said += [f"  {share:6.1%}  {TIME_PART_NAMES[part]}" for part, share in profile.shares.items()]
+    if profile.gap is not None:
+        said.append(f"from the end of a run to the first step of the next: {profile.gap:.2f} s (median)")
     return said

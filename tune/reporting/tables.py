@@ -13,7 +13,8 @@ from tune.core.wording import (
     format_probability,
     format_usage,
 )
-from tune.records.schema import ComparisonDocument, DifferenceSection, MethodResult
+from tune.records.comparison_document import ComparisonDocument, MethodResult
+from tune.records.schema import DifferenceSection
 from tune.stats import evidence
 
 if TYPE_CHECKING:

@@ -12,16 +12,18 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dps.text import redact_secrets, redact_tree, sanitise_line
 from dps.training.result import Evaluation, Outcome
 from tune.core.options import SearchOptions
+from tune.core.provenance import Provenance
 from tune.core.run import RunId, RunPurpose
 from tune.planning.plan import Plan
+from tune.records.comparison_document import ComparisonDocument
 from tune.records.events import Watcher
 from tune.records.ledger import TrialRecord
-from tune.records.schema import ComparisonDocument
+from tune.records.schema import DifferenceSection
+from tune.records.search_document import SearchDocument
 from tune.records.stores import (
     create_mlflow_client,
     find_sqlite_file,
@@ -49,7 +51,7 @@ class MlflowTracker(Watcher):
     """A watcher that writes to MLflow. `error` holds why it gave up, if it did; `registered` what the model
     of the search is called in the registry, and its version."""
 
-    def __init__(self, uri: str, plan: Plan, provenance: dict[str, Any], search_id: str, name: str) -> None:
+    def __init__(self, uri: str, plan: Plan, provenance: Provenance, search_id: str, name: str) -> None:
         self.uri, self.error, self.registered = uri, "", ""
         self._plan, self._provenance, self._search_id, self._name = plan, provenance, search_id, name
         self._runs: dict[str, str] = {}
@@ -89,7 +91,7 @@ class MlflowTracker(Watcher):
             if record.outcome.is_final:
                 self._events.put(lambda record=record: self._tell_again(record))  # type: ignore[misc]
 
-    def search_ended(self, document: dict[str, Any]) -> None:
+    def search_ended(self, document: SearchDocument) -> None:
         self._events.put(lambda: self._end(document))
 
     def comparison_ended(self, document: ComparisonDocument) -> None:
@@ -159,8 +161,8 @@ class MlflowTracker(Watcher):
             "model_fingerprint": plan.model.fingerprint,
             "data": plan.data.name,
             "data_fingerprint": plan.data.fingerprint,
-            "git_commit": f"{origin['git_commit'] or 'none'}{' (changed)' if origin['git_dirty'] else ''}",
-            **{f"version.{name}": version for name, version in origin["packages"].items()},
+            "git_commit": f"{origin.git_commit or 'none'}{' (changed)' if origin.git_dirty else ''}",
+            **{f"version.{name}": version for name, version in origin.packages.items()},
         }
 
     def _run(self, trial: str, name: str, tags: dict[str, str]) -> str:
@@ -222,12 +224,12 @@ class MlflowTracker(Watcher):
             self._client.set_tag(run, "error", redact_secrets(record.error)[:500])
         self._client.set_terminated(run, RUN_STATUS_BY_FAILURE[record.outcome.is_failure])
 
-    def _end(self, document: dict[str, Any]) -> None:
-        for key, value in _collect_search_metrics(document, self._plan.task.metric).items():
+    def _end(self, document: SearchDocument) -> None:
+        for key, value in _collect_search_metrics(document).items():
             self._client.log_metric(self._parent, key, value)
-        for key, value in document["winner"]["configuration"].items():
+        for key, value in document.winner.configuration.items() if document.winner else ():
             self._client.log_param(self._parent, f"winner.{key}", value)
-        self._client.set_tag(self._parent, "mlflow.note.content", document["sentence"])
+        self._client.set_tag(self._parent, "mlflow.note.content", document.sentence)
 
     def _end_comparison(self, document: ComparisonDocument) -> None:
         """Write a run for each method, with equal names of metrics: they line up in the comparison view."""
@@ -277,38 +279,33 @@ class MlflowTracker(Watcher):
         self.registered = f"{format_model_uri(name)}, version {version}"
 
 
-def open_tracker(
-    plan: Plan, provenance: dict[str, Any], search_id: str, output: Path
-) -> MlflowTracker | None:
+def open_tracker(plan: Plan, provenance: Provenance, search_id: str, output: Path) -> MlflowTracker | None:
     """Return the tracker that the options, or the environment, ask for; None for no tracking."""
     uri = resolve_tracking_uri(plan.options.tracking_uri, output.parent)
     return None if uri is None else MlflowTracker(uri, plan, provenance, search_id, output.name)
 
 
-def _collect_search_metrics(document: dict[str, Any], metric: str) -> dict[str, float]:
+def _collect_search_metrics(document: SearchDocument) -> dict[str, float]:
     """The figures of a search, by the names that MLflow gets: of the winner, of it less vanilla, the cost."""
-    confirmation = document["confirmation"] or {}
-    values: dict[str, float | None] = {
-        f"dev_{metric}_{key}": confirmation.get(key) for key in ("mean", "std")
-    }
-    low, high = confirmation.get("interval") or (None, None)
-    values |= {f"dev_{metric}_low": low, f"dev_{metric}_high": high}
-    if document["baseline"]:
-        values |= _collect_difference_metrics("dev", document["baseline"]["difference"], "p")
-    values |= document["spent"]
+    values: dict[str, float | None] = {}
+    if confirmed := document.confirmation:
+        low, high = confirmed.interval or (None, None)
+        for name, value in (("mean", confirmed.mean), ("std", confirmed.std), ("low", low), ("high", high)):
+            values[f"dev_{document.metric}_{name}"] = value
+    if document.baseline and (difference := document.baseline.difference):
+        values |= _collect_difference_metrics("dev", difference, difference.p)
+    values |= document.spent.to_json()
     return {key: float(value) for key, value in values.items() if value is not None}
 
 
 def _collect_difference_metrics(
-    name: str, difference: dict[str, Any] | None, p: str
+    name: str, difference: DifferenceSection, p: float | None
 ) -> dict[str, float | None]:
-    """Of a difference to the baseline on one evaluation set; p: the key of its p value."""
-    if difference is None:
-        return {}
+    """Return the figures of a difference to the baseline on one evaluation set. p: its p value."""
     return {
-        f"{name}_difference_points": difference["points"],
-        f"{name}_difference_p": difference[p],
-        f"{name}_probability_better": difference["probability_better"],
+        f"{name}_difference_points": difference.points,
+        f"{name}_difference_p": p,
+        f"{name}_probability_better": difference.probability_better,
     }
 
 
@@ -322,8 +319,8 @@ def _collect_method_metrics(document: ComparisonDocument, method: str) -> dict[s
             values[f"{prefix}_{key}"] = getattr(row, key)
         values[f"{name}_collapsed"] = row.collapsed
         values[f"{prefix}_low"], values[f"{prefix}_high"] = row.interval
-        difference = None if row.difference is None else row.difference.to_json()
-        values |= _collect_difference_metrics(name, difference, "adjusted_p")
+        if row.difference:
+            values |= _collect_difference_metrics(name, row.difference, row.difference.adjusted_p)
     probe = document.probe.get(method, {})
     values |= {f"probe_{key.removeprefix('probe_')}": value for key, value in probe.items()}
     return {key: float(value) for key, value in values.items() if value is not None}

@@ -5,15 +5,19 @@ python -m tune.tracking sync runs/cola-20261123-120000
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from dps.errors import InputError
 from tune.core.command import EXIT_DONE, EXIT_REFUSED, EXIT_WRONG_INPUT, load_resumed_options, print_error
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import read_options
 from tune.core.run import RefusedError
+from tune.records.comparison_document import (
+    COMPARISON_DOCUMENT_FILE,
+    ComparisonDocument,
+    read_comparison_document,
+)
+from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
 
 DELIVERY_TIMEOUT_S = 600.0
 SYNC_USAGE = "python -m tune.tracking sync DIR"
@@ -42,7 +46,6 @@ def deliver_search(folder: Path) -> str:
     from tune.planning.cluster import Cluster, Node
     from tune.planning.planner import make_plan
     from tune.records.ledger import Ledger, check_ledger
-    from tune.records.schema import ComparisonDocument, validate_document
     from tune.records.stores import format_view_command, resolve_tracking_uri
     from tune.tracking.mlflow import MlflowTracker
 
@@ -56,17 +59,15 @@ def deliver_search(folder: Path) -> str:
     search_id = ledgers[0].noted("search_id")
     if uri is None or search_id is None:
         raise InputError(f"--tracking-uri: {folder} was run without MLflow, there is nothing to deliver")
-    found = _read_result_document(folder)
-    origin = found["provenance"] if found else collect_provenance(options.command)
+    document = _read_result_document(folder)
+    origin = document.provenance if document else collect_provenance(options.command)
     tracker = MlflowTracker(uri, plan, origin, search_id, folder.resolve().name)
     tracker.session_started([record for ledger in ledgers for record in ledger.records()])
-    if found and isinstance(options, CompareOptions):
-        tracker.comparison_ended(
-            validate_document(ComparisonDocument, found, folder / "compare.json", "sync")
-        )
-    elif found and found["winner"]:
-        tracker.search_ended(found)
-    tracker.session_ended(folder, interrupted=found is None, within_s=DELIVERY_TIMEOUT_S)
+    if isinstance(document, ComparisonDocument):
+        tracker.comparison_ended(document)
+    elif document is not None and document.winner:
+        tracker.search_ended(document)
+    tracker.session_ended(folder, interrupted=document is None, within_s=DELIVERY_TIMEOUT_S)
     if tracker.error:
         raise RefusedError(f"MLflow: {tracker.error}; try again: {SYNC_USAGE}")
     return format_view_command(uri)
@@ -78,10 +79,10 @@ def _load_options(folder: Path) -> CommonOptions:
     return load_resumed_options(kind(resume=folder))
 
 
-def _read_result_document(folder: Path) -> dict[str, Any] | None:
-    """search.json or compare.json, or None for what has not come to its end."""
-    for name in ("search.json", "compare.json"):
-        if (folder / name).is_file():
-            found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-            return found
+def _read_result_document(folder: Path) -> SearchDocument | ComparisonDocument | None:
+    """Read search.json or compare.json; None for what has not come to its end."""
+    if (folder / SEARCH_DOCUMENT_FILE).is_file():
+        return read_search_document(folder)
+    if (folder / COMPARISON_DOCUMENT_FILE).is_file():
+        return read_comparison_document(folder, "DIR")
     return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dps.text import redact_secrets, sanitise_line, sanitise_text
 from dps.training.result import Outcome, RunResult
-from tests.unit.tune.helpers import make_plan, make_space, open_ledger
+from tests.unit.tune.helpers import PROVENANCE, make_plan, make_space, open_ledger
 from tune.console.progress import ProgressDisplay
 from tune.core import command, parsing
 from tune.core.provenance import collect_provenance
@@ -102,11 +102,9 @@ def test_ledger_search_json_and_report(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     record = ledger.replicate({"method": "vanilla", "learning_rate": 1e-4}, make_space(), 0, "search")
     ledger.finish(record.id, RunResult(outcome=Outcome.FAILED, error=LEAK, warnings=[LEAK]))
-    origin = {"packages": {}, "command": ["python", LEAK], "git_commit": None, "git_dirty": False}
+    origin = replace(PROVENANCE, command=["python", LEAK])
     plan = make_plan(data_name=URI, tracking_uri=URI)
-    found: dict[str, Any] = document.build_search_document(
-        plan, ledger, None, SpentResources(1, 1.0, 1.0), origin
-    )
+    found = document.build_search_document(plan, ledger, None, SpentResources(1, 1.0, 1.0), origin)
     page.write_search_results(found, tmp_path)
     for file in tmp_path.rglob("*"):
         assert b"planted" not in file.read_bytes(), file

@@ -18,6 +18,7 @@ from dps.training.preview import RunPreview
 from dps.training.result import Evaluation, Outcome, RunResult
 from tune.core import space
 from tune.core.options import CompareOptions, SearchOptions
+from tune.core.provenance import Provenance
 from tune.core.run import Job, RunReport, RunSettings
 from tune.planning import space_options
 from tune.planning.cluster import Cluster, Node
@@ -31,15 +32,15 @@ from tune.strategy.phases import NoJob, SearchPhases
 from tune.strategy.strategy import Strategy
 
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
-PROVENANCE = {
-    "started": 1.0,
-    "git_commit": "0123abc",
-    "git_dirty": True,
-    "python": "3.11",
-    "packages": {"torch": "2.13.0", "ray": "2.60.0"},
-    "platform": "Linux",
-    "command": ["python", "tune/search.py"],
-}
+PROVENANCE = Provenance(
+    started=1.0,
+    git_commit="0123abc",
+    git_dirty=True,
+    python="3.11",
+    packages={"torch": "2.13.0", "ray": "2.60.0"},
+    platform="Linux",
+    command=["python", "tune/search.py"],
+)
 SETTINGS = RunSettings(
     task="cola",
     data="builtin",

@@ -192,10 +192,9 @@ def test_a_search_proves_it_from_the_logits_that_were_kept(
                 record.final = {"dev": metrics.compute_scores(task, labels, logits)}
             records.append(record)
     mean, baseline = confirmation.summarise_evidence(task, records[0].configuration, records, tmp_path)
-    found = json.loads(json.dumps([mean, baseline], allow_nan=False))
-    assert found[0]["mean"] == pytest.approx(np.mean([r.final["dev"][metric] for r in records[::2]]))
-    assert found[1]["difference"]["mean"] > 0.1
-    assert found[1]["evidence"]["diverged"] == 1
+    assert mean.mean == pytest.approx(np.mean([r.final["dev"][metric] for r in records[::2]]))
+    assert baseline.difference.mean > 0.1
+    assert baseline.evidence.diverged == 1
 
 
 @pytest.mark.parametrize("family", families.CONFIGURATIONS)

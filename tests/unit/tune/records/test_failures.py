@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import (
+    PROVENANCE,
     FakeTune,
     end_well,
     last_report,
@@ -99,9 +101,9 @@ def test_the_share_of_failures_is_in_the_summary(tmp_path: Path) -> None:
 
     FakeTune(made, end=end).run()
     found = document.build_search_document(
-        make_plan(), ledger, made.current_winner(), SpentResources(4, 1.0, 1.0), {}
+        make_plan(), ledger, made.current_winner(), SpentResources(4, 1.0, 1.0), PROVENANCE
     )
-    assert found["failures"] | {"reason": None} == {
+    assert asdict(found.failures) | {"reason": None} == {
         "runs": 6, "failed": 2, "share": pytest.approx(1 / 3), "outcomes": {"lost": 2}, "reason": None,
     }  # fmt: skip
     lines = summary.summarise_search(found, tmp_path, None)

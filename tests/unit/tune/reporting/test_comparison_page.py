@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.tune.reporting.test_page import Tags, figures
 from tests.unit.tune.reporting.test_tables import THREE, made
-from tune.records.schema import ComparisonDocument
+from tune.records.comparison_document import ComparisonDocument
 from tune.reporting import comparison_page, tables
 from tune.reporting import page as reporting_page
 

@@ -18,6 +18,7 @@ from tests.unit.tune.helpers import make_record
 from tune.records import predictions
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import BASELINE_NAME, derive_baseline
+from tune.records.search_document import RaceRow
 from tune.reporting.confirmation import (
     compare_finalists,
     describe_incomplete_runs,
@@ -88,10 +89,6 @@ def proved(records: list[TrialRecord], folder: Path | None, task: str = "rte") -
     return summarise_evidence(registry.get_task(task), WINNER, records, folder)
 
 
-def plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, allow_nan=False))
-
-
 def test_the_baseline_is_vanilla_at_the_same_learning_rate_and_vanilla_has_none() -> None:
     assert derive_baseline(WINNER) == BASELINE
     assert derive_baseline({"method": "vanilla-no-dropout", "learning_rate": 0.1}) == {
@@ -107,47 +104,47 @@ def test_evidence_and_difference_are_those_of_evidence_by_hand(tmp_path: Path) -
     by_hand = evidence.estimate_difference(
         "accuracy", gold(), rows["vanilla"], rows["dps-dense"], BOOTSTRAP_SEED
     )
-    for found, method in ((mean, "dps-dense"), (baseline["evidence"], "vanilla")):
+    for found, method in ((mean, "dps-dense"), (baseline.evidence, "vanilla")):
         estimate = evidence.estimate_mean("accuracy", gold(), rows[method], BOOTSTRAP_SEED)
-        assert found == {**asdict(estimate), "diverged": 0}
-    assert baseline["configuration"] == BASELINE
-    assert baseline["difference"] == {
+        assert asdict(found) == {**asdict(estimate), "diverged": 0}
+    assert baseline.configuration == BASELINE
+    assert dict(baseline.difference) == {
         **asdict(by_hand),
         "points": by_hand.points,
         "adjusted_p": by_hand.p,
         "seeds_needed": evidence.estimate_seeds_needed(by_hand),
     }
-    assert baseline["difference"]["mean"] == pytest.approx(
-        mean["mean"] - baseline["confirmation"]["mean"]
+    assert baseline.difference.mean == pytest.approx(
+        mean.mean - baseline.confirmation.mean
     )  # fmt: skip
-    assert baseline["confirmation"].keys() == {"scores", "mean", "std", "interval", "level"}
-    assert baseline["confirmation"]["scores"] == {
+    assert baseline.confirmation.scores == {
         seed: pytest.approx((predicted("vanilla", seed)[0] == gold()).mean()) for seed in (1, 2, 3, 4)
     }
-    assert mean["standard_error"] == pytest.approx(math.hypot(mean["seeds_part"], mean["examples_part"]))
-    assert plain(baseline)["difference"]["interval"] == list(by_hand.interval)
+    assert mean.standard_error == pytest.approx(math.hypot(mean.seeds_part, mean.examples_part))
+    assert baseline.to_json()["difference"]["interval"] == list(by_hand.interval)
 
 
 def test_the_verdict_is_in_words(tmp_path: Path) -> None:
     records = confirmed(tmp_path)
     _, baseline = proved(records, tmp_path)
-    assert baseline["verdict"].startswith(f"better than {BASELINE_NAME} by ")
-    assert baseline["verdict"].endswith("P(better) >0.99, over seeds and examples")
+    assert baseline.verdict.startswith(f"better than {BASELINE_NAME} by ")
+    assert baseline.verdict.endswith("P(better) >0.99, over seeds and examples")
     for seed in (1, 2, 3, 4):
         made = {"dev": logits("dps-dense", seed)}
         predictions.write_predictions(
             predictions.locate_predictions(tmp_path, f"confirm-{3 + seed}"), made, {"dev": gold()}
         )
     _, same = proved(records, tmp_path)
-    assert same["verdict"].startswith(
+    assert same.verdict.startswith(
         f"not distinguishable from {BASELINE_NAME} at this budget (difference 0.0 points"
     )
-    assert "P(better) 0.50" in same["verdict"]
+    assert "P(better) 0.50" in same.verdict
 
 
 def test_runs_are_paired_by_seed_and_not_by_place(tmp_path: Path) -> None:
     records = confirmed(tmp_path)
-    assert proved(records[::-1], tmp_path) == proved(records, tmp_path)
+    (mean, baseline), (same_mean, same) = proved(records, tmp_path), proved(records[::-1], tmp_path)
+    assert (same_mean, same.evidence, same.difference) == (mean, baseline.evidence, baseline.difference)
 
 
 def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -> None:
@@ -157,60 +154,58 @@ def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -
     winner[1], other[2], other[3] = 1, 1, 1  # the more frequent class
     assert np.bincount(gold()).argmax() == 1
     by_hand = evidence.estimate_difference("accuracy", gold(), other, winner, BOOTSTRAP_SEED)
-    assert baseline["difference"]["mean"] == pytest.approx(by_hand.mean)
-    assert baseline["difference"]["interval"] == by_hand.interval
-    assert mean["mean"] == pytest.approx((winner == gold()).mean())
-    assert (mean["diverged"], baseline["evidence"]["diverged"]) == (1, 2)
-    assert sorted(baseline["confirmation"]["scores"]) == [1, 2]
+    assert baseline.difference.mean == pytest.approx(by_hand.mean)
+    assert baseline.difference.interval == by_hand.interval
+    assert mean.mean == pytest.approx((winner == gold()).mean())
+    assert (mean.diverged, baseline.evidence.diverged) == (1, 2)
+    assert sorted(baseline.confirmation.scores) == [1, 2]
 
 
 def test_a_lost_run_takes_its_pair_with_it(tmp_path: Path) -> None:
     mean, baseline = proved(confirmed(tmp_path, ends={("vanilla", 2): LOST}), tmp_path)
     rows = [predicted(method, 1, 3, 4) for method in ("vanilla", "dps-dense")]
     by_hand = evidence.estimate_difference("accuracy", gold(), *rows, BOOTSTRAP_SEED)
-    assert baseline["difference"]["mean"] == pytest.approx(by_hand.mean)
-    assert (baseline["difference"]["seeds"], baseline["evidence"]["seeds"], mean["seeds"]) == (3, 3, 4)
+    assert baseline.difference.mean == pytest.approx(by_hand.mean)
+    assert (baseline.difference.seeds, baseline.evidence.seeds, mean.seeds) == (3, 3, 4)
 
 
 def test_where_all_runs_of_one_side_diverged_there_still_is_a_difference(tmp_path: Path) -> None:
     ends = {("dps-dense", seed): DIVERGED for seed in (1, 2, 3, 4)}
     mean, baseline = proved(confirmed(tmp_path, ends=ends), tmp_path)
-    assert (mean["mean"], mean["diverged"]) == (pytest.approx((gold() == 1).mean()), 4)
-    assert baseline["difference"]["seeds"] == 4
-    assert plain([mean, baseline])
+    assert (mean.mean, mean.diverged) == (pytest.approx((gold() == 1).mean()), 4)
+    assert baseline.difference.seeds == 4
+    assert json.dumps([asdict(mean), baseline.to_json()], allow_nan=False)
 
 
 def test_where_everything_diverged_nothing_is_known_of_the_examples(tmp_path: Path) -> None:
     ends = {(method, seed): DIVERGED for seed in (1, 2, 3, 4) for method in SKILL}
     mean, baseline = proved(confirmed(tmp_path, ends=ends), tmp_path)
-    assert (mean, baseline["confirmation"], baseline["evidence"], baseline["difference"]) == (None,) * 4
-    assert (
-        baseline["verdict"] == f"not compared with {BASELINE_NAME} (predictions: no confirmation completed)"
-    )
+    assert (mean, baseline.confirmation, baseline.evidence, baseline.difference) == (None,) * 4
+    assert baseline.verdict == f"not compared with {BASELINE_NAME} (predictions: no confirmation completed)"
 
 
 def test_without_runs_of_both_with_one_seed_there_is_no_difference(tmp_path: Path) -> None:
     ends = {("vanilla", 1): LOST, ("dps-dense", 2): LOST}
     mean, baseline = proved(confirmed(tmp_path, (1, 2), ends), tmp_path)
-    assert baseline["difference"] is None
-    assert baseline["verdict"] == f"not compared with {BASELINE_NAME} (they share no seed)"
-    assert (mean["seeds"], baseline["evidence"]["seeds"]) == (1, 1)
+    assert baseline.difference is None
+    assert baseline.verdict == f"not compared with {BASELINE_NAME} (they share no seed)"
+    assert (mean.seeds, baseline.evidence.seeds) == (1, 1)
 
 
 def test_one_seed_is_known_over_the_examples_alone(tmp_path: Path) -> None:
     mean, baseline = proved(confirmed(tmp_path, (1,)), tmp_path)
-    assert (mean["seeds_part"], baseline["difference"]["p"]) == (None, None)
-    assert "with one seed" in baseline["verdict"]
-    assert "P(better)" not in baseline["verdict"]
-    assert baseline["confirmation"]["interval"] is None
+    assert (mean.seeds_part, baseline.difference.p) == (None, None)
+    assert "with one seed" in baseline.verdict
+    assert "P(better)" not in baseline.verdict
+    assert baseline.confirmation.interval is None
 
 
 def test_a_ledger_without_a_baseline_has_evidence_of_the_winner(tmp_path: Path) -> None:
     mean, baseline = proved(confirmed(tmp_path, configurations=(WINNER,)), tmp_path)
-    assert mean["seeds"] == 4
+    assert mean.seeds == 4
     assert baseline is None
     mean, baseline = summarise_evidence(registry.get_task("rte"), BASELINE, confirmed(tmp_path), tmp_path)
-    assert mean["mean"] == pytest.approx((predicted("vanilla", 1, 2, 3, 4) == gold()).mean())
+    assert mean.mean == pytest.approx((predicted("vanilla", 1, 2, 3, 4) == gold()).mean())
     assert baseline is None  # vanilla itself won
     assert summarise_evidence(registry.get_task("rte"), None, confirmed(tmp_path), tmp_path) == (None, None)
     assert summarise_evidence(registry.get_task("rte"), None, [], tmp_path) == (None, None)
@@ -222,12 +217,12 @@ def test_another_finalist_is_told_from_the_winner_as_the_baseline_is(tmp_path: P
     trials = [make_record(number, configuration=made) for number, made in enumerate((other, WINNER))]
     (found,) = compare_finalists(registry.get_task("rte"), WINNER, trials, records, tmp_path)
     _, baseline = proved(records, tmp_path)
-    assert (found["trial"], found["configuration"]) == (0, other)
-    assert found["difference"] == baseline["difference"]  # their predictions are the same
-    assert found["confirmation"] == baseline["confirmation"]
-    assert found["verdict"] == baseline["verdict"].replace(BASELINE_NAME, "trial 0")
+    assert (found.trial, found.configuration) == (0, other)
+    assert found.difference == baseline.difference  # their predictions are the same
+    assert found.confirmation == baseline.confirmation
+    assert found.verdict == baseline.verdict.replace(BASELINE_NAME, "trial 0")
     (untold,) = compare_finalists(registry.get_task("rte"), WINNER, trials, records, None)
-    assert untold["verdict"].startswith("not compared with trial 0 (")
+    assert untold.verdict.startswith("not compared with trial 0 (")
     assert compare_finalists(registry.get_task("rte"), None, trials, records, tmp_path) == []
     assert compare_finalists(registry.get_task("rte"), WINNER, trials, confirmed(tmp_path), tmp_path) == []
 
@@ -264,11 +259,11 @@ def test_without_the_predictions_the_verdict_says_why(tmp_path: Path, broken: An
     records = confirmed(tmp_path)
     broken(predictions.locate_predictions(tmp_path, "confirm-6"))
     mean, baseline = proved(records, tmp_path)
-    assert (mean, baseline["difference"], baseline["evidence"]) == (None, None, None)
-    assert baseline["verdict"].startswith(f"not compared with {BASELINE_NAME} (predictions: ")
-    assert said in baseline["verdict"]
-    assert len(baseline["confirmation"]["scores"]) == 4
-    assert "no folder" in proved(records, None)[1]["verdict"]
+    assert (mean, baseline.difference, baseline.evidence) == (None, None, None)
+    assert baseline.verdict.startswith(f"not compared with {BASELINE_NAME} (predictions: ")
+    assert said in baseline.verdict
+    assert len(baseline.confirmation.scores) == 4
+    assert "no folder" in proved(records, None)[1].verdict
 
 
 def test_a_single_example_is_too_few(tmp_path: Path) -> None:
@@ -278,7 +273,7 @@ def test_a_single_example_is_too_few(tmp_path: Path) -> None:
         predictions.write_predictions(one, {"dev": logits("vanilla", 1)[:1]}, {"dev": gold()[:1]})
     mean, baseline = proved(records, tmp_path)
     assert mean is None
-    assert "dev has a single example" in baseline["verdict"]
+    assert "dev has a single example" in baseline.verdict
 
 
 def test_regression_is_compared_too(tmp_path: Path) -> None:
@@ -287,8 +282,8 @@ def test_regression_is_compared_too(tmp_path: Path) -> None:
     by_hand = [
         np.corrcoef(gold("stsb"), logits("dps-dense", seed, "stsb")[:, 0])[0, 1] for seed in (1, 2, 3, 4)
     ]
-    assert mean["mean"] == pytest.approx(np.mean(by_hand), abs=1e-6)
-    assert baseline["difference"]["mean"] > 0
+    assert mean.mean == pytest.approx(np.mean(by_hand), abs=1e-6)
+    assert baseline.difference.mean > 0
 
 
 def test_what_did_not_complete_is_said() -> None:
@@ -317,7 +312,7 @@ def run(
     return make_record(int(rate), outcome, scores=[(20, 0.2), (60, score)], **changes)
 
 
-def raced(direction: str = "max", winner: int = 1) -> list[dict[str, Any]]:
+def raced(direction: str = "max", winner: int = 1) -> list[RaceRow]:
     """Trials 1 to 4, of which 1 and 2 were raced with seeds 1 and 2, and 3 with seed 1."""
     trials = [run(1, 0, 0.6), run(2, 0, 0.7), run(3, 0, 0.4, Outcome.STOPPED), run(4, 0, 0.9)]
     races = [run(1, 1, 0.8), run(2, 1, 0.5), run(3, 1, 0.75), run(1, 2, 0.7), run(2, 2, 0.3)]
@@ -326,48 +321,48 @@ def raced(direction: str = "max", winner: int = 1) -> list[dict[str, Any]]:
 
 def test_the_race_has_means_and_differences_paired_by_seed() -> None:
     first, *others = raced()
-    assert (first["trial"], first["won"], first["difference"]) == (1, True, None)
-    assert first["scores"] == {0: 0.6, 1: 0.8, 2: 0.7}
-    assert (first["seeds"], first["mean"], first["std"]) == (3, pytest.approx(0.7), pytest.approx(0.1))
-    assert [row["trial"] for row in others] == [3, 2]  # the best mean first
+    assert (first.trial, first.won, first.difference) == (1, True, None)
+    assert first.scores == {0: 0.6, 1: 0.8, 2: 0.7}
+    assert (first.seeds, first.mean, first.std) == (3, pytest.approx(0.7), pytest.approx(0.1))
+    assert [row.trial for row in others] == [3, 2]  # the best mean first
     behind = np.array([0.1, -0.3, -0.4])
     interval = stats.t.interval(0.95, 2, behind.mean(), stats.sem(behind))
-    assert others[1]["difference"] == {
+    assert dict(others[1].difference) == {
         "mean": pytest.approx(-0.2), "interval": pytest.approx(interval), "seeds": 3, "level": 0.95,
     }  # fmt: skip
 
 
 def test_a_stopped_trial_gives_the_race_no_score_and_one_pair_no_interval() -> None:
     row = raced()[1]
-    assert (row["scores"], row["seeds"], row["std"]) == ({1: 0.75}, 1, None)
-    assert row["difference"] == {
+    assert (row.scores, row.seeds, row.std) == ({1: 0.75}, 1, None)
+    assert dict(row.difference) == {
         "mean": pytest.approx(-0.05), "interval": None, "seeds": 1, "level": 0.95,
     }  # fmt: skip
 
 
 def test_of_an_error_the_smaller_mean_comes_first() -> None:
-    assert [row["trial"] for row in raced("min")] == [1, 2, 3]
+    assert [row.trial for row in raced("min")] == [1, 2, 3]
 
 
 def test_the_winner_stands_in_the_table_though_it_was_not_raced() -> None:
     rows = raced(winner=4)
-    assert [row["trial"] for row in rows] == [4, 3, 1, 2]
-    assert (rows[0]["won"], rows[0]["seeds"]) == (True, 1)
-    assert (rows[1]["difference"], rows[2]["difference"]["seeds"]) == (None, 1)  # 3 was stopped with seed 0
+    assert [row.trial for row in rows] == [4, 3, 1, 2]
+    assert (rows[0].won, rows[0].seeds) == (True, 1)
+    assert (rows[1].difference, rows[2].difference.seeds) == (None, 1)  # 3 was stopped with seed 0
 
 
 def test_without_a_race_there_is_no_table() -> None:
     assert summarise_race([run(1, 0, 0.6)], [], run(1, 0, 0.6), "max") == []
     assert summarise_race([], [], None, "max") == []
     (row,) = summarise_race([run(1, 0, 0.6)], [run(1, 1, 0.6)], None, "max")
-    assert (row["won"], row["difference"]) == (False, None)
+    assert (row.won, row.difference) == (False, None)
 
 
 def test_a_run_of_the_race_that_diverged_is_counted_and_not_paired() -> None:
     trials = [run(1, 0, 0.6), run(2, 0, 0.7), run(3, 0, 0.0, DIVERGED)]
     races = [run(1, 1, 0.8), run(2, 1, 0.0, DIVERGED), run(3, 1, 0.0, DIVERGED), run(2, 2, 0.5, LOST)]
     first, second, third = summarise_race(trials, races, trials[0], "max")
-    assert (first["diverged"], second["diverged"], third["diverged"]) == (0, 1, 2)
-    assert (second["seeds"], second["mean"], second["difference"]["seeds"]) == (2, 0.7, 1)
-    assert (third["mean"], third["std"], third["difference"]) == (None, None, None)
-    assert plain([first, second, third])
+    assert (first.diverged, second.diverged, third.diverged) == (0, 1, 2)
+    assert (second.seeds, second.mean, second.difference.seeds) == (2, 0.7, 1)
+    assert (third.mean, third.std, third.difference) == (None, None, None)
+    assert json.dumps([row.to_json() for row in (first, second, third)], allow_nan=False)

@@ -21,6 +21,7 @@ from tests.unit.tune.helpers import (
     end_well,
     last_report,
     make_plan,
+    make_record,
     make_space,
     open_ledger,
     strategy,
@@ -30,6 +31,7 @@ from tune.core.run import Job, RunPurpose, RunReport
 from tune.planning.plan import Plan
 from tune.records import predictions, replicates
 from tune.records.ledger import SCHEMA_VERSION, Ledger
+from tune.records.search_document import SearchDocument, WinnerSection
 from tune.reporting import document as reporting_document
 from tune.reporting import page, plots, summary
 from tune.search_session import SearchSession
@@ -62,19 +64,19 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return made
 
 
-def told(plan: Plan, ledger: Ledger, output: Path | None = None) -> dict[str, Any]:
+def told(plan: Plan, ledger: Ledger, output: Path | None = None) -> SearchDocument:
     winner = replicates.choose_winner(ledger.records("search"), "max")
     return reporting_document.build_search_document(
         plan, ledger, winner, SpentResources(5, 61.5, 24.0), PROVENANCE, output
     )
 
 
-def document(ledger: Ledger, plan: Plan | None = None) -> dict[str, Any]:
+def document(ledger: Ledger, plan: Plan | None = None) -> SearchDocument:
     return told(plan or make_plan(), ledger)
 
 
 def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
-    found = json.loads(json.dumps(document(ledger), allow_nan=False))
+    found = json.loads(json.dumps(document(ledger).to_json(), allow_nan=False))
     fixed = {"schema_version", "task", "metric", "direction", "data", "model", "provenance", "space"}
     fixed |= {"trials", "winner", "confirmation", "spent"}
     assert fixed <= found.keys()
@@ -87,7 +89,7 @@ def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
 
 
 def test_search_json_has_every_trial_as_the_ledger_has_it(ledger: Ledger) -> None:
-    found = document(ledger)
+    found = document(ledger).to_json()
     for trial, record in zip(found["trials"], ledger.records("search"), strict=True):
         keys = ("id", "configuration", "seed", "outcome", "scores", "seconds")
         assert {key: trial[key] for key in keys} == {
@@ -95,7 +97,7 @@ def test_search_json_has_every_trial_as_the_ledger_has_it(ledger: Ledger) -> Non
             "configuration": record.configuration,
             "seed": record.seed,
             "outcome": str(record.outcome),
-            "scores": record.scores,
+            "scores": [[step, score] for step, score in record.scores],
             "seconds": record.seconds,
         }
     assert found["outcomes"] == {"completed": 3, "diverged": 1, "failed": 1}
@@ -103,36 +105,36 @@ def test_search_json_has_every_trial_as_the_ledger_has_it(ledger: Ledger) -> Non
 
 def test_search_json_has_the_winner_and_its_confirmation(ledger: Ledger) -> None:
     found = document(ledger)
-    best = max((t for t in found["trials"] if t["outcome"] == "completed"), key=lambda t: t["scores"][-1][1])
-    assert found["winner"] == {"trial": best["id"], "configuration": best["configuration"]}
-    confirmation = found["confirmation"]
-    assert confirmation.keys() == {"scores", "mean", "std", "interval", "level"}
-    assert sorted(confirmation["scores"]) == [6, 7, 8]
-    low, high = confirmation["interval"]
-    assert low < confirmation["mean"] < high
-    assert confirmation["level"] == 0.95
+    best = max((run for run in found.trials if run.outcome == "completed"), key=lambda run: run.score)
+    assert (found.winner.trial, found.winner.configuration) == (best.number, best.configuration)
+    confirmation = found.confirmation
+    keys = {"scores", "mean", "std", "interval", "level"}
+    assert found.to_json()["confirmation"].keys() == keys
+    assert sorted(confirmation.scores) == [6, 7, 8]
+    low, high = confirmation.interval
+    assert low < confirmation.mean < high
+    assert confirmation.level == 0.95
 
 
 def test_a_search_without_a_finished_trial_has_no_winner(tmp_path: Path) -> None:
     found = document(open_ledger(tmp_path))
-    assert (found["winner"], found["confirmation"], found["trials"]) == (None, None, [])
-    assert found["sentence"] == "No trial finished."
+    assert (found.winner, found.confirmation, found.trials) == (None, None, [])
+    assert found.sentence == "No trial finished."
     page.write_search_results(found, tmp_path)
     assert "No trial finished." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def confirmed(scores: dict[int, float] | None, std: float | None = None) -> dict[str, Any]:
+def confirmed(scores: dict[int, float] | None, std: float | None = None) -> SearchDocument:
     confirmation = None
     if scores:
         mean = sum(scores.values()) / len(scores)
         interval = None if std is None else (mean - 0.02, mean + 0.02)
-        confirmation = {"scores": scores, "mean": mean, "std": std, "interval": interval, "level": 0.95}
+        confirmation = replicates.Confirmation(scores, mean, std, interval)
     configuration = {"method": "dps-dense", "learning_rate": 1.234e-4, "selection_ratio": 0.7}
-    return {
-        "metric": "matthews_correlation",
-        "winner": {"trial": 3, "configuration": configuration},
-        "confirmation": confirmation,
-    }
+    winner = WinnerSection(trial=3, configuration=configuration)
+    return SearchDocument.model_construct(
+        metric="matthews_correlation", winner=winner, confirmation=confirmation, baseline=None
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def confirmed(scores: dict[int, float] | None, std: float | None = None) -> dict
     ],
     ids=["0 seeds", "1 seed", "3 seeds"],
 )
-def test_the_sentence(found: dict[str, Any], said: str) -> None:
+def test_the_sentence(found: SearchDocument, said: str) -> None:
     won = "Trial 3 won: dps-dense  lr 0.000123  selection_ratio 0.7."
     assert summary.format_result_sentence(found) == won + said
 
@@ -156,7 +158,7 @@ def test_the_sentence(found: dict[str, Any], said: str) -> None:
 def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger, tmp_path: Path) -> None:
     found = document(ledger)
     text = "\n".join(summary.summarise_search(found, tmp_path, "mlflow ui --backend-store-uri x"))
-    assert found["sentence"] in text
+    assert found.sentence in text
     assert "a single seed does not prove such a gap" in text
     assert [f"seed {seed}:" in text for seed in (6, 7, 8)] == [True] * 3
     assert "3 completed, 1 diverged, 1 failed. 62 s, 24 slot seconds, 0.0067 CPU-hours." in text
@@ -166,7 +168,7 @@ def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger,
 
 def test_with_a_price_the_results_say_what_it_cost(ledger: Ledger, tmp_path: Path) -> None:
     found = document(ledger, replace(make_plan(price=300.0), gpus_per_worker=0.5))
-    assert found["spent"].items() >= {"gpu_hours": 12 / 3600, "cost": pytest.approx(1.0)}.items()
+    assert found.spent.to_json().items() >= {"gpu_hours": 12 / 3600, "cost": pytest.approx(1.0)}.items()
     text = "\n".join(summary.summarise_search(found, tmp_path, None))
     assert "62 s, 24 slot seconds, 0.0033 GPU-hours, cost 1.00." in text
     assert "24 slot seconds, 0.0033 GPU-hours, cost 1.00, 5 trials" in page.render_search_page(found, [])
@@ -175,16 +177,16 @@ def test_with_a_price_the_results_say_what_it_cost(ledger: Ledger, tmp_path: Pat
 def test_the_runner_up_is_of_the_trials_that_went_as_far_as_the_winner(ledger: Ledger) -> None:
     found = document(ledger)
     cut = [(0, "stopped", 20, 0.5), (1, "stopped", 20, 0.7), (2, "completed", 60, 0.6), (3, "lost", 20, 0.65)]
-    found["trials"] = [
-        {"id": trial, "outcome": outcome, "scores": [[step, score]]} for trial, outcome, step, score in cut
+    found.trials = [
+        make_record(trial, Outcome(outcome), scores=[(step, score)]) for trial, outcome, step, score in cut
     ]
-    found["winner"] = {"trial": 1, "configuration": {}}
+    found.winner = WinnerSection(trial=1, configuration={})
     said = summary._format_runner_up(found)
     assert said is not None
     assert said.startswith(
         "On the selection data, one seed: 0.7000; the next, trial 0, 0.5000 (0.2000 behind"
     )
-    found["winner"]["trial"] = 2
+    found.winner.trial = 2
     assert summary._format_runner_up(found) is None
 
 
@@ -205,7 +207,7 @@ def test_a_number_that_json_lacks_is_refused_and_leaves_what_was_there(
     page.write_search_results(document(ledger), tmp_path)
     before = (tmp_path / "search.json").read_bytes()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        page.write_search_results({**document(ledger), "odd": float("nan")}, tmp_path)
+        page.write_search_results(document(ledger).model_copy(update={"chance": float("nan")}), tmp_path)
     assert (tmp_path / "search.json").read_bytes() == before
 
 
@@ -281,27 +283,24 @@ def proven_ledger(folder: Path) -> Ledger:
 
 
 @pytest.fixture
-def found(proven_ledger: Ledger, folder: Path) -> dict[str, Any]:
+def found(proven_ledger: Ledger, folder: Path) -> SearchDocument:
     return told(make_plan(objectives="score,seconds"), proven_ledger, folder)
 
 
-def test_the_baseline_stands_beside_the_winner(found: dict[str, Any]) -> None:
-    winner, baseline = found["winner"]["configuration"], found["baseline"]
-    assert baseline["configuration"] == {"method": "vanilla", "learning_rate": winner["learning_rate"]}
-    assert sorted(baseline["confirmation"]["scores"]) == sorted(found["confirmation"]["scores"]) == [6, 7, 8]
-    assert [run["id"] for run in baseline["runs"]] == ["confirm-3", "confirm-4", "confirm-5"]
-    assert [run["id"] for run in found["confirmation_runs"]] == ["confirm-0", "confirm-1", "confirm-2"]
-    assert baseline["difference"]["seeds"] == 3
-    assert baseline["difference"]["mean"] == pytest.approx(
-        found["confirmation"]["mean"] - baseline["confirmation"]["mean"]
-    )
-    assert found["evidence"]["mean"] == pytest.approx(found["confirmation"]["mean"])
-    assert found["evidence"]["interval"] != found["confirmation"]["interval"]
-    assert found["confirmation"].keys() == {"scores", "mean", "std", "interval", "level"}
-    assert json.loads(json.dumps(found, allow_nan=False))["baseline"]["verdict"] == baseline["verdict"]
+def test_the_baseline_stands_beside_the_winner(found: SearchDocument) -> None:
+    winner, baseline = found.winner.configuration, found.baseline
+    assert baseline.configuration == {"method": "vanilla", "learning_rate": winner["learning_rate"]}
+    assert sorted(baseline.confirmation.scores) == sorted(found.confirmation.scores) == [6, 7, 8]
+    assert [run.id for run in baseline.runs] == ["confirm-3", "confirm-4", "confirm-5"]
+    assert [run.id for run in found.confirmation_runs] == ["confirm-0", "confirm-1", "confirm-2"]
+    assert baseline.difference.seeds == 3
+    assert baseline.difference.mean == pytest.approx(found.confirmation.mean - baseline.confirmation.mean)
+    assert found.evidence.mean == pytest.approx(found.confirmation.mean)
+    assert found.evidence.interval != found.confirmation.interval
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["baseline"]["verdict"] == baseline.verdict
 
 
-def with_finalists(output: Path) -> dict[str, Any]:
+def with_finalists(output: Path) -> SearchDocument:
     """The search.json of `proven`, in which two more were confirmed; a run of the second failed."""
     ledger, turns = proven(output)
     _, *others = turns.searches[0].rank_finalists(3)
@@ -319,19 +318,19 @@ def with_finalists(output: Path) -> dict[str, Any]:
 
 def test_the_other_finalists_have_their_lines(tmp_path: Path) -> None:
     found = with_finalists(tmp_path)
-    first, second = found["finalists"]
-    tried = {trial["id"]: trial["configuration"] for trial in found["trials"]}
+    first, second = found.finalists
+    tried = {trial.number: trial.configuration for trial in found.trials}
     for place, finalist in enumerate((first, second)):
-        assert finalist["configuration"] == tried[finalist["trial"]]
-        assert [run["id"] for run in finalist["runs"]] == [f"confirm-{6 + 3 * place + n}" for n in range(3)]
-        assert f"The winner is {finalist['verdict']}." in summary.summarise_search(found, tmp_path, None)
-    left_out = f"Trial {second['trial']}: 1 of 3 runs did not complete (1 failed)"
+        assert finalist.configuration == tried[finalist.trial]
+        assert [run.id for run in finalist.runs] == [f"confirm-{6 + 3 * place + n}" for n in range(3)]
+        assert f"The winner is {finalist.verdict}." in summary.summarise_search(found, tmp_path, None)
+    left_out = f"Trial {second.trial}: 1 of 3 runs did not complete (1 failed)"
     assert left_out in "\n".join(summary.summarise_search(found, tmp_path, None))
 
 
-def test_the_summary_says_how_the_winner_compares(found: dict[str, Any], tmp_path: Path) -> None:
-    assert found["sentence"].endswith(f" It is {found['baseline']['verdict']}.")
-    assert "It is better than vanilla at the same learning rate by" in found["sentence"]
+def test_the_summary_says_how_the_winner_compares(found: SearchDocument, tmp_path: Path) -> None:
+    assert found.sentence.endswith(f" It is {found.baseline.verdict}.")
+    assert "It is better than vanilla at the same learning rate by" in found.sentence
     lines = summary.summarise_search(found, tmp_path, None)
     (over,) = [line for line in lines if line.startswith("Over seeds and examples together: ")]
     assert "by the 90 examples" in over
@@ -342,8 +341,8 @@ def test_the_summary_says_how_the_winner_compares(found: dict[str, Any], tmp_pat
 def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
     ledger, _ = proven(tmp_path, diverged=7)
     found = told(make_plan(), ledger, tmp_path)
-    assert found["baseline"]["evidence"]["diverged"] == 1
-    assert found["baseline"]["difference"]["seeds"] == 3
+    assert found.baseline.evidence.diverged == 1
+    assert found.baseline.difference.seeds == 3
     said = "vanilla at the same learning rate: 1 of 3 runs diverged"
     assert said in "\n".join(summary.summarise_search(found, tmp_path, None))
     made = page.render_search_page(found, summary.format_certainty_lines(found))
@@ -353,8 +352,8 @@ def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
 
 def test_without_predictions_and_without_a_baseline_the_report_is_as_before(ledger: Ledger) -> None:
     found = document(ledger)
-    assert (found["evidence"], found["baseline"], found["race"], found["pareto"]) == (None, None, [], None)
-    assert "It is" not in found["sentence"]
+    assert (found.evidence, found.baseline, found.race, found.pareto) == (None, None, [], None)
+    assert "It is" not in found.sentence
     made = page.render_search_page(found, [])
     for heading in (">Race<", "Pareto", "vanilla, same learning rate"):
         assert heading not in made
@@ -369,53 +368,53 @@ def test_what_was_ranked_on_dev_is_said_to_be_optimistic(proven_ledger: Ledger, 
     assert "ranked on dev" not in "\n".join(summary.summarise_search(document(proven_ledger), folder, None))
 
 
-def test_the_race_is_a_table_and_three_lines(found: dict[str, Any], tmp_path: Path) -> None:
-    assert [row["seeds"] for row in found["race"]] == [4, 3, 2]  # with the seed of the search
-    assert found["race"][0]["trial"] == found["winner"]["trial"]
-    assert [len(found["race_runs"]), found["race_runs"][0]["id"]] == [6, "race-0"]
-    lines = summary.format_race_lines(found)
+def test_the_race_is_a_table_and_three_lines(found: SearchDocument, tmp_path: Path) -> None:
+    assert [row.seeds for row in found.race] == [4, 3, 2]  # with the seed of the search
+    assert found.race[0].trial == found.winner.trial
+    assert [len(found.race_runs), found.race_runs[0].id] == [6, "race-0"]
+    lines = summary.format_race_lines(found.race)
     assert len(lines) == 3
-    assert lines[0].startswith(
-        f"Race on the selection data: trial {found['winner']['trial']}, 4 seeds: mean "
-    )
+    assert lines[0].startswith(f"Race on the selection data: trial {found.winner.trial}, 4 seeds: mean ")
     assert re.search(r"; to the winner -\d\.\d{4} \(95% interval .* 3 pairs\)$", lines[1])
     assert set(lines) <= set(summary.summarise_search(found, tmp_path, None))
-    more = {**found, "race": [*found["race"], found["race"][-1]]}
+    more = [*found.race, found.race[-1]]
     assert len(summary.format_race_lines(more)) == 3
     assert summary.format_race_lines(more)[-1].endswith("; 1 more in report.html")
     (table,) = re.findall(r">Race</h2>.*?</table>", page.render_search_page(found, []), re.DOTALL)
     assert table.count("<tr") == 4
 
 
-def test_the_front_is_in_the_document_the_page_and_the_summary(found: dict[str, Any], tmp_path: Path) -> None:
-    named = found["pareto"]
-    assert named["objectives"] == ["score", "seconds"]
-    points = [*named["front"], *named["others"]]
-    assert sorted(point["seeds"] for point in points) == [1, 2, 3, 4]
-    best = max(points, key=lambda p: p["values"]["score"])
-    quick = min(points, key=lambda p: p["values"]["seconds"])
-    assert best == named["front"][0]  # the best score first, and the most seconds
-    assert quick == named["front"][-1] != best
-    lines = summary.format_pareto_lines(found)
+def test_the_front_is_in_the_document_the_page_and_the_summary(found: SearchDocument, tmp_path: Path) -> None:
+    named = found.pareto
+    assert named.objectives == ["score", "seconds"]
+    points = [*named.front, *named.others]
+    assert sorted(point.seeds for point in points) == [1, 2, 3, 4]
+    best = max(points, key=lambda p: p.values["score"])
+    quick = min(points, key=lambda p: p.values["seconds"])
+    assert best == named.front[0]  # the best score first, and the most seconds
+    assert quick == named.front[-1] != best
+    lines = summary.format_pareto_lines(found.pareto)
     assert lines[0] == "Pareto front of score, seconds:"
-    assert len(lines) == 1 + len(named["front"])
-    assert f"  trial {best['trial']}: {best['values']['score']:.4f}, " in "\n".join(lines)
+    assert len(lines) == 1 + len(named.front)
+    assert f"  trial {best.trial}: {best.values['score']:.4f}, " in "\n".join(lines)
     assert set(lines) <= set(summary.summarise_search(found, tmp_path, None))
-    others, front = plots.plot_pareto_front(found, "seconds").data
-    assert [*front["x"], *others["x"]] == [point["values"]["seconds"] for point in points]
+    others, front = plots.plot_pareto_front(found.pareto, "seconds", found.metric).data
+    assert [*front["x"], *others["x"]] == [point.values["seconds"] for point in points]
     made = page.render_search_page(found, [])
     assert 'id="pareto-seconds"' in made
     (table,) = re.findall(r">Pareto front: score, seconds</h2>.*?</table>", made, re.DOTALL)
-    assert table.count('<tr class="won">') == table.count("<td>yes</td>") == len(named["front"])
+    assert table.count('<tr class="won">') == table.count("<td>yes</td>") == len(named.front)
 
 
 def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
     proven_ledger: Ledger, folder: Path
 ) -> None:
     found = document(proven_ledger, make_plan(objectives="stability,score,memory"))
-    (lacking,) = [point for point in found["pareto"]["others"] if point["seeds"] == 1]
-    assert lacking["values"]["stability"] is lacking["values"]["memory"] is None
-    drawn = [plots.plot_pareto_front(found, name).data for name in ("stability", "memory")]
+    (lacking,) = [point for point in found.pareto.others if point.seeds == 1]
+    assert lacking.values["stability"] is lacking.values["memory"] is None
+    drawn = [
+        plots.plot_pareto_front(found.pareto, name, found.metric).data for name in ("stability", "memory")
+    ]
     assert [len(others["x"]) + len(front["x"]) for others, front in drawn] == [3, 3]
     assert re.search(
         r'<td class="number">-</td><td class="number">0.\d{4}</td><td class="number">-</td>',
@@ -425,8 +424,8 @@ def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
 
 def test_where_no_configuration_has_all_objectives_the_front_is_empty(ledger: Ledger, tmp_path: Path) -> None:
     found = document(ledger, make_plan(objectives="score,stability"))
-    assert found["pareto"]["front"] == []
-    assert summary.format_pareto_lines(found) == [
+    assert found.pareto.front == []
+    assert summary.format_pareto_lines(found.pareto) == [
         "Pareto front of score, stability: empty, no configuration has all of them."
     ]
     assert 'id="pareto-stability"' not in page.render_search_page(found, [])

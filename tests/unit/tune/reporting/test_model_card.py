@@ -16,6 +16,7 @@ from dps.tasks import definition
 from dps.tasks.task import Task
 from tests.unit.tune.helpers import make_plan
 from tests.unit.tune.reporting.test_document import proven, told
+from tune.records.search_document import SearchDocument
 from tune.reporting import model_card
 
 HOSTILE = "`</code>|<script>alert(1)</script>\n# [x](http://e.vil) **b** ``` --- "
@@ -24,12 +25,13 @@ HOSTILE = "`</code>|<script>alert(1)</script>\n# [x](http://e.vil) **b** ``` ---
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("card")
-    return json.loads(json.dumps(told(make_plan(), proven(folder)[0], folder)))
+    return told(make_plan(), proven(folder)[0], folder).to_json()
 
 
-def of_task(found: dict[str, Any], task: Task) -> dict[str, Any]:
+def of_task(found: dict[str, Any], task: Task, **changes: Any) -> SearchDocument:
     settings = {**found["plan"]["settings"], "task": definition.make_definition(task)}
-    return {**found, "task": task.name, "plan": {**found["plan"], "settings": settings}}
+    plan = {**found["plan"], "settings": settings}
+    return SearchDocument.model_validate({**found, "task": task.name, "plan": plan, **changes})
 
 
 def rendered(text: str) -> str:
@@ -39,7 +41,7 @@ def rendered(text: str) -> str:
 
 
 def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], tmp_path: Path) -> None:
-    model_card.write_model_card(found, 7, tmp_path)
+    model_card.write_model_card(SearchDocument.model_validate(found), 7, tmp_path)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^#+ .*", text, re.MULTILINE) == [
         "# `cola`: a fine-tuned model", "## Use", "## Task", "## Data", "## Scores",
@@ -91,15 +93,15 @@ def test_ranking_on_dev_is_said_to_be_optimistic(tmp_path: Path) -> None:
 
 def test_hostile_names_stay_text_and_folders_stay_private(found: dict[str, Any]) -> None:
     task = Task("own", (HOSTILE, "b"), (HOSTILE.strip(), "|"), ("accuracy",))
-    hostile = of_task(found, task)
-    hostile["data"] = {
-        "source": "folder",
-        "name": f"/home/me/{HOSTILE.replace('/', '')}",
-        "fingerprint": "f" * 16,
-    }
-    hostile["model"] = {"source": "hub", "name": HOSTILE, "fingerprint": "f" * 16}
-    hostile["sentence"] = f"Won: {HOSTILE}"
-    hostile["winner"] = {"trial": 1, "configuration": {HOSTILE: HOSTILE}}
+    name = f"/home/me/{HOSTILE.replace('/', '')}"
+    hostile = of_task(
+        found,
+        task,
+        data={"source": "folder", "name": name, "fingerprint": "f" * 16},
+        model={"source": "hub", "name": HOSTILE, "fingerprint": "f" * 16},
+        sentence=f"Won: {HOSTILE}",
+        winner={"trial": 1, "configuration": {HOSTILE: HOSTILE}},
+    )
     text = model_card.render_model_card(hostile, 6)
     html = rendered(text)
     assert "<script" not in html

@@ -62,7 +62,7 @@ def test_an_old_comparison_says_the_same_again(tmp_path: Path) -> None:
         ),
         (lambda d: d["plan"].update(settings=None), "malformed at plan.settings"),
         (lambda d: d.update(evaluation_sets=[]), "malformed at evaluation_sets"),
-        (lambda d: d.update(schema_version=2), "has version 2, this program reads 1"),
+        (lambda d: d.update(schema_version=2), "has version 2, and this program reads 1"),
     ],
 )
 def test_a_malformed_document_is_one_line(

@@ -30,6 +30,8 @@ from tests.unit.tune.helpers import (
 from tests.unit.tune.reporting.test_document import HOSTILE, end, proven, told, with_finalists
 from tune import report
 from tune.core.run import Job, RunReport
+from tune.records.ledger import Ledger
+from tune.records.search_document import SearchDocument
 from tune.reporting import analysis, summary
 from tune.reporting import page as reporting_page
 from tune.reporting import plots as reporting_plots
@@ -53,7 +55,7 @@ def of(folder: Path, trials: int = 5, end: Any = end, confirm: int = 3, **change
         ledger, strategy(folder, trials, confirmation_seeds=confirm, **changes), [], lambda: False
     )
     FakeTune(searcher, end=end).run()
-    return json.loads(json.dumps(told(make_plan(), ledger)))
+    return told(make_plan(), ledger).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +69,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """With a race, a baseline, two objectives and a profile."""
     folder = tmp_path_factory.mktemp("whole")
     ledger = proven(folder)[0]
-    found = told(make_plan(objectives="score,seconds"), ledger, folder)
+    found = told(make_plan(objectives="score,seconds"), ledger, folder).to_json()
     shares = {"training": 0.9, "evaluation": 0.08, "between_runs": 0.02}
     before = {"plan_and_cluster": 1.5, "slots": 2.5}
     found["profile"] = {"before_first_step": before, "slot_seconds": 24.0, "shares": shares, "gap": None}
-    return json.loads(json.dumps(found))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,8 @@ def small_page(small: Found) -> str:
 
 
 def made(found: Found) -> str:
-    text = reporting_page.render_search_page(found, summary.format_certainty_lines(found))
+    document = SearchDocument.model_validate(found)
+    text = reporting_page.render_search_page(document, summary.format_certainty_lines(document))
     assert "could not be drawn" not in text
     return text
 
@@ -211,7 +214,7 @@ def cells(text: str, section: str) -> list[list[str]]:
 
 
 def test_finalists_stand_beside_the_winner_by_seed(tmp_path: Path) -> None:
-    found = json.loads(json.dumps(with_finalists(tmp_path)))
+    found = with_finalists(tmp_path).to_json()
     text, (first, second) = made(found), found["finalists"]
     rows = {row[0]: row[1:] for row in cells(text, "fresh-section")}
     names = [f"trial {one['trial']}" for one in (first, second)]
@@ -243,9 +246,9 @@ def test_finalists_stand_beside_the_winner_by_seed(tmp_path: Path) -> None:
     assert re.search(rf"failed\s*1\s*{names[1]}, confirmed, seed 7", Tags(text).text)
     for one in (first, second):  # a search.json of before
         del one["runs"]
-    older = dict(
-        reporting_page._scores_by_seed(found, reporting_plots.collect_confirmed_configurations(found))
-    )
+    document = SearchDocument.model_validate(found)
+    sides = reporting_plots.collect_confirmed_configurations(document)
+    older = dict(reporting_page._scores_by_seed(document, sides))
     assert (older[6], older[7][3]) == (rows["6"], "-")
 
 
@@ -297,14 +300,14 @@ def test_a_page_goes_on_without_a_plot_that_cannot_be_drawn(
     monkeypatch.setattr(
         reporting_page, "plot_fresh_seeds", lambda found: reporting_page.Plot([{"x": [math.nan]}], {}, "")
     )
-    text = reporting_page.render_search_page(small, [])
+    text = reporting_page.render_search_page(SearchDocument.model_validate(small), [])
     assert "A plot could not be drawn: RuntimeError: a &lt;b&gt;plot" in text
     assert "A plot could not be drawn: ValueError: Out of range float" in text
     assert {"curves", "fresh"} & {*figures(text)} == set()
     assert "parallel" in figures(text)
 
 
-def spread(trials: int, **plan: Any) -> Found:
+def spread(trials: int) -> Found:
     """A search.json of completed trials, whose score depends on the learning rate alone."""
     space = make_space(("dps-dense",))
     rows = [space.from_study(row) for row in space.latin(trials, 0)]
@@ -315,14 +318,16 @@ def spread(trials: int, **plan: Any) -> Found:
         }
         for number, row in enumerate(rows)
     ]  # fmt: skip
-    return {
-        "direction": "max", "metric": "accuracy", "space": space.describe(), "trials": runs, "winner": None,
-        "plan": {"max_steps": 60},
-    }  # fmt: skip
+    nothing = told(make_plan(), Ledger(None, "max")).to_json()
+    return {**nothing, "metric": "accuracy", "space": space.describe(), "trials": runs}
+
+
+def analyse(found: Found) -> analysis.SearchAnalysis:
+    return analysis.SearchAnalysis(SearchDocument.model_validate(found))
 
 
 def test_the_learning_rate_is_found_to_matter() -> None:
-    told = analysis.SearchAnalysis(spread(12))
+    told = analyse(spread(12))
     made, why = told.importances
     assert (made[0].name, why) == ("learning_rate", "")
     assert made[0].share > 0.5 > max(one.share for one in made[1:])
@@ -338,9 +343,9 @@ def test_the_learning_rate_is_found_to_matter() -> None:
     flat_scores = spread(12)
     for trial in flat_scores["trials"]:
         trial["scores"] = [[60, 0.0]]
-    same = analysis.SearchAnalysis(flat_scores)
+    same = analyse(flat_scores)
     assert (same.surfaces(), same.importances) == ([], ([], "all configurations have the same score"))
-    few, why = analysis.SearchAnalysis(spread(7)).importances
+    few, why = analyse(spread(7)).importances
     assert (few, why) == ([], "7 configurations ran to the end, and 8 are needed")
 
 
@@ -349,16 +354,16 @@ def test_a_lower_score_is_better_where_the_metric_says_so() -> None:
     down["direction"] = "min"
     for trial in down["trials"]:
         trial["scores"] = [[step, -score] for step, score in trial["scores"]]
-    one, other = (analysis.SearchAnalysis(found).course() for found in (up, down))
+    one, other = (analyse(found).course() for found in (up, down))
     assert [(p.trial, p.cost) for p in one] == [(p.trial, p.cost) for p in other]
     assert [p.mean for p in one] == pytest.approx([-p.mean for p in other])
-    rising, falling = (analysis.SearchAnalysis(found).effects()[0] for found in (up, down))
+    rising, falling = (analyse(found).effects()[0] for found in (up, down))
     assert rising.means == pytest.approx([-mean for mean in falling.means])
 
 
 def test_the_score_against_cost_is_of_what_was_believed_not_of_the_luckiest() -> None:
     found = spread(10)
-    course = analysis.SearchAnalysis(found).course()
+    course = analyse(found).course()
     assert [point.cost for point in course] == [10.0 * count for count in range(4, 11)]
     assert all(point.low < point.mean < point.high for point in course)
     lucky = copy.deepcopy(found)
@@ -366,7 +371,7 @@ def test_the_score_against_cost_is_of_what_was_believed_not_of_the_luckiest() ->
         {**lucky["trials"][0], "id": f"race-{seed}", "seed": seed, "ended": 200.0 + seed,
          "scores": [[60, score]]} for seed, score in ((1000, 3.0), (1001, -2.5), (1002, -2.6), (1003, -2.4))
     ]  # fmt: skip
-    assert analysis.SearchAnalysis(lucky).course()[-1].mean < 1.0
+    assert analyse(lucky).course()[-1].mean < 1.0
 
 
 def test_the_command_makes_the_page_again(whole: Found, whole_page: str, tmp_path: Path, capsys: Any) -> None:
@@ -408,9 +413,9 @@ def test_several_searches_stand_side_by_side(
         (None, "", "holds no search.json"),
         ("compare.json", "{}", "holds a comparison"),
         ("search.json", "{", "cannot be read"),
-        ("search.json", "[]", "version None"),
+        ("search.json", "[]", "holds no JSON object"),
         ("search.json", '{"schema_version": 99}', "version 99"),
-        ("search.json", '{"schema_version": 1}', "not as a search writes it"),
+        ("search.json", '{"schema_version": 1}', "malformed at task: Field required; resume"),
     ],
 )
 def test_what_is_no_search_is_refused_in_one_line(

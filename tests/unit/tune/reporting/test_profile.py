@@ -37,9 +37,9 @@ RUNS = [
 def test_the_shares_are_those_of_all_slots_and_sum_to_one() -> None:
     found = profile_session(RUNS, SlotCount(2), started=100, planned=108)
     assert found is not None
-    assert found["before_first_step"] == {"plan_and_cluster": 8, "slots": 12}
-    assert found["slot_seconds"] == 160
-    assert {part: round(160 * share, 6) for part, share in found["shares"].items()} == {
+    assert found.before_first_step == {"plan_and_cluster": 8, "slots": 12}
+    assert found.slot_seconds == 160
+    assert {part: round(160 * share, 6) for part, share in found.shares.items()} == {
         "training": 127,
         "evaluation": 17,
         "report": 1,
@@ -47,8 +47,8 @@ def test_the_shares_are_those_of_all_slots_and_sum_to_one() -> None:
         "between_runs": 3,
         "without_work": 10,
     }
-    assert sum(found["shares"].values()) == pytest.approx(1)
-    assert found["gap"] == 2.0
+    assert sum(found.shares.values()) == pytest.approx(1)
+    assert found.gap == 2.0
 
 
 def test_slot_seconds_are_those_of_the_slots_there_were() -> None:
@@ -57,11 +57,11 @@ def test_slot_seconds_are_those_of_the_slots_there_were() -> None:
     slots.become(1, at=170)
     found = profile_session(RUNS, slots, started=100, planned=108)
     assert found is not None
-    assert found["slot_seconds"] == 2 * 30 + 3 * 20 + 30
+    assert found.slot_seconds == 2 * 30 + 3 * 20 + 30
     fewer = profile_session(RUNS, SlotCount(1), started=100, planned=108)
     assert fewer is not None
-    assert fewer["slot_seconds"] == 150
-    assert fewer["shares"]["without_work"] == 0
+    assert fewer.slot_seconds == 150
+    assert fewer.shares["without_work"] == 0
 
 
 def test_only_the_runs_of_this_sitting_count() -> None:

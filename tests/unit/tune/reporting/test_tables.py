@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from rich.console import Console
 from dps.methods import METHODS
 from dps.tasks.registry import TASKS
 from tests.unit.tune.helpers import PROVENANCE, SETTINGS, make_record
-from tune.records.schema import ComparisonDocument, DifferenceSection
+from tune.records.comparison_document import ComparisonDocument
+from tune.records.schema import DifferenceSection
 from tune.reporting import tables
 
 HOSTILE = "a|b `x` ``y`` <script>alert(1)</script>\n# head [l](http://x) *b* $c$"
@@ -88,7 +90,7 @@ def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: A
             "slots": 2,
             "settings": SETTINGS.described(),
         },
-        "provenance": {**PROVENANCE, "git_dirty": False},
+        "provenance": replace(PROVENANCE, git_dirty=False),
         "budget": {
             "configurations": 4, "steps": 75, "confirm_steps": 96, "seeds": [1, 2, 3],
             "scheduler": "none", "sampler": "latin",

@@ -1,0 +1,152 @@
+"""compare.json, typed: what was run, method by method, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from dps.errors import InputError
+from tune.core.direction import Direction
+from tune.core.provenance import Provenance
+from tune.records.schema import (
+    DifferenceSection,
+    InputSection,
+    PlanSection,
+    Run,
+    Section,
+    SpentSection,
+    parse_json_object,
+    validate_document,
+)
+
+COMPARISON_DOCUMENT_FILE = "compare.json"
+
+
+class BudgetSection(Section):
+    """What every method of a comparison was given. seeds: of the confirmations."""
+
+    configurations: int
+    steps: int
+    confirm_steps: int
+    seeds: list[int]
+    scheduler: str
+    sampler: str
+
+
+class MethodSection(Section):
+    """The runs of one method in a comparison.
+
+    configuration: the best of its trials; the method alone if none has a score.
+    selection_score: the score of that trial.
+    trials: one run of each configuration. runs: the confirmations of the best one.
+    """
+
+    method: str
+    configuration: dict[str, Any]
+    selection_score: float | None
+    space: dict[str, Any]
+    cost: dict[str, float]
+    trials: list[Run]
+    runs: list[Run]
+
+
+class MethodResult(Section):
+    """A method's scores on one evaluation set, see `evidence.ScoreSummary` and `MeanEstimate`.
+
+    scores: by seed. others: means of the task's further metrics.
+    difference, verdict: to the baseline; None for the baseline itself.
+    """
+
+    scores: dict[int, float]
+    mean: float
+    median: float
+    std: float | None
+    worst: float
+    best: float
+    collapsed: float
+    n: int
+    interval: tuple[float, float]
+    interval_over_seeds: tuple[float, float] | None
+    others: dict[str, float]
+    difference: DifferenceSection | None
+    verdict: str | None
+
+
+class EvaluationSetResult(Section):
+    """The results of all methods on one evaluation set. chance: the best score of a constant prediction."""
+
+    metric: str
+    examples: int
+    chance: float
+    methods: dict[str, MethodResult]
+
+
+class CostSection(Section):
+    """What a method took: a mean over its confirmations, and in total. None without a completed one."""
+
+    passes_per_run: float | None
+    seconds_per_run: float | None
+    peak_memory: int | None
+    passes: float
+    seconds: float
+    selected_share: float | None
+
+
+class OriginSection(Section):
+    """A folder whose methods a joined comparison took over."""
+
+    folder: str
+    methods: list[str]
+    git_commit: str | None
+    git_dirty: bool
+
+
+class ComparisonDocument(Section):
+    """A comparison: compare.json.
+
+    results: by evaluation set, the task's own first; costs, probe: by method.
+    joined: where the methods come from, if this was put together from several comparisons.
+    """
+
+    schema_version: int
+    task: str
+    metric: str
+    direction: Direction
+    data: InputSection
+    model: InputSection
+    plan: PlanSection
+    provenance: Provenance
+    budget: BudgetSection
+    covered: str | None
+    evaluation_sets: list[str] = Field(min_length=1)
+    baseline: str
+    methods: list[MethodSection]
+    spent: SpentSection
+    results: dict[str, EvaluationSetResult] = Field(default_factory=dict)
+    costs: dict[str, CostSection] = Field(default_factory=dict)
+    probe: dict[str, dict[str, float]] = Field(default_factory=dict)
+    sentences: list[str] = Field(default_factory=list)
+    joined: list[OriginSection] = Field(default_factory=list)
+
+    @property
+    def origins(self) -> list[OriginSection]:
+        """Return where the methods come from; one origin without folder and methods if nothing was joined."""
+        commit, dirty = self.provenance.git_commit, self.provenance.git_dirty
+        return self.joined or [OriginSection(folder="", methods=[], git_commit=commit, git_dirty=dirty)]
+
+    @property
+    def main_result(self) -> EvaluationSetResult:
+        """Return the results on the task's own evaluation set."""
+        return self.results[self.evaluation_sets[0]]
+
+
+def read_comparison_document(folder: Path, option: str) -> ComparisonDocument:
+    """Read the compare.json of an output folder. option: that named it, for messages. Raises InputError."""
+    file = folder / COMPARISON_DOCUMENT_FILE
+    where, remedy = f"{option}: {file}", "resume the comparison to make it again"
+    content = parse_json_object(file.read_text(encoding="utf-8"), where, remedy)
+    if "comparisons" in content or "joined" in content:
+        raise InputError(f"{option}: {folder} was itself joined; give the folders that it was made from")
+    return validate_document(ComparisonDocument, content, where, remedy)

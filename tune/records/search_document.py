@@ -1,0 +1,198 @@
+"""search.json, typed: what was searched, what each run came to, who won and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from dps.errors import InputError
+from tune.core.direction import Direction
+from tune.core.provenance import Provenance
+from tune.records.comparison_document import COMPARISON_DOCUMENT_FILE
+from tune.records.failures import FailureSummary
+from tune.records.replicates import Confirmation
+from tune.records.schema import (
+    DifferenceSection,
+    InputSection,
+    PlanSection,
+    Run,
+    Section,
+    SpentSection,
+    parse_json_object,
+    validate_document,
+)
+from tune.stats.evidence import MeanEstimate
+
+SEARCH_DOCUMENT_FILE = "search.json"
+READING_REMEDY = "resume the search to make it again"
+
+
+class WinnerSection(Section):
+    """The configuration that won. trial: its number in the search."""
+
+    trial: int
+    configuration: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence(MeanEstimate):
+    """The mean of a configuration over seeds and examples. diverged: how many of its runs did."""
+
+    diverged: int = 0
+
+
+class RivalSection(Section):
+    """A configuration that was confirmed on the winner's fresh seeds.
+
+    confirmation: its scores; None if no run completed. evidence: its mean over seeds and examples.
+    difference: the winner minus it; None if they could not be compared.
+    verdict: what may be said of the winner beside it, in half a sentence. runs: its confirmations.
+    """
+
+    configuration: dict[str, Any]
+    confirmation: Confirmation | None
+    evidence: Evidence | None = None
+    difference: DifferenceSection | None = None
+    verdict: str
+    runs: list[Run] = Field(default_factory=list)
+
+
+class FinalistSection(RivalSection):
+    """Another configuration of the search that was confirmed. trial: its number."""
+
+    trial: int
+
+
+class RaceDistance(Section):
+    """How far a configuration's scores in the race are from the winner's, paired by seed.
+
+    mean, interval: of the differences; the interval is Student's t at `level`, None with one seed.
+    seeds: pairs.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    seeds: int
+    level: float
+
+
+class RaceRow(Section):
+    """A configuration in the race, scored on the selection data.
+
+    trial: its number in the search, None if it has none there. won: whether it is the winner.
+    seeds: runs that went to their end or diverged; diverged: how many did. scores: by seed.
+    mean, std: of the scores; None without any, and with one. difference: to the winner.
+    """
+
+    trial: int | None
+    configuration: dict[str, Any]
+    won: bool
+    seeds: int
+    diverged: int
+    scores: dict[int, float]
+    mean: float | None
+    std: float | None
+    difference: RaceDistance | None
+
+
+class ParetoRow(Section):
+    """A configuration by its objectives. trial: see `RaceRow`. seeds: how many the score is a mean of.
+    values: by objective, None if unknown."""
+
+    trial: int | None
+    configuration: dict[str, Any]
+    seeds: int
+    values: dict[str, float | None]
+
+
+class ParetoSection(Section):
+    """The configurations that no other one beats in all objectives, and the others."""
+
+    objectives: list[str]
+    front: list[ParetoRow]
+    others: list[ParetoRow]
+
+
+class ProfileSection(Section):
+    """Where the seconds of the last session went.
+
+    before_first_step: seconds of "plan_and_cluster" and "slots". slot_seconds: of all slots from the first
+    step to the last end. shares: of these by part, summing to 1. gap: median seconds from the end of a run to
+    the first step of the next on the same slot; None if there was no next.
+    """
+
+    before_first_step: dict[str, float]
+    slot_seconds: float
+    shares: dict[str, float]
+    gap: float | None
+
+
+class SearchDocument(Section):
+    """search.json.
+
+    task, metric, direction: what was learnt, and what scores are in. data, model: what exactly they were.
+    plan: what was decided before. provenance: code, versions and machine of the last session.
+    space: what was searched, see `SearchSpace.describe`.
+    chance: the score of the best constant prediction; None if unknown.
+    trials: the runs of the search. race_runs: further seeds. confirmation_runs: fresh seeds of the winner.
+    covered: which weights methods select among, in a line. outcomes: how many trials ended how.
+    failures: of all runs.
+    winner: None if no trial finished. confirmation: its scores on dev by fresh seed. evidence: its mean over
+    seeds and examples. baseline: vanilla at its learning rate. finalists: the others that were confirmed.
+    race: the configurations in it, the winner first. pareto: None if the score was the only objective.
+    phases: why "explored" and "raced" ended. spent: over all sessions. sentence: the result.
+    profile: where the seconds of the last session went.
+    """
+
+    schema_version: int
+    task: str
+    metric: str
+    direction: Direction
+    data: InputSection
+    model: InputSection
+    plan: PlanSection
+    provenance: Provenance
+    space: dict[str, Any]
+    chance: float | None = None
+    trials: list[Run]
+    covered: str | None = None
+    outcomes: dict[str, int] = Field(default_factory=dict)
+    failures: FailureSummary | None = None
+    winner: WinnerSection | None
+    confirmation: Confirmation | None
+    confirmation_runs: list[Run] = Field(default_factory=list)
+    evidence: Evidence | None = None
+    baseline: RivalSection | None = None
+    finalists: list[FinalistSection] = Field(default_factory=list)
+    race: list[RaceRow] = Field(default_factory=list)
+    race_runs: list[Run] = Field(default_factory=list)
+    pareto: ParetoSection | None = None
+    phases: dict[str, str | None] = Field(default_factory=dict)
+    spent: SpentSection
+    sentence: str
+    profile: ProfileSection | None = None
+
+
+def read_search_document(folder: Path) -> SearchDocument:
+    """Read the search.json of an output folder. Raises InputError where there is none that can be read."""
+    file = folder / SEARCH_DOCUMENT_FILE
+    if not file.is_file():
+        if (folder / COMPARISON_DOCUMENT_FILE).is_file():
+            raise InputError(
+                f"DIR: {folder} holds a comparison; read its compare.md, or name a search's folder"
+            )
+        raise InputError(f"DIR: {folder} holds no search.json; name the output folder of a search that ended")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"DIR: {file} cannot be read ({error}); {READING_REMEDY}") from None
+    return parse_search_document(text, f"DIR: {file}")
+
+
+def parse_search_document(text: str, where: str) -> SearchDocument:
+    """Read the text of a search.json. where: it is from, for messages. Raises InputError."""
+    content = parse_json_object(text, where, READING_REMEDY)
+    return validate_document(SearchDocument, content, where, READING_REMEDY)
