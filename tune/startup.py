@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tune.core.options import CommonOptions
 from tune.execution import connection
@@ -38,7 +37,7 @@ def plan_on_cluster(options: CommonOptions, output: Path, holding: ExitStack) ->
         check_output(output, options.resume is not None)
         holding.enter_context(hold_folder_lock(output))
     if options.resume is not None:
-        plan = plan.as_begun(_read_note(plan, output, "precision"))
+        plan = _adopt_resumed_search(plan, output)
     if not named:
         connection.connect_to_cluster()
     if not (options.share_gpus and plan.gpus_per_worker):
@@ -61,9 +60,10 @@ def _check_resumed_ledger(options: CommonOptions) -> None:
         check_ledger(options.resume / "study.db")
 
 
-def _read_note(plan: Plan, output: Path, key: str) -> Any:
-    """A note of the ledgers in the folder. Raises InputError where they hold another search."""
-    ledgers = [Ledger(output / "study.db", plan.task.direction, arm) for arm in plan.arms]
-    for arm, ledger in zip(plan.arms, ledgers, strict=True):
+def _adopt_resumed_search(plan: Plan, output: Path) -> Plan:
+    """Return the plan with the precision of the saved search. Raises InputError if that is another one."""
+    ledgers = {arm: Ledger(output / "study.db", plan.task.direction, arm) for arm in plan.arms}
+    plan = plan.as_begun(next(iter(ledgers.values())).noted("precision"))
+    for arm, ledger in ledgers.items():
         ledger.open(plan.identity(arm))
-    return ledgers[0].noted(key)
+    return plan

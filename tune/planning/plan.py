@@ -26,6 +26,15 @@ from tune.strategy.budget import (
 from tune.strategy.race import RaceSettings
 from tune.strategy.strategy import Strategy
 
+SEARCH_DECISIONS = ("seed", "scheduler", "sampler")  # options of the identity that no run knows
+CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand in the identity
+    *("trials", "confirm", "finalists", "race", "baseline", "methods", "objectives", "register"),
+    *("time_budget", "gpu_hours", "cpu_hours", "target", "worth", "price", "warm_start"),
+    *("max_concurrent", "workers_per_trial", "gpus_per_worker", "share_gpus", "cpus_per_worker"),
+    *("oom_retry", "step_timeout", "trial_timeout", "storage", "tracking_uri", "experiment"),
+    *("output", "config", "resume", "dry_run", "preflight", "quiet", "json", "profile"),
+    *("init_task", "results", "allow_dirty"),
+}
 EXPLORATION_BUDGET_SHARE = 0.4  # share of the budget for exploration; the race gets the rest
 
 
@@ -174,19 +183,15 @@ class Plan:
         return replace(self, settings=settings, precision_note=f"{precision} (as the search began)")
 
     def identity(self, arm: str) -> dict[str, object]:
-        """What may not change when the search is resumed."""
-        same = ("batch_size", "epochs", "max_length", "evaluations", "train_size", "select_on")
-        same_too = ("precision", "transfer", "probe")
+        """Return what a resume must not change. Data and model may lie elsewhere by then."""
         return {
+            **vars(self.settings),
             "task": self.task.name,
             "data": self.data.fingerprint,
             "model": self.model.fingerprint,
+            **{name: getattr(self.options, name) for name in SEARCH_DECISIONS},
             "space": self.arms[arm].describe(),
-            "max_steps": self.max_steps,
-            "seed": self.options.seed,
-            "scheduler": self.options.scheduler,
-            "sampler": self.options.sampler,
-            **{name: getattr(self.options, name) for name in (*same, *same_too)},
+            "search_steps": self.max_steps,
         }
 
 

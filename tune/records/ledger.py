@@ -9,7 +9,6 @@ too, so that what an operation costs does not grow with their number.
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 import warnings
@@ -28,6 +27,7 @@ from dps.text import redact_tree
 from dps.training.result import Outcome, RunResult
 from tune.core.run import RunId, RunPurpose
 from tune.core.space import SearchSpace
+from tune.records.identity import describe_changes
 from tune.records.stores import make_sqlite_url
 
 SCHEMA_VERSION = 1
@@ -108,14 +108,8 @@ class Ledger:
         version = self.study.user_attrs.get("schema_version")
         if version != SCHEMA_VERSION or not isinstance(held, dict):
             raise _version_error(self.file, version)
-        plain = json.loads(json.dumps(identity))
-        changed = [
-            f"{key} was {held.get(key)!r}, now {plain.get(key)!r}"
-            for key in sorted({*held, *plain})
-            if held.get(key) != plain.get(key)
-        ]
-        if changed:
-            raise InputError(f"--resume: this is another search: {'; '.join(changed)}; use a new --output")
+        if changes := describe_changes(held, identity, self.noted("precision")):
+            raise InputError(f"--resume: this is another search: {'; '.join(changes)}; use a new --output")
 
     def propose(self, space: SearchSpace, sampler: optuna.samplers.BaseSampler, seed: int) -> TrialRecord:
         """A new trial of the search, its configuration proposed by `sampler`."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -31,6 +33,7 @@ from tune.strategy.budget import SlotCount, StopRule, TrialLimit
 from tune.strategy.phases import NoJob, SearchPhases
 from tune.strategy.strategy import Strategy
 
+OLD_SEARCHES = Path(__file__).parents[2] / "data" / "521c27d"
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
 PROVENANCE = Provenance(
     started=1.0,
@@ -61,6 +64,14 @@ def _never_wait_for_the_disk(connection: object, record: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA journal_mode=MEMORY")
+
+
+def restore_old_search(name: str, folder: Path) -> Path:
+    """Make a search of commit 521c27d (`tests/data`) again in `folder`."""
+    shutil.copytree(OLD_SEARCHES / name, folder, dirs_exist_ok=True)
+    with closing(sqlite3.connect(folder / "study.db")) as database:
+        database.executescript((folder / "study.sql").read_text(encoding="utf-8"))
+    return folder
 
 
 def make_space(methods: tuple[str, ...] = ("dps-dense", "vanilla")) -> space.SearchSpace:

@@ -109,7 +109,7 @@ def test_a_resumed_sitting_computes_as_its_ledger_says(
     first = planner.make_plan(given, HERE)
     assert first.settings.precision != began
     ledger = Ledger(output / "study.db", "max")
-    ledger.open(first.identity(""))
+    ledger.open(replace(first, settings=replace(first.settings, precision=began)).identity(""))
     ledger.note("precision", began)
     write_options(given, output / "config.yaml")
     with ExitStack() as holding, chdir(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import make_space, open_ledger
 from tune.core.run import RunPurpose
 from tune.records import ledger
+from tune.records.identity import update_identity
 from tune.records.ledger import Ledger
 
 KEPT = Path(__file__).parents[3] / "data" / "ledger-1.sql"  # as version 1 wrote it on 2026-11-26
@@ -56,7 +56,7 @@ def test_every_record_of_an_old_ledger_is_read(old: Path) -> None:
 
 def test_a_search_goes_on_from_an_old_ledger(old: Path) -> None:
     held = Ledger(old, "max")
-    identity = json.loads(json.dumps(held.noted("identity")))
+    identity = update_identity(held.noted("identity"), {}, None)
     held.open(identity)
     done = held.finish("3", RunResult(outcome=Outcome.COMPLETED, scores=[(60, 0.4)]))
     assert (done.outcome, done.scores) == (Outcome.COMPLETED, [(20, 0.25), (60, 0.4)])

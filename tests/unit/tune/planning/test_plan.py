@@ -1,0 +1,149 @@
+"""The identity of a search: what a resume must not change, and what it may."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dps.errors import InputError
+from tests.unit.tune.helpers import make_plan as make_test_plan
+from tests.unit.tune.helpers import restore_old_search
+from tune.core.command import load_resumed_options
+from tune.core.options import CompareOptions, SearchOptions
+from tune.core.run import RunSettings
+from tune.planning.cluster import Cluster, Node
+from tune.planning.plan import CHANGEABLE_OPTIONS, SEARCH_DECISIONS
+from tune.planning.planner import make_plan
+from tune.records.identity import describe_changes
+from tune.records.ledger import Ledger
+
+HERE = Cluster(None, (Node(64.0, 0.0, 2.0**40),))
+SETTING_OPTIONS = {field.name for field in fields(RunSettings)}
+SPACE_OPTIONS = {"method", "freeze", "space"}  # stand in the identity as the search space
+OTHER_VALUES: dict[str, Any] = {
+    "epochs": 2.0,
+    "max_steps": 7,
+    "batch_size": 8,
+    "max_length": 32,
+    "train_size": 40,
+    "precision": "bf16",
+    "evaluations": 2,
+    "select_on": "dev",
+    "transfer": "cola",
+    "probe": "cola",
+    "seed": 1,
+    "scheduler": "none",
+    "sampler": "random",
+    "method": "vanilla",
+    "freeze": "update",
+    "space": {"learning_rate": [1e-5, 2e-5]},
+    "trials": 3,
+    "confirm": 2,
+    "finalists": 2,
+    "race": 0,
+    "baseline": False,
+    "time_budget": "1h",
+    "target": 0.5,
+    "worth": 1.0,
+    "max_concurrent": 1,
+    "workers_per_trial": 2,
+    "cpus_per_worker": 2,
+    "price": 1.0,
+    "oom_retry": True,
+    "step_timeout": "1m",
+    "tracking_uri": "none",
+    "experiment": "mine",
+    "output": Path("elsewhere"),
+    "quiet": True,
+}
+
+
+def identify(data: Path, model: Path, **options: Any) -> dict[str, object]:
+    given = {"data": str(data), "model": str(model), "precision": "fp32", **options}
+    return make_plan(SearchOptions(**given), HERE).identity("")
+
+
+@pytest.mark.parametrize("option", OTHER_VALUES)
+def test_an_option_of_the_identity_changes_it_and_another_does_not(
+    option: str, tiny_cola: Path, tiny_model: Path
+) -> None:
+    before = identify(tiny_cola, tiny_model)
+    changes = describe_changes(before, identify(tiny_cola, tiny_model, **{option: OTHER_VALUES[option]}))
+    assert bool(changes) == (option not in CHANGEABLE_OPTIONS)
+
+
+def test_every_option_either_may_change_on_a_resume_or_stands_in_the_identity() -> None:
+    fixed = SETTING_OPTIONS | set(SEARCH_DECISIONS) | SPACE_OPTIONS
+    assert fixed.isdisjoint(CHANGEABLE_OPTIONS)
+    assert fixed | CHANGEABLE_OPTIONS == {*SearchOptions.model_fields, *CompareOptions.model_fields}
+    assert fixed - OTHER_VALUES.keys() == {"task", "data", "model"}
+
+
+@dataclass(frozen=True)
+class LaterSettings(RunSettings):
+    """Settings with one that a later version may add."""
+
+    label_smoothing: float = 0.0
+
+
+def test_a_new_setting_stands_in_the_identity() -> None:
+    plan = make_test_plan()
+    for smoothing in (0.0, 0.1):
+        settings = LaterSettings(**vars(plan.settings), label_smoothing=smoothing)
+        assert replace(plan, settings=settings).identity("")["label_smoothing"] == smoothing
+    assert set(plan.identity("")) == SETTING_OPTIONS | {*SEARCH_DECISIONS, "space", "search_steps"}
+
+
+@pytest.mark.parametrize("field", ["data", "model"])
+def test_data_and_model_are_known_by_what_they_are_and_not_by_where_they_lie(field: str) -> None:
+    plan = make_test_plan()
+    moved = replace(plan, settings=replace(plan.settings, **{field: "/elsewhere"}))
+    assert describe_changes(plan.identity(""), moved.identity("")) == []
+    other = replace(plan, **{field: replace(getattr(plan, field), fingerprint="o" * 16)})
+    (change,) = describe_changes(plan.identity(""), other.identity(""))
+    assert change.startswith(f"{field} was ")
+
+
+def to_old_identity(identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity as version 0.1.0 saved it."""
+    old = {key: value for key, value in identity.items() if key != "search_steps"}
+    return {**old, "max_steps": identity["search_steps"], "transfer": None, "precision": "auto"}
+
+
+def test_an_old_identity_is_the_same_search_unless_it_says_otherwise() -> None:
+    plan = make_test_plan()
+    plan = replace(plan, settings=replace(plan.settings, precision="bf16", max_steps=60))
+    old, now = to_old_identity(plan.identity("")), plan.identity("")
+    assert describe_changes(old, now, "bf16") == []
+    assert describe_changes(old, now, None) == []
+    assert describe_changes(old, now, "fp32") == ["precision was 'fp32', now 'bf16'"]
+    assert describe_changes({**old, "max_steps": 50}, now, "bf16") == ["search_steps was 50, now 60"]
+    (change,) = describe_changes({**old, "transfer": "snli, sick"}, now, "bf16")
+    assert change == "transfer was ['snli', 'sick'], now []"
+    rte = {**now, "task": "rte", "transfer": ("snli", "sick", "scitail")}
+    assert describe_changes({**old, "task": "rte", "transfer": "paper"}, rte, "bf16") == []
+
+
+@pytest.mark.parametrize("name", ["interrupted", "compare"])
+def test_a_search_of_commit_521c27d_is_resumed_with_its_own_options_alone(name: str, tmp_path: Path) -> None:
+    folder = restore_old_search(name, tmp_path)
+    options_class = CompareOptions if name == "compare" else SearchOptions
+    options = load_resumed_options(options_class(resume=folder))
+    plan = make_plan(options, HERE)
+    for arm in plan.arms:
+        Ledger(folder / "study.db", plan.task.direction, arm).open(plan.identity(arm))
+    other = make_plan(options.with_(batch_size=8), HERE)
+    with pytest.raises(InputError, match="another search: batch_size was 16, now 8; use a new --output"):
+        Ledger(folder / "study.db", plan.task.direction, arm).open(other.identity(arm))
+
+
+def test_a_setting_that_was_not_there_had_its_default() -> None:
+    now = make_test_plan().identity("")
+    before = {key: value for key, value in now.items() if key != "probe"}
+    assert describe_changes(before, now) == []
+    assert describe_changes(before, {**now, "probe": "rte"}) == ["probe was None, now 'rte'"]
+    assert describe_changes(json.loads(json.dumps(now)), now) == []

@@ -1,0 +1,50 @@
+"""Identity of a search: what a resume must not change, as the ledger holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from dps.tasks.transfer import TRANSFER_TARGETS
+from tune.core.run import RunSettings
+
+Identity = Mapping[str, Any]
+
+
+def describe_changes(saved: Identity, current: Identity, precision: str | None = None) -> list[str]:
+    """Return a text for each part of a saved identity that differs now. precision: see `update_identity`."""
+    before = _to_json(update_identity(saved, current, precision))
+    now = _to_json(current)
+    return [
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+
+
+def update_identity(saved: Identity, current: Identity, precision: str | None) -> dict[str, Any]:
+    """Return a saved identity in today's form: a setting that it lacks had its default.
+
+    Version 0.1.0 saved options. Its "max_steps" were the steps of a full trial, and it kept the precision
+    that "auto" meant beside the identity (`precision`); what it did not save is taken to be as it is now.
+    """
+    defaults = {each.name: each.default for each in fields(RunSettings) if each.default is not MISSING}
+    if "search_steps" in saved:
+        return {**defaults, **saved}
+    transfer = saved.get("transfer")
+    names = TRANSFER_TARGETS.get(saved["task"], ()) if transfer == "paper" else (transfer or "").split(",")
+    return {
+        **defaults,
+        **saved,
+        "search_steps": saved.get("max_steps"),
+        "max_steps": current.get("max_steps"),
+        "precision": precision or current.get("precision"),
+        "transfer": [name.strip() for name in names if name],
+    }
+
+
+def _to_json(identity: Identity) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(identity))
+    return values
