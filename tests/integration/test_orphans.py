@@ -7,12 +7,16 @@ import time
 import pytest
 
 from tune.execution import orphans
+from tune.execution.ray_private import PUBLIC_ONLY_VARIABLE
 
 pytestmark = pytest.mark.integration
 DEADLINE_S = 60.0
 
 
-def test_cores_that_nobody_uses_are_given_back_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("public_only", [False, True])
+def test_cores_that_nobody_uses_are_given_back_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch, public_only: bool
+) -> None:
     import ray
     from ray.util.placement_group import placement_group, placement_group_table
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -21,8 +25,9 @@ def test_cores_that_nobody_uses_are_given_back_and_others_are_not(monkeypatch: p
         def ready(self) -> bool:
             return True
 
+    monkeypatch.setenv(PUBLIC_ONLY_VARIABLE, str(int(public_only)))
     monkeypatch.setattr(orphans, "ORPHAN_CHECK_INTERVAL_S", 0.2)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=public_only, log_to_driver=False)
     try:
         used, left = placement_group([{"CPU": 1}]), placement_group([{"CPU": 1}])
         ray.get([used.ready(), left.ready()])

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 PUBLIC_ONLY_VARIABLE = "DPS_RAY_PUBLIC_ONLY"
 AUTOSCALER_ANSWER_TIMEOUT_S = 5.0
+MAX_LISTED = 10_000  # the most that `ray.util.state` gives; with fewer, groups in use might look orphaned
 ResultT = TypeVar("ResultT")
 Bundles = list[dict[str, float]]
 GroupsAndActors = tuple[dict[str, set[str]], set[str]]
@@ -227,10 +228,10 @@ def _read_dashboard() -> GroupsAndActors:
     from ray.util.state import list_actors, list_placement_groups
 
     job = ray.get_runtime_context().get_job_id()
-    groups: Any = list_placement_groups(
-        filters=[("creator_job_id", "=", job), ("state", "=", "CREATED")], detail=True
-    )
-    actors: Any = list_actors(filters=[("job_id", "=", job), ("state", "!=", "DEAD")], detail=True)
+    query: dict[str, Any] = {"detail": True, "limit": MAX_LISTED}
+    created = [("creator_job_id", "=", job), ("state", "=", "CREATED")]
+    groups: Any = list_placement_groups(filters=created, **query)
+    actors: Any = list_actors(filters=[("job_id", "=", job), ("state", "!=", "DEAD")], **query)
     held = {
         group.placement_group_id: {name for bundle in group.bundles for name in bundle["unit_resources"]}
         for group in groups

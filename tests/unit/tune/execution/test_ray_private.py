@@ -34,9 +34,12 @@ NAMES = {name: use for use in PRIVATE_USES for name in use.names}
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(data_parallel_trainer, "ObjectRefWrapper", lambda loop: loop)  # it starts a Ray
     monkeypatch.delenv(PUBLIC_ONLY_VARIABLE, raising=False)
     monkeypatch.setattr(ray_private, "_reported", set())
+    yield
+    assert not ray.is_initialized()
 
 
 @pytest.fixture(params=["gone", "forced"])
@@ -231,6 +234,7 @@ def test_groups_and_actors_are_read_from_the_dashboard_instead(
     held, used = ray_private.read_groups_and_actors()
     assert held == {"01": {"CPU", "GPU"}}
     assert "01" in used
+    assert all(query["limit"] == 10_000 and query["detail"] for query in asked)
     assert [query["filters"] for query in asked] == [
         [("creator_job_id", "=", JOB.hex()), ("state", "=", "CREATED")],
         [("job_id", "=", JOB.hex()), ("state", "!=", "DEAD")],
