@@ -229,7 +229,7 @@ def _read_dashboard() -> GroupsAndActors:
 
     job = ray.get_runtime_context().get_job_id()
     query: dict[str, Any] = {"detail": True, "limit": MAX_LISTED}
-    created = [("creator_job_id", "=", job), ("state", "=", "CREATED")]
+    created: Any = [("creator_job_id", "=", job), ("state", "=", "CREATED")]
     groups: Any = list_placement_groups(filters=created, **query)
     actors: Any = list_actors(filters=[("job_id", "=", job), ("state", "!=", "DEAD")], **query)
     held = {
