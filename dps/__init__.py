@@ -4,7 +4,8 @@
     optimizer = method.attach(model, optimizer, max_steps=1605, max_grad_norm=1.0)
     result = dps.finetune(dps.FineTuneConfig(task="cola", method=method))
 
-Names are imported where they are first used, so that `import dps` is quick.
+Names are imported when first used, so that `import dps` is quick. May import all of dps and nothing else of
+the project; imported by tune and cluster.
 """
 
 from __future__ import annotations

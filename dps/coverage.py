@@ -1,4 +1,4 @@
-"""Which weights of a model a method selects among.
+"""Covered weights of a model: those that a method selects among.
 
 Covered are the weights of linear layers: `torch.nn.Linear` and what derives from it, transformers'
 `Conv1D`, which stores its weight as (in, out), and the raw parameters with which XLNet's attention
@@ -48,10 +48,10 @@ EMBEDDING_PROJECTIONS = {
 class CoveredWeight:
     """One covered weight.
 
-    name: its name in `model.state_dict()` (without the prefix of a DDP wrapper), the first of a tied weight.
-    readers: (module, attribute) wherever a forward pass reads it; more than one for a tied weight.
+    name: name in `model.state_dict()` without the prefix of a DDP wrapper; the first name of a tied weight.
+    readers: (module, attribute) of every place where a forward pass reads it; several for a tied weight.
     parameter: the trained tensor.
-    input_axes: the axes of the input neurons: (1,) for Linear (out, in), (0,) for Conv1D (in, out).
+    input_axes: axes of the input neurons: (1,) for Linear (out, in), (0,) for Conv1D (in, out).
     """
 
     name: str
@@ -66,69 +66,69 @@ class CoveredWeight:
 
     @property
     def _broadcast_shape(self) -> Size:
-        """The weight's shape with 1 for every axis that is not one of input neurons."""
+        """Shape of the weight, with 1 for every axis that is not one of input neurons."""
         return Size(n if axis in self.input_axes else 1 for axis, n in enumerate(self.parameter.shape))
 
     def broadcast_inputs(self, per_input: Tensor) -> Tensor:
-        """A tensor (in_features,) viewed so that it broadcasts over the weight."""
+        """Return a view of a tensor (in_features,) that broadcasts over the weight."""
         return per_input.view(self._broadcast_shape)
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """The model inside a DDP wrapper, or `model` itself."""
+    """Return the model inside a DDP wrapper, or `model` itself."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def get_transformers_classes(module: nn.Module) -> set[str]:
-    """Names of the classes of transformers that `module` is an instance of."""
+    """Return the names of the transformers classes that `module` is an instance of."""
     return {kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("transformers.")}
 
 
 def find_covered_weights(model: nn.Module) -> list[CoveredWeight]:
-    """The covered weights of `model` that are trained, in the order of its modules, each once."""
+    """Return the covered weights of `model` that require a gradient, in module order, each once."""
     model = unwrap_model(model)
     embeddings = _find_embedding_ids(model)
-    found: dict[int, CoveredWeight] = {}
+    covered: dict[int, CoveredWeight] = {}
     for prefix, module in model.named_modules():
         for attribute, axes in _find_linear_weights(module).items():
             weight = module._parameters.get(attribute)
             if weight is None or not weight.requires_grad or id(weight) in embeddings:
                 continue
             name, reader = f"{prefix}.{attribute}".lstrip("."), (module, attribute)
-            if (tied := found.get(id(weight))) is not None:
-                found[id(weight)] = replace(tied, readers=(*tied.readers, reader))
+            if (tied := covered.get(id(weight))) is not None:
+                covered[id(weight)] = replace(tied, readers=(*tied.readers, reader))
             else:
-                found[id(weight)] = CoveredWeight(name, (reader,), weight, axes)
-    return list(found.values())
+                covered[id(weight)] = CoveredWeight(name, (reader,), weight, axes)
+    return list(covered.values())
 
 
 def get_model_family(model: nn.Module) -> str:
-    """`config.model_type` of a model of transformers, the name of the class for any other."""
+    """Return `config.model_type` of a transformers model, the class name of any other."""
     model = unwrap_model(model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     return model_type if isinstance(model_type, str) and model_type else type(model).__name__
 
 
 def describe_coverage(model: nn.Module, covered: list[CoveredWeight]) -> str:
-    """One line: the family, how many weights are covered, and their share of the model's parameters."""
+    """Describe the covered weights in one line: family, number, share of the model's parameters."""
     name = get_model_family(model)
-    counted = f"{len(covered)} linear weight{'' if len(covered) == 1 else 's'}"
-    share = f"{_count(w.parameter for w in covered)} of {_count(model.parameters())} parameters"
+    weights = f"{len(covered)} linear weight{'' if len(covered) == 1 else 's'}"
+    share = f"{_format_count(w.parameter for w in covered)} of {_format_count(model.parameters())} parameters"
     if name in TESTED_FAMILIES:
-        return f"{name}: {counted}, {share}"
-    return f"unknown family {name!r}: its {counted}, {share}"
+        return f"{name}: {weights}, {share}"
+    return f"unknown family {name!r}: its {weights}, {share}"
 
 
 def _find_linear_weights(module: nn.Module) -> Mapping[str, tuple[int, ...]]:
-    """The linear weights that the module itself holds: attribute -> axes of the input neurons."""
+    """Return the input axes of each linear weight that the module itself holds, by attribute."""
     if isinstance(module, nn.Linear):
         return {"weight": (1,)}
-    known = [RAW_WEIGHTS[kind] for kind in get_transformers_classes(module) if kind in RAW_WEIGHTS]
-    return known[0] if known else {}
+    classes = get_transformers_classes(module) & RAW_WEIGHTS.keys()
+    return RAW_WEIGHTS[classes.pop()] if classes else {}
 
 
 def _find_embedding_ids(model: nn.Module) -> set[int]:
-    """Ids of the parameters of embeddings and of the linear layers that belong to them."""
+    """Return the ids of the parameters of embeddings and of their linear layers."""
     modules: list[object] = []
     for module in model.modules():
         if isinstance(module, nn.Embedding):
@@ -138,6 +138,6 @@ def _find_embedding_ids(model: nn.Module) -> set[int]:
     return {id(p) for module in modules if isinstance(module, nn.Module) for p in module.parameters()}
 
 
-def _count(parameters: Iterable[Tensor]) -> str:
+def _format_count(parameters: Iterable[Tensor]) -> str:
     total = sum(parameter.numel() for parameter in parameters)
     return f"{total / 1e6:.1f} M" if total >= 1e5 else f"{total:,}"

@@ -1,4 +1,4 @@
-"""How deep each parameter of a model lies: embeddings, transformer blocks, what comes after.
+"""Depth of each parameter of a model: embeddings, transformer blocks, what comes after them.
 
 The blocks are found by structure, not by name: the one `nn.ModuleList` of modules of one class under
 `model.base_model`. In the families of `dps.coverage.TESTED_FAMILIES` every depth is tested. In any other,
@@ -20,10 +20,10 @@ DEPTH_EXCEPTIONS = {"DebertaV2Encoder": {"LayerNorm": 0, "conv": 1}}
 
 
 def find_transformer_blocks(model: nn.Module) -> list[nn.Module]:
-    """The transformer blocks from bottom to top; none where `model` is not a model of transformers.
+    """Return the transformer blocks from bottom to top; none for a model outside transformers.
 
-    Raises ValueError where a model of transformers has no such stack, or several (an encoder and a
-    decoder): which block lies how deep is then not clear.
+    Raises ValueError for a transformers model without a stack of blocks, or with several (an encoder and a
+    decoder), whose depths would be ambiguous.
     """
     encoder = _encoder(unwrap_model(model))
     if encoder is None:
@@ -40,42 +40,42 @@ def find_transformer_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def get_parameter_depths(model: nn.Module) -> dict[str, int]:
-    """The depth of every parameter by its name (without the prefix of a DDP wrapper).
+    """Return the depth of every parameter by its name (without the prefix of a DDP wrapper).
 
     0: embeddings, with their projections and norms, and relative-position embeddings.
     1 to L: the L blocks from bottom to top. L + 1: final norm, pooler, classification head.
-    A module that is not a model of transformers has L = 0: all its parameters lie at depth 1.
+    A model outside transformers has L = 0: all its parameters lie at depth 1.
 
     Raises ValueError as `find_transformer_blocks` does.
     """
     model = unwrap_model(model)
     stack, encoder = find_transformer_blocks(model), _encoder(model)
-    placed = {} if encoder is None else _find_known_depths(encoder, stack)
-    inside = _ids(encoder)
-    found, below = {}, True
+    known = {} if encoder is None else _find_known_depths(encoder, stack)
+    encoder_ids = _ids(encoder)
+    depths, below = {}, True
     for name, parameter in model.named_parameters():
-        below = below and not placed.get(id(parameter), 0)
-        beside = 0 if below and id(parameter) in inside else len(stack) + 1
-        found[name] = placed.get(id(parameter), beside)
-    return found
+        below = below and not known.get(id(parameter), 0)
+        default = 0 if below and id(parameter) in encoder_ids else len(stack) + 1
+        depths[name] = known.get(id(parameter), default)
+    return depths
 
 
 def get_head_parameters(model: nn.Module) -> set[str]:
-    """Names of the parameters outside the pre-trained encoder (`model.base_model`).
+    """Return the names of the classification head's parameters: those outside `model.base_model`.
 
-    They are the classification head. BERT's pooler is pre-trained and no part of it; that of DeBERTa is.
-    Empty for a module that is not a model of transformers.
+    BERT's pooler is pre-trained and not part of the head; DeBERTa's is part of it. Empty for a model outside
+    transformers.
     """
     model = unwrap_model(model)
     encoder = _encoder(model)
-    inside = _ids(encoder)
-    return set() if encoder is None else {n for n, p in model.named_parameters() if id(p) not in inside}
+    encoder_ids = _ids(encoder)
+    return set() if encoder is None else {n for n, p in model.named_parameters() if id(p) not in encoder_ids}
 
 
 def require_parameter_depths(model: nn.Module, method: str) -> tuple[dict[str, int], int]:
-    """(depth of every parameter, number of blocks), for a method that cannot do without blocks.
+    """Return (depth by parameter name, number of blocks), for a method that needs blocks.
 
-    Raises ValueError for a model that has none.
+    Raises ValueError for a model without blocks.
     """
     count = len(find_transformer_blocks(model))
     if not count:
@@ -86,22 +86,22 @@ def require_parameter_depths(model: nn.Module, method: str) -> tuple[dict[str, i
 
 
 def _encoder(model: nn.Module) -> nn.Module | None:
-    """`model.base_model` of a model of transformers (the model itself where it has no head)."""
+    """Return `model.base_model` of a transformers model: the model itself where it has no head."""
     return cast(nn.Module, model.base_model) if "PreTrainedModel" in get_transformers_classes(model) else None
 
 
 def _find_known_depths(encoder: nn.Module, stack: list[nn.Module]) -> dict[int, int]:
-    """Depths by id of parameter, of blocks, embeddings and what `DEPTH_EXCEPTIONS` names."""
-    found: dict[int, int] = {}
+    """Return the depths, by parameter id, of blocks, embeddings and what `DEPTH_EXCEPTIONS` names."""
+    depths: dict[int, int] = {}
     for module in encoder.modules():
         if isinstance(module, nn.Embedding):
-            found.update(dict.fromkeys(_ids(module), 0))
+            depths.update(dict.fromkeys(_ids(module), 0))
         for kind in get_transformers_classes(module) & DEPTH_EXCEPTIONS.keys():
             for attribute, depth in DEPTH_EXCEPTIONS[kind].items():
-                found.update(dict.fromkeys(_ids(getattr(module, attribute, None)), depth))
+                depths.update(dict.fromkeys(_ids(getattr(module, attribute, None)), depth))
     for depth, block in enumerate(stack, start=1):
-        found.update(dict.fromkeys(_ids(block), depth))
-    return found
+        depths.update(dict.fromkeys(_ids(block), depth))
+    return depths
 
 
 def _ids(module: nn.Module | None) -> set[int]:

@@ -1,4 +1,4 @@
-"""One process or several: the few things that ranks do together. Plain torch.distributed."""
+"""Operations across ranks on plain torch.distributed; with one process they do nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FAMILIES_WITH_UNUSED_PARAMETERS = ("xlnet",)  # its mask_emb never gets a gradie
 
 
 def get_world_size() -> int:
-    """Number of ranks; 1 where no process group is up."""
+    """Return the number of ranks; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def get_rank() -> int:
-    """This process's rank, from 0."""
+    """Return the rank of this process, from 0."""
     return dist.get_rank() if get_world_size() > 1 else 0
 
 
 def get_device() -> torch.device:
-    """The device of this rank: its GPU where it has one, else the CPU."""
+    """Return the device of this rank: its GPU if it has one, else the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     local = int(os.environ.get("LOCAL_RANK", 0))
@@ -35,14 +35,14 @@ def get_device() -> torch.device:
 
 
 def move_to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on `get_device`; a GPU fetches it by itself, from pinned memory."""
+    """Return a CPU tensor on `device`, copied from pinned memory without waiting where that is a GPU."""
     if device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
 def wrap_model(model: nn.Module) -> nn.Module:
-    """The model, in DistributedDataParallel where there are several ranks."""
+    """Wrap the model in DistributedDataParallel; with one rank return it as it is."""
     if get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
@@ -54,7 +54,7 @@ def wrap_model(model: nn.Module) -> nn.Module:
 
 
 def broadcast_value(value: T) -> T:
-    """Rank 0's value, on every rank."""
+    """Return rank 0's value, on every rank."""
     if get_world_size() == 1:
         return value
     box = [value]
@@ -63,7 +63,7 @@ def broadcast_value(value: T) -> T:
 
 
 def gather_values(value: Any) -> list[Any]:
-    """Every rank's value, in the order of the ranks, on every rank."""
+    """Return the values of all ranks in their order, on every rank."""
     if get_world_size() == 1:
         return [value]
     values: list[Any] = [None] * get_world_size()

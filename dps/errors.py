@@ -1,4 +1,4 @@
-"""The one error a user can cause, and those that a disk and a memory do."""
+"""Input errors, and tests of whether an error means a full disk or exhausted memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import errno
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used. One line: what it was, the rule, what to do."""
+    """Error for input that cannot be used. Its message is one line: option and value, rule, remedy."""
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether this error, or one that it came from, says that there is no room left, in whichever words."""
+    """Return whether the error, or one that it was raised from, means that the disk is full."""
     while error is not None:
         numbers = (errno.ENOSPC, errno.EDQUOT)
         if isinstance(error, OSError) and error.errno in numbers:
@@ -22,6 +22,6 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this error says that a GPU or the machine has no memory left, in whichever words."""
+    """Return whether the error means that a GPU or the machine is out of memory."""
     words = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)

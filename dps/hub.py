@@ -1,4 +1,4 @@
-"""The Hugging Face hub: whether it answers, and a model's files from it."""
+"""Access to the Hugging Face hub: whether it answers, and the files of a model."""
 
 from __future__ import annotations
 
@@ -38,26 +38,25 @@ MODEL_FILES = [
 
 
 def get_hub_endpoint() -> str:
-    """The hub's address: HF_ENDPOINT or https://huggingface.co."""
+    """Return the hub's address: HF_ENDPOINT, or https://huggingface.co."""
     return (os.environ.get("HF_ENDPOINT") or DEFAULT_HUB_ENDPOINT).rstrip("/")
 
 
 def is_offline() -> bool:
-    """True where the environment forbids asking the hub (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE)."""
+    """Return whether the environment forbids requests to the hub (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE)."""
     value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
     return value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def is_hub_reachable(timeout_s: float = HUB_TIMEOUT_S) -> bool:
-    """True where the hub answers one HTTP request within `timeout_s` seconds. Never raises.
+    """Return whether the hub answers one HTTP request within `timeout_s` seconds. Never raises.
 
-    Goes through the proxies of the environment. The deadline holds for the whole
-    request: name look-up, connection and an answer that dribbles in. False at once
-    in offline mode; a server error (5xx) counts as no answer.
+    Uses the proxies of the environment. The deadline holds for the whole request: name look-up, connection
+    and a slow answer. False at once in offline mode; a server error (5xx) counts as no answer.
     """
     if is_offline():
         return False
-    import huggingface_hub  # noqa: F401 - its import is slow on a busy machine: not on the probe's time
+    import huggingface_hub  # noqa: F401 - a slow import on a busy machine: kept outside the deadline
 
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_ask_hub, args=(timeout_s, answers), daemon=True).start()
@@ -80,20 +79,20 @@ def _ask_hub(timeout_s: float, answers: queue.Queue[bool]) -> None:
 
 @contextmanager
 def limit_hub_requests() -> Iterator[None]:
-    """Within it, no request of huggingface_hub waits for ever.
+    """Limit how long requests of huggingface_hub may wait, inside this context.
 
-    Requests that its client sends without a timeout (look-ups of a repository) fail
-    after `HUB_STALL_TIMEOUT_S` seconds without a byte. Downloads keep HF_HUB_DOWNLOAD_TIMEOUT.
+    Requests that its client sends without a timeout (look-ups of a repository) fail after
+    `HUB_STALL_TIMEOUT_S` seconds without a byte. Downloads keep HF_HUB_DOWNLOAD_TIMEOUT.
     """
     from huggingface_hub import get_session
 
     session = get_session()
-    before = session.event_hooks
-    session.event_hooks = {**before, "request": [*before["request"], _set_request_timeout]}
+    hooks = session.event_hooks
+    session.event_hooks = {**hooks, "request": [*hooks["request"], _set_request_timeout]}
     try:
         yield
     finally:
-        session.event_hooks = before
+        session.event_hooks = hooks
 
 
 def _set_request_timeout(request: Any) -> None:
@@ -102,14 +101,15 @@ def _set_request_timeout(request: Any) -> None:
 
 
 def fetch_model(name: str, revision: str | None = None) -> Path:
-    """The local folder of a model: its `MODEL_FILES`, downloaded or from the cache.
+    """Download the `MODEL_FILES` of a model, or find them in the cache; return their local folder.
 
-    name: "bert-base-cased", "owner/model". revision: branch, tag or commit; None: main.
-    A download that breaks off is resumed by huggingface_hub. Where the hub does not
-    answer, the cache serves. The folder may hold more than `MODEL_FILES` if something
-    else put it in the cache: load with `use_safetensors=True`.
+    name: "bert-base-cased", "owner/model".
+    revision: branch, tag or commit; None for main.
 
-    Raises InputError: no such model or revision, no safetensors weights, the download
+    huggingface_hub resumes a download that broke off. If the hub does not answer, the cache is used. Another
+    program may have put more files into that folder: load it with `use_safetensors=True`.
+
+    Raises InputError if there is no such model or revision, it has no safetensors weights, the download
     failed, or neither the hub nor the cache has it.
     """
     from huggingface_hub import snapshot_download
@@ -128,16 +128,16 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
     except Exception as error:  # the hub's client raises OSError, ValueError and its HTTP library's own
         raise explain_fetch_error(f"model {name!r}", error, online) from error
     if not any(Path(folder).glob("*.safetensors")):
-        raise InputError(f"model {name!r}: has no *.safetensors weights, no others are loaded; convert them")
+        raise InputError(f"model {name!r}: has no *.safetensors weights, the only ones read; convert them")
     return Path(folder)
 
 
-def explain_fetch_error(what: str, error: Exception, online: bool) -> InputError:
-    """The error of a failed fetch in one line: what was wanted, why it failed, what to do.
+def explain_fetch_error(subject: str, error: Exception, online: bool) -> InputError:
+    """Return the InputError for a failed fetch: what was fetched, why it failed, what to do, in one line.
 
-    what: "model 'bert-base-cased'". online: whether the hub had answered before.
+    subject: "model 'bert-base-cased'". online: whether the hub answered before the fetch.
     """
-    return InputError(f"{what}: {_find_reason(error, online)}")
+    return InputError(f"{subject}: {_find_reason(error, online)}")
 
 
 def _find_reason(error: Exception, online: bool) -> str:
@@ -149,20 +149,20 @@ def _find_reason(error: Exception, online: bool) -> str:
     )
 
     if isinstance(error, HFValidationError):
-        return "not a name on the hub (owner/name), and no such folder; check the spelling"
+        return "not a name on the hub (owner/name) nor a folder; check the spelling"
     if not online:
-        return f"not in the local cache, and {_explain_silence()}"
+        return f"not in the local cache, and {_explain_no_answer()}"
     if isinstance(error, GatedRepoError):
-        return f"{get_hub_endpoint()} asks for consent to its terms; accept them there and set HF_TOKEN"
+        return f"{get_hub_endpoint()} requires you to accept its terms; accept them there and set HF_TOKEN"
     if isinstance(error, RepositoryNotFoundError):
-        return f"does not exist on {get_hub_endpoint()}, or is private; check the name"
+        return f"does not exist on {get_hub_endpoint()} or is private; check the name"
     if isinstance(error, RevisionNotFoundError):
-        return f"{get_hub_endpoint()} has no such revision; check it"
+        return f"{get_hub_endpoint()} has no such revision; check its name"
     text = (str(error).splitlines() or [""])[0]
     return f"the download from {get_hub_endpoint()} failed ({type(error).__name__}: {text}); try again"
 
 
-def _explain_silence() -> str:
+def _explain_no_answer() -> str:
     if is_offline():
         return "offline mode is on; unset HF_HUB_OFFLINE, or give a local folder"
     return (

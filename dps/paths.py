@@ -1,4 +1,4 @@
-"""Paths that a user named."""
+"""Paths that a user gives, and the suffixes of data files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def is_folder(text: str) -> bool:
-    """Whether there is such a folder. False for what can be no path: too long, with a null character."""
+    """Return whether the folder exists; False for a text that is no path (too long, a null character)."""
     try:
         return Path(text).is_dir()
     except (OSError, ValueError):

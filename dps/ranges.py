@@ -1,4 +1,4 @@
-"""Where a hyper-parameter may lie: what a search draws from."""
+"""Domains of hyper-parameters, from which a search draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both included, drawn on a linear or a logarithmic scale."""
+    """Closed interval [low, high] of numbers, drawn on a linear or a logarithmic scale."""
 
     low: float
     high: float
@@ -20,7 +20,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values: names, or the few numbers that were published."""
+    """List of values: names, or the few numbers that were published."""
 
     values: tuple[Any, ...]
 

@@ -1,4 +1,4 @@
-"""The mathematics of Dynamic Parameter Selection: when, and which weights.
+"""Mathematics of Dynamic Parameter Selection: when a stage begins, which weights it updates.
 
 Pure functions, tensors in and tensors out; state lives in `dps.methods`.
 
@@ -21,12 +21,12 @@ MIN_PENALISED_INTERVAL = 50  # intervals shorter than this do not penalise frequ
 
 @dataclass(frozen=True)
 class StageSchedule:
-    """When to look and when to update: stages alternate every `interval` steps.
+    """Schedule of the two stages, which alternate every `interval` steps.
 
     max_steps: optimizer steps of the whole run, >= 1.
-    update_ratio: the interval as a share of max_steps, in (0, 1].
+    update_ratio: interval as a share of max_steps, in (0, 1].
 
-    Raises ValueError where a value is outside its range or the interval is below one step.
+    Raises ValueError if a value is outside its range or the interval is below one step.
     """
 
     max_steps: int
@@ -46,42 +46,47 @@ class StageSchedule:
 
     @property
     def interval(self) -> int:
-        """Steps of one stage, U = int(max_steps * update_ratio)."""
+        """Steps of one stage: U = int(max_steps * update_ratio)."""
         return int(self.max_steps * self.update_ratio)
 
     def stage(self, step: int) -> int:
-        """1 or 2: the stage of `step`, counted from 1. Stage I while ceil(step/U) is odd."""
+        """Return the stage of `step` (from 1): 1 while ceil(step/U) is odd, else 2."""
         return 1 if math.ceil(step / self.interval) % 2 else 2
 
     def starts_stage(self, step: int) -> bool:
-        """Whether `step` is the first of its stage."""
+        """Return whether `step` (from 1) is the first of its stage."""
         return (step - 1) % self.interval == 0
 
 
 def accumulate_gam(gams: list[Tensor], grads: list[Tensor]) -> None:
-    """GAM += gradient², in place, for every weight; for DPS Mix the gradient is already times n."""
+    """Add the squared gradients to the accumulation matrices in place: GAM += gradient².
+
+    gams, grads: one tensor a weight, of its shape. DPS Mix passes gradients already multiplied by n.
+    """
     torch._foreach_addcmul_(gams, grads, grads)
 
 
 def accumulate_fam(fam: Tensor, active: Tensor) -> Tensor:
-    """FAM += n, in place. Both (in,): n is the same for every row of a weight."""
+    """Count the draws of each input neuron in place: FAM += n. fam, active: (in_features,)."""
     return fam.add_(active)
 
 
 def compute_mix_score(gam: Tensor, fam: Tensor, interval: int) -> Tensor:
-    """Score of DPS Mix: GAM / max(FAM, 1), times exp(-FAM / U) from U = 50 on.
+    """Return the score of DPS Mix: GAM / max(FAM, 1), times exp(-FAM / U) if U >= 50.
 
-    gam: the weight's shape; fam: broadcastable to it; returns the weight's shape.
+    gam: of the weight's shape, which the score has too. fam: broadcastable to it. interval: U, in steps.
     """
     score = gam / fam.clamp(min=1)
     return score * torch.exp(-fam / interval) if interval >= MIN_PENALISED_INTERVAL else score
 
 
 def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
-    """M: True where the score reaches that of rank ceil(numel * selection_ratio), ties kept.
+    """Return the mask M: True where the score reaches that of rank ceil(numel * selection_ratio), ties kept.
 
-    score: any shape, finite. selection_ratio: in (0, 1], the share of the tensor to update.
-    Returns a bool tensor of the same shape. Raises ValueError for a ratio outside (0, 1].
+    score: any shape, finite; M is a bool tensor of the same shape.
+    selection_ratio: share of the tensor to update, in (0, 1].
+
+    Raises ValueError for a ratio outside (0, 1].
     """
     if not 0 < selection_ratio <= 1:
         raise ValueError(f"selection_ratio must be in (0, 1], but got {selection_ratio}")
@@ -90,7 +95,7 @@ def select_mask(score: Tensor, selection_ratio: float) -> Tensor:
 
 
 def _find_ranked_value(values: Tensor, rank: int) -> Tensor:
-    """The `rank`-th highest of `values` (n,), exactly and without a full sort."""
+    """Return the `rank`-th highest of `values` (n,), exactly and without a full sort."""
     below = values.numel() - rank
     if values.is_cuda:  # 30 to 100 times faster there than kthvalue
         return values.topk(below + 1, largest=False, sorted=False).values.max()
@@ -100,10 +105,12 @@ def _find_ranked_value(values: Tensor, rank: int) -> Tensor:
 
 
 def compute_mixed_weight(weight: Tensor, anchor: Tensor, active: Tensor, selection_ratio: float) -> Tensor:
-    """The weight that the forward pass of DPS Mix reads: ((1-m)*A + m*W - p*A) / (1-p).
+    """Return the weight that the forward pass of DPS Mix reads: ((1-m)*A + m*W - p*A) / (1-p).
 
-    That is A + m/(1-p) * (W-A).
-    weight: W. anchor: A, the pre-trained weight in Stage I, the weight at the start of the
-    stage in Stage II; same shape. active: m, bool, broadcastable: n in Stage I, M in Stage II.
+    This equals A + m/(1-p) * (W-A); p is 1 - selection_ratio.
+
+    weight: W.
+    anchor: A, of the same shape: in Stage I the pre-trained weight, in Stage II that at the stage's start.
+    active: m, bool, broadcastable: n in Stage I, M in Stage II.
     """
     return torch.lerp(anchor, weight, active * torch.tensor(1 / selection_ratio, dtype=weight.dtype))

@@ -1,4 +1,4 @@
-"""Text that may be shown or kept: without passwords and tokens, without characters that deceive a reader."""
+"""Text that is safe to show or keep: no passwords or tokens, no characters that deceive a reader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 REDACTION_MARK = "***"
-MIN_SECRET_LENGTH = 6  # characters of a secret in the environment: what is shorter stands in every text
+MIN_SECRET_LENGTH = 6  # characters; a shorter secret would match ordinary text
 
 _USER = re.compile(r"(?<=://)(?:[^\s/@:]*:[^\s'\"]*|[^\s/@'\"]+)@")
 _QUERY = re.compile(
@@ -21,29 +21,31 @@ _NAME = re.compile(
 
 
 def redact_secrets(text: str) -> str:
-    """`text` with *** for what it holds of secrets: user and password of a URI, the value of a query like
-    ?token=..., and the value of every variable of the environment that is named like a secret (HF_TOKEN,
-    MLFLOW_TRACKING_PASSWORD, AWS_SECRET_ACCESS_KEY), as it is or as a URI quotes it."""
+    """Replace the secrets in a text by ***.
+
+    Secrets are user and password of a URI, the value of a query like ?token=..., and the value of every
+    environment variable with the name of a secret (HF_TOKEN, MLFLOW_TRACKING_PASSWORD,
+    AWS_SECRET_ACCESS_KEY), plain or quoted as in a URI.
+    """
     for secret in _list_secrets():
         text = text.replace(secret, REDACTION_MARK)
     return _QUERY.sub(rf"\1{REDACTION_MARK}", _USER.sub(f"{REDACTION_MARK}@", text))
 
 
 def sanitise_text(text: str) -> str:
-    """`redact_secrets`, with escapes in place of control characters and of those that change the
-    direction."""
+    """Redact secrets, and escape control characters and those that change the writing direction."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in redact_secrets(text)
     )
 
 
 def sanitise_line(text: object) -> str:
-    """`sanitise_text`, and all on one line."""
+    """Return the sanitised text on one line."""
     return sanitise_text(" ".join(str(text).split()))
 
 
 def redact_tree(node: Any) -> Any:
-    """Dicts, lists and plain values with every text in them `redact_secrets`."""
+    """Redact the secrets in every text of nested dicts and lists; keys and other values stay."""
     if isinstance(node, str):
         return redact_secrets(node)
     if isinstance(node, dict):
@@ -52,7 +54,7 @@ def redact_tree(node: Any) -> Any:
 
 
 def _list_secrets() -> list[str]:
-    """Values of the environment that are secrets, the longest first."""
+    """Return the values of secret environment variables, the longest first."""
     values = {
         value
         for name, value in os.environ.items()
@@ -62,6 +64,6 @@ def _list_secrets() -> list[str]:
 
 
 def quote_value(value: object, width: int = 60) -> str:
-    """A value as it stands in a message: its repr on one line, cut at `width` characters."""
+    """Quote a value for a message: its repr, cut at `width` characters."""
     text = repr(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."
