@@ -61,7 +61,7 @@ __all__ = [
 
 
 def make_method(name: str, **hyper_parameters: Any) -> Method:
-    """The method of this name. Raises InputError for a name or a hyper-parameter it does not have."""
+    """Return the method of this name. Raises InputError for an unknown name or hyper-parameter."""
     if name not in METHODS:
         raise InputError(f"method: there is no method {name!r}; choose one of {', '.join(METHODS)}")
     known = {field.name for field in fields(METHODS[name])}

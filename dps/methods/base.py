@@ -1,9 +1,8 @@
-"""The shape that every method has.
+"""Base classes of the methods.
 
-A method is a frozen dataclass of hyper-parameters. `attach` puts it on a model and an
-optimizer and returns that very optimizer: torch's own hooks call the method around each
-`optimizer.step()`, so schedulers, GradScaler, transformers.Trainer, Accelerate and
-Lightning need to know nothing.
+A method is a frozen dataclass of hyper-parameters. `Method.attach` makes an `Attachment`, which holds the
+state, and returns the same optimizer: torch's own hooks call the attachment around each `optimizer.step()`,
+so schedulers, GradScaler, transformers.Trainer, Accelerate and Lightning work unchanged.
 """
 
 from __future__ import annotations
@@ -22,17 +21,18 @@ from torch.utils.hooks import RemovableHandle
 from dps.coverage import unwrap_model
 from dps.ranges import Domain
 
-STATE_KEY = "method"  # where the method's state stands in optimizer.state_dict()
+STATE_KEY = "method"  # of the method's state in optimizer.state_dict()
 DEFAULT_DROPOUT = 0.1
 Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class MethodCost:
-    """What a method costs beside vanilla.
+    """Cost of a method beyond vanilla fine-tuning.
 
-    extra_passes: forward-backward passes of a step beyond the one. calibration_epochs: passes over
-    the training set before the first step. extra_bytes: kept for each trained weight, at most.
+    extra_passes: forward-backward passes of a step beyond the first.
+    calibration_epochs: passes over the training set before the first step.
+    extra_bytes: upper bound of the memory kept for each trained weight.
     """
 
     extra_passes: float = 0.0
@@ -40,17 +40,18 @@ class MethodCost:
     extra_bytes: float = 0.0
 
     def passes(self, steps: int, steps_per_epoch: int) -> float:
-        """Forward-backward passes of a batch that a run of so many steps takes."""
+        """Return the forward-backward passes over a batch that a run of `steps` steps takes."""
         return steps * (1 + self.extra_passes) + self.calibration_epochs * steps_per_epoch
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of fine-tuning: what happens around each optimizer step.
+    """Way of fine-tuning: what happens around each optimizer step.
 
-    name: as on the command line. needs_pretrained: whether a copy of the pre-trained weights is
-    kept. selects_weights: whether it masks weights in stages, so that a run in which no mask acted is a
-    mistake. attachment_class: the class that does the work.
+    name: as on the command line.
+    needs_pretrained: whether it keeps a copy of the pre-trained weights.
+    selects_weights: whether it masks weights in stages; a run in which no mask acted is then a mistake.
+    attachment_class: class that holds its state and acts around each step.
     """
 
     name: ClassVar[str]
@@ -60,49 +61,53 @@ class Method:
 
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        """The published search space, without the learning rate; fewer values where a run of
-        `max_steps` or a model of `layers` transformer blocks cannot take them all."""
+        """Return the published search space, without the learning rate.
+
+        Values that a run of `max_steps` or a model of `layers` transformer blocks cannot take are left out.
+        """
         return {}
 
     @property
     def cost(self) -> MethodCost:
-        """What the method costs beside vanilla."""
+        """Cost of the method beyond vanilla fine-tuning."""
         return MethodCost()
 
     def dropout(self, max_steps: int) -> float:
-        """The dropout probability that the method trains with, in [0, 1)."""
+        """Return the dropout probability that the method trains with, in [0, 1)."""
         return DEFAULT_DROPOUT
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The training loss of one batch, a scalar. The default is the model's own."""
+        """Return the training loss of one batch, a scalar; by default the model's own."""
         return cast(Tensor, model(**batch).loss)
 
     def attach(
         self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
     ) -> Optimizer:
-        """Put the method on `model` and `optimizer`; returns `optimizer` itself.
+        """Attach the method to `model` and `optimizer`; return `optimizer` itself.
 
-        model: a torch.nn.Module, plain or wrapped in DistributedDataParallel; its weights at this
-        moment are the pre-trained ones. max_steps: optimizer steps of the whole run.
-        max_grad_norm: clip the (masked) gradient to this norm; None for no clipping.
+        model: a torch.nn.Module, plain or in DistributedDataParallel; its current weights count as
+            pre-trained.
+        max_steps: optimizer steps of the whole run.
+        max_grad_norm: norm that the (masked) gradient is clipped to; None for no clipping.
 
-        The method's state becomes part of `optimizer.state_dict()`. Raises ValueError where
-        a hyper-parameter does not fit `max_steps` or the model, the model has no covered weight,
-        or a method is attached already.
+        The method's state becomes part of `optimizer.state_dict()`. Raises ValueError if a hyper-parameter
+        does not fit `max_steps` or the model, the model has no covered weight, or a method is attached
+        already.
         """
         self.attachment_class(self, model, optimizer, max_steps, max_grad_norm)
         return optimizer
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
-        """Raises ValueError, with rule and value, where a hyper-parameter is outside its range."""
+        """Raise ValueError with rule and value unless the rule of a hyper-parameter holds."""
         if not holds:
             raise ValueError(f"{name} must be {rule}, but got {getattr(self, name)!r}")
 
 
 class Attachment:
-    """A method at work on one optimizer. Subclasses override what they need.
+    """State and actions of a method on one optimizer. Subclasses override what they need.
 
-    `steps` counts the optimizer steps done; a step that a GradScaler skips leaves no trace.
+    steps: optimizer steps done; a step that a GradScaler skips does not count.
+    substituted_modules: modules whose forward pass reads other weights while they train.
     """
 
     def __init__(
@@ -114,10 +119,10 @@ class Attachment:
         max_grad_norm: float | None,
     ) -> None:
         if attachment_of(optimizer) is not None:
-            raise ValueError("attach: this optimizer has a method attached already; make a new optimizer")
+            raise ValueError("attach: this optimizer already has a method attached; make a new optimizer")
         if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # such as Accelerate's
             wrapper = type(optimizer).__name__
-            raise ValueError(f"attach: {wrapper} wraps an optimizer; attach the method before it is wrapped")
+            raise ValueError(f"attach: {wrapper} wraps an optimizer; attach the method before wrapping it")
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ValueError(f"max_grad_norm must be above 0 or None, but got {max_grad_norm}")
         self.method = method
@@ -125,9 +130,7 @@ class Attachment:
         self.max_steps, self.max_grad_norm = max_steps, max_grad_norm
         self.steps = 0
         self.handles: list[RemovableHandle] = []
-        self.substituted_modules: list[
-            nn.Module
-        ] = []  # while they train, their forward pass reads other weights
+        self.substituted_modules: list[nn.Module] = []
         self.set_up()
         self.handles += [
             optimizer.register_step_pre_hook(self._before),
@@ -138,11 +141,14 @@ class Attachment:
         optimizer.dps_attachment = self  # type: ignore[attr-defined]
 
     def set_up(self) -> None:
-        """Get ready, once. What does not fit is refused here, before anything is changed."""
+        """Set the method up, once. Raises ValueError, before anything is changed, for what does not fit."""
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch], micro_batch: int | None = None) -> None:
-        """Look at the training set before the first step; called where `cost.calibration_epochs` is
-        above 0. `model` may be the one that was wrapped since. micro_batch: see `accumulate`."""
+        """Read the training set before the first step, if `cost.calibration_epochs` is above 0.
+
+        model: the attached one, which may have been wrapped since.
+        micro_batch: see `accumulate`.
+        """
 
     def backward(
         self,
@@ -151,10 +157,10 @@ class Attachment:
         scale: Callable[[Tensor], Tensor] = lambda loss: loss,
         autocast: AbstractContextManager[Any] | None = None,
     ) -> Tensor:
-        """Add the gradients of one batch to `.grad`; returns the loss, detached.
+        """Add the gradients of one batch to `.grad`; return the loss, detached.
 
-        scale: of the loss before it goes backward (a GradScaler's, or a share of the step).
-        autocast: around each forward pass.
+        scale: applied to the loss before the backward pass (a GradScaler's, or a share of the step).
+        autocast: context of each forward pass.
         """
         with autocast or nullcontext():
             loss = self.method.loss(model, batch)
@@ -169,10 +175,10 @@ class Attachment:
         scale: Callable[[Tensor], Tensor] = lambda loss: loss,
         autocast: AbstractContextManager[Any] | None = None,
     ) -> Tensor:
-        """As `backward`, with at most `micro_batch` rows in the model at a time; None for all.
+        """Add the gradients of one batch, at most `micro_batch` rows at a time (None: all at once).
 
-        Losses are means over rows, so that each part counts by its share of the rows. The gradient is that
-        of the whole batch up to rounding and to what the model draws, dropout for one.
+        Each part counts by its share of the rows, as losses are means over rows. The gradient is that of the
+        whole batch up to rounding and random draws of the model, such as dropout. See `backward`.
         """
         if micro_batch is None or micro_batch >= (rows := len(batch["labels"])):
             return self.backward(model, batch, scale, autocast)
@@ -185,32 +191,32 @@ class Attachment:
         return torch.stack(losses).sum()
 
     def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters that the optimizer trains, by their name in the unwrapped model."""
-        mine = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        """Yield the parameters that the optimizer trains, with their names in the unwrapped model."""
+        trained_ids = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         for name, parameter in unwrap_model(self.model).named_parameters():
-            if id(parameter) in mine:
+            if id(parameter) in trained_ids:
                 yield name, parameter
 
     @property
     def selected_share(self) -> float | None:
-        """Mean share of the covered weights that a mask let through; None where no mask acted."""
+        """Mean share of the covered weights that the masks selected; None if no mask acted."""
         return None
 
     def before_step(self) -> None:
-        """The gradients are raw and unscaled; the step's number is `steps + 1`."""
+        """Act before optimizer step `steps + 1`; the gradients are raw and unscaled."""
 
     def after_step(self) -> None:
-        """The weights have moved; `steps` counts the step."""
+        """Act after an optimizer step, which `steps` already counts."""
 
     def state(self) -> dict[str, Any]:
-        """What a resume needs: tensors, numbers, strings, in nested dicts."""
+        """Return the state that a resume needs: tensors, numbers and strings in nested dicts."""
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`."""
+        """Restore what `state` returned."""
 
     def detach(self) -> None:
-        """Take every hook off the optimizer and the model."""
+        """Remove every hook from the optimizer and the model."""
         for handle in self.handles:
             handle.remove()
 
@@ -232,8 +238,8 @@ class Attachment:
             return
         if not all(module.training for module in self.substituted_modules):
             raise ValueError(
-                f"{self.method.name} works on a model in training mode alone, but this one is in evaluation "
-                f"mode; call model.train()"
+                f"{self.method.name} needs the model in training mode, but it is in evaluation mode; "
+                f"call model.train()"
             )
         _unscale(optimizer)
         self.before_step()
@@ -252,9 +258,9 @@ class Attachment:
     def _load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
         state = state_dict.get(STATE_KEY)
         if state is None or state["name"] != self.method.name:
-            found = "no method" if state is None else f"the method {state['name']!r}"
+            saved = "no method" if state is None else f"the method {state['name']!r}"
             raise ValueError(
-                f"load_state_dict: the state holds {found}, but {self.method.name!r} is attached; "
+                f"load_state_dict: the state holds {saved}, but {self.method.name!r} is attached; "
                 f"attach the method that the state was saved with"
             )
         self.steps = state["steps"]
@@ -266,7 +272,7 @@ Method.attachment_class = Attachment
 
 
 def attachment_of(optimizer: Optimizer) -> Attachment | None:
-    """What `Method.attach` put on this optimizer, or None."""
+    """Return the attachment of this optimizer, or None."""
     return getattr(optimizer, "dps_attachment", None)
 
 
@@ -275,14 +281,17 @@ def _scale_share(scale: Callable[[Tensor], Tensor], share: float, loss: Tensor) 
 
 
 def _has_overflowed(optimizer: Optimizer) -> bool:
-    """Whether a GradScaler found inf in this step. It skips the steps of most optimizers, but
-    calls fused ones (`_step_supports_amp_scaling`) with `found_inf` set and lets the kernel skip."""
+    """Return whether a GradScaler found inf in this step.
+
+    It skips the steps of most optimizers, but calls fused ones (`_step_supports_amp_scaling`) with
+    `found_inf` set and lets the kernel skip.
+    """
     found_inf = getattr(optimizer, "found_inf", None)
     return found_inf is not None and bool(found_inf)
 
 
 def _unscale(optimizer: Optimizer) -> None:
-    """Divide by the loss scale that a GradScaler left for a fused kernel to divide by."""
+    """Divide the gradients by the loss scale that a GradScaler left to a fused kernel."""
     grad_scale = getattr(optimizer, "grad_scale", None)
     if grad_scale is None:
         return
@@ -293,7 +302,7 @@ def _unscale(optimizer: Optimizer) -> None:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward: `value`. Backward: the gradient goes to `weight` as it is."""
+    """Function that returns `value` and passes the gradient to `weight` unchanged."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, value: Tensor) -> Tensor:
@@ -307,23 +316,24 @@ class _StraightThrough(torch.autograd.Function):
 def substitute_parameter(
     module: nn.Module, attribute: str, value_of: Callable[[Tensor], Tensor | None]
 ) -> list[RemovableHandle]:
-    """While `module` trains, its forward pass reads `value_of(parameter)` in place of the parameter.
+    """Substitute a parameter: in training mode the forward pass of `module` reads `value_of(parameter)`.
 
-    None means the parameter itself. The gradient reaches the parameter unchanged. Names,
-    `state_dict` and evaluation stay as they were. Works with gradient checkpointing, and with
-    deep copies of the module (the parameter is looked up at each call).
+    value_of: returns a tensor of the parameter's shape, or None for the parameter itself.
+
+    The gradient reaches the parameter unchanged. Names, `state_dict` and evaluation stay as they were. Works
+    with gradient checkpointing and with deep copies of the module (the parameter is looked up at each call).
     """
-    held: dict[int, Tensor] = {}
+    originals: dict[int, Tensor] = {}
 
     def before(module: nn.Module, args: Any) -> None:
         parameter = module._parameters[attribute]
         value = value_of(parameter.detach()) if module.training and parameter is not None else None
         if parameter is not None and value is not None:
-            held[id(module)] = parameter
+            originals[id(module)] = parameter
             module._parameters[attribute] = _StraightThrough.apply(parameter, value)
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
-        parameter = held.pop(id(module), None)
+        parameter = originals.pop(id(module), None)
         if parameter is not None:
             module._parameters[attribute] = cast(nn.Parameter, parameter)
 

@@ -1,14 +1,14 @@
-"""Bi-Drop: at each step, dropout sub-networks of the same batch agree on what is updated.
+"""Bi-Drop: at each step, several dropout sub-networks of one batch select the weights to update.
 
     g_1 .. g_k    gradients of k passes over the batch, each under dropout masks of its own
-    score         |mean of g_i| / standard deviation of g_i: how far the sub-networks agree
+    score         |mean of g_i| / standard deviation of g_i: agreement of the sub-networks
     M             score >= that of rank ceil(numel * selection_ratio), per covered weight
     gradient      mean of g_i * M; weights that are not covered are updated whole
 
 Source: Tong et al., "Bi-Drop: Enhancing Fine-tuning Generalization via Synchronous sub-net Estimation and
 Optimization", Findings of EMNLP 2023 (arXiv 2305.14760). The paper scores a weight by the stability of its
-gradient over sub-networks and by its size beside the weight; this is the stability alone, written from the
-paper's description without its code at hand.
+gradient over sub-networks and by the gradient's size relative to the weight; this is the stability alone,
+written from the paper's description without its code.
 Values to try: 2 passes, selection_ratio 0.3 to 0.9. Costs: k - 1 more passes a step, k gradients.
 """
 
@@ -30,7 +30,11 @@ from dps.selection import select_mask
 
 @dataclass(frozen=True)
 class BiDrop(Method):
-    """passes: k, at least 2. selection_ratio: in (0, 1], the share of each covered weight that is updated."""
+    """Bi-Drop.
+
+    selection_ratio: share of each covered weight that is updated, in (0, 1].
+    passes: k, at least 2.
+    """
 
     name: ClassVar[str] = "bi-drop"
     selection_ratio: float = 0.5
@@ -50,7 +54,7 @@ class BiDrop(Method):
 
 
 class BiDropAttachment(Attachment):
-    """Bi-Drop at work. `gradients`: (passes, *shape) of the step under way, by covered weight."""
+    """Attachment of Bi-Drop. gradients: (passes, *shape) of the current step, a tensor a covered weight."""
 
     method: BiDrop
 
@@ -71,8 +75,8 @@ class BiDropAttachment(Attachment):
         autocast: AbstractContextManager[Any] | None = None,
     ) -> Tensor:
         parameters = [p for _, p in self.trained_parameters()]
-        earlier = [p.grad for p in parameters]  # of the micro-batches before
-        if not self.gradients or not any(grad is not None and grad.any() for grad in earlier):
+        earlier_grads = [p.grad for p in parameters]  # of the micro-batches before
+        if not self.gradients or not any(grad is not None and grad.any() for grad in earlier_grads):
             self.gradients = [
                 torch.zeros((self.method.passes, *w.shape), device=w.device) for w in self.weights
             ]
@@ -86,10 +90,9 @@ class BiDropAttachment(Attachment):
                 if weight.grad is not None:
                     gradients[number] += weight.grad
             total = [_add_gradients(t, p.grad) for t, p in zip(total, parameters, strict=True)]
-        for parameter, before, summed in zip(parameters, earlier, total, strict=True):
-            parameter.grad = _add_gradients(
-                before, None if summed is None else summed.div_(self.method.passes)
-            )
+        for parameter, earlier, summed in zip(parameters, earlier_grads, total, strict=True):
+            mean = None if summed is None else summed.div_(self.method.passes)
+            parameter.grad = _add_gradients(earlier, mean)
         return torch.stack(losses).mean()
 
     def before_step(self) -> None:
@@ -104,16 +107,19 @@ class BiDropAttachment(Attachment):
 
 
 def score_agreement(gradients: Tensor) -> Tensor:
-    """Squared mean over variance of the gradients (k, *shape), which orders as |mean| / std does."""
+    """Return mean² / variance of the gradients (k, *shape) over their k passes: (*shape).
+
+    It orders the weights as |mean| / standard deviation does.
+    """
     mean = gradients.mean(dim=0)
     variance = (gradients - mean).square_().mean(dim=0)
     return mean.square_() / variance.add_(torch.finfo(variance.dtype).tiny)
 
 
-def _add_gradients(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one.add_(other)
+def _add_gradients(total: Tensor | None, gradient: Tensor | None) -> Tensor | None:
+    if total is None or gradient is None:
+        return gradient if total is None else total
+    return total.add_(gradient)
 
 
 BiDrop.attachment_class = BiDropAttachment

@@ -1,4 +1,4 @@
-"""Child-Tuning-D (task-driven): the "child" network that the task points to is updated.
+"""Child-Tuning-D (task-driven): only the "child" network that matters most to the task is updated.
 
     gradient * M,  M fixed before training: the share r of the encoder layers' weights whose squared
                    gradient, summed over the batches of the training set, is highest; one threshold
@@ -29,7 +29,7 @@ from dps.ranges import Choice, Domain
 
 @dataclass(frozen=True)
 class ChildTuningD(Method):
-    """reserve_p: in (0, 1], the share of the encoder layers' weights that is updated."""
+    """Child-Tuning-D. reserve_p: share of the encoder layers' weights that is updated, in (0, 1]."""
 
     name: ClassVar[str] = "child-tuning-d"
     reserve_p: float = 0.2
@@ -47,7 +47,10 @@ class ChildTuningD(Method):
 
 
 class ChildTuningDAttachment(Attachment):
-    """Child-Tuning-D at work. `masks`: bool, by the name of the parameter; empty before `calibrate`."""
+    """Attachment of Child-Tuning-D.
+
+    masks: bool tensors by parameter name; empty before `calibrate`.
+    """
 
     method: ChildTuningD
 
@@ -75,7 +78,7 @@ class ChildTuningDAttachment(Attachment):
     def before_step(self) -> None:
         if not self.masks:
             raise ValueError(
-                "child-tuning-d looks at the training set first: "
+                "child-tuning-d reads the training set first: "
                 "call attachment_of(optimizer).calibrate(model, batches) before the first step"
             )
         for name, parameter in self.masked_parameters.items():
@@ -91,10 +94,10 @@ class ChildTuningDAttachment(Attachment):
 
 
 def compute_global_threshold(scores: list[Tensor], share: float) -> Tensor:
-    """The score of rank ceil(n * share) among all elements of all tensors together, a scalar."""
-    everything = torch.cat([score.flatten() for score in scores])
-    rank = max(1, math.ceil(round(everything.numel() * share, 6)))
-    return everything.kthvalue(everything.numel() - rank + 1).values
+    """Return the score of rank ceil(n * share) among the n elements of all tensors together, a scalar."""
+    merged = torch.cat([score.flatten() for score in scores])
+    rank = max(1, math.ceil(round(merged.numel() * share, 6)))
+    return merged.kthvalue(merged.numel() - rank + 1).values
 
 
 ChildTuningD.attachment_class = ChildTuningDAttachment

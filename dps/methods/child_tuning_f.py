@@ -1,6 +1,6 @@
-"""Child-Tuning-F (task-free): a fresh random "child" network is updated at each step.
+"""Child-Tuning-F (task-free): at each step a random "child" network is updated.
 
-    gradient * m / r,  m ~ Bernoulli(r) for each weight, anew at each step
+    gradient * m / r,  m ~ Bernoulli(r), drawn for each weight and step
 
 r is `reserve_p`, the share that is updated: the opposite of DPS's p. Every trained parameter is
 masked, before clipping.
@@ -22,7 +22,7 @@ from dps.ranges import Choice, Domain
 
 @dataclass(frozen=True)
 class ChildTuningF(Method):
-    """reserve_p: in (0, 1], the share of the weights that is updated."""
+    """Child-Tuning-F. reserve_p: share of the weights that is updated, in (0, 1]."""
 
     name: ClassVar[str] = "child-tuning-f"
     reserve_p: float = 0.3
@@ -36,7 +36,7 @@ class ChildTuningF(Method):
 
 
 class ChildTuningFAttachment(Attachment):
-    """Child-Tuning-F at work."""
+    """Attachment of Child-Tuning-F."""
 
     method: ChildTuningF
 

@@ -1,4 +1,4 @@
-"""What methods share that ask two passes over the same batch to agree."""
+"""Losses of methods that make two passes over a batch agree."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from dps.methods.base import Batch
 
 
 def repeat_batch(batch: Batch) -> Batch:
-    """The batch and the batch again: (rows, ...) becomes (2 * rows, ...)."""
+    """Return the batch twice over: (rows, ...) becomes (2 * rows, ...)."""
     return {key: torch.cat([value, value]) for key, value in batch.items()}
 
 
-def compute_disagreement(one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
-    """KL(p||q) + KL(q||p) of logits (n, classes), a mean over n; the squared difference for one class.
+def compute_disagreement(first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+    """Return KL(p||q) + KL(q||p) of two passes, a mean over examples; for regression (first - second)².
 
-    labels: of the batch. Where an example has several, (n, labels), each is a Bernoulli variable of its own,
-    and the mean is over labels too, as that of the loss is.
+    first, second: logits (n, classes), or (n, 1) for regression.
+    labels: (n,), or (n, labels) for multi-label tasks, whose labels are independent Bernoulli variables: the
+        mean is then over labels too, as in the loss.
     """
     if labels.ndim == 2:
-        one, other = one.float(), other.float()
-        return ((one.sigmoid() - other.sigmoid()) * (one - other)).mean()
-    if one.shape[-1] == 1:
-        return functional.mse_loss(one, other)
-    p, q = (functional.log_softmax(logits.float(), dim=-1) for logits in (one, other))
+        first, second = first.float(), second.float()
+        return ((first.sigmoid() - second.sigmoid()) * (first - second)).mean()
+    if first.shape[-1] == 1:
+        return functional.mse_loss(first, second)
+    p, q = (functional.log_softmax(logits.float(), dim=-1) for logits in (first, second))
     return functional.kl_div(p, q, reduction="batchmean", log_target=True) + functional.kl_div(
         q, p, reduction="batchmean", log_target=True
     )
 
 
 def compute_task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """What transformers' classification heads compute: cross entropy, squared error of a float label, or
-    binary cross entropy of several labels, (n, labels)."""
+    """Return the loss of transformers' classification heads, a mean.
+
+    Cross entropy; for float labels (n,) the squared error; for labels (n, labels) the binary cross entropy.
+    """
     if labels.ndim == 2:
         return functional.binary_cross_entropy_with_logits(logits, labels)
     if labels.is_floating_point():

@@ -3,13 +3,13 @@
     step t of U-step stages    Dense                        Mix
     Stage I   forward          W                            ((1-n)*W0 + n*W - p*W0) / (1-p)
               GAM              += gradient²                 += gradient² * n      (FAM += n)
-              gradient         as it is                     * n
+              gradient         unchanged                    * n
     between   M                GAM >= its rank              GAM/max(FAM,1) [* exp(-FAM/U)] >= its rank
     Stage II  forward          W                            ((1-M)*T + M*W - p*T) / (1-p)
               gradient         * M                          * M
 
-p is 1 - selection_ratio; n a fresh draw per input neuron and step; W0 the pre-trained weight,
-T the weight at the start of the stage. GAM, FAM and M start anew in every cycle.
+p is 1 - selection_ratio; n is drawn for each input neuron and step; W0 is the pre-trained weight, T the
+weight at the start of the stage. Each cycle of two stages begins with empty GAM, FAM and M.
 
 Source: Zhang et al., NeurIPS 2022 (arXiv 2211.01642), algorithms 1 and 2.
 Values to try: selection_ratio 0.7 (0.3 to 0.9), update_ratio 0.05 (0.02 to 0.2).
@@ -47,13 +47,13 @@ MIN_INTERVAL_STEPS = 3  # steps of a searched staging interval; fewer see too fe
 
 @dataclass(frozen=True)
 class _DPS(Method):
-    """What Dense and Mix share.
+    """Hyper-parameters of DPS Dense and DPS Mix.
 
-    selection_ratio: in (0, 1], the share of each covered weight that Stage II updates (1 - p).
-    update_ratio: in (0, 1], the staging interval as a share of the run; at least one step.
-    freeze: "gradient" masks gradients, as the reference does: Adam still moves unselected
-        weights through momentum and weight decay. "update" keeps unselected weights bit for
-        bit through Stage II; their momentum goes on decaying under a gradient of zero.
+    selection_ratio: share of each covered weight that Stage II updates (1 - p), in (0, 1].
+    update_ratio: staging interval as a share of the run, in (0, 1]; at least one step.
+    freeze: "gradient" masks gradients, as the reference does: Adam still moves unselected weights through
+        momentum and weight decay. "update" keeps unselected weights bit for bit through Stage II; their
+        momentum decays under a gradient of zero.
     """
 
     selection_ratio: float = 0.7
@@ -68,7 +68,7 @@ class _DPS(Method):
 
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        """Short runs, those of small training sets, get a higher floor of update_ratio."""
+        """Return the search space; the lower bound of update_ratio rises for short runs."""
         if max_steps < 4:
             raise InputError(
                 f"--max-steps: DPS needs at least 4 steps for its two stages, but a trial has {max_steps}"
@@ -82,7 +82,7 @@ class _DPS(Method):
 
 @dataclass(frozen=True)
 class DPSDense(_DPS):
-    """Stage I trains the whole weight and gathers its squared gradients."""
+    """DPS Dense: Stage I trains the whole weight and accumulates its squared gradients."""
 
     name: ClassVar[str] = "dps-dense"
 
@@ -96,7 +96,7 @@ class DPSDense(_DPS):
 
 @dataclass(frozen=True)
 class DPSMix(_DPS):
-    """Stage I trains random sub-networks of whole input neurons, mixed with the pre-trained weight."""
+    """DPS Mix: Stage I trains random sub-networks of input neurons, mixed with the pre-trained weight."""
 
     name: ClassVar[str] = "dps-mix"
     needs_pretrained: ClassVar[bool] = True
@@ -116,46 +116,60 @@ class DPSMix(_DPS):
         max_grad_norm: float | None = None,
         draw: DrawFunction | None = None,
     ) -> Optimizer:
-        """As `Method.attach`. The weights of `model` at this moment are the pre-trained ones.
+        """Attach DPS Mix, see `Method.attach`.
 
-        draw: (parameter_name, step) -> bool tensor (in_features,), in place of the method's
-        own draws. Called once a weight and step of Stage I.
+        draw: (parameter_name, step) -> bool tensor (in_features,), in place of the method's own draws; called
+            once for each weight and step of Stage I.
         """
         DPSMixAttachment(self, model, optimizer, max_steps, max_grad_norm, draw)
         return optimizer
 
 
 class WeightState:
-    """One covered weight and what the current cycle knows of it; None where it is not in use."""
+    """State of one covered weight in the current cycle; a tensor that is not in use is None.
+
+    gam: Stage I, of the weight's shape.
+    fam: Stage I of Mix, (in_features,).
+    active: bool, broadcastable: n in Stage I of Mix, M in Stage II.
+    anchor: Stage II: T, the weight at the start of the stage.
+    pretrained: Mix: W0.
+    """
 
     STATE_FIELDS = ("gam", "fam", "active", "anchor", "pretrained")
 
     def __init__(self, covered: CoveredWeight) -> None:
         self.covered = covered
-        self.gam: Tensor | None = None  # Stage I, the weight's shape
-        self.fam: Tensor | None = None  # Stage I of Mix, (in_features,)
-        self.active: Tensor | None = None  # bool, broadcastable: n in Stage I of Mix, M in Stage II
-        self.anchor: Tensor | None = None  # Stage II: T, the weight at the start of the stage
-        self.pretrained: Tensor | None = None  # Mix: W0
+        self.gam: Tensor | None = None
+        self.fam: Tensor | None = None
+        self.active: Tensor | None = None
+        self.anchor: Tensor | None = None
+        self.pretrained: Tensor | None = None
 
     @property
     def value(self) -> Tensor:
+        """The weight itself, without its graph."""
         return self.covered.parameter.detach()
 
     def clear(self) -> None:
+        """Drop the state of the cycle."""
         self.gam = self.fam = self.active = self.anchor = None
 
     def state(self) -> dict[str, Tensor]:
+        """Return the tensors in use by name."""
         return {key: value for key in self.STATE_FIELDS if (value := getattr(self, key)) is not None}
 
     def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned, on the weight's device."""
         for key in self.STATE_FIELDS:
             value = state.get(key)
             setattr(self, key, None if value is None else value.to(self.value.device, copy=True))
 
 
 class DPSDenseAttachment(Attachment):
-    """DPS Dense at work, and the cycle that Mix shares."""
+    """Attachment of DPS Dense, and base of that of DPS Mix.
+
+    share_sum: sum over `masked_steps` steps of the share of the covered weights that the masks selected.
+    """
 
     method: _DPS
 
@@ -178,11 +192,11 @@ class DPSDenseAttachment(Attachment):
 
     @property
     def selected_share(self) -> float | None:
-        """Share of the covered weights that Stage II selected, a mean over its steps; None before one."""
+        """Mean share of the covered weights that Stage II selected so far; None before its first step."""
         return float(self.share_sum) / self.masked_steps if self.masked_steps else None
 
     def begin_step(self) -> None:
-        """Get ready for step `steps + 1`, before its forward pass. After max_steps nothing is masked."""
+        """Set up step `steps + 1` before its forward pass. Nothing is masked after max_steps."""
         step = self.steps + 1
         if step > self.schedule.max_steps:
             for weight in self.weights:
@@ -195,16 +209,19 @@ class DPSDenseAttachment(Attachment):
                     self.begin_stage_two(weight)
 
     def begin_stage_one(self, weight: WeightState) -> None:
+        """Start accumulating the squared gradients of a weight."""
         weight.active = weight.anchor = None
         weight.gam = torch.zeros_like(weight.value, dtype=_accumulator_dtype(weight.value))
 
     def begin_stage_two(self, weight: WeightState) -> None:
+        """Select the mask of a weight from what Stage I accumulated."""
         weight.active = select_mask(self.score(weight), self.ratio)
         weight.gam = weight.fam = None
         if self.freeze == "update":
             weight.anchor = weight.value.clone()
 
     def score(self, weight: WeightState) -> Tensor:
+        """Return the score that ranks the elements of a weight, of its shape."""
         assert weight.gam is not None
         return weight.gam
 
@@ -239,7 +256,7 @@ class DPSDenseAttachment(Attachment):
             torch.where(weight.active, weight.value, weight.anchor, out=weight.value)
 
     def _share(self) -> Tensor:
-        """Share of the covered weights that the masks select, left on their device: nothing waits for it."""
+        """Return the share of the covered weights that the masks select, a scalar on their device."""
         masks = [weight.active for weight in self.weights if weight.active is not None]
         return torch.stack([mask.sum() for mask in masks]).sum().double() / sum(m.numel() for m in masks)
 
@@ -254,7 +271,9 @@ class DPSDenseAttachment(Attachment):
         self.masked_steps, self.share_sum = state["masked_steps"], state["selected"]
         saved = state["weights"]
         if set(saved) != {weight.covered.name for weight in self.weights}:
-            raise ValueError("load_state_dict: the state covers other weights than this model has")
+            raise ValueError(
+                "load_state_dict: the state covers weights that this model does not have, or lacks some"
+            )
         for weight in self.weights:
             weight.load(saved[weight.covered.name])
         if any(weight.active is not None for weight in self.weights):
@@ -262,7 +281,7 @@ class DPSDenseAttachment(Attachment):
 
 
 class DPSMixAttachment(DPSDenseAttachment):
-    """DPS Mix at work: the forward pass reads a mixed weight."""
+    """Attachment of DPS Mix: the forward pass reads a mixed weight."""
 
     method: DPSMix
 

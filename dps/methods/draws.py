@@ -1,7 +1,7 @@
-"""Random draws of the methods: which weights or input neurons are active at a step.
+"""Random draws of the methods: the weights or input neurons that are active at a step.
 
-A draw depends on (seed, step) alone. A resumed run, a recomputed forward pass under gradient
-checkpointing and every rank see the same one, and nothing needs saving but the seed.
+A draw depends on (seed, step) alone: a resumed run, a recomputed forward pass under gradient checkpointing
+and every rank see the same one, and only the seed needs saving.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DrawFunction = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (i
 
 
 def derive_step_seed(seed: int, step: int) -> int:
-    """A well-spread 63-bit seed of one step (the finaliser of SplitMix64)."""
+    """Return a well-spread 63-bit seed of one step (the finaliser of SplitMix64)."""
     z = (seed + step * 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
@@ -29,9 +29,11 @@ def derive_step_seed(seed: int, step: int) -> int:
 def make_neuron_draws(
     in_features: dict[str, int], selection_ratio: float, seed: int, device: torch.device = CPU_DEVICE
 ) -> DrawFunction:
-    """Fresh Bernoulli(selection_ratio) draws per input neuron, weight and step.
+    """Return a function that draws Bernoulli(selection_ratio) per input neuron, weight and step.
 
-    They are made on the CPU, the same for every device, and go to `device` in one piece.
+    in_features: number of input neurons by parameter name.
+
+    Draws are made on the CPU, the same for every device, and copied to `device` in one piece.
     """
     drawn: dict[int, dict[str, Tensor]] = {}
 
@@ -48,7 +50,7 @@ def make_neuron_draws(
 
 
 def get_shared_seed() -> int:
-    """A seed that every rank has: the process's own torch seed, rank 0's where there are several."""
+    """Return rank 0's torch seed, on every rank."""
     seed = [torch.initial_seed() % 2**62]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.broadcast_object_list(seed, src=0)
@@ -56,10 +58,10 @@ def get_shared_seed() -> int:
 
 
 def make_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """A generator for the draws of one step."""
+    """Return the generator for the draws of one step."""
     return torch.Generator(device).manual_seed(derive_step_seed(seed, step))
 
 
 def draw_bernoulli(like: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Independent draws, bool, of the shape of `like` and on its device; True with `probability`."""
+    """Draw a bool tensor, each element True with `probability`, of the shape and device of `like`."""
     return torch.rand(like.shape, generator=generator, device=like.device) < probability

@@ -1,9 +1,9 @@
-"""L2-SP: weights are drawn towards their pre-trained values.
+"""L2-SP: weights are pulled towards their pre-trained values.
 
     loss + s/2 * |W - W0|²: the gradient gets s * (W - W0); W0 the pre-trained weights
 
-The parameters of the pre-trained encoder are drawn, the new head is left alone. The term joins the
-gradient before clipping.
+The term applies to the parameters of the pre-trained encoder, not to the new head, and joins the gradient
+before clipping.
 
 Source: Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks", ICML 2018
 (arXiv 1802.01483). Values to try: strength 1e-3 to 1e-1. Costs: a copy of the pre-trained weights.
@@ -23,7 +23,7 @@ from dps.ranges import Domain, Range
 
 @dataclass(frozen=True)
 class L2SP(Method):
-    """strength: s, at least 0."""
+    """L2-SP. strength: s, at least 0."""
 
     name: ClassVar[str] = "l2-sp"
     needs_pretrained: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class L2SP(Method):
 
 
 class L2SPAttachment(Attachment):
-    """L2-SP at work."""
+    """Attachment of L2-SP."""
 
     method: L2SP
 

@@ -1,4 +1,4 @@
-"""LLRD, layer-wise learning rate decay: lower layers learn more slowly.
+"""LLRD, layer-wise learning rate decay: lower layers have lower learning rates.
 
     learning rate of depth d: lr * decay^(L + 1 - d); d is 0 for embeddings, 1 to L for the blocks from
     bottom to top, L + 1 for pooler and head
@@ -17,12 +17,12 @@ from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Method
 from dps.ranges import Domain, Range
 
-PER_PARAMETER_KEYS = ("params", "param_names")  # what a parameter group holds for each of its parameters
+PER_PARAMETER_KEYS = ("params", "param_names")  # lists of a parameter group, an item a parameter
 
 
 @dataclass(frozen=True)
 class LLRD(Method):
-    """decay: in (0, 1], the factor from one layer to the one below."""
+    """LLRD. decay: factor from one layer to the one below, in (0, 1]."""
 
     name: ClassVar[str] = "llrd"
     decay: float = 0.9
@@ -36,7 +36,7 @@ class LLRD(Method):
 
 
 class LLRDAttachment(Attachment):
-    """LLRD at work: a parameter group for each depth, whose "lr_scale" is the factor."""
+    """Attachment of LLRD: a parameter group for each depth, with the factor as "lr_scale"."""
 
     method: LLRD
 
@@ -44,15 +44,16 @@ class LLRDAttachment(Attachment):
         if self.method.decay == 1:
             return
         if any("initial_lr" in group for group in self.optimizer.param_groups):
-            raise ValueError("llrd splits the parameter groups: attach it before the scheduler is made")
+            raise ValueError("llrd splits the parameter groups; attach it before making the scheduler")
         depth, count = require_parameter_depths(self.model, self.method.name)
-        known = {id(parameter): depth[name] for name, parameter in self.trained_parameters()}
+        depth_of = {id(parameter): depth[name] for name, parameter in self.trained_parameters()}
         groups = []
         for group in self.optimizer.param_groups:
-            lies = [known.get(id(p), count + 1) for p in group["params"]]  # a stranger learns as a head does
-            for at in sorted(set(lies)):
-                scale, here = self.method.decay ** (count + 1 - at), [depth == at for depth in lies]
-                split = {key: [*compress(group[key], here)] for key in PER_PARAMETER_KEYS if key in group}
+            # a parameter outside the model has the head's learning rate
+            depths = [depth_of.get(id(p), count + 1) for p in group["params"]]
+            for level in sorted(set(depths)):
+                scale, members = self.method.decay ** (count + 1 - level), [d == level for d in depths]
+                split = {key: [*compress(group[key], members)] for key in PER_PARAMETER_KEYS if key in group}
                 groups.append({**group, **split, "lr": group["lr"] * scale, "lr_scale": scale})
         self.optimizer.param_groups[:] = groups
 

@@ -1,13 +1,13 @@
-"""Mixout: each weight is swapped for its pre-trained value with probability p, anew at each step.
+"""Mixout: at each step, each weight is replaced by its pre-trained value with probability p.
 
     forward of step t    ((1-m)*W0 + m*W - p*W0) / (1-p),  m ~ Bernoulli(1-p) for each weight
-    gradient             * m / (1-p), what the chain rule gives
+    gradient             * m / (1-p), by the chain rule
 
-so that the expectation of the weight read is W. W0 is the pre-trained weight. The weights of the
-encoder's linear layers are mixed; a classification head has no pre-trained value and is not.
+W0 is the pre-trained weight; the expectation of the weight read is W. The weights of the encoder's linear
+layers are mixed, those of the classification head, which have no pre-trained value, are not.
 
 Source: Lee et al., "Mixout: Effective Regularization to Finetune Large-scale Pretrained Language
-Models", ICLR 2020 (arXiv 1909.11299). It takes the place of dropout, which is 0 here as there.
+Models", ICLR 2020 (arXiv 1909.11299). It replaces dropout, which is 0 as in the paper.
 Values to try: p from 0.1 to 0.8. Costs: W0 and a mask; a mixed weight a forward pass.
 """
 
@@ -29,7 +29,7 @@ from dps.selection import compute_mixed_weight
 
 @dataclass(frozen=True)
 class Mixout(Method):
-    """p: in [0, 1), the probability of a weight to be swapped for its pre-trained value."""
+    """Mixout. p: probability that a weight is replaced by its pre-trained value, in [0, 1)."""
 
     name: ClassVar[str] = "mixout"
     needs_pretrained: ClassVar[bool] = True
@@ -51,7 +51,7 @@ class Mixout(Method):
 
 
 class MixoutAttachment(Attachment):
-    """Mixout at work."""
+    """Attachment of Mixout. masks: m of the current step, a bool tensor a weight; empty if p is 0."""
 
     method: Mixout
 
@@ -88,9 +88,9 @@ class MixoutAttachment(Attachment):
         self.masks = [draw_bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
 
     def before_step(self) -> None:
-        for weight, kept in zip(self.weights, self.masks, strict=False):
+        for weight, mask in zip(self.weights, self.masks, strict=False):
             if weight.parameter.grad is not None:
-                weight.parameter.grad.mul_(kept).div_(1 - self.method.p)
+                weight.parameter.grad.mul_(mask).div_(1 - self.method.p)
 
     def after_step(self) -> None:
         if self.method.p > 0:

@@ -1,4 +1,4 @@
-"""NoisyTune: a little noise on the pre-trained weights before fine-tuning.
+"""NoisyTune: noise is added to the pre-trained weights before fine-tuning.
 
     W + U(-noise/2, noise/2) * std(W), once, for each parameter tensor of the encoder
 
@@ -21,7 +21,7 @@ from dps.ranges import Choice, Domain
 
 @dataclass(frozen=True)
 class NoisyTune(Method):
-    """noise: the paper's lambda, at least 0."""
+    """NoisyTune. noise: the paper's lambda, at least 0."""
 
     name: ClassVar[str] = "noisytune"
     noise: float = 0.15
@@ -35,7 +35,7 @@ class NoisyTune(Method):
 
 
 class NoisyTuneAttachment(Attachment):
-    """NoisyTune at work: everything happens at the start."""
+    """Attachment of NoisyTune, which acts at the start only."""
 
     method: NoisyTune
 

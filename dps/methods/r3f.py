@@ -1,10 +1,9 @@
-"""R3F: the prediction is asked to stay where it is under a little noise on the embeddings.
+"""R3F: the loss penalises predictions that change under noise on the embeddings.
 
-    CE + weight * (KL(p||q) + KL(q||p)),  p = f(x), q = f(x + z), z ~ N(0, sigma²); CE of the clean one
+    CE + weight * (KL(p||q) + KL(q||p)),  p = f(x), q = f(x + z), z ~ N(0, sigma²); CE of p
 
-KL is a mean over examples, and over the labels where one has several, each by itself; for regression the
-mean squared difference stands in its place. Both passes
-go through the model as one batch of twice the size, under dropout masks of their own.
+KL is a mean over examples, and over labels in multi-label tasks; regression has the mean squared difference
+in its place. Both passes go through the model as one batch of twice the size, under different dropout masks.
 
 Source: Aghajanyan et al., "Better Fine-Tuning by Reducing Representational Collapse", ICLR 2021
 (arXiv 2008.03156), whose lambda is `weight` here.
@@ -31,7 +30,11 @@ LENGTH_FIRST_FAMILIES = ("xlnet",)  # families whose embeddings are (length, row
 
 @dataclass(frozen=True)
 class R3F(Method):
-    """weight: of the disagreement, at least 0. sigma: standard deviation of the noise, at least 0."""
+    """R3F.
+
+    weight: factor of the disagreement, at least 0.
+    sigma: standard deviation of the noise, at least 0.
+    """
 
     name: ClassVar[str] = "r3f"
     weight: float = 0.5
@@ -54,7 +57,7 @@ class R3F(Method):
             return super().loss(model, batch)
         inputs = {key: value for key, value in batch.items() if key != "labels"}
         rows = 1 if get_model_family(model) in LENGTH_FIRST_FAMILIES else 0
-        hook = get_token_embeddings(model).register_forward_hook(partial(self._disturb, rows))
+        hook = get_token_embeddings(model).register_forward_hook(partial(self._add_noise, rows))
         try:
             logits = model(**repeat_batch(inputs)).logits
         finally:
@@ -64,26 +67,28 @@ class R3F(Method):
             clean, noisy, batch["labels"]
         )
 
-    def _disturb(self, rows: int, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
-        """Noise on the second half of the batch, whose axis is `rows`."""
+    def _add_noise(self, rows: int, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
+        """Add noise to the second half of the batch, along axis `rows`."""
         clean, copied = embedded.chunk(2, dim=rows)
         return torch.cat([clean, copied + self.sigma * torch.randn_like(copied)], dim=rows)
 
 
 class R3FAttachment(Attachment):
-    """R3F at work: its loss needs the model's embeddings."""
+    """Attachment of R3F, which checks that the model has token embeddings."""
 
     def set_up(self) -> None:
         get_token_embeddings(self.model)
 
 
 def get_token_embeddings(model: nn.Module) -> nn.Module:
-    """The token embeddings. Raises ValueError for a model that does not tell."""
+    """Return the token embeddings. Raises ValueError for a model without `get_input_embeddings`."""
     find = getattr(unwrap_model(model), "get_input_embeddings", None)
-    found = find() if find is not None else None
-    if not isinstance(found, nn.Module):
-        raise ValueError(f"r3f needs token embeddings; {type(model).__name__} has no get_input_embeddings()")
-    return found
+    embeddings = find() if find is not None else None
+    if not isinstance(embeddings, nn.Module):
+        raise ValueError(
+            f"r3f needs token embeddings, but {type(model).__name__} has no get_input_embeddings()"
+        )
+    return embeddings
 
 
 R3F.attachment_class = R3FAttachment

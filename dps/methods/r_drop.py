@@ -1,10 +1,9 @@
-"""R-Drop: two passes over the same batch, under dropout masks of their own, are asked to agree.
+"""R-Drop: the loss penalises disagreement of two passes over a batch under different dropout masks.
 
-    CE + alpha * (KL(p||q) + KL(q||p)) / 2,  p, q: what the two passes predict; CE the mean of both
+    CE + alpha * (KL(p||q) + KL(q||p)) / 2,  p, q: predictions of the two passes; CE: mean of both
 
-KL is a mean over examples, and over the labels where one has several, each by itself; for regression the
-mean squared difference stands in its place. Both passes
-go through the model as one batch of twice the size.
+KL is a mean over examples, and over labels in multi-label tasks; regression has the mean squared difference
+in its place. Both passes go through the model as one batch of twice the size.
 
 Source: Liang et al., "R-Drop: Regularized Dropout for Neural Networks", NeurIPS 2021 (arXiv 2106.14448).
 Values to try: alpha 0.1, 0.5, 1.0. Costs: one more forward-backward pass a step, and its activations.
@@ -24,7 +23,7 @@ from dps.ranges import Choice, Domain
 
 @dataclass(frozen=True)
 class RDrop(Method):
-    """alpha: weight of the disagreement, at least 0."""
+    """R-Drop. alpha: weight of the disagreement, at least 0."""
 
     name: ClassVar[str] = "r-drop"
     alpha: float = 0.5
@@ -44,5 +43,6 @@ class RDrop(Method):
         if not self.alpha:
             return super().loss(model, batch)
         output = model(**repeat_batch(batch))
-        one, other = output.logits.chunk(2)
-        return cast(Tensor, output.loss + self.alpha / 2 * compute_disagreement(one, other, batch["labels"]))
+        first, second = output.logits.chunk(2)
+        disagreement = compute_disagreement(first, second, batch["labels"])
+        return cast(Tensor, output.loss + self.alpha / 2 * disagreement)

@@ -1,7 +1,7 @@
-"""Re-init: the top N blocks, and what lies above them in the encoder, start anew instead of pre-trained.
+"""Re-init: the top N blocks, and what lies above them in the encoder, are re-initialised.
 
-    W of depth d > L - N is initialised as the model's own rule says; d is 1 to L for the blocks from
-    bottom to top, L + 1 for a pooler or a last normalisation
+    W of depth d > L - N is initialised by the model's own rule; d is 1 to L for the blocks from bottom to
+    top, L + 1 for a pooler or a final normalisation
 
 Source: Zhang et al., "Revisiting Few-sample BERT Fine-tuning", ICLR 2021 (arXiv 2006.05987).
 Values to try: N 1 to 5. Costs: nothing.
@@ -24,7 +24,7 @@ from dps.ranges import Choice, Domain
 
 @dataclass(frozen=True)
 class ReInit(Method):
-    """layers: N, at least 0 and at most the model's blocks; 0 leaves everything pre-trained."""
+    """Re-init. layers: N, from 0 (everything stays pre-trained) to the number of the model's blocks."""
 
     name: ClassVar[str] = "re-init"
     layers: int = 1
@@ -34,29 +34,29 @@ class ReInit(Method):
 
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        most = min(5, layers - 1) if layers else 5
-        return {"layers": Choice(tuple(range(1, max(1, most) + 1)))}
+        max_layers = min(5, layers - 1) if layers else 5
+        return {"layers": Choice(tuple(range(1, max(1, max_layers) + 1)))}
 
 
 class ReInitAttachment(Attachment):
-    """Re-init at work: everything happens at the start."""
+    """Attachment of Re-init, which acts at the start only."""
 
     method: ReInit
 
     def set_up(self) -> None:
-        model, again = unwrap_model(self.model), self.method.layers
-        depth, count = require_parameter_depths(model, self.method.name)
-        if again > count:
-            raise ValueError(f"layers must be at most the model's {count} blocks, but got {again}")
+        model, layers = unwrap_model(self.model), self.method.layers
+        depths, count = require_parameter_depths(model, self.method.name)
+        if layers > count:
+            raise ValueError(f"layers must be at most the model's {count} blocks, but got {layers}")
         head = get_head_parameters(model)
-        names = {name for name, at in depth.items() if again and at > count - again and name not in head}
-        anew = {id(parameter) for name, parameter in model.named_parameters() if name in names}
+        names = {n for n, depth in depths.items() if layers and depth > count - layers and n not in head}
+        chosen_ids = {id(parameter) for name, parameter in model.named_parameters() if name in names}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(get_shared_seed())
-            # Children first, as transformers does: an attention may have a rule for the layers that it holds.
+            # Children first, as transformers does: an attention may have a rule for its layers.
             for module in reversed(list(model.modules())):
                 parameters = [id(parameter) for parameter in module.parameters()]
-                if parameters and anew.issuperset(parameters):
+                if parameters and chosen_ids.issuperset(parameters):
                     initialise_module(model, module)
 
 

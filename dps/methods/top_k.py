@@ -4,7 +4,7 @@
     bottom to top, L + 1 for pooler and head
 
 Source: Houlsby et al., "Parameter-Efficient Transfer Learning for NLP", ICML 2019 (arXiv 1902.00751), where
-it is the baseline. Values to try: K 3, 6, 12. Costs: less than nothing, no backward pass below the K blocks.
+it is the baseline. Values to try: K 3, 6, 12. Costs: nothing; there is no backward pass below the K blocks.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from dps.ranges import Choice, Domain
 
 @dataclass(frozen=True)
 class TopK(Method):
-    """layers: K, at least 0. Embeddings count as the lowest layer: with K above the number of blocks
-    everything is trained."""
+    """Top-K tuning. layers: K, at least 0; above the number of blocks, the embeddings are trained too."""
 
     name: ClassVar[str] = "top-k"
     layers: int = 3
@@ -36,7 +35,7 @@ class TopK(Method):
 
 
 class TopKAttachment(Attachment):
-    """Top-K at work. What lies below takes part in no backward pass, unless DDP waits for its gradient."""
+    """Attachment of Top-K. Frozen parameters get no gradient, unless DDP waits for one."""
 
     method: TopK
 

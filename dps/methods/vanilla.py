@@ -1,4 +1,4 @@
-"""Ordinary fine-tuning: AdamW over all weights. The controls beside every other method.
+"""Vanilla fine-tuning, AdamW over all weights: the controls for every other method.
 
 Source: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
 NAACL 2019 (arXiv 1810.04805). Values to try: learning rate 1e-5 to 4e-5 for BERT-large; dropout 0.1 and 0.
@@ -14,7 +14,7 @@ from dps.methods.base import DEFAULT_DROPOUT, Method
 
 @dataclass(frozen=True)
 class Vanilla(Method):
-    """All weights are updated at every step. dropout_ratio: dropout probability in [0, 1)."""
+    """Vanilla fine-tuning: every step updates all weights. dropout_ratio: dropout probability, in [0, 1)."""
 
     name: ClassVar[str] = "vanilla"
     dropout_ratio: float = DEFAULT_DROPOUT
@@ -28,7 +28,7 @@ class Vanilla(Method):
 
 @dataclass(frozen=True)
 class VanillaNoDropout(Vanilla):
-    """Vanilla without dropout: the fair control beside methods that train without it, as DPS does."""
+    """Vanilla without dropout: the fair control for methods that train without it, as DPS does."""
 
     name: ClassVar[str] = "vanilla-no-dropout"
     dropout_ratio: float = 0.0

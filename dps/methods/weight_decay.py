@@ -1,4 +1,4 @@
-"""Weight decay: weights are drawn towards zero, beyond what the optimizer itself decays.
+"""Weight decay: weights are pulled towards zero, in addition to the optimizer's own decay.
 
     W * (1 - lr * s) before each update, for weights of two or more dimensions
 
@@ -19,7 +19,7 @@ from dps.ranges import Domain, Range
 
 @dataclass(frozen=True)
 class WeightDecay(Method):
-    """strength: s, at least 0."""
+    """Weight decay. strength: s, at least 0."""
 
     name: ClassVar[str] = "weight-decay"
     strength: float = 0.1
@@ -33,7 +33,7 @@ class WeightDecay(Method):
 
 
 class WeightDecayAttachment(Attachment):
-    """Weight decay at work."""
+    """Attachment of weight decay."""
 
     method: WeightDecay
 

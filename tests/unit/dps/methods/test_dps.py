@@ -439,7 +439,7 @@ def test_the_state_of_another_model_is_refused() -> None:
     state = start(dps.DPSDense(**HYPER))[1].state_dict()
     model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 4), nn.LayerNorm(4))
     _, optimizer, _ = start(dps.DPSDense(**HYPER), model=model)
-    with pytest.raises(ValueError, match="covers other weights than this model has"):
+    with pytest.raises(ValueError, match="covers weights that this model does not have"):
         optimizer.load_state_dict(state)
 
 

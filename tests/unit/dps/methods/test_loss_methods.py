@@ -142,7 +142,7 @@ def test_r3f_of_a_regression_asks_for_the_same_number() -> None:
 
 
 def test_r3f_refuses_a_model_without_token_embeddings() -> None:
-    with pytest.raises(ValueError, match="r3f needs token embeddings; MLP has no get_input_embeddings"):
+    with pytest.raises(ValueError, match="r3f needs token embeddings, but MLP has no get_input_embeddings"):
         put(make_method("r3f"), tiny.MLP(4, 3))
 
 

@@ -250,7 +250,7 @@ def test_child_tuning_d_without_a_look_at_the_training_set_is_refused() -> None:
     optimizer, _ = task_child(model, 0.2)
     before = tiny.snapshot(model)
     give_grads(model)
-    with pytest.raises(ValueError, match=r"looks at the training set first: call .*calibrate\(model, batch"):
+    with pytest.raises(ValueError, match=r"reads the training set first: call .*calibrate\(model, batch"):
         optimizer.step()
     assert tiny.same(tiny.snapshot(model), before)
 
