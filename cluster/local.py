@@ -68,7 +68,7 @@ class LocalCluster:
 def main(argv: list[str]) -> int:
     """Run the command until Ctrl-C; returns its exit status."""
     try:
-        chosen = _parser().parse_args(argv)
+        chosen = _make_parser().parse_args(argv)
         print(f"starting {chosen.nodes} nodes", flush=True)
         with run_local_cluster(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
             stop = threading.Event()
@@ -166,7 +166,7 @@ def _set_environment(folder: str) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-def _parser() -> CommandParser:
+def _make_parser() -> CommandParser:
     parser = CommandParser(
         "python cluster/local.py",
         "A Ray cluster of several nodes on this machine, with dashboard and job server.",

@@ -56,7 +56,7 @@ examples:
 def main(argv: list[str]) -> int:
     """Run the command; returns its exit status."""
     try:
-        chosen, rest = _parser().parse_known_args(argv)
+        chosen, rest = _make_parser().parse_known_args(argv)
         if (chosen.follow or chosen.stop) and (rest or chosen.matrix):
             raise InputError("--follow, --stop: take no options of a search")
         if chosen.stop:
@@ -213,7 +213,7 @@ def collect_variables(named: str | None) -> dict[str, str]:
     return {name: os.environ[name] for name in names}
 
 
-def _parser() -> CommandParser:
+def _make_parser() -> CommandParser:
     parser = CommandParser(
         "python cluster/submit.py", "Submit a search to a Ray cluster, follow it, stop it.", EXAMPLES
     )

@@ -1,4 +1,4 @@
-"""Models: found on the hub, in a folder or built in; read once, copied for each run.
+"""Pre-trained models from the hub, a folder or the project's package: read once, copied for each run.
 
 Only safetensors weights are read, never a pickle; code that comes with a model is never run.
 """
@@ -42,14 +42,18 @@ TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Where a pre-trained model lies. kind: "hub", "folder" or "builtin"; name: what the user said."""
+    """Folder of a pre-trained model.
+
+    kind: "hub", "folder" or "builtin".
+    name: the model as the user gave it.
+    """
 
     kind: str
     name: str
     path: Path
 
     def fingerprint(self) -> str:
-        """Hex digest over the configuration and the weights."""
+        """Return 16 hex digits of the SHA-256 of configuration and weights."""
         digest = hashlib.sha256()
         for file in [self.path / "config.json", *sorted(self.path.glob("*.safetensors"))]:
             with file.open("rb") as stream:
@@ -57,10 +61,10 @@ class ModelFolder:
         return digest.hexdigest()[:16]
 
     def count_parameters(self) -> int:
-        """Number of weights, read off the headers of the files. Raises InputError for a broken one."""
-        return sum(self._weights(file) for file in sorted(self.path.glob("*.safetensors")))
+        """Return the number of weights, read from the files' headers. Raises InputError for a broken file."""
+        return sum(self._count_file_parameters(file) for file in sorted(self.path.glob("*.safetensors")))
 
-    def _weights(self, file: Path) -> int:
+    def _count_file_parameters(self, file: Path) -> int:
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -68,54 +72,57 @@ class ModelFolder:
                 shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys()]  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise InputError(
-                f"model: {file} is no whole safetensors file ({error}); fetch it again"
+                f"model: {file} is not a complete safetensors file ({error}); fetch it again"
             ) from None
         return sum(_count_elements(shape) for shape in shapes)
 
     def read_dimensions(self) -> tuple[int, int, int]:
-        """(layers, hidden size, vocabulary size) from the configuration; zeros where it does not say."""
+        """Return (layers, hidden size, vocabulary size) from config.json, 0 for each that it lacks.
+
+        Raises InputError for a value that is not a whole number of at least 0.
+        """
         config = self.read_config()
         names = (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"), ("vocab_size", "vocab_size"))
-        layers, size, words = (config.get(one) or config.get(other) or 0 for one, other in names)
+        layers, size, words = (config.get(name) or config.get(alias) or 0 for name, alias in names)
         if not all(isinstance(value, int) and value >= 0 for value in (layers, size, words)):
             raise InputError(
-                f"model: config.json of {self.name!r} must give whole numbers of layers, hidden units and "
+                f"model: config.json of {self.name!r} must have whole numbers of layers, hidden units and "
                 f"words, but has {layers!r}, {size!r} and {words!r}"
             )
         return layers, size, words
 
     def read_config(self) -> dict[str, Any]:
-        """What config.json holds. Raises InputError where that is no JSON object."""
-        return self._json("config.json")
+        """Return the content of config.json. Raises InputError unless it is a JSON object."""
+        return self._read_json("config.json")
 
     def check_index(self) -> None:
-        """Raises InputError where the list of a model's files leads out of its folder."""
+        """Raise InputError if the index of weight files names a file outside the folder."""
         for index in sorted(self.path.glob("*.safetensors.index.json")):
-            files = self._json(index.name).get("weight_map")
+            files = self._read_json(index.name).get("weight_map")
             names = files.values() if isinstance(files, dict) else [None]
             for name in names:
                 if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
                     raise InputError(
-                        f"model: {index} must name *.safetensors files of its own folder, but names {name!r}"
+                        f"model: {index} must name *.safetensors files in its own folder, but names {name!r}"
                     )
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+            document = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"model: {name} of {self.name!r} is no JSON ({error})") from None
-        if not isinstance(found, dict):
-            raise InputError(f"model: {name} of {self.name!r} is no JSON object")
-        return found
+            raise InputError(f"model: {name} of {self.name!r} is not JSON ({error})") from None
+        if not isinstance(document, dict):
+            raise InputError(f"model: {name} of {self.name!r} is not a JSON object")
+        return document
 
 
 def locate_model(model: str) -> ModelFolder:
-    """The folder of `model`: "builtin", a folder on disk, or a name on the hub (fetched or cached).
+    """Return the folder of a model: "builtin", a folder on disk, or a name on the hub (fetched or cached).
 
-    Raises InputError where there is no such model, or no safetensors weights in it.
+    Raises InputError if there is no such model, or it has no safetensors weights.
     """
     if model == "builtin":
-        return _check_folder(ModelFolder("builtin", "builtin", _builtin_folder()))
+        return _check_folder(ModelFolder("builtin", "builtin", _find_builtin_folder()))
     if is_folder(model):
         return _check_folder(ModelFolder("folder", model, Path(model).resolve()))
     if Path(model).is_absolute() or model.startswith("."):
@@ -125,7 +132,7 @@ def locate_model(model: str) -> ModelFolder:
     return _check_folder(ModelFolder("hub", model, fetch_model(model)))
 
 
-def _builtin_folder() -> Path:
+def _find_builtin_folder() -> Path:
     try:
         package = importlib.metadata.distribution(BUILTIN_MODEL_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
@@ -152,24 +159,26 @@ def _count_elements(shape: list[int]) -> int:
 
 
 class PretrainedEncoder:
-    """A pre-trained encoder with a head for `task`, kept in memory and copied for each run.
+    """Pre-trained encoder with a head for `task`, kept in memory and copied for each run.
 
-    Raises InputError for a folder that cannot be loaded: no tokenizer, no such kind of model, code of its
-    own, weights that are missing or of another size than the configuration says.
+    new_parameters: names of the parameters that are not pre-trained, sorted.
+
+    Raises InputError for a folder that cannot be loaded: no tokenizer, an unknown kind of model, custom code,
+    weights that are missing or whose size differs from the configuration.
     """
 
     def __init__(self, folder: ModelFolder, task: Task) -> None:
         if not any((folder.path / name).is_file() for name in TOKENIZER_FILES):
             raise InputError(
-                f"model: {folder.name!r} has no tokenizer ({TOKENIZER_FILES[0]}, ...); save one beside it"
+                f"model: {folder.name!r} has no tokenizer ({TOKENIZER_FILES[0]}, ...); save one in its folder"
             )
         try:
             with silence_transformers():
                 info = self._load(folder.path, task)
-        except Exception as error:  # whatever transformers makes of what the files say
+        except Exception as error:  # transformers raises many kinds for unusable files
             raise InputError(
                 f"model: {folder.name!r} cannot be loaded ({type(error).__name__}: "
-                f"{quote_value(' '.join(str(error).split()), 300)}); give a whole transformers model"
+                f"{quote_value(' '.join(str(error).split()), 300)}); give a complete transformers model"
             ) from error
         mismatched = {key[0] for key in info["mismatched_keys"]}
         self.new_parameters = sorted(set(info["missing_keys"]) | mismatched)
@@ -199,30 +208,33 @@ class PretrainedEncoder:
         return dict(info)
 
     def _check_encoder(self, folder: ModelFolder) -> None:
-        """Only a head and a pooler may begin anew."""
+        """Raise InputError if weights other than those of head and pooler are missing."""
         encoder = f"{self._model.base_model_prefix}."
-        lost = [name for name in self.new_parameters if name.startswith(encoder) and "pooler" not in name]
-        if lost:
+        missing = [n for n in self.new_parameters if n.startswith(encoder) and "pooler" not in n]
+        if missing:
             raise InputError(
-                f"model: {folder.name!r} lacks {len(lost)} weights that its config.json asks for ({lost[0]}, "
-                f"...); give the model with its own configuration"
+                f"model: {folder.name!r} lacks {len(missing)} weights that its config.json asks for "
+                f"({missing[0]}, ...); give the model with its own configuration"
             )
 
     @property
     def max_tokens(self) -> int | None:
-        """How many tokens an example can have at most, where positions are learned."""
+        """Tokens that an example may have at most, where positions are learned; else None."""
         for name, module in self._model.named_modules():
             if name.endswith(("position_embeddings", "wpe")) and isinstance(module, nn.Embedding):
                 return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
         return None
 
     def prepare_copy(self) -> None:
-        """Make the next `build` quick: it takes a copy that is made now. For whoever has time to spare."""
+        """Make the copy for the next `build` now, so that `build` is quick."""
         if self._copy is None:
             self._copy = copy.deepcopy(self._model)
 
     def build(self, seed: int, dropout: float) -> PreTrainedModel:
-        """A copy whose head is initialised from `seed`; dropout in [0, 1) everywhere."""
+        """Return a copy of the model with a head initialised from `seed`.
+
+        dropout: probability of every dropout layer, in [0, 1).
+        """
         self.prepare_copy()
         model, self._copy = self._copy, None
         assert model is not None
@@ -240,12 +252,12 @@ class PretrainedEncoder:
 
 
 def load_finetuned_model(folder: str) -> PreTrainedModel:
-    """The fine-tuned classifier in a folder. Raises InputError where there is none that is whole."""
+    """Load the fine-tuned classifier in a folder. Raises InputError if it is missing or incomplete."""
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     if not Path(folder).is_dir():
-        raise InputError(f"--model: there is no folder {folder!r}; give one that save_pretrained wrote")
+        raise InputError(f"--model: there is no folder {folder!r}; give one written by save_pretrained")
     path = locate_model(str(Path(folder).resolve())).path
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -263,7 +275,7 @@ def load_finetuned_model(folder: str) -> PreTrainedModel:
 
 
 def set_dropout(model: nn.Module, dropout: float) -> None:
-    """Every dropout probability of `model`, of modules and of attention functions."""
+    """Set every dropout probability of `model`, of its modules and attention functions, in [0, 1)."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout
@@ -290,7 +302,7 @@ def _find_owner_modules(model: nn.Module, names: list[str]) -> list[nn.Module]:
 
 
 def initialise_module(model: nn.Module, module: nn.Module) -> None:
-    """Draw the parameters of `module` (not of its children) anew, by the rule of `model`."""
+    """Initialise the parameters of `module`, not those of its children, by the rule of `model`."""
     if not hasattr(model, "_init_weights"):
         module.reset_parameters()  # type: ignore[operator]
         return
@@ -302,7 +314,7 @@ def initialise_module(model: nn.Module, module: nn.Module) -> None:
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """No progress bars and no advice from transformers while a model is read."""
+    """Silence the progress bars and advice of transformers inside this context."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

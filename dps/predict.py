@@ -1,13 +1,14 @@
-"""What a fine-tuned model says: label names and probabilities, or the number of a regression.
+"""Predict with a fine-tuned model: labels with probabilities, or the number of a regression.
 
 examples:
     python -m dps.predict --model runs/tickets-20261126-090000/best --text "It crashes at every start."
     python -m dps.predict --model best --text "Is it free?" --text2 "Yes, it costs nothing."
     python -m dps.predict --model best --file new.csv --output predictions.jsonl
 
-One JSON object an example, in their order: {"label": "bug", "probabilities": {"billing": 0.02, "bug": 0.98}},
-or {"value": 3.7} of a regression. Where an example has several labels they are {"labels": ["bug", "praise"],
-...}: those above 0.5. Files have the text columns of the model's task; labels are not read.
+Prints one JSON object per example, in order: {"label": "bug", "probabilities": {"billing": 0.02, "bug":
+0.98}}, or {"value": 3.7} for a regression. A multi-label model gives {"labels": ["bug", "praise"], ...}:
+those with a probability above 0.5. A file needs the text columns of the model's task; its labels are not
+read.
 """
 
 from __future__ import annotations
@@ -41,17 +42,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PREDICTION_BATCH_SIZE = 64
-DEFAULT_MAX_TOKENS = 512  # where neither tokenizer nor model says how many it takes
+DEFAULT_MAX_TOKENS = 512  # where neither tokenizer nor model has a limit
 
 Texts = tuple[str, ...]  # one text, or two
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A fine-tuned model, ready to be asked.
+    """Fine-tuned model with its tokenizer, ready to predict.
 
-    columns: the text columns of its task; None where the folder does not tell. labels: names of the
-    classes, in the order of their ids; empty for a regression. multi_label: whether an example has several.
+    columns: text columns of its task; None if the folder does not name them.
+    labels: class names in the order of their ids; empty for regression.
+    multi_label: whether an example may have several labels.
     """
 
     model: PreTrainedModel
@@ -62,7 +64,10 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str) -> Predictor:
-        """The model in a folder, as a search or `save_pretrained` writes it. Raises InputError."""
+        """Load the model in a folder that a search or `save_pretrained` wrote.
+
+        Raises InputError for a folder without a complete fine-tuned model.
+        """
         from transformers import AutoTokenizer
 
         model = load_finetuned_model(folder).eval().to(get_device())  # type: ignore[arg-type]
@@ -75,27 +80,30 @@ class Predictor:
 
     @property
     def max_length(self) -> int:
-        """Tokens that an example is cut at: as in training, where the folder tells."""
+        """Tokens that an example is cut at: as in training, if the folder says so."""
         positions = getattr(self.model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
         return int(min(self.tokenizer.model_max_length, positions))
 
     def compute_logits(self, examples: Sequence[Texts]) -> NDArray[np.float32]:
-        """(n, classes), or (n, 1) of a regression, in the order of the examples, n >= 1."""
+        """Return the logits of n >= 1 examples: (n, classes), or (n, 1) for regression."""
         columns = [list(texts) for texts in zip(*examples, strict=True)]
         tokens = tokenise_texts(columns, self.tokenizer, self.max_length)
         data = EncodedExamples.from_tokens(tokens, np.zeros(len(examples), dtype=np.int64))
         collate, batches = PaddingCollator(self.tokenizer), list(batch_by_length(data, PREDICTION_BATCH_SIZE))
         with torch.inference_mode():
-            parts = [self._batch(collate(data, indices)) for indices in batches]
+            parts = [self._predict_batch(collate(data, indices)) for indices in batches]
         return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
 
-    def _batch(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
+    def _predict_batch(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
         inputs = {key: value.to(self.model.device) for key, value in batch.items() if key != "labels"}
         logits: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
         return logits
 
     def predict(self, examples: Sequence[Texts]) -> list[dict[str, Any]]:
-        """For each example its label, or labels, and the probabilities, or its value (see the module)."""
+        """Return one dict an example: its label (or labels) with probabilities, or its value.
+
+        examples: texts in the order of `columns`, one or two an example. See the module for the keys.
+        """
         if not examples:
             return []
         logits = self.compute_logits(examples)
@@ -118,80 +126,81 @@ class Predictor:
 
 
 def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:
-    """The texts of a file, row by row. Raises InputError naming file, line and column."""
+    """Return the texts of a file, row by row. Raises InputError naming file, line and column."""
     if columns is None:
         raise InputError(
-            f"--file: the model's folder has no {TASK_FILE_NAME} to name the columns; use --text"
+            f"--file: the model's folder has no {TASK_FILE_NAME}, which names the columns; use --text"
         )
     if not file.is_file():
         raise InputError(f"--file: there is no {file}; give a {', '.join(DATA_SUFFIXES)} file")
-    place, examples = get_data_origin(file), list[Texts]()
+    origin, examples = get_data_origin(file), list[Texts]()
     for row in read_rows(file):
         if missing := [column for column in columns if column not in row.values]:
-            there = ", ".join(quote_value(name, 30) for name in row.values) or "none"
-            why = row.problem or f"no column {missing[0]!r}; the columns are {there}"
-            raise place.make_error(row.number, why)
+            present = ", ".join(quote_value(name, 30) for name in row.values) or "none"
+            problem = row.problem or f"no column {missing[0]!r}; the columns are {present}"
+            raise origin.make_error(row.number, problem)
         try:
             examples.append(tuple(check_text(column, row.values[column]) for column in columns))
         except InputError as error:
-            raise place.make_error(row.number, str(error)) from None
+            raise origin.make_error(row.number, str(error)) from None
     return examples
 
 
 def _collect_examples(options: Namespace, columns: Texts | None) -> list[Texts]:
-    """The examples that --text and --text2, or --file, hold."""
+    """Return the examples of --text and --text2, or of --file."""
     if (options.text is None) == (options.file is None):
-        raise InputError("--text, --file: give one of them")
+        raise InputError("--text, --file: give exactly one of them")
     if options.file is not None:
         return read_example_texts(Path(options.file), columns)
-    given = [options.text] if options.text2 is None else [options.text, options.text2]
-    if columns is not None and len(columns) != len(given):
+    columns_of_texts = [options.text] if options.text2 is None else [options.text, options.text2]
+    if columns is not None and len(columns) != len(columns_of_texts):
         names = ", ".join(columns)
-        advice = "give --text2 too" if len(columns) == 2 else "leave --text2 out"
-        raise InputError(f"--text2: the model reads {len(columns)} text(s) an example ({names}); {advice}")
-    if len({len(texts) for texts in given}) > 1:
-        raise InputError(f"--text2: must be as many as --text, {len(given[0])}, but got {len(given[1])}")
-    for option, texts in zip(("--text", "--text2"), given, strict=False):
+        advice = "give --text2 too" if len(columns) == 2 else "leave out --text2"
+        raise InputError(f"--text2: the model reads {len(columns)} text(s) per example ({names}); {advice}")
+    if len(options.text) != len(options.text2 or options.text):
+        rule = f"must have as many texts as --text, {len(options.text)}"
+        raise InputError(f"--text2: {rule}, but got {len(options.text2)}")
+    for option, texts in zip(("--text", "--text2"), columns_of_texts, strict=False):
         if not all(text.strip() for text in texts):
             raise InputError(f"{option}: must not be empty; give a text")
-    return list(zip(*given, strict=True))
+    return list(zip(*columns_of_texts, strict=True))
 
 
-def _parser() -> CommandParser:
+def _make_parser() -> CommandParser:
     parser = CommandParser("python -m dps.predict", __doc__)
     add = parser.add_argument
     add("--model", required=True, metavar="DIR", help="the fine-tuned model, such as best/ of a search")
-    add("--text", nargs="+", metavar="TEXT", help="what to predict for; several texts are several examples")
-    add("--text2", nargs="+", metavar="TEXT", help="the second text of each example, for pairs")
-    add("--file", metavar="FILE", help=f"a {', '.join(DATA_SUFFIXES)} file with the text columns of the task")
-    add("--output", metavar="FILE", help="write JSON lines there (default: print them)")
+    add("--text", nargs="+", metavar="TEXT", help="texts to predict for, one an example")
+    add("--text2", nargs="+", metavar="TEXT", help="second text of each example, for pairs")
+    add("--file", metavar="FILE", help=f"{', '.join(DATA_SUFFIXES)} file with the task's text columns")
+    add("--output", metavar="FILE", help="write JSON lines to this file (default: print them)")
     return parser
 
 
 def _predict(options: Namespace) -> None:
     predictor = Predictor.load(options.model)
-    found = predictor.predict(_collect_examples(options, predictor.columns))
-    lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found)
+    predictions = predictor.predict(_collect_examples(options, predictor.columns))
+    lines = "".join(json.dumps(prediction, ensure_ascii=False) + "\n" for prediction in predictions)
     if options.output is None:
         print(lines, end="")
         return
-    _write(Path(options.output), lines)
-    print(f"{len(found):,} predictions: {options.output}")
+    _write_file(Path(options.output), lines)
+    print(f"{len(predictions):,} predictions: {options.output}")
 
 
-def _write(file: Path, text: str) -> None:
-    """In one piece: a file that was there is replaced when all is written."""
+def _write_file(file: Path, text: str) -> None:
+    """Write the file atomically: an existing one is replaced once all is written."""
     part = file.with_name(f".{file.name}.part")
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(file)
     except OSError as error:
-        raise InputError(f"--output: cannot write {file}: {error.strerror}; choose another place") from None
+        raise InputError(f"--output: cannot write {file}: {error.strerror}; choose another file") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status, 0 or 2 (wrong options or input)."""
-    return run_command(_predict, _parser(), argv)
+    """Run the command; return its exit status: 0, or 2 for wrong options or input."""
+    return run_command(_predict, _make_parser(), argv)
 
 
 if __name__ == "__main__":

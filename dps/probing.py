@@ -1,7 +1,7 @@
-"""Representation collapse: how far fine-tuning moved the features, and whether they still serve another task.
+"""Measure representation collapse: how far fine-tuning moved the features, and what they are still good for.
 
-Compares pre-trained and fine-tuned features by layer, and scores a linear probe for a second
-task on the frozen features of the last layer, before and after.
+Compares pre-trained and fine-tuned features by layer, and scores a linear probe for a second task on the
+frozen features of the last layer, before and after fine-tuning.
 
 example:
     python -m dps.probing --model runs/cola-20261123-224540/best --task cola --probe-task rte
@@ -17,7 +17,6 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dps.command import CommandParser, run_command
 from dps.errors import InputError
@@ -28,37 +27,52 @@ from dps.tasks.task import Task
 from dps.training.collapse import measure_collapse
 from dps.training.data import TaskData
 
-if TYPE_CHECKING:
-    pass
 
-
-def format_collapse(found: dict[str, float], probe_task: Task) -> str:
-    """What `measure_collapse` returned, to be read: a line a layer, then the probe."""
+def format_collapse(figures: dict[str, float], probe_task: Task) -> str:
+    """Format the figures of `measure_collapse`: a line a layer, then the probe."""
     lines = ["layer     cka  distance"]
-    for i in range(sum(name.startswith("cka_layer_") for name in found)):
-        lines.append(f"{i:5}  {found[f'cka_layer_{i}']:.4f}  {found[f'distance_layer_{i}']:8.4f}")
+    for i in range(sum(name.startswith("cka_layer_") for name in figures)):
+        lines.append(f"{i:5}  {figures[f'cka_layer_{i}']:.4f}  {figures[f'distance_layer_{i}']:8.4f}")
     name = f"probe_{probe_task.name}_{probe_task.metric}"
     lines += ["", f"probe on the last layer: {probe_task.name} ({probe_task.metric})"]
-    lines += [f"  pre-trained  {found[name + '_pretrained']:7.4f}", f"  fine-tuned   {found[name]:7.4f}"]
+    lines += [f"  pre-trained  {figures[name + '_pretrained']:7.4f}", f"  fine-tuned   {figures[name]:7.4f}"]
     return "\n".join(lines)
 
 
-def _parser() -> CommandParser:
+def _make_parser() -> CommandParser:
     parser = CommandParser("python -m dps.probing", __doc__)
     add = parser.add_argument
-    add("--model", required=True, metavar="DIR", help="the fine-tuned model, as save_pretrained writes it")
-    add("--base", default="builtin", metavar="builtin|NAME|DIR", help="the model it was fine-tuned from")
-    add("--task", required=True, help=f"the task it was fine-tuned on: {', '.join(GLUE_TASKS)}, or YAML")
-    add("--data", default="builtin", metavar="builtin|hub|DIR", help="the data of both tasks")
-    add("--probe-task", required=True, metavar="TASK", help="the task of the probe")
-    add("--max-length", type=int, default=128, metavar="N", help="tokens an example is cut at")
-    add("--json", action="store_true", help="print the numbers as JSON")
+    add(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="folder of the fine-tuned model, as save_pretrained writes it",
+    )
+    add(
+        "--base",
+        default="builtin",
+        metavar="builtin|NAME|DIR",
+        help="the model it was fine-tuned from (default: builtin)",
+    )
+    add(
+        "--task", required=True, help=f"the task it was fine-tuned on: {', '.join(GLUE_TASKS)} or a YAML file"
+    )
+    add("--data", default="builtin", metavar="builtin|hub|DIR", help="data of both tasks (default: builtin)")
+    add("--probe-task", required=True, metavar="TASK", help="task of the linear probe")
+    add(
+        "--max-length",
+        type=int,
+        default=128,
+        metavar="N",
+        help="tokens that an example is cut at (default: 128)",
+    )
+    add("--json", action="store_true", help="print the figures as JSON")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status, 0 or 2 (wrong options or input)."""
-    return run_command(_run_probing, _parser(), argv)
+    """Run the command; return its exit status: 0, or 2 for wrong options or input."""
+    return run_command(_run_probing, _make_parser(), argv)
 
 
 def _run_probing(options: Namespace) -> None:
@@ -68,9 +82,9 @@ def _run_probing(options: Namespace) -> None:
     model = load_finetuned_model(options.model)
     base = PretrainedEncoder(locate_model(options.base), task)
     source = open_data_source(options.data, task)
-    probed, data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (probe_task, task))
-    found = measure_collapse(base, model, data, probed)
-    print(json.dumps(found, indent=2) if options.json else format_collapse(found, probe_task))
+    data, probe_data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (task, probe_task))
+    figures = measure_collapse(base, model, data, probe_data)
+    print(json.dumps(figures, indent=2) if options.json else format_collapse(figures, probe_task))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ of one search of an experiment, searches.html of several."""
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status: 0, or 2 for wrong options or input, said in one line."""
     try:
-        options = _parser().parse_args(argv)
+        options = _make_parser().parse_args(argv)
         from tune.search_report import (
             write_report,  # after the options were read: it imports Optuna and NumPy
         )
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> CommandParser:
+def _make_parser() -> CommandParser:
     parser = CommandParser("python tune/report.py", REPORT_DESCRIPTION)
     add = parser.add_argument
     add(

@@ -65,11 +65,11 @@ def parsed(words: list[str]) -> None:
     parsers = {
         "tune/search.py": lambda argv: parsing.parse_options(argv, options.SearchOptions),
         "tune/compare.py": lambda argv: parsing.parse_options(argv, options.CompareOptions),
-        "tune/report.py": report._parser().parse_args,
-        "cluster/local.py": local._parser().parse_args,
+        "tune/report.py": report._make_parser().parse_args,
+        "cluster/local.py": local._make_parser().parse_args,
         "cluster/submit.py": _submitted,
-        "dps.predict": predict._parser().parse_args,
-        "dps.probing": probing._parser().parse_args,
+        "dps.predict": predict._make_parser().parse_args,
+        "dps.probing": probing._make_parser().parse_args,
     }
     program, what, *rest = words
     if program == "make":
@@ -97,7 +97,7 @@ def parsed(words: list[str]) -> None:
 def _submitted(argv: list[str]) -> None:
     from cluster import submit
 
-    chosen, rest = submit._parser().parse_known_args(argv)
+    chosen, rest = submit._make_parser().parse_known_args(argv)
     if not (chosen.follow or chosen.stop):
         submit.plan_jobs(rest, chosen.matrix or [], "1126-101500")
     else:
@@ -128,7 +128,7 @@ def test_every_option_that_is_named_is_one(page: Path) -> None:
     }
     known = {f"--{no}{name}" for name in fields for no in ("", "no-")} | {"--help", "--backend-store-uri"}
     for command in (local, submit, predict, probing):
-        known |= set(command._parser()._option_string_actions)
+        known |= set(command._make_parser()._option_string_actions)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8"))) <= known
 
 

@@ -130,9 +130,9 @@ def test_what_is_predicted_does_not_depend_on_what_stands_beside_it(best: Path) 
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--text", "a", "--file", "b.csv"], "--text, --file: give one of them"),
-        ([], "--text, --file: give one of them"),
-        (["--text", "a", "--text2", "b"], "--text2: the model reads 1 text(s) an example (text); leave"),
+        (["--text", "a", "--file", "b.csv"], "--text, --file: give exactly one of them"),
+        ([], "--text, --file: give exactly one of them"),
+        (["--text", "a", "--text2", "b"], "--text2: the model reads 1 text(s) per example (text); leave"),
         (["--text", "a", " "], "--text: must not be empty"),
         (["--file", "no.csv"], "--file: there is no no.csv"),
         (["--text", "a", "--output", "no/such/folder"], "--output: cannot write"),
@@ -152,9 +152,11 @@ def test_what_is_wrong_is_said_in_one_line(
 
 def test_a_pair_needs_both_texts(regression: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", str(regression), "--text", "a"]) == 2
-    assert "--text2: the model reads 2 text(s) an example (a, b); give --text2 too" in capsys.readouterr().err
+    assert (
+        "--text2: the model reads 2 text(s) per example (a, b); give --text2 too" in capsys.readouterr().err
+    )
     assert main(["--model", str(regression), "--text", "a", "b", "--text2", "c"]) == 2
-    assert "--text2: must be as many as --text, 2, but got 1" in capsys.readouterr().err
+    assert "--text2: must have as many texts as --text, 2, but got 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_a_model_of_another_program_serves_texts_but_no_file(
     assert main(["--model", str(tmp_path), "--text", "w1 w3"]) == 0
     assert json.loads(capsys.readouterr().out)["label"] == "yes"
     assert main(["--model", str(tmp_path), "--file", "new.csv"]) == 2
-    assert "has no task.yaml to name the columns" in capsys.readouterr().err
+    assert "has no task.yaml, which names the columns" in capsys.readouterr().err
 
 
 def test_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

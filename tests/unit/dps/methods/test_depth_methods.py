@@ -174,7 +174,9 @@ def test_a_scheduler_of_torch_made_before_llrd_is_refused() -> None:
     model = tiny.bert()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
-    with pytest.raises(ValueError, match="llrd splits the parameter groups; attach it before making the scheduler"):
+    with pytest.raises(
+        ValueError, match="llrd splits the parameter groups; attach it before making the scheduler"
+    ):
         make_method("llrd").attach(model, optimizer, 10)
     assert len(optimizer.param_groups) == 1
 
