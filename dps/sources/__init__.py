@@ -19,9 +19,11 @@ __all__ = ["Source", "open_data_source"]
 
 
 def open_data_source(data: str | None, task: Task | None = None) -> Source:
-    """The source that `data` names: "hub", "builtin", "task" (what the task itself names) or a folder.
+    """Return the source that `data` names: "hub", "builtin", "task" or a folder.
 
-    None: what the task names, else "builtin". Raises InputError where it is none.
+    data: "task" stands for the data that the task itself names; None for the same, else "builtin".
+
+    Raises InputError for anything else.
     """
     if data is None:
         data = "task" if task is not None and task.data_location is not None else "builtin"

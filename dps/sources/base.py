@@ -1,4 +1,4 @@
-"""The contract of a source of examples."""
+"""Contract of the sources of examples."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Where the examples of a task come from.
+    """Source of a task's examples.
 
-    What a caller may assume: `load` returns a `datasets.Dataset` with exactly the
-    columns `task.columns` (non-empty str) and "label" (int id of the class, in
-    [0, len(task.labels)), a finite float in `task.score_range` for regression, or a list of
-    0 and 1, one for each of `task.labels`, where an example has several),
-    at least one row, always the same rows in the same order.
+    kind: "hub", "folder", "builtin" or "task".
+    name: as a reader would call it: "nyu-mll/glue", "/data/glue", "builtin".
 
-    Raises `dps.errors.InputError` in one line that names the file, the line and
-    the value where the data cannot be used.
+    A caller may assume: `load` returns a `datasets.Dataset` with exactly the columns `task.columns`
+    (non-empty str) and "label": the int id of a class in [0, len(task.labels)); for regression a finite float
+    in `task.score_range`; for multi-label tasks a list of 0 and 1, one for each of `task.labels`. It has at
+    least one row, and always the same rows in the same order.
+
+    Raises `dps.errors.InputError` for unusable data, in one line that names file, line and value.
     """
 
-    kind: str  # "hub", "folder", "builtin" or "task"
-    name: str  # what a reader would call it: "nyu-mll/glue", "/data/glue", "builtin"
+    kind: str
+    name: str
 
     def load(self, task: Task, split: str) -> Dataset:
-        """The examples of `split`, one of `task.all_splits`."""
+        """Load the examples of `split`, one of `task.all_splits`."""
         ...
 
     def fingerprint(self, task: Task) -> str:
-        """Hex digest of `task.splits`: the same for the same examples, on any machine."""
+        """Return a hex digest of the examples of `task.splits`, the same on every machine."""
         ...

@@ -1,4 +1,4 @@
-"""Rows checked against a task and turned into the data set that a Source returns."""
+"""Checks rows against a task and turns them into the data set that a Source returns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The names that the GLUE files (for SNLI, its authors') give to a task's columns, where they differ.
+# Column names of the GLUE files (for SNLI, of its authors'), where they differ from the task's.
 INFERENCE_COLUMN_NAMES = {"premise": "sentence1", "hypothesis": "sentence2", LABEL_COLUMN: "gold_label"}
 GLUE_COLUMN_NAMES: dict[str, dict[str, str]] = {
     "mrpc": {"sentence1": "#1 String", "sentence2": "#2 String", LABEL_COLUMN: "Quality"},
@@ -33,21 +33,20 @@ GLUE_COLUMN_NAMES: dict[str, dict[str, str]] = {
 
 SURROGATE_PATTERN = re.compile("[\ud800-\udfff]")
 
-# The largest share of unusable rows that is left out, with a warning, instead of refused.
-# The published QQP has about 25 in 363,870: rows broken in two by a line end and two
-# empty questions (github.com/huggingface/datasets/issues/277).
+# Largest share of unusable rows that are left out, with a warning, instead of refused. The published QQP has
+# about 25 in 363,870: rows broken in two by a line end, and two empty questions
+# (github.com/huggingface/datasets/issues/277).
 MAX_DEFECT_SHARES = {"qqp": 1e-4}
 
 
-def make_dataset(task: Task, place: DataOrigin, rows: Iterable[DataRow]) -> Dataset:
-    """The data set of `rows`: `task.columns` as text and "label" as int64, float64 or,
-    where an example has several, a list of int64 (0 or 1 for each of the task's labels).
+def make_dataset(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> Dataset:
+    """Make the data set of `rows`, as the contract of `dps.sources.base.Source` requires.
 
-    A column is found under the task's name or, failing that, under GLUE's.
+    The label is an int64, a float64 for regression, a list of int64 for multi-label tasks. A column is found
+    under the task's name for it or, failing that, under GLUE's.
 
-    Raises InputError naming the place, the row and the value: a missing column, a row
-    that is not split into columns, text that is empty or not text, a label outside
-    the task's set or range; or no rows at all.
+    Raises InputError naming origin, row and value: a missing column, a row that is not split into columns, a
+    text that is empty or not text, a label outside the task's set or range; or no rows at all.
     """
     from datasets import Dataset, Features, List, Value
 
@@ -56,18 +55,18 @@ def make_dataset(task: Task, place: DataOrigin, rows: Iterable[DataRow]) -> Data
     if task.multi_label:
         label = List(label, length=len(task.labels))
     features = Features({**types, LABEL_COLUMN: label})
-    return Dataset.from_dict(_columns(task, place, rows), features=features)
+    return Dataset.from_dict(_collect_columns(task, origin, rows), features=features)
 
 
-def _columns(task: Task, place: DataOrigin, rows: Iterable[DataRow]) -> dict[str, list[Any]]:
+def _collect_columns(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {name: [] for name in (*task.columns, LABEL_COLUMN)}
     names: dict[str, str] = {}
     defects: list[InputError] = []
     for row in rows:
         if not names and not row.problem:
-            names = _match_columns(task, place, row)
+            names = _match_columns(task, origin, row)
         try:
-            example = _example(task, place, row, names)
+            example = _make_example(task, origin, row, names)
         except InputError as error:
             if task.name not in MAX_DEFECT_SHARES:
                 raise
@@ -77,7 +76,7 @@ def _columns(task: Task, place: DataOrigin, rows: Iterable[DataRow]) -> dict[str
             columns[column].append(value)
     _check_defects(task, len(columns[LABEL_COLUMN]), defects)
     if not columns[LABEL_COLUMN]:
-        raise InputError(f"{place.name}: no rows; at least one is needed")
+        raise InputError(f"{origin.name}: no rows; at least one is needed")
     return columns
 
 
@@ -89,43 +88,43 @@ def _check_defects(task: Task, usable: int, defects: list[InputError]) -> None:
     log.warning("task %s: %d unusable rows left out, the first: %s", task.name, len(defects), defects[0])
 
 
-def _match_columns(task: Task, place: DataOrigin, row: DataRow) -> dict[str, str]:
-    """Under which name the file has each of the task's columns."""
+def _match_columns(task: Task, origin: DataOrigin, row: DataRow) -> dict[str, str]:
+    """Map each column of the task to its name in the file."""
     aliases = GLUE_COLUMN_NAMES.get(task.name, {})
     names = {}
     for column in (*task.columns, LABEL_COLUMN):
-        wanted = task.label if column == LABEL_COLUMN else column
-        known = [name for name in (wanted, aliases.get(column, wanted)) if name in row.values]
-        if not known:
-            raise _missing_column_error(place, row, wanted)
-        names[column] = known[0]
+        name = task.label if column == LABEL_COLUMN else column
+        candidates = [alias for alias in (name, aliases.get(column, name)) if alias in row.values]
+        if not candidates:
+            raise _missing_column_error(origin, row, name)
+        names[column] = candidates[0]
     return names
 
 
-def _missing_column_error(place: DataOrigin, row: DataRow, column: str) -> InputError:
-    there = ", ".join(quote_value(name, 30) for name in row.values) or "none"
-    return place.make_error(row.number, f"no column {column!r}; the columns are {there}")
+def _missing_column_error(origin: DataOrigin, row: DataRow, column: str) -> InputError:
+    present = ", ".join(quote_value(name, 30) for name in row.values) or "none"
+    return origin.make_error(row.number, f"no column {column!r}; the columns are {present}")
 
 
-def _example(task: Task, place: DataOrigin, row: DataRow, names: dict[str, str]) -> dict[str, Any]:
-    """One checked example: a text for each of `task.columns`, and the label."""
+def _make_example(task: Task, origin: DataOrigin, row: DataRow, names: dict[str, str]) -> dict[str, Any]:
+    """Return one checked example: a text for each of `task.columns`, and the label."""
     if row.problem:
-        raise place.make_error(row.number, row.problem)
+        raise origin.make_error(row.number, row.problem)
     absent = [name for name in names.values() if name not in row.values]
     if absent:
-        raise _missing_column_error(place, row, absent[0])
+        raise _missing_column_error(origin, row, absent[0])
     example: dict[str, Any] = {}
     try:
         for column in task.columns:
             example[column] = check_text(names[column], row.values[names[column]])
         example[LABEL_COLUMN] = _parse_label(task, row.values[names[LABEL_COLUMN]])
     except InputError as error:
-        raise place.make_error(row.number, str(error)) from None
+        raise origin.make_error(row.number, str(error)) from None
     return example
 
 
 def check_text(column: str, value: object) -> str:
-    """The value, where it is a text with something in it. Raises InputError naming the column otherwise."""
+    """Return a value that is a non-empty text. Raises InputError naming the column for any other."""
     if not isinstance(value, str):
         raise InputError(f"column {column!r} must be text, got {quote_value(value)}")
     if not value.strip():
@@ -138,33 +137,33 @@ def check_text(column: str, value: object) -> str:
 def _parse_label(task: Task, value: object) -> float | list[int]:
     if task.multi_label:
         return _parse_label_list(task, value)
-    return _parse_score(task, value) if task.is_regression else _class_id(task, value)
+    return _parse_score(task, value) if task.is_regression else _find_class_id(task, value)
 
 
 def _parse_label_list(task: Task, value: object) -> list[int]:
-    """0 or 1 for each of the task's labels."""
+    """Return 0 or 1 for each of the task's labels."""
     labels = split_labels(value, task.separator)
     if labels is None:
-        rule = f"must be a list of labels, or a text with {task.separator!r} between them"
+        rule = f"must be a list of labels, or a text with {task.separator!r} between the labels"
         raise InputError(f"label {rule}, got {quote_value(value)}")
-    ids = {_class_id(task, label) for label in labels}
+    ids = {_find_class_id(task, label) for label in labels}
     return [int(number in ids) for number in range(len(task.labels))]
 
 
-def _class_id(task: Task, value: object) -> int:
-    """The id of a class, given by its name or, where no name is a number, by its id."""
-    key = _class_key(value)
+def _find_class_id(task: Task, value: object) -> int:
+    """Return the id of a class that is given by name or, unless a name is a number, by id."""
+    key = _format_class_key(value)
     ids = tuple(map(str, range(len(task.labels))))
-    for keys in (task.labels, () if any(label.isdecimal() for label in task.labels) else ids):
+    for keys in (task.labels, () if any(map(str.isdecimal, task.labels)) else ids):
         if key in keys:
             return keys.index(key)
-    hint = " (no agreement among annotators; remove the row)" if key == "-" else ""
+    hint = " (the annotators did not agree; remove the row)" if key == "-" else ""
     known = ", ".join(f"{name} or {number}" for number, name in enumerate(task.labels))
     raise InputError(f"label {quote_value(value)}{hint} is not one of task {task.name}: {known}")
 
 
-def _class_key(value: object) -> str | None:
-    """A label as a task names it: text, a whole number, true or false; None for anything else."""
+def _format_class_key(value: object) -> str | None:
+    """Return a label as a task names it: a text, a whole number, true or false; None for anything else."""
     if isinstance(value, bool):
         return str(value).lower()
     return value.strip() if isinstance(value, str) else str(value) if isinstance(value, int) else None

@@ -23,10 +23,10 @@ GLUE_HUB_NAME = "nyu-mll/glue"
 
 
 class HubSource:
-    """The source "hub": a data set with one configuration per task, as nyu-mll/glue has, or one's own.
+    """Source "hub": a data set on the hub, such as nyu-mll/glue, which has a configuration for each task.
 
-    Every object asks the hub once whether it answers and which commit is the newest, and
-    reads that one. Where the hub does not answer, the cache of `datasets` serves.
+    Every object asks the hub once whether it answers and which commit is the newest, and reads that commit.
+    If the hub does not answer, the cache of `datasets` is used.
     """
 
     kind = "hub"
@@ -34,36 +34,36 @@ class HubSource:
     def __init__(
         self, name: str = GLUE_HUB_NAME, config: str | None = None, splits: Mapping[str, str] | None = None
     ) -> None:
-        """name: the data set's name on the hub. Nothing is asked before the first `load`.
+        """Set the data set; nothing is requested before the first `load`.
 
-        config: its configuration; None: named like the task. splits: its names of them, where they are not
-        the usual ones.
+        name: of the data set on the hub.
+        config: its configuration; None for the task's name.
+        splits: its names of the splits by ours, where they are not the usual ones.
         """
         self.name = name
         self._config, self._splits = config, splits or {}
         self._fingerprints: dict[str, str] = {}
 
     def load(self, task: Task, split: str) -> Dataset:
-        """The examples of `split`, one of `task.all_splits`.
+        """Load the examples of `split`, one of `task.all_splits`.
 
-        Raises InputError in one line: no such data set or configuration, the download
-        failed, neither the hub nor the cache has it, its classes are others than the
-        task's, or a row cannot be used (a hidden label of -1, an empty text).
+        Raises InputError: no such data set or configuration, a failed download, neither the hub nor the cache
+        has it, classes that differ from the task's, or an unusable row (a hidden label of -1, an empty text).
         """
         if self.name == GLUE_HUB_NAME and task.name not in GLUE_TASKS:
-            known = ", ".join(GLUE_TASKS)
-            raise InputError(f"data: the hub source has {known}, not {task.name}; give a folder that has it")
+            names = ", ".join(GLUE_TASKS)
+            raise InputError(f"data: hub has {names}, not {task.name}; give a folder that holds {task.name}")
         if split not in task.all_splits:
-            there = ", ".join(task.all_splits)
-            raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {there}")
-        hub_split, config = self._splits.get(split) or _hub_split(task, split), self._config or task.name
+            splits = ", ".join(task.all_splits)
+            raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {splits}")
+        hub_split, config = self._splits.get(split) or _get_hub_split(task, split), self._config or task.name
         data = self._fetch(config, hub_split)
-        place = DataOrigin(f"{self.name}, {config}, {hub_split}", ": row ")
-        _check_classes(task, place, data)
-        return make_dataset(task, place, _rows(data))
+        origin = DataOrigin(f"{self.name}, {config}, {hub_split}", ": row ")
+        _check_classes(task, origin, data)
+        return make_dataset(task, origin, _iterate_rows(data))
 
     def fingerprint(self, task: Task) -> str:
-        """16 hex digits of the SHA-256 of the examples of all splits. Computed once per task.
+        """Return 16 hex digits of the SHA-256 of the examples of all splits, computed once per task.
 
         Raises InputError as `load` does.
         """
@@ -87,10 +87,10 @@ class HubSource:
 
     def _fetch(self, config: str, hub_split: str) -> Dataset:
         try:
-            return self._download(config, hub_split) if self._online else self._cached(config, hub_split)
+            return self._download(config, hub_split) if self._online else self._load_cached(config, hub_split)
         except Exception as error:  # the clients raise OSError, ValueError and their HTTP library's own
-            what = f"data set {self.name!r}, configuration {config!r}"
-            raise explain_fetch_error(what, error, self._online) from error
+            subject = f"data set {self.name!r}, configuration {config!r}"
+            raise explain_fetch_error(subject, error, self._online) from error
 
     def _download(self, config: str, hub_split: str) -> Dataset:
         from datasets import load_dataset
@@ -98,8 +98,8 @@ class HubSource:
         with limit_hub_requests():
             return load_dataset(self.name, config, split=hub_split, revision=self._revision)
 
-    def _cached(self, config: str, hub_split: str) -> Dataset:
-        """What an earlier download left behind, without the seconds of retries of an unreachable hub."""
+    def _load_cached(self, config: str, hub_split: str) -> Dataset:
+        """Load an earlier download, without the seconds that retries of an unreachable hub take."""
         from datasets.packaged_modules.cache.cache import Cache
 
         builder = Cache(
@@ -112,23 +112,25 @@ class HubSource:
         return builder.as_dataset(split=hub_split)
 
 
-def _hub_split(task: Task, split: str) -> str:
-    """The hub's name of a split: "dev" is "validation", for mnli "validation_matched"."""
+def _get_hub_split(task: Task, split: str) -> str:
+    """Return the hub's name of a split: "dev" is "validation", for mnli "validation_matched"."""
     if split == "dev" and "dev_mismatched" in task.splits:
         return "validation_matched"
     return split.replace("dev", "validation", 1)
 
 
-def _check_classes(task: Task, place: DataOrigin, data: Dataset) -> None:
-    """Raises InputError where the data set names its classes, and differently or in another order."""
+def _check_classes(task: Task, origin: DataOrigin, data: Dataset) -> None:
+    """Raise InputError if the data set names its classes, but not as the task does or in another order."""
     feature = data.features.get(task.label)
-    names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: of what it holds
+    names = getattr(
+        getattr(feature, "feature", feature), "names", None
+    )  # a list has them in its inner feature
     if names is not None and tuple(names) != task.labels:
         theirs, ours = ", ".join(names), ", ".join(task.labels)
-        raise InputError(f"{place.name}: its classes are {theirs}, those of task {task.name} {ours}")
+        raise InputError(f"{origin.name}: its classes are {theirs}, but those of task {task.name} are {ours}")
 
 
-def _rows(data: Dataset) -> Iterator[DataRow]:
+def _iterate_rows(data: Dataset) -> Iterator[DataRow]:
     number = 0
     for table in data.with_format("arrow").iter(batch_size=1000):
         for values in table.to_pylist():

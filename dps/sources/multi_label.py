@@ -1,4 +1,4 @@
-"""The labels of examples that have several, or none: as lists, or as texts with a separator between them."""
+"""Reading of multi-label columns: lists, or texts with a separator between the labels."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from collections.abc import Sequence
 
 from dps.tasks.task import LABEL_SEPARATOR
 
-CANDIDATE_SEPARATORS = (LABEL_SEPARATOR, ";", ",")  # that are looked for
-DECIMAL_COMMA_PATTERN = re.compile(r"[-+]?\d*,\d+")  # with a comma for the point
+CANDIDATE_SEPARATORS = (LABEL_SEPARATOR, ";", ",")
+DECIMAL_COMMA_PATTERN = re.compile(r"[-+]?\d*,\d+")  # a number with a decimal comma
 
 
 def split_labels(value: object, separator: str) -> list[object] | None:
-    """The labels of one example: a list as it is, a text at its separators; None for anything else."""
+    """Return the labels of one example: a list unchanged, a text split; None for anything else."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(separator)] if value.strip() else []
     return value if isinstance(value, list) else None
 
 
 def find_label_separator(values: Sequence[object]) -> str | None:
-    """What stands between the labels of an example, the usual one where they are lists; None where each has
-    one label.
+    """Infer the label separator of a column: the default one for lists, None for single labels.
 
-    A text is split where its parts come again, alone or beside others, so that there are fewer of them than
-    of their combinations.
+    A separator is recognised if the texts have fewer distinct parts than there are distinct texts, because
+    the parts recur alone or in other combinations.
     """
     if any(isinstance(value, list) for value in values):
         return LABEL_SEPARATOR

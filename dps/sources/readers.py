@@ -1,8 +1,7 @@
-"""Files of examples, read row by row with the number of each row.
+"""Reading of data files, row by row with the number of each row.
 
-Formats by suffix: .csv (ordinary quoting), .tsv and .txt (tab-separated, quotes are
-ordinary characters, as in the GLUE files), .jsonl (an object a line) and .parquet.
-No other suffix is ever opened.
+Formats by suffix: .csv (ordinary quoting), .tsv and .txt (tab-separated, quotes are ordinary characters, as
+in the GLUE files), .jsonl (an object a line) and .parquet. No other suffix is ever opened.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from dps.text import quote_value
 class DataRow(NamedTuple):
     """One row of a file.
 
-    number: 1-based line of the file on which the row starts (row, for parquet).
-    values: the fields by column; empty where the row could not be split into columns.
-    problem: why it could not; "" where it could.
+    number: line of the file, from 1, on which the row starts; for parquet the row.
+    values: fields by column; empty if the row could not be split into columns.
+    problem: why it could not be split; "" if it was.
     """
 
     number: int
@@ -34,28 +33,32 @@ class DataRow(NamedTuple):
 
 
 class DataOrigin(NamedTuple):
-    """Where rows come from, for messages: a file or a data set, and what numbers its rows."""
+    """Origin of rows, for messages.
+
+    name: file or data set.
+    separator: text between name and row number.
+    """
 
     name: str
     separator: str = ":"
 
     def make_error(self, number: int, text: str) -> InputError:
-        """The error of one row: "file:12: text"."""
+        """Return the error of one row: "file:12: text"."""
         return InputError(f"{self.name}{self.separator}{number}: {text}")
 
 
 def get_data_origin(path: Path) -> DataOrigin:
-    """How messages name the rows of `path`: by line, or by row for parquet."""
+    """Return the origin of the rows of `path`: numbered by line, or by row for parquet."""
     return DataOrigin(str(path), ": row " if path.suffix == ".parquet" else ":")
 
 
 def read_rows(path: Path, headless: tuple[str, ...] = ()) -> Iterator[DataRow]:
-    """The rows of one file, in order.
+    """Yield the rows of one file, in order.
 
-    headless: the columns of a .tsv file of so many columns that has no header.
+    headless: columns of a .tsv file without a header, recognised by their number.
 
-    Raises InputError naming the file and line: unreadable, an unknown suffix, not
-    UTF-8, a column twice in the header, broken quoting, not JSON, not parquet.
+    Raises InputError naming file and line: unreadable, an unknown suffix, not UTF-8, a column twice in the
+    header, broken quoting, not JSON, not parquet.
     """
     if path.suffix == ".parquet":
         return _read_parquet(path)
@@ -65,11 +68,11 @@ def read_rows(path: Path, headless: tuple[str, ...] = ()) -> Iterator[DataRow]:
         return _apply_header(path, _csv_records(path))
     if path.suffix in (".tsv", ".txt"):
         return _apply_header(path, _tsv_records(path), headless)
-    raise InputError(f"{path}: only {', '.join(DATA_SUFFIXES)} files are read; convert it to one of these")
+    raise InputError(f"{path}: only {', '.join(DATA_SUFFIXES)} files are read; convert it to one of them")
 
 
 def read_file_bytes(path: Path) -> bytes:
-    """The bytes of a file. Raises InputError where it cannot be read."""
+    """Return the bytes of a file. Raises InputError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -89,7 +92,7 @@ def _read_text(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines, split at LF or CRLF only; empty lines are left out."""
+    """Yield the non-empty lines with their numbers, split at LF or CRLF only."""
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if stripped := line.removesuffix("\r"):
             yield number, stripped
@@ -116,7 +119,7 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _apply_header(
     path: Path, records: Iterable[tuple[int, list[str]]], headless: tuple[str, ...] = ()
 ) -> Iterator[DataRow]:
-    """Rows by column: the first record names the columns, unless the file is a headless one."""
+    """Yield rows by column: the first record names the columns, unless the file is headless."""
     columns: list[str] = []
     for number, fields in records:
         if not columns:
@@ -135,7 +138,7 @@ def _parse_header(path: Path, number: int, fields: list[str]) -> list[str]:
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
         raise get_data_origin(path).make_error(
-            number, f"column {quote_value(twice[0])} stands twice in the header"
+            number, f"column {quote_value(twice[0])} appears twice in the header"
         )
     return columns
 

@@ -1,4 +1,4 @@
-"""The examples of a task of one's own, from the files or the data set on the hub that it names."""
+"""Examples of a user-defined task, from the files or the data set on the hub that it names."""
 
 from __future__ import annotations
 
@@ -24,45 +24,47 @@ if TYPE_CHECKING:
 
     from dps.tasks.task import Task
 
-DEV_SHARE = 0.2  # of the training examples, where the task has no dev set
+DEV_SHARE = 0.2  # of the training examples, if the task has no dev set
 SPLIT_SEED = 0
-MIN_SPLIT_TEXTS = 10  # examples that are split
+MIN_SPLIT_TEXTS = 10  # distinct texts that a dev set is split off from
 
 
 class TaskSource:
-    """The source "task": one file or hub split a split, as the task's YAML file names them.
+    """Source "task": the files or hub splits that the task's YAML file names.
 
-    Where there is no dev set, a stratified fifth of the training examples serves as one: always the same,
-    and no text of it is left among the training examples.
+    If there is no dev set, a stratified fifth of the training examples serves as one: always the same, and
+    without texts that remain among the training examples.
     """
 
     kind = "task"
 
     def __init__(self, task: Task | None) -> None:
-        """Nothing is read before the first `load` or `fingerprint`. Raises InputError where the task names
-        no data."""
+        """Set the task; nothing is read before the first `load` or `fingerprint`.
+
+        Raises InputError for a task that names no data.
+        """
         if task is None or task.data_location is None:
-            named = f"task {task.name} names" if task is not None else "the task names"
-            raise InputError(f"data: {named} neither files nor hub; give hub, builtin or a folder")
+            subject = "the task" if task is None else f"task {task.name}"
+            raise InputError(f"data: {subject} names neither files nor hub; give hub, builtin or a folder")
         self.name = task.data_location.hub or task.data_location.definition
         self._task, self._data = task, task.data_location
 
     @property
     def description(self) -> str:
-        """Where the examples are from, in a line."""
-        where = self._data.hub or ", ".join(Path(place).name for _, place in self._data.splits)
+        """One-line description of where the examples come from."""
+        names = self._data.hub or ", ".join(Path(place).name for _, place in self._data.splits)
         if self._data.get_place("dev"):
-            return where
-        return f"{where}; a stratified {DEV_SHARE:.0%} of it is split off as dev, seed {SPLIT_SEED}"
+            return names
+        return f"{names}; a stratified {DEV_SHARE:.0%} of it is split off as dev, seed {SPLIT_SEED}"
 
     def load(self, task: Task, split: str) -> Dataset:
-        """The examples of `split`, "train" or "dev", in the order of the file.
+        """Load the examples of `split`, "train" or "dev", in the order of the file.
 
-        Raises InputError: another task, a missing file, content that cannot be used, too few to split.
+        Raises InputError: another task, a missing file, unusable content, too few texts to split.
         """
         if task.name != self._task.name:
-            rule = f"has examples of task {self._task.name} alone, not of {task.name}"
-            raise InputError(f"data: {self.name} {rule}; give a folder with both")
+            rule = f"has examples of task {self._task.name} only, not of {task.name}"
+            raise InputError(f"data: {self.name} {rule}; give a folder that holds both")
         if split not in task.splits:
             raise InputError(f"split: task {task.name} has no split {split!r}; choose one of train, dev")
         if self._data.get_place("dev"):
@@ -71,7 +73,7 @@ class TaskSource:
         return self._read("train").select(dev if split == "dev" else train)
 
     def fingerprint(self, task: Task) -> str:
-        """16 hex digits of the SHA-256 of the task's definition and its examples.
+        """Return 16 hex digits of the SHA-256 of the task's definition and examples.
 
         Raises InputError as `load` does.
         """
@@ -88,9 +90,7 @@ class TaskSource:
             return self._hub.load(self._task, split)
         path = Path(self._data.get_place(split) or "")
         if not path.is_file():
-            raise InputError(
-                f"{self._data.definition}: files: there is no {path}, for {split}; check the path"
-            )
+            raise InputError(f"{self._data.definition}: files: {split}: there is no {path}; check the path")
         return make_dataset(self._task, get_data_origin(path), read_rows(path))
 
     @cached_property
@@ -100,25 +100,29 @@ class TaskSource:
 
     @cached_property
     def _split_indices(self) -> tuple[Indices, Indices]:
-        """(train, dev): the examples of each."""
-        whole = self._read("train")
-        texts = list(zip(*(whole[column] for column in self._task.columns), strict=True))
+        """Indices (train, dev) into the training file. Raises InputError for too few texts."""
+        examples = self._read("train")
+        texts = list(zip(*(examples[column] for column in self._task.columns), strict=True))
         try:
-            return split_off_dev(self._task, texts, np.asarray(whole[LABEL_COLUMN]))
+            return split_off_dev(self._task, texts, np.asarray(examples[LABEL_COLUMN]))
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from None
 
 
 def split_off_dev(task: Task, texts: list[tuple[str, ...]], labels: NDArray[Any]) -> tuple[Indices, Indices]:
-    """(train, dev): a stratified `DEV_SHARE` of the distinct texts, with all that repeats them, is dev.
+    """Split off a dev set: return (train, dev), sorted indices.
 
-    texts: one or two an example; labels: (n,) ids or numbers. Both sorted. Raises InputError where there are
-    fewer than `MIN_SPLIT_TEXTS` distinct texts.
+    Dev holds a stratified `DEV_SHARE` of the distinct texts, with all their repetitions.
+
+    texts: one or two an example, n examples.
+    labels: (n,) ids or numbers, or (n, labels) of 0 and 1.
+
+    Raises InputError for fewer than `MIN_SPLIT_TEXTS` distinct texts.
     """
     _, first, group = np.unique(_number_texts(texts), return_index=True, return_inverse=True)
     if len(first) < MIN_SPLIT_TEXTS:
         raise InputError(
-            f"{len(first)} different texts are too few to split off dev; give a dev set, or more"
+            f"{len(first)} different texts are too few to split off dev; give a dev set, or more texts"
         )
     chosen, _ = split_stratified(task, labels[first], round(DEV_SHARE * len(first)), SPLIT_SEED)
     is_dev = np.isin(group, chosen)
@@ -126,6 +130,6 @@ def split_off_dev(task: Task, texts: list[tuple[str, ...]], labels: NDArray[Any]
 
 
 def _number_texts(texts: list[tuple[str, ...]]) -> list[int]:
-    """The number of each example's text, in the order in which texts come first."""
+    """Return the number of each example's text, in the order of first appearance."""
     numbers: dict[tuple[str, ...], int] = {}
     return [numbers.setdefault(text, len(numbers)) for text in texts]

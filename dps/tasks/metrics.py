@@ -1,9 +1,9 @@
 """Metrics by name, on the metric's own scale (a Matthews correlation of 0.63 is 0.63).
 
-A metric compares labels (n,) with predictions (n,): ids of classes, numbers of a regression, or, where a
-task of two classes is ranked by `auroc`, margins: logit of the second class minus that of the first.
-Where an example has several labels both are (n, labels): 1 where it has the label, else 0. Where one of a
-task's metrics is a scorer of scikit-learn (`dps.tasks.scorers`), predictions are probabilities (n, classes).
+A metric compares labels (n,) with predictions (n,): class ids, numbers for a regression, or margins (logit of
+the second class minus that of the first) if `auroc` is among a task's metrics. In multi-label tasks both are
+(n, labels) of 0 and 1. If one of a task's metrics is a scorer of scikit-learn (`dps.tasks.scorers`),
+predictions are probabilities (n, classes).
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from dps.tasks.task import Task
 Array = NDArray[Any]
 Metric = Callable[[Array, Array], float]
 
-RANKING_METRICS = ("auroc",)  # metrics that read margins
+RANKING_METRICS = ("auroc",)  # they read margins
 
 
 def classify_predictions(labels: Array, predictions: Array) -> Array:
-    """Ids of classes, or 0 and 1 of several labels; floats among predictions are probabilities or margins."""
+    """Return class ids (n,), or 0 and 1 of labels (n, labels), of predictions that may be floats.
+
+    Floats are probabilities (n, classes) or (n, labels), or margins (n,).
+    """
     if not np.issubdtype(predictions.dtype, np.floating):
         return predictions
     if predictions.ndim > labels.ndim:
@@ -34,18 +37,18 @@ def classify_predictions(labels: Array, predictions: Array) -> Array:
 
 
 def compute_margins(labels: Array, predictions: Array) -> Array:
-    """Margins, (n,), of predictions that may be probabilities of two classes."""
+    """Return margins (n,) of predictions that may be probabilities (n, 2)."""
     return predictions if predictions.ndim == labels.ndim else predictions[:, 1] - predictions[:, 0]
 
 
 def _accept_margins(metric: Metric) -> Metric:
-    """The metric, which reads ids, of margins too."""
+    """Decorate a metric of class ids so that it accepts margins and probabilities."""
 
     @wraps(metric)
-    def read(labels: Array, predictions: Array) -> float:
+    def compute(labels: Array, predictions: Array) -> float:
         return metric(labels, classify_predictions(labels, predictions))
 
-    return read
+    return compute
 
 
 @_accept_margins
@@ -64,7 +67,7 @@ def _f1(labels: Array, predictions: Array) -> float:
 
 @_accept_margins
 def _macro_f1(labels: Array, predictions: Array) -> float:
-    """Over the classes, or the several labels, that labels or predictions have."""
+    """Return the mean F1 of the classes (or labels) that occur in labels or predictions."""
     from sklearn.metrics import f1_score
 
     if labels.ndim == 1:
@@ -74,7 +77,7 @@ def _macro_f1(labels: Array, predictions: Array) -> float:
 
 @_accept_margins
 def _micro_f1(labels: Array, predictions: Array) -> float:
-    """Over all labels of all examples together."""
+    """Return the F1 over all labels of all examples pooled."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, average="micro", zero_division=0))
@@ -82,7 +85,7 @@ def _micro_f1(labels: Array, predictions: Array) -> float:
 
 @_accept_margins
 def _samples_f1(labels: Array, predictions: Array) -> float:
-    """The mean over the examples; 1 where one has no label and gets none."""
+    """Return the mean F1 of the examples; 1 for an example without labels that gets none."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, average="samples", zero_division=1))
@@ -90,7 +93,7 @@ def _samples_f1(labels: Array, predictions: Array) -> float:
 
 @_accept_margins
 def _balanced_accuracy(labels: Array, predictions: Array) -> float:
-    """The mean of the recalls of the classes that the labels have."""
+    """Return the mean recall of the classes that occur in the labels."""
     from sklearn.metrics import recall_score
 
     return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro"))
@@ -102,7 +105,7 @@ def _accuracy(labels: Array, predictions: Array) -> float:
 
 
 def _auroc(labels: Array, predictions: Array) -> float:
-    """0.5 where all labels are of one class: there is nothing to tell apart."""
+    """Return the area under the ROC curve; 0.5 if all labels are of one class."""
     from sklearn.metrics import roc_auc_score
 
     positive = labels == 1
@@ -112,7 +115,7 @@ def _auroc(labels: Array, predictions: Array) -> float:
 
 
 def _correlation(labels: Array, predictions: Array, kind: str) -> float:
-    """0 where either side is constant: a model that says one number for all knows nothing."""
+    """Return the correlation; 0 if labels or predictions are constant."""
     if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
         return 0.0
     from scipy import stats
@@ -136,7 +139,7 @@ METRICS: dict[str, Metric] = {
 
 
 def get_metric(name: str) -> Metric:
-    """The metric of this name, or scikit-learn's scorer. Raises ValueError where there is none."""
+    """Return the metric, or scikit-learn's scorer, of this name. Raises ValueError for an unknown one."""
     if name not in METRICS and not is_scorer_name(name):
         raise ValueError(
             f"metric: there is no {name!r}; choose one of {', '.join(METRICS)}, or a scorer's name"
@@ -145,7 +148,7 @@ def get_metric(name: str) -> Metric:
 
 
 def has_sklearn_metric(task: Task) -> bool:
-    """Whether one of the task's metrics is a scorer of scikit-learn, which reads probabilities."""
+    """Return whether a metric of the task is a scikit-learn scorer, which needs probabilities."""
     return not METRICS.keys() >= set(task.metrics)
 
 
@@ -156,7 +159,7 @@ REGRESSION_METRICS = ("pearson", "spearman")
 
 
 def list_fitting_metrics(labels: int, multi_label: bool = False) -> tuple[str, ...]:
-    """The metrics for so many classes; for a regression where there are none."""
+    """Return the names of the metrics for a number of classes (0: regression)."""
     if multi_label:
         return MULTI_LABEL_METRICS
     if labels == 0:
@@ -165,7 +168,7 @@ def list_fitting_metrics(labels: int, multi_label: bool = False) -> tuple[str, .
 
 
 def compute_probabilities(logits: NDArray[np.floating], multi_label: bool) -> NDArray[np.float64]:
-    """(n, classes), of logits: a row adds up to 1 unless each of its labels stands by itself."""
+    """Return probabilities (n, classes) from logits: softmax, or the sigmoid of each if `multi_label`."""
     logits = logits.astype(np.float64)
     if multi_label:
         return np.asarray(1 / (1 + np.exp(-logits)))
@@ -174,9 +177,11 @@ def compute_probabilities(logits: NDArray[np.floating], multi_label: bool) -> ND
 
 
 def compute_predictions(task: Task, logits: NDArray[np.floating]) -> NDArray[Any]:
-    """(n,), what the metrics of `task` read of logits (n, classes): ids of the classes with the highest,
-    margins where one of the metrics ranks, or the numbers of a regression. Of several labels an example
-    (n, labels): 1 where the probability is above 0.5. Where a metric is a scorer, probabilities."""
+    """Return the predictions that the metrics of `task` read, from logits (n, classes).
+
+    Class ids (n,), margins (n,) if a metric ranks, numbers (n,) for a regression, 0 and 1 (n, labels) for
+    multi-label tasks; if a metric is a scikit-learn scorer, probabilities (n, classes).
+    """
     if has_sklearn_metric(task) and not task.is_regression:
         return compute_probabilities(logits, task.multi_label)
     if task.multi_label:
@@ -187,6 +192,10 @@ def compute_predictions(task: Task, logits: NDArray[np.floating]) -> NDArray[Any
 
 
 def compute_scores(task: Task, labels: Array, logits: NDArray[np.floating]) -> dict[str, float]:
-    """Every metric of `task`. labels: (n,) or (n, labels); logits: (n, classes), (n, 1) for regression."""
+    """Return every metric of `task` by name.
+
+    labels: (n,), or (n, labels) for multi-label tasks.
+    logits: (n, classes), or (n, 1) for regression.
+    """
     predictions = compute_predictions(task, logits)
     return {name: get_metric(name)(labels, predictions) for name in task.metrics}

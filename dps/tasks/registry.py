@@ -1,16 +1,11 @@
-"""Tasks: what is read, what is predicted, how it is scored.
+"""Registry of tasks by name: eight of GLUE and three of natural language inference.
 
-A task names its text columns, its labels in the order of their ids, its metrics
-(the first one ranks configurations) and its splits. The GLUE eight are here, and
-three of natural language inference; one's own are read from YAML (`dps.tasks.definition`). See `get_task`
-for looking one up.
+User-defined tasks are read from YAML (`dps.tasks.definition`); `get_task` looks up either.
 
-Sources: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for
-Natural Language Understanding", ICLR 2019; Bowman et al., "A large annotated corpus
-for learning natural language inference" (SNLI), EMNLP 2015; Marelli et al., "A SICK
-cure for the evaluation of compositional distributional semantic models", LREC 2014;
-Khot et al., "SciTail: A Textual Entailment Dataset from Science Question Answering",
-AAAI 2018.
+Sources: Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language Understanding",
+ICLR 2019; Bowman et al., "A large annotated corpus for learning natural language inference" (SNLI), EMNLP
+2015; Marelli et al., "A SICK cure for the evaluation of compositional distributional semantic models", LREC
+2014; Khot et al., "SciTail: A Textual Entailment Dataset from Science Question Answering", AAAI 2018.
 """
 
 from __future__ import annotations
@@ -56,33 +51,35 @@ TASKS: dict[str, Task] = GLUE_TASKS | {
 
 
 def get_task(task: str | Task) -> Task:
-    """The task of this name, or of one's own in this YAML file; a task is itself.
+    """Return the task of this name or in this YAML file; a Task is returned unchanged.
 
-    Raises InputError naming the tasks there are, or what is wrong with the file.
+    Raises InputError naming the known tasks, or what is wrong with the file.
     """
     if isinstance(task, Task):
         return task
     if task in TASKS:
         return TASKS[task]
     if not is_task_file(task):
-        there = ", ".join(TASKS)
-        raise InputError(f"task: there is no task {task!r}; choose one of {there}, or give a YAML file")
-    read = read_task_file(Path(task))
-    if read.name in TASKS:
-        raise InputError(f"{task}: name: {read.name!r} is the name of another task; choose one of your own")
-    return read
+        names = ", ".join(TASKS)
+        raise InputError(f"task: there is no task {task!r}; choose one of {names}, or give a YAML file")
+    defined = read_task_file(Path(task))
+    if defined.name in TASKS:
+        raise InputError(
+            f"{task}: name: {defined.name!r} is the name of another task; choose a different one"
+        )
+    return defined
 
 
-def restore_task(found: str | dict[str, Any]) -> Task:
-    """The task of a name or of a definition (`dps.tasks.definition.make_definition`)."""
-    return get_task(found) if isinstance(found, str) else parse_definition(found)
+def restore_task(stored: str | dict[str, Any]) -> Task:
+    """Return the task of a name or of a definition (`dps.tasks.definition.make_definition`)."""
+    return get_task(stored) if isinstance(stored, str) else parse_definition(stored)
 
 
 def is_task_file(task: str) -> bool:
-    """Whether this names a YAML file of a task of one's own, by its suffix."""
+    """Return whether the text names a YAML task file, by its suffix."""
     return task.endswith((".yaml", ".yml"))
 
 
 def get_task_name(task: str) -> str:
-    """The name of a task that is named, or defined in a YAML file."""
+    """Return the name of a task that is given by name or by its YAML file."""
     return get_task(task).name if is_task_file(task) else task

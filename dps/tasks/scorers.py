@@ -1,7 +1,7 @@
-"""Metrics by the names of scikit-learn's scorers (`sklearn.metrics.get_scorer_names`).
+"""Metrics with the names of scikit-learn's scorers (`sklearn.metrics.get_scorer_names`).
 
-All of them are better when higher: what is an error is negated (neg_log_loss). A scorer asks an estimator;
-here what a model predicted stands in its place: probabilities (n, classes) or (n, labels), or numbers (n,).
+Higher is better for all of them: errors are negated (neg_log_loss). A scorer expects an estimator; here one
+that returns stored predictions takes its place: probabilities (n, classes) or (n, labels), or numbers (n,).
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-LIKELIHOOD_RATIO_SUFFIX = "likelihood_ratio"  # have no highest value
-UNBOUNDED_PREFIXES = ("neg_", "d2_", "r2", "explained_variance")  # below
+LIKELIHOOD_RATIO_SUFFIX = "likelihood_ratio"  # these have no highest value
+UNBOUNDED_PREFIXES = ("neg_", "d2_", "r2", "explained_variance")  # no lowest value
 
 
 def make_scorer_metric(name: str) -> Callable[[Array, Array], float]:
-    """The scorer of this name as a function of labels and predictions; NaN where it is undefined, as where a
-    class is missing among the labels."""
+    """Return the scorer of this name as a function of labels and predictions.
+
+    Its value is NaN where the scorer is undefined, as when the labels lack a class.
+    """
     from sklearn.metrics import get_scorer
 
     scorer = get_scorer(name)
 
-    def read(labels: Array, predictions: Array) -> float:
+    def compute(labels: Array, predictions: Array) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -36,18 +38,18 @@ def make_scorer_metric(name: str) -> Callable[[Array, Array], float]:
             except ValueError:
                 return math.nan
 
-    return read
+    return compute
 
 
 def is_scorer_name(name: str) -> bool:
-    """Whether scikit-learn has a scorer of this name."""
+    """Return whether scikit-learn has a scorer of this name."""
     from sklearn.metrics import get_scorer_names
 
     return name in get_scorer_names()
 
 
 def get_score_bounds(name: str) -> tuple[float, float]:
-    """The lowest and the highest score that there can be."""
+    """Return the lowest and the highest possible score."""
     lowest = (
         -math.inf if name.startswith(UNBOUNDED_PREFIXES) else -1.0 if name == "matthews_corrcoef" else 0.0
     )
@@ -56,18 +58,16 @@ def get_score_bounds(name: str) -> tuple[float, float]:
 
 @cache
 def is_fitting_scorer(name: str, labels: int, multi_label: bool = False) -> bool:
-    """Whether there is a scorer of this name for so many classes (0: for numbers).
+    """Return whether the scorer exists and suits this number of classes or labels (0: regression).
 
-    It gives a number for random, perfect and constant predictions, and likes perfect ones best.
+    It suits if it is finite for perfect, random and constant predictions, and highest for perfect ones.
     """
     from sklearn.exceptions import UndefinedMetricWarning
     from sklearn.metrics import cluster, get_scorer
 
     if not is_scorer_name(name) or name in cluster.__all__ or name.endswith(LIKELIHOOD_RATIO_SUFFIX):
         return False
-    if labels and (
-        is_fitting_scorer(name, 0) or name.endswith("_error")
-    ):  # of numbers, not of the ids of classes
+    if labels and (is_fitting_scorer(name, 0) or name.endswith("_error")):  # for numbers, not for class ids
         return False
     rng = np.random.default_rng(0)
     gold, perfect = _make_examples(labels, multi_label, rng)
@@ -76,25 +76,25 @@ def is_fitting_scorer(name: str, labels: int, multi_label: bool = False) -> bool
     constant = np.broadcast_to(perfect.mean(axis=0), perfect.shape)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.simplefilter("ignore", UndefinedMetricWarning)  # of what is never predicted
+        warnings.simplefilter("ignore", UndefinedMetricWarning)  # for classes that are never predicted
         try:
-            scores = [_call_scorer(get_scorer(name), gold, said) for said in (perfect, random, constant)]
+            scorer = get_scorer(name)
+            scores = [_call_scorer(scorer, gold, predictions) for predictions in (perfect, random, constant)]
         except (ValueError, TypeError, AttributeError, Warning):
             return False
-    best, of_chance, of_a_constant = scores
-    return bool(np.isfinite(scores).all()) and best > of_chance and best >= of_a_constant
+    return bool(np.isfinite(scores).all()) and scores[0] > scores[1] and scores[0] >= scores[2]
 
 
-def suggest_scorers(name: str, labels: int, multi_label: bool = False, most: int = 3) -> list[str]:
-    """The names of scorers that fit, those most like `name`."""
+def suggest_scorers(name: str, labels: int, multi_label: bool = False) -> list[str]:
+    """Return the three fitting scorers whose names are most like `name`."""
     from sklearn.metrics import get_scorer_names
 
-    there = [one for one in get_scorer_names() if is_fitting_scorer(one, labels, multi_label)]
-    return difflib.get_close_matches(name, there, most, cutoff=0.0)
+    fitting = [scorer for scorer in get_scorer_names() if is_fitting_scorer(scorer, labels, multi_label)]
+    return difflib.get_close_matches(name, fitting, 3, cutoff=0.0)
 
 
 def _make_examples(labels: int, multi_label: bool, rng: np.random.Generator) -> tuple[Array, Array]:
-    """(labels, perfect predictions) of a few examples."""
+    """Return (labels, perfect predictions) of a few examples."""
     if multi_label:
         gold = np.concatenate([np.eye(labels, dtype=np.int64), rng.integers(0, 2, (8, labels))])
         gold[:, 0] |= ~gold.any(axis=1)
@@ -112,14 +112,13 @@ def _call_scorer(scorer: Any, labels: Array, predictions: Array) -> float:
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         if predictions.ndim == 1:
             return float(scorer(_make_estimator(None), predictions, labels))
-        several = labels.ndim == 2
-        gold = labels.astype(np.int64)
-        return float(scorer(_make_estimator(predictions.shape[1], several), predictions, gold))
+        estimator = _make_estimator(predictions.shape[1], labels.ndim == 2)
+        return float(scorer(estimator, predictions, labels.astype(np.int64)))
 
 
 @cache
-def _make_estimator(labels: int | None, several: bool = False) -> Any:
-    """An estimator whose examples are the predictions themselves; labels: None of a regression."""
+def _make_estimator(labels: int | None, multi_label: bool = False) -> Any:
+    """Return an estimator that returns its input as predictions. labels: None for regression."""
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
     class Numbers(RegressorMixin, BaseEstimator):
@@ -127,12 +126,12 @@ def _make_estimator(labels: int | None, several: bool = False) -> Any:
             return x
 
     class Classes(ClassifierMixin, BaseEstimator):
-        classes_: Any = [np.arange(2)] * (labels or 0) if several else np.arange(labels or 0)
+        classes_: Any = [np.arange(2)] * (labels or 0) if multi_label else np.arange(labels or 0)
 
         def predict_proba(self, x: Array) -> Array:
             return x
 
         def predict(self, x: Array) -> Array:
-            return (x > 0.5).astype(np.int64) if several else x.argmax(axis=1)
+            return (x > 0.5).astype(np.int64) if multi_label else x.argmax(axis=1)
 
     return Numbers() if labels is None else Classes()

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Stratified splits of examples."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dps.tasks.task import Task
 
 Indices = NDArray[np.int64]
 
-SUBSET_SEED = 0  # a low-resource subset is the same for every method and seed
-MAX_STRATA = 10  # a regression label is stratified by its quantiles
+SUBSET_SEED = 0  # of training subsets, the same for every method and seed
+MAX_STRATA = 10  # quantiles by which a regression is stratified
 
 
 def choose_subset(task: Task, labels: NDArray[Any], size: int) -> Indices:
@@ -35,10 +35,12 @@ def choose_holdout(task: Task, labels: NDArray[Any], share: float, seed: int) ->
 
 
 def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[Indices, Indices]:
-    """(chosen, rest): `size` indices with the labels in proportion, and the others; both sorted.
+    """Choose `size` examples with the labels in proportion: return (chosen, rest), sorted indices.
 
-    Shares are rounded by largest remainder, so that no class moves by more than one example. Of several
-    labels an example the rarest one counts.
+    labels: (n,) ids or numbers; (n, labels) of 0 and 1 for multi-label tasks, where the rarest label counts.
+
+    Shares are rounded by largest remainder, so that no class differs by more than one example. Raises
+    InputError unless 0 < size < n.
     """
     if not 0 < size < len(labels):
         raise InputError(
@@ -47,9 +49,9 @@ def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> 
     strata = _assign_strata(task, labels)
     rng = np.random.default_rng(seed)
     groups = [rng.permutation(np.flatnonzero(strata == stratum)) for stratum in np.unique(strata)]
-    wanted = np.array([len(group) for group in groups]) * size / len(labels)
-    counts = np.floor(wanted).astype(int)
-    for index in np.argsort(counts - wanted, kind="stable")[: size - counts.sum()]:
+    exact = np.array([len(group) for group in groups]) * size / len(labels)
+    counts = np.floor(exact).astype(int)
+    for index in np.argsort(counts - exact, kind="stable")[: size - counts.sum()]:
         counts[index] += 1
     chosen = np.sort(np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)]))
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
@@ -66,7 +68,7 @@ def _assign_strata(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _find_rarest_labels(labels: NDArray[Any]) -> Indices:
-    """The rarest label of each example, of labels (n, labels); -1 where it has none."""
-    has = labels > 0
-    rarest: Indices = np.where(has, has.sum(axis=0), len(labels) + 1).argmin(axis=1)
-    return np.where(has.any(axis=1), rarest, -1)
+    """Return the rarest label of each example (n,), for labels (n, labels); -1 without a label."""
+    is_set = labels > 0
+    rarest: Indices = np.where(is_set, is_set.sum(axis=0), len(labels) + 1).argmin(axis=1)
+    return np.where(is_set.any(axis=1), rarest, -1)

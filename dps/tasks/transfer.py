@@ -1,15 +1,15 @@
-"""Out of domain: a model trained on one task, tested on other tasks.
+"""Transfer: testing a model that was trained on one task on other tasks.
 
-Where both tasks have the same classes, they are matched by name. Where they differ, both
-labels and predictions collapse to two classes: entailment or not (a neutral and a
-contradiction are both not_entailment), duplicate or not (an equivalent is a duplicate).
-Only the names of the classes count: qnli has those of rte, so it maps as rte does, though
-its first text is a question.
-The model's class is the argmax over the classes it was trained on, and that class is
-mapped: no probability mass is summed.
+If both tasks have the same classes, these are matched by name. Otherwise labels and predictions collapse to
+two
+classes: entailment or not (neutral and contradiction are both not_entailment), duplicate or not (an
+    equivalent is
+a duplicate). Only class names count: qnli has those of rte, so it maps as rte does, though its first text is
+a question. The predicted class is the argmax over the classes that the model was trained on, which is then
+mapped: no probabilities are added up.
 
-Source: Zhang et al., "Fine-Tuning Pre-Trained Language Models Effectively by Optimizing
-Subnetworks Adaptively", NeurIPS 2022, the out-of-domain experiments.
+Source: Zhang et al., "Fine-Tuning Pre-Trained Language Models Effectively by Optimizing Subnetworks
+Adaptively", NeurIPS 2022, the out-of-domain experiments.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TransferTarget:
-    """An evaluation set: a split of a task, under a name of its own."""
+    """Evaluation set of a transfer: a split of a task, with its own name."""
 
     name: str
     task: Task
@@ -38,7 +38,7 @@ class TransferTarget:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Its text columns in the order the model reads them: premise, sentence1, question1 first."""
+        """Text columns in the order in which the model reads them."""
         return self.task.columns
 
 
@@ -56,7 +56,7 @@ TRANSFER_TARGETS: dict[str, tuple[str, ...]] = {
     "rte": ("snli", "sick", "scitail"),
 }
 
-# Tables of the classes that collapse to two, in the order of the ids of the two.
+# Mappings of classes to two, in the order of the ids of the two.
 CLASS_MAPPINGS: tuple[Mapping[str, str], ...] = (
     {
         "entailment": "entailment",
@@ -74,32 +74,32 @@ CLASS_MAPPINGS: tuple[Mapping[str, str], ...] = (
 
 
 def get_transfer_target(name: str) -> TransferTarget:
-    """The evaluation set of this name: a task's test split (else its dev set), or "mnli-mm".
+    """Return the evaluation set of this name: a task's test split (else its dev set), or "mnli-mm".
 
-    Raises InputError naming the evaluation sets there are.
+    Raises InputError naming the known evaluation sets.
     """
     try:
         return EVALUATION_SETS[name]
     except KeyError:
-        known = ", ".join(EVALUATION_SETS)
-        raise InputError(f"transfer: there is no evaluation set {name!r}; choose among {known}") from None
+        names = ", ".join(EVALUATION_SETS)
+        raise InputError(f"transfer: there is no evaluation set {name!r}; choose among {names}") from None
 
 
 def check_transfer(trained: Task, target: TransferTarget) -> None:
-    """Raises InputError where a model of `trained` cannot be tested on `target`.
+    """Raise InputError if a model trained on `trained` cannot be tested on `target`.
 
-    That is where either predicts numbers, or where their classes cannot be mapped. A task's own sets
-    always can.
+    It cannot if either task predicts numbers or several labels, or if their classes cannot be mapped. A
+    task's own evaluation sets are always allowed.
     """
     if target.task != trained:
         _match_classes(trained, target)
 
 
 def get_transfer_classes(trained: Task, target: TransferTarget) -> tuple[str, ...]:
-    """The classes that labels and predictions are compared in, in the order of their ids.
+    """Return the classes in which labels and predictions are compared, in the order of their ids.
 
-    Those of the target where both tasks have the same, else the two they collapse to.
-    Raises InputError as `check_transfer` does.
+    These are the target's if both tasks have the same, else the two that they collapse to. Raises InputError
+    as `check_transfer` does.
     """
     return _match_classes(trained, target)[0]
 
@@ -107,10 +107,10 @@ def get_transfer_classes(trained: Task, target: TransferTarget) -> tuple[str, ..
 def map_to_transfer_classes(
     trained: Task, target: TransferTarget, labels: Ids, logits: NDArray[np.floating]
 ) -> tuple[Ids, Ids]:
-    """(gold, predicted), each (n,): ids in `classes(trained, target)` of every example.
+    """Return (gold, predicted) class ids, each (n,), in the classes of `get_transfer_classes`.
 
-    labels: (n,) ids in the target's classes. logits: (n, classes of `trained`), finite. The
-    predicted class is the argmax over the trained task's classes, mapped afterwards.
+    labels: (n,) ids in the target's classes.
+    logits: (n, classes of `trained`), finite. The argmax over them is mapped.
 
     Raises InputError as `check_transfer` does, ValueError for other shapes or ids.
     """
@@ -130,13 +130,13 @@ def map_to_transfer_classes(
 def compute_transfer_scores(
     trained: Task, target: TransferTarget, labels: Ids, logits: NDArray[np.floating]
 ) -> dict[str, float]:
-    """Every metric of the target's task, over `map_to_transfer_classes` labels and predictions.
+    """Return every metric of the target's task by name, over the classes of `map_to_transfer_classes`.
 
-    On a two-class target a predicted contradiction counts as not_entailment. A two-class
-    model on a three-class target (rte on snli) is scored on two classes: neutral and
-    contradiction are one there, so its accuracy is not that of a three-class model.
+    On a two-class target a predicted contradiction counts as not_entailment. A two-class model on a
+    three-class target (rte on snli) is scored on two classes, with neutral and contradiction as one, so that
+    its accuracy does not compare with that of a three-class model.
 
-    Arguments and errors as for `map_to_transfer_classes`.
+    Arguments and errors are those of `map_to_transfer_classes`.
     """
     if target.task == trained:
         return compute_scores(trained, labels, logits)
@@ -145,16 +145,16 @@ def compute_transfer_scores(
 
 
 def _match_classes(trained: Task, target: TransferTarget) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The classes compared in, and to which of them each class of either task belongs."""
+    """Return the common classes, and the mapping of each class of either task to one of them."""
     ours, theirs = trained.labels, target.task.labels
     for task in (trained, target.task):
         if task.multi_label:
             raise _make_transfer_error(
-                trained, target, f"task {task.name} has several labels an example, not one class"
+                trained, target, f"task {task.name} has several labels per example, not one class"
             )
         if task.is_regression:
             raise _make_transfer_error(
-                trained, target, f"task {task.name} predicts a number, and only classes transfer"
+                trained, target, f"task {task.name} predicts numbers, and only classes transfer"
             )
     if set(ours) == set(theirs):
         return theirs, {name: name for name in theirs}
@@ -173,5 +173,5 @@ def _make_transfer_error(trained: Task, target: TransferTarget, rule: str) -> In
 
 
 def _map_class_ids(labels: tuple[str, ...], names: tuple[str, ...], table: Mapping[str, str]) -> Ids:
-    """(classes of a task,): the id among `names` of each."""
+    """Return for each class of a task its id among `names`: (labels,)."""
     return np.array([names.index(table[label]) for label in labels], dtype=np.int64)

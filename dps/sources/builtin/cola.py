@@ -290,6 +290,6 @@ CONSTRUCTIONS: tuple[Construction, ...] = (
 
 
 def generate_cola(rng: random.Random, words: Vocabulary) -> Example:
-    """One sentence; label 1 where it is acceptable."""
+    """Generate a sentence, with label 1 if it is acceptable."""
     good = flip_coin(rng, ACCEPTABLE_SHARE)
     return Example((rng.choice(CONSTRUCTIONS)(rng, words, good),), int(good))

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from dps import propose, sources
+from dps.data_checks import TaskProposal, list_data_warnings
 from dps.errors import InputError
-from dps.propose import TaskProposal, inspect_data, list_data_warnings
+from dps.propose import inspect_data
 from dps.tasks import registry
 from tune.search import main
 
@@ -38,10 +39,10 @@ def test_the_command_proposes_a_task_that_reads_the_file(
     said = capsys.readouterr().out
     assert "180 rows" in said
     assert "a stratified 20% of train will be split off" in said
-    assert "'text': 5 words in the middle, 95% have at most 5, the longest 5" in said
+    assert "'text': median 5 words, 95% have at most 5, the longest 5" in said
     assert "3 classes: 'billing' 60 (33%), 'bug' 60 (33%), 'praise' 60 (33%)" in said
-    assert "not read     'id'" in said
-    assert "look at" not in said
+    assert "not used     'id'" in said
+    assert "check  " not in said
     assert said.endswith(f"then: --task {tmp_path / 'tickets.yaml'}\n")
     task = registry.get_task(str(tmp_path / "tickets.yaml"))
     assert (task.name, task.columns, task.label, task.labels) == ("tickets", ("text",), "team", tuple(TEAMS))
@@ -52,7 +53,7 @@ def test_a_proposal_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureF
     file = write(tmp_path / "tickets.csv", rows(60))
     (tmp_path / "tickets.yaml").write_text("mine", encoding="utf-8")
     assert main(["--init-task", str(file)]) == 2
-    assert "tickets.yaml is there already" in capsys.readouterr().err
+    assert "tickets.yaml exists already" in capsys.readouterr().err
     assert (tmp_path / "tickets.yaml").read_text(encoding="utf-8") == "mine"
 
 
@@ -151,20 +152,18 @@ def test_repeated_texts(tmp_path: Path) -> None:
 def test_the_same_text_under_different_labels(tmp_path: Path) -> None:
     (repeated, torn) = found_in(tmp_path, [*rows(180), (0, "this is text number 0", "praise")])
     assert repeated.startswith("1 row of train repeat")
-    assert torn == (
-        "1 text stands there with different labels, the first: 'this is text number 0' as 'billing', 'praise'"
-    )
+    assert torn == ("1 text has different labels, the first: 'this is text number 0' as 'billing', 'praise'")
 
 
 def test_texts_that_train_and_dev_share(tmp_path: Path) -> None:
     assert found_in(tmp_path, rows(180), rows(60, first=150)) == [
-        "30 rows of dev are in train too: scores will be too good; remove them from one"
+        "30 rows of dev are in train too: scores will be too good; remove them from either"
     ]
 
 
 def test_dev_labels_that_train_lacks(tmp_path: Path) -> None:
     said = found_in(tmp_path, rows(180), [*rows(60, first=180), (0, "a text of its own", "new")])
-    assert said == ["dev has labels that train has not: 'new'"]
+    assert said == ["dev has labels that train does not have: 'new'"]
 
 
 def test_too_few_examples(tmp_path: Path) -> None:
@@ -172,7 +171,10 @@ def test_too_few_examples(tmp_path: Path) -> None:
         "dev has about 5 examples: differences between models will hardly show",
         "classes with fewer than 10 examples: 'billing', 'bug', 'praise'",
     ]
-    assert found_in(tmp_path, rows(8))[0] == "8 different texts are too few to split off dev; 10 are needed"
+    assert (
+        found_in(tmp_path, rows(8))[0]
+        == "8 different texts are too few to split off dev; at least 10 are needed"
+    )
 
 
 def test_classes_of_very_different_size(tmp_path: Path) -> None:
@@ -180,7 +182,7 @@ def test_classes_of_very_different_size(tmp_path: Path) -> None:
     found = inspect_data(write(tmp_path / "train.csv", values))
     assert found.task.metrics == ("macro_f1",)
     assert list_data_warnings(found) == [
-        "classes differ in size by more than 10: accuracy hardly sees the small ones"
+        "class sizes differ by a factor of more than 10: accuracy hardly depends on the small ones"
     ]
 
 
@@ -195,11 +197,11 @@ def test_rows_that_a_search_refuses_are_named(tmp_path: Path) -> None:
 def test_classes_that_are_numbers_or_differ_in_capitals(tmp_path: Path) -> None:
     stars = [(n, f"this is text number {n}", n % 5 + 1) for n in range(300)]
     assert found_in(tmp_path, stars) == [
-        "the classes are numbers; where their order matters, make it `kind: regression`"
+        "the classes are numbers; if their order matters, change it to `kind: regression`"
     ]
     (tmp_path / "b").mkdir()
     capitals = [(n, f"this is text number {n}", ["Bug", "bug"][n % 2]) for n in range(200)]
-    assert found_in(tmp_path / "b", capitals) == ["classes that differ in capitals alone: 'Bug', 'bug'"]
+    assert found_in(tmp_path / "b", capitals) == ["classes that differ only in capitals: 'Bug', 'bug'"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,7 @@ def test_classes_that_are_numbers_or_differ_in_capitals(tmp_path: Path) -> None:
         (
             "data.csv",
             "text;label\n" + "a b c;x\n" * 20,
-            "no column looks like a label ('text;label'); the file has",
+            "no column looks like a label ('text;label'); its separators",
         ),
         (
             "data.csv",

@@ -183,7 +183,7 @@ ROWS = [
         "text\tlabel\nSo.\t1\n",
         ":2: no column 'sentence'; the columns are 'text', 'label'",
     ),
-    ("cola", "train.tsv", "label\tlabel\n1\t1\n", ":1: column 'label' stands twice in the header"),
+    ("cola", "train.tsv", "label\tlabel\n1\t1\n", ":1: column 'label' appears twice in the header"),
     ("cola", "train.tsv", "", ": no rows; at least one is needed"),
     ("cola", "train.tsv", HEAD, ": no rows; at least one is needed"),
     ("cola", "train.csv", 'sentence,label\n"a\nb",1\n"c" d,1\n', ":4: broken CSV: "),
@@ -225,7 +225,7 @@ ROWS = [
         "mnli",
         "train.tsv",
         MNLI_TSV.replace("entailment", "-"),
-        ":2: label '-' (no agreement among annotators; remove the row) is not one of task mnli",
+        ":2: label '-' (the annotators did not agree; remove the row) is not one of task mnli",
     ),
     ("qqp", "train.tsv", QQP_TSV.replace("Who?", ""), ":2: column 'question1' is empty ('')"),
     (
@@ -261,7 +261,7 @@ def test_bad_parquet_row(tmp_path: Path) -> None:
 
 
 FOLDERS = [
-    ({}, "no file for train of task cola; looked for train with .csv, .tsv, .jsonl, .parquet"),
+    ({}, "no file for train of task cola; expected train with .csv, .tsv, .jsonl, .parquet"),
     ({"train.pkl": "x", "train.bin": "x", "train.txt": "x"}, "no file for train of task cola"),
     (
         {"train.csv": HEAD, "train.tsv": HEAD},
@@ -285,7 +285,7 @@ def test_two_names_of_one_split(tmp_path: Path) -> None:
 
 
 def test_missing_dev_names_what_was_looked_for(tmp_path: Path) -> None:
-    message = r"looked for dev or validation or val with .*, and msr_paraphrase_test\.txt"
+    message = r"expected dev or validation or val with .*, or msr_paraphrase_test\.txt"
     with pytest.raises(InputError, match=message):
         FolderSource(tmp_path).load(get_task("mrpc"), "dev")
 
@@ -302,7 +302,9 @@ def test_unknown_split(tmp_path: Path) -> None:
 
 def test_the_folder_of_another_task(tmp_path: Path) -> None:
     write(tmp_path, {"SST-2/train.tsv": SST2_TSV})
-    with pytest.raises(InputError, match="SST-2: named like task sst2, not cola; give its folder"):
+    with pytest.raises(
+        InputError, match="SST-2: named like task sst2, not cola; give the folder of that task"
+    ):
         FolderSource(tmp_path / "SST-2").load(get_task("cola"), "train")
 
 

@@ -55,7 +55,7 @@ def test_the_columns_of_snli_as_its_authors_name_them(tmp_path: Path) -> None:
     assert row == {"premise": "It rains.", "hypothesis": "It is wet.", "label": 0}
     source = write(tmp_path, {"SNLI/dev.tsv": MNLI_TSV.replace("entailment", "-")})
     with pytest.raises(
-        InputError, match=r"dev\.tsv:2: label '-' \(no agreement among annotators; remove the row"
+        InputError, match=r"dev\.tsv:2: label '-' \(the annotators did not agree; remove the row"
     ):
         source.load(get_task("snli"), "dev")
 
@@ -82,7 +82,7 @@ def test_the_test_set_may_be_missing_and_is_not_in_the_fingerprint(tmp_path: Pat
     source = write(tmp_path, {"snli_train.tsv": NLI_TSV, "snli_dev.tsv": NLI_TSV})
     fingerprint = source.fingerprint(get_task("snli"))
     with pytest.raises(
-        InputError, match=r"no file for test of task snli; looked for test .*, also after 'snli_'"
+        InputError, match=r"no file for test of task snli; expected test .*, or 'snli_' before it"
     ):
         source.load(get_task("snli"), "test")
     with_test = write(tmp_path, {"nli/snli_test.tsv": NLI_TSV})
@@ -131,7 +131,9 @@ def test_a_folder_named_like_another_task_serves_by_the_names_of_its_files(tmp_p
     write(tmp_path / "mnli", {"test.tsv": NLI_TSV, "dev.tsv": NLI_TSV, "snli_test.tsv": NLI_TSV})
     source = FolderSource(tmp_path / "mnli")
     assert first(source, "snli", "test")["label"] == 0
-    with pytest.raises(InputError, match="mnli: named like task mnli, not snli; give its folder"):
+    with pytest.raises(
+        InputError, match="mnli: named like task mnli, not snli; give the folder of that task"
+    ):
         source.load(get_task("snli"), "dev")
 
 
@@ -139,7 +141,7 @@ def test_one_file_does_not_serve_two_tasks(tmp_path: Path) -> None:
     source = write(tmp_path, {"dev.tsv": NLI_TSV})
     assert len(source.load(get_task("mnli"), "dev")) == len(source.load(get_task("mnli"), "dev")) == 1
     message = (
-        r"dev\.tsv: read as task mnli before, so not as task snli; give each task a sub-folder of its name"
+        r"dev\.tsv: already read as task mnli, so it cannot be task snli too; give each task a sub-folder"
     )
     with pytest.raises(InputError, match=message):
         source.load(get_task("snli"), "dev")

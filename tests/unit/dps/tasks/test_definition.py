@@ -119,24 +119,24 @@ def test_the_name_of_a_task(tmp_path: Path) -> None:
         ({"name": "cola"}, "name: 'cola' is the name of another task"),
         ({"columns": None}, "columns: is missing"),
         ({"columns": ["a", "b", "c"]}, "columns: must be one text column, or two for pairs, but got 3"),
-        ({"columns": ["a", "a"]}, "columns: 'a' stands there twice"),
+        ({"columns": ["a", "a"]}, "columns: 'a' appears twice"),
         ({"columns": "label", "label": "y"}, "columns: no text column can be called 'label'"),
         ({"columns": "team"}, "label: 'team' is a text column too"),
-        ({"label": ["a", "b"]}, "several labels of an example stand in one column, of kind: multi-label"),
+        ({"label": ["a", "b"]}, "kind: multi-label reads several labels from one column"),
         ({"kind": "ranking"}, "kind: must be classification, regression or multi-label, but got 'ranking'"),
         ({"labels": None}, "kind: must be classification, regression or multi-label, but it is missing"),
-        ({"labels": ["a"]}, "labels: a classification has two classes or more"),
-        ({"labels": ["a", "a"]}, "labels: 'a' stands there twice"),
-        ({"labels": ["a", True]}, "labels: YAML reads True where a text must be; put it in quotes"),
-        ({"labels": ["a", 1.5]}, "labels: YAML reads 1.5 where"),
+        ({"labels": ["a"]}, "labels: a classification needs at least two classes"),
+        ({"labels": ["a", "a"]}, "labels: 'a' appears twice"),
+        ({"labels": ["a", True]}, "labels: must be text, but YAML reads True; put it in quotes"),
+        ({"labels": ["a", 1.5]}, "labels: must be text, but YAML reads 1.5"),
         ({"labels": ["a", "b "]}, "labels: 'b ' begins or ends with a space"),
         ({"kind": "regression"}, "labels: a regression has none"),
         ({"range": [0, 1]}, "range: a classification has none"),
         ({"separator": ";"}, "separator: a classification has none"),
         ({"kind": "multi-label", "range": [0, 1]}, "range: a multi-label task has none"),
         ({"kind": "multi-label", "labels": None}, "labels: is missing"),
-        ({"kind": "multi-label", "separator": " "}, "separator: must be a text such as '|', but got ' '"),
-        ({"kind": "multi-label", "separator": "u"}, "separator: 'u' stands in the label 'bug'"),
+        ({"kind": "multi-label", "separator": " "}, "separator: must be text such as '|', but got ' '"),
+        ({"kind": "multi-label", "separator": "u"}, "separator: 'u' is part of the label 'bug'"),
         ({"kind": "multi-label", "metric": "accuracy"}, "several labels (micro_f1, macro_f1, samples_f1)"),
         ({"kind": "regression", "labels": None, "range": [1, 0]}, "range: must be [lowest, highest]"),
         ({"metric": "f1"}, "metric: must be one for 3 classes (accuracy, macro_f1"),
@@ -146,9 +146,9 @@ def test_the_name_of_a_task(tmp_path: Path) -> None:
         ({"files": {"train": "train.xlsx"}}, "files: train must be a .csv, .tsv, .jsonl, .parquet file"),
         ({"files": {"train": "a.csv", "dev": "a.csv"}}, "files: train and dev are the same file"),
         ({"files": {"train": "../a.csv"}}, "files: train: '../a.csv' leads out of"),
-        ({"hub": "a/b"}, "files, hub: there must be one of them"),
+        ({"hub": "a/b"}, "files, hub: there must be only one of them"),
         ({"hub": "a/b/c", "files": None}, "hub: must be the name of a data set"),
-        ({"hub": {"name": 3}, "files": None}, "hub: name must be a text, but got 3"),
+        ({"hub": {"name": 3}, "files": None}, "hub: name must be text, but got 3"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
@@ -292,7 +292,7 @@ def test_too_few_to_split(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     task, source = opened(write(tmp_path))
-    with pytest.raises(InputError, match=r"tickets\.yaml: files: there is no .*dev\.csv, for dev"):
+    with pytest.raises(InputError, match=r"tickets\.yaml: files: dev: there is no .*dev\.csv"):
         source.load(task, "dev")
 
 
@@ -326,7 +326,7 @@ def test_which_source_serves(tmp_path: Path) -> None:
     assert sources.open_data_source(None, registry.get_task("cola")).kind == "builtin"
     with pytest.raises(InputError, match="data: task tickets names neither files nor hub; give"):
         sources.open_data_source("task", registry.get_task(str(write(tmp_path, files=None))))
-    with pytest.raises(InputError, match=r"has examples of task tickets alone, not of cola"):
+    with pytest.raises(InputError, match=r"has examples of task tickets only, not of cola"):
         sources.open_data_source("task", task).load(registry.get_task("cola"), "train")
 
 
@@ -350,7 +350,7 @@ def test_a_plan_of_it(
     assert command.main([*argv, "--data", "builtin"]) == 2
     assert "builtin has no examples for task 'tickets'" in capsys.readouterr().err
     assert command.main([*argv, "--probe", "rte"]) == 2
-    assert "examples of task tickets alone, not of rte" in capsys.readouterr().err
+    assert "examples of task tickets only, not of rte" in capsys.readouterr().err
 
 
 def test_results_are_called_like_the_task_and_hold_its_definition(tmp_path: Path) -> None:

@@ -87,7 +87,10 @@ def test_labels_stand_in_a_text_or_in_a_list(tmp_path: Path, separator: str) -> 
     [
         ({"text": "a", "teams": ["bug", "ui"]}, "train.jsonl:1: label 'ui' is not one of task tickets"),
         ({"text": "a", "teams": "bug||praise"}, "label '' is not one of"),
-        ({"text": "a", "teams": 3}, "label must be a list of labels, or a text with '|' between them, got 3"),
+        (
+            {"text": "a", "teams": 3},
+            "label must be a list of labels, or a text with '|' between the labels, got 3",
+        ),
         ({"text": "a", "teams": None}, "label must be a list of labels"),
         ({"text": "a", "teams": [["bug"]]}, "label ['bug'] is not one of"),
         ({"text": "a"}, "no column 'teams'"),
@@ -215,7 +218,7 @@ def test_two_passes_agree_label_by_label() -> None:
 
 
 def test_what_needs_one_label_is_refused() -> None:
-    with pytest.raises(InputError, match="task t has several labels an example, not one class"):
+    with pytest.raises(InputError, match="task t has several labels per example, not one class"):
         transfer.check_transfer(TASK, transfer.get_transfer_target("rte"))
     with pytest.raises(InputError, match="probe-task: t has several labels an example"):
         score_linear_probe(np.ones((4, 2)), GOLD, np.ones((4, 2)), GOLD, TASK)
@@ -259,7 +262,7 @@ def test_a_model_learns_it_and_says_it(
         assert found == pytest.approx(one["probabilities"], abs=1e-5)
 
 
-def proposed(file: Path) -> propose.TaskProposal:
+def proposed(file: Path) -> data_checks.TaskProposal:
     found = propose.inspect_data(file)
     task = registry.get_task(str(propose.write_proposal(found)))
     source = sources.open_data_source(None, task)
@@ -273,9 +276,9 @@ def test_texts_with_a_separator_are_recognised(tmp_path: Path, separator: str) -
     found = proposed(tmp_path / "mine.csv")
     assert (found.task.multi_label, found.task.separator, found.task.label) == (True, separator, "teams")
     assert (found.task.labels, found.task.metrics) == (LABELS, ("micro_f1",))
-    assert propose.list_data_warnings(found) == []
+    assert data_checks.list_data_warnings(found) == []
     said = "\n".join(propose.describe_proposal(found, tmp_path / "x.yaml"))
-    assert "3 labels, 1.5 an example (multi-label): 'billing' 120 (50%)" in said
+    assert "3 labels, 1.5 per example (multi-label): 'billing' 120 (50%)" in said
 
 
 def test_lists_are_recognised(tmp_path: Path) -> None:
@@ -283,7 +286,7 @@ def test_lists_are_recognised(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("\n".join([*lines, lines[3]]), encoding="utf-8")
     found = proposed(tmp_path / "mine.jsonl")
     assert (found.task.multi_label, found.task.columns, found.task.labels) == (True, ("text",), LABELS)
-    (warning,) = propose.list_data_warnings(found)
+    (warning,) = data_checks.list_data_warnings(found)
     assert warning.startswith("1 row of train repeat the text of another")
 
 

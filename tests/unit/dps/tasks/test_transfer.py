@@ -112,7 +112,7 @@ def test_refusals_say_why_and_what_to_do() -> None:
     ):
         transfer.check_transfer(get_task("mnli"), get_transfer_target("mrpc"))
     for trained, name in (("stsb", "mrpc"), ("mrpc", "stsb")):
-        with pytest.raises(InputError, match="task stsb predicts a number, and only classes transfer"):
+        with pytest.raises(InputError, match="task stsb predicts numbers, and only classes transfer"):
             transfer.check_transfer(get_task(trained), get_transfer_target(name))
 
 
@@ -278,7 +278,7 @@ def test_a_public_test_set_is_no_split_that_data_must_have(name: str) -> None:
     [
         (
             HubSource(),
-            f"^data: the hub source has {', '.join(GLUE_TASKS)}, not TASK; give a folder that has it$",
+            f"^data: hub has {', '.join(GLUE_TASKS)}, not TASK; give a folder that holds TASK$",
         ),
         (BuiltinSource(), "^data: builtin has no examples for task 'TASK', only for cola, "),
     ],
