@@ -302,9 +302,7 @@ def test_unknown_split(tmp_path: Path) -> None:
 
 def test_the_folder_of_another_task(tmp_path: Path) -> None:
     write(tmp_path, {"SST-2/train.tsv": SST2_TSV})
-    with pytest.raises(
-        InputError, match="SST-2: named like task sst2, not cola; give the folder of that task"
-    ):
+    with pytest.raises(InputError, match="SST-2: named like task sst2, not cola; give the folder"):
         FolderSource(tmp_path / "SST-2").load(get_task("cola"), "train")
 
 

@@ -131,9 +131,7 @@ def test_a_folder_named_like_another_task_serves_by_the_names_of_its_files(tmp_p
     write(tmp_path / "mnli", {"test.tsv": NLI_TSV, "dev.tsv": NLI_TSV, "snli_test.tsv": NLI_TSV})
     source = FolderSource(tmp_path / "mnli")
     assert first(source, "snli", "test")["label"] == 0
-    with pytest.raises(
-        InputError, match="mnli: named like task mnli, not snli; give the folder of that task"
-    ):
+    with pytest.raises(InputError, match="mnli: named like task mnli, not snli; give the folder"):
         source.load(get_task("snli"), "dev")
 
 

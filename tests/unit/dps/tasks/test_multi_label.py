@@ -15,7 +15,7 @@ import yaml
 from sklearn.metrics import f1_score
 
 import dps
-from dps import propose, sources
+from dps import data_checks, propose, sources
 from dps.errors import InputError
 from dps.methods import make_method
 from dps.methods.consistency import compute_disagreement, compute_task_loss
@@ -89,7 +89,7 @@ def test_labels_stand_in_a_text_or_in_a_list(tmp_path: Path, separator: str) -> 
         ({"text": "a", "teams": "bug||praise"}, "label '' is not one of"),
         (
             {"text": "a", "teams": 3},
-            "label must be a list of labels, or a text with '|' between the labels, got 3",
+            "must be a list of labels, or a text with '|' between the labels, got 3",
         ),
         ({"text": "a", "teams": None}, "label must be a list of labels"),
         ({"text": "a", "teams": [["bug"]]}, "label ['bug'] is not one of"),
