@@ -133,7 +133,7 @@ class JobLog:
     printed_chars: int = 0
 
     def follow(self) -> None:
-        """Until the job has ended."""
+        """Wait until the job has ended."""
         while not self.server.get_info(self.job).status.is_terminal():
             try:
                 asyncio.run(self._tail())
@@ -151,7 +151,8 @@ class JobLog:
 
 
 def get_exit_status(info: JobDetails) -> int:
-    """Of a job that has ended: its command's own, 130 where it was stopped, 1 where it never ran."""
+    """Return the exit status of a job that has ended: its command's own, 130 where it was stopped, 1 where
+    it never ran."""
     if info.status == "STOPPED":
         return EXIT_INTERRUPTED
     if info.status == "SUCCEEDED":

@@ -159,7 +159,8 @@ def _check_port(port: int) -> None:
 
 
 def _set_environment(folder: str) -> None:
-    """Of the nodes, and so of the jobs on them: this Python first, the token, a folder of their own."""
+    """Set the environment of the nodes, and so of the jobs on them: this Python first, the token, a folder
+    of their own."""
     os.environ.pop("RAY_ADDRESS", None)
     (Path(folder) / "ray").mkdir()  # where RAY_TMPDIR has the address of the cluster written
     os.environ.update({**NODE_ENVIRONMENT, "RAY_TMPDIR": folder})

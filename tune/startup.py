@@ -1,4 +1,4 @@
-"""From options to a checked plan on a connected cluster, or to the reasons why not."""
+"""Options become a checked plan on a connected cluster, or the reasons why not."""
 
 from __future__ import annotations
 

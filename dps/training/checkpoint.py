@@ -85,7 +85,7 @@ def _write_files(part: Path, structure: Any, tensors: dict[str, Tensor]) -> None
 
 
 def _hash_files(file: Path, structure: Any) -> str:
-    """Of the tensors and of what stands beside them."""
+    """Return a checksum of the tensors and of what stands beside them."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
     digest.update(json.dumps(structure).encode())

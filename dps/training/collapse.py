@@ -189,7 +189,7 @@ def measure_drift(
 
 
 def sample_split(data: TaskData, split: str, most: int) -> EncodedExamples:
-    """At most `most` examples of a split, stratified, always the same; only they are tokenised."""
+    """Return at most `most` examples of a split, stratified, always the same; only they are tokenised."""
     dataset = data.source.load(data.task, split)
     labels = np.asarray(dataset[LABEL_COLUMN])
     if len(labels) > most:

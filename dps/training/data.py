@@ -1,4 +1,4 @@
-"""From examples to batches: subsets, slices, tokens, order, padding."""
+"""Examples become batches: subsets, slices, tokens, order, padding."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TaskData:
         return self._encoded[name]
 
     def _read_or_encode(self, name: str) -> EncodedExamples:
-        """From the cache; what the fingerprint does not cover is not kept there."""
+        """Read tokens from the cache; what the fingerprint does not cover is not kept there."""
         task = self.task
         if self.cache is None or self._tokenizer_fingerprint is None or name not in task.splits:
             return self._encode(name)

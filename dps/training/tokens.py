@@ -163,7 +163,7 @@ def _read_cached(file: Path) -> EncodedExamples | None:
 
 
 def _write_cached(file: Path, data: EncodedExamples) -> None:
-    """In one piece; without room for it nothing is kept."""
+    """Write the file in one piece; without room for it, nothing is kept."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 

@@ -133,7 +133,7 @@ class ProgressDisplay(Watcher):
         return max(scored, key=lambda r: sign * (r.score or 0.0), default=None)
 
     def best_now(self, arm: str = "") -> str:
-        """To append to a line."""
+        """Return the best trial so far, to append to a line."""
         best = self.best(arm)
         return f"  (best now {best.score:.4f}, trial {best.id})" if best and best.score is not None else ""
 
@@ -185,7 +185,8 @@ class ProgressDisplay(Watcher):
         return Group(table, Text(self._status("  " if width >= MIN_WIDTH_FOR_METRIC else "\n")))
 
     def _shown(self, room: int) -> list[TrialRecord]:
-        """At most so many: those that run go before those that are over, the newer before the older."""
+        """Return at most so many runs: those that run go before those that are over, the newer before the
+        older."""
         records = list(self.records.values())
         order = sorted(range(len(records)), key=lambda n: (records[n].outcome.is_final, -n))
         return [records[n] for n in sorted(order[:room])]

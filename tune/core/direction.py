@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Of a metric, as a task names it."""
+    """Name of the direction of a metric, as a task has it."""
 
     MAX = "max"
     MIN = "min"

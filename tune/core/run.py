@@ -67,7 +67,7 @@ class RunSettings:
     probe: str | None = None
 
     def described(self) -> dict[str, Any]:
-        """As JSON holds them; a task of one's own by its definition."""
+        """Return the settings as JSON holds them; a task of one's own by its definition."""
         task = self.task if isinstance(self.task, str) else make_definition(self.task)
         return {**vars(self), "task": task}
 

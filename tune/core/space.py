@@ -156,7 +156,7 @@ class SearchSpace:
     def distributions(
         self, configuration: dict[str, Any]
     ) -> dict[str, optuna.distributions.BaseDistribution]:
-        """Of the parameters that the configuration has, as `suggest` draws them."""
+        """Return the distributions of the parameters that the configuration has, as `suggest` draws them."""
         method = configuration["method"]
         own = {name: self.parameters[name] for name in self.names[method].values()}
         domains = {"method": Choice(self.methods), **own} if len(self.methods) > 1 else own
@@ -175,7 +175,7 @@ class SearchSpace:
         return cls(tuple(description["method"]), parameters, names)
 
     def describe(self) -> dict[str, Any]:
-        """For search.json and for telling two spaces apart."""
+        """Return a description for search.json and for telling two spaces apart."""
         parameters = {
             name: {"kind": type(value).__name__.lower(), **asdict(value)}
             for name, value in self.parameters.items()

@@ -48,7 +48,7 @@ def format_configuration(configuration: dict[str, Any]) -> str:
 
 
 def format_usage(used: Mapping[str, float]) -> str:
-    """In words, to append; empty of results that do not say."""
+    """Return what was used in words, to append; empty for results that do not say."""
     forms = {"gpu_hours": ", {} GPU-hours", "cpu_hours": ", {} CPU-hours", "cost": ", cost {}"}
     return "".join(form.format(_format_amount(used[key])) for key, form in forms.items() if key in used)
 

@@ -160,7 +160,8 @@ def _check_reachable(where: str) -> None:
 
 
 def _build_runtime_env() -> dict[str, Any]:
-    """On a cluster of others' making: the variables, and this project's two packages. A submitted
+    """Return the runtime environment on a cluster that others made: the variables, and this project's two
+    packages. A submitted
     job has its working directory there already."""
     variables = {
         **COMMON_ENVIRONMENT,

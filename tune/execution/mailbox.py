@@ -18,7 +18,8 @@ from tune.execution.connection import freeze_imported_objects
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Of life, of the job under way. stepping: whether it has made a step since the group took it; silent:
+    """Sign of life of the job under way. stepping: whether it has made a step since the group took it;
+    silent:
     seconds since it was last heard of; running: since the group first took it, None before; workers: pickled
     handles of the group's actors, as far as they said."""
 
@@ -69,7 +70,7 @@ class Mailbox:
             self._stepping, self._last = True, time.monotonic()
 
     async def signs(self) -> Heartbeat:
-        """Of life."""
+        """Return the last sign of life."""
         now = time.monotonic()
         running = None if self._first is None else now - self._first
         return Heartbeat(self._stepping, now - self._last, running, list(self._workers.values()))

@@ -125,7 +125,8 @@ def _describe_node_change(before: int, after: int) -> str:
 def follow_cluster(
     slots: SlotCount, plan: Plan, screen: MessageDisplay, check: Callable[[str], list[PreflightFinding]]
 ) -> Iterator[None]:
-    """Within, the slots follow the cluster that the plan was made for. They stay as they are on a local Ray,
+    """Make the slots follow, within the context, the cluster that the plan was made for. They stay as they
+    are on a local Ray,
     and without a storage, as only one node can be used then."""
     if plan.cluster.address is None or not plan.options.storage:
         yield

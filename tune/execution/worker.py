@@ -174,7 +174,8 @@ class _Worker:
         ray.get(self.mailbox.report.remote(RunReport(job.id, so_far, evaluation)))
 
     def _timing(self, seconds: float) -> dict[str, Any]:
-        """On which slot the run's first step began and when, and how long the slot had waited for it."""
+        """Return on which slot the run's first step began and when, and how long the slot had waited for
+        it."""
         waited = None if self.last_end is None else time.monotonic() - seconds - self.last_end
         return {"slot": self.slot, "began": time.time() - seconds, "waited": waited}
 

@@ -42,7 +42,7 @@ class Cluster:
 
     @property
     def gpus(self) -> float:
-        """Of all nodes."""
+        """Number of GPUs of all nodes."""
         return sum(node.gpus for node in self.each)
 
     @property

@@ -43,7 +43,7 @@ def open_tracking_store(uri: str, refuse: ErrorFactory) -> Iterator[str]:
 
 
 def create_mlflow_client(uri: str) -> MlflowClient:
-    """Of an MLflow store; quiet, and soon at its end where nothing answers."""
+    """Return the client of an MLflow store; quiet, and soon at its end where nothing answers."""
     for name, value in (
         ("HTTP_REQUEST_TIMEOUT", "10"),
         ("HTTP_REQUEST_MAX_RETRIES", "2"),

@@ -153,7 +153,7 @@ class SearchAnalysis:
         return points
 
     def effects(self) -> list[ParameterEffect]:
-        """Of each parameter that was varied; none while too few runs have ended."""
+        """Return the effect of each parameter that was varied; none while too few runs have ended."""
         made = []
         for name, domain in self.varied.items():
             values = _spread_values(domain, EFFECT_POINTS)
@@ -168,7 +168,8 @@ class SearchAnalysis:
         return made
 
     def surfaces(self) -> list[ParameterSurface]:
-        """Of each two of the ranges in PAIRED, or of the first three that were varied; none that is flat."""
+        """Return the surface of each two of the ranges in PAIRED, or of the first three that were varied;
+        none that is flat."""
         ranges = {name: domain for name, domain in self.varied.items() if isinstance(domain, Range)}
         names = [name for name in SURFACE_PARAMETERS if name in ranges]
         names = names if len(names) > 1 else [*ranges][:3]
@@ -195,7 +196,8 @@ class SearchAnalysis:
         return ParameterSurface(pair, (ranges[one], ranges[other]), (xs, ys), grid, spread)
 
     def _names(self, method: str) -> set[str]:
-        """Of the parameters that a method has, in the study; none of one that was not tried."""
+        """Return the names of the parameters that a method has, in the study; none of one that was not
+        tried."""
         names = self.space.names[method].values()
         return {"method", *names} if names else set()
 

@@ -56,7 +56,7 @@ class PageFigures:
         return name in self.plots or name in self.failed
 
     def add(self, name: str, make: Callable[[], Plot | None]) -> None:
-        """Under this name what `make` returns; nothing where that is None."""
+        """Keep under this name what `make` returns; nothing where that is None."""
         self._add(name, lambda: {} if (plot := make()) is None else {name: plot})
 
     def each(self, name: str, make: Callable[[], Sequence[Plot]]) -> list[str]:

@@ -83,7 +83,7 @@ def _format_race_row(row: RaceRow) -> str:
 
 
 def _format_distance_to_winner(difference: RaceDistance | None) -> str:
-    """Of a configuration from the winner."""
+    """Return the distance of a configuration from the winner, to append."""
     if difference is None:
         return ""
     text = f"; to the winner {difference.mean:+.4f}"
