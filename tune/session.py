@@ -30,7 +30,7 @@ from tune.core.command import (
 from tune.core.options import CommonOptions
 from tune.core.provenance import collect_provenance
 from tune.execution.tuner import run_trials
-from tune.planning.plan import Plan
+from tune.planning.plan import Plan, describe_plan
 from tune.records.events import GuardedWatcher, Watcher, notify
 from tune.records.failures import TooManyFailuresError
 from tune.records.search_folder import SearchFolder
@@ -81,8 +81,9 @@ class Session(ABC):
         self.folder.write_config(self.options, plan.settings.data, plan.settings.model)
         earlier = self.folder.records()
         self.display = choose_display(plan, earlier, self.expected_runs)
+        described = self.folder.note_once("described", describe_plan(plan))
         self.tracker: MlflowTracker | None = open_tracker(
-            plan, self.provenance, self.folder.search_id, self.output
+            self.options, described, self.provenance, self.folder.search_id, self.output
         )
         guarded = [GuardedWatcher(watcher, self.display.warn) for watcher in watchers]
         own = [self.display, self.tracker] if self.tracker is not None else [self.display]

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from dps.predict import Predictor, main
 from tests.unit.dps.test_predict import trained
-from tests.unit.tune.helpers import PROVENANCE, make_plan
+from tests.unit.tune.helpers import PROVENANCE, make_plan, track_plan
 from tune.tracking import registry
 from tune.tracking.mlflow import MlflowTracker
 
@@ -76,7 +76,7 @@ def test_a_search_registers_its_model_and_the_newest_has_the_alias(several: Path
     plan, client = make_plan(register="tickets"), MlflowClient(tracking_uri=uri)
 
     def sitting(search_id: str) -> str:
-        tracker = MlflowTracker(uri, plan, PROVENANCE, search_id, search_id)
+        tracker = MlflowTracker(uri, track_plan(plan), PROVENANCE, search_id, search_id)
         tracker.session_ended(several.parent, interrupted=False)
         assert tracker.error == ""
         return tracker.registered

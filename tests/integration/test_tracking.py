@@ -25,10 +25,15 @@ from tests.unit.tune.helpers import (
     make_record,
     make_replicate,
     make_space,
+    restore_old_search,
+    track_plan,
 )
 from tests.unit.tune.reporting.test_document import proven, told
 from tune import report as report_command
 from tune.records.ledger import Ledger, TrialRecord
+from tune.records.replicates import Confirmation
+from tune.records.schema import DifferenceSection, SpentSection
+from tune.records.search_document import RivalSection, SearchDocument, WinnerSection
 from tune.records.stores import format_view_command, resolve_tracking_uri
 from tune.reporting import page
 from tune.tracking import mlflow, sync
@@ -65,7 +70,9 @@ def output(tmp_path: Path) -> Path:
 
 
 def track(uri: str, search_id: str = "s1", **plan: Any) -> MlflowTracker:
-    return MlflowTracker(uri, make_plan(method="dps-dense,vanilla", **plan), PROVENANCE, search_id, "cola-1")
+    return MlflowTracker(
+        uri, track_plan(make_plan(method="dps-dense,vanilla", **plan)), PROVENANCE, search_id, "cola-1"
+    )
 
 
 def report(tracker: MlflowTracker, record: TrialRecord, *scores: tuple[int, float]) -> None:
@@ -96,14 +103,16 @@ def confirm(tracker: MlflowTracker) -> None:
     tracker.trial_started(replace(replicate, outcome=Outcome.RUNNING, final={}))
     report(tracker, replicate, (75, 0.61))
     tracker.trial_ended(replicate)
+    difference = DifferenceSection.model_construct(points=2.5, p=0.04, probability_better=0.97)
     tracker.search_ended(
-        {
-            "confirmation": {"mean": 0.61, "std": 0.02, "interval": [0.58, 0.64]},
-            "baseline": {"difference": {"points": 2.5, "p": 0.04, "probability_better": 0.97}},
-            "spent": {"seconds": 60.0, "slot_seconds": 50.0, "trials": 4},
-            "winner": {"trial": 0, "configuration": DENSE},
-            "sentence": "Trial 0 won.",
-        }
+        SearchDocument.model_construct(
+            metric=METRIC,
+            confirmation=Confirmation({1: 0.61}, 0.61, 0.02, (0.58, 0.64)),
+            baseline=RivalSection.model_construct(difference=difference),
+            spent=SpentSection(seconds=60.0, slot_seconds=50.0, trials=4),
+            winner=WinnerSection(trial=0, configuration=DENSE),
+            sentence="Trial 0 won.",
+        )
     )
 
 
@@ -292,7 +301,7 @@ class Idle:
     """Enough of a tracker to ask for the experiment's name."""
 
     def __init__(self, **plan: Any) -> None:
-        self._plan = plan.pop("plan", None) or make_plan(**plan)
+        self._search = track_plan(plan.pop("plan", None) or make_plan(**plan))
 
     experiment = MlflowTracker.experiment
 
@@ -470,12 +479,39 @@ def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
     assert capsys.readouterr().err.count("error: ") == 2
 
 
-def tracked(uri: str, output: Path, search_id: str, found: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "experiment"),
+    [("search", "stsb-builtin-"), ("own", "tickets-task-"), ("interrupted", "stsb-builtin-")],
+)
+def test_a_search_is_delivered_when_its_data_and_model_are_gone(
+    name: str,
+    experiment: str,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From the folder alone, of commit 521c27d too: no data is opened, no model, no cluster."""
+    folder = restore_old_search(name, tmp_path / "old")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for module, opens in (("dps.sources", "open_data_source"), ("dps.models", "locate_model")):
+        monkeypatch.delattr(f"{module}.{opens}")
+    assert sync.main(["sync", str(folder)]) == 0, capsys.readouterr().err
+    client = MlflowClient(tracking_uri=uri)
+    (found,) = [e for e in client.search_experiments() if e.name != "Default"]
+    assert found.name.startswith(experiment)
+    delivered = {run.data.tags["dps.trial"] for run in client.search_runs([found.experiment_id])}
+    over = [r for r in Ledger(folder / "study.db", "max").records() if r.outcome.is_final]
+    assert {record.id for record in over} <= delivered
+    assert len(over) >= 1
+
+
+def tracked(uri: str, output: Path, search_id: str, found: SearchDocument | None) -> None:
     """A search in MLflow that left this search.json, or was interrupted."""
     output.mkdir()
     if found is not None:
-        (output / "search.json").write_text(json.dumps(found), encoding="utf-8")
-    tracker = MlflowTracker(uri, make_plan(), PROVENANCE, search_id, output.name)
+        (output / "search.json").write_text(json.dumps(found.to_json()), encoding="utf-8")
+    tracker = MlflowTracker(uri, track_plan(make_plan()), PROVENANCE, search_id, output.name)
     tracker.session_ended(output, interrupted=found is None)
     assert tracker.error == ""
 
@@ -497,9 +533,9 @@ def test_the_searches_of_an_experiment_make_a_page(
     said = capsys.readouterr()
     assert said.out == "left out: 1 of 2 runs, which have no search.json\nreport: report.html\n"
     assert said.err == ""
-    assert found["sentence"] in Path("report.html").read_text(encoding="utf-8")
+    assert found.sentence in Path("report.html").read_text(encoding="utf-8")
 
-    tracked(uri, tmp_path / "c", "s3", {**found, "sentence": "It is another."})
+    tracked(uri, tmp_path / "c", "s3", found.model_copy(update={"sentence": "It is another."}))
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     argv = [f"mlflow:{experiment}", str(tmp_path / "b"), "--tracking-uri", uri]
     assert report_command.main([*argv, "--output", "all.html"]) == 0
@@ -511,7 +547,7 @@ def test_the_searches_of_an_experiment_make_a_page(
         str(tmp_path / "b"),
     ]
     assert text.count("It is another.") == 1
-    assert text.count(found["sentence"]) == 2
+    assert text.count(found.sentence) == 2
     tracked(uri, tmp_path / "d", "s4", {"schema_version": 99})
     before = Path("mlflow.db").read_bytes()
     capsys.readouterr()

@@ -238,7 +238,13 @@ class Ledger:
 
 
 def check_ledger(file: Path) -> None:
-    """Raises InputError where `file` is no ledger that this program reads."""
+    """Raise InputError where `file` is no ledger that this program reads."""
+    for arm in list_arms(file):
+        Ledger(file, "max", arm)
+
+
+def list_arms(file: Path) -> list[str]:
+    """Return the arms whose studies a ledger holds. Raises InputError where `file` is no ledger."""
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=60)) as held:
             studies = [name for (name,) in held.execute("SELECT study_name FROM studies")]
@@ -252,8 +258,7 @@ def check_ledger(file: Path) -> None:
     for (version,) in versions:
         if version != str(SCHEMA_VERSION):
             raise _version_error(file, version)
-    for arm in dict.fromkeys(name.rpartition(": ")[0] for name in studies):
-        Ledger(file, "max", arm)
+    return list(dict.fromkeys(name.rpartition(": ")[0] for name in studies))
 
 
 def _ledger_error(file: Path | None, why: str) -> InputError:

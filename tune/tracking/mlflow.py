@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dps.text import redact_secrets, redact_tree, sanitise_line
 from dps.training.result import Evaluation, Outcome
-from tune.core.options import SearchOptions
+from tune.core.options import CommonOptions, SearchOptions
 from tune.core.provenance import Provenance
 from tune.core.run import RunId, RunPurpose
-from tune.planning.plan import Plan
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.events import Watcher
 from tune.records.ledger import TrialRecord
@@ -47,13 +47,38 @@ LOGGED_FILES = (
 RUN_STATUS_BY_FAILURE = {True: "FAILED", False: "FINISHED"}
 
 
+@dataclass(frozen=True)
+class TrackedSearch:
+    """What MLflow is told of a search beside its runs.
+
+    task, metric: their names. select_on: what ranks configurations, "holdout" or "dev". data, model: their
+    "source", "name" and "fingerprint".
+    """
+
+    options: CommonOptions
+    task: str
+    metric: str
+    select_on: str
+    data: Mapping[str, str]
+    model: Mapping[str, str]
+
+    @classmethod
+    def from_description(cls, options: CommonOptions, described: Mapping[str, Any]) -> TrackedSearch:
+        """Return it from a plan as search.json has it (`tune.planning.plan.describe_plan`)."""
+        select_on = described["plan"]["settings"]["select_on"]
+        parts = {name: described[name] for name in ("task", "metric", "data", "model")}
+        return cls(options, select_on=select_on, **parts)
+
+
 class MlflowTracker(Watcher):
     """A watcher that writes to MLflow. `error` holds why it gave up, if it did; `registered` what the model
     of the search is called in the registry, and its version."""
 
-    def __init__(self, uri: str, plan: Plan, provenance: Provenance, search_id: str, name: str) -> None:
+    def __init__(
+        self, uri: str, search: TrackedSearch, provenance: Provenance, search_id: str, name: str
+    ) -> None:
         self.uri, self.error, self.registered = uri, "", ""
-        self._plan, self._provenance, self._search_id, self._name = plan, provenance, search_id, name
+        self._search, self._provenance, self._search_id, self._name = search, provenance, search_id, name
         self._runs: dict[str, str] = {}
         self._events: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._closing, self._gave_up = threading.Event(), False
@@ -69,9 +94,8 @@ class MlflowTracker(Watcher):
     @property
     def experiment(self) -> str:
         """The experiment's name tells the data apart, so that results on different data never mix."""
-        data = self._plan.data
-        named = self._plan.options.experiment
-        return named or f"{self._plan.task.name}-{data.source}-{data.fingerprint[:8]}"
+        search, data = self._search, self._search.data
+        return search.options.experiment or f"{search.task}-{data['source']}-{data['fingerprint'][:8]}"
 
     def trial_started(self, record: TrialRecord) -> None:
         copy = replace(record)
@@ -140,7 +164,7 @@ class MlflowTracker(Watcher):
         self._parent = self._run("search", self._name, self._search_tags())
         if not known:
             for key, value in redact_tree(
-                self._plan.options.model_dump(mode="json", exclude_none=True)
+                self._search.options.model_dump(mode="json", exclude_none=True)
             ).items():
                 self._client.log_param(self._parent, key, value)
 
@@ -153,14 +177,14 @@ class MlflowTracker(Watcher):
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
 
     def _search_tags(self) -> dict[str, str]:
-        plan, origin = self._plan, self._provenance
+        search, origin = self._search, self._provenance
         return {
-            "task": plan.task.name,
-            "method": ",".join(plan.options.method_names),
-            "model": plan.model.name,
-            "model_fingerprint": plan.model.fingerprint,
-            "data": plan.data.name,
-            "data_fingerprint": plan.data.fingerprint,
+            "task": search.task,
+            "method": ",".join(search.options.method_names),
+            "model": search.model["name"],
+            "model_fingerprint": search.model["fingerprint"],
+            "data": search.data["name"],
+            "data_fingerprint": search.data["fingerprint"],
             "git_commit": f"{origin.git_commit or 'none'}{' (changed)' if origin.git_dirty else ''}",
             **{f"version.{name}": version for name, version in origin.packages.items()},
         }
@@ -193,7 +217,7 @@ class MlflowTracker(Watcher):
             return
         self._start_trial(record)
         for step, score in record.scores:
-            scores = {self._plan.task.metric: score}
+            scores = {self._search.metric: score}
             self._log_evaluation(record.id, Evaluation(step, 0, scores, None, 0.0, [(step, score)]))
         self._end_trial(record)
 
@@ -201,7 +225,7 @@ class MlflowTracker(Watcher):
         from mlflow.entities import Metric
 
         confirms = RunId.parse(trial).purpose == RunPurpose.CONFIRMATION
-        prefix = "dev" if confirms else self._plan.settings.select_on
+        prefix = "dev" if confirms else self._search.select_on
         values = {f"{prefix}_{name}": value for name, value in evaluation.scores.items()}
         if evaluation.loss is not None:
             values["training_loss"] = evaluation.loss
@@ -270,7 +294,7 @@ class MlflowTracker(Watcher):
         self._client.set_terminated(self._parent, "KILLED" if interrupted else "FINISHED")
 
     def _register(self, best: Path) -> None:
-        options = self._plan.options
+        options = self._search.options
         if not isinstance(options, SearchOptions) or options.register is None:
             return
         name = options.register
@@ -279,10 +303,22 @@ class MlflowTracker(Watcher):
         self.registered = f"{format_model_uri(name)}, version {version}"
 
 
-def open_tracker(plan: Plan, provenance: Provenance, search_id: str, output: Path) -> MlflowTracker | None:
-    """Return the tracker that the options, or the environment, ask for; None for no tracking."""
-    uri = resolve_tracking_uri(plan.options.tracking_uri, output.parent)
-    return None if uri is None else MlflowTracker(uri, plan, provenance, search_id, output.name)
+def open_tracker(
+    options: CommonOptions,
+    described: Mapping[str, Any],
+    provenance: Provenance,
+    search_id: str,
+    output: Path,
+) -> MlflowTracker | None:
+    """Return the tracker that the options, or the environment, ask for; None for no tracking.
+
+    described: the plan as search.json has it (`tune.planning.plan.describe_plan`).
+    """
+    uri = resolve_tracking_uri(options.tracking_uri, output.parent)
+    if uri is None:
+        return None
+    search = TrackedSearch.from_description(options, described)
+    return MlflowTracker(uri, search, provenance, search_id, output.name)
 
 
 def _collect_search_metrics(document: SearchDocument) -> dict[str, float]:

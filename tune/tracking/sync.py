@@ -5,19 +5,26 @@ python -m tune.tracking sync runs/cola-20261123-120000
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dps.errors import InputError
+from dps.tasks.registry import get_task
 from tune.core.command import EXIT_DONE, EXIT_REFUSED, EXIT_WRONG_INPUT, load_resumed_options, print_error
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import read_options
+from tune.core.provenance import collect_provenance
 from tune.core.run import RefusedError
 from tune.records.comparison_document import (
     COMPARISON_DOCUMENT_FILE,
     ComparisonDocument,
     read_comparison_document,
 )
+from tune.records.ledger import Ledger, list_arms
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
+from tune.records.stores import format_view_command, resolve_tracking_uri
+from tune.tracking.mlflow import MlflowTracker, TrackedSearch
 
 DELIVERY_TIMEOUT_S = 600.0
 SYNC_USAGE = "python -m tune.tracking sync DIR"
@@ -39,29 +46,26 @@ def main(argv: list[str]) -> int:
 def deliver_search(folder: Path) -> str:
     """Deliver every run that is over, and the result where there is one. Returns where it can be seen.
 
-    Runs that MLflow has as they are in the ledger are left alone. Raises InputError for a folder that holds
-    no search that was tracked, Refused where MLflow does not take it.
+    Everything comes from the folder: data, model and cluster may be gone. Runs that MLflow has as they are in
+    the ledger are left alone. Raises InputError for a folder that holds no search that was tracked,
+    RefusedError where MLflow does not take it.
     """
-    from tune.core.provenance import collect_provenance
-    from tune.planning.cluster import Cluster, Node
-    from tune.planning.planner import make_plan
-    from tune.records.ledger import Ledger, check_ledger
-    from tune.records.stores import format_view_command, resolve_tracking_uri
-    from tune.tracking.mlflow import MlflowTracker
-
     options = _load_options(folder)
-    check_ledger(folder / "study.db")
-    plan = make_plan(options, Cluster(None, (Node(1e9, 1e9, 1e18),)))  # nothing is run: all fits
-    ledgers = [Ledger(folder / "study.db", plan.task.direction, arm) for arm in plan.arms]
-    for arm, one in zip(plan.arms, ledgers, strict=True):
-        one.open(plan.identity(arm))
+    file = folder / "study.db"
+    ledgers = [Ledger(file, "max", arm) for arm in list_arms(file)]
+    notes = next((ledger for ledger in ledgers if ledger.noted("search_id")), None)
     uri = resolve_tracking_uri(options.tracking_uri, folder.resolve().parent)
-    search_id = ledgers[0].noted("search_id")
-    if uri is None or search_id is None:
+    if uri is None or notes is None:
         raise InputError(f"--tracking-uri: {folder} was run without MLflow, there is nothing to deliver")
     document = _read_result_document(folder)
-    origin = document.provenance if document else collect_provenance(options.command)
-    tracker = MlflowTracker(uri, plan, origin, search_id, folder.resolve().name)
+    described = notes.noted("described") or _describe_old_search(options, notes, document)
+    tracker = MlflowTracker(
+        uri,
+        TrackedSearch.from_description(options, described),
+        document.provenance if document else collect_provenance(options.command),
+        notes.noted("search_id"),
+        folder.resolve().name,
+    )
     tracker.session_started([record for ledger in ledgers for record in ledger.records()])
     if isinstance(document, ComparisonDocument):
         tracker.comparison_ended(document)
@@ -71,6 +75,29 @@ def deliver_search(folder: Path) -> str:
     if tracker.error:
         raise RefusedError(f"MLflow: {tracker.error}; try again: {SYNC_USAGE}")
     return format_view_command(uri)
+
+
+def _describe_old_search(
+    options: CommonOptions, notes: Ledger, document: SearchDocument | ComparisonDocument | None
+) -> dict[str, Any]:
+    """What a ledger of version 0.1.0 does not note: from its identity, its options and its result."""
+    if document is not None:
+        described: dict[str, Any] = document.model_dump(mode="json")
+        return described
+    identity, metric = notes.noted("identity"), "score"
+    with suppress(InputError):  # of a task of one's own whose file is gone
+        metric = get_task(options.task).metric
+    return {
+        "task": identity["task"],
+        "metric": metric,
+        "data": {
+            "source": options.data if options.data in ("hub", "builtin", "task") else "folder",
+            "name": options.data,
+            "fingerprint": identity["data"],
+        },
+        "model": {"source": "", "name": options.model, "fingerprint": identity["model"]},
+        "plan": {"settings": {"select_on": options.select_on}},
+    }
 
 
 def _load_options(folder: Path) -> CommonOptions:

@@ -26,12 +26,13 @@ from tune.planning import space_options
 from tune.planning.cluster import Cluster, Node
 from tune.planning.estimate import TrainingSpeed
 from tune.planning.inputs import ResolvedInput
-from tune.planning.plan import Plan
+from tune.planning.plan import Plan, describe_plan
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount, StopRule, TrialLimit
 from tune.strategy.phases import NoJob, SearchPhases
 from tune.strategy.strategy import Strategy
+from tune.tracking.mlflow import TrackedSearch
 
 OLD_SEARCHES = Path(__file__).parents[2] / "data" / "521c27d"
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial
@@ -95,6 +96,11 @@ def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: A
         speed=TrainingSpeed(0.1, 0.0066),
         precision_note="fp32 (auto: this CPU has no bf16 in hardware)",
     )
+
+
+def track_plan(plan: Plan) -> TrackedSearch:
+    """What MLflow is told of a search with this plan."""
+    return TrackedSearch.from_description(plan.options, describe_plan(plan))
 
 
 def make_comparison(methods: Sequence[str], task: str = "rte", **options: Any) -> Plan:

@@ -20,7 +20,15 @@ from dps.errors import InputError
 from dps.ranges import Choice, Range
 from dps.tasks.registry import TASKS
 from dps.training.result import Outcome, RunResult
-from tests.unit.tune.helpers import PROVENANCE, make_plan, make_record, make_space, open_ledger, open_ledgers
+from tests.unit.tune.helpers import (
+    PROVENANCE,
+    make_plan,
+    make_record,
+    make_space,
+    open_ledger,
+    open_ledgers,
+    track_plan,
+)
 from tune.console.plan import format_plan
 from tune.core.options import SearchOptions
 from tune.core.run import RunPurpose
@@ -122,7 +130,7 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def track(store: Path, search_id: str, *ends: tuple[str, dict[str, Any], Outcome, tuple[int, float]]) -> None:
     """What a search writes of trials that end so."""
-    tracker = MlflowTracker(f"sqlite:///{store}", make_plan(), PROVENANCE, search_id, "cola-1")
+    tracker = MlflowTracker(f"sqlite:///{store}", track_plan(make_plan()), PROVENANCE, search_id, "cola-1")
     for trial, configuration, outcome, (step, score) in ends:
         scores = [(20, 0.9), (step, score)] if step else []
         record = make_record(0, Outcome.RUNNING, id=trial, configuration=configuration, scores=scores)
