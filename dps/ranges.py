@@ -1,9 +1,10 @@
-"""Domains of hyper-parameters, from which a search draws."""
+"""Hyper-parameters: the values that they may have, and those that a search draws."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,20 @@ class Choice:
 
 
 Domain = Range | Choice
+
+
+class Rule(NamedTuple):
+    """Condition on the value of a hyper-parameter, in words and as a function."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+SHARE = Rule("in (0, 1]", lambda value: 0 < value <= 1)
+PROBABILITY = Rule("in [0, 1)", lambda value: 0 <= value < 1)
+NON_NEGATIVE = Rule("at least 0 and finite", lambda value: 0 <= value < float("inf"))
+
+
+def hyper_parameter(default: Any, rule: Rule, searched: Domain | None = None) -> Any:
+    """Declare a field of a method: its default, its rule, and the published values that a search draws."""
+    return field(default=default, metadata={"rule": rule, "searched": searched})

@@ -7,9 +7,9 @@ so schedulers, GradScaler, transformers.Trainer, Accelerate and Lightning work u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from dps.coverage import unwrap_model
+from dps.coverage import CoveredWeight, find_covered_weights, unwrap_model
 from dps.ranges import Domain
 
 STATE_KEY = "method"  # of the method's state in optimizer.state_dict()
@@ -59,13 +59,20 @@ class Method:
     selects_weights: ClassVar[bool] = False
     attachment_class: ClassVar[type[Attachment]]
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, rule = getattr(self, field.name), field.metadata.get("rule")
+            if rule is not None and not rule.holds(value):
+                raise ValueError(f"{field.name} must be {rule.words}, but got {value!r}")
+
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
         """Return the published search space, without the learning rate.
 
         Values that a run of `max_steps` or a model of `layers` transformer blocks cannot take are left out.
         """
-        return {}
+        searched = {field.name: field.metadata.get("searched") for field in fields(cls)}
+        return {name: domain for name, domain in searched.items() if domain is not None}
 
     @property
     def cost(self) -> MethodCost:
@@ -97,18 +104,19 @@ class Method:
         self.attachment_class(self, model, optimizer, max_steps, max_grad_norm)
         return optimizer
 
-    def _require(self, name: str, holds: bool, rule: str) -> None:
-        """Raise ValueError with rule and value unless the rule of a hyper-parameter holds."""
-        if not holds:
-            raise ValueError(f"{name} must be {rule}, but got {getattr(self, name)!r}")
-
 
 class Attachment:
     """State and actions of a method on one optimizer. Subclasses override what they need.
 
     steps: optimizer steps done; a step that a GradScaler skips does not count.
     substituted_modules: modules whose forward pass reads other weights while they train.
+
+    A subclass names its method: `class MixoutAttachment(Attachment, method_class=Mixout)`.
     """
+
+    def __init_subclass__(cls, method_class: type[Method] | None = None) -> None:
+        if method_class is not None:
+            method_class.attachment_class = cls
 
     def __init__(
         self,
@@ -189,6 +197,18 @@ class Attachment:
             weighted = partial(_scale_share, scale, share)
             losses.append(self.backward(model, part, weighted, autocast) * share)
         return torch.stack(losses).sum()
+
+    def find_trained_weights(self, skipped: Container[str] = ()) -> list[CoveredWeight]:
+        """Return the covered weights that the optimizer trains, without the `skipped` names.
+
+        Raises ValueError if there is none.
+        """
+        trained = {id(parameter) for _, parameter in self.trained_parameters()}
+        covered = [weight for weight in find_covered_weights(self.model) if id(weight.parameter) in trained]
+        if not (weights := [weight for weight in covered if weight.name not in skipped]):
+            name, model = self.method.name, type(self.model).__name__
+            raise ValueError(f"{name} needs at least one trained linear weight, but {model} has none for it")
+        return weights
 
     def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the parameters that the optimizer trains, with their names in the unwrapped model."""

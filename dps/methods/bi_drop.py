@@ -22,9 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.coverage import find_covered_weights
 from dps.methods.base import Attachment, Batch, Method, MethodCost
-from dps.ranges import Domain, Range
+from dps.ranges import SHARE, Range, Rule, hyper_parameter
 from dps.selection import select_mask
 
 
@@ -37,34 +36,21 @@ class BiDrop(Method):
     """
 
     name: ClassVar[str] = "bi-drop"
-    selection_ratio: float = 0.5
-    passes: int = 2
-
-    def __post_init__(self) -> None:
-        self._require("selection_ratio", 0 < self.selection_ratio <= 1, "in (0, 1]")
-        self._require("passes", self.passes >= 2, "at least 2")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"selection_ratio": Range(0.3, 0.9)}
+    selection_ratio: float = hyper_parameter(0.5, SHARE, Range(0.3, 0.9))
+    passes: int = hyper_parameter(2, Rule("at least 2", lambda passes: passes >= 2))
 
     @property
     def cost(self) -> MethodCost:
         return MethodCost(extra_passes=self.passes - 1, extra_bytes=4 * self.passes)
 
 
-class BiDropAttachment(Attachment):
+class BiDropAttachment(Attachment, method_class=BiDrop):
     """Attachment of Bi-Drop. gradients: (passes, *shape) of the current step, a tensor a covered weight."""
 
     method: BiDrop
 
     def set_up(self) -> None:
-        trained = {id(parameter) for _, parameter in self.trained_parameters()}
-        self.weights = [w.parameter for w in find_covered_weights(self.model) if id(w.parameter) in trained]
-        if not self.weights:
-            raise ValueError(
-                f"bi-drop needs at least one trained linear weight, but {type(self.model).__name__} has none"
-            )
+        self.weights = [weight.parameter for weight in self.find_trained_weights()]
         self.gradients: list[Tensor] = []
 
     def backward(
@@ -120,6 +106,3 @@ def _add_gradients(total: Tensor | None, gradient: Tensor | None) -> Tensor | No
     if total is None or gradient is None:
         return gradient if total is None else total
     return total.add_(gradient)
-
-
-BiDrop.attachment_class = BiDropAttachment

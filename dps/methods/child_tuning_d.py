@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Batch, Method, MethodCost
-from dps.ranges import Choice, Domain
+from dps.ranges import SHARE, Choice, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,14 @@ class ChildTuningD(Method):
     """Child-Tuning-D. reserve_p: share of the encoder layers' weights that is updated, in (0, 1]."""
 
     name: ClassVar[str] = "child-tuning-d"
-    reserve_p: float = 0.2
-
-    def __post_init__(self) -> None:
-        self._require("reserve_p", 0 < self.reserve_p <= 1, "in (0, 1]")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"reserve_p": Choice((0.1, 0.2, 0.3))}
+    reserve_p: float = hyper_parameter(0.2, SHARE, Choice((0.1, 0.2, 0.3)))
 
     @property
     def cost(self) -> MethodCost:
         return MethodCost(calibration_epochs=1, extra_bytes=1)
 
 
-class ChildTuningDAttachment(Attachment):
+class ChildTuningDAttachment(Attachment, method_class=ChildTuningD):
     """Attachment of Child-Tuning-D.
 
     masks: bool tensors by parameter name; empty before `calibrate`.
@@ -98,6 +91,3 @@ def compute_global_threshold(scores: list[Tensor], share: float) -> Tensor:
     merged = torch.cat([score.flatten() for score in scores])
     rank = max(1, math.ceil(round(merged.numel() * share, 6)))
     return merged.kthvalue(merged.numel() - rank + 1).values
-
-
-ChildTuningD.attachment_class = ChildTuningDAttachment

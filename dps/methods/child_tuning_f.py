@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from dps.methods.base import Attachment, Method
 from dps.methods.draws import draw_bernoulli, get_shared_seed, make_generator
-from dps.ranges import Choice, Domain
+from dps.ranges import SHARE, Choice, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,10 @@ class ChildTuningF(Method):
     """Child-Tuning-F. reserve_p: share of the weights that is updated, in (0, 1]."""
 
     name: ClassVar[str] = "child-tuning-f"
-    reserve_p: float = 0.3
-
-    def __post_init__(self) -> None:
-        self._require("reserve_p", 0 < self.reserve_p <= 1, "in (0, 1]")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"reserve_p": Choice((0.2, 0.3, 0.4))}
+    reserve_p: float = hyper_parameter(0.3, SHARE, Choice((0.2, 0.3, 0.4)))
 
 
-class ChildTuningFAttachment(Attachment):
+class ChildTuningFAttachment(Attachment, method_class=ChildTuningF):
     """Attachment of Child-Tuning-F."""
 
     method: ChildTuningF
@@ -58,6 +51,3 @@ class ChildTuningFAttachment(Attachment):
 
     def load(self, state: dict[str, Any]) -> None:
         self.seed = state["seed"]
-
-
-ChildTuningF.attachment_class = ChildTuningFAttachment

@@ -27,20 +27,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dps.coverage import CoveredWeight, find_covered_weights
+from dps import selection
+from dps.coverage import CoveredWeight
 from dps.errors import InputError
 from dps.methods.base import DEFAULT_DROPOUT, Attachment, Method, MethodCost, substitute_parameter
 from dps.methods.draws import DrawFunction, get_shared_seed, make_neuron_draws
-from dps.ranges import Domain, Range
-from dps.selection import (
-    StageSchedule,
-    accumulate_fam,
-    accumulate_gam,
-    compute_mix_score,
-    compute_mixed_weight,
-    select_mask,
-)
+from dps.ranges import SHARE, Domain, Range, Rule, hyper_parameter
 
+FREEZE_RULE = Rule("'gradient' or 'update'", lambda value: value in ("gradient", "update"))
 MIN_DROPOUT_STEPS = 2000  # the reference trains Dense with dropout again from this length on
 MIN_INTERVAL_STEPS = 3  # steps of a searched staging interval; fewer see too few gradients
 
@@ -56,15 +50,10 @@ class _DPS(Method):
         momentum decays under a gradient of zero.
     """
 
-    selection_ratio: float = 0.7
-    update_ratio: float = 0.05
-    freeze: Literal["gradient", "update"] = "gradient"
+    selection_ratio: float = hyper_parameter(0.7, SHARE)
+    update_ratio: float = hyper_parameter(0.05, SHARE)
+    freeze: Literal["gradient", "update"] = hyper_parameter("gradient", FREEZE_RULE)
     selects_weights: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        self._require("selection_ratio", 0 < self.selection_ratio <= 1, "in (0, 1]")
-        self._require("update_ratio", 0 < self.update_ratio <= 1, "in (0, 1]")
-        self._require("freeze", self.freeze in ("gradient", "update"), "'gradient' or 'update'")
 
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
@@ -165,7 +154,7 @@ class WeightState:
             setattr(self, key, None if value is None else value.to(self.value.device, copy=True))
 
 
-class DPSDenseAttachment(Attachment):
+class DPSDenseAttachment(Attachment, method_class=DPSDense):
     """Attachment of DPS Dense, and base of that of DPS Mix.
 
     share_sum: sum over `masked_steps` steps of the share of the covered weights that the masks selected.
@@ -175,17 +164,9 @@ class DPSDenseAttachment(Attachment):
 
     def set_up(self) -> None:
         method = self.method
-        self.schedule = StageSchedule(self.max_steps, method.update_ratio)
+        self.schedule = selection.StageSchedule(self.max_steps, method.update_ratio)
         self.ratio, self.freeze = method.selection_ratio, method.freeze
-        trained = {id(parameter) for _, parameter in self.trained_parameters()}
-        self.weights = [
-            WeightState(w) for w in find_covered_weights(self.model) if id(w.parameter) in trained
-        ]
-        if not self.weights:
-            raise ValueError(
-                f"{method.name} needs at least one trained linear weight, but {type(self.model).__name__} "
-                f"has none among the optimizer's parameters"
-            )
+        self.weights = [WeightState(weight) for weight in self.find_trained_weights()]
         self.masked_steps = 0
         self.share_sum: float | Tensor = 0.0
         self.begin_step()
@@ -215,7 +196,7 @@ class DPSDenseAttachment(Attachment):
 
     def begin_stage_two(self, weight: WeightState) -> None:
         """Select the mask of a weight from what Stage I accumulated."""
-        weight.active = select_mask(self.score(weight), self.ratio)
+        weight.active = selection.select_mask(self.score(weight), self.ratio)
         weight.gam = weight.fam = None
         if self.freeze == "update":
             weight.anchor = weight.value.clone()
@@ -237,7 +218,7 @@ class DPSDenseAttachment(Attachment):
                 gams.append(weight.gam)
                 grads.append(grad.to(weight.gam.dtype))
         if gams:
-            accumulate_gam(gams, grads)
+            selection.accumulate_gam(gams, grads)
 
     def after_step(self) -> None:
         if self.steps <= self.schedule.max_steps and self.schedule.stage(self.steps) == 2:
@@ -280,7 +261,7 @@ class DPSDenseAttachment(Attachment):
             self.current_share = self._share()
 
 
-class DPSMixAttachment(DPSDenseAttachment):
+class DPSMixAttachment(DPSDenseAttachment, method_class=DPSMix):
     """Attachment of DPS Mix: the forward pass reads a mixed weight."""
 
     method: DPSMix
@@ -311,7 +292,7 @@ class DPSMixAttachment(DPSDenseAttachment):
             anchor = weight.pretrained if weight.anchor is None else weight.anchor
             if self.ratio == 1 or weight.active is None or anchor is None:
                 return None
-            return compute_mixed_weight(value, anchor, weight.active, self.ratio)
+            return selection.compute_mixed_weight(value, anchor, weight.active, self.ratio)
 
         return mixed
 
@@ -345,7 +326,7 @@ class DPSMixAttachment(DPSDenseAttachment):
     def score(self, weight: WeightState) -> Tensor:
         assert weight.gam is not None
         assert weight.fam is not None
-        return compute_mix_score(
+        return selection.compute_mix_score(
             weight.gam, weight.covered.broadcast_inputs(weight.fam), self.schedule.interval
         )
 
@@ -353,7 +334,7 @@ class DPSMixAttachment(DPSDenseAttachment):
         super().before_step()
         for weight in self.weights:
             if weight.fam is not None and weight.active is not None:
-                accumulate_fam(weight.fam, weight.active.view(-1))
+                selection.accumulate_fam(weight.fam, weight.active.view(-1))
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "seed": self.seed}
@@ -365,7 +346,3 @@ class DPSMixAttachment(DPSDenseAttachment):
 
 def _accumulator_dtype(value: Tensor) -> torch.dtype:
     return value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
-
-
-DPSDense.attachment_class = DPSDenseAttachment
-DPSMix.attachment_class = DPSMixAttachment

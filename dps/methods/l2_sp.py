@@ -18,7 +18,7 @@ import torch
 
 from dps.depth import get_head_parameters
 from dps.methods.base import Attachment, Method, MethodCost
-from dps.ranges import Domain, Range
+from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,14 @@ class L2SP(Method):
 
     name: ClassVar[str] = "l2-sp"
     needs_pretrained: ClassVar[bool] = True
-    strength: float = 1e-2
-
-    def __post_init__(self) -> None:
-        self._require("strength", 0 <= self.strength < float("inf"), "at least 0 and finite")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"strength": Range(1e-3, 1e-1, log=True)}
+    strength: float = hyper_parameter(1e-2, NON_NEGATIVE, Range(1e-3, 1e-1, log=True))
 
     @property
     def cost(self) -> MethodCost:
         return MethodCost(extra_bytes=4)
 
 
-class L2SPAttachment(Attachment):
+class L2SPAttachment(Attachment, method_class=L2SP):
     """Attachment of L2-SP."""
 
     method: L2SP
@@ -64,6 +57,3 @@ class L2SPAttachment(Attachment):
     def load(self, state: dict[str, Any]) -> None:
         for name, pretrained in self.pretrained.items():
             pretrained.copy_(state["pretrained"][name])
-
-
-L2SP.attachment_class = L2SPAttachment

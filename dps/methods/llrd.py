@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Method
-from dps.ranges import Domain, Range
+from dps.ranges import SHARE, Range, hyper_parameter
 
 PER_PARAMETER_KEYS = ("params", "param_names")  # lists of a parameter group, an item a parameter
 
@@ -25,17 +25,10 @@ class LLRD(Method):
     """LLRD. decay: factor from one layer to the one below, in (0, 1]."""
 
     name: ClassVar[str] = "llrd"
-    decay: float = 0.9
-
-    def __post_init__(self) -> None:
-        self._require("decay", 0 < self.decay <= 1, "in (0, 1]")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"decay": Range(0.8, 0.95)}
+    decay: float = hyper_parameter(0.9, SHARE, Range(0.8, 0.95))
 
 
-class LLRDAttachment(Attachment):
+class LLRDAttachment(Attachment, method_class=LLRD):
     """Attachment of LLRD: a parameter group for each depth, with the factor as "lr_scale"."""
 
     method: LLRD
@@ -56,6 +49,3 @@ class LLRDAttachment(Attachment):
                 split = {key: [*compress(group[key], members)] for key in PER_PARAMETER_KEYS if key in group}
                 groups.append({**group, **split, "lr": group["lr"] * scale, "lr_scale": scale})
         self.optimizer.param_groups[:] = groups
-
-
-LLRD.attachment_class = LLRDAttachment

@@ -19,11 +19,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from dps.coverage import find_covered_weights
 from dps.depth import get_head_parameters
 from dps.methods.base import Attachment, Method, MethodCost, substitute_parameter
 from dps.methods.draws import draw_bernoulli, get_shared_seed, make_generator
-from dps.ranges import Domain, Range
+from dps.ranges import PROBABILITY, Range, hyper_parameter
 from dps.selection import compute_mixed_weight
 
 
@@ -33,14 +32,7 @@ class Mixout(Method):
 
     name: ClassVar[str] = "mixout"
     needs_pretrained: ClassVar[bool] = True
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        self._require("p", 0 <= self.p < 1, "in [0, 1)")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"p": Range(0.1, 0.8)}
+    p: float = hyper_parameter(0.5, PROBABILITY, Range(0.1, 0.8))
 
     @property
     def cost(self) -> MethodCost:
@@ -50,25 +42,14 @@ class Mixout(Method):
         return 0.0
 
 
-class MixoutAttachment(Attachment):
+class MixoutAttachment(Attachment, method_class=Mixout):
     """Attachment of Mixout. masks: m of the current step, a bool tensor a weight; empty if p is 0."""
 
     method: Mixout
 
     def set_up(self) -> None:
         self.seed = get_shared_seed()
-        head = get_head_parameters(self.model)
-        trained = {id(parameter) for _, parameter in self.trained_parameters()}
-        self.weights = [
-            weight
-            for weight in find_covered_weights(self.model)
-            if weight.name not in head and id(weight.parameter) in trained
-        ]
-        if not self.weights:
-            raise ValueError(
-                f"mixout needs at least one trained linear weight, but {type(self.model).__name__} "
-                f"has none in its encoder"
-            )
+        self.weights = self.find_trained_weights(skipped=get_head_parameters(self.model))
         self.pretrained = [weight.parameter.detach().clone() for weight in self.weights]
         self.masks: list[Tensor] = []
         if self.method.p > 0:
@@ -106,6 +87,3 @@ class MixoutAttachment(Attachment):
             pretrained.copy_(state["pretrained"][weight.name])
         if self.method.p > 0:
             self._draw()
-
-
-Mixout.attachment_class = MixoutAttachment

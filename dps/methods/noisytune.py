@@ -16,7 +16,7 @@ import torch
 from dps.depth import get_head_parameters
 from dps.methods.base import Attachment, Method
 from dps.methods.draws import get_shared_seed, make_generator
-from dps.ranges import Choice, Domain
+from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,10 @@ class NoisyTune(Method):
     """NoisyTune. noise: the paper's lambda, at least 0."""
 
     name: ClassVar[str] = "noisytune"
-    noise: float = 0.15
-
-    def __post_init__(self) -> None:
-        self._require("noise", 0 <= self.noise < float("inf"), "at least 0 and finite")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"noise": Choice((0.1, 0.15, 0.2))}
+    noise: float = hyper_parameter(0.15, NON_NEGATIVE, Choice((0.1, 0.15, 0.2)))
 
 
-class NoisyTuneAttachment(Attachment):
+class NoisyTuneAttachment(Attachment, method_class=NoisyTune):
     """Attachment of NoisyTune, which acts at the start only."""
 
     method: NoisyTune
@@ -49,6 +42,3 @@ class NoisyTuneAttachment(Attachment):
             random = make_generator(seed, number, parameter.device)
             uniform = torch.rand(parameter.shape, generator=random, device=parameter.device) - 0.5
             parameter.add_(uniform.to(parameter.dtype) * parameter.std(), alpha=self.method.noise)
-
-
-NoisyTune.attachment_class = NoisyTuneAttachment

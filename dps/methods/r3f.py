@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dps.coverage import get_model_family, unwrap_model
 from dps.methods.base import Attachment, Batch, Method, MethodCost
 from dps.methods.consistency import compute_disagreement, compute_task_loss, repeat_batch
-from dps.ranges import Choice, Domain
+from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 LENGTH_FIRST_FAMILIES = ("xlnet",)  # families whose embeddings are (length, rows, hidden)
 
@@ -37,16 +37,8 @@ class R3F(Method):
     """
 
     name: ClassVar[str] = "r3f"
-    weight: float = 0.5
-    sigma: float = 1e-5
-
-    def __post_init__(self) -> None:
-        self._require("weight", 0 <= self.weight < float("inf"), "at least 0 and finite")
-        self._require("sigma", 0 <= self.sigma < float("inf"), "at least 0 and finite")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"weight": Choice((0.1, 0.5, 1.0))}
+    weight: float = hyper_parameter(0.5, NON_NEGATIVE, Choice((0.1, 0.5, 1.0)))
+    sigma: float = hyper_parameter(1e-5, NON_NEGATIVE)
 
     @property
     def cost(self) -> MethodCost:
@@ -73,7 +65,7 @@ class R3F(Method):
         return torch.cat([clean, copied + self.sigma * torch.randn_like(copied)], dim=rows)
 
 
-class R3FAttachment(Attachment):
+class R3FAttachment(Attachment, method_class=R3F):
     """Attachment of R3F, which checks that the model has token embeddings."""
 
     def set_up(self) -> None:
@@ -89,6 +81,3 @@ def get_token_embeddings(model: nn.Module) -> nn.Module:
             f"r3f needs token embeddings, but {type(model).__name__} has no get_input_embeddings()"
         )
     return embeddings
-
-
-R3F.attachment_class = R3FAttachment

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dps.methods.base import Batch, Method, MethodCost
 from dps.methods.consistency import compute_disagreement, repeat_batch
-from dps.ranges import Choice, Domain
+from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,7 @@ class RDrop(Method):
     """R-Drop. alpha: weight of the disagreement, at least 0."""
 
     name: ClassVar[str] = "r-drop"
-    alpha: float = 0.5
-
-    def __post_init__(self) -> None:
-        self._require("alpha", 0 <= self.alpha < float("inf"), "at least 0 and finite")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"alpha": Choice((0.1, 0.5, 1.0))}
+    alpha: float = hyper_parameter(0.5, NON_NEGATIVE, Choice((0.1, 0.5, 1.0)))
 
     @property
     def cost(self) -> MethodCost:

@@ -19,7 +19,7 @@ from dps.depth import get_head_parameters, require_parameter_depths
 from dps.methods.base import Attachment, Method
 from dps.methods.draws import get_shared_seed
 from dps.models import initialise_module
-from dps.ranges import Choice, Domain
+from dps.ranges import NON_NEGATIVE, Choice, Domain, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,7 @@ class ReInit(Method):
     """Re-init. layers: N, from 0 (everything stays pre-trained) to the number of the model's blocks."""
 
     name: ClassVar[str] = "re-init"
-    layers: int = 1
-
-    def __post_init__(self) -> None:
-        self._require("layers", self.layers >= 0, "at least 0")
+    layers: int = hyper_parameter(1, NON_NEGATIVE)
 
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
@@ -38,7 +35,7 @@ class ReInit(Method):
         return {"layers": Choice(tuple(range(1, max(1, max_layers) + 1)))}
 
 
-class ReInitAttachment(Attachment):
+class ReInitAttachment(Attachment, method_class=ReInit):
     """Attachment of Re-init, which acts at the start only."""
 
     method: ReInit
@@ -58,6 +55,3 @@ class ReInitAttachment(Attachment):
                 parameters = [id(parameter) for parameter in module.parameters()]
                 if parameters and chosen_ids.issuperset(parameters):
                     initialise_module(model, module)
-
-
-ReInit.attachment_class = ReInitAttachment

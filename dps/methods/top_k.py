@@ -15,7 +15,7 @@ from typing import ClassVar
 from dps.coverage import unwrap_model
 from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Method
-from dps.ranges import Choice, Domain
+from dps.ranges import NON_NEGATIVE, Choice, Domain, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,7 @@ class TopK(Method):
     """Top-K tuning. layers: K, at least 0; above the number of blocks, the embeddings are trained too."""
 
     name: ClassVar[str] = "top-k"
-    layers: int = 3
-
-    def __post_init__(self) -> None:
-        self._require("layers", self.layers >= 0, "at least 0")
+    layers: int = hyper_parameter(3, NON_NEGATIVE)
 
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
@@ -34,7 +31,7 @@ class TopK(Method):
         return {"layers": Choice(fitting or (layers,))}
 
 
-class TopKAttachment(Attachment):
+class TopKAttachment(Attachment, method_class=TopK):
     """Attachment of Top-K. Frozen parameters get no gradient, unless DDP waits for one."""
 
     method: TopK
@@ -55,6 +52,3 @@ class TopKAttachment(Attachment):
         super().detach()
         for parameter in self.frozen:
             parameter.requires_grad_(True)
-
-
-TopK.attachment_class = TopKAttachment

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dps.methods.base import DEFAULT_DROPOUT, Method
+from dps.ranges import PROBABILITY, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,7 @@ class Vanilla(Method):
     """Vanilla fine-tuning: every step updates all weights. dropout_ratio: dropout probability, in [0, 1)."""
 
     name: ClassVar[str] = "vanilla"
-    dropout_ratio: float = DEFAULT_DROPOUT
-
-    def __post_init__(self) -> None:
-        self._require("dropout_ratio", 0 <= self.dropout_ratio < 1, "in [0, 1)")
+    dropout_ratio: float = hyper_parameter(DEFAULT_DROPOUT, PROBABILITY)
 
     def dropout(self, max_steps: int) -> float:
         return self.dropout_ratio
@@ -31,4 +29,4 @@ class VanillaNoDropout(Vanilla):
     """Vanilla without dropout: the fair control for methods that train without it, as DPS does."""
 
     name: ClassVar[str] = "vanilla-no-dropout"
-    dropout_ratio: float = 0.0
+    dropout_ratio: float = hyper_parameter(0.0, PROBABILITY)

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 
 from dps.methods.base import Attachment, Method
-from dps.ranges import Domain, Range
+from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,10 @@ class WeightDecay(Method):
     """Weight decay. strength: s, at least 0."""
 
     name: ClassVar[str] = "weight-decay"
-    strength: float = 0.1
-
-    def __post_init__(self) -> None:
-        self._require("strength", 0 <= self.strength < float("inf"), "at least 0 and finite")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        return {"strength": Range(1e-2, 1.0, log=True)}
+    strength: float = hyper_parameter(0.1, NON_NEGATIVE, Range(1e-2, 1.0, log=True))
 
 
-class WeightDecayAttachment(Attachment):
+class WeightDecayAttachment(Attachment, method_class=WeightDecay):
     """Attachment of weight decay."""
 
     method: WeightDecay
@@ -43,6 +36,3 @@ class WeightDecayAttachment(Attachment):
             for parameter in group["params"]:
                 if parameter.ndim > 1 and parameter.grad is not None:
                     parameter.mul_(1 - group["lr"] * self.method.strength)
-
-
-WeightDecay.attachment_class = WeightDecayAttachment
