@@ -34,17 +34,9 @@ _HOME = {
 }
 
 __all__ = [
-    "DPSDense",
-    "DPSMix",
-    "FineTuneConfig",
-    "FineTuneResult",
-    "InputError",
-    "Method",
-    "StageSchedule",
-    "Vanilla",
-    "finetune",
-    "select_mask",
-]
+    "DPSDense", "DPSMix", "FineTuneConfig", "FineTuneResult", "InputError", "Method", "StageSchedule",
+    "Vanilla", "finetune", "select_mask",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -18,16 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 # Families whose coverage and depths tests/unit/test_families.py writes out, by `config.model_type`.
 TESTED_FAMILIES = (
-    "bert",
-    "deberta",
-    "deberta-v2",
-    "electra",
-    "gpt2",
-    "llama",
-    "modernbert",
-    "roberta",
-    "xlnet",
-)
+    "bert", "deberta", "deberta-v2", "electra", "gpt2", "llama", "modernbert", "roberta", "xlnet",
+)  # fmt: skip
 
 # Classes of transformers that multiply by parameters of their own: attribute -> axes of the input neurons.
 RAW_WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {

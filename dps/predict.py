@@ -109,20 +109,13 @@ class Predictor:
         logits = self.compute_logits(examples)
         if not self.labels:
             return [{"value": float(row[0])} for row in logits]
-        rows = compute_probabilities(logits, self.multi_label)
-        if self.multi_label:
-            return [self._predict_labels(row) for row in rows]
-        return [
-            {
-                "label": self.labels[int(row.argmax())],
-                "probabilities": dict(zip(self.labels, map(float, row), strict=True)),
-            }
-            for row in rows
-        ]
-
-    def _predict_labels(self, row: NDArray[np.float64]) -> dict[str, Any]:
-        by_label = dict(zip(self.labels, map(float, row), strict=True))
-        return {"labels": [name for name, p in by_label.items() if p > 0.5], "probabilities": by_label}
+        predictions: list[dict[str, Any]] = []
+        for row in compute_probabilities(logits, self.multi_label):
+            probabilities = dict(zip(self.labels, map(float, row), strict=True))
+            above = [label for label, probability in probabilities.items() if probability > 0.5]
+            label = {"labels": above} if self.multi_label else {"label": self.labels[int(row.argmax())]}
+            predictions.append({**label, "probabilities": probabilities})
+        return predictions
 
 
 def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:

@@ -194,7 +194,7 @@ class Attachment:
         for start in range(0, rows, micro_batch):
             part = {key: value[start : start + micro_batch] for key, value in batch.items()}
             share = len(part["labels"]) / rows
-            weighted = partial(_scale_share, scale, share)
+            weighted = partial(lambda share, loss: scale(loss * share), share)
             losses.append(self.backward(model, part, weighted, autocast) * share)
         return torch.stack(losses).sum()
 
@@ -206,8 +206,10 @@ class Attachment:
         trained = {id(parameter) for _, parameter in self.trained_parameters()}
         covered = [weight for weight in find_covered_weights(self.model) if id(weight.parameter) in trained]
         if not (weights := [weight for weight in covered if weight.name not in skipped]):
-            name, model = self.method.name, type(self.model).__name__
-            raise ValueError(f"{name} needs at least one trained linear weight, but {model} has none for it")
+            raise ValueError(
+                f"{self.method.name} needs at least one trained linear weight, but "
+                f"{type(self.model).__name__} has none among the optimizer's parameters"
+            )
         return weights
 
     def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -294,10 +296,6 @@ Method.attachment_class = Attachment
 def attachment_of(optimizer: Optimizer) -> Attachment | None:
     """Return the attachment of this optimizer, or None."""
     return getattr(optimizer, "dps_attachment", None)
-
-
-def _scale_share(scale: Callable[[Tensor], Tensor], share: float, loss: Tensor) -> Tensor:
-    return scale(loss * share)
 
 
 def _has_overflowed(optimizer: Optimizer) -> bool:

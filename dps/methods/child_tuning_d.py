@@ -14,7 +14,6 @@ Values to try: reserve_p 0.1, 0.2, 0.3. Costs: one pass over the training set be
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Batch, Method, MethodCost
 from dps.ranges import SHARE, Choice, hyper_parameter
+from dps.selection import select_mask
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class ChildTuningDAttachment(Attachment, method_class=ChildTuningD):
                 if parameter.grad is not None:
                     squares[name].addcmul_(parameter.grad, parameter.grad)
         self.optimizer.zero_grad(set_to_none=True)
-        threshold = compute_global_threshold(list(squares.values()), self.method.reserve_p)
-        self.masks = {name: square >= threshold for name, square in squares.items()}
+        merged = torch.cat([square.flatten() for square in squares.values()])  # one threshold for all
+        masks = select_mask(merged, self.method.reserve_p).split([s.numel() for s in squares.values()])
+        self.masks = {name: mask.view_as(squares[name]) for name, mask in zip(squares, masks, strict=True)}
 
     def before_step(self) -> None:
         if not self.masks:
@@ -84,10 +85,3 @@ class ChildTuningDAttachment(Attachment, method_class=ChildTuningD):
     def load(self, state: dict[str, Any]) -> None:
         devices = {name: parameter.device for name, parameter in self.masked_parameters.items()}
         self.masks = {name: mask.to(devices[name], copy=True) for name, mask in state["masks"].items()}
-
-
-def compute_global_threshold(scores: list[Tensor], share: float) -> Tensor:
-    """Return the score of rank ceil(n * share) among the n elements of all tensors together, a scalar."""
-    merged = torch.cat([score.flatten() for score in scores])
-    rank = max(1, math.ceil(round(merged.numel() * share, 6)))
-    return merged.kthvalue(merged.numel() - rank + 1).values

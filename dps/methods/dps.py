@@ -114,6 +114,7 @@ class DPSMix(_DPS):
         return optimizer
 
 
+@dataclass(eq=False)
 class WeightState:
     """State of one covered weight in the current cycle; a tensor that is not in use is None.
 
@@ -124,15 +125,14 @@ class WeightState:
     pretrained: Mix: W0.
     """
 
-    STATE_FIELDS = ("gam", "fam", "active", "anchor", "pretrained")
+    STATE_FIELDS: ClassVar = ("gam", "fam", "active", "anchor", "pretrained")
 
-    def __init__(self, covered: CoveredWeight) -> None:
-        self.covered = covered
-        self.gam: Tensor | None = None
-        self.fam: Tensor | None = None
-        self.active: Tensor | None = None
-        self.anchor: Tensor | None = None
-        self.pretrained: Tensor | None = None
+    covered: CoveredWeight
+    gam: Tensor | None = None
+    fam: Tensor | None = None
+    active: Tensor | None = None
+    anchor: Tensor | None = None
+    pretrained: Tensor | None = None
 
     @property
     def value(self) -> Tensor:

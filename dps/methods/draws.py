@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.distributed
 from torch import Tensor
 
-from dps.distributed import move_to_device
+from dps.distributed import broadcast_value, move_to_device
 
 CPU_DEVICE = torch.device("cpu")
 DrawFunction = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
@@ -51,10 +50,7 @@ def make_neuron_draws(
 
 def get_shared_seed() -> int:
     """Return rank 0's torch seed, on every rank."""
-    seed = [torch.initial_seed() % 2**62]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.broadcast_object_list(seed, src=0)
-    return seed[0]
+    return broadcast_value(torch.initial_seed() % 2**62)
 
 
 def make_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
