@@ -506,11 +506,13 @@ def test_a_search_is_delivered_when_its_data_and_model_are_gone(
     assert len(over) >= 1
 
 
-def tracked(uri: str, output: Path, search_id: str, found: SearchDocument | None) -> None:
+def tracked(uri: str, output: Path, search_id: str, found: SearchDocument | dict[str, Any] | None) -> None:
     """A search in MLflow that left this search.json, or was interrupted."""
     output.mkdir()
     if found is not None:
-        (output / "search.json").write_text(json.dumps(found.to_json()), encoding="utf-8")
+        (output / "search.json").write_text(
+            json.dumps(found if isinstance(found, dict) else found.to_json()), encoding="utf-8"
+        )
     tracker = MlflowTracker(uri, track_plan(make_plan()), PROVENANCE, search_id, output.name)
     tracker.session_ended(output, interrupted=found is None)
     assert tracker.error == ""
