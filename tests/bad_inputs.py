@@ -386,7 +386,7 @@ MODELS = [
 LEDGERS = [
     Bad("ledgers", "no such folder", ("--resume", "none"), ("--resume: none holds no search",)),
     Bad("ledgers", "a folder of data", ("--resume", "data"), ("--resume: data holds no search",)),
-    Bad("ledgers", "an empty file", OLD, ("old/study.db", "begin again with another --output"),
+    Bad("ledgers", "an empty file", OLD, ("old/study.db", "start again with another --output"),
         prepare=text("old/study.db", "")),
     Bad("ledgers", "bytes that are no database", OLD, ("old/study.db cannot be read", "not a database"),
         prepare=text("old/study.db", "x" * 5000)),
@@ -394,7 +394,7 @@ LEDGERS = [
         prepare=cut("old/study.db", 20_000)),
     Bad("ledgers", "a pickle", OLD, ("old/study.db cannot be read", "not a database"),
         prepare=text("old/study.db", PICKLE)),
-    Bad("ledgers", "a newer version", OLD, ("has version 99", "go on with the version that made it"),
+    Bad("ledgers", "a newer version", OLD, ("has version 99", "use the version that created it"),
         prepare=sql("UPDATE study_user_attributes SET value_json = '99' WHERE key = 'schema_version'")),
     Bad("ledgers", "no version", OLD, ("holds no study of a search",),
         prepare=sql("DELETE FROM study_user_attributes WHERE key = 'schema_version'")),
@@ -415,7 +415,7 @@ LEDGERS = [
     Bad("ledgers", "a warm start from no database", ("--warm-start", "old", *PAIR),
         ("--warm-start: old cannot be read",), prepare=text("old/study.db", "x" * 5000)),
     Bad("ledgers", "a warm start from a newer version", ("--warm-start", "old", *PAIR),
-        ("--warm-start: old is of another version",),
+        ("--warm-start: old has version 99", "use the version that created it"),
         prepare=sql("UPDATE study_user_attributes SET value_json = '99' WHERE key = 'schema_version'")),
 ]  # fmt: skip
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dps.errors import InputError
+from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
 from tune.records.search_document import (
     SEARCH_DOCUMENT_FILE,
     SearchDocument,
     parse_search_document,
     read_search_document,
 )
-from tune.records.stores import (
-    create_mlflow_client,
-    open_tracking_store,
-    resolve_tracking_uri,
-    shorten_error,
-)
 from tune.reporting.page import render_overview_page, render_search_page
 from tune.reporting.summary import format_certainty_lines
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-
 DEFAULT_PAGE_FILE = "searches.html"
-MLFLOW_PREFIX = "mlflow:"
-MAX_EXPERIMENT_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -69,57 +56,32 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
 def _find_searches(name: str, uri: str | None) -> list[ReportSource]:
     """The searches of this name: of a folder, or of an experiment."""
     folder = Path(name)
-    if name.startswith(MLFLOW_PREFIX) or not folder.is_dir():
+    if name.startswith(EXPERIMENT_PREFIX) or not folder.is_dir():
         return _read_experiment(name, uri)
     return [ReportSource(folder.resolve().name, name, read_search_document(folder), folder)]
 
 
-def _read_experiment(name: str, named: str | None) -> list[ReportSource]:
-    """The searches of an experiment that came to their end, the oldest first. Raises InputError."""
+def _read_experiment(name: str, tracking_uri: str | None) -> list[ReportSource]:
+    """Return the searches of an experiment that ended, the oldest first. Raises InputError."""
 
-    def refused(why: str) -> InputError:
-        no_folder = "" if name.startswith(MLFLOW_PREFIX) else "is no folder, and "
-        return InputError(f"EXPERIMENT: {name} {no_folder}{why}; name a folder, or see --tracking-uri")
+    def refuse(reason: str) -> InputError:
+        no_folder = "" if name.startswith(EXPERIMENT_PREFIX) else "is no folder, and "
+        return InputError(f"EXPERIMENT: {name} {no_folder}{reason}; name a folder, or see --tracking-uri")
 
-    uri = resolve_tracking_uri(named, Path("runs"))
-    if uri is None:
-        raise refused("without MLflow there are no experiments")
-    with open_tracking_store(uri, refused) as store:
-        try:
-            client = create_mlflow_client(store)
-            experiment = client.get_experiment_by_name(name.removeprefix(MLFLOW_PREFIX))
-            runs = [] if experiment is None else _list_runs(client, experiment.experiment_id)
-        except Exception as error:  # of MLflow, SQLAlchemy, the store of artifacts or the network
-            raise refused(f"cannot be read from {uri} ({shorten_error(error)})") from None
-    if experiment is None:
-        raise refused(f"names no experiment of {uri}")
-    ended = [(run.info.run_name, run.info.run_id[:8], text) for run, text in runs if text is not None]
-    if not ended:
-        raise refused(f"holds no search that ended, in {uri}")
-    if len(ended) < len(runs):
-        print(f"left out: {len(runs) - len(ended)} of {len(runs)} runs, which have no {SEARCH_DOCUMENT_FILE}")
-    return [
-        ReportSource(run, f"{run} ({id_})", parse_search_document(text, f"EXPERIMENT: {name}, run {run}"))
-        for run, id_, text in ended
-    ]
-
-
-def _list_runs(client: MlflowClient, experiment: str) -> list[tuple[Run, str | None]]:
-    """The searches and comparisons of an experiment, the oldest first, each with its search.json or None."""
-    runs = client.search_runs(
-        [experiment],
-        "tags.`dps.trial` = 'search'",
-        max_results=MAX_EXPERIMENT_RUNS,
-        order_by=["start_time ASC"],
-    )
-    return [(run, _download_search_document(client, run.info.run_id)) for run in runs]
-
-
-def _download_search_document(client: MlflowClient, run: str) -> str | None:
-    if all(file.path != SEARCH_DOCUMENT_FILE for file in client.list_artifacts(run)):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(run, SEARCH_DOCUMENT_FILE, folder)).read_text(encoding="utf-8")
+    with open_experiment_files(name, tracking_uri, SEARCH_DOCUMENT_FILE, refuse) as files:
+        if left_out := describe_left_out(files, SEARCH_DOCUMENT_FILE):
+            print(left_out)
+        return [
+            ReportSource(
+                file.run_name,
+                f"{file.run_name} ({file.run_id[:8]})",
+                parse_search_document(
+                    file.path.read_text(encoding="utf-8"), f"EXPERIMENT: {name}, run {file.run_name}"
+                ),
+            )
+            for file in files
+            if file.path is not None
+        ]
 
 
 def _choose_labels(sources: Sequence[ReportSource]) -> list[str]:

@@ -40,8 +40,12 @@ EXPLORATION_BUDGET_SHARE = 0.4  # share of the budget for exploration; the race 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Results of earlier searches. first: configurations that are tried before any is proposed. earlier:
-    (configuration, standing), see `tune.strategy.warm_start.EarlierConfiguration`. origins: the searches."""
+    """Results of earlier searches.
+
+    first: configurations that are tried before any is proposed.
+    earlier: (configuration, normal score), see `tune.strategy.warm_start.EarlierConfiguration`.
+    origins: the searches.
+    """
 
     first: Sequence[dict[str, Any]] = ()
     earlier: Sequence[tuple[dict[str, Any], float]] = ()

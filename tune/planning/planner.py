@@ -95,7 +95,7 @@ def _load_warm_start(options: CommonOptions, arms: dict[str, SearchSpace]) -> Wa
             f"give --method or --space as there, or another source"
         )
     first = propose_first_trials(earlier, space, max(1, round(WARM_START_SHARE * options.trials)))
-    observations = [(observation.configuration, observation.standing) for observation in fitting]
+    observations = [(observation.configuration, observation.normal_score) for observation in fitting]
     return WarmStart(first, observations, list(dict.fromkeys(search.origin for search in earlier)))
 
 

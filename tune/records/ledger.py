@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from dps.training.result import Outcome, RunResult
 from tune.core.run import RunId, RunPurpose
 from tune.core.space import SearchSpace
 from tune.records.identity import describe_changes
-from tune.records.stores import make_sqlite_url
+from tune.records.stores import ErrorFactory, make_sqlite_url, shorten_error
 
 SCHEMA_VERSION = 1
 _OPTUNA_STATES = {Outcome.COMPLETED: TrialState.COMPLETE, Outcome.STOPPED: TrialState.PRUNED}
@@ -58,10 +59,17 @@ _OWN_PLACES = ("scores", "ended")  # of a result: Optuna has fields for these
 
 
 class Ledger:
-    """The studies of one search, opened or made. file: None keeps them in memory alone. direction: "max"
-    or "min"; arm: of a comparison, whose arms share a file."""
+    """The studies of one search, opened or made.
 
-    def __init__(self, file: Path | None, direction: str, arm: str = "") -> None:
+    file: None keeps them in memory alone.
+    direction: "max" or "min", of studies that are made.
+    arm: of a comparison, whose arms share a file.
+    refuse: makes the error for a file that cannot be read.
+    """
+
+    def __init__(
+        self, file: Path | None, direction: str, arm: str = "", refuse: ErrorFactory | None = None
+    ) -> None:
         self.arm, self.file = arm, file
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -73,7 +81,8 @@ class Ledger:
         except Exception as error:  # of Optuna, SQLAlchemy, SQLite or pydantic, by what the file holds
             if file is None or is_disk_full(error):
                 raise
-            raise _ledger_error(file, f"cannot be read as a ledger ({_error_line(error)})") from error
+            refuse = refuse or partial(_ledger_error, file)
+            raise refuse(f"cannot be read as a ledger ({shorten_error(error)})") from error
 
     def _read(self, direction: str) -> None:
         storage = self._storage = _open_storage(self.file)
@@ -107,7 +116,7 @@ class Ledger:
             return
         version = self.study.user_attrs.get("schema_version")
         if version != SCHEMA_VERSION or not isinstance(held, dict):
-            raise _version_error(self.file, version)
+            raise _ledger_error(self.file, _describe_version(version))
         if changes := describe_changes(held, identity, self.noted("precision")):
             raise InputError(f"--resume: this is another search: {'; '.join(changes)}; use a new --output")
 
@@ -238,13 +247,17 @@ class Ledger:
 
 
 def check_ledger(file: Path) -> None:
-    """Raise InputError where `file` is no ledger that this program reads."""
-    for arm in list_arms(file):
-        Ledger(file, "max", arm)
+    """Raise InputError unless this program can read `file` as a ledger."""
+    open_ledgers(file, partial(_ledger_error, file))
 
 
-def list_arms(file: Path) -> list[str]:
-    """Return the arms whose studies a ledger holds. Raises InputError where `file` is no ledger."""
+def open_ledgers(file: Path, refuse: ErrorFactory) -> list[Ledger]:
+    """Open the ledger of every arm in a file. Raises refuse(reason) unless this program can read it."""
+    return [Ledger(file, "max", arm, refuse) for arm in list_arms(file, refuse)]
+
+
+def list_arms(file: Path, refuse: ErrorFactory) -> list[str]:
+    """Return the arms whose studies a file holds. Raises refuse(reason) unless this program can read it."""
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=60)) as held:
             studies = [name for (name,) in held.execute("SELECT study_name FROM studies")]
@@ -252,29 +265,21 @@ def list_arms(file: Path) -> list[str]:
                 "SELECT value_json FROM study_user_attributes WHERE key = 'schema_version'"
             ).fetchall()
     except sqlite3.Error as error:
-        raise _ledger_error(file, f"cannot be read as a ledger ({_error_line(error)})") from None
+        raise refuse(f"cannot be read as a ledger ({shorten_error(error)})") from None
     if not versions:
-        raise _ledger_error(file, "holds no study of a search")
+        raise refuse("holds no study of a search")
     for (version,) in versions:
         if version != str(SCHEMA_VERSION):
-            raise _version_error(file, version)
+            raise refuse(_describe_version(version))
     return list(dict.fromkeys(name.rpartition(": ")[0] for name in studies))
 
 
-def _ledger_error(file: Path | None, why: str) -> InputError:
-    return InputError(f"--resume: {file} {why}; begin again with another --output")
+def _ledger_error(file: Path | None, reason: str) -> InputError:
+    return InputError(f"--resume: {file} {reason}; start again with another --output")
 
 
-def _version_error(file: Path | None, version: object) -> InputError:
-    return _ledger_error(
-        file,
-        f"has version {version}, and this program reads {SCHEMA_VERSION}; go on with the version "
-        f"that made it",
-    )
-
-
-def _error_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _describe_version(version: object) -> str:
+    return f"has version {version}, and this program reads {SCHEMA_VERSION}; use the version that created it"
 
 
 def to_optuna_direction(direction: str) -> Literal["maximize", "minimize"]:

@@ -21,7 +21,7 @@ from tune.records.comparison_document import (
     ComparisonDocument,
     read_comparison_document,
 )
-from tune.records.ledger import Ledger, list_arms
+from tune.records.ledger import Ledger, open_ledgers
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
 from tune.records.stores import format_view_command, resolve_tracking_uri
 from tune.tracking.mlflow import MlflowTracker, TrackedSearch
@@ -52,7 +52,7 @@ def deliver_search(folder: Path) -> str:
     """
     options = _load_options(folder)
     file = folder / "study.db"
-    ledgers = [Ledger(file, "max", arm) for arm in list_arms(file)]
+    ledgers = open_ledgers(file, lambda why: InputError(f"DIR: {file} {why}"))
     notes = next((ledger for ledger in ledgers if ledger.noted("search_id")), None)
     uri = resolve_tracking_uri(options.tracking_uri, folder.resolve().parent)
     if uri is None or notes is None:

@@ -73,7 +73,7 @@ def test_another_version_is_refused_with_the_way_out_and_left_as_it_was(old: Pat
         )
         held.commit()
     before = old.read_bytes()
-    with pytest.raises(InputError, match=r"has version .* reads 1; go on with the version that made it"):
+    with pytest.raises(InputError, match=r"has version .* reads 1; use the version that created it"):
         ledger.check_ledger(old)
     assert old.read_bytes() == before
 

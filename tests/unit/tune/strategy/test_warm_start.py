@@ -18,17 +18,8 @@ from mlflow import MlflowClient
 
 from dps.errors import InputError
 from dps.ranges import Choice, Range
-from dps.tasks.registry import TASKS
 from dps.training.result import Outcome, RunResult
-from tests.unit.tune.helpers import (
-    PROVENANCE,
-    make_plan,
-    make_record,
-    make_space,
-    open_ledger,
-    open_ledgers,
-    track_plan,
-)
+from tests.unit.tune.helpers import PROVENANCE, make_plan, make_space, open_ledger, open_ledgers, track_plan
 from tune.console.plan import format_plan
 from tune.core.options import SearchOptions
 from tune.core.run import RunPurpose
@@ -128,18 +119,10 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
 
 
-def track(store: Path, search_id: str, *ends: tuple[str, dict[str, Any], Outcome, tuple[int, float]]) -> None:
-    """What a search writes of trials that end so."""
-    tracker = MlflowTracker(f"sqlite:///{store}", track_plan(make_plan()), PROVENANCE, search_id, "cola-1")
-    for trial, configuration, outcome, (step, score) in ends:
-        scores = [(20, 0.9), (step, score)] if step else []
-        record = make_record(0, Outcome.RUNNING, id=trial, configuration=configuration, scores=scores)
-        if trial.startswith("confirm"):
-            record.purpose = "confirmation"
-        tracker.trial_started(record)
-        if outcome.is_final:
-            tracker.trial_ended(replace(record, outcome=outcome))
-    tracker.session_ended(store.parent / "none", interrupted=False)
+def track(store: Path, search_id: str, output: Path, interrupted: bool = False) -> None:
+    """What a search whose results lie in this folder leaves in MLflow at its end."""
+    tracker = MlflowTracker(f"sqlite:///{store}", track_plan(make_plan()), PROVENANCE, search_id, output.name)
+    tracker.session_ended(output, interrupted)
     assert tracker.error == ""
 
 
@@ -149,16 +132,16 @@ def normal_scores(count: int) -> list[float]:
 
 
 def by_rate(found: list[EarlierConfiguration]) -> dict[float, float]:
-    """Standings, from the best."""
-    ordered = sorted(found, key=lambda one: -one.standing)
-    return {one.configuration["learning_rate"]: one.standing for one in ordered}
+    """Normal scores, from the best."""
+    ordered = sorted(found, key=lambda one: -one.normal_score)
+    return {one.configuration["learning_rate"]: one.normal_score for one in ordered}
 
 
 def expect(found: list[EarlierConfiguration], *rates: float) -> None:
     """These learning rates, from the best to the worst, without ties."""
-    standings = by_rate(found)
-    assert list(standings) == list(rates)
-    assert list(standings.values()) == pytest.approx(normal_scores(len(rates)))
+    scores = by_rate(found)
+    assert list(scores) == list(rates)
+    assert list(scores.values()) == pytest.approx(normal_scores(len(rates)))
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -237,7 +220,7 @@ def test_ties_share_their_rank(tmp_path: Path) -> None:
 def test_one_trial_stands_in_the_middle(tmp_path: Path) -> None:
     put(opened(tmp_path), RATES[0], Outcome.DIVERGED)
     (only,) = read_earlier_searches(str(tmp_path))
-    assert (only.standing, only.origin) == (0.0, f"{tmp_path} (cola, 1 trial)")
+    assert (only.normal_score, only.origin) == (0.0, f"{tmp_path} (cola, 1 trial)")
 
 
 def test_less_is_better_where_the_study_minimizes(tmp_path: Path) -> None:
@@ -281,43 +264,25 @@ def test_the_arms_of_a_comparison_are_searches_of_their_own(tmp_path: Path) -> N
     assert {one.origin for one in found} == {f"{tmp_path} (rte, 6 trials)"}
 
 
-def test_an_experiment_is_read_search_by_search(store: Path) -> None:
-    dense = {"method": "dps-dense", "learning_rate": 2e-05, "selection_ratio": 0.25, "freeze": "update"}
-    odd = {"method": "vanilla", "learning_rate": 1, "flag": True, "word": "None of it"}
-    track(
-        store,
-        "one",
-        ("0", vanilla(RATES[4]), Outcome.STOPPED, (20, 0.9)),
-        ("1", dense, Outcome.COMPLETED, (60, 0.5)),
-        ("2", vanilla(RATES[3]), Outcome.STOPPED, (40, 0.1)),
-        ("3", odd, Outcome.DIVERGED, (0, 0.0)),
-        ("4", vanilla(4e-4), Outcome.FAILED, (60, 0.8)),
-        ("5", vanilla(4e-4), Outcome.RUNNING, (60, 0.8)),
-        ("confirm-0", vanilla(4.4e-4), Outcome.COMPLETED, (75, 0.99)),
-        ("confirm-1", vanilla(4.4e-4), Outcome.DIVERGED, (75, 0.99)),
-    )
-    track(store, "two", *((f"{arm}:0".strip(":"), dense, Outcome.COMPLETED, (60, 0.1)) for arm in ("", "b")))
+def test_an_experiment_is_read_search_by_search(store: Path, finished: Path, tmp_path: Path) -> None:
+    arms = open_ledgers(opened(tmp_path / "arms").file.parent, ("vanilla", "dps-dense"))  # type: ignore[union-attr]
+    for ledger in arms.values():
+        ledger.open({"task": "rte"})
+        put(ledger, RATES[0], Outcome.COMPLETED, (60, 0.1))
+    for number, output in enumerate((finished, tmp_path / "arms", finished)):
+        track(store, f"search{number}", output, interrupted=number == 2)
     before = tree(store.parent.parent)
     found = read_earlier_searches(f"mlflow:{EXPERIMENT}")
     assert tree(store.parent.parent) == before
-    assert {one.origin for one in found} == {f"mlflow:{EXPERIMENT} (cola, 6 trials)"}
-    ranked = sorted((one for one in found if one.standing), key=lambda one: -one.standing)
-    assert [one.standing for one in ranked] == pytest.approx(normal_scores(4))
-    assert [one.configuration for one in ranked] == [dense, vanilla(RATES[3]), vanilla(RATES[4]), odd]
-    assert [one.configuration for one in found if not one.standing] == [dense, dense]
-
-
-def test_an_experiment_where_less_is_better(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "cola", replace(TASKS["cola"], direction="min"))
-    ends = (
-        (str(number), vanilla(RATES[number]), Outcome.COMPLETED, (60, number / 10)) for number in range(3)
-    )
-    track(store, "one", *ends)
-    expect(read_earlier_searches(f"mlflow:{EXPERIMENT}"), *RATES[:3])
+    expect(found[:6], *RATES)
+    assert [one.configuration for one in found[6:]] == [vanilla(RATES[0])] * 2
+    left_out = "left out: 1 of 3 runs, which have no study.db"
+    assert {one.origin for one in found} == {f"mlflow:{EXPERIMENT} (cola, rte, 8 trials, {left_out})"}
 
 
 def test_another_store_can_be_named(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    track(store, "one", ("0", vanilla(RATES[0]), Outcome.COMPLETED, (60, 0.1)))
+    put(opened(tmp_path / "one"), RATES[0], Outcome.COMPLETED, (60, 0.1))
+    track(store, "one", tmp_path / "one")
     uri = f"sqlite:///{shutil.move(store, tmp_path / 'elsewhere.db')}"
     assert len(read_earlier_searches(f"mlflow:{EXPERIMENT}", uri)) == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -381,21 +346,24 @@ def wrong(unreadable: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", f"'' names nothing; {GIVE}"),
-        (" , ", f"' , ' names nothing; {GIVE}"),
+        ("", f"'' names no source; {GIVE}"),
+        (" , ", f"' , ' names no source; {GIVE}"),
         ("runs/none", f"runs/none does not exist; {GIVE}"),
         ("none.db", f"none.db does not exist; {GIVE}"),
         ("sqlite:///none.db", f"sqlite:///none.db does not exist; {GIVE}"),
         ("sqlite:///none/none.db", f"sqlite:///none/none.db does not exist; {GIVE}"),
-        ("mysql://a/b", f"mysql://a/b is no URL of a SQLite file (sqlite:///...); {GIVE}"),
+        ("mysql://a/b", f"mysql://a/b is not a SQLite URL (sqlite:///...); {GIVE}"),
         ("empty", f"empty holds no study.db; {GIVE}"),
         ("folder", f"folder holds no study.db; {GIVE}"),
         ("text.db", f"text.db cannot be read (file is not a database); {GIVE}"),
-        ("nothing.db", f"nothing.db holds no study of a search; {GIVE}"),
-        ("numbers.db", f"numbers.db holds no study of a search; {GIVE}"),
+        ("nothing.db", f"nothing.db cannot be read as a ledger (no such table: studies); {GIVE}"),
+        ("numbers.db", f"numbers.db cannot be read as a ledger (no such table: studies); {GIVE}"),
         ("foreign", f"foreign holds no study of a search; {GIVE}"),
         ("begun", f"begun holds no finished trial of a search; {GIVE}"),
-        ("future", f"future is of another version than 1, which this program reads; {GIVE}"),
+        (
+            "future",
+            "future has version 2, and this program reads 1; use the version that created it; " + GIVE,
+        ),
         (
             "mlflow:cola",
             "mlflow:cola names an experiment of sqlite:///{here}/runs/mlflow.db, which does not exist; "
@@ -415,7 +383,7 @@ def test_what_cannot_be_read_is_told_in_a_line_and_nothing_is_made(
 
 def test_a_file_that_only_looks_like_a_study(wrong: Path) -> None:
     with pytest.raises(
-        InputError, match=r"^--warm-start: studies\.db cannot be read as a study \(.+\); give"
+        InputError, match=r"^--warm-start: studies\.db cannot be read as a ledger \(.+\); give"
     ):
         read_earlier_searches("studies.db")
 
@@ -425,14 +393,15 @@ def test_one_source_that_cannot_be_read_is_named(folder: Path) -> None:
         read_earlier_searches(f"{folder},none")
 
 
-def test_experiments_that_cannot_be_read(store: Path) -> None:
-    track(store, "one", ("0", vanilla(RATES[0]), Outcome.FAILED, (60, 0.1)))
+def test_experiments_that_cannot_be_read(store: Path, tmp_path: Path) -> None:
+    put(opened(tmp_path / "one"), RATES[0], Outcome.FAILED)
+    track(store, "one", tmp_path / "one")
     uri = f"sqlite:///{store.resolve()}"
     Path("text.db").write_text(TEXT)
     refused = {
         (f"mlflow:{EXPERIMENT}", None): f"mlflow:{EXPERIMENT} holds no finished trial of a search; {GIVE}",
         ("mlflow:none", None): f"mlflow:none names no experiment of {uri}; {GIVE}",
-        ("mlflow:a", "none"): "mlflow:a needs MLflow; give --tracking-uri or another source",
+        ("mlflow:a", "none"): f"mlflow:a needs MLflow, which --tracking-uri none turns off; {GIVE}",
         ("mlflow:a", "here"): f"mlflow:a names an experiment of here, which does not exist; {GIVE}",
         (
             "mlflow:a",
@@ -468,8 +437,8 @@ def dense(rate: float = 1e-4, ratio: float = 0.5, layers: Any = 1, **more: Any) 
     return {"method": "dps-dense", **hyper, **more}
 
 
-def earlier(configuration: dict[str, Any], standing: float = 1.0, origin: str = "a") -> EarlierConfiguration:
-    return EarlierConfiguration(configuration, standing, origin)
+def earlier(configuration: dict[str, Any], score: float = 1.0, origin: str = "a") -> EarlierConfiguration:
+    return EarlierConfiguration(configuration, score, origin)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +482,7 @@ def test_the_best_come_first_and_the_same_are_one() -> None:
     ]
     found = adapt_to_space(many, HYPER)
     assert [one.configuration for one in found] == [dense(ratio=0.25), dense(), vanilla(1e-3), vanilla(1e-4)]
-    assert [one.standing for one in found] == pytest.approx([0.7, 0.7, 0.6, -0.5])
+    assert [one.normal_score for one in found] == pytest.approx([0.7, 0.7, 0.6, -0.5])
     assert found[2].origin == "b; c"
     assert adapt_to_space(found, HYPER) == found
     assert many[1].configuration == vanilla(2e-3)
