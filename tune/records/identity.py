@@ -31,6 +31,8 @@ def update_identity(saved: Identity, current: Identity, precision: str | None) -
     that "auto" meant beside the identity (`precision`); what it did not save is taken to be as it is now.
     """
     defaults = {each.name: each.default for each in fields(RunSettings) if each.default is not MISSING}
+    if "search_steps" not in current:
+        return dict(saved)
     if "search_steps" in saved:
         return {**defaults, **saved}
     transfer = saved.get("transfer")
