@@ -39,9 +39,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status: 0, or 2 for wrong options or input, said in one line."""
     try:
         options = _make_parser().parse_args(argv)
-        from tune.search_report import (
-            write_report,  # after the options were read: it imports Optuna and NumPy
-        )
+        from tune.search_report import write_report  # it imports Optuna and NumPy, which --help needs not
 
         page = write_report(options.sources, options.output, options.tracking_uri)
         print(f"report: {sanitise_text(str(page))}")

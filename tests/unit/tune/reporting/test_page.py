@@ -319,7 +319,7 @@ def spread(trials: int) -> Found:
         for number, row in enumerate(rows)
     ]  # fmt: skip
     nothing = told(make_plan(), Ledger(None, "max")).to_json()
-    return {**nothing, "metric": "accuracy", "space": space.describe(), "trials": runs}
+    return {**nothing, "metric": "accuracy", "chance": None, "space": space.describe(), "trials": runs}
 
 
 def analyse(found: Found) -> analysis.SearchAnalysis:
