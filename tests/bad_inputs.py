@@ -330,7 +330,7 @@ DATA = [
     Bad("data", "one class alone", PAIR, ("data: every example of train has the label 'acceptable'",),
         prepare=text("data/train.jsonl", GOOD_ROW * 20)),
     Bad("data", "one label where there are several", ("--task", "own.yaml", "--model", "model"),
-        ("own.jsonl:1: label must be a list of labels, or a text with '|' between them, got 1",),
+        ("own.jsonl:1: label must be a list of labels, or a text with '|' between the labels, got 1",),
         prepare=both(text("own.yaml", "name: own\ncolumns: text\nkind: multi-label\nlabels: [a, b]\n"
                           "files: own.jsonl\n"), text("own.jsonl", row({"text": "w1", "label": 1})))),
     Bad("data", "too few examples for two stages", (*PAIR, "--train-size", "5"), ("--max-steps:", "4 steps")),
@@ -374,7 +374,7 @@ MODELS = [
     Bad("models", "no tokenizer", PAIR, ("'model' has no tokenizer",), prepare=without("model/tokenizer*")),
     Bad("models", "a broken tokenizer", PAIR, ("cannot be loaded", "JSON"),
         prepare=text("model/tokenizer.json", "{")),
-    Bad("models", "an index that leads out", PAIR, ("must name *.safetensors files of its own folder",),
+    Bad("models", "an index that leads out", PAIR, ("must name *.safetensors files in its own folder",),
         prepare=text("model/model.safetensors.index.json",
                      '{"weight_map": {"a": "../../secret.safetensors"}}')),
     Bad("models", "a fine-tuned model that is a pickle",
