@@ -59,7 +59,7 @@ class Recorder(SearchPhases):
     ) -> None:
         super().__init__(ledger, strategy, watchers, is_interrupted)
         self.made = len(ledger.records(RunPurpose.SEARCH))
-        design = strategy.space.latin(strategy.design_size, strategy.seed)
+        design = strategy.space.draw_latin_hypercube(strategy.design_size, strategy.seed)
         self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
 
     def _start_new_run(self) -> TrialRecord | None:
@@ -68,7 +68,7 @@ class Recorder(SearchPhases):
         configuration, seed = self.runs[self.made]
         self.made += 1
         return self.ledger.replicate(
-            self.strategy.space.from_study(configuration), self.strategy.space, seed, RunPurpose.SEARCH
+            self.strategy.space.from_study_values(configuration), self.strategy.space, seed, RunPurpose.SEARCH
         )
 
     def _make_job(self, record: TrialRecord) -> Job:
@@ -87,7 +87,7 @@ class Recording(Session):
     @classmethod
     def start(cls, options: CommonOptions, watchers: Sequence[Watcher] = ()) -> int:
         """Every run goes to its end, and is scored on the task's own dev set there."""
-        return super().start(options.with_(transfer=options.task, scheduler="none"), watchers)
+        return super().start(options.copy_with(transfer=options.task, scheduler="none"), watchers)
 
     def plan_lines(self) -> list[str]:
         lines = super().plan_lines()
@@ -120,8 +120,8 @@ class Recording(Session):
             {
                 **describe_plan(self.plan),
                 "options": read_options(self.output / "config.yaml"),
-                "space": self.plan.space.describe(),
-                "names": self.plan.space.names,
+                "space": self.plan.space.to_description(),
+                "names": self.plan.space.study_names,
                 "provenance": self.provenance,
             }
         )

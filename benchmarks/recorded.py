@@ -66,7 +66,7 @@ class Table:
             if outcome == Outcome.COMPLETED:
                 final[place] = run[0]["dev"]
         configurations = [_configuration(runs[number, seeds[0]][0]) for number in range(count)]
-        space = SearchSpace.described(metadata["space"], metadata["names"])
+        space = SearchSpace.from_description(metadata["space"], metadata["names"])
         return cls(configurations, steps, scores, seconds, final, space, metadata)
 
 

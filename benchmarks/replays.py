@@ -116,7 +116,7 @@ class SurfaceGround:
         return configuration
 
     def truths(self) -> np.ndarray:
-        drawn = (self.space.from_study(row) for row in self.space.latin(POINTS, 0))
+        drawn = (self.space.from_study_values(row) for row in self.space.draw_latin_hypercube(POINTS, 0))
         best = (1 - self.world.collapse) * self.world.best
         return np.array([best, *(self.world.truth(one) for one in drawn)])
 
@@ -136,7 +136,7 @@ class Within(Proposer):
         super().__init__(strategy, ledger, estimator)
         self.ground = ground
         if name == "grid":
-            self._design = iter(_grid(strategy.space).combinations(strategy.seed))
+            self._design = iter(_grid(strategy.space).shuffle_grid(strategy.seed))
 
     def _next_untried(self) -> dict[str, Any] | None:
         if len(self._tried) >= self.ground.count:
@@ -212,7 +212,9 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         max_steps=ground.world.steps[-1],
         race_settings=RaceSettings(ground.further) if ours else RaceSettings(1 if name == "repeater" else 0),
         chance=0.0,
-        first_configurations=ground.space.published() if ours or name == "tpe + asha, begun alike" else (),
+        first_configurations=ground.space.list_published()
+        if ours or name == "tpe + asha, begun alike"
+        else (),
     )
     made = simulate(
         strategy,

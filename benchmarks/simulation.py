@@ -93,7 +93,7 @@ def main() -> int:
     learning = {
         "sampler": "tpe",
         "race_settings": RaceSettings(6),
-        "first_configurations": SPACE.published(),
+        "first_configurations": SPACE.list_published(),
         "chance": 0.0,
     }
     print(line(repeats, "300 trials, tpe and a race", 300, 8, 300, **learning), flush=True)

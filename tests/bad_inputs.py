@@ -74,7 +74,7 @@ def stock(folder: Path) -> Path:
     with contextlib.chdir(folder):
         given = parsing.parse_options(["--task", "cola", *PAIR])
         plan = planner.make_plan(given, cluster.Cluster(None, (cluster.Node(2.0, 0.0, 8 * 2.0**30),)))
-        Ledger(Path("old/study.db"), "max").open(plan.identity(""))
+        Ledger(Path("old/study.db"), "max").open(plan.get_identity(""))
         parsing.write_options(given, Path("old/config.yaml"))
     return folder
 
@@ -283,7 +283,7 @@ CONFIGS = [
         prepare=text("options.yaml", f"task: !!python/object/apply:os.system ['{CARRY_OUT}']")),
     Bad("configs", "a tag that names code", YAML, ("--config: cannot read", "python/name"),
         prepare=text("options.yaml", "task: !!python/name:os.system")),
-    Bad("configs", "an unknown option", YAML, ("--trails: there is no such option",),
+    Bad("configs", "an unknown option", YAML, ("--trails: unknown option",),
         prepare=text("options.yaml", "trails: 3")),
     Bad("configs", "a number as task", YAML, ("--task:", "string", "5"),
         prepare=text("options.yaml", "task: 5")),

@@ -20,7 +20,7 @@ def report_joined_comparisons(options: CompareOptions) -> int:
     folders = [Path(name.strip()) for name in options.results.split(",")]
     comparisons = join_comparisons(folders, options.allow_dirty)
     tasks = "-".join(dict.fromkeys(document.task for document in comparisons))
-    output = choose_output_folder(options.with_(task=tasks), "compare-joined-")
+    output = choose_output_folder(options.copy_with(task=tasks), "compare-joined-")
     check_output(output, resume=False)
     write_comparisons(comparisons, output)
     console = make_console()

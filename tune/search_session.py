@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
-from tune.core.options import SearchOptions
 from tune.core.run import RunPurpose
 from tune.core.storage import join_location, location_exists, move_from_location
 from tune.records.events import notify
@@ -50,9 +49,9 @@ class SearchSession(Session):
         self.display.note("")
         for line in summarise_search(document, self.output, self.view_command):
             self.display.say(line)
-        if self.tracker is not None and self.tracker.registered:
-            self.display.say(f"registered: {self.tracker.registered}")
-        if isinstance(self.options, SearchOptions) and self.options.profile and profile is not None:
+        if self.tracker is not None and self.tracker.registered_model:
+            self.display.say(f"registered: {self.tracker.registered_model}")
+        if self.options.shows_profile and profile is not None:
             for line in ["", *format_profile(profile)]:
                 self.display.say(line)
         return EXIT_DONE

@@ -70,7 +70,7 @@ class Session(ABC):
         """Open, or make, what the search keeps in its output folder."""
         self.plan, self.options, self.planned_at = plan, plan.options, time.time()
         self.slots = SlotCount(plan.slots)
-        identities = {arm: plan.identity(arm) for arm in plan.arms}
+        identities = {arm: plan.get_identity(arm) for arm in plan.arms}
         output = choose_output_folder(self.options, self.prefix)
         self.folder = SearchFolder(output, plan.task.direction, identities, self.options.storage)
         self.output, self.notes = self.folder.output, self.folder.notes
@@ -93,7 +93,7 @@ class Session(ABC):
     @property
     def expected_runs(self) -> int:
         """How many runs there will be, about."""
-        return self.plan.runs
+        return self.plan.planned_runs
 
     def run(self) -> int:
         """Run everything, then report. Returns the exit status."""
@@ -115,7 +115,10 @@ class Session(ABC):
 
     def make_arms(self, stop: threading.Event) -> Arms:
         """Return the searches of this session, each where the sessions before left it."""
-        warm = self.folder.note_once("warm_start", [list(self.plan.warm.first), list(self.plan.warm.earlier)])
+        warm = self.folder.note_once(
+            "warm_start",
+            [list(self.plan.warm_start.initial_configurations), list(self.plan.warm_start.observations)],
+        )
         return make_arms(
             self.folder.ledgers,
             {arm: self.plan.make_strategy(arm, self.slots, self.folder.work, warm) for arm in self.plan.arms},

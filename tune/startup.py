@@ -63,7 +63,7 @@ def _check_resumed_ledger(options: CommonOptions) -> None:
 def _adopt_resumed_search(plan: Plan, output: Path) -> Plan:
     """Return the plan with the precision of the saved search. Raises InputError if that is another one."""
     ledgers = {arm: Ledger(output / "study.db", plan.task.direction, arm) for arm in plan.arms}
-    plan = plan.as_begun(next(iter(ledgers.values())).noted("precision"))
+    plan = plan.with_first_precision(next(iter(ledgers.values())).noted("precision"))
     for arm, ledger in ledgers.items():
-        ledger.open(plan.identity(arm))
+        ledger.open(plan.get_identity(arm))
     return plan

@@ -79,7 +79,7 @@ def test_a_search_registers_its_model_and_the_newest_has_the_alias(several: Path
         tracker = MlflowTracker(uri, track_plan(plan), PROVENANCE, search_id, search_id)
         tracker.session_ended(several.parent, interrupted=False)
         assert tracker.error == ""
-        return tracker.registered
+        return tracker.registered_model
 
     assert sitting("first") == "models:/tickets@best, version 1"
     assert sitting("second") == "models:/tickets@best, version 2"

@@ -361,12 +361,12 @@ def test_a_store_that_hangs_is_left_when_its_time_is_over(
 ) -> None:
     monkeypatch.setattr(mlflow, "FLUSH_TIMEOUT_S", 0.2)
     released = threading.Event()
-    monkeypatch.setattr(MlflowTracker, "_begin", lambda self: released.wait(30.0))
+    monkeypatch.setattr(MlflowTracker, "_open_parent_run", lambda self: released.wait(30.0))
     tracker = track("sqlite:///never.db")
     began = time.monotonic()
     tracker.session_ended(output, interrupted=False)
     assert time.monotonic() - began < 5.0
-    assert tracker.error == "MLflow did not take everything in time"
+    assert tracker.error == "MLflow did not finish in time"
     released.set()
 
 

@@ -28,7 +28,7 @@ def test_the_papers_protocol(task: str) -> None:
     made = space_options.build_search_space(
         options.method_names, options.freeze, 335_000_000, STEPS[task], 24, options.space
     )
-    assert made.grid() == {
+    assert made.list_grid() == {
         "learning_rate": [1e-5, 2e-5, 3e-5, 4e-5],
         "selection_ratio": [0.7],
         "update_ratio": [0.05],

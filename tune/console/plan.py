@@ -31,7 +31,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"precision    {plan.precision_note}",
         (
             f"expected     about "
-            f"{format_clock(estimate.seconds)}{format_usage(plan.devices.used(estimate.slot_seconds))}"
+            f"{format_clock(estimate.seconds)}{format_usage(plan.slot_devices.used(estimate.slot_seconds))}"
         ),
     ]
     return lines
@@ -39,14 +39,14 @@ def format_plan(plan: Plan) -> list[str]:
 
 def _format_search(plan: Plan) -> list[str]:
     options, space = plan.options, plan.space
-    begun = f"beginning    with the published values: {len(plan.published)} trials"
+    begun = f"beginning    with the published values: {len(plan.initial_configurations)} trials"
     return [
         f"searching    {options.trials} trials of at most {plan.max_steps} steps, "
         f"{options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
-        *(f"warm start   {origin}" for origin in plan.warm.origins),
-        *([begun] if plan.published else []),
+        *(f"warm start   {origin}" for origin in plan.warm_start.origins),
+        *([begun] if plan.initial_configurations else []),
         *_format_race_and_confirmation(plan),
     ]
 

@@ -47,7 +47,7 @@ class ProgressDisplay(Watcher):
     ) -> None:
         self.console = console or make_console()
         self.plan, self.task = plan, plan.task
-        self.runs = plan.runs if runs is None else runs
+        self.runs = plan.planned_runs if runs is None else runs
         self.records: dict[str, TrialRecord] = {record.id: record for record in earlier}
         self.elapsed: dict[str, float] = {}
         self.began = time.monotonic()
@@ -115,8 +115,8 @@ class ProgressDisplay(Watcher):
         """A table, or anything else that rich draws."""
         self.console.print(renderable)
 
-    def phase_ended(self, why: str) -> None:
-        self.note(why)
+    def phase_ended(self, reason: str) -> None:
+        self.note(reason)
 
     def plain(self, line: str) -> None:
         """A line where there is no live table."""

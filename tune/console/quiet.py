@@ -95,8 +95,8 @@ class JsonLinesDisplay(QuietDisplay):
         )
         super().trial_ended(record)
 
-    def phase_ended(self, why: str) -> None:
-        print_event("phase_ended", text=why)
+    def phase_ended(self, reason: str) -> None:
+        print_event("phase_ended", text=reason)
 
     def search_ended(self, document: SearchDocument) -> None:
         winner, confirmation = document.winner, document.confirmation

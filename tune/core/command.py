@@ -1,4 +1,4 @@
-"""A whole command, from its arguments to its exit status; what it refuses becomes one line."""
+"""Commands: from arguments to an exit status, with each refusal printed as one line."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from tune.core.parsing import OptionsT, merge_saved_options, parse_options, read
 from tune.core.run import RefusedError
 
 EXIT_DONE, EXIT_CRASHED, EXIT_WRONG_INPUT, EXIT_REFUSED, EXIT_NOTHING_FINISHED = 0, 1, 2, 3, 4
+EXIT_INTERRUPTED = 130
 _START_TIME = time.localtime()
 
 
 def print_error(message: str, status: int) -> int:
-    """Print one line on standard error; returns the exit status."""
+    """Print one line on standard error. Returns the exit status."""
     print(f"error: {sanitise_line(message)}", file=sys.stderr)
     return status
 
 
 def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callable[[OptionsT], int]) -> int:
-    """Read the options, then start; what is refused becomes one line. Returns the exit status."""
-    gc.disable()  # until the first trial: what is imported stays, and is not looked through again and again
+    """Parse the options and start a session. Returns the exit status."""
+    gc.disable()  # until the first trial: imported objects stay, so collecting them again and again is waste
     try:
         options = parse_options(argv, kind)
         if options.resume is not None:
@@ -58,33 +59,30 @@ def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callab
 
 
 def load_resumed_options(options: OptionsT) -> OptionsT:
-    """The options of the run in --resume, under those given now. Raises InputError where there is none."""
+    """Load the options of the search in --resume; those given now take precedence. Raises InputError if the
+    folder holds no search."""
     folder = options.resume
     assert folder is not None
     if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
         raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
-    held = read_options(folder / "config.yaml")
+    saved = read_options(folder / "config.yaml")
     for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):
-        if option in held and not isinstance(options, kind):
+        if option in saved and not isinstance(options, kind):
             raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")
     return merge_saved_options(folder, options)
 
 
 def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:
-    """Where results go: --output, or runs/<task>-<date-time>; under the home folder in a submitted
-    job, whose working directory Ray deletes."""
-
+    """Return the output folder: --output, or runs/<task>-<date-time>. A submitted job uses ~/runs, since
+    Ray deletes its working directory."""
     runs = Path.home() / "runs" if is_in_ray_job() else Path("runs")
     task = get_task_name(options.task)
     return options.output or runs / f"{prefix}{task}-{time.strftime('%Y%m%d-%H%M%S', _START_TIME)}"
 
 
-EXIT_INTERRUPTED = 130
-
-
 @contextmanager
 def catch_stop_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process now."""
+    """Yield an event that the first SIGINT or SIGTERM sets; a second one ends the process."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
@@ -93,14 +91,16 @@ def catch_stop_signals() -> Iterator[threading.Event]:
         stop.set()
         print("\nstopping: writing checkpoints (once more: stop now)", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous_handlers = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
 def is_in_ray_job() -> bool:
-    """Whether this process was started by `ray job submit`."""
+    """Return whether this process was started by `ray job submit`."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ

@@ -1,4 +1,4 @@
-"""Options that a search and a comparison share, and what each command tells the planner through them."""
+"""Options that a search and a comparison share, and the properties in which the two commands differ."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from tune.core.durations import TimeoutDuration
 
 MAX_OPTION_VALUE = 1_000_000
-warnings.filterwarnings(
+warnings.filterwarnings(  # an old pydantic method
     "ignore", message='Field name "json" in "CommonOptions" shadows'
-)  # of pydantic's past
+)
 
 
 def _check_path(value: Any) -> Any:
-    """Refuses what can be no path."""
+    """Raise ValueError for text that cannot be a path."""
     if value == "" or "\0" in str(value):
         raise ValueError("must be a path")
     return value
@@ -30,11 +30,12 @@ FolderPath = Annotated[Path, BeforeValidator(_check_path)]
 
 
 def define_option(default: Any, text: str, **rules: Any) -> Any:
+    """Define an option by its default, its help text and pydantic's rules for its value."""
     return Field(default, description=text, **rules)
 
 
 class CommonOptions(BaseSettings):
-    """What a search and a comparison share: task, data, model, training, slots, tracking."""
+    """Options of both commands: task, data, model, training, slots, tracking."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -63,7 +64,7 @@ class CommonOptions(BaseSettings):
     )
     seed: int = define_option(
         0,
-        "of the search: proposals, the held-out slice, the runs; confirmation uses the seeds after it",
+        "random seed of the search (proposals, held-out slice, runs); confirmations use the seeds after it",
         ge=0,
         lt=2**31,
     )
@@ -71,7 +72,7 @@ class CommonOptions(BaseSettings):
         None, "folder for the results (default: runs/<task>-<date-time>)"
     )
     data: str = define_option(
-        "auto", "auto, hub, builtin, task (what its YAML names), or a folder with files", min_length=1
+        "auto", "auto, hub, builtin, task (the files named in its YAML), or a folder with files", min_length=1
     )
     model: str = define_option(
         "auto", "auto, builtin, a name on the hub, or a transformers folder", min_length=1
@@ -87,7 +88,7 @@ class CommonOptions(BaseSettings):
     )
     max_length: int = define_option(128, "tokens that an example is cut at", gt=4, le=MAX_OPTION_VALUE)
     train_size: int | None = define_option(
-        None, "train on a stratified subset of so many examples (low resource)", gt=1
+        None, "train on a stratified subset of this many examples (low resource)", gt=1
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = define_option(
         "auto",
@@ -111,8 +112,7 @@ class CommonOptions(BaseSettings):
     cpus_per_worker: int = define_option(1, "CPU cores, and threads, of a worker", gt=0)
     price: float | None = define_option(
         None,
-        "of one GPU for an hour, or of one CPU core where no GPU is used: plan and results say what the runs "
-        "cost",
+        "price of one GPU-hour, or of one core-hour without GPUs; plan and results then show costs",
         gt=0,
         le=MAX_OPTION_VALUE,
         allow_inf_nan=False,
@@ -124,8 +124,8 @@ class CommonOptions(BaseSettings):
     )
     step_timeout: TimeoutDuration = define_option(
         "10m",
-        "a run that shows no step for so long has timed out, and its workers start anew; three times as long "
-        "for its first step",
+        "a run without a step for this long has timed out and its workers restart; three times as long for "
+        "its first step",
     )
     trial_timeout: TimeoutDuration | None = define_option(
         None, "a run that takes longer than this has timed out"
@@ -151,26 +151,24 @@ class CommonOptions(BaseSettings):
         None, "also test confirmations on other tasks: paper, or names with commas (snli,sick,scitail,rte)"
     )
     probe: str | None = define_option(
-        None, "a second task: measure how far features moved, and what a linear probe of it still finds"
+        None, "a second task: measure how far features moved and how accurate a linear probe on it still is"
     )
-    evaluations: int = define_option(
-        6, "times a trial is evaluated, and can be stopped", gt=0, le=MAX_OPTION_VALUE
-    )
+    evaluations: int = define_option(6, "evaluations per trial; each may stop it", gt=0, le=MAX_OPTION_VALUE)
     tracking_uri: str | None = define_option(
         None,
         "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)",
         min_length=1,
     )
     experiment: str | None = define_option(None, "MLflow experiment (default: <task>-<data>)", min_length=1)
-    config: FolderPath | None = define_option(None, "YAML file of options; the command line goes before it")
-    resume: FolderPath | None = define_option(None, "go on with the search in this folder")
+    config: FolderPath | None = define_option(None, "YAML file of options; the command line takes precedence")
+    resume: FolderPath | None = define_option(None, "resume the search in this folder")
     dry_run: bool = define_option(False, "print the plan and start nothing")
     preflight: bool = define_option(
-        False, "look at every node, the storage and MLflow, say what is wrong, and train nothing"
+        False, "check every node, the storage and MLflow, report problems, train nothing"
     )
-    quiet: bool = define_option(False, "print the result alone; warnings and errors go to standard error")
+    quiet: bool = define_option(False, "print only the result; warnings and errors go to standard error")
     json: bool = define_option(  # type: ignore[assignment]
-        False, "print JSON alone, a line an event (docs/howto/logs.md), for machines"
+        False, "print only JSON, one line per event (docs/howto/logs.md), for machines"
     )
     storage: str | None = define_option(
         None,
@@ -179,13 +177,13 @@ class CommonOptions(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _quiet_or_json(self) -> Self:
+    def _check_quiet_and_json(self) -> Self:
         if self.quiet and self.json:
             raise ValueError("--quiet, --json: they exclude each other; leave one out")
         return self
 
     @model_validator(mode="after")
-    def _gpus_are_shared_by_trials_of_one_worker(self) -> Self:
+    def _check_gpu_sharing(self) -> Self:
         if self.share_gpus and self.gpus_per_worker is not None:
             raise ValueError("--share-gpus, --gpus-per-worker: the first measures the second; leave one out")
         if self.share_gpus and self.workers_per_trial > 1:
@@ -206,7 +204,7 @@ class CommonOptions(BaseSettings):
 
     @property
     def method_names(self) -> tuple[str, ...]:
-        """The methods that were named."""
+        """The methods that the options name."""
         raise NotImplementedError
 
     @property
@@ -225,7 +223,7 @@ class CommonOptions(BaseSettings):
         return False
 
     @property
-    def confirmed(self) -> int:
+    def confirmed_per_arm(self) -> int:
         """The number of configurations of an arm that are confirmed on fresh seeds."""
         return self.finalist_count + self.confirms_baseline
 
@@ -270,14 +268,19 @@ class CommonOptions(BaseSettings):
         return None
 
     @property
+    def shows_profile(self) -> bool:
+        """Whether the closing summary shows where the time went."""
+        return False
+
+    @property
     def resource_limits(self) -> dict[str, float]:
         """The budgets that are set: seconds of "time", hours of "GPU" and "CPU"."""
         return {}
 
-    def given(self) -> dict[str, Any]:
-        """The options that were set, on the command line or in a file."""
+    def get_explicit(self) -> dict[str, Any]:
+        """Return the options set explicitly, on the command line or in a file."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
-    def with_(self, **changes: Any) -> Self:
-        """A copy with these options set."""
-        return type(self)(**{**self.given(), **changes})
+    def copy_with(self, **changes: Any) -> Self:
+        """Return a copy with these options set."""
+        return type(self)(**{**self.get_explicit(), **changes})

@@ -1,4 +1,4 @@
-"""Which scores are better: the higher or the lower ones."""
+"""Direction of a metric: whether higher or lower scores are better."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Name of the direction of a metric, as a task has it."""
+    """Direction of a metric, by the name that a task has for it."""
 
     MAX = "max"
     MIN = "min"
 
     @property
     def sign(self) -> int:
-        """1 where higher scores are better, else -1: times it, higher is better."""
+        """1 if higher scores are better, else -1: a score times its sign is better if higher."""
         return 1 if self is Direction.MAX else -1

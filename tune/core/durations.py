@@ -12,7 +12,7 @@ _SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as 90s, 30m, 1h30m, 2d. Raises ValueError for anything else."""
+    """Return the seconds of a duration such as 90s, 30m, 1h30m, 2d. Raises ValueError for anything else."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError("must be a duration such as 90s, 30m or 1h30m")

@@ -1,4 +1,4 @@
-"""What a job asks of `dps`."""
+"""Jobs as configurations of `dps`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tune.core.run import Job, RunPurpose
 
 
 def make_fine_tune_config(job: Job) -> FineTuneConfig:
-    """Return the job in the words of `dps`.
+    """Return the job as a `FineTuneConfig`.
 
-    A confirmation trains on all data and is scored on dev, at its end.
+    A confirmation trains on all data and is scored on dev at its end.
     """
     hyper_parameters = dict(job.configuration)
     method, learning_rate = hyper_parameters.pop("method"), hyper_parameters.pop("learning_rate")

@@ -1,4 +1,4 @@
-"""Options of a search and of a comparison: the one source of the command line and of YAML files.
+"""Options of a search and of a comparison: the single source of the command line and of YAML files.
 
 pydantic-settings makes both from the fields below and checks types and ranges (`tune.core.parsing`).
 """
@@ -23,7 +23,7 @@ __all__ = ["OBJECTIVES", "CommonOptions", "CompareOptions", "SearchOptions", "pa
 
 OBJECTIVES = ("score", "seconds", "memory", "stability")
 
-# Every class has a method of this name, for abstract base classes; options have none of it.
+# ABCMeta has a method of this name; the option may shadow it.
 warnings.filterwarnings("ignore", 'Field name "register" in "SearchOptions" shadows')
 
 
@@ -57,13 +57,13 @@ examples:
     )
     finalists: int = define_option(
         1,
-        "how many of the best configurations get those seeds; which one won is settled before",
+        "number of best configurations trained on those seeds; the winner is chosen before",
         gt=0,
         le=MAX_OPTION_VALUE,
     )
     race: int = define_option(
         6,
-        "further seeds, at most, on which promising configurations race; 0: one seed says who wins",
+        "maximum number of further seeds in the race of promising configurations; 0: one seed decides",
         ge=0,
         le=MAX_OPTION_VALUE,
     )
@@ -71,13 +71,13 @@ examples:
         True, "also confirm ordinary fine-tuning (vanilla) at the winner's learning rate, on the same seeds"
     )
     time_budget: Duration | None = define_option(
-        None, "start no further trial, and no run of the race, after this long: 30m, 2h, 1h30m"
+        None, "start no further trial or race run after this long: 30m, 2h, 1h30m"
     )
     gpu_hours: float | None = define_option(
-        None, "the same after so many GPU-hours", gt=0, allow_inf_nan=False
+        None, "start no further trial or race run after this many GPU-hours", gt=0, allow_inf_nan=False
     )
     cpu_hours: float | None = define_option(
-        None, "the same after so many hours of a CPU core", gt=0, allow_inf_nan=False
+        None, "start no further trial or race run after this many core-hours", gt=0, allow_inf_nan=False
     )
     warm_start: str | None = define_option(
         None,
@@ -93,19 +93,19 @@ examples:
     )
     target: float | None = define_option(
         None,
-        "explore no further once the best configuration is expected to have this score",
+        "stop exploring once the best configuration is expected to have this score",
         allow_inf_nan=False,
     )
     worth: float | None = define_option(
         None,
-        "explore and race no further once one more run is expected to add fewer points (hundredths)",
+        "stop exploring and racing once one more run is expected to gain fewer points (hundredths) than this",
         gt=0,
         allow_inf_nan=False,
     )
     register: str | None = define_option(
         None, "register the winner's model under this name in MLflow: it is then models:/NAME@best"
     )
-    profile: bool = define_option(False, "print where the seconds went (search.json keeps it either way)")
+    profile: bool = define_option(False, "print where the time went (search.json has it either way)")
 
     @property
     def method_names(self) -> tuple[str, ...]:
@@ -155,6 +155,10 @@ examples:
     @property
     def registered_name(self) -> str | None:
         return self.register  # type: ignore[return-value]
+
+    @property
+    def shows_profile(self) -> bool:
+        return self.profile
 
     @property
     def resource_limits(self) -> dict[str, float]:
@@ -216,8 +220,8 @@ def _split_names(text: str) -> tuple[str, ...]:
 
 
 def parse_objectives(objectives: str) -> tuple[str, ...]:
-    """The names in a list with commas. Raises InputError for one that is unknown or comes twice, and where
-    score is missing."""
+    """Split a list of objectives. Raises InputError for an unknown name, a repeated one, and if score is
+    missing."""
     names = tuple(name.strip() for name in objectives.split(","))
     for name in names:
         if name not in OBJECTIVES:

@@ -1,4 +1,4 @@
-"""Options from a command line and from YAML, and YAML from options."""
+"""Parsing of options from a command line and from YAML, and writing them as YAML."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ OptionsT = TypeVar("OptionsT", bound=CommonOptions)
 
 
 def parse_options(argv: Sequence[str], kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
-    """Options from the command line over those of --config. Raises InputError with one line."""
+    """Parse the command line, which takes precedence over --config. Raises InputError with one line."""
     options = _build_options(kind, argv, {})
     return options if options.config is None else _build_options(kind, argv, read_options(options.config))
 
 
-def merge_saved_options(folder: Path, now: OptionsT) -> OptionsT:
-    """The options of the search in `folder`, under those given now. Raises InputError with one line."""
-    values = {**read_options(folder / "config.yaml"), **now.given(), "output": folder}
-    return _build_options(type(now), [], values)
+def merge_saved_options(folder: Path, explicit: OptionsT) -> OptionsT:
+    """Return the saved options of a search, overridden by those given now. Raises InputError."""
+    values = {**read_options(folder / "config.yaml"), **explicit.get_explicit(), "output": folder}
+    return _build_options(type(explicit), [], values)
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The options in a YAML file, loaded safely; keys as on the command line, with - or _."""
+    """Read the options in a YAML file, loaded safely; keys as on the command line, with - or _."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -42,9 +42,10 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def write_options(options: CommonOptions, path: Path) -> None:
-    """What reruns this search: every option but those that belong to one run of it, without secrets."""
-    of_one_run = {"config", "resume", "dry_run", "preflight", "output", "profile", "init_task"}
-    skipped = of_one_run | {"quiet", "json", "results", "allow_dirty"}
+    """Write the options that reproduce this search, without secrets and without options of a single run
+    (--resume, --output, ...)."""
+    one_run_only = {"config", "resume", "dry_run", "preflight", "output", "profile", "init_task"}
+    skipped = one_run_only | {"quiet", "json", "results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
     path.write_text(yaml.safe_dump(redact_tree(values), sort_keys=False), encoding="utf-8")
 
@@ -62,8 +63,8 @@ def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, 
     except ValidationError as error:
         raise InputError("; ".join(_format_validation_error(item) for item in error.errors())) from None
     except SettingsError as error:
-        if found := re.fullmatch(r"Parsing error encountered for (\w+): .*", str(error), re.DOTALL):
-            name = found[1].replace("_", "-")
+        if match := re.fullmatch(r"Parsing error encountered for (\w+): .*", str(error), re.DOTALL):
+            name = match[1].replace("_", "-")
             raise InputError(f"--{name}: must be a JSON object or name=value; see --help") from None
         raise InputError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from None
 
@@ -76,9 +77,9 @@ def _get_help_formatter() -> Any:
 
 def _format_validation_error(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
-    if not error["loc"]:  # of several options, which the message names
+    if not error["loc"]:  # concerns several options; the message names them
         return str(message)
     name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
     if error["type"] == "extra_forbidden":
-        return f"{name}: there is no such option; see --help"
+        return f"{name}: unknown option; see --help"
     return f"{name}: {message}, but got {error['input']!r}"

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, machine."""
+"""Provenance of a result: versions, commit, machine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RECORDED_PACKAGES = ("dps-tune", "torch", "ray", "transformers", "datasets", "op
 
 @dataclass
 class Provenance:
-    """Where a result comes from.
+    """Provenance of a result.
 
-    started: when the command was, in seconds since the epoch. git_commit: of the working tree, None outside a
-    checkout; git_dirty: whether the tree was changed. python, platform: their versions. packages: versions by
-    name. cores: of this machine. command: its words.
+    started: of the command, in seconds since the epoch. git_commit: of the working tree, None outside a
+    checkout; git_dirty: whether the tree has changes. packages: versions by name. cores: of this machine.
+    command: its words.
     """
 
     started: float
@@ -37,7 +37,7 @@ class Provenance:
 
 
 def collect_provenance(command: str) -> Provenance:
-    """Return where what comes of `command` ("python tune/search.py") comes from."""
+    """Collect the provenance of the results of `command` ("python tune/search.py")."""
     return Provenance(
         started=psutil.Process().create_time(),
         git_commit=_run_git("rev-parse", "HEAD"),
@@ -58,9 +58,9 @@ def _find_version(package: str) -> str | None:
 
 
 def _run_git(*arguments: str) -> str | None:
-    """What git prints, or None outside a checkout."""
+    """Return git's output, or None outside a checkout."""
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", *arguments],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -70,4 +70,4 @@ def _run_git(*arguments: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return result.stdout.strip()

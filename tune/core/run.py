@@ -1,4 +1,4 @@
-"""What a slot is asked to do: one replicate of a configuration."""
+"""Runs: their ids, the jobs that slots receive, and the reports that they return."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dps.training.result import Evaluation, Outcome, RunResult
 
 
 class RunPurpose(StrEnum):
-    """Why a run is made; the name of its study in the ledger."""
+    """The purpose of a run; also the name of its study in the ledger."""
 
     SEARCH = "search"  # the one run of a configuration that is tried
     RACE = "race"  # a further seed of a promising one
@@ -39,7 +39,7 @@ class RunId:
 
     @classmethod
     def parse(cls, text: str) -> RunId:
-        """Read an id back. Raises ValueError for what is none."""
+        """Parse an id. Raises ValueError for anything else."""
         arm, _, name = text.rpartition(":")
         prefix = name.rstrip("0123456789")
         purpose = next((purpose for purpose, one in _ID_PREFIXES.items() if one == prefix), None)
@@ -50,9 +50,9 @@ class RunId:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What every run of a search shares; the names are those of `dps.FineTuneConfig`."""
+    """Training settings shared by all runs of a search; named as in `dps.FineTuneConfig`."""
 
-    task: str | Task  # by name, or one of one's own
+    task: str | Task  # by name, or user-defined
     data: str
     model: str
     epochs: float
@@ -66,21 +66,21 @@ class RunSettings:
     transfer: tuple[str, ...] = ()
     probe: str | None = None
 
-    def described(self) -> dict[str, Any]:
-        """Return the settings as JSON holds them; a task of one's own by its definition."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values; a user-defined task becomes its definition."""
         task = self.task if isinstance(self.task, str) else make_definition(self.task)
         return {**vars(self), "task": task}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run. id: "3" for trial 3 of the search, "confirm-1" for a confirmation.
+    """One run, as a slot receives it. id: see `RunId`.
 
     configuration: "method" and its hyper-parameters, with "learning_rate".
-    place: where checkpoints, logits and (with keep_model) the model are kept, see `tune.core.storage`.
+    location: storage of checkpoints, logits and (with keep_model) the model, see `tune.core.storage`.
     transfers: whether a run of the search is scored on other sets at its end, as a confirmation is.
-    oom_retry: whether it is tried again with half the micro-batch where memory ran out; micro_batch: how many
-    examples a worker has in the model at once, None for all of a step.
+    oom_retry: retry with half the micro-batch after running out of memory; micro_batch: examples that a
+    worker has in the model at once, None for the whole batch.
     """
 
     id: str
@@ -88,15 +88,14 @@ class Job:
     configuration: dict[str, Any]
     seed: int
     settings: RunSettings
-    place: str
+    location: str
     keep_model: bool = False
     transfers: bool = False
     oom_retry: bool = False
     micro_batch: int | None = None
 
-    def smaller(self, workers: int) -> Job | None:
-        """The same run with half as many examples of a worker in the model at once; None where there is one
-        already, and where nobody asked for it."""
+    def halve_micro_batch(self, workers: int) -> Job | None:
+        """Return the job with half the micro-batch, or None if it cannot be halved or oom_retry is off."""
         before = self.micro_batch or -(-self.settings.batch_size // workers)
         return replace(self, micro_batch=before // 2) if self.oom_retry and before > 1 else None
 
@@ -108,10 +107,10 @@ class Job:
 
 @dataclass
 class RunReport:
-    """What a slot says of a job.
+    """A slot's report on a job.
 
-    job: its id. result: what the run has come to so far; where its outcome is not RUNNING, the report is the
-    last. evaluation: the one that is reported; None in a last report, and before the first.
+    job: its id. result: the run's result so far; the report is the last if its outcome is not RUNNING.
+    evaluation: the one that is reported; None in the last report, and before the first evaluation.
     """
 
     job: str
@@ -120,7 +119,7 @@ class RunReport:
 
     @property
     def outcome(self) -> Outcome:
-        """How the run stands."""
+        """The outcome so far."""
         return self.result.outcome
 
     @property
@@ -130,4 +129,5 @@ class RunReport:
 
 
 class RefusedError(Exception):
-    """It cannot run here. One line: what, where, what to do."""
+    """Raised when the cluster or a service cannot do what was asked. The message is one line: problem, place,
+    remedy."""

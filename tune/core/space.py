@@ -21,33 +21,33 @@ from dps.errors import InputError
 from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
 
-INITIAL_RATE_COUNT = 3  # that a search begins with
+INITIAL_RATE_COUNT = 3  # learning rates among the starting configurations
 
 
 def suggest_value(trial: optuna.Trial, name: str, domain: Domain) -> Any:
-    """A value for `trial`."""
+    """Suggest a value of a domain for an Optuna trial."""
     if isinstance(domain, Range):
         return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
     return trial.suggest_categorical(name, domain.values)
 
 
-def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+def _make_distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
     if isinstance(domain, Range):
         return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
     return optuna.distributions.CategoricalDistribution(domain.values)
 
 
 def _draw_latin_column(domain: Domain, count: int, rng: np.random.Generator) -> list[Any]:
-    """`count` values of one parameter of a Latin hypercube."""
+    """Draw `count` values of one parameter for a Latin hypercube."""
     order = rng.permutation(count)
     if isinstance(domain, Choice):
-        turns = rng.permutation(len(domain.values))
-        return [domain.values[turns[place % len(turns)]] for place in order]
+        value_order = rng.permutation(len(domain.values))
+        return [domain.values[value_order[index % len(value_order)]] for index in order]
     return [_value_at_share(domain, float(share)) for share in (order + rng.random(count)) / count]
 
 
 def _value_at_share(domain: Domain, share: float) -> Any:
-    """The value at a share of the way, in [0, 1)."""
+    """Return the value at a relative position in [0, 1) of a domain."""
     if isinstance(domain, Choice):
         return domain.values[int(share * len(domain.values))]
     if domain.log:
@@ -57,51 +57,50 @@ def _value_at_share(domain: Domain, share: float) -> Any:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What is searched. parameters: by the name in the study. names: for each method, its hyper-parameters
-    and their names in the study, which are the same but where two methods differ on a range."""
+    """A search space. parameters: domains by study name. study_names: for each method, its hyper-parameters
+    with their study names, which differ only where two methods have different ranges."""
 
     methods: tuple[str, ...]
     parameters: dict[str, Domain]
-    names: dict[str, dict[str, str]]
+    study_names: dict[str, dict[str, str]]
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """A configuration: "method", "learning_rate" and the method's own hyper-parameters."""
+        """Suggest a configuration: "method", "learning_rate" and the method's own hyper-parameters."""
         method = self.methods[0]
         if len(self.methods) > 1:
             method = suggest_value(trial, "method", Choice(self.methods))
-        hyper = {
-            key: suggest_value(trial, name, self.parameters[name]) for key, name in self.names[method].items()
-        }
-        return {"method": method, **hyper}
+        names = self.study_names[method].items()
+        values = {key: suggest_value(trial, name, self.parameters[name]) for key, name in names}
+        return {"method": method, **values}
 
-    def from_study(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The inverse of `in_study`: a configuration from values in the names of the study."""
+    def from_study_values(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Convert values by study name to a configuration; the inverse of `to_study_values`."""
         method = values.get("method", self.methods[0])
-        return {"method": method, **{key: values[name] for key, name in self.names[method].items()}}
+        return {"method": method, **{key: values[name] for key, name in self.study_names[method].items()}}
 
-    def in_study(self, configuration: dict[str, Any]) -> dict[str, Any]:
-        """A configuration in the names of the study."""
+    def to_study_values(self, configuration: dict[str, Any]) -> dict[str, Any]:
+        """Convert a configuration to values by study name."""
         method = configuration["method"]
-        hyper = {name: configuration[key] for key, name in self.names[method].items()}
+        hyper = {name: configuration[key] for key, name in self.study_names[method].items()}
         return {"method": method, **hyper}
 
-    def of(self, method: str) -> SearchSpace:
-        """The part of one method; of a method that is not in the space, the learning rate alone."""
-        names = self.names.get(method, {"learning_rate": "learning_rate"})
+    def for_method(self, method: str) -> SearchSpace:
+        """Return the space of one method; only the learning rate for a method outside this space."""
+        names = self.study_names.get(method, {"learning_rate": "learning_rate"})
         return SearchSpace(
             (method,), {name: self.parameters[name] for name in names.values()}, {method: names}
         )
 
     @property
     def size(self) -> float:
-        """How many configurations there are; infinity where one of the parameters has a range."""
+        """The number of configurations; infinite if a parameter has a range."""
         return sum(
-            math.prod(_count_values(self.parameters[name]) for name in self.names[method].values())
+            math.prod(_count_values(self.parameters[name]) for name in self.study_names[method].values())
             for method in self.methods
         )
 
-    def grid(self) -> dict[str, list[Any]]:
-        """Every value of every parameter. Raises InputError where one has a range."""
+    def list_grid(self) -> dict[str, list[Any]]:
+        """Return every value of every parameter. Raises InputError if one has a range."""
         for name, domain in self.parameters.items():
             if not isinstance(domain, Choice):
                 raise InputError(
@@ -110,18 +109,19 @@ class SearchSpace:
                 )
         return {name: list(domain.values) for name, domain in self.parameters.items()}  # type: ignore[union-attr]
 
-    def combinations(self, seed: int) -> list[dict[str, Any]]:
-        """Every combination of the grid once, in the names of the study, in an order drawn with `seed`: the
-        first few are no neighbours. Raises InputError as `grid` does."""
-        grid = self.grid()
+    def shuffle_grid(self, seed: int) -> list[dict[str, Any]]:
+        """Return all grid combinations by study name, in an order shuffled with `seed`. Raises InputError as
+        `list_grid` does."""
+        grid = self.list_grid()
         rows = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
         return [rows[number] for number in np.random.default_rng(seed).permutation(len(rows))]
 
-    def latin(self, count: int, seed: int) -> list[dict[str, Any]]:
-        """A Latin hypercube of `count` configurations, in the names of the study: each range is cut into
-        `count` parts and each part is used once, the values of a list equally often (give or take one). A
-        parameter's values depend on its name, `count` and `seed` alone, so that methods are given the same
-        learning rates.
+    def draw_latin_hypercube(self, count: int, seed: int) -> list[dict[str, Any]]:
+        """Draw a Latin hypercube of `count` configurations by study name.
+
+        Each range is cut into `count` parts and each part is used once, the values of a list equally often
+        (give or take one). A parameter's values depend on its name, `count` and `seed` alone, so that all
+        methods get the same learning rates.
 
         Source: McKay, Beckman and Conover, Technometrics 1979.
         """
@@ -131,40 +131,43 @@ class SearchSpace:
         }
         return [{name: column[number] for name, column in columns.items()} for number in range(count)]
 
-    def published(self) -> list[dict[str, Any]]:
-        """Where a search may begin: each method as its paper has it (its defaults, or what comes nearest in a
-        range), at learning rates spread over the range, the middle one first. A method with a list that
-        lacks its default is left out."""
+    def list_published(self) -> list[dict[str, Any]]:
+        """Return the starting configurations: each method's published defaults, clipped to its ranges, at
+        learning rates spread over the range, the middle one first. Skips a method whose list lacks its
+        default."""
         rate, count = self.parameters["learning_rate"], max(1, INITIAL_RATE_COUNT // len(self.methods))
         shares = sorted(
             ((number + 0.5) / count for number in range(count)), key=lambda share: abs(share - 0.5)
         )
-        found: list[dict[str, Any]] = []
+        configurations: list[dict[str, Any]] = []
         for method in self.methods:
             defaults = vars(METHODS[method]())
-            names = {key: name for key, name in self.names[method].items() if key in defaults}
+            names = {key: name for key, name in self.study_names[method].items() if key in defaults}
             hyper = {
                 key: _find_nearest_value(self.parameters[name], defaults[key]) for key, name in names.items()
             }
             if None not in hyper.values():
-                found += [
+                configurations += [
                     {"method": method, "learning_rate": _value_at_share(rate, share), **hyper}
                     for share in shares
                 ]
-        return found
+        return configurations
 
-    def distributions(
+    def get_distributions(
         self, configuration: dict[str, Any]
     ) -> dict[str, optuna.distributions.BaseDistribution]:
-        """Return the distributions of the parameters that the configuration has, as `suggest` draws them."""
+        """Return the distributions of a configuration's parameters, as `suggest` draws them."""
         method = configuration["method"]
-        own = {name: self.parameters[name] for name in self.names[method].values()}
-        domains = {"method": Choice(self.methods), **own} if len(self.methods) > 1 else own
-        return {name: _distribution(domain) for name, domain in domains.items()}
+        domains = {name: self.parameters[name] for name in self.study_names[method].values()}
+        if len(self.methods) > 1:
+            domains = {"method": Choice(self.methods), **domains}
+        return {name: _make_distribution(domain) for name, domain in domains.items()}
 
     @classmethod
-    def described(cls, description: Mapping[str, Any], names: dict[str, dict[str, str]]) -> SearchSpace:
-        """The space that `describe` described. names: as in the space."""
+    def from_description(
+        cls, description: Mapping[str, Any], study_names: dict[str, dict[str, str]]
+    ) -> SearchSpace:
+        """Rebuild a space from its description."""
         parameters: dict[str, Domain] = {
             name: Range(value["low"], value["high"], value["log"])
             if value["kind"] == "range"
@@ -172,10 +175,10 @@ class SearchSpace:
             for name, value in description.items()
             if name != "method"
         }
-        return cls(tuple(description["method"]), parameters, names)
+        return cls(tuple(description["method"]), parameters, study_names)
 
-    def describe(self) -> dict[str, Any]:
-        """Return a description for search.json and for telling two spaces apart."""
+    def to_description(self) -> dict[str, Any]:
+        """Return the space as JSON values; equal for equal spaces."""
         parameters = {
             name: {"kind": type(value).__name__.lower(), **asdict(value)}
             for name, value in self.parameters.items()
@@ -184,7 +187,7 @@ class SearchSpace:
 
 
 def _find_nearest_value(domain: Domain, value: Any) -> Any:
-    """The value of a range that is nearest; of a list the value itself, None where it lacks it."""
+    """Return the nearest value of a range; of a list the value itself, or None if it lacks it."""
     if isinstance(domain, Range):
         return min(max(value, domain.low), domain.high)
     return value if value in domain.values else None
@@ -197,19 +200,19 @@ def _count_values(domain: Domain) -> float:
 
 
 def make_configuration_key(configuration: Mapping[str, Any]) -> str:
-    """The same for equal configurations."""
+    """Return a string key, equal for equal configurations."""
     return json.dumps(configuration, sort_keys=True)
 
 
 def encode_configurations(
     space: SearchSpace, configurations: Sequence[dict[str, Any]]
 ) -> NDArray[np.float64]:
-    """Configurations as rows in [0, 1]: (n, d).
+    """Encode configurations as rows in [0, 1]: (n, d).
 
-    A range has a column on its own scale; a choice, and the method where there are several, a column for
-    each value, two values being 1 apart. A parameter that a configuration does not have sits in the middle.
+    A range has a column on its own scale. A choice, and the method if there are several, has a column for
+    each value; different values have distance 1. A missing parameter is encoded by the middle.
     """
-    rows = [space.in_study(configuration) for configuration in configurations]
+    rows = [space.to_study_values(configuration) for configuration in configurations]
     domains: dict[str, Domain] = dict(space.parameters)
     if len(space.methods) > 1:
         domains = {"method": Choice(space.methods), **domains}
@@ -229,8 +232,8 @@ def _count_columns(domain: Domain) -> int:
 def _encode_value(domain: Domain, value: Any) -> list[float]:
     if isinstance(domain, Choice):
         count = len(domain.values)
-        hot = [float(value == one) for one in domain.values]
-        return [h / math.sqrt(2) for h in (hot if any(hot) else [1 / count] * count)]
+        one_hot = [float(value == element) for element in domain.values]
+        return [weight / math.sqrt(2) for weight in (one_hot if any(one_hot) else [1 / count] * count)]
     if value is None or domain.low == domain.high:
         return [0.5]
     low, high = domain.low, domain.high

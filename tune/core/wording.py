@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Wording of figures: numbers, durations, costs and configurations, as every output shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def format_p_value(p: float | None) -> str:
 
 
 def format_probability(value: float | None) -> str:
-    """Two digits, but never a certainty."""
+    """Format a probability with two digits, but never as a certainty."""
     if value is None or 0.005 <= value < 0.995:
         return format_number(value, ".2f")
     return "<0.01" if value < 0.5 else ">0.99"
@@ -23,7 +23,7 @@ def format_number(value: float | None, form: str) -> str:
 
 
 def format_code_span(text: str) -> str:
-    """A name that may hold anything, as a code span: nothing in it is markup."""
+    """Format any text as a Markdown code span, so that nothing in it is markup."""
     text = " ".join(text.split())
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
@@ -31,14 +31,14 @@ def format_code_span(text: str) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """1:02:03, or 02:03 below an hour."""
+    """Format seconds as 1:02:03, or 02:03 below an hour."""
     minutes, left = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes:02}:{left:02}"
 
 
 def format_configuration(configuration: dict[str, Any]) -> str:
-    """A configuration in one short line."""
+    """Format a configuration in one short line."""
     short = {"learning_rate": "lr"}
     parts = [str(configuration["method"])]
     for name, value in configuration.items():
@@ -47,10 +47,10 @@ def format_configuration(configuration: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def format_usage(used: Mapping[str, float]) -> str:
+def format_usage(usage: Mapping[str, float]) -> str:
     """Return what was used in words, to append; empty for results that do not say."""
     forms = {"gpu_hours": ", {} GPU-hours", "cpu_hours": ", {} CPU-hours", "cost": ", cost {}"}
-    return "".join(form.format(_format_amount(used[key])) for key, form in forms.items() if key in used)
+    return "".join(form.format(_format_amount(usage[key])) for key, form in forms.items() if key in usage)
 
 
 def _format_amount(value: float) -> str:
@@ -58,7 +58,7 @@ def _format_amount(value: float) -> str:
 
 
 def format_objective(objective: str, value: float | None) -> str:
-    """A value with its unit."""
+    """Format the value of an objective with its unit."""
     if value is None:
         return "-"
     return {

@@ -55,7 +55,7 @@ def check_nodes(plan: Plan, output: Path, joined: str | None = None) -> list[Pre
     storage = plan.options.storage
     folder = resolve_location(storage) if storage else str(output.resolve().parent)
     note_location = join_location(folder, f".preflight-{uuid.uuid4().hex[:8]}")
-    several = joined is not None or plan.cluster.nodes > 1
+    several = joined is not None or plan.cluster.node_count > 1
     try:
         write_location(join_location(note_location, DRIVER_NOTE_NAME), b"here")
         with _open_driver_listener() if several else nullcontext() as listener:

@@ -80,8 +80,8 @@ class ClusterFollower:
             check,
             AutoscalerDemand(),
         )
-        self.nodes = plan.cluster.nodes
-        self._sound = {node.id: True for node in plan.cluster.each}
+        self.nodes = plan.cluster.node_count
+        self._sound = {node.id: True for node in plan.cluster.nodes}
         self.wanted = count_wanted_slots(plan.options) if plan.options.max_concurrent else 0
         if self.wanted > slots.now:
             asked = "the autoscaler, if any, is asked for the others"
@@ -95,8 +95,8 @@ class ClusterFollower:
         number = max(1, there)  # what was lost may come back
         if number != self.slots.now:
             self.slots.become(number)
-            self.screen.say(f"slots        {number}: {_describe_node_change(self.nodes, cluster.nodes)}")
-        self.nodes = cluster.nodes
+            self.screen.say(f"slots        {number}: {_describe_node_change(self.nodes, cluster.node_count)}")
+        self.nodes = cluster.node_count
         worker = {"CPU": float(options.cpus_per_worker)} | ({"GPU": gpus} if gpus else {})
         missing = max(0, self.wanted - there)
         per_slot = options.workers_per_trial
@@ -104,13 +104,13 @@ class ClusterFollower:
 
     def _usable(self, cluster: Cluster) -> Cluster:
         """The cluster without the nodes that joined and have something wrong; each is looked at once."""
-        for node in cluster.each:
+        for node in cluster.nodes:
             if node.id not in self._sound:
                 found = self.check(node.id)
                 self._sound[node.id] = not found
                 for finding in found:
                     self.screen.warn(f"{finding}; it joined, and gets no slots")
-        return replace(cluster, each=tuple(node for node in cluster.each if self._sound[node.id]))
+        return replace(cluster, nodes=tuple(node for node in cluster.nodes if self._sound[node.id]))
 
 
 def _describe_node_change(before: int, after: int) -> str:

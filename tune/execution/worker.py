@@ -75,7 +75,7 @@ class _Worker:
         if self.over is not None:  # a next job: its end is in the ledger by now
             self.over.clear()
         result: RunResult | None = None
-        place = JobFolder(job.place, writes=self.is_first)
+        place = JobFolder(job.location, writes=self.is_first)
         try:
             result = self._run(job, place)
         except ray.exceptions.RayError:
@@ -110,7 +110,7 @@ class _Worker:
 
     def _out_of_memory(self, job: Job, error: Exception) -> None:
         """Have the job done again with less at once, or say that it ended so. Whichever rank it hits."""
-        smaller = job.smaller(self.ranks)
+        smaller = job.halve_micro_batch(self.ranks)
         if smaller is not None:
             ray.get(self.mailbox.again.remote(smaller))
             return
@@ -137,7 +137,7 @@ class _Worker:
                 if not is_disk_full(error):
                     raise
                 return RunResult(
-                    outcome=Outcome.SUSPENDED, error=f"no room in {job.place}: {_format_error(error)}"
+                    outcome=Outcome.SUSPENDED, error=f"no room in {job.location}: {_format_error(error)}"
                 )
         return result.extract_result(**self._timing(result.seconds))
 

@@ -1,4 +1,4 @@
-"""What a worker computes with: its GPUs, its precision."""
+"""The cluster: what it offers, the GPUs and the precision of a worker, the slots that fit."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dps.errors import InputError
 from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
 
-WORKER_MEMORY_BYTES = 1.5 * 2**30  # bytes: interpreter, libraries, a small model with its optimizer
+WORKER_MEMORY_BYTES = 1.5 * 2**30  # interpreter, libraries, a small model with its optimizer
 
-SHARING_MEASURED_LATER = "as many workers as fit will share one; that is measured when the search starts"
+SHARING_MEASURED_LATER = "as many workers as fit share one; measured when the search starts"
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine offers to all that runs there. memory: bytes; id: Ray's, of a cluster's node."""
+    """A machine and what it offers to all that runs there. memory: in bytes; id: that Ray gave it."""
 
     cpus: float
     gpus: float
@@ -25,37 +25,37 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a cluster offers. address: None for one that a search starts for itself."""
+    """The nodes of a cluster. address: None for one that a search starts for itself."""
 
     address: str | None
-    each: tuple[Node, ...]
+    nodes: tuple[Node, ...]
 
     @property
-    def nodes(self) -> int:
-        """How many there are."""
-        return len(self.each)
+    def node_count(self) -> int:
+        """The number of nodes."""
+        return len(self.nodes)
 
     @property
     def cpus(self) -> float:
-        """Cores of all nodes."""
-        return sum(node.cpus for node in self.each)
+        """The cores of all nodes."""
+        return sum(node.cpus for node in self.nodes)
 
     @property
     def gpus(self) -> float:
-        """Number of GPUs of all nodes."""
-        return sum(node.gpus for node in self.each)
+        """The GPUs of all nodes."""
+        return sum(node.gpus for node in self.nodes)
 
     @property
     def memory(self) -> float:
-        """Bytes of all nodes."""
-        return sum(node.memory for node in self.each)
+        """The memory of all nodes, in bytes."""
+        return sum(node.memory for node in self.nodes)
 
 
 EMPTY_NODE = Node(0.0, 0.0, 0.0)
 
 
 def choose_gpus_per_worker(options: CommonOptions, cluster: Cluster) -> float:
-    """Raises Refused where the cluster lacks what was asked for."""
+    """Return the GPUs of a worker. Raises RefusedError if the cluster has too few."""
     wanted = options.gpus_per_worker
     if wanted is None:
         return 1.0 if cluster.gpus else 0.0
@@ -65,21 +65,22 @@ def choose_gpus_per_worker(options: CommonOptions, cluster: Cluster) -> float:
 
 
 def choose_precision(options: CommonOptions, cluster: Cluster, gpus: float) -> tuple[str, str]:
-    """(precision of every run, the line that says what was taken). gpus: of a worker.
+    """Return (precision, the line that explains the choice). gpus: of a worker.
 
-    On this machine's CPU "auto" is bf16 where it has AVX512_BF16: there a step takes about half of the time
-    and scores stay within noise (`benchmarks/cpu.py`); elsewhere bf16 is many times slower. Not on a
-    cluster, whose nodes may differ. Raises InputError for fp16 without a GPU.
+    On this machine's CPU "auto" is bf16 if it has AVX512_BF16: a step then takes about half of the time and
+    scores stay within noise (`benchmarks/cpu.py`); elsewhere bf16 is many times slower. Not on a cluster,
+    whose nodes may differ. Raises InputError for fp16 without a GPU.
     """
-    named = options.precision
-    if named == "fp16" and not gpus:
+    precision = options.precision
+    if precision == "fp16" and not gpus:
         raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
-    if named == "bf16" and not gpus and cluster.address is None and not _cpu_has_bf16():
-        return named, "bf16 (named; this CPU lacks it in hardware and will be many times slower than in fp32)"
-    if named != "auto":
-        return named, f"{named} (named)"
+    if precision == "bf16" and not gpus and cluster.address is None and not _cpu_has_bf16():
+        warning = "this CPU lacks it in hardware and will be many times slower than in fp32"
+        return precision, f"bf16 (named; {warning})"
+    if precision != "auto":
+        return precision, f"{precision} (named)"
     if gpus:
-        return named, "auto: bf16 on GPUs that have it, else fp16"
+        return precision, "auto: bf16 on GPUs that have it, else fp16"
     if cluster.address is not None:
         return "fp32", "fp32 (auto: the CPUs of a cluster may differ)"
     if _cpu_has_bf16():
@@ -94,34 +95,36 @@ def _cpu_has_bf16() -> bool:
 
 
 def count_trials_by_resource(options: CommonOptions, cluster: Cluster, gpus: float) -> dict[str, int]:
-    """Trials at once that there is enough of each for, by its name; last, that find all of it. gpus: of one
-    worker. A worker needs one node, a trial may lie over several."""
-    each = [_count_workers_by_resource(options, node, gpus) for node in cluster.each]
-    by_name = {
-        name: sum(workers[name] for workers in each)
+    """Return how many trials each resource is enough for, by its name, and last all of them together.
+
+    A worker needs all of its resources on one node; a trial's workers may be on several. gpus: of a worker.
+    """
+    counts_per_node = [_count_workers_by_resource(options, node, gpus) for node in cluster.nodes]
+    workers = {
+        name: sum(counts[name] for counts in counts_per_node)
         for name in _count_workers_by_resource(options, EMPTY_NODE, gpus)
     }
-    together = {"on one node": sum(min(workers.values()) for workers in each)}
-    return {name: workers // options.workers_per_trial for name, workers in (by_name | together).items()}
+    workers["on one node"] = sum(min(counts.values()) for counts in counts_per_node)
+    return {name: count // options.workers_per_trial for name, count in workers.items()}
 
 
 def _count_workers_by_resource(options: CommonOptions, node: Node, gpus: float) -> dict[str, int]:
-    """Workers that a node has enough of each for, by its name."""
-    found = {
+    """Return how many workers each resource of a node is enough for, by its name."""
+    counts = {
         "CPU cores": int(node.cpus // options.cpus_per_worker),
         "memory": int(node.memory // WORKER_MEMORY_BYTES),
     }
     if gpus:  # Ray gives a share of one GPU, or whole ones
-        found["GPUs"] = int(node.gpus) * int(1 / gpus + 1e-6) if gpus < 1 else int(node.gpus // gpus)
-    return found
+        counts["GPUs"] = int(node.gpus) * int(1 / gpus + 1e-6) if gpus < 1 else int(node.gpus // gpus)
+    return counts
 
 
 def count_wanted_slots(options: CommonOptions) -> int:
-    """Trials at once that were asked for and that there is work for, at most."""
+    """Return how many trials at once there is work for, limited by --max-concurrent."""
     work = max(options.trials, options.confirm) * len(options.methods_by_arm)
     return min(work, options.max_concurrent or work)
 
 
 def count_slots(options: CommonOptions, cluster: Cluster, gpus: float) -> int:
-    """Slots on this cluster; none where it has too little for one trial."""
+    """Return the number of slots that fit on this cluster, 0 if it has too little for one trial."""
     return min(count_wanted_slots(options), count_trials_by_resource(options, cluster, gpus)["on one node"])

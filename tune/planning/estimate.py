@@ -51,10 +51,10 @@ def estimate_duration(
         together = searching + confirming
         return DurationEstimate(STARTUP_S + together / slots, together)
     racing = RACE_TIME_FACTOR * searching if options.max_race_seeds else 0.0
-    rounds = math.ceil(options.confirmed * options.confirm / slots) / options.confirm
+    rounds = math.ceil(options.confirmed_per_arm * options.confirm / slots) / options.confirm
     return DurationEstimate(
         STARTUP_S + (searching + racing) / slots + rounds * confirming,
-        searching + racing + options.confirmed * confirming,
+        searching + racing + options.confirmed_per_arm * confirming,
     )
 
 

@@ -80,9 +80,9 @@ def check_storage(options: CommonOptions, cluster: Cluster) -> None:
     """Raise InputError for a bad --storage, RefusedError if several nodes have none."""
     if options.storage:
         check_location(options.storage, writing=not options.dry_run)
-    if cluster.nodes > 1 and not options.storage:
+    if cluster.node_count > 1 and not options.storage:
         raise RefusedError(
-            f"--storage: the cluster has {cluster.nodes} nodes; give a folder that every node sees, or "
+            f"--storage: the cluster has {cluster.node_count} nodes; give a folder that every node sees, or "
             f"s3://BUCKET/PATH, for checkpoints and models"
         )
 
@@ -94,7 +94,15 @@ def check_tracking(options: CommonOptions) -> None:
         check_model_name(options.registered_name, uri)
     if uri is None:
         return
-    option = "--tracking-uri" if options.tracking_uri else "MLFLOW_TRACKING_URI"
+    check_tracking_uri(uri, "--tracking-uri" if options.tracking_uri else "MLFLOW_TRACKING_URI")
+    file = find_sqlite_file(uri)
+    if options.tracking_uri and file is not None and not file.parent.is_dir():
+        folder = str(file.parent)
+        raise InputError(f"--tracking-uri: there is no folder {folder!r} for {file.name}; make it first")
+
+
+def check_tracking_uri(uri: str, option: str) -> None:
+    """Raise InputError for an address that MLflow cannot use. option: the source of the address."""
     scheme, colon, rest = uri.partition("://")
     if not colon or not rest or scheme.partition("+")[0] not in TRACKING_SCHEMES:
         raise InputError(
@@ -105,9 +113,6 @@ def check_tracking(options: CommonOptions) -> None:
         raise InputError(
             f"{option}: {uri!r} was saved without its password; give the whole address again, or none"
         )
-    file = find_sqlite_file(uri)
-    if options.tracking_uri and file is not None and not file.parent.is_dir():
-        raise InputError(f"{option}: there is no folder {str(file.parent)!r} for {file.name}; make it first")
 
 
 def check_model_name(name: str, uri: str | None) -> None:

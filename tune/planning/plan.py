@@ -42,13 +42,13 @@ EXPLORATION_BUDGET_SHARE = 0.4  # share of the budget for exploration; the race 
 class WarmStart:
     """Results of earlier searches.
 
-    first: configurations that are tried before any is proposed.
-    earlier: (configuration, normal score), see `tune.strategy.warm_start.EarlierConfiguration`.
+    initial_configurations: are tried before any is proposed.
+    observations: (configuration, normal score), see `tune.strategy.warm_start.EarlierConfiguration`.
     origins: the searches.
     """
 
-    first: Sequence[dict[str, Any]] = ()
-    earlier: Sequence[tuple[dict[str, Any], float]] = ()
+    initial_configurations: Sequence[dict[str, Any]] = ()
+    observations: Sequence[tuple[dict[str, Any], float]] = ()
     origins: Sequence[str] = ()
 
 
@@ -58,7 +58,7 @@ NO_WARM_START = WarmStart()
 @dataclass(frozen=True)
 class Plan:
     """Everything decided before a search starts. arms: search spaces by method; a search has one arm with an
-    empty name. weights: of the model; gpu_note: of --share-gpus."""
+    empty name. gpu_note: of --share-gpus."""
 
     options: CommonOptions
     task: Task
@@ -71,8 +71,8 @@ class Plan:
     gpus_per_worker: float
     cluster: Cluster
     speed: TrainingSpeed
-    warm: WarmStart = NO_WARM_START
-    weights: int = 0
+    warm_start: WarmStart = NO_WARM_START
+    model_parameters: int = 0
     precision_note: str = ""
     gpu_note: str = ""
 
@@ -93,15 +93,15 @@ class Plan:
         return self.preview.full_max_steps
 
     @property
-    def published(self) -> list[dict[str, Any]]:
+    def initial_configurations(self) -> list[dict[str, Any]]:
         """Starting configurations of a search whose sampler learns, else none."""
-        return self.space.published() if self.options.begins_with_published else []
+        return self.space.list_published() if self.options.begins_with_published else []
 
     @property
-    def runs(self) -> int:
+    def planned_runs(self) -> int:
         """The number of trials and confirmations over all arms, without the race."""
-        confirmed = self.options.confirmed
-        return len(self.arms) * (self.options.trials + confirmed * self.options.confirm)
+        confirmations = self.options.confirmed_per_arm * self.options.confirm
+        return len(self.arms) * (self.options.trials + confirmations)
 
     @property
     def estimate(self) -> DurationEstimate:
@@ -110,7 +110,7 @@ class Plan:
         return estimate_duration(self.options, self.preview, self.speed, self.slots, passes)
 
     @property
-    def devices(self) -> SlotDevices:
+    def slot_devices(self) -> SlotDevices:
         """The devices of one slot: its GPUs, or its cores if it has none."""
         options, gpus = self.options, self.gpus_per_worker
         per_worker = gpus or options.cpus_per_worker
@@ -121,12 +121,12 @@ class Plan:
         """Whether confirmations save their models."""
         return self.options.keeps_models
 
-    def rules(self, arm: str) -> list[StopRule]:
-        """Return the stop rules of an arm."""
+    def get_stop_rules(self) -> list[StopRule]:
+        """Return the stop rules of the exploration of an arm."""
         share = EXPLORATION_BUDGET_SHARE if self.options.max_race_seeds else 1.0
-        return [TrialLimit(self.options.trials), *self.budgets(share)]
+        return [TrialLimit(self.options.trials), *self.get_budget_rules(share)]
 
-    def budgets(self, share: float = 1.0) -> list[StopRule]:
+    def get_budget_rules(self, share: float = 1.0) -> list[StopRule]:
         """Return the time and device-hour rules, limited to a share."""
         options, rules = self.options, list[StopRule]()
         per_worker = {"GPU": self.gpus_per_worker, "CPU": options.cpus_per_worker}
@@ -140,9 +140,9 @@ class Plan:
 
     def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
         """Return the strategy of an arm. folder: location of its runs' files, see `tune.core.storage`; warm:
-        (`WarmStart.first`, `WarmStart.earlier`) as the first session read them."""
+        initial configurations and observations of the warm start, as the first session read them."""
         options = self.options
-        first, earlier = warm
+        initial_configurations, observations = warm
         return Strategy(
             space=self.arms[arm],
             settings=self.settings,
@@ -152,7 +152,7 @@ class Plan:
             design_size=options.trials,
             confirmation_seeds=options.confirm,
             slots=slots,
-            stop_rules=self.rules(arm),
+            stop_rules=self.get_stop_rules(),
             folder=folder,
             max_steps=self.max_steps,
             scheduler=options.scheduler,
@@ -163,11 +163,11 @@ class Plan:
             race_settings=RaceSettings(
                 options.max_race_seeds, min_gain=options.min_gain or RaceSettings.min_gain
             ),
-            race_stop_rules=self.budgets(),
+            race_stop_rules=self.get_budget_rules(),
             target_score=options.target_score,
             min_gain=options.min_gain,
-            first_configurations=[*first, *self.published],
-            earlier_configurations=[(configuration, score) for configuration, score in earlier],
+            first_configurations=[*initial_configurations, *self.initial_configurations],
+            earlier_configurations=[(configuration, score) for configuration, score in observations],
             finalist_count=options.finalist_count,
             confirms_baseline=options.confirms_baseline,
         )
@@ -177,7 +177,7 @@ class Plan:
         slots = count_slots(self.options, self.cluster, gpus_per_worker)
         return replace(self, gpus_per_worker=gpus_per_worker, slots=slots, gpu_note=note)
 
-    def as_begun(self, precision: str | None) -> Plan:
+    def with_first_precision(self, precision: str | None) -> Plan:
         """Return the plan with the precision of the first session, which may have run on another machine.
         None: written by a version that knew only fp32 on CPUs."""
         precision = precision or ("auto" if self.gpus_per_worker else "fp32")
@@ -186,7 +186,7 @@ class Plan:
         settings = replace(self.settings, precision=precision)
         return replace(self, settings=settings, precision_note=f"{precision} (as the search began)")
 
-    def identity(self, arm: str) -> dict[str, object]:
+    def get_identity(self, arm: str) -> dict[str, object]:
         """Return what a resume must not change. Data and model may lie elsewhere by then."""
         return {
             **vars(self.settings),
@@ -194,7 +194,7 @@ class Plan:
             "data": self.data.fingerprint,
             "model": self.model.fingerprint,
             **{name: getattr(self.options, name) for name in SEARCH_DECISIONS},
-            "space": self.arms[arm].describe(),
+            "space": self.arms[arm].to_description(),
             "search_steps": self.max_steps,
         }
 
@@ -212,7 +212,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "max_steps": plan.max_steps,
             "confirm_steps": plan.confirm_steps,
             "slots": plan.slots,
-            "settings": plan.settings.described(),
+            "settings": plan.settings.to_json(),
         },
     }
 

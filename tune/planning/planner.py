@@ -58,8 +58,8 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
         gpus_per_worker=gpus,
         cluster=cluster,
         speed=estimate_speed(options, inputs.model, preview.mean_words, gpus, precision),
-        warm=_load_warm_start(options, arms),
-        weights=inputs.model.count_parameters(),
+        warm_start=_load_warm_start(options, arms),
+        model_parameters=inputs.model.count_parameters(),
     )
 
 
@@ -77,7 +77,7 @@ def _build_search_space(
     layers, weights = model.read_dimensions()[0], model.count_parameters()
     space = build_search_space(methods, options.freeze, weights, max_steps, layers, options.space)
     if options.sampler == "grid":
-        space.grid()  # raises InputError for a range
+        space.list_grid()  # raises InputError for a range
     return space
 
 

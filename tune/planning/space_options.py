@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Search spaces from options: the default ranges, overridden by --space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
 from tune.core.space import SearchSpace
 
-LEARNING_RATE_RANGES = (  # (up to so many parameters, low, high)
+LEARNING_RATE_RANGES = (  # (model parameters below, low, high)
     (50e6, 3e-5, 5e-4),
     (200e6, 1e-5, 1e-4),
     (float("inf"), 5e-6, 5e-5),
@@ -19,9 +19,11 @@ LEARNING_RATE_RANGES = (  # (up to so many parameters, low, high)
 
 
 def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") -> None:
-    """Raises InputError for a method that there is none of, and for a sampler that cannot propose them."""
+    """Raise InputError for an unknown method, and for a sampler that cannot propose the methods."""
     if unknown := [name for name in methods if name not in METHODS]:
-        raise InputError(f"--method: there is no {', '.join(unknown)!r}; choose among {', '.join(METHODS)}")
+        raise InputError(
+            f"--method: unknown method {', '.join(unknown)!r}; choose among {', '.join(METHODS)}"
+        )
     if sampler not in ("", "tpe", "random") and len(methods) > 1:
         raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
 
@@ -34,51 +36,55 @@ def build_search_space(
     layers: int = 0,
     named: dict[str, Any] | None = None,
 ) -> SearchSpace:
-    """The default space, or what `named` puts in its place. max_steps: optimizer steps of a full trial;
-    layers: of the model, 0 where it does not say; named: by hyper-parameter a value, a list of values, or
-    low, high and log. Raises InputError as `check_methods_and_sampler` does, and for what no method can take.
+    """Build the default space, overridden by `named`.
+
+    max_steps: optimizer steps of a full trial; layers: of the model, 0 if unknown; named: by hyper-parameter
+    a value, a list of values, or low, high and log. Raises InputError as `check_methods_and_sampler` does,
+    and for what no method can take.
     """
     check_methods_and_sampler(methods)
-    low, high = next((low, high) for most, low, high in LEARNING_RATE_RANGES if model_parameters < most)
-    given = {key: _parse_domain(key, value) for key, value in (named or {}).items()}
-    rate = _check_learning_rates(given.pop("learning_rate", Range(low, high, log=True)))
+    low, high = next((low, high) for limit, low, high in LEARNING_RATE_RANGES if model_parameters < limit)
+    given_domains = {key: _parse_domain(key, value) for key, value in (named or {}).items()}
+    rate = _check_learning_rates(given_domains.pop("learning_rate", Range(low, high, log=True)))
     parameters: dict[str, Domain] = {"learning_rate": rate}
-    names: dict[str, dict[str, str]] = {}
+    study_names: dict[str, dict[str, str]] = {}
     for method in methods:
-        names[method] = {"learning_rate": "learning_rate"}
-        for key, domain in _build_method_domains(method, freeze, max_steps, layers, given).items():
+        study_names[method] = {"learning_rate": "learning_rate"}
+        for key, domain in _build_method_domains(method, freeze, max_steps, layers, given_domains).items():
             name = key if parameters.get(key, domain) == domain else f"{method}.{key}"
-            parameters[name], names[method][key] = domain, name
-    if unused := sorted(set(given) - {key for own in names.values() for key in own}):
+            parameters[name], study_names[method][key] = domain, name
+    if unused := sorted(set(given_domains) - {key for names in study_names.values() for key in names}):
         raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}")
-    return SearchSpace(methods, parameters, names)
+    return SearchSpace(methods, parameters, study_names)
 
 
 def _build_method_domains(
     method: str, freeze: str, max_steps: int, layers: int, given: dict[str, Domain]
 ) -> dict[str, Domain]:
-    """The hyper-parameters of a method alone."""
+    """Return the domains of the hyper-parameters that a method defines."""
     known = {field.name: field.type for field in fields(METHODS[method])}
-    mine = {key: domain for key, domain in given.items() if key in known}
-    for key, domain in mine.items():
+    given_here = {key: domain for key, domain in given.items() if key in known}
+    for key, domain in given_here.items():
         if known[key] == "int" and not (isinstance(domain, Choice) and _are_integers(domain.values)):
             raise InputError(f"--space: {method}: {key} takes a list of whole numbers, but got {domain}")
         _check_accepted_values(method, key, domain)
     domains = METHODS[method].search_space(max_steps, layers)
     if freeze != "gradient" and "freeze" in known:
         domains["freeze"] = Choice(("gradient", "update") if freeze == "search" else (freeze,))
-    return domains | mine
+    return domains | given_here
 
 
 def _parse_domain(key: str, value: Any) -> Domain:
     if isinstance(value, dict):
         return _parse_range(key, value)
-    values = [_parse_number(one) for one in (value if isinstance(value, list) else [value])]
+    values = [_parse_number(element) for element in (value if isinstance(value, list) else [value])]
     if not values:
         raise InputError(f"--space: {key} has an empty list; give at least one value")
-    for one in values:
-        if not isinstance(one, str | int | float) or (isinstance(one, float) and not math.isfinite(one)):
-            raise InputError(f"--space: {key} takes finite numbers, words, true and false, but got {one!r}")
+    for element in values:
+        if not isinstance(element, str) and not _is_finite_number(element) and not isinstance(element, bool):
+            raise InputError(
+                f"--space: {key} takes finite numbers, words, true and false, but got {element!r}"
+            )
     return Choice(tuple(dict.fromkeys(values)))
 
 
@@ -98,7 +104,7 @@ def _parse_range(key: str, value: dict[str, Any]) -> Range:
 
 
 def _check_learning_rates(domain: Domain) -> Domain:
-    """The learning rates, which no method checks."""
+    """Check the learning rates, which methods do not check."""
     for value in (domain.low, domain.high) if isinstance(domain, Range) else domain.values:
         if not _is_finite_number(value) or not value > 0:
             raise InputError(f"--space: learning_rate must be a number above 0, but got {value!r}")
@@ -106,7 +112,7 @@ def _check_learning_rates(domain: Domain) -> Domain:
 
 
 def _parse_number(value: Any) -> Any:
-    """YAML reads 1e-5 as text: a number after all."""
+    """Parse numbers that YAML reads as text, such as 1e-5."""
     for kind in (int, float) if isinstance(value, str) else ():
         try:
             return kind(value)
@@ -124,7 +130,7 @@ def _are_integers(values: tuple[Any, ...]) -> bool:
 
 
 def _check_accepted_values(method: str, key: str, domain: Domain) -> None:
-    """Raises InputError where the method refuses a value of the domain."""
+    """Raise InputError if the method refuses a value of the domain."""
     for value in (domain.low, domain.high) if isinstance(domain, Range) else domain.values:
         try:
             METHODS[method](**{key: value})

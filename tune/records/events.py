@@ -1,4 +1,4 @@
-"""What happens in a search, told to those who watch: the terminal, MLflow."""
+"""Events of a search and the interface of its watchers (terminal, MLflow)."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from tune.records.search_document import SearchDocument
 
 
 class Watcher:
-    """Hears what happens in a search and answers nothing; every method does nothing until it is overridden.
+    """Receives the events of a search; every method does nothing unless it is overridden.
 
-    The ledger has each event before a watcher hears of it. All calls come from the driver, one at a time.
+    The ledger stores each event first. All calls come from the driver, one at a time.
     """
 
     def hear(self, event: str, *values: Any) -> None:
-        """Hear of an event, by the name of one of the methods below."""
+        """Receive an event, by the name of one of the methods below."""
         getattr(self, event)(*values)
 
     def session_started(self, earlier: Sequence[TrialRecord]) -> None:
-        """Hear that a session begins. earlier: the runs of the sessions before, those under way too."""
+        """A session begins. earlier: all runs of earlier sessions, unfinished ones too."""
 
     def trial_started(self, record: TrialRecord) -> None:
-        """Hear that a slot was given this run, for the first time or again."""
+        """A slot was given this run, for the first time or again."""
 
     def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
-        """Hear of an evaluation; `record` holds it already."""
+        """An evaluation came in; `record` holds it already."""
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """Hear the one outcome of a run."""
+        """A run ended with its final outcome."""
 
-    def phase_ended(self, why: str) -> None:
-        """Hear that no further trial, or no further run of the race, will be started, and why."""
+    def phase_ended(self, reason: str) -> None:
+        """Exploration or the race ended: no further trial, or race run, starts."""
 
     def search_ended(self, document: SearchDocument) -> None:
-        """Hear what the search found: search.json."""
+        """The search ended; `document` is search.json."""
 
     def comparison_ended(self, document: ComparisonDocument) -> None:
-        """Hear what the comparison found: compare.json."""
+        """The comparison ended; `document` is compare.json."""
 
     def session_ended(self, output: Path, interrupted: bool) -> None:
-        """Hear that the session is over, and where the results are. interrupted: a resume will go on."""
+        """The session ended. output: folder of the results; interrupted: a resume can continue."""
 
 
 class GuardedWatcher(Watcher):
-    """A watcher that was handed in: where it fails, that is said once, and the search goes on without it."""
+    """A wrapper of a watcher that was handed in: if it fails, a warning is shown once and it gets no more
+    events."""
 
     def __init__(self, watcher: Watcher, warn: Callable[[str], None]) -> None:
         self._watcher, self._warn, self._failed = watcher, warn, False
@@ -61,15 +62,17 @@ class GuardedWatcher(Watcher):
             getattr(self._watcher, event)(*values)
         except Exception as error:
             self._failed = True
-            self._warn(f"{type(self._watcher).__name__} failed and hears no more: {describe_error(error)}")
+            self._warn(
+                f"{type(self._watcher).__name__} failed and gets no more events: {describe_error(error)}"
+            )
 
 
 def notify(watchers: Sequence[Watcher], event: str, *values: Any) -> None:
-    """Tell every watcher of an event, by the name of its method."""
+    """Send an event to every watcher, by the name of its method."""
     for watcher in watchers:
         watcher.hear(event, *values)
 
 
 def describe_error(error: Exception) -> str:
-    """Return the kind of an error and what it says, on one line without secrets."""
+    """Return an error's type and message on one line, without secrets."""
     return f"{type(error).__name__}: {redact_secrets(sanitise_line(error))[:200]}"

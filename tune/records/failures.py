@@ -1,4 +1,4 @@
-"""Runs that failed: their share, what they died of, and when to give up."""
+"""Failed runs: their share, their causes, and when to give up."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ FAILURE_ADVICE = {
 
 
 class TooManyFailuresError(RuntimeError):
-    """So many runs failed one after the other that further ones would only cost time."""
+    """Raised when too many runs in a row have failed."""
 
 
 class FailureStreak:
-    """Failures one after the other, of one sitting."""
+    """The current streak of failures in this session."""
 
     def __init__(self) -> None:
         self.records: list[TrialRecord] = []
 
-    def add(self, record: TrialRecord) -> None:
-        """A run is over. Raises TooManyFailures with the most likely reason."""
+    def add_run(self, record: TrialRecord) -> None:
+        """Add a finished run. Raises TooManyFailuresError with the most likely cause."""
         self.records = [*self.records, record] if record.outcome.is_failure else []
         if len(self.records) >= MAX_FAILURE_STREAK:
             raise TooManyFailuresError(
@@ -39,17 +39,17 @@ class FailureStreak:
 
 
 def explain_failures(failed: Sequence[TrialRecord]) -> str:
-    """What most of them died of, and what to do."""
+    """Explain the most common failure and its remedy."""
     outcome, count = Counter(record.outcome for record in failed).most_common(1)[0]
     errors = Counter(record.error for record in failed if record.outcome == outcome and record.error)
-    said = f" ({errors.most_common(1)[0][0]})" if errors else ""
-    return f"{count} are {outcome}: {FAILURE_ADVICE[outcome]}{said}"
+    error_note = f" ({errors.most_common(1)[0][0]})" if errors else ""
+    return f"{count} are {outcome}: {FAILURE_ADVICE[outcome]}{error_note}"
 
 
 @dataclass(frozen=True)
 class FailureSummary:
-    """How many runs failed. runs: that are over; failed: those without a usable score; share: of the runs;
-    outcomes: of the failures; reason: the most likely one, None without failures."""
+    """Summary of ended runs. runs: their number; failed: those without a usable score; share: of the runs;
+    outcomes: counts of the failures; reason: most likely cause, None without failures."""
 
     runs: int
     failed: int
@@ -59,13 +59,13 @@ class FailureSummary:
 
 
 def summarise_failures(records: Sequence[TrialRecord]) -> FailureSummary:
-    """Count the failures among these runs."""
-    over = [record for record in records if record.outcome.is_final]
-    failed = [record for record in over if record.outcome.is_failure]
+    """Summarise the failures among these runs."""
+    ended = [record for record in records if record.outcome.is_final]
+    failed = [record for record in ended if record.outcome.is_failure]
     return FailureSummary(
-        runs=len(over),
+        runs=len(ended),
         failed=len(failed),
-        share=len(failed) / len(over) if over else 0.0,
+        share=len(failed) / len(ended) if ended else 0.0,
         outcomes=dict(Counter(str(record.outcome) for record in failed)),
         reason=explain_failures(failed) if failed else None,
     )
@@ -73,6 +73,6 @@ def summarise_failures(records: Sequence[TrialRecord]) -> FailureSummary:
 
 def format_failure_summary(summary: FailureSummary) -> str:
     """Format the summary as a sentence."""
-    ends = ", ".join(f"{count} {outcome}" for outcome, count in summary.outcomes.items())
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in summary.outcomes.items())
     shown = f"Failures: {summary.failed} of {summary.runs} runs ({summary.share:.0%})"
-    return f"{shown}: {ends}. Most likely, {summary.reason}." if ends else f"{shown}."
+    return f"{shown}: {counts}. Most likely, {summary.reason}." if counts else f"{shown}."

@@ -137,7 +137,7 @@ class Ledger:
         """A new trial with this configuration and seed."""
         study = self._studies[purpose]
         with self._whole():
-            study.enqueue_trial(space.in_study(configuration))
+            study.enqueue_trial(space.to_study_values(configuration))
             trial = study.ask()
             return self._enter(purpose, trial, space.suggest(trial) | configuration, seed)
 

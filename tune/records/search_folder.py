@@ -79,7 +79,7 @@ class SearchFolder:
     def write_config(self, options: CommonOptions, data: str, model: str) -> None:
         """Write config.yaml, which makes this search again: with the data and the model that were taken."""
         task = str(Path(options.task).absolute()) if is_task_file(options.task) else options.task
-        write_options(options.with_(data=data, model=model, task=task), self.output / "config.yaml")
+        write_options(options.copy_with(data=data, model=model, task=task), self.output / "config.yaml")
 
     def note_once(self, key: str, value: Any) -> Any:
         """Return what the first session noted under this key: in the first one, this value."""

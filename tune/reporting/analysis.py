@@ -198,13 +198,13 @@ class SearchAnalysis:
     def _names(self, method: str) -> set[str]:
         """Return the names of the parameters that a method has, in the study; none of one that was not
         tried."""
-        names = self.space.names[method].values()
+        names = self.space.study_names[method].values()
         return {"method", *names} if names else set()
 
     def _background(self, name: str, count: int = EFFECT_BACKGROUND_POINTS) -> list[dict[str, Any]]:
         """Points of the space that have this parameter, in the names of the study, the methods in turn."""
         methods = [method for method in self.space.methods if name in self._names(method)]
-        rows = self.space.latin(count, 0)
+        rows = self.space.draw_latin_hypercube(count, 0)
         cycle = itertools.cycle(methods)
         return [{**row, "method": method} for row, method in zip(rows, cycle, strict=False)]
 
@@ -218,7 +218,7 @@ class SearchAnalysis:
         means, sds, size = [], [], len(rows[0])
         step = max(1, MAX_JOINT_POINTS // size)
         for some in (rows[first : first + step] for first in range(0, len(rows), step)):
-            asked = [self.space.from_study(point) for row in some for point in row]
+            asked = [self.space.from_study_values(point) for row in some for point in row]
             posterior = fit_posterior(
                 encode_configurations(self.space, [*tried, *asked]),
                 view.full_length_observations,
@@ -257,7 +257,7 @@ class SearchAnalysis:
             return [], f"{count} ran to the end, and {MIN_IMPORTANCE_CONFIGURATIONS} are needed"
         if len({mean for _, mean in full}) == 1:
             return [], "all configurations have the same score"
-        shared = [name for name in names if all(name in self.space.in_study(c) for c, _ in full)]
+        shared = [name for name in names if all(name in self.space.to_study_values(c) for c, _ in full)]
         if len(shared) < 2:
             return [], "the methods share fewer than two parameters"
         whole = self._fanova(full, shared, FANOVA_TREES)
@@ -280,8 +280,8 @@ class SearchAnalysis:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study()
         for configuration, mean in full:
-            values = self.space.in_study(configuration)
-            domains = self.space.distributions(configuration)
+            values = self.space.to_study_values(configuration)
+            domains = self.space.get_distributions(configuration)
             study.add_trial(
                 optuna.trial.create_trial(
                     params={name: values[name] for name in names},
@@ -304,7 +304,7 @@ def _restore_space(described: dict[str, Any], configurations: Sequence[dict[str,
             if key != "method":
                 own = f"{method}.{key}"
                 names[method][key] = own if own in described else key
-    return SearchSpace.described(described, names)
+    return SearchSpace.from_description(described, names)
 
 
 def _is_single(domain: Domain) -> bool:

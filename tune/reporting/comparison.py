@@ -49,7 +49,7 @@ def build_comparison(
         evaluation_sets=[*plan.task.dev_splits, *plan.settings.transfer],
         baseline=options.method_names[0],
         methods=methods,
-        spent=SpentSection.model_validate(asdict(spent) | plan.devices.used(spent.slot_seconds)),
+        spent=SpentSection.model_validate(asdict(spent) | plan.slot_devices.used(spent.slot_seconds)),
     )
 
 
@@ -63,7 +63,7 @@ def _build_method_section(plan: Plan, name: str, ledger: Ledger) -> MethodSectio
         method=name,
         configuration=configuration,
         selection_score=winner.score if winner is not None else None,
-        space=plan.arms[name].describe(),
+        space=plan.arms[name].to_description(),
         cost=asdict(make_method(name, **hyperparameters).cost),
         trials=trials,
         runs=select_by_configuration(configuration, ledger.records(RunPurpose.CONFIRMATION)),

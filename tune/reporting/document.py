@@ -49,7 +49,7 @@ def build_search_document(
         schema_version=SCHEMA_VERSION,
         **describe_plan(plan),
         provenance=provenance,
-        space=plan.space.describe(),
+        space=plan.space.to_description(),
         chance=plan.preview.chance_level,
         trials=trials,
         covered=next((trial.covered for trial in trials if trial.covered), None),
@@ -70,7 +70,7 @@ def build_search_document(
                 "seconds": spent.seconds,
                 "slot_seconds": spent.slot_seconds,
                 "trials": len(trials),
-                **plan.devices.used(spent.slot_seconds),
+                **plan.slot_devices.used(spent.slot_seconds),
             }
         ),
         sentence="",

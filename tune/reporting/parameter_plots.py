@@ -61,7 +61,7 @@ def _configuration_marks(insight: SearchAnalysis, name: str, other: str | None =
     won = insight.document.winner and make_configuration_key(insight.document.winner.configuration)
     groups: dict[bool, list[tuple[Any, Any, str]]] = {False: [], True: []}
     for configuration, score in insight.full():
-        values = insight.space.in_study(configuration)
+        values = insight.space.to_study_values(configuration)
         if name not in values or (other is not None and other not in values):
             continue
         x = str(values[name]) if isinstance(insight.varied[name], Choice) else values[name]
@@ -158,7 +158,7 @@ def plot_parallel_coordinates(insight: SearchAnalysis) -> Plot | None:
     view = insight.view
     if view is None or len(view.trials) < 2 or not insight.varied:
         return None
-    rows = [insight.space.in_study(trial.configuration) for trial in view.trials]
+    rows = [insight.space.to_study_values(trial.configuration) for trial in view.trials]
     scores = [insight.sign * float(mean) for mean in view.posterior.mean]
     dimensions = [_parallel_axis(name, domain, rows) for name, domain in insight.varied.items()]
     dimensions.append({"label": "expected score", "values": scores})

@@ -171,7 +171,10 @@ class Estimator:
         estimates = self.estimate()
         if estimates is None or not (observations := estimates.full_length_observations):
             return None
-        drawn = [self.space.from_study(row) for row in self.space.latin(IMPROVEMENT_POINTS, seed)]
+        drawn = [
+            self.space.from_study_values(row)
+            for row in self.space.draw_latin_hypercube(IMPROVEMENT_POINTS, seed)
+        ]
         tried = [trial.configuration for trial in estimates.trials]
         x = encode_configurations(self.space, [*tried, *drawn])
         posterior = fit_posterior(x, observations, self.chance, estimates.posterior)

@@ -189,7 +189,7 @@ class SearchPhases:
         for seed in range(strategy.seed + 1, strategy.seed + 1 + strategy.confirmation_seeds):
             for configuration in configurations:
                 if (make_configuration_key(configuration), seed) not in started:
-                    space = strategy.space.of(configuration["method"])
+                    space = strategy.space.for_method(configuration["method"])
                     return self.ledger.replicate(configuration, space, seed)
         return None
 
@@ -269,7 +269,7 @@ class SearchPhases:
         notify(self.watchers, "trial_ended", ended)
         if result.outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # else the slot does
             remove_location(join_location(self._folder(record), "checkpoints"))
-        self.failure_streak.add(ended)
+        self.failure_streak.add_run(ended)
 
     def _record_evaluation(self, record: TrialRecord, report: RunReport) -> None:
         self.ledger.report(record.id, report.result)

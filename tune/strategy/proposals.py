@@ -63,7 +63,7 @@ class Proposer:
 
     def _candidate_configurations(self) -> Iterator[dict[str, Any]]:
         if self._design is not None:
-            yield from (self.space.from_study(values) for values in self._design)
+            yield from (self.space.from_study_values(values) for values in self._design)
             return
         number = len(self.ledger.records(RunPurpose.SEARCH))
         for attempt in range(MAX_PROPOSAL_ATTEMPTS):
@@ -74,8 +74,10 @@ class Proposer:
         """Yield the remaining combinations of a finite space."""
         if self.space.size < float("inf"):
             for method in self.space.methods:
-                part = self.space.of(method)
-                yield from (part.from_study(values) for values in part.combinations(self.strategy.seed))
+                part = self.space.for_method(method)
+                yield from (
+                    part.from_study_values(values) for values in part.shuffle_grid(self.strategy.seed)
+                )
 
     def _seed(self, number: int) -> int:
         return self.strategy.seed * 100_003 + number
@@ -151,8 +153,8 @@ class Proposer:
         value: float | None,
         scores: dict[int, float] | None = None,
     ) -> FrozenTrial:
-        distributions = self.space.distributions(configuration)
-        values = self.space.in_study(configuration)
+        distributions = self.space.get_distributions(configuration)
+        values = self.space.to_study_values(configuration)
         return optuna.trial.create_trial(
             params={name: values[name] for name in distributions},
             distributions=distributions,
@@ -179,8 +181,10 @@ def _fixed_design(strategy: Strategy) -> Iterator[dict[str, Any]] | None:
     """
     space, seed = strategy.space, strategy.seed
     if strategy.sampler == "grid":
-        return iter(space.combinations(seed))
+        return iter(space.shuffle_grid(seed))
     if strategy.sampler == "latin":
-        rounds = (space.latin(strategy.design_size, seed + number) for number in itertools.count())
+        rounds = (
+            space.draw_latin_hypercube(strategy.design_size, seed + number) for number in itertools.count()
+        )
         return itertools.chain.from_iterable(rounds)
     return None

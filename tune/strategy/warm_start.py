@@ -26,7 +26,7 @@ from tune.core.space import SearchSpace, encode_configurations, make_configurati
 from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
 from tune.records.ledger import TrialRecord, open_ledgers
 from tune.records.replicates import group_by_configuration
-from tune.records.stores import ErrorFactory, open_sqlite_copy, parse_sqlite_path
+from tune.records.stores import ErrorFactory, find_sqlite_file, open_sqlite_copy
 
 LEDGER_FILE = "study.db"
 # The minimum root-mean-square distance of two proposals, over the columns of `encode_configurations`.
@@ -143,7 +143,7 @@ def _read_source(source: str, tracking_uri: str | None) -> list[EarlierConfigura
 
 def _locate_ledger(source: str) -> Path:
     """Return the file of a ledger that is named by its folder, path or URL."""
-    path = parse_sqlite_path(source) if "://" in source else Path(source)
+    path = find_sqlite_file(source) if "://" in source else Path(source)
     if path is None:
         raise _source_error(source, "is not a SQLite URL (sqlite:///...)")
     if not path.exists():
@@ -205,7 +205,7 @@ def _adapt_configuration(configuration: dict[str, Any], space: SearchSpace) -> d
         return None
     values = {
         key: _fit_to_domain(space.parameters[name], configuration.get(key))
-        for key, name in space.names[method].items()
+        for key, name in space.study_names[method].items()
     }
     return None if None in values.values() else {"method": method, **values}
 

@@ -1,4 +1,4 @@
-"""`python -m tune.tracking sync DIR`: see `tune.tracking.sync`."""
+"""Entry of `python -m tune.tracking sync DIR`, see `tune.tracking.sync`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell MLflow what a search or a comparison did, from its ledger: it was away, or lost what it had.
+"""Delivers a search or a comparison from its ledger to MLflow, which was unreachable or lost its data.
 
 python -m tune.tracking sync runs/cola-20261123-120000
 """
@@ -16,6 +16,7 @@ from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import read_options
 from tune.core.provenance import collect_provenance
 from tune.core.run import RefusedError
+from tune.planning.locations import check_tracking_uri
 from tune.records.comparison_document import (
     COMPARISON_DOCUMENT_FILE,
     ComparisonDocument,
@@ -31,7 +32,7 @@ SYNC_USAGE = "python -m tune.tracking sync DIR"
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; returns its exit status, 0, 2 (wrong input) or 3 (MLflow does not take it)."""
+    """Run the command. Returns its exit status: 0, 2 (wrong input) or 3 (MLflow does not take it)."""
     try:
         if len(argv) != 2 or argv[0] != "sync":
             raise InputError(f"{' '.join(argv) or 'nothing'}: give one output folder: {SYNC_USAGE}")
@@ -44,11 +45,10 @@ def main(argv: list[str]) -> int:
 
 
 def deliver_search(folder: Path) -> str:
-    """Deliver every run that is over, and the result where there is one. Returns where it can be seen.
+    """Deliver all finished runs and the result, if any. Returns the command that shows them.
 
-    Everything comes from the folder: data, model and cluster may be gone. Runs that MLflow has as they are in
-    the ledger are left alone. Raises InputError for a folder that holds no search that was tracked,
-    RefusedError where MLflow does not take it.
+    Everything comes from the folder: data, model and cluster may be gone. Skips runs that MLflow already has.
+    Raises InputError for a folder without a tracked search, RefusedError if MLflow does not take it.
     """
     options = _load_options(folder)
     file = folder / "study.db"
@@ -57,6 +57,7 @@ def deliver_search(folder: Path) -> str:
     uri = resolve_tracking_uri(options.tracking_uri, folder.resolve().parent)
     if uri is None or notes is None:
         raise InputError(f"--tracking-uri: {folder} was run without MLflow, there is nothing to deliver")
+    check_tracking_uri(uri, "--tracking-uri" if options.tracking_uri else "MLFLOW_TRACKING_URI")
     document = _read_result_document(folder)
     described = notes.noted("described") or _describe_old_search(options, notes, document)
     tracker = MlflowTracker(
@@ -80,12 +81,12 @@ def deliver_search(folder: Path) -> str:
 def _describe_old_search(
     options: CommonOptions, notes: Ledger, document: SearchDocument | ComparisonDocument | None
 ) -> dict[str, Any]:
-    """What a ledger of version 0.1.0 does not note: from its identity, its options and its result."""
+    """Describe a search of version 0.1.0, whose ledger has no description."""
     if document is not None:
         described: dict[str, Any] = document.model_dump(mode="json")
         return described
     identity, metric = notes.noted("identity"), "score"
-    with suppress(InputError):  # of a task of one's own whose file is gone
+    with suppress(InputError):  # the file of a user-defined task is gone
         metric = get_task(options.task).metric
     return {
         "task": identity["task"],
@@ -101,13 +102,13 @@ def _describe_old_search(
 
 
 def _load_options(folder: Path) -> CommonOptions:
-    held = read_options(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
-    kind = CompareOptions if "methods" in held else SearchOptions
-    return load_resumed_options(kind(resume=folder))
+    saved = read_options(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
+    options_class = CompareOptions if "methods" in saved else SearchOptions
+    return load_resumed_options(options_class(resume=folder))
 
 
 def _read_result_document(folder: Path) -> SearchDocument | ComparisonDocument | None:
-    """Read search.json or compare.json; None for what has not come to its end."""
+    """Read search.json or compare.json; None if the search has not ended."""
     if (folder / SEARCH_DOCUMENT_FILE).is_file():
         return read_search_document(folder)
     if (folder / COMPARISON_DOCUMENT_FILE).is_file():

@@ -17,10 +17,10 @@ from tests.unit.tune.helpers import make_record, make_space, strategy
 from tune.records.ledger import TrialRecord
 
 SPACE = make_space(("dps-dense",))
-CONFIGURATIONS = [SPACE.from_study(values) for values in SPACE.latin(5, 0)]
+CONFIGURATIONS = [SPACE.from_study_values(values) for values in SPACE.draw_latin_hypercube(5, 0)]
 SEEDS = (7, 8, 9)
 STEPS = (20, 40, 60)
-METADATA = {"space": SPACE.describe(), "names": SPACE.names, "task": "cola"}
+METADATA = {"space": SPACE.to_description(), "names": SPACE.study_names, "task": "cola"}
 
 
 def score(number: int, seed: int, step: int) -> float:

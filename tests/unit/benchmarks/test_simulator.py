@@ -165,7 +165,7 @@ def test_stopping_early_costs_less_and_finds_about_as_good_a_configuration() -> 
 
 
 def test_the_truth_of_a_surface_is_the_mean_over_its_seeds() -> None:
-    configuration = SPACE.from_study(SPACE.latin(1, 3)[0])
+    configuration = SPACE.from_study_values(SPACE.draw_latin_hypercube(1, 3)[0])
     finals = np.array([SURFACE.run(configuration, seed).final for seed in range(4000)])
     assert finals.mean() == pytest.approx(SURFACE.truth(configuration), abs=4 * finals.std() / 4000**0.5)
     learnt = finals[finals != SURFACE.chance]
@@ -175,7 +175,7 @@ def test_the_truth_of_a_surface_is_the_mean_over_its_seeds() -> None:
 
 def test_seeds_are_paired_on_a_surface() -> None:
     quiet = Surface(SPACE, at=[0.3, 0.6, 0.5], run_std=0.01, seed_std=0.05, collapse=0)
-    one, other = (SPACE.from_study(values) for values in SPACE.latin(2, 3))
+    one, other = (SPACE.from_study_values(values) for values in SPACE.draw_latin_hypercube(2, 3))
     finals = np.array([[quiet.run(c, seed).final for c in (one, other)] for seed in range(500)])
     assert np.corrcoef(finals.T)[0, 1] > 0.9
     assert (finals[:, 0] - finals[:, 1]).std() == pytest.approx(0.01 * math.sqrt(2), rel=0.2)
@@ -183,7 +183,8 @@ def test_seeds_are_paired_on_a_surface() -> None:
 
 def test_the_best_point_of_a_surface_is_where_it_says() -> None:
     truths = {
-        tuple(values.values()): SURFACE.truth(SPACE.from_study(values)) for values in SPACE.latin(200, 0)
+        tuple(values.values()): SURFACE.truth(SPACE.from_study_values(values))
+        for values in SPACE.draw_latin_hypercube(200, 0)
     }
     assert max(truths.values()) <= SURFACE.best * (1 - SURFACE.collapse)
     assert max(truths.values()) == pytest.approx(SURFACE.best * (1 - SURFACE.collapse), abs=0.01)

@@ -357,7 +357,7 @@ def test_results_are_called_like_the_task_and_hold_its_definition(tmp_path: Path
     file = write(tmp_path)
     assert choose_output_folder(SearchOptions(task=str(file))).name.startswith("tickets-20")
     settings = replace(SETTINGS, task=registry.get_task(str(file)))
-    described = json.loads(json.dumps(settings.described()))
+    described = json.loads(json.dumps(settings.to_json()))
     assert str(tmp_path) not in json.dumps(described)
     assert registry.restore_task(described["task"]).labels == ("billing", "bug", "praise")
     job = Job("0", "search", {"method": "vanilla", "learning_rate": 1e-4}, 0, settings, "")

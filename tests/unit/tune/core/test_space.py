@@ -131,7 +131,7 @@ def test_an_unknown_method_is_refused(names: tuple[str, ...]) -> None:
 
 def test_spaces_that_differ_are_described_differently() -> None:
     described = [
-        build_search_space(methods, freeze, size, steps).describe()
+        build_search_space(methods, freeze, size, steps).to_description()
         for methods, freeze, size, steps in [
             (("dps-dense",), "gradient", 22_000_000, 60),
             (("dps-mix",), "gradient", 22_000_000, 60),
@@ -167,7 +167,7 @@ def place(domain: Range, value: float) -> float:
 @pytest.mark.parametrize("count", [1, 4, 7])
 def test_a_latin_design_uses_each_part_of_each_range_once(method: str, count: int) -> None:
     space = one_of(method)
-    design = space.latin(count, seed=3)
+    design = space.draw_latin_hypercube(count, seed=3)
     assert len(design) == count
     for name, domain in space.parameters.items():
         column = [row[name] for row in design]
@@ -179,25 +179,31 @@ def test_a_latin_design_uses_each_part_of_each_range_once(method: str, count: in
 
 
 def test_a_latin_design_starts_with_any_value_of_a_list() -> None:
-    first = {one_of("child-tuning-d").latin(1, seed)[0]["reserve_p"] for seed in range(30)}
+    first = {one_of("child-tuning-d").draw_latin_hypercube(1, seed)[0]["reserve_p"] for seed in range(30)}
     assert first == {0.1, 0.2, 0.3}
 
 
 def test_a_latin_design_is_the_same_again_and_another_with_another_seed() -> None:
     space = one_of("dps-dense")
-    assert space.latin(4, 1) == space.latin(4, 1)
-    assert space.latin(4, 1) != space.latin(4, 2)
+    assert space.draw_latin_hypercube(4, 1) == space.draw_latin_hypercube(4, 1)
+    assert space.draw_latin_hypercube(4, 1) != space.draw_latin_hypercube(4, 2)
 
 
 def test_a_parameter_of_a_latin_design_does_not_depend_on_the_others() -> None:
-    rates = {method: [row["learning_rate"] for row in one_of(method).latin(4, 1)] for method in METHODS}
+    rates = {
+        method: [row["learning_rate"] for row in one_of(method).draw_latin_hypercube(4, 1)]
+        for method in METHODS
+    }
     assert set(map(tuple, rates.values())) == {tuple(rates["vanilla"])}
-    ratios = [[row["selection_ratio"] for row in one_of(m).latin(4, 1)] for m in ("dps-dense", "dps-mix")]
+    ratios = [
+        [row["selection_ratio"] for row in one_of(m).draw_latin_hypercube(4, 1)]
+        for m in ("dps-dense", "dps-mix")
+    ]
     assert ratios[0] == ratios[1]
 
 
 def test_the_parameters_of_a_latin_design_are_not_in_step() -> None:
-    design = one_of("dps-dense").latin(40, 0)
+    design = one_of("dps-dense").draw_latin_hypercube(40, 0)
     columns = [[row[name] for row in design] for name in ("learning_rate", "selection_ratio", "update_ratio")]
     ranks = np.argsort(np.argsort(columns))
     assert np.abs(np.corrcoef(ranks) - np.eye(3)).max() < 0.5
@@ -292,7 +298,7 @@ def test_a_configuration_goes_into_the_study_and_comes_back(methods: tuple[str, 
     space = build_search_space(methods, "search", 22_000_000, 60, 12)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for one in proposals(space, 4 * len(methods)):
-        study.enqueue_trial(space.in_study(one))
+        study.enqueue_trial(space.to_study_values(one))
         assert space.suggest(study.ask()) == one
 
 
@@ -332,7 +338,7 @@ def test_a_grid_needs_a_list_for_every_parameter() -> None:
     with pytest.raises(
         InputError, match=r"grid needs a list for every parameter, but p of mixout is 0\.1 to 0\.8"
     ):
-        one_of("mixout", {"learning_rate": [1e-5]}).grid()
+        one_of("mixout", {"learning_rate": [1e-5]}).list_grid()
 
 
 MIXED = SearchSpace(
@@ -343,7 +349,10 @@ MIXED = SearchSpace(
         "kind": Choice(("x", "y", "z")),
         "fixed": Range(0.2, 0.2),
     },
-    names={"a": {"rate": "rate", "ratio": "ratio", "kind": "kind"}, "b": {"rate": "rate", "fixed": "fixed"}},
+    study_names={
+        "a": {"rate": "rate", "ratio": "ratio", "kind": "kind"},
+        "b": {"rate": "rate", "fixed": "fixed"},
+    },
 )
 
 
@@ -372,11 +381,15 @@ def test_rows_stay_within_0_and_1_and_there_may_be_none() -> None:
 
 def test_a_part_of_a_space_is_of_one_method() -> None:
     both = build_search_space(("dps-dense", "vanilla"), "gradient", 22_000_000, 60)
-    assert both.of("vanilla").parameters == {"learning_rate": both.parameters["learning_rate"]}
-    assert set(both.of("dps-dense").parameters) == {"learning_rate", "selection_ratio", "update_ratio"}
-    foreign = build_search_space(("dps-dense",), "gradient", 22_000_000, 60).of("vanilla")
+    assert both.for_method("vanilla").parameters == {"learning_rate": both.parameters["learning_rate"]}
+    assert set(both.for_method("dps-dense").parameters) == {
+        "learning_rate",
+        "selection_ratio",
+        "update_ratio",
+    }
+    foreign = build_search_space(("dps-dense",), "gradient", 22_000_000, 60).for_method("vanilla")
     configuration = {"method": "vanilla", "learning_rate": 1e-4}
-    assert foreign.from_study(foreign.in_study(configuration)) == configuration
+    assert foreign.from_study_values(foreign.to_study_values(configuration)) == configuration
 
 
 def test_the_size_of_a_space_counts_its_configurations() -> None:
@@ -391,7 +404,7 @@ def test_the_size_of_a_space_counts_its_configurations() -> None:
 @pytest.mark.parametrize("method", [*METHODS])
 def test_a_search_begins_with_the_published_values_at_three_learning_rates(method: str) -> None:
     space = build_search_space((method,), "gradient", 22_000_000, 600, 6)
-    found = space.published()
+    found = space.list_published()
     rates = [configuration.pop("learning_rate") for configuration in found]
     assert [round(math.log(rate / 3e-5) / math.log(5e-4 / 3e-5), 6) for rate in rates] == [
         round(share, 6) for share in (1 / 2, 1 / 6, 5 / 6)
@@ -402,12 +415,12 @@ def test_a_search_begins_with_the_published_values_at_three_learning_rates(metho
 
 
 def test_published_values_stay_within_the_space() -> None:
-    (one, *_) = build_search_space(("dps-dense",), "gradient", 22_000_000, 20).published()
+    (one, *_) = build_search_space(("dps-dense",), "gradient", 22_000_000, 20).list_published()
     assert one["update_ratio"] == 0.15  # at least three steps a stage; the paper's 0.05 is one
     named = build_search_space(
         ("dps-dense",), "gradient", 22_000_000, 600, named={"selection_ratio": [0.2, 0.4]}
     )
-    assert named.published() == []  # 0.7 is not on the list
-    both = build_search_space(("dps-dense", "vanilla"), "gradient", 22_000_000, 600).published()
+    assert named.list_published() == []  # 0.7 is not on the list
+    both = build_search_space(("dps-dense", "vanilla"), "gradient", 22_000_000, 600).list_published()
     assert [one["method"] for one in both] == ["dps-dense", "vanilla"]
     assert len({one["learning_rate"] for one in both}) == 1

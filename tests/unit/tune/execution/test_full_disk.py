@@ -122,7 +122,7 @@ def test_a_confirmation_whose_results_do_not_fit_stays_open(
     job = Job("confirm-0", "confirmation", configuration, 1, SETTINGS, str(tmp_path))
     kept = tmp_path / "checkpoints" / "step-00000001"
     kept.mkdir(parents=True)
-    one, place = worker._Worker(Mailbox(), "slot", 60.0, ""), JobFolder(job.place, writes=True)
+    one, place = worker._Worker(Mailbox(), "slot", 60.0, ""), JobFolder(job.location, writes=True)
     monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
     if outcome is None:
         with pytest.raises(OSError, match="x"):
@@ -175,7 +175,7 @@ def test_checkpoints_of_trials_that_are_over_do_not_stay(tmp_path: Path) -> None
     search = make_search(tmp_path, trials=2)
 
     def end(job: Job) -> None:
-        (Path(job.place) / "checkpoints" / "step-00000001").mkdir(parents=True)
+        (Path(job.location) / "checkpoints" / "step-00000001").mkdir(parents=True)
         # the slot is lost: nobody there tidies up
 
     FakeTune(search, end=end).run()

@@ -21,7 +21,7 @@ from tune.records.ledger import Ledger
 from tune.startup import plan_on_cluster
 
 HERE = Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),))
-ELSEWHERE = Cluster("10.0.0.1:6379", HERE.each)
+ELSEWHERE = Cluster("10.0.0.1:6379", HERE.nodes)
 
 
 @pytest.fixture(params=[True, False], ids=["with bf16", "without bf16"])
@@ -83,7 +83,7 @@ def test_fp16_needs_a_gpu() -> None:
 def test_a_search_goes_on_as_it_began(began: str | None, now: str, gpus: float, goes_on: str) -> None:
     plan = make_plan()
     plan = replace(plan, settings=replace(plan.settings, precision=now), gpus_per_worker=gpus)
-    found = plan.as_begun(began)
+    found = plan.with_first_precision(began)
     assert found.settings.precision == goes_on
     if goes_on == now:
         assert found is plan
@@ -94,7 +94,7 @@ def test_a_search_goes_on_as_it_began(began: str | None, now: str, gpus: float, 
 def test_another_precision_is_not_slipped_under_what_was_named() -> None:
     plan = make_plan(precision="fp32")
     plan = replace(plan, settings=replace(plan.settings, precision="fp32"))
-    assert plan.as_begun("bf16") is plan
+    assert plan.with_first_precision("bf16") is plan
 
 
 def test_a_resumed_sitting_computes_as_its_ledger_says(
@@ -109,10 +109,10 @@ def test_a_resumed_sitting_computes_as_its_ledger_says(
     first = planner.make_plan(given, HERE)
     assert first.settings.precision != began
     ledger = Ledger(output / "study.db", "max")
-    ledger.open(replace(first, settings=replace(first.settings, precision=began)).identity(""))
+    ledger.open(replace(first, settings=replace(first.settings, precision=began)).get_identity(""))
     ledger.note("precision", began)
     write_options(given, output / "config.yaml")
     with ExitStack() as holding, chdir(tmp_path):
-        resumed = plan_on_cluster(given.with_(resume=output), output, holding)
+        resumed = plan_on_cluster(given.copy_with(resume=output), output, holding)
     assert resumed.settings.precision == began
     assert resumed.precision_note == f"{began} (as the search began)"

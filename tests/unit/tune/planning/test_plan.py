@@ -64,7 +64,7 @@ OTHER_VALUES: dict[str, Any] = {
 
 def identify(data: Path, model: Path, **options: Any) -> dict[str, object]:
     given = {"data": str(data), "model": str(model), "precision": "fp32", **options}
-    return make_plan(SearchOptions(**given), HERE).identity("")
+    return make_plan(SearchOptions(**given), HERE).get_identity("")
 
 
 @pytest.mark.parametrize("option", OTHER_VALUES)
@@ -94,17 +94,17 @@ def test_a_new_setting_stands_in_the_identity() -> None:
     plan = make_test_plan()
     for smoothing in (0.0, 0.1):
         settings = LaterSettings(**vars(plan.settings), label_smoothing=smoothing)
-        assert replace(plan, settings=settings).identity("")["label_smoothing"] == smoothing
-    assert set(plan.identity("")) == SETTING_OPTIONS | {*SEARCH_DECISIONS, "space", "search_steps"}
+        assert replace(plan, settings=settings).get_identity("")["label_smoothing"] == smoothing
+    assert set(plan.get_identity("")) == SETTING_OPTIONS | {*SEARCH_DECISIONS, "space", "search_steps"}
 
 
 @pytest.mark.parametrize("field", ["data", "model"])
 def test_data_and_model_are_known_by_what_they_are_and_not_by_where_they_lie(field: str) -> None:
     plan = make_test_plan()
     moved = replace(plan, settings=replace(plan.settings, **{field: "/elsewhere"}))
-    assert describe_changes(plan.identity(""), moved.identity("")) == []
+    assert describe_changes(plan.get_identity(""), moved.get_identity("")) == []
     other = replace(plan, **{field: replace(getattr(plan, field), fingerprint="o" * 16)})
-    (change,) = describe_changes(plan.identity(""), other.identity(""))
+    (change,) = describe_changes(plan.get_identity(""), other.get_identity(""))
     assert change.startswith(f"{field} was ")
 
 
@@ -117,7 +117,7 @@ def to_old_identity(identity: dict[str, Any]) -> dict[str, Any]:
 def test_an_old_identity_is_the_same_search_unless_it_says_otherwise() -> None:
     plan = make_test_plan()
     plan = replace(plan, settings=replace(plan.settings, precision="bf16", max_steps=60))
-    old, now = to_old_identity(plan.identity("")), plan.identity("")
+    old, now = to_old_identity(plan.get_identity("")), plan.get_identity("")
     assert describe_changes(old, now, "bf16") == []
     assert describe_changes(old, now, None) == []
     assert describe_changes(old, now, "fp32") == ["precision was 'fp32', now 'bf16'"]
@@ -135,14 +135,14 @@ def test_a_search_of_commit_521c27d_is_resumed_with_its_own_options_alone(name: 
     options = load_resumed_options(options_class(resume=folder))
     plan = make_plan(options, HERE)
     for arm in plan.arms:
-        Ledger(folder / "study.db", plan.task.direction, arm).open(plan.identity(arm))
-    other = make_plan(options.with_(batch_size=8), HERE)
+        Ledger(folder / "study.db", plan.task.direction, arm).open(plan.get_identity(arm))
+    other = make_plan(options.copy_with(batch_size=8), HERE)
     with pytest.raises(InputError, match="another search: batch_size was 16, now 8; use a new --output"):
-        Ledger(folder / "study.db", plan.task.direction, arm).open(other.identity(arm))
+        Ledger(folder / "study.db", plan.task.direction, arm).open(other.get_identity(arm))
 
 
 def test_a_setting_that_was_not_there_had_its_default() -> None:
-    now = make_test_plan().identity("")
+    now = make_test_plan().get_identity("")
     before = {key: value for key, value in now.items() if key != "probe"}
     assert describe_changes(before, now) == []
     assert describe_changes(before, {**now, "probe": "rte"}) == ["probe was None, now 'rte'"]

@@ -20,7 +20,7 @@ from tests.unit.tune.helpers import STEPS, make_space, open_ledger
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
 
 SPACE = make_space()
-IDENTITY: dict[str, Any] = {"task": "cola", "seed": 3, "space": SPACE.describe(), "train_size": None}
+IDENTITY: dict[str, Any] = {"task": "cola", "seed": 3, "space": SPACE.to_description(), "train_size": None}
 
 
 @pytest.fixture

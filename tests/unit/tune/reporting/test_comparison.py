@@ -568,7 +568,7 @@ def open_session(
         def comparison_ended(self, document: ComparisonDocument) -> None:
             heard.append(document)
 
-    plan = replace(plan, options=plan.options.with_(output=folder, tracking_uri="none"))
+    plan = replace(plan, options=plan.options.copy_with(output=folder, tracking_uri="none"))
     made, said = ComparisonSession(plan, [Watch()]), io.StringIO()
     made.folder.ledgers, arms = carried_out(plan, end)
     made.display = ProgressDisplay(plan, [], console=Console(file=said, width=200, highlight=False))

@@ -84,7 +84,7 @@ def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
     assert (found["task"], found["metric"], found["direction"]) == ("cola", "matthews_correlation", "max")
     assert found["data"] == {"source": "builtin", "name": "built-in cola", "fingerprint": "d" * 16}
     assert found["model"] == {"source": "builtin", "name": "MiniLM", "fingerprint": "m" * 16}
-    assert found["space"] == json.loads(json.dumps(make_space().describe()))
+    assert found["space"] == json.loads(json.dumps(make_space().to_description()))
     assert found["spent"] == {"seconds": 61.5, "slot_seconds": 24.0, "trials": 5, "cpu_hours": 24 / 3600}
 
 

@@ -310,7 +310,7 @@ def test_a_page_goes_on_without_a_plot_that_cannot_be_drawn(
 def spread(trials: int) -> Found:
     """A search.json of completed trials, whose score depends on the learning rate alone."""
     space = make_space(("dps-dense",))
-    rows = [space.from_study(row) for row in space.latin(trials, 0)]
+    rows = [space.from_study_values(row) for row in space.draw_latin_hypercube(trials, 0)]
     runs = [
         {
             "id": number, "configuration": row, "seed": 0, "outcome": "completed", "seconds": 10.0,
@@ -319,7 +319,7 @@ def spread(trials: int) -> Found:
         for number, row in enumerate(rows)
     ]  # fmt: skip
     nothing = told(make_plan(), Ledger(None, "max")).to_json()
-    return {**nothing, "metric": "accuracy", "chance": None, "space": space.describe(), "trials": runs}
+    return {**nothing, "metric": "accuracy", "chance": None, "space": space.to_description(), "trials": runs}
 
 
 def analyse(found: Found) -> analysis.SearchAnalysis:

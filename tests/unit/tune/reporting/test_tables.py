@@ -88,7 +88,7 @@ def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: A
             "max_steps": 75,
             "confirm_steps": 96,
             "slots": 2,
-            "settings": SETTINGS.described(),
+            "settings": SETTINGS.to_json(),
         },
         "provenance": replace(PROVENANCE, git_dirty=False),
         "budget": {

@@ -53,7 +53,7 @@ def test_every_arm_gets_its_configurations_and_its_seeds(slots: int) -> None:
     assert tune.finished
     assert tune.most_live == slots
     assert Counter(job.id for job in tune.seen) == dict.fromkeys(IDS, 1)
-    assert len({job.place for job in tune.seen}) == len(IDS)
+    assert len({job.location for job in tune.seen}) == len(IDS)
     assert not any(job.keep_model for job in tune.seen)
     ended = {run: outcome for run, (_, _, outcome) in made(arms).items()}
     assert ended == dict.fromkeys(IDS, Outcome.COMPLETED)

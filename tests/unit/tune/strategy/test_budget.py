@@ -58,13 +58,13 @@ def test_the_first_rule_that_is_reached_gives_the_reason() -> None:
 
 
 def test_the_options_make_the_rules() -> None:
-    assert make_plan().rules("") == [TrialLimit(12)]
+    assert make_plan().get_stop_rules() == [TrialLimit(12)]
     plan = make_plan(trials=5, time_budget="1h30m", gpu_hours=2.5, cpu_hours=1, workers_per_trial=2)
     rules = [WallTimeLimit(5400), DeviceHoursLimit("GPU", 2.5, 0.0), DeviceHoursLimit("CPU", 1, 2)]
-    assert plan.budgets() == rules
+    assert plan.get_budget_rules() == rules
     exploring = [replace(rule, share=EXPLORATION_BUDGET_SHARE) for rule in rules]
-    assert plan.rules("") == [TrialLimit(5), *exploring]
-    assert replace(plan, options=plan.options.with_(race=0)).rules("") == [TrialLimit(5), *rules]
+    assert plan.get_stop_rules() == [TrialLimit(5), *exploring]
+    assert replace(plan, options=plan.options.copy_with(race=0)).get_stop_rules() == [TrialLimit(5), *rules]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_results_of_before_say_nothing_of_hours() -> None:
 
 def test_a_price_is_of_what_the_slots_hold() -> None:
     plan = make_plan(price=2.0, workers_per_trial=3, cpus_per_worker=4)
-    assert plan.devices == SlotDevices("CPU", 12, 2.0)
-    assert replace(plan, gpus_per_worker=0.5).devices == SlotDevices("GPU", 1.5, 2.0)
+    assert plan.slot_devices == SlotDevices("CPU", 12, 2.0)
+    assert replace(plan, gpus_per_worker=0.5).slot_devices == SlotDevices("GPU", 1.5, 2.0)
 
 
 def test_what_may_be_used_of_a_budget_leaves_the_rest_to_the_race() -> None:

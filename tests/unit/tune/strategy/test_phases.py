@@ -52,7 +52,7 @@ def test_a_search_tries_confirms_and_finishes(tmp_path: Path, slots: int) -> Non
     assert outcomes(ledger) == {"completed": 5}
     assert [len(record.scores) for record in ledger.records("search")] == [len(STEPS)] * 5
     assert [str(r.outcome) for r in ledger.records("confirmation")] == ["completed"] * 3
-    assert len({job.place for job in tune.seen}) == len(tune.seen) == 8
+    assert len({job.location for job in tune.seen}) == len(tune.seen) == 8
 
 
 def test_slots_that_join_take_jobs_and_those_that_leave_get_none(tmp_path: Path) -> None:

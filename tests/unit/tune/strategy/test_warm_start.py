@@ -425,7 +425,7 @@ HYPER = SearchSpace(
         "ratio": Range(0.0, 1.0),
         "layers": Choice((1, 2)),
     },
-    names={
+    study_names={
         "dps-dense": {"learning_rate": "learning_rate", "selection_ratio": "ratio", "layers": "layers"},
         "vanilla": {"learning_rate": "learning_rate"},
     },
@@ -468,7 +468,7 @@ def test_what_the_space_can_express(configuration: dict[str, Any], expressed: di
         assert [type(value) for value in one.configuration.values()] == [
             type(value) for value in expected[0].configuration.values()
         ]
-        assert HYPER.from_study(HYPER.in_study(one.configuration)) == one.configuration
+        assert HYPER.from_study_values(HYPER.to_study_values(one.configuration)) == one.configuration
 
 
 def test_the_best_come_first_and_the_same_are_one() -> None:
@@ -534,7 +534,7 @@ def test_a_plan_holds_what_is_tried_first_and_says_where_it_is_from(folder: Path
     assert planned.first == [vanilla(RATES[0]), vanilla(RATES[1])]
     assert [configuration for configuration, _ in planned.earlier[:2]] == planned.first
     assert planned.origins == [f"{folder} (cola, 6 trials)"]
-    lines = format_plan(replace(make_plan(), warm=planned))
+    lines = format_plan(replace(make_plan(), warm_start=planned))
     assert f"warm start   {folder} (cola, 6 trials)" in lines
 
 
@@ -549,7 +549,7 @@ def test_a_resume_has_what_the_first_session_read(folder: Path, tmp_path: Path) 
     options = SearchOptions(warm_start=str(folder), trials=8)
     plan = make_plan(output=tmp_path, tracking_uri="none")
     warm = planner._load_warm_start(options, {"": make_space(("vanilla",))})
-    (first,) = SearchSession(replace(plan, warm=warm)).make_arms(threading.Event()).searches
+    (first,) = SearchSession(replace(plan, warm_start=warm)).make_arms(threading.Event()).searches
     resumed = SearchOptions(warm_start="gone", resume=tmp_path)
     assert planner._load_warm_start(resumed, {"": SPACE}) == NO_WARM_START
     (again,) = SearchSession(plan).make_arms(threading.Event()).searches
