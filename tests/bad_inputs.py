@@ -247,7 +247,7 @@ OPTIONS = [
     Bad("options", "storage with credentials", ("--storage", "s3://key:hush@bucket", *PAIR),
         ("--storage: 's3://***@bucket' holds credentials", "AWS_ACCESS_KEY_ID")),
     Bad("options", "storage of no known kind", ("--storage", "ftp://host/path", *PAIR),
-        ("--storage: 'ftp://host/path' is no folder and no object store", "s3://")),
+        ("--storage: 'ftp://host/path' is neither a folder nor an object store", "s3://")),
     Bad("options", "a file as storage", ("--storage", "data/dev.jsonl", *PAIR), ("--storage: cannot write",)),
     Bad("options", "no such tracking", ("--tracking-uri", "gopher://x", *PAIR),
         ("--tracking-uri: 'gopher://x' is not an MLflow address", "sqlite:///")),

@@ -124,7 +124,7 @@ def test_a_fixed_freeze_reaches_the_method(freeze: str) -> None:
 @pytest.mark.parametrize("names", [("magic",), ("dps-dense", "magic"), ("",), ("DPS-Dense",)])
 def test_an_unknown_method_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(
-        InputError, match=r"--method: there is no .*choose among dps-dense, dps-mix, vanilla, "
+        InputError, match=r"--method: unknown method .*choose among dps-dense, dps-mix, vanilla, "
     ):
         build_search_space(names, "gradient", 22_000_000, 60)
 

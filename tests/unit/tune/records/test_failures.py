@@ -55,9 +55,9 @@ def test_so_many_failures_in_a_row_end_the_search_and_fewer_do_not(tmp_path: Pat
 def test_a_run_that_is_of_use_ends_the_row() -> None:
     row = FailureStreak()
     for outcome in [*[LOST] * (MAX_FAILURE_STREAK - 1), Outcome.STOPPED, *[LOST] * (MAX_FAILURE_STREAK - 1)]:
-        row.add(make_record(0, outcome))
+        row.add_run(make_record(0, outcome))
     with pytest.raises(TooManyFailuresError):
-        row.add(make_record(0, Outcome.DIVERGED))
+        row.add_run(make_record(0, Outcome.DIVERGED))
 
 
 def test_the_most_likely_reason_is_the_most_frequent_with_its_error() -> None:

@@ -531,8 +531,8 @@ def test_earlier_trials_fade() -> None:
 def test_a_plan_holds_what_is_tried_first_and_says_where_it_is_from(folder: Path) -> None:
     options = SearchOptions(warm_start=str(folder), trials=8)
     planned = planner._load_warm_start(options, {"": make_space(("vanilla",))})
-    assert planned.first == [vanilla(RATES[0]), vanilla(RATES[1])]
-    assert [configuration for configuration, _ in planned.earlier[:2]] == planned.first
+    assert planned.initial_configurations == [vanilla(RATES[0]), vanilla(RATES[1])]
+    assert [configuration for configuration, _ in planned.observations[:2]] == planned.initial_configurations
     assert planned.origins == [f"{folder} (cola, 6 trials)"]
     lines = format_plan(replace(make_plan(), warm_start=planned))
     assert f"warm start   {folder} (cola, 6 trials)" in lines
