@@ -52,7 +52,7 @@ def trained(chosen: argparse.Namespace, task: str, seed: int, **more: Any) -> tu
         **more,
     )
     began = time.perf_counter()
-    score = dps.finetune(config).last
+    score = dps.finetune(config).score
     return score, time.perf_counter() - began
 
 

@@ -119,7 +119,7 @@ def torch_trainers(setting: argparse.Namespace) -> None:
         now = time.time()
         times = json.dumps([now - result.seconds, now])
         (Path(config["times"]) / f"{config['rate']}.json").write_text(times, encoding="utf-8")
-        ray.train.report({"score": result.last})
+        ray.train.report({"score": result.score})
 
     def trial(config: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="slots-") as folder:

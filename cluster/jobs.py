@@ -26,7 +26,7 @@ SERVER_TIMEOUT_S = 120.0  # on a job server that no longer answers
 
 @dataclass(frozen=True)
 class JobRequest:
-    """A job to be: its id, what it runs, the group that it is part of."""
+    """Request for one job. entrypoint: its command; group: name that several jobs share."""
 
     id: str
     entrypoint: str
@@ -35,14 +35,14 @@ class JobRequest:
 
 @dataclass
 class JobServer:
-    """One cluster's jobs. Raises ConnectionError where nothing answers."""
+    """Jobs of one cluster, through its job server. Raises ConnectionError if the server does not answer."""
 
     address: str
     client: JobSubmissionClient = field(init=False)
 
     def __post_init__(self) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.pop("RAY_ADDRESS", None)  # it would go before the address
+        os.environ.pop("RAY_ADDRESS", None)  # it takes precedence over the address
         from ray.job_submission import JobSubmissionClient
 
         logging.getLogger("ray").setLevel(logging.WARNING)
@@ -69,7 +69,7 @@ class JobServer:
             self._retry(submit, lambda error: "No available agent" in error)
 
     def _retry(self, call: Callable[[], T], passes: Callable[[str], bool]) -> T:
-        """What the call returns, once an error that passes has passed. Raises ConnectionError."""
+        """Call until no passing error is raised. passes: tells from its text whether an error will pass."""
         deadline = time.monotonic() + SERVER_TIMEOUT_S
         while True:
             try:
@@ -80,7 +80,7 @@ class JobServer:
                 time.sleep(POLL_INTERVAL_S)
 
     def find_jobs(self, name: str) -> list[str]:
-        """The ids of the job, or of the group of jobs, of this name."""
+        """Return the ids of the job, or of the jobs of the group, with this name."""
         jobs = [job for job in self.client.list_jobs() if job.submission_id]
         return sorted(
             str(job.submission_id)
@@ -89,7 +89,7 @@ class JobServer:
         )
 
     def stop(self, ids: Sequence[str]) -> None:
-        """Ask the jobs to end, and wait until they have: a search writes its checkpoints first."""
+        """Stop the jobs and wait until they have ended; a search writes its checkpoints first."""
         for job in ids:
             self.client.stop_job(job)
         deadline = time.monotonic() + 2 * STOP_TIMEOUT_S
@@ -98,34 +98,34 @@ class JobServer:
                 raise ConnectionError(f"{', '.join(ids)}: did not end within {2 * STOP_TIMEOUT_S} s")
             time.sleep(POLL_INTERVAL_S)
 
-    def follow(self, ids: Sequence[str], say: Callable[[str], None]) -> int:
-        """Print one job's log, or how several jobs fare, until all have ended; their worst exit status."""
+    def follow(self, ids: Sequence[str], write: Callable[[str], None]) -> int:
+        """Write one job's log, or the status of several, until all have ended; return the worst status."""
         if len(ids) == 1:
-            JobLog(self, ids[0], say).follow()
+            JobLog(self, ids[0], write).follow()
         else:
-            self._watch(ids, say)
+            self._watch(ids, write)
         return max(get_exit_status(self.get_info(job)) for job in ids)
 
-    def _watch(self, ids: Sequence[str], say: Callable[[str], None]) -> None:
-        said = dict.fromkeys(ids, "")
+    def _watch(self, ids: Sequence[str], write: Callable[[str], None]) -> None:
+        written = dict.fromkeys(ids, "")
         while True:
             infos = {job: self.get_info(job) for job in ids}
             for job, info in infos.items():
-                if said[job] != info.status:
-                    said[job] = info.status
-                    say(f"{time.strftime('%H:%M:%S')}  {job}  {describe_job_outcome(info)}\n")
+                if written[job] != info.status:
+                    written[job] = info.status
+                    write(f"{time.strftime('%H:%M:%S')}  {job}  {describe_job_outcome(info)}\n")
             if all(info.status.is_terminal() for info in infos.values()):
                 return
             time.sleep(POLL_INTERVAL_S)
 
     def get_info(self, job: str) -> JobDetails:
-        """What the server knows of a job; a server that is away for a while is waited for."""
+        """Return the details of a job; wait for a server that is away for a while."""
         return self._retry(lambda: self.client.get_job_info(job), lambda error: "does not exist" not in error)
 
 
 @dataclass
 class JobLog:
-    """The log of one job, said once each character, however often the connection breaks."""
+    """Log of one job; every character is written once, however often the connection breaks."""
 
     server: JobServer
     job: str
@@ -133,14 +133,14 @@ class JobLog:
     printed_chars: int = 0
 
     def follow(self) -> None:
-        """Wait until the job has ended."""
+        """Write the log until the job has ended."""
         while not self.server.get_info(self.job).status.is_terminal():
             try:
                 asyncio.run(self._tail())
-            except (RuntimeError, OSError):  # the connection, not the job
+            except (RuntimeError, OSError):  # the connection broke, the job may run on
                 time.sleep(POLL_INTERVAL_S)
         text = self.server.client.get_job_logs(self.job)
-        self.write(text[self.printed_chars :])  # what the stream had not brought when the job ended
+        self.write(text[self.printed_chars :])  # what the stream had not delivered
 
     async def _tail(self) -> None:
         passed = 0
@@ -151,8 +151,7 @@ class JobLog:
 
 
 def get_exit_status(info: JobDetails) -> int:
-    """Return the exit status of a job that has ended: its command's own, 130 where it was stopped, 1 where
-    it never ran."""
+    """Return the exit status of an ended job: its command's own, 130 if stopped, 1 if it never ran."""
     if info.status == "STOPPED":
         return EXIT_INTERRUPTED
     if info.status == "SUCCEEDED":
@@ -161,13 +160,13 @@ def get_exit_status(info: JobDetails) -> int:
 
 
 def describe_job_outcome(info: JobDetails) -> str:
-    """How a job fares, in a word; of one that failed, why."""
+    """Describe the status of a job in a word, and the reason of a failure."""
     if info.status != "FAILED":
         return str(info.status.value).lower()
-    why = f"exit status {info.driver_exit_code}" if info.driver_exit_code else _last_line(info.message)[:300]
-    return f"failed: {why}"
+    exit_code = info.driver_exit_code
+    return f"failed: {f'exit status {exit_code}' if exit_code else _last_line(info.message)[:300]}"
 
 
-def _last_line(what: object) -> str:
-    lines = [line.strip() for line in str(what).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(what)
+def _last_line(message: object) -> str:
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(message)

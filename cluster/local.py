@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this one machine, for trying out what a real one does.
+"""Start a Ray cluster of several nodes on this machine, to try out what a real one does.
 
 python cluster/local.py --nodes 3 --cpus-per-node 1
 """
@@ -39,7 +39,7 @@ from tune.execution.ray_private import write_cluster_address
 LOOPBACK_HOST = "127.0.0.1"
 DEFAULT_JOB_PORT = 8265
 SHUTDOWN_TIMEOUT_S = 20.0
-NODE_MEMORY_SHARE = 0.7  # of what is free now, over all nodes
+NODE_MEMORY_SHARE = 0.7  # of the free memory, for all nodes together
 NODE_ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every port on loopback
@@ -47,8 +47,8 @@ NODE_ENVIRONMENT = {
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than Ray's 30 s
 }
 EXAMPLES = """
-Every node is a raylet of its own, with its own ports; all of them listen on loopback alone and ask for the
-token in ~/.ray/auth_token (made where there is none). Ctrl-C ends all of it.
+Every node is a separate raylet with its own ports. All listen on loopback only and require the token in
+~/.ray/auth_token, which is created if it is missing. Ctrl-C stops the cluster.
 
 examples:
   python cluster/local.py --nodes 3 --cpus-per-node 1
@@ -58,7 +58,7 @@ examples:
 
 @dataclass(frozen=True)
 class LocalCluster:
-    """A running cluster. address: for RAY_ADDRESS; jobs: the URL of job server and dashboard."""
+    """Running cluster. address: for RAY_ADDRESS; jobs_url: of job server and dashboard."""
 
     address: str
     jobs_url: str
@@ -66,7 +66,7 @@ class LocalCluster:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command until Ctrl-C; returns its exit status."""
+    """Run the command until Ctrl-C; return its exit status."""
     try:
         chosen = _make_parser().parse_args(argv)
         print(f"starting {chosen.nodes} nodes", flush=True)
@@ -76,23 +76,23 @@ def main(argv: list[str]) -> int:
                 signal.signal(number, lambda *_: stop.set())
             print("\n".join(describe_cluster(cluster, chosen.cpus_per_node)), flush=True)
             stop.wait()
-            print("\ntaking the cluster down", flush=True)
+            print("\nstopping the cluster", flush=True)
     except InputError as error:
         return print_error(str(error), EXIT_WRONG_INPUT)
     except RefusedError as error:
         return print_error(str(error), EXIT_REFUSED)
     except KeyboardInterrupt:
-        return print_error("interrupted before the nodes had started", EXIT_INTERRUPTED)
+        return print_error("interrupted before all nodes had started", EXIT_INTERRUPTED)
     return EXIT_DONE
 
 
 def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
-    """What a user does with it."""
+    """Describe the cluster, with commands to use it, a line each. cpus: of a node."""
     return [
-        f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C ends them",
+        f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C stops them",
         "",
         f"  RAY_ADDRESS  {cluster.address}",
-        f"  jobs         {cluster.jobs_url}  (the dashboard too)",
+        f"  jobs         {cluster.jobs_url}  (and the dashboard)",
         "",
         "in another terminal:",
         f"  python cluster/submit.py --address {cluster.jobs_url} --task cola --storage /tmp/dps-storage",
@@ -103,11 +103,15 @@ def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
 
 @contextmanager
 def run_local_cluster(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster]:
-    """A cluster of so many nodes with so many cores each, its job server at `port`; it ends with the block,
-    and with this process whatever ends that. Raises InputError where the port is taken, Refused where Ray
-    does not start."""
+    """Run a cluster inside this context; it ends with this process, too, whatever ends that.
+
+    cpus: cores of each node.
+    port: of job server and dashboard.
+
+    Raises InputError if the port is taken, RefusedError if Ray does not start.
+    """
     _check_port(port)
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: a socket's path has 107 bytes at most
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: the path of a socket may have 107 bytes
     try:
         _set_environment(folder)
         subprocess.run(["ray", "get-auth-token", "--generate"], check=True, capture_output=True)
@@ -118,34 +122,38 @@ def run_local_cluster(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster
             _start_nodes(cluster, Path(folder), nodes, cpus, port)
             yield LocalCluster(cluster.address, f"http://{LOOPBACK_HOST}:{port}", nodes)
         finally:
-            below = psutil.Process().children(recursive=True)
-            with suppress(AssertionError):  # of a process that takes its time to die
+            processes = psutil.Process().children(recursive=True)
+            with suppress(AssertionError):  # raised for a process that ends slowly
                 cluster.shutdown()
-            psutil.wait_procs(below, timeout=SHUTDOWN_TIMEOUT_S)  # they write until they end
+            psutil.wait_procs(
+                processes, timeout=SHUTDOWN_TIMEOUT_S
+            )  # they write to the folder until they end
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_nodes(cluster: Any, folder: Path, nodes: int, cpus: int, port: int) -> None:
-    """Every node keeps its files in a folder of its own (in a common one each would unpack a job's files over
-    the others'), where the address of the cluster is written: a job looks for it there."""
+    """Start the nodes, each with its own folder, where a job finds the address of the cluster.
+
+    In a common folder the nodes would unpack a job's files over one another.
+    """
     head = {"include_dashboard": True, "dashboard_host": LOOPBACK_HOST, "dashboard_port": port}
     share = int(psutil.virtual_memory().available * NODE_MEMORY_SHARE / nodes)
     try:
         for number in range(nodes):
-            own = folder / f"node-{number}"
+            node_folder = folder / f"node-{number}"
             cluster.add_node(
-                temp_dir=str(own),
+                temp_dir=str(node_folder),
                 node_ip_address=LOOPBACK_HOST,
                 num_cpus=cpus,
                 memory=share,
-                dashboard_agent_listen_port=None,  # any free one: another Ray here has the usual one
+                dashboard_agent_listen_port=None,  # any free port: another Ray may have the usual one
                 **({} if number else head),
             )
-            write_cluster_address(cluster.address, str(own))
-    except Exception as error:  # Ray raises it bare
+            write_cluster_address(cluster.address, str(node_folder))
+    except Exception as error:  # Ray raises Exception itself
         raise RefusedError(
-            f"--nodes: Ray did not start ({error}); try fewer, or when the machine is less busy"
+            f"--nodes: Ray did not start ({error}); try fewer nodes, or wait until the machine is less busy"
         ) from None
 
 
@@ -155,14 +163,15 @@ def _check_port(port: int) -> None:
         try:
             probe.bind((LOOPBACK_HOST, port))
         except OSError:
-            raise InputError(f"--port: {port} is taken; another Ray? choose another port") from None
+            raise InputError(
+                f"--port: {port} is taken, perhaps by another Ray; choose another port"
+            ) from None
 
 
 def _set_environment(folder: str) -> None:
-    """Set the environment of the nodes, and so of the jobs on them: this Python first, the token, a folder
-    of their own."""
+    """Set what nodes and their jobs inherit: this Python first on PATH, token authentication, the folder."""
     os.environ.pop("RAY_ADDRESS", None)
-    (Path(folder) / "ray").mkdir()  # where RAY_TMPDIR has the address of the cluster written
+    (Path(folder) / "ray").mkdir()  # Ray writes the address of the cluster there
     os.environ.update({**NODE_ENVIRONMENT, "RAY_TMPDIR": folder})
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -170,15 +179,15 @@ def _set_environment(folder: str) -> None:
 def _make_parser() -> CommandParser:
     parser = CommandParser(
         "python cluster/local.py",
-        "A Ray cluster of several nodes on this machine, with dashboard and job server.",
+        "Start a Ray cluster of several nodes on this machine, with dashboard and job server.",
         EXAMPLES,
     )
-    for option, default, what in (
+    for option, default, meaning in (
         ("--nodes", 2, "nodes (2)"),
-        ("--cpus-per-node", 1, "cores of a node (1)"),
-        ("--port", DEFAULT_JOB_PORT, "of dashboard and job server (8265)"),
+        ("--cpus-per-node", 1, "cores of each node (1)"),
+        ("--port", DEFAULT_JOB_PORT, "port of dashboard and job server (8265)"),
     ):
-        parser.add_argument(option, type=_parse_positive, default=default, metavar="N", help=what)
+        parser.add_argument(option, type=_parse_positive, default=default, metavar="N", help=meaning)
     return parser
 
 

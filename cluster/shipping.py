@@ -1,4 +1,4 @@
-"""What a job takes along: the code of the project, and nothing that is large or private."""
+"""Files shipped with a job: the project's code, nothing large or private."""
 
 from __future__ import annotations
 
@@ -19,27 +19,33 @@ MAX_SHIPPED_BYTES = 50 * 2**20
 
 
 def list_shipped_files(root: Path) -> Iterator[Path]:
-    """Every file under root that a job takes along, relative to root, sorted: no results, data, tests, hidden
-    files, virtual environments, data bases or keys."""
+    """Yield the files below root that are shipped, relative to root, sorted.
+
+    Left out are results, data, tests, hidden files, virtual environments, data bases and keys.
+    """
     for folder, folders, names in os.walk(root):
-        here = Path(folder).relative_to(root)
-        folders[:] = sorted(name for name in folders if _is_shipped_folder(root, here / name))
-        yield from (here / name for name in sorted(names) if _is_shipped_file(root, here / name))
+        parent = Path(folder).relative_to(root)
+        folders[:] = sorted(name for name in folders if _is_shipped_folder(root, parent / name))
+        yield from (parent / name for name in sorted(names) if _is_shipped_file(root, parent / name))
 
 
 def copy_shipped_files(root: Path, into: Path) -> str:
-    """Copy these files; returns what a user reads about it. Raises InputError for more than 50 MiB."""
-    taken, size = 0, 0
+    """Copy the shipped files; return a line about it for the user. Raises InputError above 50 MiB."""
+    count, size = 0, 0
     for file in list_shipped_files(root):
         (into / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / file, into / file)
-        taken, size = taken + 1, size + (root / file).stat().st_size
+        count, size = count + 1, size + (root / file).stat().st_size
         if size > MAX_SHIPPED_BYTES:
             raise InputError(
                 f"{root}: more than {MAX_SHIPPED_BYTES >> 20} MiB to ship, at {file}; move data elsewhere"
             )
-    left = sorted({path.name for path in root.iterdir() if path.is_dir()} - {p.name for p in into.iterdir()})
-    return f"shipping     {taken} files, {size / 2**20:.1f} MiB, of {root} (not: {', '.join(left) or '-'})"
+    left_out = sorted(
+        {path.name for path in root.iterdir() if path.is_dir()} - {p.name for p in into.iterdir()}
+    )
+    return (
+        f"shipping     {count} files, {size / 2**20:.1f} MiB, of {root} (not: {', '.join(left_out) or '-'})"
+    )
 
 
 def _is_shipped_folder(root: Path, folder: Path) -> bool:

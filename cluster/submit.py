@@ -1,4 +1,4 @@
-"""Submit a search to a Ray cluster, follow it, stop it.
+"""Submit a search to a Ray cluster; follow or stop it.
 
 python cluster/submit.py --address http://HEAD:8265 --task cola
 """
@@ -38,11 +38,11 @@ DEFAULT_JOB_SERVER = os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 MAX_JOBS = 100
 EXAMPLES = """
-Every other option is one of `python tune/search.py` (see its --help), checked here before anything is sent.
+All other options are those of `python tune/search.py` (see its --help), checked before anything is sent.
 
-Ctrl-C lets go of the job, which runs on. A stopped search has written its checkpoints: submit it again with
---resume DIR, the folder that it named as its output. Exit status: the job's own (0 done, 2 wrong input, 3 the
-cluster cannot run it, 4 no trial finished), 130 stopped or let go of; 1 Ray could not run it.
+Ctrl-C detaches from the job, which runs on. A stopped search has written its checkpoints: submit it again
+with --resume DIR, the output folder that it printed. Exit status: that of the job (0 done, 2 wrong input,
+3 the cluster cannot run it, 4 no trial finished), 130 if stopped or detached, 1 if Ray could not run it.
 
 examples:
   python cluster/submit.py --address http://HEAD:8265 --task cola --storage /shared/dps
@@ -54,11 +54,11 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     try:
         chosen, rest = _make_parser().parse_known_args(argv)
         if (chosen.follow or chosen.stop) and (rest or chosen.matrix):
-            raise InputError("--follow, --stop: take no options of a search")
+            raise InputError("--follow, --stop: cannot be combined with options of a search; leave those out")
         if chosen.stop:
             return _stop(chosen)
         if chosen.follow:
@@ -75,12 +75,12 @@ def main(argv: list[str]) -> int:
 
 def _submit(chosen: Namespace, rest: list[str]) -> int:
     requests = plan_jobs(rest, chosen.matrix or [], time.strftime("%m%d-%H%M%S"))
-    passed = collect_variables(chosen.env)
+    variables = collect_variables(chosen.env)
     server = JobServer(chosen.address)
     with tempfile.TemporaryDirectory(prefix="dps-job-") as folder:
         print(copy_shipped_files(PROJECT_ROOT, Path(folder)))
-        print(f"passing      {', '.join(sorted(passed)) or 'no variables'} (by name; values are not shown)")
-        server.submit(requests, Path(folder), passed)
+        print(f"passing      {', '.join(sorted(variables)) or 'no variables'} (values are not shown)")
+        server.submit(requests, Path(folder), variables)
     for request in requests:
         print(f"submitted    {request.id}: {request.entrypoint}", flush=True)
     name = requests[0].id if len(requests) == 1 else requests[0].group
@@ -94,7 +94,7 @@ def _follow(server: JobServer, ids: Sequence[str], name: str) -> int:
     try:
         status = server.follow(ids, partial(print, end="", flush=True))
     except KeyboardInterrupt:
-        print(f"\nlet go of {name}, which runs on\n{_format_follow_up(server.address, name)}")
+        print(f"\ndetached from {name}, which runs on\n{_format_follow_up(server.address, name)}")
         return EXIT_INTERRUPTED
     for job in ids:
         print(f"{job} {describe_job_outcome(server.get_info(job))}")
@@ -114,7 +114,7 @@ def _stop(chosen: Namespace) -> int:
 def _find_job_ids(server: JobServer, name: str, option: str) -> list[str]:
     ids = server.find_jobs(name)
     if not ids:
-        raise InputError(f"{option}: {server.address} knows no job or group {name!r}; see its dashboard")
+        raise InputError(f"{option}: {server.address} has no job or group {name!r}; see its dashboard")
     return ids
 
 
@@ -124,8 +124,10 @@ def _format_follow_up(address: str, name: str) -> str:
 
 
 def plan_jobs(rest: list[str], matrix: list[str], stamp: str) -> list[JobRequest]:
-    """The jobs that these options of a search, and this matrix, ask for; each is checked as the search would.
-    Raises InputError."""
+    """Return the jobs for these options of a search and this matrix, each checked as the search would.
+
+    stamp: part of every id. Raises InputError.
+    """
     rows = expand_matrix(matrix)
     group = f"matrix-{stamp}"
     requests = []
@@ -133,21 +135,24 @@ def plan_jobs(rest: list[str], matrix: list[str], stamp: str) -> list[JobRequest
         argv = [*rest, *(word for name, value in row.items() for word in (f"--{name}", value))]
         options = check_job_options(argv)
         name = _name_job(row, options)
-        apart = _separate_outputs(options, group, name) if matrix else []
-        command = " ".join(["python tune/search.py", shlex.join(argv), *apart]).strip()
+        outputs = _separate_outputs(options, group, name) if matrix else []
+        command = " ".join(["python tune/search.py", shlex.join(argv), *outputs]).strip()
         requests.append(JobRequest(f"{name}-{stamp}", command, group if matrix else name))
     return requests
 
 
 def _name_job(row: dict[str, str], options: SearchOptions) -> str:
-    """The job after its values in the matrix, the folder that it goes on with, or its task."""
+    """Name a job after its values in the matrix, the folder that it resumes, or its task."""
     if row:
         return "-".join(get_task_name(value) if name == "task" else value for name, value in row.items())
     return options.resume.name if options.resume else get_task_name(options.task)
 
 
 def expand_matrix(matrix: Sequence[str]) -> list[dict[str, str]]:
-    """[{"task": "cola", "method": "vanilla"}, ...] of ["task=cola,rte", "method=vanilla"]; [{}] of none."""
+    """Return the combinations of a matrix: ["task=cola,rte", "lr=1"] gives two dicts, [] gives [{}].
+
+    Raises InputError for a malformed axis, or more than `MAX_JOBS` combinations.
+    """
     axes: dict[str, list[str]] = {}
     for axis in matrix:
         name, equals, values = axis.partition("=")
@@ -156,28 +161,28 @@ def expand_matrix(matrix: Sequence[str]) -> list[dict[str, str]]:
             raise InputError(f"--matrix: must be OPTION=VALUE,VALUE ..., but got {axis!r}")
     rows = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     if len(rows) > MAX_JOBS:
-        raise InputError(f"--matrix: {len(rows)} jobs; at most {MAX_JOBS}")
+        raise InputError(f"--matrix: at most {MAX_JOBS} jobs, but got {len(rows)}; give fewer values")
     return rows
 
 
 def check_job_options(argv: list[str]) -> SearchOptions:
-    """The options as the search will read them; what names a place on this machine alone is refused."""
+    """Return the options as the search will read them. Raises InputError for paths of this machine only."""
     options: SearchOptions = parse_options(argv)
     for name in ("output", "resume", "storage"):
         value = getattr(options, name)
         if value is not None and not str(value).startswith("/") and "://" not in str(value):
-            raise InputError(f"--{name}: a job's own folder ends with it; give an absolute path, not {value}")
+            raise InputError(
+                f"--{name}: the job's folder is deleted when it ends; give an absolute path, not {value}"
+            )
     if options.tracking_uri and urlsplit(options.tracking_uri).password:
         raise InputError(
-            f"--tracking-uri: holds a password, which a command line shows; export {TRACKING_VARIABLE}"
+            f"--tracking-uri: has a password, which a command line shows; export {TRACKING_VARIABLE} instead"
         )
-    if options.config and not _shipped(options.config):
+    if options.config and not _is_shipped(options.config):
+        raise InputError(f"--config: {options.config} is not among the shipped files; put it in configs/")
+    if is_task_file(options.task) and not (options.task.startswith("/") or _is_shipped(Path(options.task))):
         raise InputError(
-            f"--config: {options.config} is not among the files that are shipped; put it in configs/"
-        )
-    if is_task_file(options.task) and not (options.task.startswith("/") or _shipped(Path(options.task))):
-        raise InputError(
-            f"--task: {options.task} is not among the files that are shipped; put it in configs/, or give an "
+            f"--task: {options.task} is not among the shipped files; put it in configs/, or give an "
             f"absolute path that every node sees"
         )
     if options.data not in ("auto", "hub", "builtin", "task") and not options.data.startswith("/"):
@@ -185,7 +190,7 @@ def check_job_options(argv: list[str]) -> SearchOptions:
     return options
 
 
-def _shipped(path: Path) -> bool:
+def _is_shipped(path: Path) -> bool:
     return (
         not path.is_absolute()
         and path in set(list_shipped_files(PROJECT_ROOT))
@@ -194,15 +199,17 @@ def _shipped(path: Path) -> bool:
 
 
 def _separate_outputs(options: SearchOptions, group: str, name: str) -> list[str]:
-    """What keeps the jobs of a group apart on disk, and together in MLflow."""
+    """Return options that give each job its own output and the group one experiment."""
     folder = f"{options.output}/{name}" if options.output else name
     home = "" if options.output else f'"$HOME"/runs/{group}/'
     return ["--output", home + shlex.quote(folder), *([] if options.experiment else ["--experiment", group])]
 
 
 def collect_variables(named: str | None) -> dict[str, str]:
-    """The variables that a job gets: the tracking URI where there is one, and those named, with commas.
-    Raises InputError for one that is not set here."""
+    """Return the environment variables that a job gets: those named, and the tracking URI if it is remote.
+
+    named: names with commas between them. Raises InputError for one that is not set here.
+    """
     names = [name.strip() for name in (named or "").split(",") if name.strip()]
     missing = [name for name in names if name not in os.environ]
     if missing:
@@ -215,18 +222,18 @@ def collect_variables(named: str | None) -> dict[str, str]:
 
 def _make_parser() -> CommandParser:
     parser = CommandParser(
-        "python cluster/submit.py", "Submit a search to a Ray cluster, follow it, stop it.", EXAMPLES
+        "python cluster/submit.py", "Submit a search to a Ray cluster; follow or stop it.", EXAMPLES
     )
     add = parser.add_argument
     add(
         "--address",
         default=DEFAULT_JOB_SERVER,
         metavar="URL",
-        help=f"of the job server ({DEFAULT_JOB_SERVER})",
+        help=f"URL of the job server ({DEFAULT_JOB_SERVER})",
     )
-    add("--matrix", nargs="+", metavar="OPTION=VALUES", help="one job for each combination, as one group")
-    add("--env", metavar="NAMES", help="variables of this shell that the job gets too, with commas")
-    add("--detach", action="store_true", help="submit, and return at once")
-    add("--follow", metavar="JOB", help="follow a job, or a group, that runs already")
-    add("--stop", metavar="JOB", help="stop a job or a group, and wait until it has ended")
+    add("--matrix", nargs="+", metavar="OPTION=VALUES", help="one job for each combination, as a group")
+    add("--env", metavar="NAMES", help="environment variables to pass to the job, with commas")
+    add("--detach", action="store_true", help="return right after submitting")
+    add("--follow", metavar="JOB", help="follow a running job or group")
+    add("--stop", metavar="JOB", help="stop a job or group and wait until it has ended")
     return parser

@@ -5,10 +5,6 @@ frozen features of the last layer, before and after fine-tuning.
 
 example:
     python -m dps.probing --model runs/cola-20261123-224540/best --task cola --probe-task rte
-
-Sources: Aghajanyan et al., "Better Fine-Tuning by Reducing Representational Collapse", ICLR 2021
-(arXiv 2008.03156); Kornblith et al., "Similarity of Neural Network Representations Revisited",
-ICML 2019 (arXiv 1905.00414).
 """
 
 from __future__ import annotations

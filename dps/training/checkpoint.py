@@ -1,8 +1,8 @@
 """Checkpoints: a tree of tensors and plain values in safetensors and JSON, never a pickle.
 
-A checkpoint is a folder `step-00000120` with `tensors.safetensors` and `tree.json`. It is written
-beside its place and renamed, carries a checksum of both, and the newest two are kept: where the newest
-is broken, the one before is read.
+A checkpoint is a folder `step-00000120` with `tensors.safetensors` and `tree.json`, which holds a checksum of
+both. It is written under another name and then renamed. The newest two are kept: if the newest is broken, the
+one before is read.
 """
 
 from __future__ import annotations
@@ -32,40 +32,40 @@ BROKEN_CHECKPOINT_ERRORS = (
 
 
 def save_checkpoint(folder: Path, step: int, tree: Any) -> Path:
-    """Write `tree` (dicts, lists, tensors, numbers, strings, None) as the checkpoint of `step`.
+    """Write a tree of dicts, lists, tensors, numbers, strings and None; return the checkpoint's folder.
 
-    Raises OSError where it cannot be written; nothing of it is left then.
+    Raises OSError if it cannot be written; nothing of it is left then.
     """
     tensors: dict[str, Tensor] = {}
     structure = _pack(tree, tensors)
-    place = folder / f"step-{step:08d}"
+    target = folder / f"step-{step:08d}"
     part = folder / f".part-{os.getpid()}-{step}"
-    for torn in folder.glob(".part-*"):  # of a process that was killed
-        shutil.rmtree(torn, ignore_errors=True)
+    for stale in folder.glob(".part-*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         _write_files(part, structure, tensors)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    shutil.rmtree(place, ignore_errors=True)
-    part.rename(place)
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
     _sync(folder)
     for old in _list_checkpoints(folder)[KEPT_CHECKPOINTS:]:
         shutil.rmtree(old, ignore_errors=True)
-    return place
+    return target
 
 
 def load_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: None) -> Any | None:
-    """The newest checkpoint that is whole, or None. `warn` hears of each broken one."""
-    for place in _list_checkpoints(folder):
+    """Return the tree of the newest complete checkpoint, or None. warn: called for each broken one."""
+    for path in _list_checkpoints(folder):
         try:
-            document = json.loads((place / "tree.json").read_text(encoding="utf-8"))
-            if _hash_files(place / "tensors.safetensors", document["tree"]) != document["sha256"]:
+            document = json.loads((path / "tree.json").read_text(encoding="utf-8"))
+            if _hash_files(path / "tensors.safetensors", document["tree"]) != document["sha256"]:
                 raise ValueError("checksum differs")
-            return _unpack(document["tree"], load_file(place / "tensors.safetensors"))
+            return _unpack(document["tree"], load_file(path / "tensors.safetensors"))
         except BROKEN_CHECKPOINT_ERRORS as error:
-            warn(f"checkpoint {place.name} is broken ({error}); trying the one before")
+            warn(f"checkpoint {path.name} is broken ({error}); trying the one before")
     return None
 
 
@@ -76,7 +76,7 @@ def _list_checkpoints(folder: Path) -> list[Path]:
 def _write_files(part: Path, structure: Any, tensors: dict[str, Tensor]) -> None:
     try:
         save_file(tensors, part / "tensors.safetensors")
-    except SafetensorError as error:  # of the file system, wrapped
+    except SafetensorError as error:  # it wraps errors of the file system
         raise OSError(f"{part.name}: {error}") from error
     document = {"sha256": _hash_files(part / "tensors.safetensors", structure), "tree": structure}
     (part / "tree.json").write_text(json.dumps(document), encoding="utf-8")
@@ -85,7 +85,7 @@ def _write_files(part: Path, structure: Any, tensors: dict[str, Tensor]) -> None
 
 
 def _hash_files(file: Path, structure: Any) -> str:
-    """Return a checksum of the tensors and of what stands beside them."""
+    """Return the SHA-256 over the tensor file and the JSON structure."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
     digest.update(json.dumps(structure).encode())

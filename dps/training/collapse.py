@@ -1,4 +1,9 @@
-"""TODO docstring."""
+"""Collapse of a model's representations: features, their drift in fine-tuning, linear probes.
+
+Sources: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019 (arXiv
+1905.00414); Aghajanyan et al., "Better Fine-Tuning by Reducing Representational Collapse", ICLR 2021 (arXiv
+2008.03156).
+"""
 
 from __future__ import annotations
 
@@ -23,27 +28,25 @@ from dps.training.tokens import EncodedExamples, encode_dataset
 
 Array = NDArray[Any]
 Features = NDArray[np.float32]
-CONSTANT_TOLERANCE = 1e-6  # features that vary by less than this share of their size are constant
+CONSTANT_TOLERANCE = 1e-6  # features that vary by less than this share of their norm count as constant
 DRIFT_EXAMPLES = 256
 PROBE_EXAMPLES = 500  # to train a probe, and as many to test it
-PROBE_C = 0.1  # strength of the probe's fit against its L2 penalty
+PROBE_C = 0.1  # inverse strength of the probe's L2 penalty
 FEATURE_BATCH_SIZE = 64
-SHARED_CONFIG_KEYS = (
-    "model_type",
-    "num_hidden_layers",
-    "hidden_size",
-    "vocab_size",
-)  # what two models must share
+# Values in which two models must agree to be compared.
+SHARED_CONFIG_KEYS = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
 
 
 def compute_linear_cka(x: Array, y: Array) -> float:
-    """Linear centred kernel alignment of two sets of features of the same examples, in [0, 1].
+    """Return the linear centred kernel alignment of two feature sets of the same examples, in [0, 1].
 
-    x: (n, d1), y: (n, d2), n >= 2, finite. ||Y'X||² / (||X'X|| ||Y'Y||), Frobenius norms of
-    column-centred float64. 1 for features alike up to rotation, reflection and one scale.
-    Features that are constant over the examples (up to `CONSTANT_TOLERANCE`): 1 where both are, 0 where
-    one is. Unrelated features do not give 0 but about d / (n + d) for d1 = d2 = d directions
-    of equal variance: compare values of the same n alone. Raises ValueError for other shapes
+    ||Y'X||² / (||X'X|| ||Y'Y||) in Frobenius norms, with the columns of X and Y centred, in float64.
+
+    x, y: (n, d1) and (n, d2), n >= 2, finite.
+
+    1 means equal up to rotation, reflection and scale. If features are constant over the examples (up to
+    `CONSTANT_TOLERANCE`): 1 if both are, 0 if one is. Unrelated features give about d / (n + d), for d1 = d2
+    = d directions of equal variance: compare only values of the same n. Raises ValueError for other shapes
     and for values that are not finite.
     """
     _check_features(x, y)
@@ -55,19 +58,20 @@ def compute_linear_cka(x: Array, y: Array) -> float:
 
 
 def compute_relative_distance(x: Array, y: Array) -> float:
-    """Mean over the examples of ||x_i - y_i|| / ||x_i||, at least 0. x: the pre-trained features.
+    """Return the mean over the examples of ||x_i - y_i|| / ||x_i||, at least 0.
 
-    x, y: (n, d), n >= 2, finite. Raises ValueError for other shapes, values that are not
-    finite, and an x_i that is zero.
+    x, y: (n, d), n >= 2, finite; x are the pre-trained features.
+
+    Raises ValueError for other shapes, values that are not finite, and an x_i that is zero.
     """
     _check_features(x, y)
     if x.shape != y.shape:
         raise ValueError(f"features must have the same shape, but got {x.shape} and {y.shape}")
     x, y = x.astype(np.float64), y.astype(np.float64)
-    sizes = np.linalg.norm(x, axis=1)
-    if not sizes.all():
+    norms = np.linalg.norm(x, axis=1)
+    if not norms.all():
         raise ValueError("the pre-trained features of an example are all zero; a distance has no scale")
-    return float(np.mean(np.linalg.norm(x - y, axis=1) / sizes))
+    return float(np.mean(np.linalg.norm(x - y, axis=1) / norms))
 
 
 def _check_features(x: Array, y: Array) -> None:
@@ -78,32 +82,35 @@ def _check_features(x: Array, y: Array) -> None:
 
 
 def _normalise_features(features: Array) -> NDArray[np.float64]:
-    """Column-centred, of Frobenius norm 1; zeros for constant features."""
+    """Centre the columns and scale to Frobenius norm 1; return zeros for constant features."""
     values = features.astype(np.float64)
     centred: NDArray[np.float64] = values - values.mean(axis=0)
-    size = np.linalg.norm(centred)
-    return centred / size if size > CONSTANT_TOLERANCE * np.linalg.norm(values) else np.zeros_like(centred)
+    norm = np.linalg.norm(centred)
+    return centred / norm if norm > CONSTANT_TOLERANCE * np.linalg.norm(values) else np.zeros_like(centred)
 
 
 def score_linear_probe(
     train_features: Array, train_labels: Array, test_features: Array, test_labels: Array, task: Task
 ) -> float:
-    """The primary metric of `task` of a linear probe: what a linear model reads off frozen features.
+    """Return the primary metric of `task` of a linear model trained on frozen features.
 
-    Features: (n, d); labels: (n,), class ids or numbers. L2-penalised logistic regression, or
-    ridge regression, on features standardised by the training ones; nothing is random.
-    Raises InputError where the training labels are all one class, an example has several, or a metric is a
-    scorer of scikit-learn.
+    train_features, test_features: (n, d), standardised by the training ones.
+    train_labels, test_labels: (n,), class ids or numbers.
+
+    The model is L2-penalised logistic regression, or ridge regression; nothing is random. Raises InputError
+    for training labels of one class, a multi-label task, or a metric that is a scikit-learn scorer.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if task.multi_label or has_sklearn_metric(task):
-        rule = "has several labels an example, or a scorer of scikit-learn as metric"
+        rule = "has several labels per example, or a scorer of scikit-learn as metric"
         raise InputError(f"probe-task: {task.name} {rule}; give another task")
     if not task.is_regression and len(np.unique(train_labels)) < 2:
-        raise InputError(f"probe-task: the training labels of {task.name} are one class; a probe needs two")
+        raise InputError(
+            f"probe-task: the training labels of {task.name} are all one class; a probe needs two"
+        )
     linear = Ridge(alpha=1 / PROBE_C) if task.is_regression else LogisticRegression(C=PROBE_C, max_iter=1000)
     fitted = make_pipeline(StandardScaler(), linear).fit(train_features, train_labels)
     return METRICS[task.metric](test_labels, fitted.predict(test_features))
@@ -115,26 +122,30 @@ def extract_features(
     tokenizer: PreTrainedTokenizerBase,
     batch_size: int = FEATURE_BATCH_SIZE,
 ) -> list[Features]:
-    """The features of `data` by layer: the embeddings, then each block; each (n, hidden), in `data`'s order.
+    """Return the features of `data` by layer, embeddings first, each (n, hidden) in `data`'s order.
 
-    Hidden states of the encoder without dropout, averaged over the tokens of an example
-    (special ones too, padding not). model: an encoder, with a head or without; it keeps its
-    device and mode. Raises InputError for an encoder-decoder and where they are not finite.
+    They are hidden states without dropout, averaged over the tokens of an example, special tokens included.
+
+    model: encoder with or without a head; it keeps its device and mode.
+
+    Raises InputError for an encoder-decoder, and for features that are not finite.
     """
     if model.config.is_encoder_decoder:
-        raise InputError("model: features are read off encoders, but it is an encoder-decoder; give another")
+        raise InputError("model: must be an encoder, but it is an encoder-decoder; give another")
     collate, batches = PaddingCollator(tokenizer), list(batch_by_length(data, batch_size))
     with _evaluation_mode(model), torch.inference_mode():
         pooled = [_pool_features(model, collate(data, indices)) for indices in batches]
     order = np.argsort(np.concatenate(batches))
     layers = [np.concatenate(parts)[order] for parts in zip(*pooled, strict=True)]
     if broken := [number for number, layer in enumerate(layers) if not np.isfinite(layer).all()]:
-        raise InputError(f"model: its features are not finite at layer {broken[0]}; give one that converged")
+        raise InputError(
+            f"model: its features are not finite at layer {broken[0]}; give a model that converged"
+        )
     return layers
 
 
 def _pool_features(model: PreTrainedModel, batch: dict[str, Tensor]) -> list[Features]:
-    """The features of one padded batch by layer."""
+    """Return the features of one padded batch by layer."""
     inputs = {key: value.to(model.device) for key, value in batch.items() if key != "labels"}
     real = inputs["attention_mask"].unsqueeze(-1).float()
     states = model.base_model(**inputs, output_hidden_states=True).hidden_states
@@ -143,7 +154,7 @@ def _pool_features(model: PreTrainedModel, batch: dict[str, Tensor]) -> list[Fea
 
 @contextmanager
 def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in its mode of before."""
+    """Set evaluation mode inside this context; every module returns to its mode afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -155,8 +166,11 @@ def _evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """How far fine-tuning moved the features by layer: `compute_linear_cka` (1: not at all),
-    `compute_relative_distance`."""
+    """Drift of the features in fine-tuning, by layer.
+
+    cka: see `compute_linear_cka`; 1 for no drift.
+    distance: see `compute_relative_distance`; 0 for no drift.
+    """
 
     cka: list[float]
     distance: list[float]
@@ -169,31 +183,31 @@ def measure_drift(
     tokenizer: PreTrainedTokenizerBase,
     batch_size: int = FEATURE_BATCH_SIZE,
 ) -> FeatureDrift:
-    """Compares the features that two models have for `data`.
+    """Compare the features that two models have for `data`.
 
-    Raises InputError where they differ in one of `SHARED_CONFIG_KEYS` or there is a single example.
+    Raises InputError if they differ in one of `SHARED_CONFIG_KEYS` or `data` has a single example.
     """
     before, after = (
         [getattr(m.config, name, None) for name in SHARED_CONFIG_KEYS] for m in (pretrained, finetuned)
     )
     if before != after:
         rule = f"must have the {', '.join(SHARED_CONFIG_KEYS)} of the pre-trained one, {before}"
-        raise InputError(f"model: it {rule}, but has {after}; compare it with what it was fine-tuned from")
+        raise InputError(f"model: {rule}, but has {after}; give the model that it was fine-tuned from")
     if len(data) < 2:
-        raise InputError(f"data: features are compared over 2 examples or more, but there is {len(data)}")
-    both = [extract_features(model, data, tokenizer, batch_size) for model in (pretrained, finetuned)]
-    pairs = list(zip(*both, strict=True))
+        raise InputError(f"data: must have at least 2 examples to compare features, but has {len(data)}")
+    features = (extract_features(model, data, tokenizer, batch_size) for model in (pretrained, finetuned))
+    pairs = list(zip(*features, strict=True))
     return FeatureDrift(
         [compute_linear_cka(x, y) for x, y in pairs], [compute_relative_distance(x, y) for x, y in pairs]
     )
 
 
-def sample_split(data: TaskData, split: str, most: int) -> EncodedExamples:
-    """Return at most `most` examples of a split, stratified, always the same; only they are tokenised."""
+def sample_split(data: TaskData, split: str, max_examples: int) -> EncodedExamples:
+    """Return a stratified sample of a split, the same at every call; only it is tokenised."""
     dataset = data.source.load(data.task, split)
     labels = np.asarray(dataset[LABEL_COLUMN])
-    if len(labels) > most:
-        dataset = dataset.select(split_stratified(data.task, labels, most, SUBSET_SEED)[0])
+    if len(labels) > max_examples:
+        dataset = dataset.select(split_stratified(data.task, labels, max_examples, SUBSET_SEED)[0])
     return encode_dataset(dataset, data.task, data.tokenizer, data.max_length)
 
 
@@ -204,25 +218,28 @@ def measure_collapse(
     probe_data: TaskData,
     batch_size: int = FEATURE_BATCH_SIZE,
 ) -> dict[str, float]:
-    """Drift and probes of one fine-tuned model, by name.
+    """Return the drift and the probes of a fine-tuned model by name.
 
-    base: the pre-trained encoder. model: what became of it, on any device. data: the task it
-    was fine-tuned on, of whose main dev set `DRIFT_EXAMPLES` are compared. probe_data: a
-    second task, tokenised alike; `PROBE_EXAMPLES` train a probe, as many of dev test it.
-    Names: cka_layer_I and distance_layer_I from layer 0, the embeddings; cka_last and
-    distance_last; probe_TASK_METRIC, and with _pretrained after it that of the pre-trained model.
+    base: pre-trained encoder.
+    model: its fine-tuned copy, on any device.
+    data: task it was fine-tuned on; `DRIFT_EXAMPLES` of the main dev set are compared.
+    probe_data: second task, tokenised alike; `PROBE_EXAMPLES` train a probe, as many of dev test it.
+
+    Names: cka_layer_I and distance_layer_I from layer 0, the embeddings; cka_last and distance_last;
+    probe_TASK_METRIC, and probe_TASK_METRIC_pretrained of the pre-trained model.
     """
     pretrained = base.build(seed=0, dropout=0.0).to(model.device)  # type: ignore[arg-type]
     compared = sample_split(data, data.task.dev_splits[0], DRIFT_EXAMPLES)
-    moved = measure_drift(pretrained, model, compared, base.tokenizer, batch_size)
-    found: dict[str, float] = {}
-    for name, values in (("cka", moved.cka), ("distance", moved.distance)):
-        found |= {f"{name}_layer_{i}": value for i, value in enumerate(values)} | {f"{name}_last": values[-1]}
+    drift = measure_drift(pretrained, model, compared, base.tokenizer, batch_size)
+    figures: dict[str, float] = {}
+    for name, values in (("cka", drift.cka), ("distance", drift.distance)):
+        figures |= {f"{name}_layer_{i}": value for i, value in enumerate(values)} | {
+            f"{name}_last": values[-1]
+        }
     task = probe_data.task
     train, test = (sample_split(probe_data, split, PROBE_EXAMPLES) for split in ("train", task.dev_splits[0]))
-    for ending, encoder in (("", model), ("_pretrained", pretrained)):
+    for suffix, encoder in (("", model), ("_pretrained", pretrained)):
         x, y = (extract_features(encoder, part, base.tokenizer, batch_size)[-1] for part in (train, test))
-        found[f"probe_{task.name}_{task.metric}{ending}"] = score_linear_probe(
-            x, train.labels, y, test.labels, task
-        )
-    return found
+        name = f"probe_{task.name}_{task.metric}{suffix}"
+        figures[name] = score_linear_probe(x, train.labels, y, test.labels, task)
+    return figures

@@ -1,4 +1,4 @@
-"""What one run depends on, and what its process gets back."""
+"""Configuration of one fine-tuning run, and the result that its process gets back."""
 
 from __future__ import annotations
 
@@ -23,27 +23,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FineTuneConfig:
-    """Everything that one run depends on.
+    """Everything that one run depends on. Raises InputError for a value outside its range.
 
-    task: name of a task, the YAML file of one of one's own (`dps.tasks.definition`), or a Task. method: see
-    `dps.methods`.
-    data: "hub", "builtin" or a folder; None for what a task of one's own names, else "builtin".
-    model: "builtin", a folder or a name on the hub. learning_rate: peak, after the warm-up.
-    epochs: passes over the training set, or max_steps: optimizer steps (it wins).
-    batch_size: examples a step over all ranks. max_length: tokens an example is cut at.
-    micro_batch: examples of a rank that go through the model at once; None for all of a step. It takes
-        less memory and changes a step by rounding alone, but for draws within the model such as dropout.
-    train_size: a stratified subset of so many training examples; None for all.
-    select_on: what `scores` are measured on: "holdout", a slice of the training set that is
-        not trained on (`holdout_share` of it, chosen by `seed`), or "dev".
-    evaluations: how often it is measured, the last time at the end.
-    warmup_ratio, weight_decay, max_grad_norm: as usual; no decay on biases and normalisation.
-    precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16", "fp16".
-    seed: initialises the head (and dropout, and the method's draws). data_seed: the order of
-        the data; None for `seed`.
-    transfer: evaluation sets of other tasks (`dps.tasks.transfer`), scored at the end with those of the task.
-    probe: a task whose linear probe, with how far the features moved, is measured at the end
-        (`dps.probing`).
+    task: name of a task, YAML file of a user-defined one (`dps.tasks.definition`), or a Task.
+    method: see `dps.methods`.
+    data: "hub", "builtin" or a folder; None for the data that the task names, else "builtin".
+    model: "builtin", a folder or a name on the hub.
+    learning_rate: peak after the warm-up, > 0.
+    epochs: passes over the training set, > 0.
+    max_steps: optimizer steps, > 0; replaces `epochs`.
+    batch_size: examples of a step over all ranks.
+    micro_batch: examples of a rank in the model at once; None for all of a step. It saves memory, and changes
+        a step only by rounding and by draws of the model such as dropout.
+    max_length: tokens that an example is cut at.
+    train_size: size of a stratified subset of the training examples; None for all.
+    select_on: examples that `scores` are measured on: "holdout", a slice of the training set that is not
+        trained on, or "dev".
+    holdout_share: share of the training set in that slice, in (0, 1); `seed` chooses it.
+    evaluations: number of evaluations, the last at the end.
+    warmup_ratio: share of the steps in which the learning rate rises, in [0, 1].
+    weight_decay: of AdamW, >= 0; none on biases and normalisation.
+    max_grad_norm: norm that the gradient is clipped to; None for no clipping.
+    precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
+    seed: of the head, dropout and the method's draws, >= 0.
+    data_seed: of the order of the data; None for `seed`.
+    transfer: evaluation sets of other tasks (`dps.tasks.transfer`), scored at the end.
+    probe: task of a linear probe that is measured at the end, with the drift of the features
+        (`dps.training.collapse`).
     """
 
     task: str | Task = "cola"
@@ -93,18 +99,20 @@ class FineTuneConfig:
                 )
 
     def steps(self, examples: int) -> int:
-        """Optimizer steps of the whole run over `examples` training examples."""
+        """Return the optimizer steps of the whole run over `examples` training examples."""
         per_epoch = -(-examples // self.batch_size)
         return self.max_steps or max(1, round(self.epochs * per_epoch))
 
 
 @dataclass(kw_only=True)
 class FineTuneResult(RunResult):
-    """What a run of this process came to: the result, the model and what it predicts.
+    """Result of a run in this process, with the model and its predictions.
 
-    steps: optimizer steps that were done; the last ones may lie behind the last evaluation.
-    logits (n, classes), labels (n,): by evaluation set, in the order of its examples, of a completed run.
-    task: what the model was trained on. max_length: tokens that examples were cut at.
+    steps: optimizer steps that were done; the last may lie behind the last evaluation.
+    logits: (n, classes) by evaluation set, of a completed run, in the order of its examples.
+    labels: (n,) or (n, labels) by evaluation set.
+    task: task that the model was trained on.
+    max_length: tokens that examples were cut at.
     """
 
     steps: int = 0
@@ -115,18 +123,8 @@ class FineTuneResult(RunResult):
     task: Task | None = None
     max_length: int | None = None
 
-    @property
-    def last(self) -> float | None:
-        """The last score."""
-        return self.score
-
-    @property
-    def best(self) -> float | None:
-        """The highest score of the run; not an unbiased one."""
-        return max((score for _, score in self.scores), default=None)
-
     def save(self, folder: Path | str) -> None:
-        """Write model and tokenizer as `from_pretrained` reads them, and the task as `dps.predict` does."""
+        """Write model and tokenizer for `from_pretrained`, and the task for `dps.predict`. Raises OSError."""
         assert self.model is not None
         assert self.tokenizer is not None
         if self.max_length is not None:
@@ -139,9 +137,13 @@ class FineTuneResult(RunResult):
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where a run keeps its checkpoints, and after how many seconds the next is due. written: hears of
-    each one's folder."""
+    """Settings of a run's checkpoints.
+
+    folder: where they are written.
+    every_s: seconds between two of them.
+    on_written: called with the folder of each new one.
+    """
 
     folder: Path
     every_s: float = 60.0
-    written: Callable[[Path], None] | None = None
+    on_written: Callable[[Path], None] | None = None

@@ -1,4 +1,4 @@
-"""Examples become batches: subsets, slices, tokens, order, padding."""
+"""Data of a run: tokenised splits, subsets, the batches of each step, padding."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from dps.sources.base import Source
 
-BATCHES_PER_POOL = 16  # batches whose examples are sorted by length together, so that little is padded
+BATCHES_PER_POOL = 16  # batches whose examples are sorted by length together, for little padding
 
 
 class TaskData:
-    """The examples of a task, read and tokenised when they are first asked for.
+    """Examples of a task, read and tokenised on first use.
 
-    cache: where the tokens of this node are; without one nothing is kept on disk. fingerprint: the source's
-    of this task, where it is known already.
+    cache: token cache of this node; None to keep nothing on disk.
+    fingerprint: of the task's examples, if it is already known; see `Source.fingerprint`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TaskData:
         self._by_task: dict[str, TaskData] = {}
 
     def for_task(self, task: Task) -> TaskData:
-        """The examples of another task from the same source, with the same tokens."""
+        """Return the examples of another task from the same source, tokenised alike."""
         if task == self.task:
             return self
         if task.name not in self._by_task:
@@ -56,13 +56,13 @@ class TaskData:
         return self._by_task[task.name]
 
     def get_split(self, name: str) -> EncodedExamples:
-        """All examples of one of `task.all_splits`."""
+        """Return all examples of one of `task.all_splits`."""
         if name not in self._encoded:
             self._encoded[name] = self._read_or_encode(name)
         return self._encoded[name]
 
     def _read_or_encode(self, name: str) -> EncodedExamples:
-        """Read tokens from the cache; what the fingerprint does not cover is not kept there."""
+        """Read a split from the cache, or tokenise it. Splits outside the fingerprint are not cached."""
         task = self.task
         if self.cache is None or self._tokenizer_fingerprint is None or name not in task.splits:
             return self._encode(name)
@@ -82,7 +82,7 @@ class TaskData:
         return encode_dataset(self.source.load(self.task, name), self.task, self.tokenizer, self.max_length)
 
     def get_train_examples(self, size: int | None) -> EncodedExamples:
-        """The training examples, or a stratified subset of `size` that is always the same."""
+        """Return the training examples, or a stratified subset of `size`, see `select_subset`."""
         return select_subset(self.task, self.get_split("train"), size)
 
 
@@ -102,12 +102,13 @@ def split_holdout(
 
 
 class TrainingBatches:
-    """The training batch of each step: a function of (seed, step), so that a resume needs no state.
+    """Training batches as a function of (seed, step), so that a resume needs no state.
 
-    An epoch visits every example once, in an order of its own; one batch may be short. Examples of
-    like length share a batch: a shuffled epoch is cut into pools of `BATCHES_PER_POOL` batches, each pool is
-    sorted by length and cut into batches, and the batches of the epoch are shuffled.
-    With several ranks each takes its share of the global batch.
+    Each epoch visits every example once, in a new order; one batch may be short. Examples of similar length
+    share a batch: a shuffled epoch is cut into pools of `BATCHES_PER_POOL` batches, each pool is sorted by
+    length and cut into batches, and the batches of the epoch are shuffled.
+
+    batch_size: examples of a step over all ranks; each rank takes its share.
     """
 
     def __init__(
@@ -127,39 +128,37 @@ class TrainingBatches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches that it takes to visit every example."""
+        """Number of batches of an epoch."""
         return math.ceil(len(self.data) / self.batch_size)
 
     def get_indices(self, step: int) -> Indices:
-        """The examples of this rank at `step`, counted from 1."""
+        """Return the examples of this rank at `step` (from 1): as many on every rank."""
         epoch, position = divmod(step - 1, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._order = (
-                epoch,
-                self._shuffle_epoch(np.random.default_rng(derive_step_seed(self.seed, epoch))),
-            )
+            self._epoch, self._order = epoch, self._shuffle_epoch(epoch)
         batch = self._order[position]
-        if short := -len(batch) % self.world_size:  # every rank needs as many
+        if short := -len(batch) % self.world_size:
             batch = np.concatenate([batch, np.resize(batch, short)])
         return batch[self.rank :: self.world_size]
 
-    def _shuffle_epoch(self, rng: np.random.Generator) -> list[Indices]:
-        """The batches of one epoch."""
+    def _shuffle_epoch(self, epoch: int) -> list[Indices]:
+        """Return the batches of one epoch."""
+        rng = np.random.default_rng(derive_step_seed(self.seed, epoch))
         order, pool = rng.permutation(len(self.data)), BATCHES_PER_POOL * self.batch_size
         batches: list[Indices] = []
         for start in range(0, len(order), pool):
             chunk = order[start : start + pool]
             chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
-            batches += [chunk[at : at + self.batch_size] for at in range(0, len(chunk), self.batch_size)]
+            batches += [chunk[i : i + self.batch_size] for i in range(0, len(chunk), self.batch_size)]
         return [batches[number] for number in rng.permutation(len(batches))]
 
     def get_batch(self, step: int) -> dict[str, Tensor]:
-        """The padded batch of this rank at `step`."""
+        """Return the padded batch of this rank at `step`."""
         return self.collate(self.data, self.get_indices(step))
 
 
 class PaddingCollator:
-    """Pads the examples at some indices to the longest among them."""
+    """Collator that pads the examples at given indices to the longest of them."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         from transformers import DataCollatorWithPadding
@@ -173,7 +172,7 @@ class PaddingCollator:
 
 
 def batch_by_length(data: EncodedExamples, batch_size: int) -> Iterator[Indices]:
-    """Evaluation batches, longest first, so that little is padded."""
+    """Yield the indices of evaluation batches, longest examples first, so that little is padded."""
     order = np.argsort(data.lengths(), kind="stable")[::-1]
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size].copy()

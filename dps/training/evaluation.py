@@ -31,21 +31,22 @@ from dps.training.data import PaddingCollator, TaskData, batch_by_length
 from dps.training.result import ControlSignal, Outcome
 from dps.training.tokens import EncodedExamples
 
-EVALUATION_BATCH_FACTOR = 4  # an evaluation batch is so many times a training batch
+EVALUATION_BATCH_FACTOR = 4  # size of an evaluation batch in training batches
 
 
 class RunEnded(Exception):
-    """The run ended in the middle of an evaluation. outcome: how."""
+    """End of a run in the middle of an epoch or an evaluation."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
 
 class Evaluator:
-    """Predicts and scores with the model of a run, on this rank or on all ranks together.
+    """Evaluator of a run's model, on this rank or on all ranks together.
 
-    control: asked at each batch, see `dps.training.run.finetune_model`. warn: hears of a probe that failed.
-    logits (n, classes), labels (n,): by evaluation set, of `score_at_end`.
+    control: called at each batch, see `dps.training.run.finetune_model`.
+    warn: called with the reason if the probe fails.
+    logits, labels: (n, classes) and (n,) by evaluation set, from `score_at_end`.
     """
 
     def __init__(
@@ -69,27 +70,26 @@ class Evaluator:
         self._latest: NDArray[np.float32]
 
     def score(self, data: EncodedExamples) -> dict[str, float]:
-        """Return the task's metrics on these examples. Raises RunEnded."""
+        """Return the task's metrics on these examples. Raises RunEnded as `predict` does."""
         self._latest = self.predict(data)
         return compute_scores(self.task, data.labels, self._latest)
 
     def predict(self, data: EncodedExamples) -> NDArray[np.float32]:
         """Return logits (n, classes) in the order of the examples, the same on every rank.
 
-        Raises RunEnded if `control` says stop, or where a logit is not finite.
+        Raises RunEnded if `control` says stop, or if a logit is not finite.
         """
         self.model.eval()
-        mine: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        rank_parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         with torch.inference_mode(), self.autocast:
             for number, indices in enumerate(batch_by_length(data, self.batch_size)):
                 if number % get_world_size() != get_rank():
                     continue
-                signal = self.control()
-                if signal == "stop" and get_world_size() == 1:
+                if self.control() == "stop" and get_world_size() == 1:
                     raise RunEnded(Outcome.STOPPED)
-                mine.append((indices, self._predict_batch(data, indices)))
+                rank_parts.append((indices, self._predict_batch(data, indices)))
         self.model.train()
-        parts = [part for rank in gather_values(mine) for part in rank]
+        parts = [part for rank in gather_values(rank_parts) for part in rank]
         values = np.concatenate([values for _, values in parts])
         if not np.isfinite(values).all():
             raise RunEnded(Outcome.DIVERGED)
@@ -105,8 +105,10 @@ class Evaluator:
         return logits
 
     def score_at_end(self) -> dict[str, dict[str, float]]:
-        """Return metrics by evaluation set: the task's own where configurations were not selected on a slice
-        of the training set, those that `transfer` names, the probe. Raises RunEnded."""
+        """Return the final metrics by set: dev sets (with select_on="dev"), transfer sets, the probe.
+
+        Raises RunEnded as `predict` does.
+        """
         final: dict[str, dict[str, float]] = {}
         main = self.task.dev_splits[0]
         for split in self.task.dev_splits if self.config.select_on == "dev" else ():
@@ -131,6 +133,6 @@ class Evaluator:
             return measure_collapse(
                 self.base, self.model, self.data, self.data.for_task(task), self.batch_size
             )
-        except InputError as error:  # the run is none the worse for it
+        except InputError as error:  # the run is valid without it
             self.warn(f"the probe failed: {error}")
             return {}

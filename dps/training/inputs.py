@@ -1,4 +1,4 @@
-"""What a run reads before it trains: the pre-trained encoder and the examples of its task."""
+"""Inputs of a run: the pre-trained encoder and the examples of its task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dps.training.tokens import TokenCache
 
 
 class RunInputs(NamedTuple):
-    """A pre-trained encoder, and the task's examples as its tokenizer encodes them."""
+    """Pre-trained encoder, and the task's examples encoded by its tokenizer."""
 
     base: PretrainedEncoder
     data: TaskData
@@ -29,8 +29,10 @@ def load_run_inputs(
 ) -> RunInputs:
     """Read the weights of a model and open the data of a task; see `dps.FineTuneConfig` for the values.
 
-    cache: keeps what was tokenised, under the fingerprint of the data. Raises InputError for what cannot be
-    used.
+    cache: keeps tokenised examples.
+    fingerprint: of the data, if it is already known.
+
+    Raises InputError for unusable values and data.
     """
     task = get_task(task)
     base = PretrainedEncoder(locate_model(model), task)

@@ -1,4 +1,4 @@
-"""Peak memory of a run: of the GPU where there is one, else of the process."""
+"""Peak memory of a run: of its GPU if it has one, else of the process."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ _RESET_PEAK = "5"  # see proc(5)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin to measure anew; does nothing where the system cannot. What an earlier run left behind (models
-    and optimizers hold one another through their hooks) counts, unless `gc.collect` came before."""
+    """Reset the peak-memory counter, where the system can.
+
+    Objects that an earlier run left uncollected still count (models and optimizers refer to one another
+    through hooks): call `gc.collect` first.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with suppress(OSError, AttributeError):  # what glibc kept of an earlier run is not this one's
+    with suppress(OSError, AttributeError):  # return to the system what glibc kept of an earlier run
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
 
 
 def get_peak_memory(device: torch.device) -> int | None:
-    """Bytes at the highest since `reset_peak_memory`; None where the system does not tell."""
+    """Return the peak memory in bytes since `reset_peak_memory`; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
         lines = _STATUS.read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(found[0]) * 1024 if found else None
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peaks[0]) * 1024 if peaks else None

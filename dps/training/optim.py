@@ -14,7 +14,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def make_adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
-    """AdamW without decay on biases and normalisation, in one fused kernel."""
+    """Return a fused AdamW without decay on biases and normalisation."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -24,7 +24,10 @@ def make_adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> O
 
 
 def compute_learning_rate_factor(step: int, max_steps: int, warmup_ratio: float) -> float:
-    """Share of the peak learning rate at `step` (from 1): up linearly from 0, then down to 0."""
+    """Return the share of the peak learning rate at `step` (from 1), in [0, 1].
+
+    It rises linearly from 0 over int(max_steps * warmup_ratio) steps, then falls linearly towards 0.
+    """
     warmup = int(max_steps * warmup_ratio)
     if step <= warmup:
         return (step - 1) / warmup
@@ -32,13 +35,13 @@ def compute_learning_rate_factor(step: int, max_steps: int, warmup_ratio: float)
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    """The learning rate of every parameter group, times its "lr_scale" where a method set one."""
+    """Set the learning rate of every parameter group, times its "lr_scale" if a method set one."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("lr_scale", 1.0)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """What "auto" means on this device. Raises InputError where the device cannot do what is asked."""
+    """Resolve "auto" for this device. Raises InputError if the device lacks the precision."""
     if precision == "auto":
         if device.type == "cpu":
             return "fp32"
@@ -49,7 +52,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def make_autocast_and_scaler(precision: str, device: torch.device) -> tuple[Any, torch.amp.GradScaler]:
-    """(autocast, loss scaler) for this precision on this device."""
+    """Return (autocast context, loss scaler) for a precision on this device."""
     precision = resolve_precision(precision, device)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     autocast = torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")

@@ -1,4 +1,4 @@
-"""Preview of a run: what is known, and what would make it fail, before it runs."""
+"""Preview of a run: its sizes, and the inputs with which it would fail."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ WORD_SAMPLE_SIZE = 200  # examples
 
 @dataclass(frozen=True)
 class RunPreview:
-    """What a run will do.
+    """Preview of a run.
 
-    examples: by split, of training those that are left after `train_size`. scored_examples: of each
-    evaluation. max_steps: optimizer steps. full_max_steps: of the same run with `select_on` "dev", which
-    trains on the held-out slice too. mean_words: of a training example. chance_level: see `dps.tasks.chance`.
+    examples: number of examples by split, after `train_size`.
+    scored_examples: number of examples of each evaluation.
+    max_steps: optimizer steps.
+    full_max_steps: those of the same run with select_on="dev", which trains on the held-out slice too.
+    mean_words: mean number of words of a training example.
+    chance_level: see `dps.tasks.chance`.
     """
 
     examples: dict[str, int]
@@ -44,7 +47,7 @@ class RunPreview:
 
 
 def preview_run(config: FineTuneConfig, task: Task, source: Source, model: ModelFolder) -> RunPreview:
-    """Read the data of a run and the limits of its model.
+    """Preview a run from its data and the limits of its model.
 
     Raises InputError for data and values with which the run would fail or learn nothing.
     """
@@ -86,18 +89,18 @@ def _check_labels_differ(task: Task, split: str, labels: NDArray[Any]) -> None:
 
 
 def _check_metrics_defined(task: Task, labels: Mapping[str, NDArray[Any]]) -> None:
-    """Raise InputError if a metric is undefined because a class is missing. labels: by what they are of."""
-    for where, values in labels.items():
+    """Raise InputError if a metric is undefined because a class is missing. labels: by name of their set."""
+    for set_name, values in labels.items():
         for name in task.metrics:
             if math.isnan(chance_level(replace(task, metrics=(name,)), values)):
-                problem = f"is undefined on {where}, where a class is missing"
+                problem = f"is undefined on {set_name}, which lacks a class"
                 raise InputError(f"metric: {name} {problem}; give more examples of it, or another metric")
 
 
 def _check_max_length(config: FineTuneConfig, task: Task, model: ModelFolder) -> None:
     """Raise InputError if max_length exceeds the model's limit. Loads the model unless it is built in.
 
-    The default passes: it fits most models, and stands in every saved configuration.
+    The default is not checked: it fits most models, and is part of every saved configuration.
     """
     if model.kind == "builtin":
         limit = model.read_config().get("max_position_embeddings")

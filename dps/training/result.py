@@ -1,4 +1,4 @@
-"""What one run reports on its way, and what it comes to. Imports nothing heavy: every process holds these."""
+"""Evaluations, outcome and result of one run. Imports nothing heavy, as every process holds these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ControlSignal = Literal["go", "stop", "suspend"]
 
 
 class Outcome(StrEnum):
-    """How a run stands; RUNNING and SUSPENDED are not ends, a resume goes on with those."""
+    """Outcome of a run so far; a resume continues RUNNING and SUSPENDED runs."""
 
     RUNNING = "running"
     SUSPENDED = "suspended"
@@ -40,13 +40,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One look at the model during a run.
+    """Evaluation of the model during a run.
 
     step, max_steps: optimizer steps done, and of the whole run.
     scores: by metric.
-    loss: of the last training batch; None where it is not known.
+    loss: of the last training batch; None if unknown.
     seconds: since the run began, without the wait for a slot.
-    curve: (step, primary metric) of this evaluation and every earlier one, those before an interruption too.
+    curve: (step, primary metric) of this evaluation and all earlier ones, those before an interruption too.
     """
 
     step: int
@@ -58,29 +58,30 @@ class Evaluation:
 
     @property
     def score(self) -> float:
-        """The primary metric; it may be no finite number."""
+        """Primary metric; it may be NaN or infinite."""
         return self.curve[-1][1]
 
 
 @dataclass(kw_only=True)
 class RunResult:
-    """Everything that one run comes to. A new field goes to the ledger and search.json by itself.
+    """Result of one run. A new field enters the ledger and search.json by itself.
 
-    outcome: RUNNING while the run goes on; then this is what it has come to so far.
+    outcome: RUNNING for the result so far of a run that is not over.
     scores: (optimizer step, primary metric) of every evaluation, by step.
-    seconds: that the run took, without the wait for a slot, >= 0.
-    slot: the worker group that ran it; empty outside a search.
-    began, ended: its first step and its end, in seconds since the epoch; 0 where unknown.
-    waited: seconds from the end of the group's run before to the first step; None for the group's first.
-    covered: which weights methods select among, in a line.
-    selected_share: mean share of them that Stage II selected, in [0, 1]; None where no mask acted.
+    seconds: duration of the run without the wait for a slot, >= 0.
+    slot: worker group that ran it; empty outside a search.
+    began, ended: its first step and its end, in seconds since the epoch; 0 if unknown.
+    waited: seconds from the end of the group's previous run to the first step; None for the group's first.
+    covered: weights that methods select among, in a line.
+    selected_share: mean share of them that Stage II selected, in [0, 1]; None if no mask acted.
     passes: forward-backward passes of a batch, >= 0.
-    peak_memory: bytes; None where the system does not tell.
+    peak_memory: bytes; None if unknown.
     micro_batch: examples that a worker had in the model at once; None for all of a step.
     parts: seconds of "start" (before the first step), "evaluation", "report" and "checkpoint"; the rest of
         `seconds` is training.
     final: metrics by evaluation set, of a completed run.
-    warnings: a line each. error: what a failed run died of, in a line.
+    warnings: a line each.
+    error: reason of a failure, in a line.
     """
 
     outcome: Outcome = Outcome.RUNNING
@@ -102,14 +103,14 @@ class RunResult:
 
     @property
     def score(self) -> float | None:
-        """The last score."""
+        """Last score; None before the first evaluation."""
         return self.scores[-1][1] if self.scores else None
 
     @property
     def step(self) -> int:
-        """The optimizer step of the last score."""
+        """Optimizer step of the last score; 0 before the first evaluation."""
         return self.scores[-1][0] if self.scores else 0
 
     def extract_result(self, **changes: Any) -> RunResult:
-        """Copy the fields of a `RunResult` alone, without those that a subclass adds."""
+        """Copy the fields of `RunResult` only, without those that a subclass adds, with these changes."""
         return RunResult(**{each.name: getattr(self, each.name) for each in fields(RunResult)} | changes)

@@ -1,4 +1,4 @@
-"""One run: fine-tune one model with one method. Knows nothing of Ray, MLflow or Optuna."""
+"""The training loop: fine-tune one model with one method. Knows nothing of Ray, MLflow or Optuna."""
 
 from __future__ import annotations
 
@@ -23,19 +23,16 @@ from dps.distributed import (
 from dps.methods import attachment_of
 from dps.methods.draws import derive_step_seed
 from dps.models import PretrainedEncoder
-from dps.training import checkpoint, optim
-from dps.training.checkpoint import load_checkpoint
+from dps.training import checkpoint, memory, optim
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData, TrainingBatches, split_holdout
 from dps.training.evaluation import Evaluator, RunEnded
 from dps.training.inputs import load_run_inputs
-from dps.training.memory import get_peak_memory, reset_peak_memory
-from dps.training.optim import compute_learning_rate_factor, make_adamw, make_autocast_and_scaler
 from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.tokens import EncodedExamples
 
 CHECKPOINT_WARNING = "no checkpoint could be written"
-GPU_LOSS_CHECK_STEPS = 10  # steps between looks at the loss, each of which waits for the GPU
+GPU_LOSS_CHECK_STEPS = 10  # steps between two checks of the loss, each of which waits for the GPU
 
 
 def finetune(
@@ -44,11 +41,11 @@ def finetune(
     control: Callable[[], ControlSignal] = lambda: "go",
     checkpointing: Checkpointing | None = None,
 ) -> FineTuneResult:
-    """One run from its configuration alone: reads data and model, then `finetune_model`.
+    """Fine-tune from a configuration alone: load data and model, then call `finetune_model`.
 
-    Raises InputError for values and data that cannot be used.
+    Raises InputError for unusable values and data.
     """
-    gc.collect()  # see `memory.reset_peak`
+    gc.collect()  # see `memory.reset_peak_memory`
     inputs = load_run_inputs(config.task, config.data, config.model, config.max_length)
     return finetune_model(config, inputs.base, inputs.data, report, control, checkpointing)
 
@@ -61,16 +58,19 @@ def finetune_model(
     control: Callable[[], ControlSignal] = lambda: "go",
     checkpointing: Checkpointing | None = None,
 ) -> FineTuneResult:
-    """One run with model and data in memory, on this rank or on all ranks of the process group.
+    """Fine-tune with model and data in memory, on this rank or on all ranks of the process group.
 
-    report: hears of each evaluation (on every rank). control: asked at each step and each
-    evaluation batch (rank 0's answer counts): "stop" drops the run, "suspend" writes a
-    checkpoint first. Where `checkpointing` holds a checkpoint, the run goes on from it.
+    report: called with each evaluation, on every rank.
+    control: called at each step and each evaluation batch; rank 0's answer counts. "stop" ends the run,
+        "suspend" writes a checkpoint first.
+    checkpointing: if its folder holds a checkpoint, the run continues from it.
     """
-    return _Run(config, base, data, report, control, checkpointing).go()
+    return _Run(config, base, data, report, control, checkpointing).execute()
 
 
 class _Run:
+    """State of one run: model, optimizer, batches, the step that is done, the scores so far."""
+
     def __init__(
         self,
         config: FineTuneConfig,
@@ -82,131 +82,119 @@ class _Run:
     ) -> None:
         self.config, self.base, self.data, self.task = config, base, data, data.task
         self.report, self.control, self.checkpointing = report, control, checkpointing
-        self.parts: dict[str, float] = {}
-        with self._part("start"):
-            self._get_ready()
-        self.began = self.saved = time.monotonic()
+        self.seconds_by_part: dict[str, float] = {}
+        self.step, self.earlier_seconds, self.scores = 0, 0.0, list[tuple[int, float]]()
+        self.warnings: list[str] = []
+        with self._timed("start"):
+            self._set_up()
+        self.started_at = self.saved_at = time.monotonic()
 
-    def _get_ready(self) -> None:
+    def _set_up(self) -> None:
         config, base = self.config, self.base
-        train, self.evaluated = self._slices()
+        train, self.selection_examples = self._split_examples()
         self.max_steps = config.steps(len(train))
-        order = config.seed if config.data_seed is None else config.data_seed
-        self.batches = TrainingBatches(
-            train, base.tokenizer, config.batch_size, order, get_rank(), get_world_size()
-        )
+        data_seed = config.seed if config.data_seed is None else config.data_seed
+        ranks = get_rank(), get_world_size()
+        self.batches = TrainingBatches(train, base.tokenizer, config.batch_size, data_seed, *ranks)
         self.device = get_device()
-        reset_peak_memory(self.device)
+        memory.reset_peak_memory(self.device)
         torch.manual_seed(config.seed)
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
         self.model.to(self.device)  # type: ignore[arg-type]
-        self.optimizer = make_adamw(self.model, config.learning_rate, config.weight_decay)
+        self.optimizer = optim.make_adamw(self.model, config.learning_rate, config.weight_decay)
         config.method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
         attachment = attachment_of(self.optimizer)
         assert attachment is not None
         self.attachment = attachment
         self.wrapped = wrap_model(self.model)
-        self.autocast, self.scaler = make_autocast_and_scaler(config.precision, self.device)
-        self.step, self.spent, self.scores = 0, 0.0, list[tuple[int, float]]()
-        self.warnings: list[str] = []
+        self.autocast, self.scaler = optim.make_autocast_and_scaler(config.precision, self.device)
         self.evaluator = Evaluator(
             config, base, self.model, self.data, self.autocast, self.control, self.warnings.append
         )
         self._resume()
 
-    @contextmanager
-    def _part(self, name: str) -> Iterator[None]:
-        """Count the seconds within as this part of the run."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.parts[name] = self.parts.get(name, 0.0) + time.monotonic() - began
-
-    def _slices(self) -> tuple[EncodedExamples, EncodedExamples]:
+    def _split_examples(self) -> tuple[EncodedExamples, EncodedExamples]:
+        """Return the examples to train on and those that configurations are selected on."""
         train = self.data.get_train_examples(self.config.train_size)
         if self.config.select_on == "dev":
             return train, self.data.get_split("dev")
         return split_holdout(self.task, train, self.config.holdout_share, self.config.seed)
 
-    def go(self) -> FineTuneResult:
+    def execute(self) -> FineTuneResult:
+        """Train to the end, or until stopped; return the result."""
         try:
             outcome, final = self._train(), {}
             if outcome == Outcome.COMPLETED:
-                with self._part("evaluation"):
+                with self._timed("evaluation"):
                     final = self.evaluator.score_at_end()
         except RunEnded as ended:
             outcome, final = ended.outcome, {}
-        return self._result(outcome, final)
+        return self._make_result(outcome, final)
 
     def _train(self) -> Outcome:
-        evaluate_at = _spread_evaluations(self.config.evaluations, self.max_steps)
+        evaluation_steps = _spread_evaluations(self.config.evaluations, self.max_steps)
         check_every = 1 if self.device.type == "cpu" else GPU_LOSS_CHECK_STEPS
         self.wrapped.train()
         if self.step == 0 and self.config.method.cost.calibration_epochs:
-            self.attachment.calibrate(self.wrapped, self._epoch(), self.config.micro_batch)
+            self.attachment.calibrate(self.wrapped, self._iterate_epoch(), self.config.micro_batch)
         while self.step < self.max_steps:
             signal = broadcast_value(self.control())
             if signal != "go":
-                return self._leave(signal)
-            loss = self._one_step()
-            looks = self.step % check_every == 0 or self.step in evaluate_at
-            if looks and not all(gather_values(bool(loss.isfinite()))):  # one rank's NaN is everyone's
+                return self._end_early(signal)
+            loss = self._train_step()
+            is_checked = self.step % check_every == 0 or self.step in evaluation_steps
+            if is_checked and not all(gather_values(bool(loss.isfinite()))):  # NaN on any rank ends all
                 return Outcome.DIVERGED
-            if self.step in evaluate_at:
-                self._evaluate_and_report(float(loss))
+            if self.step in evaluation_steps:
+                self._evaluate(float(loss))
                 self._save_if_due()
         return Outcome.COMPLETED
 
-    def _epoch(self) -> Iterator[dict[str, Tensor]]:
-        """Every training example once."""
-        for step in range(1, self.batches.steps_per_epoch + 1):
-            if (signal := broadcast_value(self.control())) != "go":
-                raise RunEnded(Outcome.STOPPED if signal == "stop" else Outcome.SUSPENDED)
-            yield self._batch(step)
-
-    def _batch(self, step: int) -> dict[str, Tensor]:
-        return {k: move_to_device(v, self.device) for k, v in self.batches.get_batch(step).items()}
-
-    def _one_step(self) -> Tensor:
-        step = self.step + 1
-        # Each step has a seed of its own: a resumed run draws the same dropout.
-        torch.manual_seed(derive_step_seed(self.config.seed * get_world_size() + get_rank(), step))
-        optim.set_learning_rate(self.optimizer, self._learning_rate(step))
+    def _train_step(self) -> Tensor:
+        """Take one optimizer step; return the loss, detached."""
+        config, step = self.config, self.step + 1
+        # Each step has its own seed, so that a resumed run draws the same dropout.
+        torch.manual_seed(derive_step_seed(config.seed * get_world_size() + get_rank(), step))
+        factor = optim.compute_learning_rate_factor(step, self.max_steps, config.warmup_ratio)
+        optim.set_learning_rate(self.optimizer, config.learning_rate * factor)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.attachment.accumulate(
-            self.wrapped, self._batch(step), self.config.micro_batch, self.scaler.scale, self.autocast
+            self.wrapped, self._get_batch(step), config.micro_batch, self.scaler.scale, self.autocast
         )
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step = step
         return loss
 
-    def _learning_rate(self, step: int) -> float:
-        factor = compute_learning_rate_factor(step, self.max_steps, self.config.warmup_ratio)
-        return self.config.learning_rate * factor
+    def _get_batch(self, step: int) -> dict[str, Tensor]:
+        return {k: move_to_device(v, self.device) for k, v in self.batches.get_batch(step).items()}
 
-    def _evaluate_and_report(self, loss: float) -> None:
-        with self._part("evaluation"):
-            scores = self.evaluator.score(self.evaluated)
+    def _iterate_epoch(self) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of one epoch. Raises RunEnded."""
+        for step in range(1, self.batches.steps_per_epoch + 1):
+            if (signal := broadcast_value(self.control())) != "go":
+                raise RunEnded(Outcome.STOPPED if signal == "stop" else Outcome.SUSPENDED)
+            yield self._get_batch(step)
+
+    def _evaluate(self, loss: float) -> None:
+        """Score the model and report it."""
+        with self._timed("evaluation"):
+            scores = self.evaluator.score(self.selection_examples)
         self.scores.append((self.step, scores[self.task.metric]))
-        with self._part("report"):
+        with self._timed("report"):
             curve = list(self.scores)
-            self.report(Evaluation(self.step, self.max_steps, scores, loss, self._seconds(), curve))
+            self.report(Evaluation(self.step, self.max_steps, scores, loss, self._count_seconds(), curve))
 
-    def _seconds(self) -> float:
-        return self.spent + time.monotonic() - self.began
-
-    def _leave(self, signal: ControlSignal) -> Outcome:
+    def _end_early(self, signal: ControlSignal) -> Outcome:
         if signal == "stop":
             return Outcome.STOPPED
         self._save()
         return Outcome.SUSPENDED
 
     def _save_if_due(self) -> None:
-        due = self.checkpointing and time.monotonic() - self.saved >= self.checkpointing.every_s
+        due = self.checkpointing and time.monotonic() - self.saved_at >= self.checkpointing.every_s
         if due and self.step < self.max_steps:
-            with self._part("checkpoint"):
+            with self._timed("checkpoint"):
                 self._save()
 
     def _save(self) -> None:
@@ -217,50 +205,51 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
-            "seconds": self._seconds(),
+            "seconds": self._count_seconds(),
             "scores": self.scores,
         }
         try:
-            place = checkpoint.save_checkpoint(self.checkpointing.folder, self.step, tree)
-            if self.checkpointing.written is not None:
-                self.checkpointing.written(place)
-        except OSError as error:  # the run is none the worse for it
+            folder = checkpoint.save_checkpoint(self.checkpointing.folder, self.step, tree)
+            if self.checkpointing.on_written is not None:
+                self.checkpointing.on_written(folder)
+        except OSError as error:  # the run goes on without a checkpoint
             if not any(warning.startswith(CHECKPOINT_WARNING) for warning in self.warnings):
                 self.warnings.append(f"{CHECKPOINT_WARNING} from step {self.step} on: {error}")
-        self.saved = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
+        """Continue from the newest complete checkpoint, if there is one."""
         if self.checkpointing is None:
             return
-        tree = load_checkpoint(self.checkpointing.folder, self.warnings.append)
+        tree = checkpoint.load_checkpoint(self.checkpointing.folder, self.warnings.append)
         if tree is None:
             if self.warnings:
-                self.warnings.append("no checkpoint is whole; the run starts anew")
+                self.warnings.append("no checkpoint is complete; the run starts from the beginning")
             return
         self.model.load_state_dict(tree["model"])
         self.optimizer.load_state_dict(tree["optimizer"])
         self.scaler.load_state_dict(tree["scaler"])
-        self.step, self.spent = tree["step"], tree["seconds"]
+        self.step, self.earlier_seconds = tree["step"], tree["seconds"]
         self.scores = [(step, score) for step, score in tree["scores"]]
 
-    def _result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
+    def _make_result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
         self.attachment.detach()
-        share = self.attachment.selected_share
-        if outcome == Outcome.COMPLETED and self.config.method.selects_weights and share in (None, 1.0):
+        config, share = self.config, self.attachment.selected_share
+        if outcome == Outcome.COMPLETED and config.method.selects_weights and share in (None, 1.0):
             self.warnings.append(
-                f"{self.config.method.name}: no mask ever held a weight back in these {self.max_steps} "
-                f"steps; lower selection_ratio below 1 or update_ratio below 0.5"
+                f"{config.method.name}: no mask ever held a weight back in these {self.max_steps} steps; "
+                f"set selection_ratio below 1 or update_ratio below 0.5"
             )
         return FineTuneResult(
             outcome=outcome,
             scores=self.scores,
-            seconds=self._seconds(),
+            seconds=self._count_seconds(),
             covered=describe_coverage(self.model, find_covered_weights(self.model)),
             selected_share=share,
-            passes=self.config.method.cost.passes(self.step, self.batches.steps_per_epoch),
-            peak_memory=get_peak_memory(self.device),
-            micro_batch=self.config.micro_batch,
-            parts=self.parts,
+            passes=config.method.cost.passes(self.step, self.batches.steps_per_epoch),
+            peak_memory=memory.get_peak_memory(self.device),
+            micro_batch=config.micro_batch,
+            parts=self.seconds_by_part,
             final=final,
             warnings=self.warnings,
             steps=self.step,
@@ -269,10 +258,23 @@ class _Run:
             model=self.model,
             tokenizer=self.base.tokenizer,
             task=self.task,
-            max_length=self.config.max_length,
+            max_length=config.max_length,
         )
 
+    def _count_seconds(self) -> float:
+        """Return the seconds of the run, those before an interruption included."""
+        return self.earlier_seconds + time.monotonic() - self.started_at
 
-def _spread_evaluations(times: int, max_steps: int) -> set[int]:
-    """`times` steps spread evenly over the run, the last step among them."""
-    return {max(1, round(max_steps * (i + 1) / times)) for i in range(times)}
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        """Add the seconds inside this context to a part of the run."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds_by_part[part] = self.seconds_by_part.get(part, 0.0) + time.monotonic() - start
+
+
+def _spread_evaluations(count: int, max_steps: int) -> set[int]:
+    """Return `count` steps spread evenly over the run, the last step among them."""
+    return {max(1, round(max_steps * (i + 1) / count)) for i in range(count)}

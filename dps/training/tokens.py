@@ -1,4 +1,4 @@
-"""Tokenised examples: end to end in a few arrays, and on disk once a node for all its processes."""
+"""Tokenised examples in flat arrays, and their cache on disk, shared by the processes of a node."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-# of the files of a cache: another where a source or `encode_dataset` makes other examples of the same data
+# Raise it when a source or `encode_dataset` makes different examples from the same data.
 CACHE_LAYOUT_VERSION = 1
 STARTS_KEY, LABELS_KEY = "starts", "labels"
-CACHE_LOCK_TIMEOUT_S = 600.0  # for another process of this node to tokenise the same
+CACHE_LOCK_TIMEOUT_S = 600.0  # for another process of this node that tokenises the same split
 
 
 @dataclass(frozen=True)
 class EncodedExamples:
-    """Examples, tokenised. The ids of all lie end to end; `rows` says which of them these are.
+    """Tokenised examples, a selection of those stored end to end.
 
-    ids: by the model's input, int32 (tokens,); starts: (stored + 1,), where each stored example begins, and
-    the end; rows: (n,); labels: (n,), or (n, labels) where an example has several.
+    ids: int32 (tokens,) by input of the model.
+    starts: (stored + 1,), the start of each stored example, and the end.
+    rows: (n,), the stored examples that these are.
+    labels: (n,), or (n, labels) for multi-label tasks.
     """
 
     ids: Mapping[str, NDArray[np.int32]]
@@ -44,7 +46,7 @@ class EncodedExamples:
     def from_tokens(
         cls, tokens: Sequence[Mapping[str, Sequence[int]]], labels: NDArray[Any]
     ) -> EncodedExamples:
-        """tokens: one dict of id lists an example, each with the same inputs; labels: as above."""
+        """Store examples end to end. tokens: a dict of id lists an example, all with the same keys."""
         names = list(tokens[0]) if tokens else ["input_ids"]
         ids = {
             name: np.fromiter((value for example in tokens for value in example[name]), dtype=np.int32)
@@ -57,105 +59,107 @@ class EncodedExamples:
         return len(self.rows)
 
     def example(self, index: int) -> dict[str, list[int]]:
-        """The ids of one example."""
+        """Return the ids of one example by input of the model."""
         row = self.rows[index]
         begin, end = self.starts[row], self.starts[row + 1]
         return {name: values[begin:end].tolist() for name, values in self.ids.items()}
 
     @property
     def tokens(self) -> list[dict[str, list[int]]]:
-        """The ids of every example, as Python has them."""
+        """Ids of every example, see `example`."""
         return [self.example(index) for index in range(len(self))]
 
     def take(self, indices: Indices) -> EncodedExamples:
-        """The examples at `indices`, in that order."""
+        """Return the examples at `indices`, in that order."""
         return EncodedExamples(self.ids, self.starts, self.rows[indices], self.labels[indices])
 
     def lengths(self) -> Indices:
-        """Tokens of each example, without padding: (n,)."""
+        """Return the number of tokens of each example without padding: (n,)."""
         return (self.starts[1:] - self.starts[:-1])[self.rows]
 
 
 def encode_dataset(
     dataset: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> EncodedExamples:
-    """Tokenise, cutting at `max_length` tokens. Nothing is padded here."""
+    """Tokenise a data set, cutting at `max_length` tokens, without padding."""
     tokens = tokenise_texts([list(dataset[column]) for column in task.columns], tokenizer, max_length)
-    dtype = np.float32 if task.is_regression or task.multi_label else np.int64  # as the losses take them
+    dtype = np.float32 if task.is_regression or task.multi_label else np.int64  # as the losses need them
     return EncodedExamples.from_tokens(tokens, np.asarray(dataset[LABEL_COLUMN], dtype=dtype))
 
 
 def tokenise_texts(
     texts: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[dict[str, list[int]]]:
-    """Tokens of each example, cut at `max_length`. texts: one column of them, or two."""
+    """Return the tokens of each example, cut at `max_length`. texts: one column or two."""
     batch = tokenizer(*texts, truncation=True, max_length=max_length)
     keys = [key for key in batch if key != "special_tokens_mask"]
     return [dict(zip(keys, row, strict=True)) for row in zip(*(batch[key] for key in keys), strict=True)]
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Hex digest of all that decides which ids a text gets; None where a tokenizer cannot say."""
+    """Return a hash of all that decides token ids; None for a tokenizer without a fast backend."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
     import tokenizers
 
     rules = json.loads(backend.to_str())
-    for state in ("truncation", "padding"):  # of the last call
+    for state in ("truncation", "padding"):  # they are those of the last call
         rules.pop(state, None)
     inputs = [*tokenizer.model_input_names, tokenizer.truncation_side, tokenizers.__version__]
     return hashlib.sha256(json.dumps([type(tokenizer).__name__, inputs, rules]).encode()).hexdigest()
 
 
 def get_cache_folder() -> Path:
-    """DPS_CACHE_DIR, or "dps" in the user's folder of caches."""
+    """Return DPS_CACHE_DIR, or "dps" in the user's cache folder."""
     import platformdirs
 
     return Path(os.environ.get("DPS_CACHE_DIR") or platformdirs.user_cache_path("dps"))
 
 
 class TokenCache:
-    """Tokenised splits in a folder of this node, a safetensors file each.
+    """Cache of tokenised splits in a folder of this node, a safetensors file each.
 
-    Which process comes first writes; the others wait for it, and all of them map the same pages into
-    memory. A folder that cannot be written is no error: then each process has its own.
+    The first process writes a file, the others wait for it, and all map the same pages into memory. If the
+    folder cannot be written, each process tokenises for itself.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """folder: `cache_folder()` by default."""
+        """Set the folder; None for that of `get_cache_folder`."""
         self.folder = (folder or get_cache_folder()) / "tokens"
 
     def get(self, key: Sequence[Any], make: Callable[[], EncodedExamples]) -> EncodedExamples:
-        """What `make` returns, from the file of this key where there is one. key: JSON values, all that
-        decides it."""
+        """Return the examples of a key from its file, or from `make`, and write the file.
+
+        key: JSON values, all that decides the examples.
+        """
         import filelock
 
         name = hashlib.sha256(json.dumps([CACHE_LAYOUT_VERSION, *key]).encode()).hexdigest()[:32]
         file = self.folder / f"{name}.safetensors"
-        with ExitStack() as held:
+        with ExitStack() as lock:
             if not file.is_file():
                 try:
                     self.folder.mkdir(parents=True, exist_ok=True)
-                    held.enter_context(
+                    lock.enter_context(
                         filelock.FileLock(self.folder / f"{name}.lock", timeout=CACHE_LOCK_TIMEOUT_S)
                     )
                 except (OSError, NotImplementedError, filelock.Timeout):  # a file system without locks
                     return make()
-            found = _read_cached(file)
-            if found is None:
-                found = make()
-                _write_cached(file, found)
-        return found
+            examples = _read_cached(file)
+            if examples is None:
+                examples = make()
+                _write_cached(file, examples)
+        return examples
 
 
 def _read_cached(file: Path) -> EncodedExamples | None:
-    """None where there is none, or none that is whole."""
+    """Return the examples in a file; None if it is missing or broken."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, framework="pt") as held:
-            arrays = {name: held.get_tensor(name).numpy() for name in held.keys()}  # noqa: SIM118
+        with safe_open(file, framework="pt") as stored:
+            arrays = {name: stored.get_tensor(name).numpy() for name in stored.keys()}  # noqa: SIM118
         starts, labels = arrays.pop(STARTS_KEY), arrays.pop(LABELS_KEY)
     except (OSError, SafetensorError, KeyError):
         return None
@@ -163,7 +167,7 @@ def _read_cached(file: Path) -> EncodedExamples | None:
 
 
 def _write_cached(file: Path, data: EncodedExamples) -> None:
-    """Write the file in one piece; without room for it, nothing is kept."""
+    """Write the file atomically; on failure nothing is kept."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 

@@ -81,19 +81,19 @@ def test_a_run_waits_for_nothing_between_its_looks(
         task="cola", method=method, max_steps=40, evaluations=1, batch_size=8, precision=precision
     )
     waits: list[str] = []
-    one_step = _Run._one_step
+    train_step = _Run._train_step
 
     def watched(self: Any) -> torch.Tensor:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
-            loss = one_step(self)
+            loss = train_step(self)
             torch.cuda.set_sync_debug_mode("default")
         package = str(Path(dps.__file__).parent)
         waits.extend(f"{w.filename}:{w.lineno}" for w in caught if w.filename.startswith(package))
         return loss
 
-    monkeypatch.setattr(_Run, "_one_step", watched)
+    monkeypatch.setattr(_Run, "_train_step", watched)
     result = finetune_model(config, tiny_base, data)
     assert result.outcome == "completed"
     assert waits == []

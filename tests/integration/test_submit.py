@@ -179,7 +179,7 @@ def test_an_unknown_job_is_named(nodes: Nodes) -> None:
     done = nodes.submit("--stop", "nothing")
     assert done.status() == 2
     assert "error: --stop: " in done.text
-    assert "knows no job or group 'nothing'" in done.text
+    assert "has no job or group 'nothing'" in done.text
 
 
 def test_ctrl_c_takes_every_node_down(nodes: Nodes) -> None:

@@ -1,7 +1,7 @@
 """CoLA: is the sentence grammatical? Minimal pairs from nineteen constructions.
 
-Every construction is a function `(rng, words, good)` that returns a grammatical
-sentence where `good`, and otherwise one that breaks just the rule its docstring names.
+Every construction is a function `(rng, words, good)` that returns a grammatical sentence if `good`, and
+otherwise one that breaks just the rule that its docstring states.
 
 Sources: the constructions are those of Warstadt et al., "Neural Network Acceptability
 Judgments", TACL 2019, and of Warstadt et al., "BLiMP", TACL 2020.

@@ -1,4 +1,4 @@
-"""What the generators share: the shape of an example, and small pieces of English."""
+"""Parts that the generators share: the type of an example, and small pieces of English grammar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Example(NamedTuple):
-    """One labelled example: its texts in the order of the task's columns, and its label."""
+    """Labelled example. texts: in the order of the task's columns."""
 
     texts: tuple[str, ...]
     label: int | float
@@ -28,21 +28,21 @@ def make_sentence(*parts: str | Noun, end: str = ".") -> str:
 
 
 def add_article(phrase: str) -> str:
-    """The phrase with its indefinite article."""
+    """Return the phrase with its indefinite article."""
     return f"{'an' if phrase[0] in VOWELS else 'a'} {phrase}"
 
 
 def inflect_noun(noun: Noun, many: bool) -> str:
-    """The plural or the singular of a noun."""
+    """Return the plural (`many`) or the singular of a noun."""
     return noun.plural if many else noun.singular
 
 
 def sample_two(rng: random.Random, items: Sequence[T]) -> tuple[T, T]:
-    """Two different items."""
+    """Draw two different items."""
     first, second = rng.sample(items, 2)
     return first, second
 
 
 def flip_coin(rng: random.Random, chance: float = 0.5) -> bool:
-    """True with this chance."""
+    """Return True with probability `chance`."""
     return rng.random() < chance

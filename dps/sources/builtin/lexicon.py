@@ -1,7 +1,7 @@
-"""The words the generators draw from, with their inflected forms.
+"""Vocabulary of the generators, with inflected forms.
 
-`VOCABULARY` has those of the dev sets; `get_train_vocabulary()` lacks every fifth item of every list, so that
-dev asks about words that training never showed.
+Dev sets use `VOCABULARY`; train sets use `get_train_vocabulary()`, which lacks every fifth item of each list,
+so that dev has words that training never showed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HELD_OUT_STRIDE = 5
 
 
 class Noun(NamedTuple):
-    """A countable noun, which stands in a sentence in the singular. kind: its hypernym in the singular."""
+    """Countable noun; as a text it is the singular. kind: its hypernym, in the singular."""
 
     singular: str
     plural: str
@@ -26,7 +26,7 @@ class Noun(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """The five forms of a verb."""
+    """Verb with its five forms."""
 
     base: str
     third: str
@@ -36,7 +36,7 @@ class Verb(NamedTuple):
 
 
 def make_plural(word: str) -> str:
-    """The regular plural of a noun, which is also the regular third person of a verb."""
+    """Return the regular plural of a noun, which is also the regular third person of a verb."""
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return word + "es"
     if word.endswith("y") and word[-2] not in VOWELS:
@@ -45,20 +45,20 @@ def make_plural(word: str) -> str:
 
 
 def parse_nouns(words: str, kind: str = "") -> tuple[Noun, ...]:
-    """Nouns from "one one/many ...": an irregular plural follows a slash."""
+    """Return nouns from "noun noun/plural ...": an irregular plural follows a slash."""
     pairs = (word.partition("/") for word in words.split())
-    return tuple(Noun(one, many or make_plural(one), kind) for one, _, many in pairs)
+    return tuple(Noun(word, plural or make_plural(word), kind) for word, _, plural in pairs)
 
 
 def make_gerund_stem(base: str, stem: str) -> str:
-    """What "-ing" is put to: "lie" gives "ly", "love" gives "lov"."""
+    """Return the stem before "-ing": "lie" gives "ly", "love" gives "lov"."""
     if base.endswith("ie"):
         return base[:-2] + "y"
     return base[:-1] if base.endswith("e") and not base.endswith("ee") else stem
 
 
 def parse_verb(text: str) -> Verb:
-    """A verb from "base", "base/past" or "base/past/participle"; "+" doubles the final letter."""
+    """Return a verb from "base", "base/past" or "base/past/participle"; "+" doubles the final letter."""
     base, past, participle = [*text.split("/"), "", ""][:3]
     doubled = base.endswith("+")
     base = base.rstrip("+")
@@ -73,29 +73,30 @@ def parse_verb(text: str) -> Verb:
 
 
 def parse_verbs(words: str) -> tuple[Verb, ...]:
-    """Verbs from texts as `parse_verb` reads them."""
+    """Return verbs from texts between blanks, see `parse_verb`."""
     return tuple(parse_verb(word) for word in words.split())
 
 
 def split_words(words: str) -> tuple[str, ...]:
-    """The words of a text between blanks."""
+    """Return the words of a text between blanks."""
     return tuple(words.split())
 
 
 def parse_pairs(words: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of words from "one/other one/other ..."."""
-    return tuple((one, other) for one, _, other in (word.partition("/") for word in words.split()))
+    """Return pairs of words from "first/second first/second ..."."""
+    split = (pair.partition("/") for pair in words.split())
+    return tuple((first, second) for first, _, second in split)
 
 
 def parse_verb_pairs(words: str) -> tuple[tuple[Verb, Verb], ...]:
-    """Pairs of verbs from "verb:verb verb:verb ..."."""
-    split = (word.partition(":") for word in words.split())
-    return tuple((parse_verb(one), parse_verb(other)) for one, _, other in split)
+    """Return pairs of verbs from "verb:verb verb:verb ..."."""
+    split = (pair.partition(":") for pair in words.split())
+    return tuple((parse_verb(first), parse_verb(second)) for first, _, second in split)
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """One vocabulary. Every list is a tuple, so that a share of it can be held out."""
+    """Vocabulary in lists, of which a share can be held out."""
 
     men: tuple[Noun, ...]
     women: tuple[Noun, ...]
@@ -116,7 +117,7 @@ class Vocabulary:
 
     @property
     def humans(self) -> tuple[Noun, ...]:
-        """All nouns for people."""
+        """Nouns for people of all kinds."""
         return self.men + self.women + self.people
 
 
@@ -195,7 +196,7 @@ VOCABULARY = Vocabulary(
 
 @cache
 def get_train_vocabulary() -> Vocabulary:
-    """`VOCABULARY` without every fifth item of each list: the words of the train sets."""
+    """Return the vocabulary of the train sets: `VOCABULARY` without every fifth item of each list."""
     return Vocabulary(
         **{
             name: tuple(item for index, item in enumerate(items) if index % HELD_OUT_STRIDE != 3)

@@ -1,7 +1,7 @@
 """RTE: does the second text follow from the first? Two classes, eleven constructions.
 
-Every construction is a function `(rng, words, follows)` that returns a text and a
-hypothesis; its docstring names what decides. Words are shared between both classes.
+Every construction is a function `(rng, words, follows)` that returns a text and a hypothesis; its docstring
+states what decides. Both classes share their words.
 
 Sources: the constructions are among those of the FraCaS suite (Cooper et al., 1996)
 and of the diagnostic set of Wang et al., "GLUE", ICLR 2019.
@@ -64,7 +64,7 @@ def make_quantity_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 
 def make_attitude_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
-    """What is known or regretted holds, what is thought or claimed may not, negated or not."""
+    """Facts known or regretted hold, beliefs and claims may not, negated or not."""
     one, other = sample_two(rng, words.humans)
     past, base = rng.choice(FACTIVE_VERBS if follows else NON_FACTIVE_VERBS)
     fact = f"the {other} {rng.choice(words.moves).past}"
@@ -110,7 +110,7 @@ def make_conjunction_entailment(rng: random.Random, words: Vocabulary, follows: 
 
 
 def make_converse_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
-    """What one sells, the other buys."""
+    """Selling and buying, or giving and getting, swap the roles."""
     one, other = sample_two(rng, words.humans)
     gift = f"the {rng.choice(words.things)}"
     there, back = rng.choice((("sold {} to", "bought {} from"), ("gave {} to", "got {} from")))
@@ -162,6 +162,6 @@ CONSTRUCTIONS: tuple[Construction, ...] = (
 
 
 def generate_rte(rng: random.Random, words: Vocabulary) -> Example:
-    """A text and a hypothesis; label 0 where it follows ("entailment"), else 1."""
+    """Generate a text and a hypothesis, with label 0 if it follows ("entailment"), else 1."""
     follows = flip_coin(rng)
     return Example(rng.choice(CONSTRUCTIONS)(rng, words, follows), int(not follows))

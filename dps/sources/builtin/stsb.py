@@ -1,10 +1,9 @@
 """STS-B: how alike are two sentences, from 0 to 5?
 
-Both sentences tell of a `Scene`. The second one's scene is the first's after some
-edits, each with its cost in points; its wording (voice, order) changes at no cost.
-The score is 5 less the costs, and at least 0. What makes it hard: the number of words
-that differ says little, since a synonym is free, an opposite dear, and a swap of the
-roles changes no word at all.
+Both sentences describe a `Scene`. The second scene is the first after some edits, each with a cost in points;
+its wording (voice, order) changes at no cost. The score is 5 less the costs, and at least 0. The task is hard
+because the number of words that differ says little: a synonym costs nothing, an opposite much, and a swap of
+the roles changes no word at all.
 
 Source: the scale of Cer et al., "SemEval-2017 Task 1", 2017: 5 is the same meaning, 4
 and 3 differ in details, 2 and 1 share topics, 0 is unrelated.
@@ -25,7 +24,7 @@ UNRELATED_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Scene:
-    """Who did what to whom, and where."""
+    """Scene of two people: who did what to whom, and where. denied: whether it did not happen."""
 
     quality: str
     subject: str
@@ -39,7 +38,7 @@ Edit = Callable[[random.Random, Vocabulary, Scene], tuple[Scene, float]]
 
 
 def make_scene(rng: random.Random, words: Vocabulary) -> Scene:
-    """A scene of two people. Half the scenes have no place."""
+    """Draw a scene; half of them have no place."""
     subject, target = sample_two(rng, words.humans)
     quality = rng.choice(rng.choice(words.quality_synonyms + words.quality_opposites))
     act = rng.choice(rng.choice(words.act_synonyms + words.act_opposites))
@@ -53,7 +52,7 @@ def make_scene(rng: random.Random, words: Vocabulary) -> Scene:
 
 
 def describe_scene(rng: random.Random, now: Scene) -> str:
-    """The scene in words: active or passive, the place first or last."""
+    """Put a scene in words: active or passive, the place first or last."""
     subject = f"{now.quality} {now.subject}" if now.quality else now.subject
     where = f"in the {now.place}" if now.place else ""
     if flip_coin(rng):
@@ -66,12 +65,12 @@ def describe_scene(rng: random.Random, now: Scene) -> str:
 
 
 def find_partners(pairs: Sequence[tuple[T, T]], item: T) -> list[T]:
-    """What the item is paired with."""
+    """Return the words that the item is paired with."""
     return [pair[1 - pair.index(item)] for pair in pairs if item in pair]
 
 
 def edit_quality(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
-    """A detail is missing, or in other words, or the opposite."""
+    """Replace the quality by a synonym or an opposite, or drop it; return scene and cost."""
     ways = [(mate, 0.0) for mate in find_partners(words.quality_synonyms, now.quality)]
     ways += [(mate, 1.2) for mate in find_partners(words.quality_opposites, now.quality)]
     quality, cost = rng.choice([*ways, ("", 0.6)])
@@ -79,7 +78,7 @@ def edit_quality(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Sce
 
 
 def edit_act(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
-    """The act has another name, is the opposite, did not happen, or its opposite did not."""
+    """Replace the act by a synonym or an opposite, or deny it or its opposite; return scene and cost."""
     ways = [(mate, False, 0.0) for mate in find_partners(words.act_synonyms, now.act)]
     for mate in find_partners(words.act_opposites, now.act):
         ways += [(mate, False, 2.4), (mate, True, 0.8)]
@@ -88,12 +87,12 @@ def edit_act(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, 
 
 
 def swap_roles(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
-    """Doer and target change places."""
+    """Swap subject and target; return scene and cost."""
     return replace(now, subject=now.target, target=now.subject), 1.8
 
 
 def change_person(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
-    """Somebody else did it, or it was done to somebody else."""
+    """Replace subject or target by somebody else; return scene and cost."""
     other = rng.choice(
         [noun.singular for noun in words.humans if noun.singular not in (now.subject, now.target)]
     )
@@ -101,7 +100,7 @@ def change_person(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Sc
 
 
 def edit_place(rng: random.Random, words: Vocabulary, now: Scene) -> tuple[Scene, float]:
-    """It happened elsewhere, or the place is not told, or only now."""
+    """Change, drop or add the place; return scene and cost."""
     place = rng.choice([place.singular for place in words.places if place.singular != now.place])
     return replace(now, place="" if now.place and flip_coin(rng) else place), 0.4
 
@@ -117,7 +116,7 @@ EDITS: tuple[tuple[Edit, float], ...] = (
 
 
 def redescribe_scene(rng: random.Random, now: Scene, told: str) -> str:
-    """The scene in words other than those it was `told` in."""
+    """Put a scene in words that differ from `told`."""
     text = told
     while text == told:
         text = describe_scene(rng, now)
@@ -125,7 +124,7 @@ def redescribe_scene(rng: random.Random, now: Scene, told: str) -> str:
 
 
 def generate_stsb(rng: random.Random, words: Vocabulary) -> Example:
-    """Two sentences and their likeness in [0, 5], in tenths."""
+    """Generate two sentences with their similarity in [0, 5], in tenths."""
     first = make_scene(rng, words)
     told = describe_scene(rng, first)
     if flip_coin(rng, UNRELATED_SHARE):

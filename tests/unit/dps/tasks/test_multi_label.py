@@ -247,7 +247,7 @@ def test_a_model_learns_it_and_says_it(
     result = dps.finetune(config)
     assert result.labels["dev"].shape == result.logits["dev"].shape == (32, 3)
     level = chance_level(result.task, result.labels["dev"])
-    assert result.last == result.final["dev"]["micro_f1"] > level + 0.15
+    assert result.score == result.final["dev"]["micro_f1"] > level + 0.15
     result.save(tmp_path / "best")
     held = transformers.AutoConfig.from_pretrained(tmp_path / "best")
     assert (held.problem_type, held.id2label) == ("multi_label_classification", dict(enumerate(LABELS)))

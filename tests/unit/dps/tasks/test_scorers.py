@@ -191,4 +191,4 @@ def test_a_run_is_scored_by_it(tmp_path: Path, tiny_model: Path) -> None:
         )
     )  # fmt: skip
     said = metrics.compute_probabilities(result.logits["dev"], multi_label=False)
-    assert result.last == pytest.approx(-sklearn.metrics.log_loss(result.labels["dev"], said))
+    assert result.score == pytest.approx(-sklearn.metrics.log_loss(result.labels["dev"], said))

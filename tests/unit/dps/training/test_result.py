@@ -11,7 +11,7 @@ def test_the_result_leaves_its_process_without_the_model() -> None:
     alone = whole.extract_result(slot="a")
     assert type(alone) is RunResult
     assert alone == RunResult(outcome=Outcome.COMPLETED, scores=[(20, 0.5)], slot="a")
-    assert (alone.score, alone.step, whole.last) == (0.5, 20, 0.5)
+    assert (alone.score, alone.step, whole.score) == (0.5, 20, 0.5)
 
 
 def test_a_run_that_was_not_evaluated_has_no_score() -> None:

@@ -72,9 +72,8 @@ def test_a_run_from_its_configuration_alone_completes(tiny_model: Path, tiny_col
     assert [report.step for report in reports] == [6, 12, 18, 24]
     assert result.scores == [(report.step, report.scores["matthews_correlation"]) for report in reports]
     assert all(report.max_steps == 24 and math.isfinite(report.loss) for report in reports)
-    assert result.last == result.scores[-1][1] == result.final["dev"]["matthews_correlation"]
-    assert result.best == max(score for _, score in result.scores)
-    assert result.last > 0.5  # the first word tells the label
+    assert result.score == result.scores[-1][1] == result.final["dev"]["matthews_correlation"]
+    assert result.score > 0.5  # the first word tells the label
     seconds = [report.seconds for report in reports]
     assert seconds[0] > 0
     assert seconds == sorted(seconds)
@@ -207,7 +206,7 @@ def test_where_no_checkpoint_is_whole_the_run_starts_anew_and_says_so(go: Run, t
         file.write_text("")
     result = go(checkpointing=Checkpointing(tmp_path))
     assert result.scores == go().scores
-    assert result.warnings[-1] == "no checkpoint is whole; the run starts anew"
+    assert result.warnings[-1] == "no checkpoint is complete; the run starts from the beginning"
 
 
 def test_a_run_that_was_never_suspended_writes_no_checkpoint_before_it_is_due(
@@ -299,15 +298,15 @@ def test_a_regression_task_is_learned(tiny_model: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, task="stsb", learning_rate=1e-2, max_steps=40, select_on="holdout")
     result = finetune_model(config, *other_task("stsb", tiny_model, tmp_path))
     assert result.outcome == "completed"
-    assert result.last is not None
-    assert result.last > 0.5
+    assert result.score is not None
+    assert result.score > 0.5
 
 
 def test_mnli_returns_both_dev_sets_the_main_one_first(tiny_model: Path, tmp_path: Path) -> None:
     result = finetune_model(replace(CONFIG, task="mnli"), *other_task("mnli", tiny_model, tmp_path))
     assert list(result.final) == ["dev", "dev_mismatched"]
     assert all(list(scores) == ["accuracy"] for scores in result.final.values())
-    assert result.final["dev"]["accuracy"] == result.last
+    assert result.final["dev"]["accuracy"] == result.score
 
 
 @pytest.mark.parametrize("method", [DENSE, MIX], ids=lambda method: method.name)
@@ -329,7 +328,7 @@ def test_what_is_saved_loads_into_plain_transformers(
     batch = tokenizer(list(dev["sentence"]), padding=True, return_tensors="pt")
     predictions = model.eval()(**batch).logits.argmax(dim=1).numpy()
     score = metrics.METRICS["matthews_correlation"](dev["label"], predictions)
-    assert score == pytest.approx(result.last)
+    assert score == pytest.approx(result.score)
 
 
 def test_the_model_of_a_finished_run_has_no_hooks_left(go: Run) -> None:

@@ -65,7 +65,7 @@ def test_the_final_sets_are_those_of_the_task_the_transfer_and_the_probe(result:
     assert {name: logits.shape for name, logits in result.logits.items()} == {
         "dev": (24, 2), "mnli-mm": (24, 2), "snli": (25, 2),
     }  # fmt: skip
-    assert result.final["dev"]["accuracy"] == result.last
+    assert result.final["dev"]["accuracy"] == result.score
 
 
 def test_scoring_the_kept_logits_again_gives_the_final_scores(result: FineTuneResult) -> None:
