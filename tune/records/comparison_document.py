@@ -148,5 +148,5 @@ def read_comparison_document(folder: Path, option: str) -> ComparisonDocument:
     where, remedy = f"{option}: {file}", "resume the comparison to make it again"
     content = parse_json_object(file.read_text(encoding="utf-8"), where, remedy)
     if "comparisons" in content or "joined" in content:
-        raise InputError(f"{option}: {folder} was itself joined; give the folders that it was made from")
+        raise InputError(f"{option}: {folder} is already joined; give its source folders")
     return validate_document(ComparisonDocument, content, where, remedy)

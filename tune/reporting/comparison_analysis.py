@@ -66,8 +66,8 @@ def _describe_missing_runs(document: ComparisonDocument) -> list[str]:
             outcomes["not made"] = missing - outcomes.total()
             reason = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
             lines.append(
-                f"{method.method}: {missing} of {len(seeds)} runs did not complete ({reason}); the constant "
-                f"prediction stands for each."
+                f"{method.method}: {missing} of {len(seeds)} runs did not complete ({reason}); each is "
+                f"replaced by the constant prediction."
             )
     return lines
 
@@ -132,7 +132,7 @@ def _read_method_predictions(
             by_set = read_predictions(file)
             if evaluation_set not in by_set:
                 raise InputError(
-                    f"--results: {file} holds nothing on {evaluation_set}, but {', '.join(by_set)}"
+                    f"--results: {file} has no predictions for {evaluation_set}, only for {', '.join(by_set)}"
                 )
             run_labels, logits = by_set[evaluation_set]
             if target is not None:
@@ -141,7 +141,8 @@ def _read_method_predictions(
                 values = compute_predictions(task, logits)
             if labels is not None and not np.array_equal(labels, run_labels):
                 raise InputError(
-                    f"--results: {file} was made on other examples of {evaluation_set} than the rest"
+                    f"--results: {file} was made on different examples of {evaluation_set} than the "
+                    f"other runs"
                 )
             labels, predicted[method.method][run.seed] = run_labels, values
     if labels is None:

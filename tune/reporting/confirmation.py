@@ -77,10 +77,12 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
         file = locate_predictions(output, run.id)
         held = read_predictions(file)
         if split not in held:
-            raise InputError(f"predictions: {file} holds nothing on {split}")
+            raise InputError(f"predictions: {file} has no predictions for {split}")
         gold, logits = held[split]
         if labels is not None and not np.array_equal(labels, gold):
-            raise InputError(f"predictions: {file} was made on other examples of {split} than the rest")
+            raise InputError(
+                f"predictions: {file} was made on different examples of {split} than the other runs"
+            )
         labels, seen[run.id] = gold, compute_predictions(task, logits)
     if labels is None:
         raise InputError("predictions: no confirmation completed")

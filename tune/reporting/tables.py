@@ -35,8 +35,8 @@ COST_COLUMNS = ("method", "passes a run", "seconds a run", "peak memory", "secon
 MIN_WIDE_TERMINAL = 140  # characters that all columns take
 NARROW_COLUMNS = ("method", "mean", "std", "difference", "p")  # fits 80
 COLUMNS_NOTE = (
-    "Collapsed: the share of runs no better than the best constant prediction. Difference: to the baseline, "
-    "seed by seed, in hundredths of the metric, with its 95 % interval over seeds and examples. p: "
+    "Collapsed: the share of runs no better than the best constant prediction. Difference: paired difference "
+    "from the baseline, in hundredths of the metric, with its 95 % interval over seeds and examples. p: "
     "two-sided, corrected by Holm within each table. P(better): that the true mean difference is above 0, "
     "under a flat prior; not corrected."
 )
@@ -82,9 +82,10 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
         f"Each method: {configurations} configuration{'s' if tried[-1] > 1 else ''} ({budget.sampler}, "
         f"{stopping}) with one seed, ranked on {settings.select_on}; the best of them trained on all "
         f"training data for {budget.confirm_steps:,} steps with {len(budget.seeds)} fresh seeds, the "
-        f"same for all methods. Equal are configurations, steps and seeds, not passes or seconds.",
-        "A method stands for that one configuration: intervals and p do not cover the luck of choosing it "
-        "by one seed.",
+        f"same for all methods. Methods have equal numbers of configurations, steps and seeds, not of passes "
+        f"or seconds.",
+        "Each method is represented by one configuration; intervals and p do not include the uncertainty of "
+        "choosing it with one seed.",
     ]
     if settings.select_on == "dev":
         lines.append("Configurations were ranked on dev, which is reported too: the means are optimistic.")
@@ -101,7 +102,7 @@ def _test_line(comparisons: int, evaluation_set: str) -> str:
         if comparisons > 1
         else "of one comparison"
     )
-    return f"p is two-sided, {corrected}, and nothing is for other evaluation sets, tasks or tables."
+    return f"p is two-sided, {corrected}; there is no correction across evaluation sets, tasks or tables."
 
 
 def make_terminal_table(document: ComparisonDocument, width: int) -> Table:

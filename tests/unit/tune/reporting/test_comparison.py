@@ -293,8 +293,8 @@ def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -
     assert row["scores"]["1"] == pytest.approx(np.mean(values[0].argmax(axis=1) == labels))
     assert row["collapsed"] >= 1 / 3
     assert found["sentences"][-2:] == [
-        "dps-dense: 1 of 3 runs did not complete (1 lost); the constant prediction stands for each.",
-        "r-drop: 1 of 3 runs did not complete (1 diverged); the constant prediction stands for each.",
+        "dps-dense: 1 of 3 runs did not complete (1 lost); each is replaced by the constant prediction.",
+        "r-drop: 1 of 3 runs did not complete (1 diverged); each is replaced by the constant prediction.",
     ]
     assert found["costs"]["r-drop"]["seconds_per_run"] == pytest.approx((11.0 + 13.0) / 2)
     assert plain(found) == read(tmp_path)
@@ -318,7 +318,7 @@ def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path:
         None,
     )
     assert found["sentences"][-1] == (
-        "r-drop: 3 of 3 runs did not complete (3 not made); the constant prediction stands for each."
+        "r-drop: 3 of 3 runs did not complete (3 not made); each is replaced by the constant prediction."
     )
     assert found["costs"]["r-drop"] == {
         "passes_per_run": None, "seconds_per_run": None, "peak_memory": None, "passes": 0, "seconds": 0,
@@ -385,7 +385,7 @@ def test_predictions_without_an_evaluation_set_are_refused(folder: Path, tmp_pat
     file = predictions.locate_predictions(copy, "dps-dense:confirm-1")
     held = predictions.read_predictions(file)
     predictions.write_predictions(file, {"dev": held["dev"][1]}, {"dev": held["dev"][0]})
-    with pytest.raises(InputError, match=r"confirm-1\.safetensors holds nothing on snli, but dev"):
+    with pytest.raises(InputError, match=r"confirm-1\.safetensors has no predictions for snli, only for dev"):
         join_comparisons([copy], allow_dirty=False)
 
 
@@ -446,7 +446,7 @@ def test_tasks_and_training_sets_are_tables_of_their_own(folder: Path, tmp_path:
     ]  # fmt: skip
     comparison_page.write_comparisons(documents, tmp_path)
     assert len(read(tmp_path)["comparisons"]) == 3
-    with pytest.raises(InputError, match="was itself joined; give the folders that it was made from"):
+    with pytest.raises(InputError, match="is already joined; give its source folders"):
         join_comparisons([tmp_path], allow_dirty=False)
 
 
@@ -507,7 +507,7 @@ def test_other_gold_labels_are_refused(folder: Path, tmp_path: Path) -> None:
         labels = {name: 1 - gold if name == "scitail" else gold for name, (gold, _) in held.items()}
         predictions.write_predictions(file, {name: values for name, (_, values) in held.items()}, labels)
     with pytest.raises(
-        InputError, match=r"--results: .*mixout:confirm-0.* made on other examples of scitail"
+        InputError, match=r"--results: .*mixout:confirm-0.* made on different examples of scitail"
     ):
         join_comparisons([folder, tmp_path / "more"], allow_dirty=False)
 

@@ -244,13 +244,13 @@ def test_confirmations_of_other_configurations_do_not_count(tmp_path: Path) -> N
             lambda file: predictions.write_predictions(
                 file, {"snli": logits("vanilla", 1)}, {"snli": gold()}
             ),
-            "nothing on dev",
+            "no predictions for dev",
         ),
         (
             lambda file: predictions.write_predictions(
                 file, {"dev": logits("vanilla", 1)}, {"dev": 1 - gold()}
             ),
-            "other examples of dev",
+            "different examples of dev",
         ),
     ],
     ids=["missing", "of another set", "of other examples"],

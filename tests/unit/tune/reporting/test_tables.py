@@ -178,12 +178,12 @@ def test_the_summary_says_what_it_rests_on() -> None:
         "dev; chance 0.5271).",
         "Each method: 4 configurations (latin, each run to its end) with one seed, ranked on holdout; the "
         "best of them trained on all training data for 96 steps with 3 fresh seeds, the same for all "
-        "methods. Equal are configurations, steps and seeds, not passes or seconds.",
-        "A method stands for that one configuration: intervals and p do not cover the luck of choosing it by "
-        "one seed.",
+        "methods. Methods have equal numbers of configurations, steps and seeds, not of passes or seconds.",
+        "Each method is represented by one configuration; intervals and p do not include the uncertainty of "
+        "choosing it with one seed.",
         "All runs together: 100 s, 90 slot seconds, 0.025 CPU-hours.",
         "p is two-sided, corrected for 2 comparisons with the baseline on dev (Holm); intervals are not "
-        "corrected, and nothing is for other evaluation sets, tasks or tables.",
+        "corrected; there is no correction across evaluation sets, tasks or tables.",
     ]
 
 
