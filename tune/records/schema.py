@@ -14,7 +14,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainSerializer,
-    TypeAdapter,
     ValidationError,
 )
 
@@ -46,12 +45,6 @@ def _complete_run(run: Any) -> Any:
 
 
 Run = Annotated[TrialRecord, BeforeValidator(_complete_run), PlainSerializer(serialise_run)]
-_RUN_ADAPTER: TypeAdapter[TrialRecord] = TypeAdapter(Run)
-
-
-def parse_run(run: dict[str, Any]) -> TrialRecord:
-    """Read a run of search.json or compare.json back. Raises ValueError for what is none."""
-    return _RUN_ADAPTER.validate_python(run)
 
 
 class Section(BaseModel):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.unit.tune.helpers import restore_old_search
 from tune import report
+from tune.records.ledger import Ledger
 from tune.records.search_document import read_search_document
 from tune.reporting import page
 from tune.strategy.warm_start import read_earlier_searches
@@ -32,6 +34,16 @@ def test_a_document_that_is_read_and_written_is_the_same(name: str, tmp_path: Pa
     stored = json.loads((folder / "search.json").read_text(encoding="utf-8"))
     written = json.loads(json.dumps(read_search_document(folder).to_json()))
     assert find_losses(stored, written, "search.json") == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_ledger_and_its_document_hold_the_same_runs(name: str, tmp_path: Path) -> None:
+    folder = restore_old_search(name, tmp_path)
+    ledger, document = Ledger(folder / "study.db", "max"), read_search_document(folder)
+    stored = [replace(run, covered="") for run in ledger.records()]  # of a run, only the ledger had it
+    rivals = document.baseline.runs if document.baseline else []
+    runs = [*document.trials, *document.race_runs, *document.confirmation_runs, *rivals]
+    assert sorted(runs, key=lambda run: run.id) == sorted(stored, key=lambda run: run.id)
 
 
 def find_losses(stored: object, written: object, place: str) -> list[str]:
