@@ -22,12 +22,12 @@ DEFAULT_PAGE_FILE = "searches.html"
 
 @dataclass(frozen=True)
 class ReportSource:
-    """A search. name: a short one; whole: one that no other has. beside: where its page goes by default."""
+    """A search. name: a short one; full_name: a unique one. folder: where its page goes by default."""
 
     name: str
-    whole: str
+    full_name: str
     document: SearchDocument
-    beside: Path = Path()
+    folder: Path = Path()
 
 
 def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | None) -> Path:
@@ -39,7 +39,7 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
     labels = _choose_labels(sources)
     if len(sources) == 1:
         (only,) = sources
-        file = output or only.beside / "report.html"
+        file = output or only.folder / "report.html"
         text = render_search_page(only.document, format_certainty_lines(only.document))
     else:
         file = output or Path(DEFAULT_PAGE_FILE)
@@ -54,7 +54,7 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
 
 
 def _find_searches(name: str, uri: str | None) -> list[ReportSource]:
-    """The searches of this name: of a folder, or of an experiment."""
+    """Return the searches of this name: of a folder, or of an experiment."""
     folder = Path(name)
     if name.startswith(EXPERIMENT_PREFIX) or not folder.is_dir():
         return _read_experiment(name, uri)
@@ -85,6 +85,6 @@ def _read_experiment(name: str, tracking_uri: str | None) -> list[ReportSource]:
 
 
 def _choose_labels(sources: Sequence[ReportSource]) -> list[str]:
-    """Their names; the whole ones where names are the same."""
+    """Return their names; the full ones if names are the same."""
     names = [source.name for source in sources]
-    return names if len({*names}) == len(names) else [source.whole for source in sources]
+    return names if len({*names}) == len(names) else [source.full_name for source in sources]

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The plan of a search or a comparison, to be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tune.strategy.race import RaceSettings
 
 
 def format_plan(plan: Plan) -> list[str]:
-    """The plan, a line each: nothing is chosen silently."""
+    """Format the plan, a line for each choice: nothing is chosen silently."""
     options, cluster = plan.options, plan.cluster
     examples = ", ".join(f"{count:,} {split}" for split, count in plan.preview.examples.items())
     where = f"Ray at {cluster.address}" if cluster.address else "local Ray on loopback"
@@ -80,7 +80,7 @@ def _format_comparison(plan: Plan) -> list[str]:
 
 
 def format_method_cost(method: str) -> str:
-    """What a method costs beside vanilla, in a few words; empty where it costs nothing."""
+    """Say what a method costs beside vanilla, in a few words; empty if it costs nothing."""
     cost = METHODS[method]().cost
     parts = [
         (cost.extra_passes, f"+{cost.extra_passes:g} pass a step"),

@@ -32,7 +32,7 @@ MIN_WIDTH_FOR_METRIC, MIN_WIDTH_FOR_CONFIGURATION = (
 
 
 def make_console() -> Console:
-    """Standard output; lines are long where it is no terminal that shows them."""
+    """Return standard output as a console; lines are long unless a terminal shows them."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = NON_TERMINAL_WIDTH
@@ -65,24 +65,24 @@ class ProgressDisplay(Watcher):
             self.live = None
 
     def say(self, line: str) -> None:
-        """A line of its own, above the live table."""
+        """Print a line of its own, above the live table."""
         self.console.print(Text(sanitise_text(line)), soft_wrap=True)
 
     def note(self, line: str) -> None:
-        """A line that is not the result."""
+        """Print a line that is not the result."""
         self.say(line)
 
     def warn(self, what: str) -> None:
-        """A warning, in a line."""
+        """Print a warning, in a line."""
         self.say(f"warning: {what}")
 
     def planned(self, lines: Sequence[str], output: Path) -> None:
-        """The plan, and the folder that the results will be in."""
+        """Print the plan. output: the folder that the results will be in."""
         for line in lines:
             self.note(line)
 
     def interrupted(self, again: str) -> None:
-        """It was; with this command it goes on."""
+        """Say that the search was interrupted. again: the command that goes on."""
         self.say(f"interrupted; go on with: {again}")
 
     def trial_started(self, record: TrialRecord) -> None:
@@ -112,21 +112,21 @@ class ProgressDisplay(Watcher):
             self.warn(f"trial {record.id}: {warning}")
 
     def show(self, renderable: Any) -> None:
-        """A table, or anything else that rich draws."""
+        """Print a table, or anything else that rich draws."""
         self.console.print(renderable)
 
     def phase_ended(self, reason: str) -> None:
         self.note(reason)
 
     def plain(self, line: str) -> None:
-        """A line where there is no live table."""
+        """Print a line, unless there is a live table."""
         if self.live is None:
             self.console.print(
                 Text(f"{format_clock(time.monotonic() - self.began)}  {sanitise_text(line)}"), soft_wrap=True
             )
 
     def best(self, arm: str = "") -> TrialRecord | None:
-        """The trial of the search (or of an arm) with the best last score so far."""
+        """Return the trial of the search (or of an arm) with the best last score so far."""
         trials = [r for r in self.records.values() if r.purpose == RunPurpose.SEARCH and r.arm == arm]
         scored = [trial for trial in trials if trial.score is not None]
         sign = Direction(self.task.direction).sign
@@ -139,11 +139,11 @@ class ProgressDisplay(Watcher):
 
     @property
     def total(self) -> int:
-        """How many runs there will be: how long a race gets is not known beforehand."""
+        """Return how many runs there will be, with those of a race that are known by now."""
         return self.runs + sum(record.purpose == RunPurpose.RACE for record in self.records.values())
 
     def expected_left(self) -> float:
-        """Seconds until the end: the estimate, scaled by how this search has gone so far."""
+        """Return the seconds until the end: the estimate, scaled by how this search has gone so far."""
         passed = time.monotonic() - self.began
         ended = sum(r.outcome.is_final for r in self.records.values())
         total = self.total
@@ -152,7 +152,7 @@ class ProgressDisplay(Watcher):
         return passed / ended * (total - ended)
 
     def render(self) -> Group:
-        """The live table: what runs and the newest trials, as many as fit, and a line on the whole."""
+        """Return the live table: what runs and the newest trials, as many as fit, and a line on the whole."""
         width = self.console.width
         table = Table(expand=False, pad_edge=False, box=None)
         columns = [
@@ -207,7 +207,7 @@ class ProgressDisplay(Watcher):
 
 
 def get_display_score(record: TrialRecord, task: Task) -> float | None:
-    """The score that a reader wants: on dev of a confirmation, the last one of a trial."""
+    """Return the score that a reader wants: a confirmation's on dev, the last one of a trial."""
     if "dev" in record.final:
         return record.final["dev"][task.metric]
     return record.score if record.outcome != Outcome.DIVERGED else None

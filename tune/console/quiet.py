@@ -1,4 +1,4 @@
-"""What --quiet and --json leave of the terminal: the result alone, or a line of JSON an event."""
+"""The displays of --quiet and --json: the result alone, or a line of JSON for each event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument
 def choose_display(
     plan: Plan, earlier: Sequence[TrialRecord] = (), runs: int | None = None
 ) -> ProgressDisplay:
-    """What shows a search with these options. Of a dry run the plan is the result."""
+    """Return the display for the options of a plan. The plan is the result of a dry run."""
     options = plan.options
     quiet = options.quiet and not (options.dry_run or options.preflight)
     kind = JsonLinesDisplay if options.json else QuietDisplay if quiet else ProgressDisplay
@@ -49,7 +49,7 @@ class QuietDisplay(ProgressDisplay):
 
 
 class JsonLinesDisplay(QuietDisplay):
-    """A line of JSON an event, and nothing else. docs/howto/logs.md has the keys."""
+    """Prints a line of JSON for each event, and nothing else. docs/howto/logs.md has the keys."""
 
     def say(self, line: str) -> None:
         pass

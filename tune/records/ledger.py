@@ -101,7 +101,7 @@ class Ledger:
 
     @property
     def study(self) -> optuna.Study:
-        """The study of the search."""
+        """Return the study of the search."""
         return self._studies[RunPurpose.SEARCH]
 
     def open(self, identity: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ class Ledger:
             raise InputError(f"--resume: this is another search: {'; '.join(changes)}; use a new --output")
 
     def propose(self, space: SearchSpace, sampler: optuna.samplers.BaseSampler, seed: int) -> TrialRecord:
-        """A new trial of the search, its configuration proposed by `sampler`."""
+        """Enter a new trial of the search, its configuration proposed by `sampler`."""
         self.study.sampler = sampler
         with self._whole():
             trial = self.study.ask()
@@ -134,7 +134,7 @@ class Ledger:
         seed: int,
         purpose: RunPurpose = RunPurpose.CONFIRMATION,
     ) -> TrialRecord:
-        """A new trial with this configuration and seed."""
+        """Enter a new trial with this configuration and seed."""
         study = self._studies[purpose]
         with self._whole():
             study.enqueue_trial(space.to_study_values(configuration))
@@ -143,8 +143,8 @@ class Ledger:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """What is written within is there as a whole or not at all, and the disk is waited for once: Optuna
-        commits each value by itself."""
+        """Commit what is written within as one transaction: the disk is waited for once. Optuna alone commits
+        each value by itself."""
         if not isinstance(self._storage, optuna.storages.RDBStorage):
             yield
             return
@@ -183,7 +183,7 @@ class Ledger:
                 record.scores = sorted([*record.scores, (step, score)])
 
     def suspend(self, id: str) -> None:
-        """The trial stays open; a resume goes on with it."""
+        """Leave the trial open; a resume goes on with it."""
         self._live.pop(id, None)
 
     def finish(self, id: str, result: RunResult) -> TrialRecord:
@@ -213,7 +213,7 @@ class Ledger:
         self.study.set_user_attr(key, value)
 
     def noted(self, key: str) -> Any:
-        """A value kept with the study, or None."""
+        """Return a value kept with the study, or None."""
         return self.study.user_attrs.get(key)
 
     def _record(self, purpose: RunPurpose, trial: FrozenTrial) -> TrialRecord:

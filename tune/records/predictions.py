@@ -20,14 +20,14 @@ PREDICTIONS_FILE = "logits.safetensors"  # where a run writes them
 
 
 def locate_predictions(output: Path, id: str) -> Path:
-    """Where the predictions of a run lie in an output folder."""
+    """Return where the predictions of a run lie in an output folder."""
     return output / "predictions" / f"{id}.safetensors"
 
 
 def write_predictions(
     file: Path, logits: dict[str, NDArray[np.float32]], labels: dict[str, NDArray[Any]]
 ) -> None:
-    """Logits (n, classes) and labels by split; written beside its place and renamed."""
+    """Write logits (n, classes) and labels by split, in one piece."""
     tensors = {f"{split}.logits": np.ascontiguousarray(values) for split, values in logits.items()}
     tensors |= {f"{split}.labels": np.ascontiguousarray(values) for split, values in labels.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def write_predictions(
 
 
 def read_predictions(file: Path) -> dict[str, tuple[NDArray[Any], NDArray[np.float32]]]:
-    """(labels, logits) by split. Raises InputError where there is no such file, or not a whole one."""
+    """Read (labels, logits) by split. Raises InputError unless the file is there and whole."""
     try:
         tensors = load_file(file)
         splits = sorted(key.removesuffix(".logits") for key in tensors if key.endswith(".logits"))

@@ -42,8 +42,10 @@ SURFACE_PARAMETERS = ("learning_rate", "selection_ratio", "update_ratio")
 
 @dataclass(frozen=True)
 class IncumbentPoint:
-    """The best configuration as it was believed when the runs so far had taken `cost` slot seconds: its trial
-    and expected full-length score, with a 95 % interval."""
+    """The best configuration by all runs that ended within the first `cost` slot seconds.
+
+    mean, low, high: its expected score at full length, with a 95 % interval.
+    """
 
     cost: float
     trial: int
@@ -77,8 +79,10 @@ class ParameterSurface:
 
 @dataclass(frozen=True)
 class ParameterImportance:
-    """The share of the variance of the score that a parameter explains alone, and the least and
-    the most of it over RESAMPLES draws of the configurations with replacement."""
+    """The share of the variance of the score that a parameter explains alone.
+
+    low, high: its least and its most over IMPORTANCE_RESAMPLES draws of the configurations with replacement.
+    """
 
     name: str
     share: float
@@ -87,7 +91,7 @@ class ParameterImportance:
 
 
 class _RecordList:
-    """What `Estimator` reads of a ledger."""
+    """Records that `Estimator` reads in place of a ledger."""
 
     def __init__(self, records: Sequence[TrialRecord]) -> None:
         self._records = records
@@ -105,18 +109,18 @@ class SearchAnalysis:
 
     @cached_property
     def runs(self) -> list[TrialRecord]:
-        """Those of the search and the race that are over, in the order in which they ended."""
+        """Return the runs of search and race that are over, in the order in which they ended."""
         runs = [*self.document.trials, *self.document.race_runs]
         return sorted((run for run in runs if run.outcome.is_final), key=lambda run: run.ended)
 
     @cached_property
     def space(self) -> SearchSpace:
-        """What was searched."""
+        """Return the space that was searched."""
         return _restore_space(self.document.space, [trial.configuration for trial in self.document.trials])
 
     @property
     def varied(self) -> dict[str, Domain]:
-        """The parameters of which more than one value was searched, by their names in the study."""
+        """Return the parameters with more than one searched value, by their names in the study."""
         domains: dict[str, Domain] = dict(self.space.parameters)
         if len(self.space.methods) > 1:
             domains = {"method": Choice(self.space.methods), **domains}
@@ -127,33 +131,31 @@ class SearchAnalysis:
         return Estimator(source, self.space, self.document.direction, self.max_steps, self.chance).estimate()
 
     @cached_property
-    def view(self) -> Estimates | None:
-        """What all runs say; None where they are too few."""
+    def estimates(self) -> Estimates | None:
+        """Return the estimates from all runs; None if they are too few."""
         return self._estimate(self.runs)
 
-    def course(self) -> list[IncumbentPoint]:
-        """The best as it was believed while the search went on, at MOST_POINTS moments at most."""
+    def compute_trajectory(self) -> list[IncumbentPoint]:
+        """Return the best configuration at MAX_TRAJECTORY_POINTS moments of the search at most."""
         costs = np.cumsum([run.seconds for run in self.runs])
         counts = np.unique(
             np.linspace(1, len(self.runs), min(MAX_TRAJECTORY_POINTS, len(self.runs))).astype(int)
         )
         points = []
         for count in map(int, counts):
-            view = self.view if count == len(self.runs) else self._estimate(self.runs[:count])
-            if view is not None:
-                first = find_leader(view.posterior, view.full_length_indices)
-                mean, reach = (
-                    self.sign * float(view.posterior.mean[first]),
-                    NORMAL_QUANTILE * _standard_deviation(view, first),
-                )
-                number = view.trials[first].number
+            estimates = self.estimates if count == len(self.runs) else self._estimate(self.runs[:count])
+            if estimates is not None:
+                first = find_leader(estimates.posterior, estimates.full_length_indices)
+                mean = self.sign * float(estimates.posterior.mean[first])
+                reach = NORMAL_QUANTILE * _standard_deviation(estimates, first)
+                number = estimates.trials[first].number
                 points.append(
                     IncumbentPoint(float(costs[count - 1]), number, mean, mean - reach, mean + reach)
                 )
         return points
 
-    def effects(self) -> list[ParameterEffect]:
-        """Return the effect of each parameter that was varied; none while too few runs have ended."""
+    def compute_effects(self) -> list[ParameterEffect]:
+        """Return the effect of each varied parameter; none if too few runs have ended."""
         made = []
         for name, domain in self.varied.items():
             values = _spread_values(domain, EFFECT_POINTS)
@@ -167,8 +169,8 @@ class SearchAnalysis:
                 made.append(ParameterEffect(name, domain, values, *bands))
         return made
 
-    def surfaces(self) -> list[ParameterSurface]:
-        """Return the surface of each two of the ranges in PAIRED, or of the first three that were varied;
+    def compute_surfaces(self) -> list[ParameterSurface]:
+        """Return the surface of each two of the ranges in SURFACE_PARAMETERS, or of the first three that were varied;
         none that is flat."""
         ranges = {name: domain for name, domain in self.varied.items() if isinstance(domain, Range)}
         names = [name for name in SURFACE_PARAMETERS if name in ranges]
@@ -202,28 +204,28 @@ class SearchAnalysis:
         return {"method", *names} if names else set()
 
     def _background(self, name: str, count: int = EFFECT_BACKGROUND_POINTS) -> list[dict[str, Any]]:
-        """Points of the space that have this parameter, in the names of the study, the methods in turn."""
+        """Return points of the space that have this parameter, in the names of the study, methods in turn."""
         methods = [method for method in self.space.methods if name in self._names(method)]
         rows = self.space.draw_latin_hypercube(count, 0)
         cycle = itertools.cycle(methods)
         return [{**row, "method": method} for row, method in zip(rows, cycle, strict=False)]
 
     def _average(self, rows: Sequence[Sequence[dict[str, Any]]]) -> tuple[Any, Any]:
-        """Expected score (higher is better) and standard deviation of the mean over each of the rows of
-        points; both empty while too few runs have ended."""
-        view = self.view
-        if view is None or not rows or not rows[0] or not any(view.full_scores):
+        """Return the expected score (higher is better) of the mean over each row of points, with its standard
+        deviation; both are empty if too few runs have ended."""
+        estimates = self.estimates
+        if estimates is None or not rows or not rows[0] or not any(estimates.full_scores):
             return [], []
-        tried = [trial.configuration for trial in view.trials]
+        tried = [trial.configuration for trial in estimates.trials]
         means, sds, size = [], [], len(rows[0])
         step = max(1, MAX_JOINT_POINTS // size)
         for some in (rows[first : first + step] for first in range(0, len(rows), step)):
             asked = [self.space.from_study_values(point) for row in some for point in row]
             posterior = fit_posterior(
                 encode_configurations(self.space, [*tried, *asked]),
-                view.full_length_observations,
+                estimates.full_length_observations,
                 self.chance,
-                view.posterior,
+                estimates.posterior,
             )
             blocks = posterior.covariance[len(tried) :, len(tried) :].reshape(
                 len(some), size, len(some), size
@@ -232,9 +234,9 @@ class SearchAnalysis:
             sds.append(np.sqrt(np.maximum(np.einsum("iaib->i", blocks) / size**2, 0.0)))
         return np.concatenate(means), np.concatenate(sds)
 
-    def full(self) -> list[tuple[dict[str, Any], float]]:
-        """(configuration, mean score) of those that were run to their end; a diverged run counts as chance,
-        and where that is not known its configuration is left out."""
+    def collect_full_means(self) -> list[tuple[dict[str, Any], float]]:
+        """Return (configuration, mean score) of those that were run to their end. A diverged run counts as
+        chance; if that is unknown, its configuration is left out."""
         lost = math.nan if self.chance is None else self.chance
         made = []
         for runs in group_by_configuration(self.runs):
@@ -245,11 +247,11 @@ class SearchAnalysis:
 
     @cached_property
     def importances(self) -> tuple[list[ParameterImportance], str]:
-        """fANOVA of the full-length scores, the most important parameter first; or none, and why.
+        """Return fANOVA of the full-length scores, the most important parameter first; or none, and why.
 
         Source: Hutter, Hoos and Leyton-Brown, ICML 2014, as optuna.importance has it.
         """
-        full, names = self.full(), [*self.varied]
+        full, names = self.collect_full_means(), [*self.varied]
         if len(names) < 2:
             return [], "fewer than two parameters were varied"
         if len(full) < MIN_IMPORTANCE_CONFIGURATIONS:
@@ -271,7 +273,7 @@ class SearchAnalysis:
     def _fanova(
         self, full: Sequence[tuple[dict[str, Any], float]], names: Sequence[str], trees: int
     ) -> dict[str, float]:
-        """Shares by name; empty where all scores are the same."""
+        """Return shares by name; empty if all scores are the same."""
         import optuna
 
         if len({mean for _, mean in full}) == 1:
@@ -312,7 +314,7 @@ def _is_single(domain: Domain) -> bool:
 
 
 def _spread_values(domain: Domain, count: int) -> list[Any]:
-    """So many values over a range, evenly on its scale; those of a list."""
+    """Return `count` values over a range, evenly on its scale; all of a list."""
     if isinstance(domain, Choice):
         return list(domain.values)
     space = np.geomspace if domain.log else np.linspace
@@ -323,5 +325,5 @@ def _replace_value(row: dict[str, Any], name: str, value: Any) -> dict[str, Any]
     return {**row, name: value}
 
 
-def _standard_deviation(view: Estimates, place: int) -> float:
-    return math.sqrt(max(float(view.posterior.covariance[place, place]), 0.0))
+def _standard_deviation(estimates: Estimates, place: int) -> float:
+    return math.sqrt(max(float(estimates.posterior.covariance[place, place]), 0.0))

@@ -51,18 +51,18 @@ from tune.stats.resampling import AnyArray
 
 @dataclass(frozen=True)
 class DevPredictions:
-    """What runs predicted on dev. labels: (n,), n >= 2; rows: (n,) by the id of a completed run."""
+    """Predictions of runs on dev. labels: (n,), n >= 2; rows: (n,) by the id of a completed run."""
 
     labels: AnyArray
     rows: dict[str, AnyArray]
 
     def by_seed(self, runs: Sequence[TrialRecord]) -> dict[int, AnyArray]:
-        """Predictions of those runs that completed."""
+        """Return the predictions of those runs that completed, by seed."""
         return {run.seed: self.rows[run.id] for run in runs if run.id in self.rows}
 
 
 def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path | None) -> DevPredictions:
-    """What the completed runs predicted, from the predictions in an output folder.
+    """Read what the completed runs predicted, from an output folder.
 
     Raises InputError where none completed, a file is missing, or they are not of the same examples (two at
     least).
@@ -94,7 +94,7 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
 def summarise_evidence(
     task: Task, winner: dict[str, Any] | None, records: Sequence[TrialRecord], output: Path | None
 ) -> tuple[Evidence | None, RivalSection | None]:
-    """Return "evidence" and "baseline" of search.json; None what there is not.
+    """Return "evidence" and "baseline" of search.json, each None if there is none.
 
     winner: its configuration. records: the confirmations, of any configuration. output: the folder that holds
     the predictions.
@@ -132,7 +132,7 @@ def compare_finalists(
 
 
 def _summarise_mean(task: Task, runs: Sequence[TrialRecord], seen: DevPredictions) -> Evidence | None:
-    """Return the mean of these runs over seeds and examples; None where none tells anything."""
+    """Return the mean of these runs over seeds and examples; None if none completed or diverged."""
     seeds = _informative_seeds(runs)
     if not seeds:
         return None
@@ -172,7 +172,7 @@ def _compare_with_winner(
 def _paired_difference(
     task: Task, mine: Sequence[TrialRecord], theirs: Sequence[TrialRecord], seen: DevPredictions
 ) -> PairedDifference | None:
-    """The winner minus the other, over the seeds of which both runs tell something."""
+    """Return the winner minus the other, over the seeds with which both completed or diverged."""
     both = set(_informative_seeds(theirs))
     seeds = [seed for seed in _informative_seeds(mine) if seed in both]
     if not seeds:
@@ -184,12 +184,12 @@ def _paired_difference(
 
 
 def _informative_seeds(runs: Sequence[TrialRecord]) -> list[int]:
-    """The seeds of those that completed or diverged."""
+    """Return the seeds of those that completed or diverged."""
     return sorted({r.seed for r in runs if r.outcome in (Outcome.COMPLETED, Outcome.DIVERGED)})
 
 
 def describe_winner_difference(difference: PairedDifference, name: str = BASELINE_NAME) -> str:
-    """What may be said of the winner beside what has this name, in half a sentence."""
+    """Describe the winner beside the configuration of this name, in half a sentence."""
     said = describe_difference(difference, difference.p, name)
     if difference.probability_better is None:
         return said
@@ -197,7 +197,7 @@ def describe_winner_difference(difference: PairedDifference, name: str = BASELIN
 
 
 def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
-    """What became of those of a configuration's confirmations that did not complete, a sentence each."""
+    """Say what became of a configuration's confirmations that did not complete, a sentence each."""
     ends = Counter(outcomes)
     del ends[Outcome.COMPLETED]
     diverged, said = ends.pop(Outcome.DIVERGED, 0), []
@@ -236,7 +236,7 @@ def summarise_race(
 
 
 def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool) -> RaceRow:
-    """A row of the race. base: the winner's scores by seed."""
+    """Return a row of the race. base: the winner's scores by seed."""
     ends = collect_full_scores(runs)
     scores = {seed: score for seed, score in sorted(ends.items()) if math.isfinite(score)}
     values = list(scores.values())
@@ -254,7 +254,7 @@ def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool)
 
 
 def _distance_to_winner(scores: Mapping[int, float], base: Mapping[int, float]) -> RaceDistance | None:
-    """How far these scores are from the winner's, seed by seed; None where they share no seed."""
+    """Return how far these scores are from the winner's, seed by seed; None if they share no seed."""
     both = [score - base[seed] for seed, score in scores.items() if math.isfinite(base.get(seed, math.nan))]
     if not both:
         return None

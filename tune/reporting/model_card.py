@@ -18,12 +18,12 @@ from tune.reporting.summary import format_certainty_lines
 
 
 def write_model_card(document: SearchDocument, seed: int, folder: Path) -> None:
-    """README.md of the model in `folder`, which the winner's run of this seed left."""
+    """Write README.md of the model in `folder`, which the winner's run with this seed left."""
     (folder / "README.md").write_text(render_model_card(document, seed), encoding="utf-8")
 
 
 def render_model_card(document: SearchDocument, seed: int) -> str:
-    """The card as Markdown. Names of tasks, columns and labels stand in code spans: they stay text."""
+    """Render the card as Markdown. Names of tasks, columns and labels are code spans: they stay text."""
     task = restore_task(document.plan.settings.task)
     parts = [
         _front_matter(document, task),
@@ -39,12 +39,12 @@ def render_model_card(document: SearchDocument, seed: int) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """A text as it is, in one line: nothing in it is Markdown or HTML."""
+    """Escape a text and put it in one line: nothing in it is read as Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]<>#|&~!])", r"\\\1", " ".join(text.split()))
 
 
 def _front_matter(document: SearchDocument, task: Task) -> str:
-    """What the hub reads of a card."""
+    """Return what the hub reads of a card."""
     said: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
     if document.model.source == "hub":
         said["base_model"] = document.model.name
@@ -97,7 +97,7 @@ def _data_section(document: SearchDocument, task: Task) -> str:
 
 
 def _scores_section(document: SearchDocument, seed: int) -> str:
-    """Every fresh seed of the winner, and the intervals of their mean."""
+    """List the score of every fresh seed, and the intervals of their mean."""
     assert document.confirmation is not None
     scores = document.confirmation.scores
     lines = [f"On dev, after training on all training data, {format_code_span(document.metric)}:", ""]

@@ -46,7 +46,7 @@ PAGE_SECTIONS = {
 
 
 class PageFigures:
-    """The plots of a page by name. What cannot be drawn is noted, and the page goes on without it."""
+    """The plots of a page, by name. One that cannot be drawn is noted, and the page goes on without it."""
 
     def __init__(self) -> None:
         self.plots: dict[str, Plot] = {}
@@ -56,11 +56,11 @@ class PageFigures:
         return name in self.plots or name in self.failed
 
     def add(self, name: str, make: Callable[[], Plot | None]) -> None:
-        """Keep under this name what `make` returns; nothing where that is None."""
+        """Add the plot that `make` returns, if any."""
         self._add(name, lambda: {} if (plot := make()) is None else {name: plot})
 
-    def each(self, name: str, make: Callable[[], Sequence[Plot]]) -> list[str]:
-        """All that `make` returns, as name-0, name-1 and so on; returns these names."""
+    def add_all(self, name: str, make: Callable[[], Sequence[Plot]]) -> list[str]:
+        """Add all plots that `make` returns, as name-0, name-1 and so on. Returns these names."""
         return self._add(name, lambda: {f"{name}-{place}": plot for place, plot in enumerate(make())})
 
     def _add(self, name: str, make: Callable[[], dict[str, Plot]]) -> list[str]:
@@ -78,7 +78,7 @@ def render_search_page(document: SearchDocument, certainty: Sequence[str]) -> st
     """Render the report of a search. certainty: how sure the confirmation is, a line each."""
     figures, escaped = PageFigures(), escape_document(document)
     analysis = SearchAnalysis(escaped)
-    figures.add("cost", lambda: plot_score_over_cost(escaped, analysis.course()))
+    figures.add("cost", lambda: plot_score_over_cost(escaped, analysis.compute_trajectory()))
     figures.add("fresh", lambda: plot_fresh_seeds(escaped))
     figures.add("race", lambda: plot_race(escaped))
     if escaped.pareto and escaped.pareto.front:
@@ -87,9 +87,9 @@ def render_search_page(document: SearchDocument, certainty: Sequence[str]) -> st
                 plot = partial(plot_pareto_front, escaped.pareto, name, escaped.metric)
                 figures.add(f"pareto-{name}", plot)
     figures.add("curves", lambda: plot_learning_curves(escaped))
-    effects = figures.each("effect", lambda: plot_all_effects(analysis))
-    surfaces = figures.each(
-        "surface", lambda: [plot_surface(analysis, surface) for surface in analysis.surfaces()]
+    effects = figures.add_all("effect", lambda: plot_all_effects(analysis))
+    surfaces = figures.add_all(
+        "surface", lambda: [plot_surface(analysis, surface) for surface in analysis.compute_surfaces()]
     )
     figures.add("importance", lambda: plot_importance(analysis))
     figures.add("parallel", lambda: plot_parallel_coordinates(analysis))
@@ -106,7 +106,7 @@ def render_search_page(document: SearchDocument, certainty: Sequence[str]) -> st
     return render_template(
         "search.html.j2",
         figures,
-        found=document,
+        document=document,
         sure=certainty,
         sections=[(f"{name}-section", text) for name, text in PAGE_SECTIONS.items() if name not in absent],
         trials=sorted(document.trials, key=lambda run: math.inf if run.score is None else -sign * run.score),
@@ -126,7 +126,7 @@ def render_search_page(document: SearchDocument, certainty: Sequence[str]) -> st
 
 
 def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
-    """One page of several searches, each with its label: a table, and their scores against cost."""
+    """Render one page of several searches, each with its label: a table, and their scores against cost."""
     drawing, groups, captions = PageFigures(), dict[tuple[str, ...], list[tuple[str, SearchDocument]]](), []
     for label, document in named:
         group = (document.task, document.metric, document.direction, document.data.fingerprint)
@@ -140,7 +140,7 @@ def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
 
 def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:
     escaped = [(escape(sanitise_text(label)), escape_document(document)) for label, document in named]
-    rows = [(label, document, SearchAnalysis(document).course()) for label, document in escaped]
+    rows = [(label, document, SearchAnalysis(document).compute_trajectory()) for label, document in escaped]
     return plot_searches_over_cost(rows) if any(course for _, _, course in rows) else None
 
 
@@ -150,7 +150,7 @@ def escape_document(document: SearchDocument) -> SearchDocument:
 
 
 def escape_texts(node: Any) -> Any:
-    """Dicts, lists and values with every text in them escaped, since plotly.js reads some HTML in texts."""
+    """Escape every text in dicts, lists and values, since plotly.js reads some HTML in texts."""
     if isinstance(node, str):
         return escape(sanitise_text(node))
     if isinstance(node, dict):
@@ -159,7 +159,7 @@ def escape_texts(node: Any) -> Any:
 
 
 def load_plotly_source() -> str:
-    """plotly.js, whole."""
+    """Return the whole of plotly.js."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
@@ -203,7 +203,7 @@ def _runs_by_phase(document: SearchDocument) -> dict[str, list[TrialRecord]]:
 
 
 def _failures_by_kind(document: SearchDocument) -> list[tuple[str, list[TrialRecord]]]:
-    """(kind, runs) of those that failed, the most frequent kind first."""
+    """Return (kind, runs) of those that failed, the most frequent kind first."""
     kinds: dict[str, list[TrialRecord]] = {}
     for phase, runs in _runs_by_phase(document).items():
         for run in runs:
@@ -214,7 +214,7 @@ def _failures_by_kind(document: SearchDocument) -> list[tuple[str, list[TrialRec
 
 
 def _describe_stages(document: SearchDocument) -> list[str]:
-    """How a DPS winner alternated, and which share of the weights it selected."""
+    """Say how a DPS winner alternated, and which share of the weights it selected."""
     configuration = document.winner.configuration if document.winner else {}
     ratio, share = configuration.get("update_ratio"), configuration.get("selection_ratio")
     if ratio is None or share is None:
@@ -245,7 +245,7 @@ def _describe_start(profile: ProfileSection | None) -> str:
 def _scores_by_seed(
     document: SearchDocument, sides: Sequence[ConfirmedConfiguration]
 ) -> list[tuple[int, list[str]]]:
-    """(seed, how the run of each side ended with it) of each fresh seed."""
+    """Return (seed, how the run of each configuration ended with it) for each fresh seed."""
     columns = []
     for side in sides:
         scores = side.confirmation.scores if side.confirmation else {}
@@ -255,7 +255,7 @@ def _scores_by_seed(
 
 
 def _describe_end(run: TrialRecord, metric: str) -> str:
-    """Its score on dev, or how it ended."""
+    """Return the run's score on dev, or how it ended."""
     return f"{run.final['dev'][metric]:.4f}" if "dev" in run.final else str(run.outcome)
 
 

@@ -23,48 +23,50 @@ from tune.reporting.plots import (
 )
 
 
-def plot_all_effects(insight: SearchAnalysis) -> list[Plot]:
-    """A plot for each parameter that was varied, on one scale of scores."""
-    made = insight.effects()
-    ends = [end for one in made for end in (*one.lows, *one.highs)] + [score for _, score in insight.full()]
-    edge = 0.05 * (max(ends) - min(ends)) if made else 0.0
-    return [plot_effect(insight, one, (min(ends) - edge, max(ends) + edge)) for one in made]
+def plot_all_effects(analysis: SearchAnalysis) -> list[Plot]:
+    """Plot the effect of each varied parameter, on one scale of scores."""
+    effects = analysis.compute_effects()
+    ends = [end for effect in effects for end in (*effect.lows, *effect.highs)]
+    ends += [score for _, score in analysis.collect_full_means()]
+    edge = 0.05 * (max(ends) - min(ends)) if effects else 0.0
+    return [plot_effect(analysis, effect, (min(ends) - edge, max(ends) + edge)) for effect in effects]
 
 
-def plot_effect(insight: SearchAnalysis, one: ParameterEffect, span: tuple[float, float]) -> Plot:
-    """The expected score over one parameter, with the configurations that ran to their end. span: of the
-    scores, the same for all parameters."""
-    metric = insight.document.metric
-    line = make_line_trace(one.values, one.means, "expected, others averaged", "accent")
-    if isinstance(one.domain, Choice):
-        x = [str(value) for value in one.values]
-        up = [high - mean for high, mean in zip(one.highs, one.means, strict=True)]
+def plot_effect(analysis: SearchAnalysis, effect: ParameterEffect, span: tuple[float, float]) -> Plot:
+    """Plot the expected score over one parameter, with the configurations that ran to their end.
+
+    span: of the score's axis, the same for all parameters.
+    """
+    metric = analysis.document.metric
+    line = make_line_trace(effect.values, effect.means, "expected, others averaged", "accent")
+    if isinstance(effect.domain, Choice):
+        x = [str(value) for value in effect.values]
+        up = [high - mean for high, mean in zip(effect.highs, effect.means, strict=True)]
         more: dict[str, Any] = {"error_y": {"array": up, "color": "text"}, "marker": {"size": 12}}
-        data = [make_marker_trace(x, one.means, line["name"], "accent", "diamond", **more)]
+        data = [make_marker_trace(x, effect.means, line["name"], "accent", "diamond", **more)]
     else:
-        data = [make_band_trace(one.values, one.lows, one.highs), line]
-    data += _configuration_marks(insight, one.name)
-    best = max(range(len(one.means)), key=lambda place: insight.sign * one.means[place])
+        data = [make_band_trace(effect.values, effect.lows, effect.highs), line]
+    data += _configuration_marks(analysis, effect.name)
+    best = max(range(len(effect.means)), key=lambda place: analysis.sign * effect.means[place])
     alt = (
-        f"Expected {metric} over {one.name}, the other parameters averaged: best near "
-        f"{_format_value(one.values[best])} with {one.means[best]:.4f}, 95 % interval "
-        f"{one.lows[best]:.4f} to "
-        f"{one.highs[best]:.4f}."
+        f"Expected {metric} over {effect.name}, the other parameters averaged: best near "
+        f"{_format_value(effect.values[best])} with {effect.means[best]:.4f}, 95 % interval "
+        f"{effect.lows[best]:.4f} to {effect.highs[best]:.4f}."
     )
-    axes = _parameter_axis(one.name, one.domain), make_axis(metric, range=[*span])
+    axes = _parameter_axis(effect.name, effect.domain), make_axis(metric, range=[*span])
     return Plot(data, make_layout(*axes, showlegend=False), alt, 300)
 
 
-def _configuration_marks(insight: SearchAnalysis, name: str, other: str | None = None) -> list[Trace]:
-    """The configurations that ran to their end, over one parameter by their score or over two; the winner
-    is a star."""
-    won = insight.document.winner and make_configuration_key(insight.document.winner.configuration)
+def _configuration_marks(analysis: SearchAnalysis, name: str, other: str | None = None) -> list[Trace]:
+    """Return marks of the configurations that ran to their end, over one parameter by their score or over
+    two; the winner is a star."""
+    won = analysis.document.winner and make_configuration_key(analysis.document.winner.configuration)
     groups: dict[bool, list[tuple[Any, Any, str]]] = {False: [], True: []}
-    for configuration, score in insight.full():
-        values = insight.space.to_study_values(configuration)
+    for configuration, score in analysis.collect_full_means():
+        values = analysis.space.to_study_values(configuration)
         if name not in values or (other is not None and other not in values):
             continue
-        x = str(values[name]) if isinstance(insight.varied[name], Choice) else values[name]
+        x = str(values[name]) if isinstance(analysis.varied[name], Choice) else values[name]
         text = f"{format_configuration(configuration)}<br>{score:.4f}"
         groups[make_configuration_key(configuration) == won].append(
             (x, score if other is None else values[other], text)
@@ -86,7 +88,7 @@ def _configuration_marks(insight: SearchAnalysis, name: str, other: str | None =
 
 
 def _parameter_axis(name: str, domain: Domain, tight: bool = False) -> dict[str, Any]:
-    """An axis. tight: it ends where the range does."""
+    """Return an axis. tight: it ends where the range does."""
     if isinstance(domain, Choice):
         return make_axis(name, type="category")
     ends = [domain.low, domain.high]
@@ -100,7 +102,7 @@ def _parameter_axis(name: str, domain: Domain, tight: bool = False) -> dict[str,
 
 
 def _log_marks(domain: Range) -> list[float]:
-    """1, 2 and 5 times powers of ten within the range, or its ends and middle where these are few."""
+    """Return 1, 2 and 5 times powers of ten within the range, or its ends and middle if these are few."""
     marks = [base * 10.0**power for power in range(-12, 6) for base in (1, 2, 5)]
     inside = [mark for mark in marks if domain.low <= mark <= domain.high]
     ends = [domain.low, (domain.low * domain.high) ** 0.5, domain.high]
@@ -111,70 +113,74 @@ def _format_value(value: Any) -> str:
     return f"{value:.3g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
-def plot_surface(insight: SearchAnalysis, one: ParameterSurface) -> Plot:
-    """The expected score over two parameters as a map."""
-    metric, (x, y) = insight.document.metric, one.names
-    row, column = np.unravel_index(np.argmax(insight.sign * np.array(one.means)), np.shape(one.means))
+def plot_surface(analysis: SearchAnalysis, surface: ParameterSurface) -> Plot:
+    """Plot the expected score over two parameters as a map."""
+    metric, (x, y) = analysis.document.metric, surface.names
+    means = np.array(surface.means)
+    row, column = np.unravel_index(np.argmax(analysis.sign * means), means.shape)
     contour = {
-        "type": "contour", "x": one.values[0], "y": one.values[1], "z": one.means, "colorscale": "Cividis",
-        "customdata": one.sds, "line": {"width": 0.5}, "showlegend": False,
+        "type": "contour", "x": surface.values[0], "y": surface.values[1], "z": surface.means,
+        "colorscale": "Cividis", "customdata": surface.sds, "line": {"width": 0.5}, "showlegend": False,
         "colorbar": {"title": {"text": metric, "side": "right"}, "thickness": 12},
         "hovertemplate": f"{x} %{{x:.3g}}, {y} %{{y:.3g}}<br>expected %{{z:.4f}} ± %{{customdata:.4f}}"
         "<extra></extra>",
     }  # fmt: skip
     alt = (
         f"Map of the expected {metric} over {x} and {y}: best near {x} "
-        f"{_format_value(one.values[0][column])} "
-        f"and {y} {_format_value(one.values[1][row])} with {one.means[row][column]:.4f} (standard deviation "
-        f"{one.sds[row][column]:.4f})."
+        f"{_format_value(surface.values[0][column])} and {y} {_format_value(surface.values[1][row])} with "
+        f"{means[row, column]:.4f} (standard deviation {surface.sds[row][column]:.4f})."
     )
-    axes = _parameter_axis(x, one.domains[0], tight=True), _parameter_axis(y, one.domains[1], tight=True)
+    axes = (
+        _parameter_axis(x, surface.domains[0], tight=True),
+        _parameter_axis(y, surface.domains[1], tight=True),
+    )
     return Plot(
-        [contour, *_configuration_marks(insight, x, y)], make_layout(*axes, showlegend=False), alt, 340
+        [contour, *_configuration_marks(analysis, x, y)], make_layout(*axes, showlegend=False), alt, 340
     )
 
 
-def plot_importance(insight: SearchAnalysis) -> Plot | None:
-    """A bar a parameter, the most important on top."""
-    made, _ = insight.importances
-    if not made:
+def plot_importance(analysis: SearchAnalysis) -> Plot | None:
+    """Plot a bar for each parameter, the most important on top."""
+    importances, _ = analysis.importances
+    if not importances:
         return None
-    shares, names = [one.share for one in made], [one.name for one in made]
-    ups = [one.high - one.share for one in made]
-    downs = [one.share - one.low for one in made]
+    shares, names = [each.share for each in importances], [each.name for each in importances]
+    ups = [each.high - each.share for each in importances]
+    downs = [each.share - each.low for each in importances]
     bar = {
         "type": "bar", "orientation": "h", "x": shares, "y": names, "marker": {"color": "cool"},
         "error_x": {"symmetric": False, "array": ups, "arrayminus": downs, "color": "text"},
         "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
     }  # fmt: skip
-    said = "; ".join(f"{one.name} {one.share:.0%} ({one.low:.0%} to {one.high:.0%})" for one in made)
+    said = "; ".join(
+        f"{each.name} {each.share:.0%} ({each.low:.0%} to {each.high:.0%})" for each in importances
+    )
     x = make_axis("share explained alone", tickformat=".0%", rangemode="tozero")
     y = make_axis("", autorange="reversed")
-    return Plot([bar], make_layout(x, y), f"Importance: {said}.", 120 + 36 * len(made))
+    return Plot([bar], make_layout(x, y), f"Importance: {said}.", 120 + 36 * len(importances))
 
 
-def plot_parallel_coordinates(insight: SearchAnalysis) -> Plot | None:
-    """A line a configuration over all parameters, to its expected score."""
-    view = insight.view
-    if view is None or len(view.trials) < 2 or not insight.varied:
+def plot_parallel_coordinates(analysis: SearchAnalysis) -> Plot | None:
+    """Plot a line for each configuration over all parameters, to its expected score."""
+    estimates = analysis.estimates
+    if estimates is None or len(estimates.trials) < 2 or not analysis.varied:
         return None
-    rows = [insight.space.to_study_values(trial.configuration) for trial in view.trials]
-    scores = [insight.sign * float(mean) for mean in view.posterior.mean]
-    dimensions = [_parallel_axis(name, domain, rows) for name, domain in insight.varied.items()]
+    rows = [analysis.space.to_study_values(trial.configuration) for trial in estimates.trials]
+    scores = [analysis.sign * float(mean) for mean in estimates.posterior.mean]
+    dimensions = [_parallel_axis(name, domain, rows) for name, domain in analysis.varied.items()]
     dimensions.append({"label": "expected score", "values": scores})
     line = {"color": scores, "colorscale": "scale", "showscale": False}
-    if insight.document.direction == "min":
+    if analysis.document.direction == "min":
         line["reversescale"] = True
     fonts = {f"{part}font": {"color": "text"} for part in ("label", "tick", "range")}
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line, **fonts}
-    alt = f"{len(rows)} configurations as lines over {', '.join(insight.varied)} and the expected score."
+    alt = f"{len(rows)} configurations as lines over {', '.join(analysis.varied)} and the expected score."
     margin = {"l": 60, "r": 60, "t": 75, "b": 30}
     return Plot([trace], {"margin": margin}, alt, 380, 90 * len(dimensions) + 120)
 
 
 def _parallel_axis(name: str, domain: Domain, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """An axis of the parallel coordinates; a parameter that a configuration does not have sits in the
-    middle."""
+    """Return an axis of the parallel coordinates; a value that a configuration lacks is in the middle."""
     if isinstance(domain, Choice):
         names = [str(value) for value in domain.values]
         values = [names.index(str(row[name])) if name in row else (len(names) - 1) / 2 for row in rows]

@@ -34,7 +34,7 @@ class ParetoPoint:
 def build_pareto_points(
     records: Sequence[TrialRecord], objectives: Sequence[str], direction: str, max_steps: int
 ) -> list[ParetoPoint]:
-    """A point for each configuration of which a run went to its end, in the order of the records.
+    """Return a point for each configuration with a run to its end, in the order of the records.
 
     records: of the search and the race. direction: "max" or "min", of the score. Over the seeds of the runs
     that went to their end, score is the mean and stability the standard deviation (ddof 1, not known with
@@ -71,18 +71,20 @@ def _build_pareto_point(
 
 
 def _standard_deviation(scores: Sequence[float]) -> float:
-    """NaN where it is not known."""
+    """Return the standard deviation over seeds; NaN if it is unknown."""
     return statistics.stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else math.nan
 
 
 def find_pareto_front(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
-    """The points that no other one dominates, in their order; equal ones all stay. A point of which an
-    objective is not known is not among them, and dominates none."""
+    """Return the points that no other one dominates, in their order; equal ones all stay.
+
+    A point with an unknown objective is not among them, and dominates none.
+    """
     known = [point for point in points if all(map(math.isfinite, point.costs))]
     return [point for point in known if not any(is_dominating(other, point) for other in known)]
 
 
 def is_dominating(one: ParetoPoint, other: ParetoPoint) -> bool:
-    """Whether one is no worse in any objective and better in at least one."""
+    """Return whether one is no worse in any objective and better in at least one."""
     pairs = list(zip(one.costs, other.costs, strict=True))
     return all(mine <= its for mine, its in pairs) and any(mine < its for mine, its in pairs)

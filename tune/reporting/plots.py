@@ -67,7 +67,7 @@ def make_marker_trace(
 
 
 def _error_bars(mean: float, interval: Sequence[float] | None) -> dict[str, Any]:
-    """Error bars from the mean to the ends of its interval."""
+    """Return error bars from the mean to the ends of its interval."""
     if interval is None:
         return {"array": [0], "color": "text"}
     low, high = interval
@@ -84,12 +84,12 @@ def make_band_trace(x: Sequence[Any], lows: Sequence[float], highs: Sequence[flo
 
 
 def choose_time_unit(seconds: float) -> tuple[float, str]:
-    """(seconds in it, name) of a unit that suits a time of this length."""
+    """Return (seconds in it, name) of a unit that suits a time of this length."""
     return next((size, name) for least, size, name in TIME_UNITS if seconds >= least)
 
 
 def plot_score_over_cost(document: SearchDocument, course: Sequence[IncumbentPoint]) -> Plot | None:
-    """The expected score of the best configuration over slot time, and what was confirmed."""
+    """Plot the expected score of the best configuration over slot time, and what was confirmed."""
     if not course:
         return None
     size, name = choose_time_unit(document.spent.slot_seconds)
@@ -127,7 +127,7 @@ def plot_score_over_cost(document: SearchDocument, course: Sequence[IncumbentPoi
 
 
 def _steps_band(x: Sequence[float], course: Sequence[IncumbentPoint]) -> Trace:
-    """A band whose ends are steps, as the line in it."""
+    """Return a band whose ends are steps, as the line in it."""
     stairs = [(x[0], course[0])]
     for at, before, point in zip(x[1:], course, course[1:], strict=False):
         stairs += [(at, before), (at, point)]
@@ -135,7 +135,7 @@ def _steps_band(x: Sequence[float], course: Sequence[IncumbentPoint]) -> Trace:
 
 
 def plot_searches_over_cost(named: Sequence[tuple[str, SearchDocument, Sequence[IncumbentPoint]]]) -> Plot:
-    """The same of several searches of one metric."""
+    """Plot `plot_score_over_cost` of several searches of one metric."""
     size, name = choose_time_unit(max(document.spent.slot_seconds for _, document, _ in named))
     data = []
     for place, (label, document, course) in enumerate(named):
@@ -157,7 +157,7 @@ def plot_searches_over_cost(named: Sequence[tuple[str, SearchDocument, Sequence[
 
 
 def plot_learning_curves(document: SearchDocument) -> Plot | None:
-    """The learning curve of every trial; of the winner all seeds."""
+    """Plot the learning curve of every trial, with all seeds of the winner."""
     won = document.winner and make_configuration_key(document.winner.configuration)
     kinds: dict[str, list[TrialRecord]] = {}
     for run in document.trials:
@@ -185,7 +185,7 @@ def plot_learning_curves(document: SearchDocument) -> Plot | None:
 
 
 def _bundle_curves(name: str, runs: Sequence[TrialRecord], kind: str) -> Trace:
-    """The curves of several runs as one trace; the last point of each says how it ended."""
+    """Return the curves of several runs as one trace; the last point of each shows how it ended."""
     x: list[Any] = []
     y: list[Any] = []
     text: list[Any] = []
@@ -221,7 +221,7 @@ class ConfirmedConfiguration:
 
     @property
     def behind(self) -> tuple[float, float, float] | None:
-        """(mean, low, high) of its difference to the winner; None where they were not compared."""
+        """Return (mean, low, high) of its difference to the winner; None if they were not compared."""
         if self.difference is None:
             return None
         low, high = self.difference.interval
@@ -229,7 +229,7 @@ class ConfirmedConfiguration:
 
 
 def collect_confirmed_configurations(document: SearchDocument) -> list[ConfirmedConfiguration]:
-    """The winner, the baseline, and the other finalists, as far as there are runs of them."""
+    """Return the winner, the baseline and the other finalists, as far as there are runs of them."""
     winner, baseline = document.winner, document.baseline
     made = []
     if winner:
@@ -251,7 +251,7 @@ def collect_confirmed_configurations(document: SearchDocument) -> list[Confirmed
 
 
 def plot_fresh_seeds(document: SearchDocument) -> Plot | None:
-    """All that was confirmed on the same fresh seeds, a line a seed."""
+    """Plot all that was confirmed on the same fresh seeds, with a line for each seed."""
     named = [
         (side.name, side.confirmation)
         for side in collect_confirmed_configurations(document)
@@ -288,7 +288,7 @@ def plot_fresh_seeds(document: SearchDocument) -> Plot | None:
 
 
 def plot_race(document: SearchDocument) -> Plot | None:
-    """Every seed of every configuration that raced, the winner on top."""
+    """Plot every seed of every configuration that raced, the winner on top."""
     rows = [row for row in document.race if row.scores]
     if not rows:
         return None
@@ -310,7 +310,7 @@ def plot_race(document: SearchDocument) -> Plot | None:
 
 
 def plot_slot_time(profile: ProfileSection) -> Plot:
-    """The parts of the slot time."""
+    """Plot the parts of the slot time."""
     shares = profile.shares
     words = [TIME_PART_NAMES.get(part, part) for part in shares]
     broken = ["<br>".join(wrap(word, 24)) for word in words]
@@ -325,7 +325,7 @@ def plot_slot_time(profile: ProfileSection) -> Plot:
 
 
 def plot_pareto_front(pareto: ParetoSection, name: str, metric: str) -> Plot:
-    """The score over one other objective, the front marked."""
+    """Plot the score over one other objective, the front marked."""
     data, factor = [], 2**30 if name == "memory" else 1
     for part, rows, colour, symbol, mode in (
         ("others", pareto.others, "muted", "circle", "markers"),

@@ -13,7 +13,7 @@ from tune.reporting.confirmation import describe_incomplete_runs
 
 
 def format_result_sentence(document: SearchDocument) -> str:
-    """What won, by how much, how sure."""
+    """Say what won, by how much, and how sure that is."""
     winner, confirmation = document.winner, document.confirmation
     if winner is None:
         return "No trial finished."
@@ -34,12 +34,12 @@ def format_result_sentence(document: SearchDocument) -> str:
 
 
 def _format_baseline_verdict(document: SearchDocument) -> str:
-    """The winner beside the baseline, where there is one."""
+    """Return the verdict on the winner beside the baseline, if there is one, to append."""
     return f" It is {document.baseline.verdict}." if document.baseline else ""
 
 
 def format_certainty_lines(document: SearchDocument) -> list[str]:
-    """How sure the confirmation is: over seeds and examples, what did not complete, what was ranked on."""
+    """Say how sure the confirmation is: over seeds and examples, what did not complete, what ranked."""
     confirmations = {"The winner": document.confirmation_runs}
     if document.baseline:
         confirmations[BASELINE_NAME] = document.baseline.runs
@@ -66,7 +66,7 @@ def _format_standard_error(evidence: Evidence) -> str:
 
 
 def format_race_lines(rows: Sequence[RaceRow]) -> list[str]:
-    """The race in three lines at most: the winner, and who came next."""
+    """Format the race in three lines at most: the winner, and who came next."""
     first, *others = rows
     lines = [f"Race on the selection data: {_format_race_row(first)}"]
     lines += [f"  {_format_race_row(row)}{_format_distance_to_winner(row.difference)}" for row in others[:2]]
@@ -94,7 +94,7 @@ def _format_distance_to_winner(difference: RaceDistance | None) -> str:
 
 
 def format_pareto_lines(pareto: ParetoSection) -> list[str]:
-    """The front, a configuration a line."""
+    """Format the front, a line for each configuration."""
     lines = [f"Pareto front of {', '.join(pareto.objectives)}:"]
     for point in pareto.front:
         values = ", ".join(format_objective(name, value) for name, value in point.values.items())
@@ -102,8 +102,8 @@ def format_pareto_lines(pareto: ParetoSection) -> list[str]:
     return lines if pareto.front else [f"{lines[0]} empty, no configuration has all of them."]
 
 
-def summarise_search(document: SearchDocument, output: Path, look: str | None) -> list[str]:
-    """The end of a search on the terminal."""
+def summarise_search(document: SearchDocument, output: Path, view_command: str | None) -> list[str]:
+    """Return the lines that end a search on the terminal. view_command: shows what was tracked."""
     lines = [document.sentence]
     if document.race:
         lines += format_race_lines(document.race)
@@ -121,13 +121,13 @@ def summarise_search(document: SearchDocument, output: Path, look: str | None) -
     if document.failures and document.failures.failed:
         lines.append(format_failure_summary(document.failures))
     lines.append(f"Results: {output} (best/ is the model, report.html the report, search.json everything)")
-    if look:
-        lines.append(f"Look:    {look}")
+    if view_command:
+        lines.append(f"Look:    {view_command}")
     return lines
 
 
 def _format_runner_up(document: SearchDocument) -> str | None:
-    """The winner's score beside the best of the other trials that went as far."""
+    """Compare the winner's score with the best of the other trials that went as far."""
     if document.winner is None:
         return None
     sign = document.direction.sign

@@ -332,19 +332,19 @@ def test_the_learning_rate_is_found_to_matter() -> None:
     assert (made[0].name, why) == ("learning_rate", "")
     assert made[0].share > 0.5 > max(one.share for one in made[1:])
     assert all(0 <= one.low <= one.share <= one.high <= 1 for one in made)
-    effects = {one.name: one for one in told.effects()}
+    effects = {one.name: one for one in told.compute_effects()}
     rates = effects["learning_rate"]
     best = rates.values[max(range(len(rates.means)), key=lambda place: rates.means[place])]
     assert 6e-5 < best < 1.7e-4
     flat = effects["selection_ratio"]
     assert max(flat.means) - min(flat.means) < 0.3 * (max(rates.means) - min(rates.means))
     assert all(low < mean < high for low, mean, high in zip(flat.lows, flat.means, flat.highs, strict=True))
-    assert len(told.surfaces()) == 3
+    assert len(told.compute_surfaces()) == 3
     flat_scores = spread(12)
     for trial in flat_scores["trials"]:
         trial["scores"] = [[60, 0.0]]
     same = analyse(flat_scores)
-    assert (same.surfaces(), same.importances) == ([], ([], "all configurations have the same score"))
+    assert (same.compute_surfaces(), same.importances) == ([], ([], "all configurations have the same score"))
     few, why = analyse(spread(7)).importances
     assert (few, why) == ([], "7 configurations ran to the end, and 8 are needed")
 
@@ -354,16 +354,16 @@ def test_a_lower_score_is_better_where_the_metric_says_so() -> None:
     down["direction"] = "min"
     for trial in down["trials"]:
         trial["scores"] = [[step, -score] for step, score in trial["scores"]]
-    one, other = (analyse(found).course() for found in (up, down))
+    one, other = (analyse(found).compute_trajectory() for found in (up, down))
     assert [(p.trial, p.cost) for p in one] == [(p.trial, p.cost) for p in other]
     assert [p.mean for p in one] == pytest.approx([-p.mean for p in other])
-    rising, falling = (analyse(found).effects()[0] for found in (up, down))
+    rising, falling = (analyse(found).compute_effects()[0] for found in (up, down))
     assert rising.means == pytest.approx([-mean for mean in falling.means])
 
 
 def test_the_score_against_cost_is_of_what_was_believed_not_of_the_luckiest() -> None:
     found = spread(10)
-    course = analyse(found).course()
+    course = analyse(found).compute_trajectory()
     assert [point.cost for point in course] == [10.0 * count for count in range(4, 11)]
     assert all(point.low < point.mean < point.high for point in course)
     lucky = copy.deepcopy(found)
@@ -371,7 +371,7 @@ def test_the_score_against_cost_is_of_what_was_believed_not_of_the_luckiest() ->
         {**lucky["trials"][0], "id": f"race-{seed}", "seed": seed, "ended": 200.0 + seed,
          "scores": [[60, score]]} for seed, score in ((1000, 3.0), (1001, -2.5), (1002, -2.6), (1003, -2.4))
     ]  # fmt: skip
-    assert analyse(lucky).course()[-1].mean < 1.0
+    assert analyse(lucky).compute_trajectory()[-1].mean < 1.0
 
 
 def test_the_command_makes_the_page_again(whole: Found, whole_page: str, tmp_path: Path, capsys: Any) -> None:
