@@ -170,8 +170,8 @@ class SearchAnalysis:
         return made
 
     def compute_surfaces(self) -> list[ParameterSurface]:
-        """Return the surface of each two of the ranges in SURFACE_PARAMETERS, or of the first three that were varied;
-        none that is flat."""
+        """Return the surfaces that are not flat, of each two of SURFACE_PARAMETERS that were varied, or else
+        of the first three varied ranges."""
         ranges = {name: domain for name, domain in self.varied.items() if isinstance(domain, Range)}
         names = [name for name in SURFACE_PARAMETERS if name in ranges]
         names = names if len(names) > 1 else [*ranges][:3]
