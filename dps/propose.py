@@ -29,17 +29,8 @@ from dps.text import quote_value
 
 DEV_FILE_NAMES = ("dev", "validation", "valid", "val")
 LABEL_COLUMN_NAMES = (
-    LABEL_COLUMN,
-    "labels",
-    "class",
-    "category",
-    "target",
-    "gold",
-    "score",
-    "rating",
-    "sentiment",
-    "y",
-)
+    LABEL_COLUMN, "labels", "class", "category", "target", "gold", "score", "rating", "sentiment", "y",
+)  # fmt: skip
 TEXT_COLUMN_NAMES = ("text", "sentence", "sentence1", "premise", "question", "question1", "title")
 MAX_CLASSES = 50
 MIN_PAIR_WORDS, MIN_PAIR_SHARE = 3, 0.1  # mean words of a second text, also as a share of the first's
@@ -97,19 +88,14 @@ def find_text_columns(columns: list[str], file: DataFile) -> Texts:
     """
     lengths = {column: _count_mean_words(file.values(column)) for column in columns if column != LABEL_COLUMN}
     texts = {column: words for column, words in lengths.items() if words >= 2}
-    texts = texts or {
-        column: words for column, words in lengths.items() if words > 0 and _is_text_column_name(column)
-    }
+    named = {column for column in lengths if column.lower() in TEXT_COLUMN_NAMES}
+    texts = texts or {column: words for column, words in lengths.items() if words > 0 and column in named}
     if not texts:
         names = ", ".join(quote_value(name, 30) for name in columns) or "none"
         raise InputError(f"--init-task: no column looks like text ({names}); call it 'text' in the file")
     first, *rest = sorted(texts, key=lambda column: -texts[column])
     second = [c for c in rest[:1] if texts[c] >= max(MIN_PAIR_WORDS, MIN_PAIR_SHARE * texts[first])]
     return tuple(column for column in columns if column in (first, *second))
-
-
-def _is_text_column_name(column: str) -> bool:
-    return column.lower() in TEXT_COLUMN_NAMES
 
 
 def _count_mean_words(values: list[Any]) -> float:
@@ -124,7 +110,8 @@ def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> 
     present = [value for value in values if value is not None and format_label(value)]
     counts = Counter(map(format_label, present))
     stem = path.resolve().parent.name if path.stem == "train" else path.stem
-    name = _make_unique_name(re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "mine")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "mine"
+    name = f"my-{name}" if name in TASKS else name
     separator = find_label_separator(values)
     if separator is not None:
         label_lists = (split_labels(value, separator) or () for value in present)
@@ -139,11 +126,6 @@ def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> 
         return Task(name, columns, names, ("micro_f1",), label=label, multi_label=True, separator=separator)
     metric = "accuracy" if min(counts.values()) >= max(counts.values()) / 2 else "macro_f1"
     return Task(name, columns, names, (metric,), label=label)
-
-
-def _make_unique_name(name: str) -> str:
-    """Return the name, changed if another task has it."""
-    return f"my-{name}" if name in TASKS else name
 
 
 def has_regression_labels(counts: Counter[str]) -> bool:

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
@@ -171,13 +172,10 @@ def _format_class_key(value: object) -> str | None:
 
 def _parse_score(task: Task, value: object) -> float:
     low, high = task.score_range or (-math.inf, math.inf)
-    rule = f"a number in [{low:g}, {high:g}]"
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError(f"label must be {rule}, got {quote_value(value)}")
-    try:
-        score = float(value)
-    except (ValueError, OverflowError):
-        raise InputError(f"label must be {rule}, got {quote_value(value)}") from None
+    score = math.nan
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            score = float(value)
     if not (math.isfinite(score) and low <= score <= high):
-        raise InputError(f"label must be {rule}, got {quote_value(value)}")
+        raise InputError(f"label must be a number in [{low:g}, {high:g}], got {quote_value(value)}")
     return score

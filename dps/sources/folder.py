@@ -75,9 +75,7 @@ class FolderSource:
 
     def _find_file(self, task: Task, split: str) -> Path:
         """Find the one file of a split. Raises InputError as `load` does."""
-        if split not in task.all_splits:
-            splits = ", ".join(task.all_splits)
-            raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {splits}")
+        task.check_split(split)
         folder = _find_task_folder(self._path, task) or self._path
         files = _find_files(self._path, folder, task, split)
         files = files or _find_original_file(self._path, folder, task, split)

@@ -53,9 +53,7 @@ class HubSource:
         if self.name == GLUE_HUB_NAME and task.name not in GLUE_TASKS:
             names = ", ".join(GLUE_TASKS)
             raise InputError(f"data: hub has {names}, not {task.name}; give a folder that holds {task.name}")
-        if split not in task.all_splits:
-            splits = ", ".join(task.all_splits)
-            raise InputError(f"split: task {task.name} has no split {split!r}; choose one of {splits}")
+        task.check_split(split)
         hub_split, config = self._splits.get(split) or _get_hub_split(task, split), self._config or task.name
         data = self._fetch(config, hub_split)
         origin = DataOrigin(f"{self.name}, {config}, {hub_split}", ": row ")

@@ -65,8 +65,7 @@ class TaskSource:
         if task.name != self._task.name:
             rule = f"has examples of task {self._task.name} only, not of {task.name}"
             raise InputError(f"data: {self.name} {rule}; give a folder that holds both")
-        if split not in task.splits:
-            raise InputError(f"split: task {task.name} has no split {split!r}; choose one of train, dev")
+        task.check_split(split)
         if self._data.get_place("dev"):
             return self._read(split)
         train, dev = self._split_indices
@@ -119,7 +118,9 @@ def split_off_dev(task: Task, texts: list[tuple[str, ...]], labels: NDArray[Any]
 
     Raises InputError for fewer than `MIN_SPLIT_TEXTS` distinct texts.
     """
-    _, first, group = np.unique(_number_texts(texts), return_index=True, return_inverse=True)
+    numbers: dict[tuple[str, ...], int] = {}  # of the texts, in the order of first appearance
+    rows = [numbers.setdefault(text, len(numbers)) for text in texts]
+    _, first, group = np.unique(rows, return_index=True, return_inverse=True)
     if len(first) < MIN_SPLIT_TEXTS:
         raise InputError(
             f"{len(first)} different texts are too few to split off dev; give a dev set, or more texts"
@@ -127,9 +128,3 @@ def split_off_dev(task: Task, texts: list[tuple[str, ...]], labels: NDArray[Any]
     chosen, _ = split_stratified(task, labels[first], round(DEV_SHARE * len(first)), SPLIT_SEED)
     is_dev = np.isin(group, chosen)
     return np.flatnonzero(~is_dev), np.flatnonzero(is_dev)
-
-
-def _number_texts(texts: list[tuple[str, ...]]) -> list[int]:
-    """Return the number of each example's text, in the order of first appearance."""
-    numbers: dict[tuple[str, ...], int] = {}
-    return [numbers.setdefault(text, len(numbers)) for text in texts]

@@ -38,17 +38,8 @@ TaskDocument = dict[str, Any]
 TASK_FILE_NAME = "task.yaml"  # written beside a fine-tuned model
 TASK_KINDS = ("classification", "regression", "multi-label")
 DEFINITION_KEYS = (
-    "name",
-    "columns",
-    "label",
-    "kind",
-    "labels",
-    "separator",
-    "metric",
-    "range",
-    "files",
-    "hub",
-)
+    "name", "columns", "label", "kind", "labels", "separator", "metric", "range", "files", "hub",
+)  # fmt: skip
 KINDS_BY_KEY = {
     "labels": ("classification", "multi-label"),
     "separator": ("multi-label",),

@@ -9,7 +9,6 @@ predictions are probabilities (n, classes).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -41,67 +40,35 @@ def compute_margins(labels: Array, predictions: Array) -> Array:
     return predictions if predictions.ndim == labels.ndim else predictions[:, 1] - predictions[:, 0]
 
 
-def _accept_margins(metric: Metric) -> Metric:
-    """Decorate a metric of class ids so that it accepts margins and probabilities."""
+def _make_sklearn_metric(function: str, **options: Any) -> Metric:
+    """Return a metric of class ids, by the name of its function in `sklearn.metrics`.
 
-    @wraps(metric)
+    It accepts margins and probabilities too.
+    """
+
     def compute(labels: Array, predictions: Array) -> float:
-        return metric(labels, classify_predictions(labels, predictions))
+        from sklearn import metrics
+
+        return float(getattr(metrics, function)(labels, classify_predictions(labels, predictions), **options))
 
     return compute
 
 
-@_accept_margins
-def _matthews_correlation(labels: Array, predictions: Array) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(labels, predictions))
-
-
-@_accept_margins
-def _f1(labels: Array, predictions: Array) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, predictions, zero_division=0))
-
-
-@_accept_margins
 def _macro_f1(labels: Array, predictions: Array) -> float:
     """Return the mean F1 of the classes (or labels) that occur in labels or predictions."""
-    from sklearn.metrics import f1_score
-
-    if labels.ndim == 1:
-        return float(f1_score(labels, predictions, average="macro", zero_division=0))
-    return float(np.nan_to_num(f1_score(labels, predictions, average="macro", zero_division=np.nan)))
+    empty = 0 if labels.ndim == 1 else np.nan
+    compute = _make_sklearn_metric("f1_score", average="macro", zero_division=empty)
+    return float(np.nan_to_num(compute(labels, predictions)))
 
 
-@_accept_margins
-def _micro_f1(labels: Array, predictions: Array) -> float:
-    """Return the F1 over all labels of all examples pooled."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, predictions, average="micro", zero_division=0))
-
-
-@_accept_margins
-def _samples_f1(labels: Array, predictions: Array) -> float:
-    """Return the mean F1 of the examples; 1 for an example without labels that gets none."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, predictions, average="samples", zero_division=1))
-
-
-@_accept_margins
 def _balanced_accuracy(labels: Array, predictions: Array) -> float:
     """Return the mean recall of the classes that occur in the labels."""
-    from sklearn.metrics import recall_score
+    compute = _make_sklearn_metric("recall_score", labels=np.unique(labels), average="macro")
+    return compute(labels, predictions)
 
-    return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro"))
 
-
-@_accept_margins
 def _accuracy(labels: Array, predictions: Array) -> float:
-    return float(np.mean(labels == predictions))
+    return float(np.mean(labels == classify_predictions(labels, predictions)))
 
 
 def _auroc(labels: Array, predictions: Array) -> float:
@@ -125,12 +92,12 @@ def _correlation(labels: Array, predictions: Array, kind: str) -> float:
 
 
 METRICS: dict[str, Metric] = {
-    "matthews_correlation": _matthews_correlation,
-    "f1": _f1,
+    "matthews_correlation": _make_sklearn_metric("matthews_corrcoef"),
+    "f1": _make_sklearn_metric("f1_score", zero_division=0),
     "accuracy": _accuracy,
     "macro_f1": _macro_f1,
-    "micro_f1": _micro_f1,
-    "samples_f1": _samples_f1,
+    "micro_f1": _make_sklearn_metric("f1_score", average="micro", zero_division=0),
+    "samples_f1": _make_sklearn_metric("f1_score", average="samples", zero_division=1),
     "balanced_accuracy": _balanced_accuracy,
     "auroc": _auroc,
     "pearson": lambda labels, predictions: _correlation(labels, predictions, "pearson"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dps.errors import InputError
+
 LABEL_COLUMN = "label"
 LABEL_SEPARATOR = "|"
 
@@ -80,3 +82,9 @@ class Task:
     def all_splits(self) -> tuple[str, ...]:
         """All splits that a source may be asked for."""
         return tuple(dict.fromkeys((*self.splits, self.test_split)))
+
+    def check_split(self, split: str) -> None:
+        """Raise InputError unless `split` is one of `all_splits`."""
+        if split not in self.all_splits:
+            known = ", ".join(self.all_splits)
+            raise InputError(f"split: task {self.name} has no split {split!r}; choose one of {known}")

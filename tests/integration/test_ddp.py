@@ -130,7 +130,7 @@ def worker(rank: int, folder: Path, model: Path, data: Path) -> None:
         )
         result = finetune_model(config, base, examples)
         seen[f"run of {method.name}"] = (
-            result.outcome,
+            str(result.outcome),
             result.steps,
             result.scores,
             tiny.snapshot(result.model),

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dps.errors import InputError
 from dps.sources.builtin.cola import generate_cola
@@ -49,7 +49,7 @@ def get_builtin_examples(name: str, split: str) -> tuple[Example, ...]:
 
 
 def check_builtin_task(task: Task) -> None:
-    """Raise InputError for a task without a generator."""
+    """Raise InputError if the task has no generator."""
     if task.name not in EXAMPLE_GENERATORS:
         names = ", ".join(EXAMPLE_GENERATORS)
         rule = f"builtin has no examples for task {task.name!r}, only for {names}"
@@ -63,24 +63,20 @@ class BuiltinSource:
     name = "builtin"
 
     def load(self, task: Task, split: str) -> Dataset:
-        """Return the examples of `split`: 800 for train, 400 for an evaluation set.
+        """Load the examples of `split`: 800 for train, 400 for dev.
 
         Raises InputError if the task has no generator or no such split.
         """
         from datasets import Dataset
 
         check_builtin_task(task)
-        if split not in task.all_splits:
-            splits = ", ".join(task.all_splits)
-            raise InputError(f"data: task {task.name} has no split {split!r}, only {splits}")
-        rows = get_builtin_examples(task.name, split)
-        columns: dict[str, list[Any]] = {
-            column: [row.texts[index] for row in rows] for index, column in enumerate(task.columns)
-        }
-        return Dataset.from_dict({**columns, LABEL_COLUMN: [row.label for row in rows]})
+        task.check_split(split)
+        names = (*task.columns, LABEL_COLUMN)
+        rows = ((*texts, label) for texts, label in get_builtin_examples(task.name, split))
+        return Dataset.from_list([dict(zip(names, row, strict=True)) for row in rows])
 
     def fingerprint(self, task: Task) -> str:
-        """Return the SHA-256 of the examples of all splits in hex. Raises InputError as `load` does."""
+        """Return the hex digest of the examples of all splits. Raises InputError as `load` does."""
         check_builtin_task(task)
         rows = {split: get_builtin_examples(task.name, split) for split in task.splits}
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -253,7 +253,7 @@ def test_a_task_without_a_generator_is_refused_in_one_line() -> None:
 
 
 def test_a_split_the_task_lacks_is_refused() -> None:
-    with pytest.raises(InputError, match="task cola has no split 'dev_mismatched', only train, dev"):
+    with pytest.raises(InputError, match="task cola has no split 'dev_mismatched'; choose one of train, dev"):
         BuiltinSource().load(GLUE_TASKS["cola"], "dev_mismatched")
 
 
