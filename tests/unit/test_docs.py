@@ -22,6 +22,9 @@ DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*DOCS, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "cluster/README.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python|make) [^`]*)`")
+PATH = re.compile(r"(?<![\w/.-])(?:benchmarks|cluster|configs|docs|dps|tests|tune)/[\w./*{},-]*[\w/*]")
+REPORT = re.compile(r"_\d{4}-\d\d-\d\d$")  # a measurement names the files of its day
+UNDATED = [page for page in (ROOT / "benchmarks").glob("*.md") if not REPORT.search(page.stem)]
 OTHERS = (
     "cd",
     "cp",
@@ -115,6 +118,14 @@ def test_commands_are_found_and_wrong_ones_fail() -> None:
     for wrong in ("python tune/search.py --trails 3", "python -m dps.predict", "make coffee"):
         with pytest.raises((ValueError, AssertionError)):
             parsed(wrong.split())
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", *UNDATED], ids=lambda page: page.stem)
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    for path in PATH.findall(page.read_text(encoding="utf-8")):
+        head, names, tail = re.fullmatch(r"([^{]*)\{?([^}]*)\}?(.*)", path).groups()
+        for name in names.split(","):
+            assert any(ROOT.glob(f"{head}{name}{tail}")), path
 
 
 @every_document
