@@ -14,8 +14,8 @@ from dps.tasks.task import Task
 def predict_constant(task: Task, labels: NDArray[Any]) -> int | float | NDArray[Any]:
     """Return the constant that replaces the predictions of a diverged run.
 
-    This is the most frequent class; the mean for regression; with several labels an example, 1 for each label
-    that half of the examples have; the class shares where the metric reads probabilities.
+    This is the most frequent class; the mean for regression; in multi-label tasks 1 for each label that half
+    of the examples have; the class shares if the metric reads probabilities.
     """
     if task.is_regression:
         return float(np.mean(labels))
@@ -29,11 +29,11 @@ def predict_constant(task: Task, labels: NDArray[Any]) -> int | float | NDArray[
 def chance_level(task: Task, labels: NDArray[Any]) -> float:
     """Return the best score of any constant prediction, in the primary metric.
 
-    A run that scores no better has *collapsed*: the failed runs of Mosbach et al., "On the Stability
-    of Fine-tuning BERT", ICLR 2021, who compare with the most frequent class. That class is also best
-    here but for F1 where the positive class is the rarer one: saying "positive" always is best then.
-    With several labels an example, the candidates are the most frequent label, the two most frequent, and so
-    on. NaN if the metric is undefined for these labels.
+    A run that scores no better has *collapsed*: the failed runs of Mosbach et al., "On the Stability of
+    Fine-tuning BERT", ICLR 2021, who compare with the most frequent class. That class is best here too,
+    except for F1 if the positive class is the rarer one: then "positive" for all examples is best. In
+    multi-label tasks the candidates are the most frequent label, the two most frequent, and so on. NaN if the
+    metric is undefined for these labels.
     """
     measure = get_metric(task.metric)
     return max(

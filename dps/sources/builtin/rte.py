@@ -26,16 +26,16 @@ NEGATIVE_IMPLICATIVES = parse_pairs("failed/fail forgot/forget neglected/neglect
 
 def make_voice_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The passive keeps who did what to whom, or swaps it."""
-    one, other = sample_two(rng, words.humans)
+    person, other = sample_two(rng, words.humans)
     act = rng.choice(words.acts)
     text = make_sentence(
-        "the", rng.choice(words.qualities), one, act.past, "the", other, rng.choice(words.times)
+        "the", rng.choice(words.qualities), person, act.past, "the", other, rng.choice(words.times)
     )
     passive = flip_coin(rng)
-    doer, done = (one, other) if follows else (other, one)
+    doer, target = (person, other) if follows else (other, person)
     if passive:
-        return text, make_sentence("the", done, "was", act.participle, "by the", doer)
-    return text, make_sentence("the", doer, act.past, "the", done)
+        return text, make_sentence("the", target, "was", act.participle, "by the", doer)
+    return text, make_sentence("the", doer, act.past, "the", target)
 
 
 def make_hypernym_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
@@ -46,11 +46,11 @@ def make_hypernym_entailment(rng: random.Random, words: Vocabulary, follows: boo
     person, verb = rng.choice(words.humans), rng.choice(words.handlings)
     where = f"in the {rng.choice(words.places)}"
 
-    def claim(what: str) -> str:
-        act = f"did not {verb.base} any {what}" if denied else f"{verb.past} {add_article(what)}"
+    def make_claim(noun: str) -> str:
+        act = f"did not {verb.base} any {noun}" if denied else f"{verb.past} {add_article(noun)}"
         return make_sentence("the", person, act, where)
 
-    return claim(before), claim(after)
+    return make_claim(before), make_claim(after)
 
 
 def make_quantity_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
@@ -65,11 +65,11 @@ def make_quantity_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 def make_attitude_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """Facts known or regretted hold, beliefs and claims may not, negated or not."""
-    one, other = sample_two(rng, words.humans)
+    person, other = sample_two(rng, words.humans)
     past, base = rng.choice(FACTIVE_VERBS if follows else NON_FACTIVE_VERBS)
     fact = f"the {other} {rng.choice(words.moves).past}"
     believes = f"did not {base}" if flip_coin(rng) else past
-    return make_sentence("the", one, believes, "that", fact), make_sentence(fact)
+    return make_sentence("the", person, believes, "that", fact), make_sentence(fact)
 
 
 def make_implicative_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
@@ -97,53 +97,55 @@ def make_modifier_entailment(rng: random.Random, words: Vocabulary, follows: boo
 
 def make_conjunction_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """Each half of an "and" follows, no half of an "or" does, and the halves do not mix."""
-    one, other = sample_two(rng, words.humans)
+    person, other = sample_two(rng, words.humans)
     if flip_coin(rng):
         tail = f"{rng.choice(words.handlings).past} the {rng.choice(words.looks)} {rng.choice(words.things)}"
         link = "and" if follows else "or"
-        return make_sentence("the", one, link, "the", other, tail), make_sentence("the", one, tail)
+        return make_sentence("the", person, link, "the", other, tail), make_sentence("the", person, tail)
     first, second = (
         f"{rng.choice(words.handlings).past} the {thing}" for thing in sample_two(rng, words.things)
     )
-    who = other if follows else one
-    return make_sentence("the", one, first, "and the", other, second), make_sentence("the", who, second)
+    subject = other if follows else person
+    return make_sentence("the", person, first, "and the", other, second), make_sentence(
+        "the", subject, second
+    )
 
 
 def make_converse_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """Selling and buying, or giving and getting, swap the roles."""
-    one, other = sample_two(rng, words.humans)
+    person, other = sample_two(rng, words.humans)
     gift = f"the {rng.choice(words.things)}"
-    there, back = rng.choice((("sold {} to", "bought {} from"), ("gave {} to", "got {} from")))
+    gives, gets = rng.choice((("sold {} to", "bought {} from"), ("gave {} to", "got {} from")))
     if flip_coin(rng):
-        there, back = back, there
-    text = make_sentence("the", one, there.format(gift), "the", other, rng.choice(words.times))
-    doer, done = (other, one) if follows else (one, other)
-    return text, make_sentence("the", doer, back.format(gift), "the", done)
+        gives, gets = gets, gives
+    text = make_sentence("the", person, gives.format(gift), "the", other, rng.choice(words.times))
+    doer, target = (other, person) if follows else (person, other)
+    return text, make_sentence("the", doer, gets.format(gift), "the", target)
 
 
 def make_clause_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The words "because" and "although" assert both clauses, "if" and "unless" assert neither."""
-    one, other = sample_two(rng, words.humans)
+    person, other = sample_two(rng, words.humans)
     link = rng.choice(("because", "although", "after", "when") if follows else ("if", "unless", "in case"))
-    first, second = (f"the {person} {rng.choice(words.moves).past}" for person in (one, other))
+    first, second = (f"the {noun} {rng.choice(words.moves).past}" for noun in (person, other))
     return make_sentence(link, first + ",", second), make_sentence(rng.choice((first, second)))
 
 
 def make_synonym_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """A verb gives way to a synonym or to its opposite."""
-    one, other = sample_two(rng, words.humans)
+    person, other = sample_two(rng, words.humans)
     act, changed = rng.choice(words.act_synonyms if follows else words.act_opposites)
-    text = make_sentence("the", rng.choice(words.qualities), one, act.past, "the", other)
-    return text, make_sentence("the", one, changed.past, "the", other)
+    text = make_sentence("the", rng.choice(words.qualities), person, act.past, "the", other)
+    return text, make_sentence("the", person, changed.past, "the", other)
 
 
 def make_detail_entailment(rng: random.Random, words: Vocabulary, follows: bool) -> Pair:
     """The hypothesis names the same place, or another one."""
-    one, other = sample_two(rng, words.humans)
+    person, other = sample_two(rng, words.humans)
     place, elsewhere = (each for each in sample_two(rng, words.places))
     act = rng.choice(words.acts)
-    text = make_sentence("the", one, act.past, "the", other, "in the", place, rng.choice(words.times))
-    return text, make_sentence("the", one, "was in the", place if follows else elsewhere)
+    text = make_sentence("the", person, act.past, "the", other, "in the", place, rng.choice(words.times))
+    return text, make_sentence("the", person, "was in the", place if follows else elsewhere)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (
