@@ -36,11 +36,6 @@ class TransferTarget:
     task: Task
     split: str
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Text columns in the order in which the model reads them."""
-        return self.task.columns
-
 
 EVALUATION_SETS: dict[str, TransferTarget] = {
     **{name: TransferTarget(name, task, task.test_split) for name, task in TASKS.items()},
@@ -92,29 +87,20 @@ def check_transfer(trained: Task, target: TransferTarget) -> None:
     task's own evaluation sets are always allowed.
     """
     if target.task != trained:
-        _match_classes(trained, target)
-
-
-def get_transfer_classes(trained: Task, target: TransferTarget) -> tuple[str, ...]:
-    """Return the classes in which labels and predictions are compared, in the order of their ids.
-
-    These are the target's if both tasks have the same, else the two that they collapse to. Raises InputError
-    as `check_transfer` does.
-    """
-    return _match_classes(trained, target)[0]
+        match_classes(trained, target)
 
 
 def map_to_transfer_classes(
     trained: Task, target: TransferTarget, labels: Ids, logits: NDArray[np.floating]
 ) -> tuple[Ids, Ids]:
-    """Return (gold, predicted) class ids, each (n,), in the classes of `get_transfer_classes`.
+    """Return (gold, predicted) class ids, each (n,), in the classes of `match_classes`.
 
     labels: (n,) ids in the target's classes.
     logits: (n, classes of `trained`), finite. The argmax over them is mapped.
 
     Raises InputError as `check_transfer` does, ValueError for other shapes or ids.
     """
-    names, table = _match_classes(trained, target)
+    names, table = match_classes(trained, target)
     expected = (len(labels), len(trained.labels))
     if logits.shape != expected:
         raise ValueError(
@@ -144,26 +130,27 @@ def compute_transfer_scores(
     return {name: METRICS[name](gold, predicted) for name in target.task.metrics}
 
 
-def _match_classes(trained: Task, target: TransferTarget) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """Return the common classes, and the mapping of each class of either task to one of them."""
+def match_classes(trained: Task, target: TransferTarget) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Return the common classes in the order of their ids, and the mapping from the classes of both tasks.
+
+    These are the target's if both tasks have the same, else the two that they collapse to. Raises InputError
+    as `check_transfer` does.
+    """
     ours, theirs = trained.labels, target.task.labels
     for task in (trained, target.task):
         if task.multi_label:
-            raise _make_transfer_error(
-                trained, target, f"task {task.name} has several labels per example, not one class"
-            )
+            rule = f"task {task.name} has several labels per example, not one class"
+            raise _make_transfer_error(trained, target, rule)
         if task.is_regression:
-            raise _make_transfer_error(
-                trained, target, f"task {task.name} predicts numbers, and only classes transfer"
-            )
+            rule = f"task {task.name} predicts numbers, and only classes transfer"
+            raise _make_transfer_error(trained, target, rule)
     if set(ours) == set(theirs):
         return theirs, {name: name for name in theirs}
     for table in CLASS_MAPPINGS:
         if {*ours, *theirs} <= table.keys():
             return tuple(dict.fromkeys(table.values())), table
-    raise _make_transfer_error(
-        trained, target, f"classes {', '.join(ours)} do not map to {', '.join(theirs)}"
-    )
+    rule = f"classes {', '.join(ours)} do not map to {', '.join(theirs)}"
+    raise _make_transfer_error(trained, target, rule)
 
 
 def _make_transfer_error(trained: Task, target: TransferTarget, rule: str) -> InputError:
