@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 API = {
     "dps": (),  # what its __all__ names
-    "dps.training.config": ("Evaluation", "Checkpointing"),
+    "dps.training.result": ("RunResult", "Outcome", "Evaluation"),
+    "dps.training.config": ("Checkpointing",),
     "dps.methods": ("make_method", "attachment_of"),
     "dps.methods.base": ("Attachment", "MethodCost"),
     "dps.ranges": ("Range", "Choice"),

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import runpy
 import shlex
 import sqlite3
 from collections import Counter
@@ -233,6 +234,11 @@ def test_the_example_of_a_tracker_hears_a_whole_search(
     assert Counter(line["event"] for line in lines) == {"started": 3, "reported": 9, "ended": 3, "session": 1}
     assert lines[-1] == {"event": "session", "output": str(tmp_path / "out"), "interrupted": False}
     assert broken.calls == 1
+
+
+@pytest.mark.parametrize("page", ["options", "methods", "api"])
+def test_the_reference_is_made_from_the_code(page: str) -> None:
+    assert sum(len(part.splitlines()) for part in runpy.run_path(str(ROOT / "docs/generate.py"))[page]()) > 60
 
 
 def test_every_message_that_is_explained_is_one() -> None:
