@@ -220,7 +220,7 @@ def test_two_passes_agree_label_by_label() -> None:
 def test_what_needs_one_label_is_refused() -> None:
     with pytest.raises(InputError, match="task t has several labels per example, not one class"):
         transfer.check_transfer(TASK, transfer.get_transfer_target("rte"))
-    with pytest.raises(InputError, match="probe-task: t has several labels an example"):
+    with pytest.raises(InputError, match="probe-task: t has several labels per example"):
         score_linear_probe(np.ones((4, 2)), GOLD, np.ones((4, 2)), GOLD, TASK)
 
 
