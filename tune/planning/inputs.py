@@ -32,7 +32,7 @@ class ResolvedInput:
 
 @dataclass(frozen=True)
 class SearchInputs:
-    """What a search reads. data_note, model_note: lines that explain the choices."""
+    """The data and the model of a search. data_note, model_note: lines that explain the choices."""
 
     task: Task
     source: Source

@@ -44,7 +44,7 @@ class SearchFolder:
 
     @property
     def search_id(self) -> str:
-        """What tells this search from all others; the same in every session."""
+        """The unique id of this search, the same in every session."""
         kept = self.notes.noted("search_id")
         if isinstance(kept, str) and kept.isalnum():
             return kept
