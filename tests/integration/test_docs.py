@@ -205,7 +205,7 @@ def test_what_is_wrapped_and_what_sleeps_is_refused(at_work: Path) -> None:
     (batch,) = tiny.batches(1)
     model(**batch).loss.backward()
     with pytest.raises(
-        ValueError, match=r"dps-mix needs the model in training mode .*; call model.train\(\)"
+        ValueError, match=r"dps-mix needs the model in training mode, .*; call model.train\(\)"
     ):
         optimizer.step()
     model.train()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.unit.tune.helpers import make_plan
 from tests.unit.tune.reporting.test_document import proven, told
+from tune.records.search_document import ProfileSection, SearchDocument
 from tune.reporting import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -88,11 +89,11 @@ def in_browser(folder: Path) -> dict[str, Any]:
 def test_every_plot_is_drawn_and_nothing_else_happens(tmp_path: Path) -> None:
     found = told(make_plan(objectives="score,seconds", data_name=HOSTILE), proven(tmp_path)[0], tmp_path)
     shares = {"training": 0.9, "evaluation": 0.1}
-    found["profile"] = {
-        "before_first_step": {"plan_and_cluster": 1.0, "slots": 2.0}, "slot_seconds": 9.0, "shares": shares,
-        "gap": None,
-    }  # fmt: skip
-    page.write_search_results(renamed(json.loads(json.dumps(found))), tmp_path)
+    found.profile = ProfileSection(
+        before_first_step={"plan_and_cluster": 1.0, "slots": 2.0}, slot_seconds=9.0, shares=shares, gap=None
+    )
+    hostile = SearchDocument.model_validate(renamed(found.to_json()))
+    page.write_search_results(hostile, tmp_path)
     seen = in_browser(tmp_path)
     assert seen["wrong"] == []
     assert seen["requests"] == []

@@ -72,15 +72,15 @@ def test_a_node_reads_the_drivers_note_and_leaves_its_own(place: str) -> None:
     note = storage.join_location(place, ".preflight-1")
     storage.write_location(storage.join_location(note, probe.DRIVER_NOTE_NAME), b"here")
     assert probe.check_node_storage(note, "node-1") is None
-    assert probe.wait_for_file(storage.join_location(note, "node-1"), within_s=0)
-    assert not probe.wait_for_file(storage.join_location(note, "node-2"), within_s=0)
+    assert probe.wait_for_file(storage.join_location(note, "node-1"), timeout_s=0)
+    assert not probe.wait_for_file(storage.join_location(note, "node-2"), timeout_s=0)
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("ftp://host/path", "is no folder and no object store"),
-        ("s3://", "is no folder and no object store"),
+        ("ftp://host/path", "is neither a folder nor an object store"),
+        ("s3://", "is neither a folder nor an object store"),
         ("s3://key:hush@dps/path", "credentials"),
         ("s3://no-such-bucket/path", "cannot write to s3://no-such-bucket/path"),
     ],
