@@ -255,7 +255,7 @@ def document(verdicts: list[Verdict], seed: int, seconds: float, steps: int, eve
     kills = sum((Counter(verdict.kills) for verdict in verdicts), Counter[str]())
     redone, count = sum(verdict.redone for verdict in verdicts), sum(kills.values())
     origin = collect_provenance("python benchmarks/chaos.py")
-    changed = " (changed)" if origin["git_dirty"] else ""
+    changed = " (changed)" if origin.git_dirty else ""
     wrong = [f"- {verdict.name}: {said}" for verdict in verdicts for said in verdict.wrong]
     return HEAD.format(
         kills=count,
@@ -270,8 +270,8 @@ def document(verdicts: list[Verdict], seed: int, seconds: float, steps: int, eve
         rows="\n".join(map(row, verdicts)),
         every=every_s,
         seed=seed,
-        commit=f"{str(origin['git_commit'])[:12]}{changed}",
-        python=origin["python"],
+        commit=f"{str(origin.git_commit)[:12]}{changed}",
+        python=origin.python,
         steps=steps,
         failed="\n".join(["", *wrong]),
     )

@@ -67,13 +67,13 @@ def heading(found: list[tuple[Bad, Answer]]) -> str:
     assert all(answer.said.count("\n") == 1 for _, answer in found)
     statuses = Counter(answer.status for _, answer in found)
     origin = collect_provenance("python benchmarks/reliability.py")
-    changed = " (changed)" if origin["git_dirty"] else ""
+    changed = " (changed)" if origin.git_dirty else ""
     return HEAD.format(
         count=len(found),
         statuses=", ".join(f"{count} with {status}" for status, count in sorted(statuses.items())),
         harmed=sum(answer.harmed for _, answer in found),
-        commit=f"{str(origin['git_commit'])[:12]}{changed}",
-        python=origin["python"],
+        commit=f"{str(origin.git_commit)[:12]}{changed}",
+        python=origin.python,
     )
 
 

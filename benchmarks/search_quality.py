@@ -101,12 +101,12 @@ def _verdicts(found: dict[str, list[Result]]) -> str:
 
 def _heading() -> str:
     origin = collect_provenance("python benchmarks/search_quality.py")
-    versions = ", ".join(f"{name} {version}" for name, version in origin["packages"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
     return (
         "# How good is what a search chooses\n\n"
-        f"{time.strftime('%Y-%m-%d')}, {origin['cores']} cores, {origin['platform']}, "
-        f"Python {origin['python']}, {versions}; commit {(origin['git_commit'] or 'unknown')[:10]}"
-        f"{', with changes' if origin['git_dirty'] else ''}. Made with\n\n    {' '.join(origin['command'])}\n"
+        f"{time.strftime('%Y-%m-%d')}, {origin.cores} cores, {origin.platform}, "
+        f"Python {origin.python}, {versions}; commit {(origin.git_commit or 'unknown')[:10]}"
+        f"{', with changes' if origin.git_dirty else ''}. Made with\n\n    {' '.join(origin.command)}\n"
     )
 
 

@@ -119,6 +119,6 @@ def test_a_mixed_weight_is_that_of_a_cpu() -> None:
     torch.manual_seed(0)
     weight, anchor = torch.randn(40, 60), torch.randn(40, 60)
     for active in (torch.rand(60) < 0.5, torch.rand(40, 60) < 0.5):
-        here = dps.selection.mixed_weight(weight, anchor, active, 0.7)
-        there = dps.selection.mixed_weight(weight.cuda(), anchor.cuda(), active.cuda(), 0.7)
+        here = dps.selection.compute_mixed_weight(weight, anchor, active, 0.7)
+        there = dps.selection.compute_mixed_weight(weight.cuda(), anchor.cuda(), active.cuda(), 0.7)
         torch.testing.assert_close(there.cpu(), here, atol=1e-6, rtol=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -25,7 +26,8 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
 
     from tune.execution import connection
     from tune.execution.scheduler import SearchScheduler
-    from tune.strategy.budget import SlotCount
+    from tune.strategy.arms import Arms
+from tune.strategy.budget import SlotCount
 
     class Slot(ray.tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
@@ -53,9 +55,6 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
             return self.CONTINUE
 
-        def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-            pass
-
     for name, value in connection.DRIVER_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -65,7 +64,7 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
             param_space={"folder": str(tmp_path)},
             tune_config=ray.tune.TuneConfig(
                 search_alg=BasicVariantGenerator(max_concurrent=2),
-                scheduler=Warm({}, "max", SlotCount(2)),
+                scheduler=Warm(cast(Arms, SimpleNamespace(slots=SlotCount(2)))),
                 num_samples=RUNS,
                 reuse_actors=True,
             ),
