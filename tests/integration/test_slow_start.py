@@ -27,7 +27,7 @@ def test_a_slot_that_starts_slowly_is_not_given_up_for_the_next_run(
     from tune.execution import connection
     from tune.execution.scheduler import SearchScheduler
     from tune.strategy.arms import Arms
-from tune.strategy.budget import SlotCount
+    from tune.strategy.budget import SlotCount
 
     class Slot(ray.tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
