@@ -123,6 +123,16 @@ class FineTuneResult(RunResult):
     task: Task | None = None
     max_length: int | None = None
 
+    @property
+    def last(self) -> float | None:
+        """The last score, another name of `score`."""
+        return self.score
+
+    @property
+    def best(self) -> float | None:
+        """The highest score of the run; not an unbiased one."""
+        return max((score for _, score in self.scores), default=None)
+
     def save(self, folder: Path | str) -> None:
         """Write model and tokenizer for `from_pretrained`, and the task for `dps.predict`. Raises OSError."""
         assert self.model is not None

@@ -20,7 +20,7 @@ from dps.tasks import metrics, registry
 from dps.training import checkpoint, optim
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData, split_holdout
-from dps.training.result import ControlSignal, Evaluation
+from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.run import finetune, finetune_model
 from tests import tiny
 from tests.tiny import Recording
@@ -386,3 +386,9 @@ def test_the_steps_of_a_run_follow_from_epochs_unless_they_are_given() -> None:
     assert replace(config, epochs=0.5).steps(8551) == 268
     assert replace(config, epochs=0.001).steps(8551) == 1
     assert replace(config, max_steps=7).steps(8551) == 7
+
+
+def test_a_result_tells_its_last_and_its_highest_score() -> None:
+    result = FineTuneResult(outcome=Outcome.COMPLETED, scores=[(1, 0.2), (2, 0.5), (3, 0.4)])
+    assert (result.last, result.best) == (0.4, 0.5)
+    assert (FineTuneResult().last, FineTuneResult().best) == (None, None)
