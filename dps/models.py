@@ -248,11 +248,7 @@ def load_finetuned_model(folder: str) -> PreTrainedModel:
     path = locate_model(str(Path(folder).resolve())).path
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
+            path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"--model: {folder!r} cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""Paths that a user gives, and the suffixes of data files."""
+"""Paths that a user gives, the suffixes of data files, and files written in one piece."""
 
 from __future__ import annotations
 
@@ -13,3 +13,10 @@ def is_folder(text: str) -> bool:
         return Path(text).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def write_text_file(file: Path, text: str) -> None:
+    """Write a text file atomically: an existing one is replaced once all is written. Raises OSError."""
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)

@@ -29,7 +29,7 @@ from dps.command import CommandParser, run_command
 from dps.distributed import get_device
 from dps.errors import InputError
 from dps.models import load_finetuned_model
-from dps.paths import DATA_SUFFIXES
+from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
 from dps.tasks.definition import TASK_FILE_NAME, read_task_file
@@ -177,18 +177,12 @@ def _predict(options: Namespace) -> None:
     if options.output is None:
         print(lines, end="")
         return
-    _write_file(Path(options.output), lines)
-    print(f"{len(predictions):,} predictions: {options.output}")
-
-
-def _write_file(file: Path, text: str) -> None:
-    """Write the file atomically: an existing one is replaced once all is written."""
-    part = file.with_name(f".{file.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        write_text_file(Path(options.output), lines)
     except OSError as error:
-        raise InputError(f"--output: cannot write {file}: {error.strerror}; choose another file") from None
+        rule = f"cannot write {options.output}: {error.strerror}; choose another file"
+        raise InputError(f"--output: {rule}") from None
+    print(f"{len(predictions):,} predictions: {options.output}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dps.errors import InputError
+from dps.paths import write_text_file
 from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
 from tune.records.search_document import (
     SEARCH_DOCUMENT_FILE,
@@ -45,9 +46,7 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
         file = output or Path(DEFAULT_PAGE_FILE)
         text = render_overview_page([*zip(labels, (source.document for source in sources), strict=True)])
     try:
-        part = file.with_name(f".{file.name}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        write_text_file(file, text)
     except OSError as error:
         raise InputError(f"--output: {file} cannot be written ({error}); name another file") from None
     return Path(file)

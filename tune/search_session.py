@@ -51,7 +51,7 @@ class SearchSession(Session):
             self.display.say(line)
         if self.tracker is not None and self.tracker.registered_model:
             self.display.say(f"registered: {self.tracker.registered_model}")
-        if self.options.shows_profile and profile is not None:
+        if self.options.profile and profile is not None:
             for line in ["", *format_profile(profile)]:
                 self.display.say(line)
         return EXIT_DONE

@@ -355,7 +355,4 @@ def substitute_parameter(
         if parameter is not None:
             module._parameters[attribute] = cast(nn.Parameter, parameter)
 
-    return [
-        module.register_forward_pre_hook(before),
-        module.register_forward_hook(after, always_call=True),
-    ]
+    return [module.register_forward_pre_hook(before), module.register_forward_hook(after, always_call=True)]

@@ -21,14 +21,8 @@ from torch import Tensor
 
 KEPT_CHECKPOINTS = 2
 BROKEN_CHECKPOINT_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    SafetensorError,
-)
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError,
+)  # fmt: skip
 
 
 def save_checkpoint(folder: Path, step: int, tree: Any) -> Path:

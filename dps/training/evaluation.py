@@ -11,14 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from dps.distributed import (
-    broadcast_value,
-    gather_values,
-    get_device,
-    get_rank,
-    get_world_size,
-    move_to_device,
-)
+from dps import distributed
 from dps.errors import InputError
 from dps.models import PretrainedEncoder
 from dps.tasks.metrics import compute_scores
@@ -83,13 +76,13 @@ class Evaluator:
         rank_parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         with torch.inference_mode(), self.autocast:
             for number, indices in enumerate(batch_by_length(data, self.batch_size)):
-                if number % get_world_size() != get_rank():
+                if number % distributed.get_world_size() != distributed.get_rank():
                     continue
-                if self.control() == "stop" and get_world_size() == 1:
+                if self.control() == "stop" and distributed.get_world_size() == 1:
                     raise RunEnded(Outcome.STOPPED)
                 rank_parts.append((indices, self._predict_batch(data, indices)))
         self.model.train()
-        parts = [part for rank in gather_values(rank_parts) for part in rank]
+        parts = [part for rank in distributed.gather_values(rank_parts) for part in rank]
         values = np.concatenate([values for _, values in parts])
         if not np.isfinite(values).all():
             raise RunEnded(Outcome.DIVERGED)
@@ -98,9 +91,11 @@ class Evaluator:
         return logits
 
     def _predict_batch(self, data: EncodedExamples, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        device = get_device()
+        device = distributed.get_device()
         columns = self._collate(data, indices).items()
-        batch = {name: move_to_device(values, device) for name, values in columns if name != "labels"}
+        batch = {
+            name: distributed.move_to_device(values, device) for name, values in columns if name != "labels"
+        }
         logits: NDArray[np.float32] = self.model(**batch).logits.float().cpu().numpy()
         return logits
 
@@ -122,12 +117,12 @@ class Evaluator:
             self.logits[name], self.labels[name] = self.predict(data), data.labels
             final[name] = compute_transfer_scores(self.task, target, data.labels, self.logits[name])
         if self.config.probe is not None:
-            figures = broadcast_value(self._probe(get_task(self.config.probe)))
+            figures = distributed.broadcast_value(self._probe(get_task(self.config.probe)))
             final |= {"probe": figures} if figures else {}
         return final
 
     def _probe(self, task: Task) -> dict[str, float]:
-        if get_rank() != 0:
+        if distributed.get_rank() != 0:
             return {}
         try:
             return measure_collapse(

@@ -10,16 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from dps import distributed
 from dps.coverage import describe_coverage, find_covered_weights
-from dps.distributed import (
-    broadcast_value,
-    gather_values,
-    get_device,
-    get_rank,
-    get_world_size,
-    move_to_device,
-    wrap_model,
-)
 from dps.methods import attachment_of
 from dps.methods.draws import derive_step_seed
 from dps.models import PretrainedEncoder
@@ -94,9 +86,9 @@ class _Run:
         train, self.selection_examples = self._split_examples()
         self.max_steps = config.steps(len(train))
         data_seed = config.seed if config.data_seed is None else config.data_seed
-        ranks = get_rank(), get_world_size()
+        ranks = distributed.get_rank(), distributed.get_world_size()
         self.batches = TrainingBatches(train, base.tokenizer, config.batch_size, data_seed, *ranks)
-        self.device = get_device()
+        self.device = distributed.get_device()
         memory.reset_peak_memory(self.device)
         torch.manual_seed(config.seed)
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
@@ -106,7 +98,7 @@ class _Run:
         attachment = attachment_of(self.optimizer)
         assert attachment is not None
         self.attachment = attachment
-        self.wrapped = wrap_model(self.model)
+        self.wrapped = distributed.wrap_model(self.model)
         self.autocast, self.scaler = optim.make_autocast_and_scaler(config.precision, self.device)
         self.evaluator = Evaluator(
             config, base, self.model, self.data, self.autocast, self.control, self.warnings.append
@@ -138,12 +130,14 @@ class _Run:
         if self.step == 0 and self.config.method.cost.calibration_epochs:
             self.attachment.calibrate(self.wrapped, self._iterate_epoch(), self.config.micro_batch)
         while self.step < self.max_steps:
-            signal = broadcast_value(self.control())
+            signal = distributed.broadcast_value(self.control())
             if signal != "go":
                 return self._end_early(signal)
             loss = self._train_step()
             is_checked = self.step % check_every == 0 or self.step in evaluation_steps
-            if is_checked and not all(gather_values(bool(loss.isfinite()))):  # NaN on any rank ends all
+            if is_checked and not all(
+                distributed.gather_values(bool(loss.isfinite()))
+            ):  # NaN on any rank ends all
                 return Outcome.DIVERGED
             if self.step in evaluation_steps:
                 self._evaluate(float(loss))
@@ -154,7 +148,9 @@ class _Run:
         """Take one optimizer step; return the loss, detached."""
         config, step = self.config, self.step + 1
         # Each step has its own seed, so that a resumed run draws the same dropout.
-        torch.manual_seed(derive_step_seed(config.seed * get_world_size() + get_rank(), step))
+        torch.manual_seed(
+            derive_step_seed(config.seed * distributed.get_world_size() + distributed.get_rank(), step)
+        )
         factor = optim.compute_learning_rate_factor(step, self.max_steps, config.warmup_ratio)
         optim.set_learning_rate(self.optimizer, config.learning_rate * factor)
         self.optimizer.zero_grad(set_to_none=True)
@@ -167,12 +163,14 @@ class _Run:
         return loss
 
     def _get_batch(self, step: int) -> dict[str, Tensor]:
-        return {k: move_to_device(v, self.device) for k, v in self.batches.get_batch(step).items()}
+        return {
+            k: distributed.move_to_device(v, self.device) for k, v in self.batches.get_batch(step).items()
+        }
 
     def _iterate_epoch(self) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of one epoch. Raises RunEnded."""
         for step in range(1, self.batches.steps_per_epoch + 1):
-            if (signal := broadcast_value(self.control())) != "go":
+            if (signal := distributed.broadcast_value(self.control())) != "go":
                 raise RunEnded(Outcome.STOPPED if signal == "stop" else Outcome.SUSPENDED)
             yield self._get_batch(step)
 
@@ -198,7 +196,7 @@ class _Run:
                 self._save()
 
     def _save(self) -> None:
-        if self.checkpointing is None or get_rank() != 0 or self.step == 0:
+        if self.checkpointing is None or distributed.get_rank() != 0 or self.step == 0:
             return
         tree = {
             "model": self.model.state_dict(),

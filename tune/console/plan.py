@@ -54,14 +54,14 @@ def _format_search(plan: Plan) -> list[str]:
 def _format_race_and_confirmation(plan: Plan) -> list[str]:
     options = plan.options
     racing = (
-        f"racing       the promising ones on up to {options.max_race_seeds} further seeds each, at most "
+        f"racing       the promising ones on up to {options.race} further seeds each, at most "
         f"{RaceSettings.max_cost_ratio:.0%} of what the trials took"
     )
-    who = "the winner" if options.finalist_count == 1 else f"the best {options.finalist_count}, each"
-    whose = "its" if options.finalist_count == 1 else "the winner's"
+    who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
+    whose = "its" if options.finalists == 1 else "the winner's"
     beside = f", and as many of vanilla at {whose} learning rate" if options.confirms_baseline else ""
     confirming = f"confirming   {who}: {options.confirm} runs of {plan.confirm_steps} steps{beside}"
-    return [racing, confirming] if options.max_race_seeds else [confirming]
+    return [racing, confirming] if options.race else [confirming]
 
 
 def _format_comparison(plan: Plan) -> list[str]:

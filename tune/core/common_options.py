@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tune.core.durations import TimeoutDuration
+from dps.errors import InputError
+from tune.core.durations import Duration, TimeoutDuration, parse_duration
 
 MAX_OPTION_VALUE = 1_000_000
+OBJECTIVES = ("score", "seconds", "memory", "stability")
 warnings.filterwarnings(  # an old pydantic method
     "ignore", message='Field name "json" in "CommonOptions" shadows'
 )
@@ -48,6 +50,19 @@ class CommonOptions(BaseSettings):
     )
     command: ClassVar[str]
     examples: ClassVar[str]
+    keeps_models: ClassVar[bool] = False  # of the confirmations
+
+    # What only a search has options for.
+    finalists: ClassVar[int] = 1
+    race: ClassVar[int] = 0
+    target: ClassVar[float | None] = None
+    worth: ClassVar[float | None] = None
+    time_budget: ClassVar[Duration | None] = None
+    gpu_hours: ClassVar[float | None] = None
+    cpu_hours: ClassVar[float | None] = None
+    warm_start: ClassVar[str | None] = None
+    objectives: ClassVar[str] = "score"
+    profile: ClassVar[bool] = False
 
     task: str = define_option(
         "cola",
@@ -100,10 +115,7 @@ class CommonOptions(BaseSettings):
     )
     workers_per_trial: int = define_option(1, "DDP workers of one trial", gt=0)
     gpus_per_worker: float | None = define_option(
-        None,
-        "GPUs of a worker, fractions too (default: 1 where there are any)",
-        ge=0,
-        allow_inf_nan=False,
+        None, "GPUs of a worker, fractions too (default: 1 where there are any)", ge=0, allow_inf_nan=False
     )
     share_gpus: bool = define_option(
         False,
@@ -213,11 +225,6 @@ class CommonOptions(BaseSettings):
         raise NotImplementedError
 
     @property
-    def finalist_count(self) -> int:
-        """The number of best configurations of an arm that are confirmed on fresh seeds."""
-        return 1
-
-    @property
     def confirms_baseline(self) -> bool:
         """Whether vanilla is confirmed beside the finalists."""
         return False
@@ -225,27 +232,7 @@ class CommonOptions(BaseSettings):
     @property
     def confirmed_per_arm(self) -> int:
         """The number of configurations of an arm that are confirmed on fresh seeds."""
-        return self.finalist_count + self.confirms_baseline
-
-    @property
-    def max_race_seeds(self) -> int:
-        """The maximum number of further seeds on which promising configurations race."""
-        return 0
-
-    @property
-    def target_score(self) -> float | None:
-        """The expected score that ends the exploration."""
-        return None
-
-    @property
-    def min_gain(self) -> float | None:
-        """The gain, on the metric's scale, that one more run must be expected to add."""
-        return None
-
-    @property
-    def keeps_models(self) -> bool:
-        """Whether confirmations save their models."""
-        return False
+        return self.finalists + self.confirms_baseline
 
     @property
     def begins_with_published(self) -> bool:
@@ -253,29 +240,26 @@ class CommonOptions(BaseSettings):
         return False
 
     @property
-    def warm_start_sources(self) -> str | None:
-        """The earlier searches to begin with."""
-        return None
-
-    @property
-    def objective_names(self) -> tuple[str, ...]:
-        """The objectives that the result is judged by. Raises InputError for a wrong list."""
-        return ("score",)
-
-    @property
     def registered_name(self) -> str | None:
         """The name that the winner's model gets in the model registry."""
         return None
 
     @property
-    def shows_profile(self) -> bool:
-        """Whether the closing summary shows where the time went."""
-        return False
+    def min_gain(self) -> float | None:
+        """The gain, on the metric's scale, that one more run must be expected to add."""
+        return self.worth and self.worth / 100
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        """The objectives that the result is judged by. Raises InputError for a wrong list."""
+        return parse_objectives(self.objectives)
 
     @property
     def resource_limits(self) -> dict[str, float]:
         """The budgets that are set: seconds of "time", hours of "GPU" and "CPU"."""
-        return {}
+        seconds = parse_duration(self.time_budget) if self.time_budget else None
+        limits = {"time": seconds, "GPU": self.gpu_hours, "CPU": self.cpu_hours}
+        return {name: limit for name, limit in limits.items() if limit}
 
     def get_explicit(self) -> dict[str, Any]:
         """Return the options set explicitly, on the command line or in a file."""
@@ -284,3 +268,19 @@ class CommonOptions(BaseSettings):
     def copy_with(self, **changes: Any) -> Self:
         """Return a copy with these options set."""
         return type(self)(**{**self.get_explicit(), **changes})
+
+
+def parse_objectives(objectives: str) -> tuple[str, ...]:
+    """Split a list of objectives. Raises InputError for an unknown name, a repeated one, and if score is
+    missing."""
+    names = tuple(name.strip() for name in objectives.split(","))
+    for name in names:
+        if name not in OBJECTIVES:
+            raise InputError(
+                f"--objectives: there is no objective {name!r}; choose among {', '.join(OBJECTIVES)}"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"--objectives: {name} is named twice in {objectives!r}; name it once")
+    if "score" not in names:
+        raise InputError(f"--objectives: {objectives!r} lacks score; name it too")
+    return names

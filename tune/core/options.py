@@ -3,13 +3,15 @@
 pydantic-settings makes both from the fields below and checks types and ranges (`tune.core.parsing`).
 """
 
+# mypy: disable-error-code="misc"
+# An option of a search takes the place of the class variable that a comparison has.
+
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
 from typing import ClassVar
 
-from dps.errors import InputError
 from tune.core.common_options import (
     MAX_OPTION_VALUE,
     CommonOptions,
@@ -17,20 +19,19 @@ from tune.core.common_options import (
     SchedulerName,
     define_option,
 )
-from tune.core.durations import Duration, parse_duration
+from tune.core.durations import Duration
 
-__all__ = ["OBJECTIVES", "CommonOptions", "CompareOptions", "SearchOptions", "parse_objectives"]
+__all__ = ["CommonOptions", "CompareOptions", "SearchOptions"]
 
-OBJECTIVES = ("score", "seconds", "memory", "stability")
-
-# ABCMeta has a method of this name; the option may shadow it.
-warnings.filterwarnings("ignore", 'Field name "register" in "SearchOptions" shadows')
+# It shadows a method of ABCMeta, and the values that `CommonOptions` has in place of options of a search.
+warnings.filterwarnings("ignore", 'Field name "[a-z_]+" in "SearchOptions" shadows')
 
 
 class SearchOptions(CommonOptions):
     """Find the fine-tuning configuration that is truly better for a task, and prove it on fresh seeds."""
 
     command: ClassVar[str] = "python tune/search.py"
+    keeps_models: ClassVar[bool] = True
     examples: ClassVar[str] = """
 examples:
   python tune/search.py --task cola
@@ -85,16 +86,13 @@ examples:
         "mlflow:EXPERIMENT; of other tasks too",
     )
     objectives: str = define_option(
-        "score",
-        "what a Pareto front in the report weighs up: score,seconds,memory,stability",
+        "score", "what a Pareto front in the report weighs up: score,seconds,memory,stability"
     )
     init_task: Path | None = define_option(
         None, "look at a file of examples, propose the YAML of a task for it, and say what was found"
     )
     target: float | None = define_option(
-        None,
-        "stop exploring once the best configuration is expected to have this score",
-        allow_inf_nan=False,
+        None, "stop exploring once the best configuration is expected to have this score", allow_inf_nan=False
     )
     worth: float | None = define_option(
         None,
@@ -117,54 +115,16 @@ examples:
         return {"": self.method_names}
 
     @property
-    def finalist_count(self) -> int:
-        return self.finalists
-
-    @property
     def confirms_baseline(self) -> bool:
         return self.baseline
-
-    @property
-    def max_race_seeds(self) -> int:
-        return self.race
-
-    @property
-    def target_score(self) -> float | None:
-        return self.target
-
-    @property
-    def min_gain(self) -> float | None:
-        return self.worth and self.worth / 100
-
-    @property
-    def keeps_models(self) -> bool:
-        return True
 
     @property
     def begins_with_published(self) -> bool:
         return self.sampler in ("tpe", "gp")
 
     @property
-    def warm_start_sources(self) -> str | None:
-        return self.warm_start
-
-    @property
-    def objective_names(self) -> tuple[str, ...]:
-        return parse_objectives(self.objectives)
-
-    @property
     def registered_name(self) -> str | None:
         return self.register  # type: ignore[return-value]
-
-    @property
-    def shows_profile(self) -> bool:
-        return self.profile
-
-    @property
-    def resource_limits(self) -> dict[str, float]:
-        seconds = parse_duration(self.time_budget) if self.time_budget else None
-        limits = {"time": seconds, "GPU": self.gpu_hours, "CPU": self.cpu_hours}
-        return {name: limit for name, limit in limits.items() if limit}
 
 
 class CompareOptions(CommonOptions):
@@ -184,8 +144,7 @@ examples:
 """
 
     methods: str = define_option(
-        "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
-        "what is compared, with commas; README lists them all",
+        "vanilla,vanilla-no-dropout,dps-dense,dps-mix", "what is compared, with commas; README lists them all"
     )
     baseline: str = define_option("vanilla", "the method that the others are compared with")
     trials: int = define_option(4, "configurations that each method is tuned over", gt=0, le=MAX_OPTION_VALUE)
@@ -217,19 +176,3 @@ examples:
 
 def _split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
-
-
-def parse_objectives(objectives: str) -> tuple[str, ...]:
-    """Split a list of objectives. Raises InputError for an unknown name, a repeated one, and if score is
-    missing."""
-    names = tuple(name.strip() for name in objectives.split(","))
-    for name in names:
-        if name not in OBJECTIVES:
-            raise InputError(
-                f"--objectives: there is no objective {name!r}; choose among {', '.join(OBJECTIVES)}"
-            )
-        if names.count(name) > 1:
-            raise InputError(f"--objectives: {name} is named twice in {objectives!r}; name it once")
-    if "score" not in names:
-        raise InputError(f"--objectives: {objectives!r} lacks score; name it too")
-    return names

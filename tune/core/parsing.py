@@ -52,10 +52,7 @@ def write_options(options: CommonOptions, path: Path) -> None:
 
 def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, Any]) -> OptionsT:
     source: CliSettingsSource[Any] = CliSettingsSource(
-        kind,
-        cli_prog_name=kind.command,
-        cli_exit_on_error=False,
-        formatter_class=_get_help_formatter(),
+        kind, cli_prog_name=kind.command, cli_exit_on_error=False, formatter_class=_get_help_formatter()
     )
     source.root_parser.epilog = kind.examples
     try:

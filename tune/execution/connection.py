@@ -45,7 +45,7 @@ DRIVER_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 LOOPBACK_ENVIRONMENT = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # no other machine: every port on loopback, on Linux too
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"  # no other machine: every port on loopback, on Linux too
 }
 LOCAL_ENVIRONMENT = {
     **LOOPBACK_ENVIRONMENT,

@@ -50,7 +50,7 @@ def estimate_duration(
     if arms > 1:  # all slots stay busy
         together = searching + confirming
         return DurationEstimate(STARTUP_S + together / slots, together)
-    racing = RACE_TIME_FACTOR * searching if options.max_race_seeds else 0.0
+    racing = RACE_TIME_FACTOR * searching if options.race else 0.0
     rounds = math.ceil(options.confirmed_per_arm * options.confirm / slots) / options.confirm
     return DurationEstimate(
         STARTUP_S + (searching + racing) / slots + rounds * confirming,

@@ -23,16 +23,8 @@ LOCK_FILE_NAME = ".lock"
 LOCK_TIMEOUT_S = 0.2  # a lock file that its holder is just deleting is tried again
 MODEL_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TRACKING_SCHEMES = (
-    "http",
-    "https",
-    "sqlite",
-    "postgresql",
-    "mysql",
-    "mssql",
-    "databricks",
-    "databricks-uc",
-    "uc",
-)
+    "http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc",
+)  # fmt: skip
 
 
 def check_output(folder: Path, resume: bool) -> None:

@@ -15,14 +15,7 @@ from tune.core.space import SearchSpace
 from tune.planning.cluster import Cluster, count_slots
 from tune.planning.estimate import DurationEstimate, TrainingSpeed, estimate_duration
 from tune.planning.inputs import ResolvedInput
-from tune.strategy.budget import (
-    DeviceHoursLimit,
-    SlotCount,
-    SlotDevices,
-    StopRule,
-    TrialLimit,
-    WallTimeLimit,
-)
+from tune.strategy.budget import DeviceHoursLimit, SlotCount, SlotDevices, StopRule, TrialLimit, WallTimeLimit
 from tune.strategy.race import RaceSettings
 from tune.strategy.strategy import Strategy
 
@@ -123,7 +116,7 @@ class Plan:
 
     def get_stop_rules(self) -> list[StopRule]:
         """Return the stop rules of the exploration of an arm."""
-        share = EXPLORATION_BUDGET_SHARE if self.options.max_race_seeds else 1.0
+        share = EXPLORATION_BUDGET_SHARE if self.options.race else 1.0
         return [TrialLimit(self.options.trials), *self.get_budget_rules(share)]
 
     def get_budget_rules(self, share: float = 1.0) -> list[StopRule]:
@@ -160,15 +153,13 @@ class Plan:
             chance=self.preview.chance_level,
             keep_models=self.keep_models,
             oom_retry=options.oom_retry,
-            race_settings=RaceSettings(
-                options.max_race_seeds, min_gain=options.min_gain or RaceSettings.min_gain
-            ),
+            race_settings=RaceSettings(options.race, min_gain=options.min_gain or RaceSettings.min_gain),
             race_stop_rules=self.get_budget_rules(),
-            target_score=options.target_score,
+            target_score=options.target,
             min_gain=options.min_gain,
             first_configurations=[*initial_configurations, *self.initial_configurations],
             earlier_configurations=[(configuration, score) for configuration, score in observations],
-            finalist_count=options.finalist_count,
+            finalist_count=options.finalists,
             confirms_baseline=options.confirms_baseline,
         )
 

@@ -83,7 +83,7 @@ def _build_search_space(
 
 def _load_warm_start(options: CommonOptions, arms: dict[str, SearchSpace]) -> WarmStart:
     """Read the warm start; a resume takes it from the ledger instead."""
-    sources = options.warm_start_sources
+    sources = options.warm_start
     if not sources or options.resume:
         return NO_WARM_START
     earlier = read_earlier_searches(sources, options.tracking_uri)

@@ -10,21 +10,12 @@ from pydantic import Field
 from dps.errors import InputError
 from tune.core.direction import Direction
 from tune.core.provenance import Provenance
-from tune.records.schema import (
-    DifferenceSection,
-    InputSection,
-    PlanSection,
-    Run,
-    Section,
-    SpentSection,
-    parse_json_object,
-    validate_document,
-)
+from tune.records import schema
 
 COMPARISON_DOCUMENT_FILE = "compare.json"
 
 
-class BudgetSection(Section):
+class BudgetSection(schema.Section):
     """What every method of a comparison was given. seeds: of the confirmations."""
 
     configurations: int
@@ -35,7 +26,7 @@ class BudgetSection(Section):
     sampler: str
 
 
-class MethodSection(Section):
+class MethodSection(schema.Section):
     """The runs of one method in a comparison.
 
     configuration: the best of its trials; the method alone if none has a score.
@@ -48,11 +39,11 @@ class MethodSection(Section):
     selection_score: float | None
     space: dict[str, Any]
     cost: dict[str, float]
-    trials: list[Run]
-    runs: list[Run]
+    trials: list[schema.Run]
+    runs: list[schema.Run]
 
 
-class MethodResult(Section):
+class MethodResult(schema.Section):
     """A method's scores on one evaluation set, see `evidence.ScoreSummary` and `MeanEstimate`.
 
     scores: by seed. others: means of the task's further metrics.
@@ -70,11 +61,11 @@ class MethodResult(Section):
     interval: tuple[float, float]
     interval_over_seeds: tuple[float, float] | None
     others: dict[str, float]
-    difference: DifferenceSection | None
+    difference: schema.DifferenceSection | None
     verdict: str | None
 
 
-class EvaluationSetResult(Section):
+class EvaluationSetResult(schema.Section):
     """The results of all methods on one evaluation set. chance: the best score of a constant prediction."""
 
     metric: str
@@ -83,7 +74,7 @@ class EvaluationSetResult(Section):
     methods: dict[str, MethodResult]
 
 
-class CostSection(Section):
+class CostSection(schema.Section):
     """What a method took: a mean over its confirmations, and in total. None without a completed one."""
 
     passes_per_run: float | None
@@ -94,7 +85,7 @@ class CostSection(Section):
     selected_share: float | None
 
 
-class OriginSection(Section):
+class OriginSection(schema.Section):
     """A folder whose methods a joined comparison took over."""
 
     folder: str
@@ -103,7 +94,7 @@ class OriginSection(Section):
     git_dirty: bool
 
 
-class ComparisonDocument(Section):
+class ComparisonDocument(schema.Section):
     """A comparison: compare.json.
 
     results: by evaluation set, the task's own first; costs, probe: by method.
@@ -114,16 +105,16 @@ class ComparisonDocument(Section):
     task: str
     metric: str
     direction: Direction
-    data: InputSection
-    model: InputSection
-    plan: PlanSection
+    data: schema.InputSection
+    model: schema.InputSection
+    plan: schema.PlanSection
     provenance: Provenance
     budget: BudgetSection
     covered: str | None
     evaluation_sets: list[str] = Field(min_length=1)
     baseline: str
     methods: list[MethodSection]
-    spent: SpentSection
+    spent: schema.SpentSection
     results: dict[str, EvaluationSetResult] = Field(default_factory=dict)
     costs: dict[str, CostSection] = Field(default_factory=dict)
     probe: dict[str, dict[str, float]] = Field(default_factory=dict)
@@ -146,7 +137,7 @@ def read_comparison_document(folder: Path, option: str) -> ComparisonDocument:
     """Read the compare.json of an output folder. option: that named it, for messages. Raises InputError."""
     file = folder / COMPARISON_DOCUMENT_FILE
     where, remedy = f"{option}: {file}", "resume the comparison to make it again"
-    content = parse_json_object(file.read_text(encoding="utf-8"), where, remedy)
+    content = schema.parse_json_object(file.read_text(encoding="utf-8"), where, remedy)
     if "comparisons" in content or "joined" in content:
         raise InputError(f"{option}: {folder} is already joined; give its source folders")
-    return validate_document(ComparisonDocument, content, where, remedy)
+    return schema.validate_document(ComparisonDocument, content, where, remedy)

@@ -9,13 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune.records.stores import (
-    ErrorFactory,
-    create_mlflow_client,
-    open_tracking_store,
-    resolve_tracking_uri,
-    shorten_error,
-)
+from tune.records import stores
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +29,7 @@ class RunFile:
 
 @contextmanager
 def open_experiment_files(
-    experiment: str, tracking_uri: str | None, file_name: str, refuse: ErrorFactory
+    experiment: str, tracking_uri: str | None, file_name: str, refuse: stores.ErrorFactory
 ) -> Iterator[list[RunFile]]:
     """Yield a file of every search and comparison of an experiment, oldest first; gone afterwards.
 
@@ -44,15 +38,15 @@ def open_experiment_files(
 
     Raises refuse(reason) if the experiment cannot be read, or none of its runs keeps the file.
     """
-    uri = resolve_tracking_uri(tracking_uri, Path("runs"))
+    uri = stores.resolve_tracking_uri(tracking_uri, Path("runs"))
     if uri is None:
         raise refuse("needs MLflow, which --tracking-uri none turns off")
     name = experiment.removeprefix(EXPERIMENT_PREFIX)
-    with open_tracking_store(uri, refuse) as store, tempfile.TemporaryDirectory() as folder:
+    with stores.open_tracking_store(uri, refuse) as store, tempfile.TemporaryDirectory() as folder:
         try:
-            files = _download_files(create_mlflow_client(store), name, file_name, Path(folder))
+            files = _download_files(stores.create_mlflow_client(store), name, file_name, Path(folder))
         except Exception as error:  # of MLflow, SQLAlchemy, the store of artifacts or the network
-            raise refuse(f"cannot be read from {uri} ({shorten_error(error)})") from None
+            raise refuse(f"cannot be read from {uri} ({stores.shorten_error(error)})") from None
         if files is None:
             raise refuse(f"names no experiment of {uri}")
         if all(file.path is None for file in files):

@@ -6,8 +6,9 @@ several, in the order of the examples.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from dps.errors import InputError
 
+RunKey = TypeVar("RunKey")
 PREDICTIONS_FILE = "logits.safetensors"  # where a run writes them
 
 
@@ -44,3 +46,28 @@ def read_predictions(file: Path) -> dict[str, tuple[NDArray[Any], NDArray[np.flo
         return {split: (tensors[f"{split}.labels"], tensors[f"{split}.logits"]) for split in splits}
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(f"predictions: cannot read {file}: {' '.join(str(error).split())}") from None
+
+
+def read_evaluation_set(
+    evaluation_set: str, files: Mapping[RunKey, Path], option: str
+) -> tuple[NDArray[Any], dict[RunKey, NDArray[np.float32]]]:
+    """Read the labels (n,) of an evaluation set, and the logits of each run that has a file.
+
+    Raises InputError, beginning with `option`, without a file, or for one that lacks the set or was made on
+    other examples than the rest.
+    """
+    labels: NDArray[Any] | None = None
+    logits = {}
+    for run, file in files.items():
+        by_set = read_predictions(file)
+        if evaluation_set not in by_set:
+            rule = f"has no predictions for {evaluation_set}, only for {', '.join(by_set)}"
+            raise InputError(f"{option}: {file} {rule}")
+        run_labels, logits[run] = by_set[evaluation_set]
+        if labels is not None and not np.array_equal(labels, run_labels):
+            rule = f"was made on different examples of {evaluation_set} than the other runs"
+            raise InputError(f"{option}: {file} {rule}")
+        labels = run_labels
+    if labels is None:
+        raise InputError(f"{option}: no confirmation completed")
+    return labels, logits

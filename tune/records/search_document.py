@@ -11,26 +11,17 @@ from pydantic import Field
 from dps.errors import InputError
 from tune.core.direction import Direction
 from tune.core.provenance import Provenance
+from tune.records import schema
 from tune.records.comparison_document import COMPARISON_DOCUMENT_FILE
 from tune.records.failures import FailureSummary
 from tune.records.replicates import Confirmation
-from tune.records.schema import (
-    DifferenceSection,
-    InputSection,
-    PlanSection,
-    Run,
-    Section,
-    SpentSection,
-    parse_json_object,
-    validate_document,
-)
 from tune.stats.evidence import MeanEstimate
 
 SEARCH_DOCUMENT_FILE = "search.json"
 READING_REMEDY = "resume the search to make it again"
 
 
-class WinnerSection(Section):
+class WinnerSection(schema.Section):
     """The configuration that won. trial: its number in the search."""
 
     trial: int
@@ -44,7 +35,7 @@ class Evidence(MeanEstimate):
     diverged: int = 0
 
 
-class RivalSection(Section):
+class RivalSection(schema.Section):
     """A configuration that was confirmed on the winner's fresh seeds.
 
     confirmation: its scores; None if no run completed. evidence: its mean over seeds and examples.
@@ -55,9 +46,9 @@ class RivalSection(Section):
     configuration: dict[str, Any]
     confirmation: Confirmation | None
     evidence: Evidence | None = None
-    difference: DifferenceSection | None = None
+    difference: schema.DifferenceSection | None = None
     verdict: str
-    runs: list[Run] = Field(default_factory=list)
+    runs: list[schema.Run] = Field(default_factory=list)
 
 
 class FinalistSection(RivalSection):
@@ -66,7 +57,7 @@ class FinalistSection(RivalSection):
     trial: int
 
 
-class RaceDistance(Section):
+class RaceDistance(schema.Section):
     """How far a configuration's scores in the race are from the winner's, paired by seed.
 
     mean, interval: of the differences; the interval is Student's t at `level`, None with one seed.
@@ -79,7 +70,7 @@ class RaceDistance(Section):
     level: float
 
 
-class RaceRow(Section):
+class RaceRow(schema.Section):
     """A configuration in the race, scored on the selection data.
 
     trial: its number in the search, None if it has none there. won: whether it is the winner.
@@ -98,7 +89,7 @@ class RaceRow(Section):
     difference: RaceDistance | None
 
 
-class ParetoRow(Section):
+class ParetoRow(schema.Section):
     """A configuration by its objectives. trial: see `RaceRow`. seeds: how many the score is a mean of.
     values: by objective, None if unknown."""
 
@@ -108,7 +99,7 @@ class ParetoRow(Section):
     values: dict[str, float | None]
 
 
-class ParetoSection(Section):
+class ParetoSection(schema.Section):
     """The configurations that no other one beats in all objectives, and the others."""
 
     objectives: list[str]
@@ -116,7 +107,7 @@ class ParetoSection(Section):
     others: list[ParetoRow]
 
 
-class ProfileSection(Section):
+class ProfileSection(schema.Section):
     """Where the seconds of the last session went.
 
     before_first_step: seconds of "plan_and_cluster" and "slots". slot_seconds: of all slots from the first
@@ -130,7 +121,7 @@ class ProfileSection(Section):
     gap: float | None
 
 
-class SearchDocument(Section):
+class SearchDocument(schema.Section):
     """search.json.
 
     task, metric, direction: what was learnt, and what scores are in. data, model: what exactly they were.
@@ -151,27 +142,27 @@ class SearchDocument(Section):
     task: str
     metric: str
     direction: Direction
-    data: InputSection
-    model: InputSection
-    plan: PlanSection
+    data: schema.InputSection
+    model: schema.InputSection
+    plan: schema.PlanSection
     provenance: Provenance
     space: dict[str, Any]
     chance: float | None = None
-    trials: list[Run]
+    trials: list[schema.Run]
     covered: str | None = None
     outcomes: dict[str, int] = Field(default_factory=dict)
     failures: FailureSummary | None = None
     winner: WinnerSection | None
     confirmation: Confirmation | None
-    confirmation_runs: list[Run] = Field(default_factory=list)
+    confirmation_runs: list[schema.Run] = Field(default_factory=list)
     evidence: Evidence | None = None
     baseline: RivalSection | None = None
     finalists: list[FinalistSection] = Field(default_factory=list)
     race: list[RaceRow] = Field(default_factory=list)
-    race_runs: list[Run] = Field(default_factory=list)
+    race_runs: list[schema.Run] = Field(default_factory=list)
     pareto: ParetoSection | None = None
     phases: dict[str, str | None] = Field(default_factory=dict)
-    spent: SpentSection
+    spent: schema.SpentSection
     sentence: str
     profile: ProfileSection | None = None
 
@@ -194,5 +185,5 @@ def read_search_document(folder: Path) -> SearchDocument:
 
 def parse_search_document(text: str, where: str) -> SearchDocument:
     """Read the text of a search.json. where: it is from, for messages. Raises InputError."""
-    content = parse_json_object(text, where, READING_REMEDY)
-    return validate_document(SearchDocument, content, where, READING_REMEDY)
+    content = schema.parse_json_object(text, where, READING_REMEDY)
+    return schema.validate_document(SearchDocument, content, where, READING_REMEDY)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.errors import InputError
 from dps.tasks.chance import chance_level
 from dps.tasks.metrics import compute_predictions, get_metric
 from dps.tasks.registry import restore_task
@@ -28,7 +27,7 @@ from tune.records.comparison_document import (
     MethodResult,
     MethodSection,
 )
-from tune.records.predictions import locate_predictions, read_predictions
+from tune.records.predictions import locate_predictions, read_evaluation_set
 from tune.records.schema import DifferenceSection
 from tune.stats.chance import fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
@@ -121,38 +120,22 @@ def _read_method_predictions(
     trained = restore_task(document.plan.settings.task)
     target = None if evaluation_set in trained.dev_splits else get_transfer_target(evaluation_set)
     task = trained if target is None else target.task
-    labels: NDArray[Any] | None = None
-    predicted: dict[str, dict[int, NDArray[Any]]] = {}
-    for method in document.methods:
-        predicted[method.method] = {}
-        for run in method.runs:
-            if run.outcome != Outcome.COMPLETED:
-                continue
-            file = locate_predictions(folders[method.method], run.id)
-            by_set = read_predictions(file)
-            if evaluation_set not in by_set:
-                raise InputError(
-                    f"--results: {file} has no predictions for {evaluation_set}, only for {', '.join(by_set)}"
-                )
-            run_labels, logits = by_set[evaluation_set]
-            if target is not None:
-                run_labels, values = map_to_transfer_classes(trained, target, run_labels, logits)
-            else:
-                values = compute_predictions(task, logits)
-            if labels is not None and not np.array_equal(labels, run_labels):
-                raise InputError(
-                    f"--results: {file} was made on different examples of {evaluation_set} than the "
-                    f"other runs"
-                )
-            labels, predicted[method.method][run.seed] = run_labels, values
-    if labels is None:
-        raise InputError(f"--results: no run of {document.task} completed")
+    files = {
+        (method.method, run.seed): locate_predictions(folders[method.method], run.id)
+        for method in document.methods
+        for run in method.runs
+        if run.outcome == Outcome.COMPLETED
+    }
+    labels, logits_by_run = read_evaluation_set(evaluation_set, files, "--results")
+    gold, predicted = labels, {method.method: dict[int, NDArray[Any]]() for method in document.methods}
+    for (method, seed), logits in logits_by_run.items():
+        if target is None:
+            predicted[method][seed] = compute_predictions(task, logits)
+        else:
+            labels, predicted[method][seed] = map_to_transfer_classes(trained, target, gold, logits)
     seeds = document.budget.seeds
-    return (
-        task,
-        labels,
-        {name: fill_missing_runs(task, labels, runs, seeds) for name, runs in predicted.items()},
-    )
+    filled = {name: fill_missing_runs(task, labels, runs, seeds) for name, runs in predicted.items()}
+    return task, labels, filled
 
 
 def _compute_cost(method: MethodSection) -> CostSection:

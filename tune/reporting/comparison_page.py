@@ -8,18 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dps.paths import write_text_file
 from tune.records.comparison_document import ComparisonDocument
+from tune.reporting import tables
 from tune.reporting.page import PageFigures, escape_texts, render_template
 from tune.reporting.plots import Plot, make_axis, make_layout
-from tune.reporting.tables import (
-    COLUMNS_NOTE,
-    format_heading,
-    make_cost_tables,
-    make_result_tables,
-    render_latex,
-    render_markdown,
-    summarise_comparison,
-)
 
 
 def render_comparison_page(comparisons: Sequence[ComparisonDocument]) -> str:
@@ -31,11 +24,11 @@ def render_comparison_page(comparisons: Sequence[ComparisonDocument]) -> str:
         "compare.html.j2",
         figures,
         comparisons=comparisons,
-        heading_of=format_heading,
-        summary_of=summarise_comparison,
-        result_tables_of=make_result_tables,
-        cost_tables_of=make_cost_tables,
-        columns_note=COLUMNS_NOTE,
+        heading_of=tables.format_heading,
+        summary_of=tables.summarise_comparison,
+        result_tables_of=tables.make_result_tables,
+        cost_tables_of=tables.make_cost_tables,
+        columns_note=tables.COLUMNS_NOTE,
     )
 
 
@@ -92,10 +85,8 @@ def write_comparisons(comparisons: Sequence[ComparisonDocument], output: Path) -
     content = documents[0] if len(documents) == 1 else {"comparisons": documents}
     for name, text in (
         ("compare.json", json.dumps(content, indent=2, allow_nan=False)),
-        ("compare.md", "\n".join(map(render_markdown, comparisons))),
-        ("compare.tex", render_latex(comparisons)),
+        ("compare.md", "\n".join(map(tables.render_markdown, comparisons))),
+        ("compare.tex", tables.render_latex(comparisons)),
         ("compare.html", render_comparison_page(comparisons)),
     ):
-        part = output / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(output / name)
+        write_text_file(output / name, text)

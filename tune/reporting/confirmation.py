@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dps.errors import InputError
 from dps.tasks.metrics import compute_predictions
 from dps.tasks.task import Task
@@ -25,7 +23,7 @@ from tune.core.direction import Direction
 from tune.core.run import RunPurpose
 from tune.core.wording import format_probability
 from tune.records.ledger import TrialRecord
-from tune.records.predictions import locate_predictions, read_predictions
+from tune.records.predictions import locate_predictions, read_evaluation_set
 from tune.records.replicates import (
     BASELINE_NAME,
     collect_full_scores,
@@ -69,26 +67,12 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
     """
     if output is None:
         raise InputError("predictions: no folder of them was named")
-    split, seen = task.dev_splits[0], dict[str, AnyArray]()
-    labels: AnyArray | None = None
-    for run in runs:
-        if run.outcome != Outcome.COMPLETED:
-            continue
-        file = locate_predictions(output, run.id)
-        held = read_predictions(file)
-        if split not in held:
-            raise InputError(f"predictions: {file} has no predictions for {split}")
-        gold, logits = held[split]
-        if labels is not None and not np.array_equal(labels, gold):
-            raise InputError(
-                f"predictions: {file} was made on different examples of {split} than the other runs"
-            )
-        labels, seen[run.id] = gold, compute_predictions(task, logits)
-    if labels is None:
-        raise InputError("predictions: no confirmation completed")
+    split, completed = task.dev_splits[0], [run for run in runs if run.outcome == Outcome.COMPLETED]
+    files = {run.id: locate_predictions(output, run.id) for run in completed}
+    labels, logits = read_evaluation_set(split, files, "predictions")
     if len(labels) < 2:
         raise InputError(f"predictions: {split} has a single example")
-    return DevPredictions(labels, seen)
+    return DevPredictions(labels, {run: compute_predictions(task, values) for run, values in logits.items()})
 
 
 def summarise_evidence(

@@ -12,30 +12,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from dps.paths import write_text_file
 from dps.selection import StageSchedule
 from dps.text import redact_tree, sanitise_text
 from tune.core.wording import format_configuration, format_objective, format_usage
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, ProfileSection, SearchDocument
+from tune.reporting import parameter_plots, plots
 from tune.reporting.analysis import SearchAnalysis
-from tune.reporting.parameter_plots import (
-    plot_all_effects,
-    plot_importance,
-    plot_parallel_coordinates,
-    plot_surface,
-)
-from tune.reporting.plots import (
-    ConfirmedConfiguration,
-    Plot,
-    collect_confirmed_configurations,
-    plot_fresh_seeds,
-    plot_learning_curves,
-    plot_pareto_front,
-    plot_race,
-    plot_score_over_cost,
-    plot_searches_over_cost,
-    plot_slot_time,
-)
 from tune.reporting.summary import format_certainty_lines
 
 PAGE_SECTIONS = {
@@ -49,21 +33,21 @@ class PageFigures:
     """The plots of a page, by name. One that cannot be drawn is noted, and the page goes on without it."""
 
     def __init__(self) -> None:
-        self.plots: dict[str, Plot] = {}
+        self.plots: dict[str, plots.Plot] = {}
         self.failed: dict[str, str] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.plots or name in self.failed
 
-    def add(self, name: str, make: Callable[[], Plot | None]) -> None:
+    def add(self, name: str, make: Callable[[], plots.Plot | None]) -> None:
         """Add the plot that `make` returns, if any."""
         self._add(name, lambda: {} if (plot := make()) is None else {name: plot})
 
-    def add_all(self, name: str, make: Callable[[], Sequence[Plot]]) -> list[str]:
+    def add_all(self, name: str, make: Callable[[], Sequence[plots.Plot]]) -> list[str]:
         """Add all plots that `make` returns, as name-0, name-1 and so on. Returns these names."""
         return self._add(name, lambda: {f"{name}-{place}": plot for place, plot in enumerate(make())})
 
-    def _add(self, name: str, make: Callable[[], dict[str, Plot]]) -> list[str]:
+    def _add(self, name: str, make: Callable[[], dict[str, plots.Plot]]) -> list[str]:
         try:
             made = make()
             json.dumps([(plot.data, plot.layout) for plot in made.values()], allow_nan=False)
@@ -78,23 +62,24 @@ def render_search_page(document: SearchDocument, certainty: Sequence[str]) -> st
     """Render the report of a search. certainty: how sure the confirmation is, a line each."""
     figures, escaped = PageFigures(), escape_document(document)
     analysis = SearchAnalysis(escaped)
-    figures.add("cost", lambda: plot_score_over_cost(escaped, analysis.compute_trajectory()))
-    figures.add("fresh", lambda: plot_fresh_seeds(escaped))
-    figures.add("race", lambda: plot_race(escaped))
+    figures.add("cost", lambda: plots.plot_score_over_cost(escaped, analysis.compute_trajectory()))
+    figures.add("fresh", lambda: plots.plot_fresh_seeds(escaped))
+    figures.add("race", lambda: plots.plot_race(escaped))
     if escaped.pareto and escaped.pareto.front:
         for name in escaped.pareto.objectives:
             if name != "score":
-                plot = partial(plot_pareto_front, escaped.pareto, name, escaped.metric)
+                plot = partial(plots.plot_pareto_front, escaped.pareto, name, escaped.metric)
                 figures.add(f"pareto-{name}", plot)
-    figures.add("curves", lambda: plot_learning_curves(escaped))
-    effects = figures.add_all("effect", lambda: plot_all_effects(analysis))
+    figures.add("curves", lambda: plots.plot_learning_curves(escaped))
+    effects = figures.add_all("effect", lambda: parameter_plots.plot_all_effects(analysis))
     surfaces = figures.add_all(
-        "surface", lambda: [plot_surface(analysis, surface) for surface in analysis.compute_surfaces()]
+        "surface",
+        lambda: [parameter_plots.plot_surface(analysis, surface) for surface in analysis.compute_surfaces()],
     )
-    figures.add("importance", lambda: plot_importance(analysis))
-    figures.add("parallel", lambda: plot_parallel_coordinates(analysis))
-    figures.add("time", lambda: plot_slot_time(escaped.profile) if escaped.profile else None)
-    sides = collect_confirmed_configurations(document)
+    figures.add("importance", lambda: parameter_plots.plot_importance(analysis))
+    figures.add("parallel", lambda: parameter_plots.plot_parallel_coordinates(analysis))
+    figures.add("time", lambda: plots.plot_slot_time(escaped.profile) if escaped.profile else None)
+    sides = plots.collect_confirmed_configurations(document)
     seeds, stages = _scores_by_seed(document, sides), _describe_stages(document)
     sign = document.direction.sign
     contents = {
@@ -138,10 +123,10 @@ def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
     return render_template("searches.html.j2", drawing, rows=named, groups=captions)
 
 
-def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:
+def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> plots.Plot | None:
     escaped = [(escape(sanitise_text(label)), escape_document(document)) for label, document in named]
     rows = [(label, document, SearchAnalysis(document).compute_trajectory()) for label, document in escaped]
-    return plot_searches_over_cost(rows) if any(course for _, _, course in rows) else None
+    return plots.plot_searches_over_cost(rows) if any(course for _, _, course in rows) else None
 
 
 def escape_document(document: SearchDocument) -> SearchDocument:
@@ -243,7 +228,7 @@ def _describe_start(profile: ProfileSection | None) -> str:
 
 
 def _scores_by_seed(
-    document: SearchDocument, sides: Sequence[ConfirmedConfiguration]
+    document: SearchDocument, sides: Sequence[plots.ConfirmedConfiguration]
 ) -> list[tuple[int, list[str]]]:
     """Return (seed, how the run of each configuration ended with it) for each fresh seed."""
     columns = []
@@ -262,10 +247,5 @@ def _describe_end(run: TrialRecord, metric: str) -> str:
 def write_search_results(document: SearchDocument, output: Path) -> None:
     """Write search.json, then report.html, each in one piece."""
     content = redact_tree(document.to_json())
-    for name, make_text in (
-        (SEARCH_DOCUMENT_FILE, lambda: json.dumps(content, indent=2, allow_nan=False)),
-        ("report.html", lambda: render_search_page(document, format_certainty_lines(document))),
-    ):
-        part = output / f".{name}.part"
-        part.write_text(make_text(), encoding="utf-8")
-        part.replace(output / name)
+    write_text_file(output / SEARCH_DOCUMENT_FILE, json.dumps(content, indent=2, allow_nan=False))
+    write_text_file(output / "report.html", render_search_page(document, format_certainty_lines(document)))

@@ -11,19 +11,11 @@ import numpy as np
 from dps.ranges import Choice, Domain, Range
 from tune.core.space import make_configuration_key
 from tune.core.wording import format_configuration
+from tune.reporting import plots
 from tune.reporting.analysis import ParameterEffect, ParameterSurface, SearchAnalysis
-from tune.reporting.plots import (
-    Plot,
-    Trace,
-    make_axis,
-    make_band_trace,
-    make_layout,
-    make_line_trace,
-    make_marker_trace,
-)
 
 
-def plot_all_effects(analysis: SearchAnalysis) -> list[Plot]:
+def plot_all_effects(analysis: SearchAnalysis) -> list[plots.Plot]:
     """Plot the effect of each varied parameter, on one scale of scores."""
     effects = analysis.compute_effects()
     ends = [end for effect in effects for end in (*effect.lows, *effect.highs)]
@@ -32,20 +24,20 @@ def plot_all_effects(analysis: SearchAnalysis) -> list[Plot]:
     return [plot_effect(analysis, effect, (min(ends) - edge, max(ends) + edge)) for effect in effects]
 
 
-def plot_effect(analysis: SearchAnalysis, effect: ParameterEffect, span: tuple[float, float]) -> Plot:
+def plot_effect(analysis: SearchAnalysis, effect: ParameterEffect, span: tuple[float, float]) -> plots.Plot:
     """Plot the expected score over one parameter, with the configurations that ran to their end.
 
     span: of the score's axis, the same for all parameters.
     """
     metric = analysis.document.metric
-    line = make_line_trace(effect.values, effect.means, "expected, others averaged", "accent")
+    line = plots.make_line_trace(effect.values, effect.means, "expected, others averaged", "accent")
     if isinstance(effect.domain, Choice):
         x = [str(value) for value in effect.values]
         up = [high - mean for high, mean in zip(effect.highs, effect.means, strict=True)]
         more: dict[str, Any] = {"error_y": {"array": up, "color": "text"}, "marker": {"size": 12}}
-        data = [make_marker_trace(x, effect.means, line["name"], "accent", "diamond", **more)]
+        data = [plots.make_marker_trace(x, effect.means, line["name"], "accent", "diamond", **more)]
     else:
-        data = [make_band_trace(effect.values, effect.lows, effect.highs), line]
+        data = [plots.make_band_trace(effect.values, effect.lows, effect.highs), line]
     data += _configuration_marks(analysis, effect.name)
     best = max(range(len(effect.means)), key=lambda place: analysis.sign * effect.means[place])
     alt = (
@@ -53,11 +45,11 @@ def plot_effect(analysis: SearchAnalysis, effect: ParameterEffect, span: tuple[f
         f"{_format_value(effect.values[best])} with {effect.means[best]:.4f}, 95 % interval "
         f"{effect.lows[best]:.4f} to {effect.highs[best]:.4f}."
     )
-    axes = _parameter_axis(effect.name, effect.domain), make_axis(metric, range=[*span])
-    return Plot(data, make_layout(*axes, showlegend=False), alt, 300)
+    axes = _parameter_axis(effect.name, effect.domain), plots.make_axis(metric, range=[*span])
+    return plots.Plot(data, plots.make_layout(*axes, showlegend=False), alt, 300)
 
 
-def _configuration_marks(analysis: SearchAnalysis, name: str, other: str | None = None) -> list[Trace]:
+def _configuration_marks(analysis: SearchAnalysis, name: str, other: str | None = None) -> list[plots.Trace]:
     """Return marks of the configurations that ran to their end, over one parameter by their score or over
     two; the winner is a star."""
     won = analysis.document.winner and make_configuration_key(analysis.document.winner.configuration)
@@ -79,7 +71,7 @@ def _configuration_marks(analysis: SearchAnalysis, name: str, other: str | None 
             edge = {"size": size, "line": {"color": "paper", "width": 1.2}}
             colour = "accent" if is_winner else "text"
             traces.append(
-                make_marker_trace(
+                plots.make_marker_trace(
                     xs, ys, "winner" if is_winner else "configurations", colour, symbol, marker=edge,
                     text=texts, hovertemplate="%{text}<extra></extra>",
                 )
@@ -90,13 +82,13 @@ def _configuration_marks(analysis: SearchAnalysis, name: str, other: str | None 
 def _parameter_axis(name: str, domain: Domain, tight: bool = False) -> dict[str, Any]:
     """Return an axis. tight: it ends where the range does."""
     if isinstance(domain, Choice):
-        return make_axis(name, type="category")
+        return plots.make_axis(name, type="category")
     ends = [domain.low, domain.high]
     if not domain.log:
-        return make_axis(name, **({"range": ends} if tight else {}))
+        return plots.make_axis(name, **({"range": ends} if tight else {}))
     marks = _log_marks(domain)
     more: dict[str, Any] = {"range": [*map(log10, ends)]} if tight else {}
-    return make_axis(
+    return plots.make_axis(
         name, type="log", tickvals=marks, ticktext=[*map(_format_value, marks)], tickangle=0, **more
     )
 
@@ -113,7 +105,7 @@ def _format_value(value: Any) -> str:
     return f"{value:.3g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
-def plot_surface(analysis: SearchAnalysis, surface: ParameterSurface) -> Plot:
+def plot_surface(analysis: SearchAnalysis, surface: ParameterSurface) -> plots.Plot:
     """Plot the expected score over two parameters as a map."""
     metric, (x, y) = analysis.document.metric, surface.names
     means = np.array(surface.means)
@@ -134,12 +126,12 @@ def plot_surface(analysis: SearchAnalysis, surface: ParameterSurface) -> Plot:
         _parameter_axis(x, surface.domains[0], tight=True),
         _parameter_axis(y, surface.domains[1], tight=True),
     )
-    return Plot(
-        [contour, *_configuration_marks(analysis, x, y)], make_layout(*axes, showlegend=False), alt, 340
+    return plots.Plot(
+        [contour, *_configuration_marks(analysis, x, y)], plots.make_layout(*axes, showlegend=False), alt, 340
     )
 
 
-def plot_importance(analysis: SearchAnalysis) -> Plot | None:
+def plot_importance(analysis: SearchAnalysis) -> plots.Plot | None:
     """Plot a bar for each parameter, the most important on top."""
     importances, _ = analysis.importances
     if not importances:
@@ -155,12 +147,12 @@ def plot_importance(analysis: SearchAnalysis) -> Plot | None:
     said = "; ".join(
         f"{each.name} {each.share:.0%} ({each.low:.0%} to {each.high:.0%})" for each in importances
     )
-    x = make_axis("share explained alone", tickformat=".0%", rangemode="tozero")
-    y = make_axis("", autorange="reversed")
-    return Plot([bar], make_layout(x, y), f"Importance: {said}.", 120 + 36 * len(importances))
+    x = plots.make_axis("share explained alone", tickformat=".0%", rangemode="tozero")
+    y = plots.make_axis("", autorange="reversed")
+    return plots.Plot([bar], plots.make_layout(x, y), f"Importance: {said}.", 120 + 36 * len(importances))
 
 
-def plot_parallel_coordinates(analysis: SearchAnalysis) -> Plot | None:
+def plot_parallel_coordinates(analysis: SearchAnalysis) -> plots.Plot | None:
     """Plot a line for each configuration over all parameters, to its expected score."""
     estimates = analysis.estimates
     if estimates is None or len(estimates.trials) < 2 or not analysis.varied:
@@ -176,7 +168,7 @@ def plot_parallel_coordinates(analysis: SearchAnalysis) -> Plot | None:
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line, **fonts}
     alt = f"{len(rows)} configurations as lines over {', '.join(analysis.varied)} and the expected score."
     margin = {"l": 60, "r": 60, "t": 75, "b": 30}
-    return Plot([trace], {"margin": margin}, alt, 380, 90 * len(dimensions) + 120)
+    return plots.Plot([trace], {"margin": margin}, alt, 380, 90 * len(dimensions) + 120)
 
 
 def _parallel_axis(name: str, domain: Domain, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

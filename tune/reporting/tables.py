@@ -21,16 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 RESULT_COLUMNS = (
-    "method",
-    "mean",
-    "std",
-    "median",
-    "worst to best",
-    "collapsed",
-    "difference",
-    "p",
-    "P(better)",
-)
+    "method", "mean", "std", "median", "worst to best", "collapsed", "difference", "p", "P(better)",
+)  # fmt: skip
 COST_COLUMNS = ("method", "passes a run", "seconds a run", "peak memory", "seconds in all", "configuration")
 MIN_WIDE_TERMINAL = 140  # characters that all columns take
 NARROW_COLUMNS = ("method", "mean", "std", "difference", "p")  # fits 80

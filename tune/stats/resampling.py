@@ -13,13 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dps.errors import InputError
-from dps.tasks.metrics import (
-    RANKING_METRICS,
-    REGRESSION_METRICS,
-    classify_predictions,
-    compute_margins,
-    get_metric,
-)
+from dps.tasks import metrics
 
 FloatArray = NDArray[np.floating]
 AnyArray = NDArray[Any]
@@ -47,8 +41,8 @@ def score_runs(
     if not np.issubdtype(counts.dtype, np.floating):
         counts = counts.astype(np.float32)
     weighted = _WEIGHTED_METRICS.get(metric)
-    if weighted and metric not in REGRESSION_METRICS:
-        read = compute_margins if metric in RANKING_METRICS else classify_predictions
+    if weighted and metric not in metrics.REGRESSION_METRICS:
+        read = metrics.compute_margins if metric in metrics.RANKING_METRICS else metrics.classify_predictions
         predictions = np.stack([read(labels, run) for run in predictions])
     table = (
         weighted(labels, predictions, counts)
@@ -95,7 +89,7 @@ def draw_resamples(examples: int, resamples: int, seed: int) -> Iterator[FloatAr
 
 def _check_predictions(metric: str, labels: AnyArray, predictions: AnyArray) -> None:
     """Raise ValueError if the metric is unknown, shapes do not fit, or a value is not finite."""
-    get_metric(metric)
+    metrics.get_metric(metric)
     if labels.ndim not in (1, 2) or predictions.shape[1 : 1 + labels.ndim] != labels.shape:
         raise ValueError(
             f"predictions: must be (seeds, examples) for labels (examples,), "
@@ -271,7 +265,7 @@ def _ranks(values: AnyArray, counts: FloatArray) -> FloatArray:
 
 def _score_one_by_one(metric: str, labels: AnyArray, predictions: AnyArray, counts: FloatArray) -> FloatArray:
     """Score every run on every resample by repeating the examples."""
-    measure, table = get_metric(metric), np.empty((len(counts), len(predictions)))
+    measure, table = metrics.get_metric(metric), np.empty((len(counts), len(predictions)))
     for b, drawn in enumerate(counts.astype(np.int64)):
         index = np.repeat(np.arange(len(labels)), drawn)
         table[b] = [measure(labels[index], run[index]) for run in predictions]

@@ -128,10 +128,7 @@ class Proposer:
             return None
         value = record.score if expected is None else expected
         return self._make_optuna_trial(
-            record.configuration,
-            state,
-            value if state == TrialState.COMPLETE else None,
-            dict(record.scores),
+            record.configuration, state, value if state == TrialState.COMPLETE else None, dict(record.scores)
         )
 
     def _earlier_trials(self, expected: dict[int, float]) -> list[FrozenTrial]:

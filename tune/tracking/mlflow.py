@@ -19,27 +19,19 @@ from dps.training.result import Evaluation, Outcome
 from tune.core.options import CommonOptions
 from tune.core.provenance import Provenance
 from tune.core.run import RunId, RunPurpose
+from tune.records import stores
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.events import Watcher
 from tune.records.ledger import TrialRecord
 from tune.records.schema import DifferenceSection
 from tune.records.search_document import SearchDocument
-from tune.records.stores import (
-    create_mlflow_client,
-    find_sqlite_file,
-    format_view_command,
-    resolve_tracking_uri,
-)
 from tune.tracking.registry import format_model_uri, register_model
 
 FLUSH_TIMEOUT_S, INTERRUPT_TIMEOUT_S = 60.0, 5.0
 RETRY_WAIT_S, MAX_RETRY_WAIT_S = 1.0, 30.0  # the wait after a temporary error; doubled each time
 TRANSIENT_ERROR_CODES = (
-    "INTERNAL_ERROR",
-    "TEMPORARILY_UNAVAILABLE",
-    "REQUEST_LIMIT_EXCEEDED",
-    "RESOURCE_EXHAUSTED",
-)
+    "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED",
+)  # fmt: skip
 LOGGED_FILES = (
     "config.yaml", "study.db", "search.json", "report.html",
     "compare.json", "compare.md", "compare.tex", "compare.html",
@@ -89,7 +81,7 @@ class MlflowTracker(Watcher):
     @property
     def view_command(self) -> str:
         """The command that opens the tracked results."""
-        return format_view_command(self.uri)
+        return stores.format_view_command(self.uri)
 
     @property
     def experiment(self) -> str:
@@ -156,7 +148,7 @@ class MlflowTracker(Watcher):
             wait = min(2 * wait, MAX_RETRY_WAIT_S)
 
     def _open_parent_run(self) -> None:
-        self._client = create_mlflow_client(self.uri)
+        self._client = stores.create_mlflow_client(self.uri)
         self._experiment_id = self._find_experiment()
         existing_runs = self._client.search_runs(
             [self._experiment_id], f"tags.`dps.search` = '{self._search_id}'", max_results=5000
@@ -173,7 +165,7 @@ class MlflowTracker(Watcher):
         experiment = self._client.get_experiment_by_name(self.experiment)
         if experiment is not None:
             return str(experiment.experiment_id)
-        file = find_sqlite_file(self.uri)
+        file = stores.find_sqlite_file(self.uri)
         location = None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
 
@@ -304,17 +296,13 @@ class MlflowTracker(Watcher):
 
 
 def open_tracker(
-    options: CommonOptions,
-    described: Mapping[str, Any],
-    provenance: Provenance,
-    search_id: str,
-    output: Path,
+    options: CommonOptions, described: Mapping[str, Any], provenance: Provenance, search_id: str, output: Path
 ) -> MlflowTracker | None:
     """Return the tracker that the options, or the environment, ask for; None for no tracking.
 
     described: the plan as search.json has it (`tune.planning.plan.describe_plan`).
     """
-    uri = resolve_tracking_uri(options.tracking_uri, output.parent)
+    uri = stores.resolve_tracking_uri(options.tracking_uri, output.parent)
     if uri is None:
         return None
     search = TrackedSearch.from_description(options, described)

@@ -267,26 +267,13 @@ def make_comparative_sentence(rng: random.Random, words: Vocabulary, good: bool)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (
-    make_phrase_agreement_sentence,
-    make_clause_agreement_sentence,
-    make_reflexive_sentence,
-    make_determiner_number_sentence,
-    make_transitivity_sentence,
-    make_polarity_item_sentence,
-    make_gap_sentence,
-    make_island_sentence,
-    make_auxiliary_sentence,
-    make_adverb_sentence,
-    make_control_sentence,
-    make_raising_sentence,
-    make_coordination_sentence,
-    make_dative_sentence,
-    make_passive_sentence,
-    make_inversion_sentence,
-    make_that_trace_sentence,
-    make_definiteness_sentence,
+    make_phrase_agreement_sentence, make_clause_agreement_sentence, make_reflexive_sentence,
+    make_determiner_number_sentence, make_transitivity_sentence, make_polarity_item_sentence,
+    make_gap_sentence, make_island_sentence, make_auxiliary_sentence, make_adverb_sentence,
+    make_control_sentence, make_raising_sentence, make_coordination_sentence, make_dative_sentence,
+    make_passive_sentence, make_inversion_sentence, make_that_trace_sentence, make_definiteness_sentence,
     make_comparative_sentence,
-)
+)  # fmt: skip
 
 
 def generate_cola(rng: random.Random, words: Vocabulary) -> Example:

@@ -149,18 +149,10 @@ def make_detail_entailment(rng: random.Random, words: Vocabulary, follows: bool)
 
 
 CONSTRUCTIONS: tuple[Construction, ...] = (
-    make_voice_entailment,
-    make_hypernym_entailment,
-    make_quantity_entailment,
-    make_attitude_entailment,
-    make_implicative_entailment,
-    make_modifier_entailment,
-    make_conjunction_entailment,
-    make_converse_entailment,
-    make_clause_entailment,
-    make_synonym_entailment,
-    make_detail_entailment,
-)
+    make_voice_entailment, make_hypernym_entailment, make_quantity_entailment, make_attitude_entailment,
+    make_implicative_entailment, make_modifier_entailment, make_conjunction_entailment,
+    make_converse_entailment, make_clause_entailment, make_synonym_entailment, make_detail_entailment,
+)  # fmt: skip
 
 
 def generate_rte(rng: random.Random, words: Vocabulary) -> Example:

@@ -335,7 +335,7 @@ def test_where_no_run_completed_there_is_nothing_to_say(tmp_path: Path) -> None:
 
     plan = make_comparison(METHODS, trials=1, confirm=2)
     found = run(plan, tmp_path, end)
-    with pytest.raises(InputError, match="no run of rte completed"):
+    with pytest.raises(InputError, match="--results: no confirmation completed"):
         analyse_comparison(found, dict.fromkeys(METHODS, tmp_path))
 
 

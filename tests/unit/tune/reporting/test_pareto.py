@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from dps.errors import InputError
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_record
-from tune.core import options
-from tune.core.options import OBJECTIVES, parse_objectives
+from tune.core.common_options import OBJECTIVES, parse_objectives
 from tune.core.wording import format_objective
 from tune.records.ledger import TrialRecord
 from tune.reporting.pareto import ParetoPoint, build_pareto_points, find_pareto_front, is_dominating
@@ -190,4 +189,4 @@ def test_values_are_shown_with_their_unit() -> None:
         "1.50 GiB",
         "0.0123",
     ]
-    assert {format_objective(name, None) for name in options.OBJECTIVES} == {"-"}
+    assert {format_objective(name, None) for name in OBJECTIVES} == {"-"}
