@@ -57,7 +57,7 @@ class SimulatedTrial(ray.tune.Trainable):
 
     every: float
 
-    def setup(self, config: dict[str, Any], plan: Any) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], slot: Any) -> None:  # type: ignore[override]
         self._take(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

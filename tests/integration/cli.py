@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ SMALL = (*TINY, "--race", "0", "--no-baseline")
 class Done:
     """What a command came to. seconds_to_end: since `then`, or since the start.
 
-    processes: how many ran below it when the first trial reported; left: those still there 30 s
-    after its end.
+    processes: how many ran below it when the first trial reported; listening: addresses at which they did;
+    left: those still there 30 s after its end.
     """
 
     status: int
@@ -34,6 +35,7 @@ class Done:
     seconds_to_end: float
     output: Path
     processes: int
+    listening: set[str]
     left: list[str]
 
     @property
@@ -68,11 +70,13 @@ def search(
     began, lines = time.monotonic(), []
     acted: float | None = None
     below: list[psutil.Process] = []
+    listening: set[str] = set()
     try:
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
             if not below and " step " in line:
                 below = psutil.Process(process.pid).children(recursive=True)
+                listening = set[str]().union(*map(_find_addresses, below))
             if acted is None and when(line):
                 acted = time.monotonic()
                 then(process)
@@ -82,4 +86,12 @@ def search(
         process.kill()
     seconds = time.monotonic() - (acted or began)
     _, alive = psutil.wait_procs(below, timeout=30)
-    return Done(status, lines, seconds, output, len(below), [str(p) for p in alive])
+    return Done(status, lines, seconds, output, len(below), listening, [str(p) for p in alive])
+
+
+def _find_addresses(process: psutil.Process) -> set[str]:
+    """Return the addresses at which a process listens; none if it has gone."""
+    with suppress(psutil.Error):
+        connections = process.net_connections(kind="inet")
+        return {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    return set()

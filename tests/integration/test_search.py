@@ -34,6 +34,10 @@ def test_it_ends_well_and_says_what_won(done: Done) -> None:
     assert "ui --backend-store-uri sqlite:///" in done.text
 
 
+def test_a_local_ray_listens_on_loopback_alone(done: Done) -> None:
+    assert done.listening == {"127.0.0.1"}
+
+
 def test_nothing_of_the_libraries_shows(done: Done) -> None:
     for noise in ("WARNING", "INFO", "raylet", "Traceback", "ExperimentalWarning", "UserWarning"):
         assert noise not in done.text, done.text

@@ -98,23 +98,27 @@ def test_what_cannot_be_written_to_is_refused(
 
 def on_a_node(place: str, base: PretrainedEncoder, data: TaskData, looks: int = 10**6) -> FineTuneResult:
     """Run there, and leave after so many looks at whether to."""
-    at = JobFolder(place, writes=True)
-    at.fetch()
+    at = JobFolder(place, is_writer=True)
+    at.fetch_checkpoints()
     left = iter(["go"] * looks)
 
     def control() -> ControlSignal:
         return next(left, "suspend")
 
     result = finetune_model(
-        CONFIG, base, data, control=control, checkpointing=Checkpointing(at.checkpoints, 0, at.written)
+        CONFIG,
+        base,
+        data,
+        control=control,
+        checkpointing=Checkpointing(at.checkpoints, 0, at.upload_checkpoint),
     )
     assert at.warnings == []
     if result.outcome == "completed":
         (at.folder / "logits").write_bytes(b"of the run")
-        at.keep("logits")
-    at.leave(done=result.outcome != "suspended")
+        at.keep_result("logits")
+    at.finish_run(is_over=result.outcome != "suspended")
     if result.outcome == "completed":
-        at.clear()
+        at.remove_checkpoints()
     return result
 
 
@@ -153,17 +157,17 @@ def test_a_run_goes_on_without_a_store_that_went_away_and_says_so(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    at = JobFolder(remote(place), writes=True)
+    at = JobFolder(remote(place), is_writer=True)
 
     def gone(*_: object) -> None:
         raise OSError("no route to the store")
 
     monkeypatch.setattr(storage, "upload_to_location", gone)
     monkeypatch.setattr(storage, "list_location", gone)
-    at.fetch()
-    keeping = Checkpointing(at.checkpoints, 0, at.written)
+    at.fetch_checkpoints()
+    keeping = Checkpointing(at.checkpoints, 0, at.upload_checkpoint)
     result = finetune_model(replace(CONFIG, max_steps=4), tiny_base, tiny_data, checkpointing=keeping)
-    at.leave(done=False)
+    at.finish_run(is_over=False)
     assert result.outcome == "completed"
     assert at.warnings == ["checkpoints could not be read from the storage: no route to the store"]
     assert [*at.checkpoints.iterdir()] != []

@@ -1,4 +1,4 @@
-"""Where a slot does a job: a folder of its node. What must outlive the node goes to the storage meanwhile."""
+"""The working folder of a job on its node; files that must outlive the node are copied to the storage."""
 
 from __future__ import annotations
 
@@ -21,87 +21,94 @@ from tune.core.storage import (
 
 
 class JobFolder:
-    """The folder of a job. Where the job's place is an object store, the folder is one of the node's own, and
-    checkpoints are copied to the store in the background: of those that are written while one is on its way
-    the last goes next, when the run is left.
+    """The folder of a job.
 
-    place: of the job, see `tune.core.storage`. writes: whether this rank does; the others only read.
-    warnings: what could not be copied, and why.
+    With an object store it is local to the node, and checkpoints are uploaded in the background. While one
+    upload runs, only the newest waiting checkpoint is kept, and uploaded when the run ends.
+
+    location: of the job in the storage, see `tune.core.storage`; is_writer: whether this rank writes;
+    warnings: uploads and downloads that failed.
     """
 
-    def __init__(self, place: str, writes: bool) -> None:
-        self.place, self.writes = place, writes
-        self.is_remote = is_remote_location(place)
-        self.folder = _get_node_folder(place) if self.is_remote else Path(place)
+    def __init__(self, location: str, is_writer: bool) -> None:
+        self.location, self.is_writer = location, is_writer
+        self.is_remote = is_remote_location(location)
+        self.folder = _get_node_folder(location) if self.is_remote else Path(location)
         self.warnings: list[str] = []
-        self._sender = ThreadPoolExecutor(1)
-        self._sending: Future[None] | None = None
-        self._unsent: Path | None = None
+        self._uploader = ThreadPoolExecutor(1)
+        self._upload_in_progress: Future[None] | None = None
+        self._waiting_checkpoint: Path | None = None
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints are written, and read."""
+        """The folder of the checkpoints."""
         return self.folder / "checkpoints"
 
-    def fetch(self) -> None:
-        """Have the checkpoints that other nodes wrote."""
+    def fetch_checkpoints(self) -> None:
+        """Download checkpoints written by other nodes."""
         if not self.is_remote:
             return
-        there = join_location(self.place, "checkpoints")
+        location = self._checkpoints_location
         try:
-            for name in storage.list_location(there):
+            for name in storage.list_location(location):
                 if not (self.checkpoints / name).exists():
-                    download_location(join_location(there, name), self.checkpoints / name)
+                    download_location(join_location(location, name), self.checkpoints / name)
         except OSError as error:
             self._warn(f"checkpoints could not be read from the storage: {describe_storage_error(error)}")
 
-    def written(self, checkpoint: Path) -> None:
-        """A checkpoint was written to this folder."""
-        if not self.is_remote or not self.writes:
+    def upload_checkpoint(self, checkpoint: Path) -> None:
+        """Upload a new checkpoint in the background."""
+        if not self.is_remote or not self.is_writer:
             return
-        self._unsent = checkpoint
-        if self._sending is None or self._sending.done():
-            self._unsent, self._sending = None, self._sender.submit(self._send, checkpoint)
+        self._waiting_checkpoint = checkpoint
+        if self._upload_in_progress is None or self._upload_in_progress.done():
+            self._waiting_checkpoint = None
+            self._upload_in_progress = self._uploader.submit(self._upload, checkpoint)
 
-    def keep(self, name: str) -> None:
-        """What was written to the folder under this name is a result. Raises OSError."""
+    def keep_result(self, name: str) -> None:
+        """Upload a file or folder as a result. Raises OSError."""
         if self.is_remote:
-            storage.upload_to_location(self.folder / name, join_location(self.place, name))
+            storage.upload_to_location(self.folder / name, join_location(self.location, name))
 
-    def leave(self, done: bool) -> None:
-        """The run has ended here. done: nobody goes on with it, unless nobody hears of its end."""
-        if self._unsent is not None and not done:
-            self._sender.submit(self._send, self._unsent)
-        self._sender.shutdown()
+    def finish_run(self, is_over: bool) -> None:
+        """Finish uploads at the end of the run. is_over: no other node will continue it."""
+        if self._waiting_checkpoint is not None and not is_over:
+            self._uploader.submit(self._upload, self._waiting_checkpoint)
+        self._uploader.shutdown()
 
-    def clear(self) -> None:
-        """That the run is over is known: nobody will go on from its checkpoints. A store hears of it
-        meanwhile."""
+    def remove_checkpoints(self) -> None:
+        """Remove the checkpoints of a finished run; from a store in the background."""
         if not self.is_remote:
-            self._remove_checkpoints()
+            self._remove_from_storage()
             return
-        threading.Thread(target=self._remove_checkpoints, daemon=True).start()
+        threading.Thread(target=self._remove_from_storage, daemon=True).start()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _remove_checkpoints(self) -> None:
-        if self.writes:
-            remove_location(join_location(self.place, "checkpoints"))
+    def _remove_from_storage(self) -> None:
+        if self.is_writer:
+            remove_location(self._checkpoints_location)
 
-    def _send(self, place: Path) -> None:
-        there = join_location(self.place, "checkpoints")
+    @property
+    def _checkpoints_location(self) -> str:
+        return join_location(self.location, "checkpoints")
+
+    def _upload(self, checkpoint: Path) -> None:
+        location = self._checkpoints_location
         try:
-            storage.upload_to_location(place, join_location(there, place.name))
-            for old in storage.list_location(there)[:-KEPT_CHECKPOINTS]:
-                remove_location(join_location(there, old))
+            storage.upload_to_location(checkpoint, join_location(location, checkpoint.name))
+            for old in storage.list_location(location)[:-KEPT_CHECKPOINTS]:
+                remove_location(join_location(location, old))
         except OSError as error:
-            if place.exists():  # or newer ones have replaced it meanwhile
-                self._warn(f"{place.name} could not be sent to the storage: {describe_storage_error(error)}")
+            if checkpoint.exists():  # it may have been replaced by newer ones meanwhile
+                self._warn(
+                    f"{checkpoint.name} could not be sent to the storage: {describe_storage_error(error)}"
+                )
 
     def _warn(self, warning: str) -> None:
         if not self.warnings:
             self.warnings.append(warning)
 
 
-def _get_node_folder(place: str) -> Path:
-    """A folder of the node for this place, the same for every process there."""
-    return get_cache_folder() / "jobs" / hashlib.sha256(place.encode()).hexdigest()[:16]
+def _get_node_folder(location: str) -> Path:
+    """Return this node's folder for a location, the same in every process."""
+    return get_cache_folder() / "jobs" / hashlib.sha256(location.encode()).hexdigest()[:16]

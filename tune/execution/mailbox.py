@@ -1,8 +1,8 @@
 """The mailbox between a trial actor and its worker group: jobs go in, reports come out.
 
 A plain class of coroutines, run as an async Ray actor. It holds at most one job. A worker group
-that was restarted asks again and gets the same job, until its last report is in. One that hears of no
-job for a while leaves; who submits the next starts another.
+that was restarted asks again and gets the same job, until its final report is in. A group without a
+job for a while ends; the next submit starts another.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from tune.execution.connection import freeze_imported_objects
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Sign of life of the job under way. stepping: whether it has made a step since the group took it;
-    silent:
-    seconds since it was last heard of; running: since the group first took it, None before; workers: pickled
-    handles of the group's actors, as far as they said."""
+    """Sign of life of the current job.
 
-    stepping: bool
-    silent: float
-    running: float | None
-    workers: list[bytes]
+    has_stepped: since the group took it; silent_seconds: since the last sign; running_seconds: since a group
+    first took it, None before; worker_handles: pickled handles of the group's registered actors.
+    """
+
+    has_stepped: bool
+    silent_seconds: float
+    running_seconds: float | None
+    worker_handles: list[bytes]
 
 
 class Mailbox:
-    """See above. Every coroutine may be called from any process."""
+    """Holds at most one job and its reports. Coroutines may be called from any process."""
 
     def __init__(self) -> None:
         freeze_imported_objects()
@@ -40,108 +41,107 @@ class Mailbox:
         self._changed = asyncio.Condition()
         self._reports: asyncio.Queue[RunReport] = asyncio.Queue()
         self._workers: dict[int, bytes] = {}
-        self._first: float | None = None  # when the job was first handed out
-        self._last, self._stepping = time.monotonic(), False
+        self._taken_at: float | None = None  # when a group first took the job
+        self._last_heard, self._has_stepped = time.monotonic(), False
 
     async def submit(self, job: Job) -> None:
-        """Give the group this job; one under way is told to stop, its reports are dropped."""
+        """Submit a job; stop the current one and drop its reports."""
         async with self._changed:
             self._job, self._signal = job, "go"
-            self._stepping, self._last, self._first = False, time.monotonic(), None
-            self._reports.put_nowait(RunReport(job.id))  # lets go who waits for the job before
+            self._has_stepped, self._last_heard, self._taken_at = False, time.monotonic(), None
+            self._reports.put_nowait(RunReport(job.id))  # wakes a caller that waits for the previous job
             self._reports = asyncio.Queue()
             self._changed.notify_all()
 
-    async def again(self, job: Job) -> None:
-        """Have the group do the job under way from its last checkpoint, as this one of the same id says."""
+    async def retry(self, job: Job) -> None:
+        """Restart the current job from its last checkpoint, with the changes of this one of the same id."""
         async with self._changed:
             if self._job is not None and self._job.id == job.id:
                 self._job = job
-                self._handed_out()
+                self._mark_taken()
 
-    async def join(self, rank: int, worker: bytes) -> None:
-        """A worker of the group, by its rank; it takes the place of the one before. worker: its handle,
-        pickled, because to hold one here would import the class, and with it torch and pandas."""
+    async def register_worker(self, rank: int, worker: bytes) -> None:
+        """Register a worker by rank, replacing an earlier one. worker: pickled handle, as unpickling it here
+        would import torch and pandas."""
         self._workers[rank] = worker
 
-    async def beat(self, job: str) -> None:
-        """The job under way makes another step."""
-        if self._job is not None and self._job.id == job:
-            self._stepping, self._last = True, time.monotonic()
+    async def record_step(self, job_id: str) -> None:
+        """Record that the job made a step."""
+        if self._job is not None and self._job.id == job_id:
+            self._has_stepped, self._last_heard = True, time.monotonic()
 
-    async def signs(self) -> Heartbeat:
-        """Return the last sign of life."""
+    async def get_heartbeat(self) -> Heartbeat:
+        """Return the heartbeat of the current job."""
         now = time.monotonic()
-        running = None if self._first is None else now - self._first
-        return Heartbeat(self._stepping, now - self._last, running, list(self._workers.values()))
+        running = None if self._taken_at is None else now - self._taken_at
+        return Heartbeat(self._has_stepped, now - self._last_heard, running, list(self._workers.values()))
 
-    def _handed_out(self) -> None:
-        self._stepping, self._last = False, time.monotonic()
-        self._first = self._first or self._last
+    def _mark_taken(self) -> None:
+        self._has_stepped, self._last_heard = False, time.monotonic()
+        self._taken_at = self._taken_at or self._last_heard
 
-    async def signal(self, signal: ControlSignal) -> None:
-        """Tell the job under way to stop, or to write a checkpoint and stop."""
+    async def send_signal(self, signal: ControlSignal) -> None:
+        """Tell the current job to stop, or to write a checkpoint and stop."""
         async with self._changed:
             self._signal = signal
             self._changed.notify_all()
 
     async def close(self) -> None:
-        """No more jobs: the worker group leaves."""
+        """End the worker group; no more jobs follow."""
         async with self._changed:
             self._closed, self._signal = True, "stop"
             self._changed.notify_all()
 
-    async def next_job(self, patience_s: float) -> Job | None:
-        """The job to do; None when there will be none, and after `patience_s` without one."""
+    async def next_job(self, timeout_s: float) -> Job | None:
+        """Wait for the job to do; return None if no more follow, or after `timeout_s` without one."""
 
-        def ready() -> bool:
+        def is_ready() -> bool:
             return self._closed or self._job is not None
 
         async with self._changed:
             try:
-                await asyncio.wait_for(self._changed.wait_for(ready), patience_s)
+                await asyncio.wait_for(self._changed.wait_for(is_ready), timeout_s)
             except TimeoutError:
                 return None
             if self._closed or self._job is None:
                 return None
-            self._handed_out()
+            self._mark_taken()
             return self._job
 
-    async def signal_for(self, job: str) -> ControlSignal:
-        """Answers when the job of this id shall not go on: another was submitted, or it was told so."""
+    async def wait_for_signal(self, job_id: str) -> ControlSignal:
+        """Wait until a job must stop, by a signal or because another was submitted; return the signal."""
 
-        def told() -> bool:
-            return self._closed or self._signal != "go" or self._job is None or self._job.id != job
+        def is_current() -> bool:
+            return self._job is not None and self._job.id == job_id
 
         async with self._changed:
-            await self._changed.wait_for(told)
-            same = self._job is not None and self._job.id == job
-            return self._signal if same and self._signal != "go" else "stop"
+            await self._changed.wait_for(lambda: self._closed or self._signal != "go" or not is_current())
+            return self._signal if is_current() and self._signal != "go" else "stop"
 
-    async def report(self, report: RunReport) -> None:
-        """Take a report in; one of a job that was replaced is dropped. The last one clears the job."""
+    async def put_report(self, report: RunReport) -> None:
+        """Queue a report; drop it if its job was replaced. A final report clears the job."""
         if self._job is None or report.job != self._job.id:
             return
-        self._last = time.monotonic()
+        self._last_heard = time.monotonic()
         if report.is_last:
             self._job = None
         await self._reports.put(report)
 
     async def next_report(self) -> RunReport:
-        """The next report of the current job."""
+        """Wait for the next report of the current job."""
         return await self._reports.get()
 
 
 class StopSignal:
-    """One for a search: thrown when everything under way shall write a checkpoint and stop."""
+    """The search-wide stop signal: once set, every job writes a checkpoint and stops."""
 
     def __init__(self) -> None:
-        self._thrown = asyncio.Event()
+        self._event = asyncio.Event()
 
-    async def throw(self) -> None:
-        """Stop the search."""
-        self._thrown.set()
+    async def set(self) -> None:
+        """Set the signal."""
+        self._event.set()
 
     async def wait(self) -> None:
-        """Answers when the switch was thrown."""
-        await self._thrown.wait()
+        """Wait until the signal is set."""
+        await self._event.wait()

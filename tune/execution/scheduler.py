@@ -18,19 +18,21 @@ class SearchScheduler(FIFOScheduler):
     def __init__(self, arms: Arms) -> None:
         super().__init__()
         self.arms, self.slots = arms, arms.slots
-        self._warm = Counter[Any]()  # slots, by the resources of their trials
+        self._warm_slots = Counter[Any]()  # by the resources of their trials
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Tune keeps one idle actor; a slot that waits for the others must stay warm too."""
+        """Let Tune keep as many idle actors as there are slots; its default is one."""
         group = trial.placement_group_factory
-        if more := self.slots.now - self._warm[group]:
-            self._warm[group] += more
+        if more := self.slots.now - self._warm_slots[group]:
+            self._warm_slots[group] += more
             keep_actors_warm(tune_controller, group, more)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Where nodes have left, what is idle is let go: a trial that was there may wait for its cores.
-        One that has not started takes an idle slot, and does not count; but first come those for which no
-        slot is starting: Tune would give that slot up, and one that starts slowly would never be ready."""
+        """Choose the next trial, and end idle actors after nodes have left: a trial may wait for their cores.
+
+        Trials for which no actor is starting come first. For another, Tune would take an idle actor and give
+        up the one that is starting, so that one that starts slowly would never be ready.
+        """
         idle = count_idle_actors(tune_controller)
         running = sum(trial.status == Trial.RUNNING for trial in tune_controller.get_live_trials())
         if idle and idle + running > self.slots.now:
@@ -39,9 +41,9 @@ class SearchScheduler(FIFOScheduler):
         return None if chosen and has_actor(tune_controller, chosen) else chosen
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop what falls behind."""
+        """Stop a trial that falls behind."""
         behind = self.arms.is_behind(trial.config["job"], result["report"])
         return TrialScheduler.STOP if behind else TrialScheduler.CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune writes its schedulers down; the ledger holds what a resume needs
+        return {}  # Tune pickles its schedulers; a resume uses the ledger

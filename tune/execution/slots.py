@@ -1,4 +1,4 @@
-"""How many trials run at once: what a cluster has room for, at the start and as nodes join and leave."""
+"""Slots of a session on a cluster: they follow its nodes, and its autoscaler is asked for missing ones."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tune.execution.connection import read_cluster_resources
 from tune.execution.ray_private import request_workers
 from tune.planning.cluster import Cluster, count_slots, count_wanted_slots
+from tune.planning.plan import Plan
+from tune.planning.preflight import PreflightFinding
 from tune.strategy.budget import SlotCount
 
-if TYPE_CHECKING:
-    from tune.planning.plan import Plan
-    from tune.planning.preflight import PreflightFinding
-
 CLUSTER_POLL_INTERVAL_S = 5.0
-DEMAND_EXPIRY_S = 180.0  # a request that is not repeated, as its search was killed, is dropped after so long
+DEMAND_EXPIRY_S = 180.0  # a request expires after this long unless renewed, as when its search is killed
+NodeCheck = Callable[[str], list[PreflightFinding]]
 
 
 class AutoscalerDemand:
-    """A request to the autoscaler for workers that have no room yet, beside what runs.
+    """Request of one search to the cluster's autoscaler for workers that have no room yet.
 
-    requester: unique name; several searches add up, and a request expires if its search is killed.
+    requester: unique name, since the requests of several searches add up.
     """
 
     def __init__(self) -> None:
@@ -33,19 +32,18 @@ class AutoscalerDemand:
         self._is_open = False
 
     def request(self, worker: dict[str, float], missing: int, wanted: int) -> None:
-        """Ask for the missing workers, out of those wanted; to be renewed for as long as they are missing.
-        worker: the resources of one."""
+        """Request the missing ones of all wanted workers, or renew it. worker: resources of one worker."""
         was_open, self._is_open = self._is_open, missing > 0
         if missing or was_open:
             request_workers(self.requester, [worker] * missing, [worker] * wanted, DEMAND_EXPIRY_S)
 
     def withdraw(self) -> None:
-        """Ask for nothing any more."""
+        """Withdraw the request."""
         self.request({}, 0, 0)
 
 
 class MessageDisplay(Protocol):
-    """What the user reads; takes lines."""
+    """Display that prints lines for the user."""
 
     def say(self, line: str) -> None: ...
 
@@ -53,7 +51,7 @@ class MessageDisplay(Protocol):
 
 
 class LiveDisplay(MessageDisplay, Protocol):
-    """A display that shows what runs, for as long as it is entered."""
+    """Display that shows what runs while inside its context."""
 
     def __enter__(self) -> object: ...
 
@@ -61,92 +59,83 @@ class LiveDisplay(MessageDisplay, Protocol):
 
 
 class ClusterFollower:
-    """Keeps the slots at what the cluster offers, and asks its autoscaler for those that are missing.
+    """Adjusts the slots to the cluster and requests missing ones.
 
-    check: what is wrong with a node, by its ID; one that joins gets no slots where anything is.
+    check_node: returns the problems of a node, by its id; a node that joins with problems gets no slots.
     """
 
-    def __init__(
-        self,
-        slots: SlotCount,
-        plan: Plan,
-        screen: MessageDisplay,
-        check: Callable[[str], list[PreflightFinding]],
-    ) -> None:
-        self.slots, self.plan, self.screen, self.check, self.demand = (
-            slots,
-            plan,
-            screen,
-            check,
-            AutoscalerDemand(),
-        )
-        self.nodes = plan.cluster.node_count
-        self._sound = {node.id: True for node in plan.cluster.nodes}
-        self.wanted = count_wanted_slots(plan.options) if plan.options.max_concurrent else 0
-        if self.wanted > slots.now:
-            asked = "the autoscaler, if any, is asked for the others"
-            screen.say(f"slots        {slots.now} of {self.wanted}; {asked}")
+    def __init__(self, slots: SlotCount, plan: Plan, display: MessageDisplay, check_node: NodeCheck) -> None:
+        self.slots, self.plan, self.display, self.check_node = slots, plan, display, check_node
+        self.demand = AutoscalerDemand()
+        self.node_count = plan.cluster.node_count
+        self._is_healthy = {node.id: True for node in plan.cluster.nodes}
+        self.wanted_slots = count_wanted_slots(plan.options) if plan.options.max_concurrent else 0
+        if self.wanted_slots > slots.now:
+            note = "the autoscaler, if any, is asked for the others"
+            display.say(f"slots        {slots.now} of {self.wanted_slots}; {note}")
 
     def update(self) -> None:
-        """Look at the cluster once."""
-        cluster = self._usable(read_cluster_resources(self.plan.cluster.address))
+        """Read the cluster once and adjust the slots."""
+        cluster = self._drop_faulty_nodes(read_cluster_resources(self.plan.cluster.address))
         options, gpus = self.plan.options, self.plan.gpus_per_worker
-        there = count_slots(options, cluster, gpus)
-        number = max(1, there)  # what was lost may come back
+        available = count_slots(options, cluster, gpus)
+        number = max(1, available)  # lost nodes may come back
         if number != self.slots.now:
             self.slots.become(number)
-            self.screen.say(f"slots        {number}: {_describe_node_change(self.nodes, cluster.node_count)}")
-        self.nodes = cluster.node_count
+            self.display.say(
+                f"slots        {number}: {_describe_node_change(self.node_count, cluster.node_count)}"
+            )
+        self.node_count = cluster.node_count
         worker = {"CPU": float(options.cpus_per_worker)} | ({"GPU": gpus} if gpus else {})
-        missing = max(0, self.wanted - there)
-        per_slot = options.workers_per_trial
-        self.demand.request(worker, missing * per_slot, self.wanted * per_slot)
+        missing, per_slot = max(0, self.wanted_slots - available), options.workers_per_trial
+        self.demand.request(worker, missing * per_slot, self.wanted_slots * per_slot)
 
-    def _usable(self, cluster: Cluster) -> Cluster:
-        """The cluster without the nodes that joined and have something wrong; each is looked at once."""
+    def _drop_faulty_nodes(self, cluster: Cluster) -> Cluster:
+        """Return the cluster without joined nodes that failed their check; each is checked once."""
         for node in cluster.nodes:
-            if node.id not in self._sound:
-                found = self.check(node.id)
-                self._sound[node.id] = not found
-                for finding in found:
-                    self.screen.warn(f"{finding}; it joined, and gets no slots")
-        return replace(cluster, nodes=tuple(node for node in cluster.nodes if self._sound[node.id]))
+            if node.id not in self._is_healthy:
+                findings = self.check_node(node.id)
+                self._is_healthy[node.id] = not findings
+                for finding in findings:
+                    self.display.warn(f"{finding}; it joined, and gets no slots")
+        return replace(cluster, nodes=tuple(node for node in cluster.nodes if self._is_healthy[node.id]))
 
 
 def _describe_node_change(before: int, after: int) -> str:
-    """What became of the nodes, in words."""
+    """Describe how the number of nodes changed."""
     if before == after:
         return "the nodes have changed"
-    who = "a node" if abs(after - before) == 1 else f"{abs(after - before)} nodes"
-    return f"{who} {'joined' if after > before else 'left'}"
+    subject = "a node" if abs(after - before) == 1 else f"{abs(after - before)} nodes"
+    return f"{subject} {'joined' if after > before else 'left'}"
 
 
 @contextmanager
 def follow_cluster(
-    slots: SlotCount, plan: Plan, screen: MessageDisplay, check: Callable[[str], list[PreflightFinding]]
+    slots: SlotCount, plan: Plan, display: MessageDisplay, check_node: NodeCheck
 ) -> Iterator[None]:
-    """Make the slots follow, within the context, the cluster that the plan was made for. They stay as they
-    are on a local Ray,
-    and without a storage, as only one node can be used then."""
+    """Keep the slots adjusted to the plan's cluster while inside this context.
+
+    Does nothing on a local Ray, or without --storage, as only one node can be used then.
+    """
     if plan.cluster.address is None or not plan.options.storage:
         yield
         return
-    over = threading.Event()
-    follower = ClusterFollower(slots, plan, screen, check)
-    thread = threading.Thread(target=_update_until_over, args=(follower, over), name="slots", daemon=True)
+    stopped = threading.Event()
+    follower = ClusterFollower(slots, plan, display, check_node)
+    thread = threading.Thread(target=_update_until, args=(stopped, follower), name="slots", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join(timeout=CLUSTER_POLL_INTERVAL_S)
-        with suppress(Exception):  # a cluster that is gone holds no request
+        with suppress(Exception):  # the cluster may be gone
             follower.demand.withdraw()
 
 
-def _update_until_over(follower: ClusterFollower, over: threading.Event) -> None:
+def _update_until(stopped: threading.Event, follower: ClusterFollower) -> None:
     while True:
-        with suppress(Exception):  # whatever Ray says under load: another look will do
+        with suppress(Exception):  # errors under load are ignored: the next poll retries
             follower.update()
-        if over.wait(CLUSTER_POLL_INTERVAL_S):
+        if stopped.wait(CLUSTER_POLL_INTERVAL_S):
             return

@@ -69,7 +69,7 @@ def run_trials(
     freeze_imported_objects()
     signal = _make_stop_signal(stop)
     slot_trainable = ray.tune.with_resources(
-        ray.tune.with_parameters(trainable.SlotTrainable, plan=_configure_slot(plan, signal)),
+        ray.tune.with_parameters(trainable.SlotTrainable, slot=_configure_slot(plan, signal)),
         PlacementGroupFactory([{"memory": SLOT_ACTOR_MEMORY_BYTES}]),
     )
     tuner = Tuner(
@@ -139,7 +139,7 @@ def _make_stop_signal(stop: threading.Event) -> Any:
 
 def _forward_stop(stop: threading.Event, signal: Any) -> None:
     stop.wait()
-    signal.throw.remote()
+    signal.set.remote()
 
 
 def _configure_slot(plan: Plan, signal: Any) -> SlotConfig:
@@ -149,9 +149,9 @@ def _configure_slot(plan: Plan, signal: Any) -> SlotConfig:
         cpus_per_worker=options.cpus_per_worker,
         gpus_per_worker=plan.gpus_per_worker,
         checkpoint_every_s=CHECKPOINT_INTERVAL_S,
-        data=plan.data.fingerprint,
+        data_fingerprint=plan.data.fingerprint,
         step_timeout_s=parse_duration(options.step_timeout),
         trial_timeout_s=parse_duration(options.trial_timeout) if options.trial_timeout else None,
-        switch=signal,
-        alone=plan.cluster.address is None,
+        stop_signal=signal,
+        is_local=plan.cluster.address is None,
     )

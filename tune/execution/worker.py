@@ -1,7 +1,7 @@
-"""The Ray Train loop of a worker group: takes job after job, fine-tunes, reports.
+"""The training loop of a worker group: take a job, fine-tune, report.
 
-Rank 0 talks to the mailbox; the other ranks hear from rank 0. Data and base weights are read with
-the first job and stay in memory.
+Only rank 0 uses the mailbox and broadcasts to the others. Data and base weights are read with the
+first job and stay in memory.
 """
 
 from __future__ import annotations
@@ -33,125 +33,133 @@ from tune.records import predictions
 from tune.records.predictions import PREDICTIONS_FILE
 
 HEARTBEAT_INTERVAL_S = 1.0
-IDLE_TIMEOUT_S = (
-    120.0  # a group without a job leaves its cores and GPUs to others then; the ranks' time-out is longer
-)
+IDLE_TIMEOUT_S = 120.0  # an idle group leaves after this long; shorter than the ranks' time-out
 
 
 def run_worker_loop(loop: dict[str, Any]) -> None:
-    """The training function of the TorchTrainer. loop: "mailbox", "slot" (its name), "threads",
-    "checkpoint_every_s", "data" (the fingerprint of the task's)."""
+    """Run the jobs of a mailbox until there are no more; Ray Train calls this on every worker.
+
+    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s", "data_fingerprint" (of the task).
+    """
     freeze_imported_objects()
     torch.set_num_threads(loop["threads"])
-    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data"])
+    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data_fingerprint"])
     handle = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)
-    ray.get(loop["mailbox"].join.remote(get_rank(), handle))
+    ray.get(loop["mailbox"].register_worker.remote(get_rank(), handle))
     while (job := worker.next_job()) is not None:
-        worker.do(job)
+        worker.run_job(job)
 
 
 class _Worker:
-    """One rank of a slot's group."""
+    """One rank of a slot's worker group."""
 
     def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float, fingerprint: str) -> None:
         self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
         self.fingerprint = fingerprint
         self.is_first = get_rank() == 0
-        self.ranks = get_world_size()  # as long as it lives: Ray may end the process group before the job
-        self.held: tuple[RunSettings, RunInputs] | None = None
-        self.last_end: float | None = None
-        self.over: JobFolder | None = None  # of the job before, which has ended
-        self.settled = False
+        self.world_size = get_world_size()  # read now: Ray may end the process group before the job
+        self.loaded: tuple[RunSettings, RunInputs] | None = None
+        self.last_job_ended: float | None = None
+        self.finished_folder: JobFolder | None = None  # of the previous job
+        self.imports_frozen = False
 
     def next_job(self) -> Any:
-        """A Job, or None: leave; the same on every rank."""
+        """Return the next job, or None to leave; the same on every rank."""
         job = ray.get(self.mailbox.next_job.remote(IDLE_TIMEOUT_S)) if self.is_first else None
         return broadcast_value(job)
 
-    def do(self, job: Job) -> None:
-        """Run one job and report its outcome; whatever happens becomes a typed one.
+    def run_job(self, job: Job) -> None:
+        """Run a job and report its outcome; errors become outcomes.
 
-        Raises RayError where nobody is there to report to: then it is not over, but goes on elsewhere."""
-        if self.over is not None:  # a next job: its end is in the ledger by now
-            self.over.clear()
+        Raises RayError if the slot is gone: the job is then not over and continues elsewhere.
+        """
+        if self.finished_folder is not None:  # as there is a next job, the end of this one is in the ledger
+            self.finished_folder.remove_checkpoints()
         result: RunResult | None = None
-        place = JobFolder(job.location, writes=self.is_first)
+        job_folder = JobFolder(job.location, is_writer=self.is_first)
         try:
-            result = self._run(job, place)
+            result = self._fine_tune(job, job_folder)
         except ray.exceptions.RayError:
             raise
         except Exception as error:
             if is_out_of_memory(error):
-                self._out_of_memory(job, error)
+                self._handle_out_of_memory(job, error)
             else:
                 result = RunResult(outcome=Outcome.FAILED, error=_format_error(error))
-            if self.ranks > 1:
+            if self.world_size > 1:
                 raise  # the ranks may disagree now: let Ray Train restart the group
-        done = result is not None and result.outcome != Outcome.SUSPENDED
-        place.leave(done)
-        self.over = place if done else None
-        self.last_end = time.monotonic()
+        is_over = result is not None and result.outcome != Outcome.SUSPENDED
+        job_folder.finish_run(is_over)
+        self.finished_folder = job_folder if is_over else None
+        self.last_job_ended = time.monotonic()
         if result is not None and self.is_first:
-            ray.get(self.mailbox.report.remote(RunReport(job.id, result)))
-        self._tidy_up(again=result is None)
+            self._send_report(RunReport(job.id, result))
+        self._tidy_up(retries=result is None)
 
-    def _tidy_up(self, again: bool) -> None:
-        """What the next job would wait for, while the driver chooses it. again: it is the same with less."""
+    def _send_report(self, report: RunReport) -> None:
+        ray.get(self.mailbox.put_report.remote(report))
+
+    def _tidy_up(self, retries: bool) -> None:
+        """Clean up memory while the driver chooses the next job. retries: the same job runs again, with a
+        smaller micro-batch."""
         gc.collect()  # models and optimizers hold one another through their hooks
-        if again and torch.cuda.is_available():
-            torch.cuda.empty_cache()  # it needs the memory in other pieces
-        if again or self.held is None:
+        if retries and torch.cuda.is_available():
+            torch.cuda.empty_cache()  # the retry needs blocks of other sizes
+        if retries or self.loaded is None:
             return
-        if not self.settled:
+        if not self.imports_frozen:
             gc.freeze()  # a first run imports much that stays
-            self.settled = True
-        self.held[1].base.prepare_copy()
+            self.imports_frozen = True
+        self.loaded[1].base.prepare_copy()
         reset_peak_memory(get_device())
 
-    def _out_of_memory(self, job: Job, error: Exception) -> None:
-        """Have the job done again with less at once, or say that it ended so. Whichever rank it hits."""
-        smaller = job.halve_micro_batch(self.ranks)
+    def _handle_out_of_memory(self, job: Job, error: Exception) -> None:
+        """Retry the job with a smaller micro-batch, or report that memory ran out. Any rank may call it."""
+        smaller = job.halve_micro_batch(self.world_size)
         if smaller is not None:
-            ray.get(self.mailbox.again.remote(smaller))
+            ray.get(self.mailbox.retry.remote(smaller))
             return
-        said = f"{_format_error(error)}; a worker had {job.micro_batch or 'all'} examples of a step at once"
-        result = RunResult(outcome=Outcome.OUT_OF_MEMORY, error=said)
-        ray.get(self.mailbox.report.remote(RunReport(job.id, result)))
+        message = (
+            f"{_format_error(error)}; a worker had {job.micro_batch or 'all'} examples of a step at once"
+        )
+        self._send_report(RunReport(job.id, RunResult(outcome=Outcome.OUT_OF_MEMORY, error=message)))
 
-    def _run(self, job: Job, place: JobFolder) -> RunResult:
-        base, data = self._base_and_data(job.settings)
-        place.fetch()
+    def _fine_tune(self, job: Job, job_folder: JobFolder) -> RunResult:
+        base, data = self._load_inputs(job.settings)
+        job_folder.fetch_checkpoints()
         result = finetune_model(
             make_fine_tune_config(job),
             base,
             data,
-            report=lambda evaluation: self._report(job, evaluation),
+            report=lambda evaluation: self._send_evaluation(job, evaluation),
             control=_JobControl(job, self.mailbox) if self.is_first else lambda: "go",
-            checkpointing=Checkpointing(place.checkpoints, self.checkpoint_every_s, place.written),
+            checkpointing=Checkpointing(
+                job_folder.checkpoints, self.checkpoint_every_s, job_folder.upload_checkpoint
+            ),
         )
-        result.warnings.extend([*place.warnings, *_format_micro_batch_warning(job)])
+        result.warnings.extend([*job_folder.warnings, *_format_micro_batch_warning(job)])
         if self.is_first and result.outcome == Outcome.COMPLETED:
             try:
-                self._keep(job, result, place)
+                self._keep_results(job, result, job_folder)
             except Exception as error:
                 if not is_disk_full(error):
                     raise
                 return RunResult(
                     outcome=Outcome.SUSPENDED, error=f"no room in {job.location}: {_format_error(error)}"
                 )
-        return result.extract_result(**self._timing(result.seconds))
+        return result.extract_result(**self._build_timing(result.seconds))
 
-    def _keep(self, job: Job, result: FineTuneResult, place: JobFolder) -> None:
+    def _keep_results(self, job: Job, result: FineTuneResult, job_folder: JobFolder) -> None:
         if job.purpose == RunPurpose.CONFIRMATION:
-            predictions.write_predictions(place.folder / PREDICTIONS_FILE, result.logits, result.labels)
-            place.keep(PREDICTIONS_FILE)
+            predictions.write_predictions(job_folder.folder / PREDICTIONS_FILE, result.logits, result.labels)
+            job_folder.keep_result(PREDICTIONS_FILE)
         if job.keep_model:
-            result.save(place.folder / "model")
-            place.keep("model")
+            result.save(job_folder.folder / "model")
+            job_folder.keep_result("model")
 
-    def _base_and_data(self, settings: RunSettings) -> RunInputs:
-        """Base weights and tokenised data of the search, read once."""
-        if self.held is None or self.held[0] != settings:
+    def _load_inputs(self, settings: RunSettings) -> RunInputs:
+        """Return base weights and tokenised data, read once per search."""
+        if self.loaded is None or self.loaded[0] != settings:
             inputs = load_run_inputs(
                 settings.task,
                 settings.data,
@@ -160,39 +168,38 @@ class _Worker:
                 TokenCache(),
                 self.fingerprint,
             )
-            self.held = settings, inputs
+            self.loaded = settings, inputs
             gc.collect()
-            gc.freeze()  # what stays is not looked through after every job
-        return self.held[1]
+            gc.freeze()  # what stays is not examined after every job
+        return self.loaded[1]
 
-    def _report(self, job: Job, evaluation: Evaluation) -> None:
+    def _send_evaluation(self, job: Job, evaluation: Evaluation) -> None:
         if not self.is_first:
             return
         so_far = RunResult(
-            scores=evaluation.curve, seconds=evaluation.seconds, **self._timing(evaluation.seconds)
+            scores=evaluation.curve, seconds=evaluation.seconds, **self._build_timing(evaluation.seconds)
         )
-        ray.get(self.mailbox.report.remote(RunReport(job.id, so_far, evaluation)))
+        self._send_report(RunReport(job.id, so_far, evaluation))
 
-    def _timing(self, seconds: float) -> dict[str, Any]:
-        """Return on which slot the run's first step began and when, and how long the slot had waited for
-        it."""
-        waited = None if self.last_end is None else time.monotonic() - seconds - self.last_end
+    def _build_timing(self, seconds: float) -> dict[str, Any]:
+        """Return the slot, when the run's first step began and how long the slot had waited for it."""
+        waited = None if self.last_job_ended is None else time.monotonic() - seconds - self.last_job_ended
         return {"slot": self.slot, "began": time.time() - seconds, "waited": waited}
 
 
 class _JobControl:
-    """Whether the job shall go on, asked at every step without waiting for an answer; tells of the step."""
+    """Checks at every step, without blocking, whether the job continues; reports the step to the mailbox."""
 
     def __init__(self, job: Job, mailbox: Any) -> None:
-        self._job, self._mailbox = job.id, mailbox
-        self._answer = mailbox.signal_for.remote(job.id)
-        self._beaten = -math.inf
+        self._job_id, self._mailbox = job.id, mailbox
+        self._signal = mailbox.wait_for_signal.remote(job.id)
+        self._last_beat = -math.inf
 
     def __call__(self) -> ControlSignal:
-        if time.monotonic() - self._beaten >= HEARTBEAT_INTERVAL_S:
-            self._mailbox.beat.remote(self._job)
-            self._beaten = time.monotonic()
-        ready, _ = ray.wait([self._answer], timeout=0)
+        if time.monotonic() - self._last_beat >= HEARTBEAT_INTERVAL_S:
+            self._mailbox.record_step.remote(self._job_id)
+            self._last_beat = time.monotonic()
+        ready, _ = ray.wait([self._signal], timeout=0)
         return ray.get(ready[0]) if ready else "go"
 
 

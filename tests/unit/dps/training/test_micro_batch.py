@@ -118,7 +118,7 @@ class Near:
         self.box, self.loop = Mailbox(), asyncio.new_event_loop()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "signal_for":
+        if name == "wait_for_signal":
             return SimpleNamespace(remote=lambda job: None)
         return SimpleNamespace(
             remote=lambda *given: self.loop.run_until_complete(getattr(self.box, name)(*given))
@@ -154,11 +154,11 @@ def test_a_run_out_of_memory_is_tried_again_with_half_until_it_fits(
     monkeypatch.setattr(worker.ray, "get", lambda answer: answer)
     mailbox = Near()
     one = worker._Worker(mailbox, "slot", 60.0, "")
-    monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
+    monkeypatch.setattr(one, "_load_inputs", lambda settings: (None, None))
     configuration = {"method": "vanilla", "learning_rate": 1e-4}
     mailbox.submit.remote(Job("3", "search", configuration, 0, SETTINGS, str(tmp_path), oom_retry=oom_retry))
     while (job := mailbox.next_job.remote(0.01)) is not None:
-        one.do(job)
+        one.run_job(job)
     result: RunResult = mailbox.next_report.remote().result
     assert (result.outcome, seen) == (outcome, tried)
     assert mailbox.box._reports.empty()

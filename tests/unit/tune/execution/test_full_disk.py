@@ -105,7 +105,7 @@ def test_a_run_that_cannot_write_checkpoints_goes_on_and_says_so(
 class Mailbox:
     """Enough of one for a worker."""
 
-    signal_for = SimpleNamespace(remote=lambda job: None)
+    wait_for_signal = SimpleNamespace(remote=lambda job: None)
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(FULL, Outcome.SUSPENDED), (OSError(errno.EIO, "x"), None)])
@@ -122,13 +122,13 @@ def test_a_confirmation_whose_results_do_not_fit_stays_open(
     job = Job("confirm-0", "confirmation", configuration, 1, SETTINGS, str(tmp_path))
     kept = tmp_path / "checkpoints" / "step-00000001"
     kept.mkdir(parents=True)
-    one, place = worker._Worker(Mailbox(), "slot", 60.0, ""), JobFolder(job.location, writes=True)
-    monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
+    one, job_folder = worker._Worker(Mailbox(), "slot", 60.0, ""), JobFolder(job.location, is_writer=True)
+    monkeypatch.setattr(one, "_load_inputs", lambda settings: (None, None))
     if outcome is None:
         with pytest.raises(OSError, match="x"):
-            one._run(job, place)
+            one._fine_tune(job, job_folder)
         return
-    result = one._run(job, place)
+    result = one._fine_tune(job, job_folder)
     assert result.outcome == outcome
     assert result.error is not None
     assert "No space left on device" in result.error

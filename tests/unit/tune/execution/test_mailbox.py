@@ -15,7 +15,7 @@ from tune.core.run import Job
 from tune.execution.mailbox import ControlSignal, Mailbox, StopSignal
 
 T = TypeVar("T")
-PATIENCE_S, DEADLINE_S = 0.01, 5.0
+TIMEOUT_S, DEADLINE_S = 0.01, 5.0
 
 
 def job(id: str) -> Job:
@@ -39,7 +39,7 @@ def test_a_job_comes_out_as_it_went_in() -> None:
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        assert await box.next_job(PATIENCE_S) == job("1")
+        assert await box.next_job(TIMEOUT_S) == job("1")
 
     run(scene())
 
@@ -56,7 +56,7 @@ def test_a_group_that_waits_gets_the_job_when_it_comes() -> None:
 
 def test_without_a_job_a_group_is_told_to_leave_after_its_patience() -> None:
     async def scene() -> None:
-        assert await Mailbox().next_job(PATIENCE_S) is None
+        assert await Mailbox().next_job(TIMEOUT_S) is None
 
     run(scene())
 
@@ -66,10 +66,10 @@ def test_a_group_that_was_restarted_gets_the_same_job_until_its_last_report() ->
         box = Mailbox()
         await box.submit(job("1"))
         for _ in range(3):
-            assert await box.next_job(PATIENCE_S) == job("1")
-            await box.report(progress_report("1", 20, 60, 0.5))
-        await box.report(last_report("1", Outcome.COMPLETED))
-        assert await box.next_job(PATIENCE_S) is None
+            assert await box.next_job(TIMEOUT_S) == job("1")
+            await box.put_report(progress_report("1", 20, 60, 0.5))
+        await box.put_report(last_report("1", Outcome.COMPLETED))
+        assert await box.next_job(TIMEOUT_S) is None
 
     run(scene())
 
@@ -79,8 +79,8 @@ def test_reports_come_out_in_their_order_the_last_one_too() -> None:
         box = Mailbox()
         await box.submit(job("1"))
         for step in (20, 40):
-            await box.report(progress_report("1", step))
-        await box.report(last_report("1", Outcome.COMPLETED, scores=[(60, 0.5)]))
+            await box.put_report(progress_report("1", step))
+        await box.put_report(last_report("1", Outcome.COMPLETED, scores=[(60, 0.5)]))
         assert [(await box.next_report()).result.step for _ in range(3)] == [20, 40, 60]
 
     run(scene())
@@ -91,7 +91,7 @@ def test_a_slot_that_waits_gets_the_report_when_it_comes() -> None:
         box = Mailbox()
         await box.submit(job("1"))
         waiting = await begun(box.next_report())
-        await box.report(progress_report("1", 20))
+        await box.put_report(progress_report("1", 20))
         assert (await waiting).result.step == 20
 
     run(scene())
@@ -101,12 +101,12 @@ def test_another_job_replaces_the_first_and_drops_its_reports() -> None:
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        await box.report(progress_report("1", 20))  # not fetched before it is replaced
+        await box.put_report(progress_report("1", 20))  # not fetched before it is replaced
         await box.submit(job("2"))
-        await box.report(progress_report("1", 40))
-        await box.report(last_report("1", Outcome.COMPLETED, scores=[(60, 0.5)]))
-        assert await box.next_job(PATIENCE_S) == job("2")
-        await box.report(progress_report("2", 10))
+        await box.put_report(progress_report("1", 40))
+        await box.put_report(last_report("1", Outcome.COMPLETED, scores=[(60, 0.5)]))
+        assert await box.next_job(TIMEOUT_S) == job("2")
+        await box.put_report(progress_report("2", 10))
         report = await box.next_report()
         assert (report.job, report.result.step) == ("2", 10)
 
@@ -117,8 +117,8 @@ def test_a_report_after_the_last_one_is_dropped() -> None:
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        await box.report(last_report("1", Outcome.COMPLETED))
-        await box.report(last_report("1", Outcome.FAILED))
+        await box.put_report(last_report("1", Outcome.COMPLETED))
+        await box.put_report(last_report("1", Outcome.FAILED))
         assert (await box.next_report()).outcome == Outcome.COMPLETED
         (await begun(box.next_report())).cancel()
 
@@ -134,7 +134,7 @@ def test_who_waits_for_a_report_of_a_replaced_job_is_let_go() -> None:
         waiting = await begun(box.next_report())
         await box.submit(job("2"))
         await waiting
-        await box.report(progress_report("2", 10))
+        await box.put_report(progress_report("2", 10))
         assert (await box.next_report()).result.step == 10
 
     run(scene())
@@ -145,10 +145,10 @@ def test_a_job_hears_the_signal_it_was_given(signal: ControlSignal) -> None:
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        waiting = await begun(box.signal_for("1"))
-        await box.signal(signal)
+        waiting = await begun(box.wait_for_signal("1"))
+        await box.send_signal(signal)
         assert await waiting == signal
-        assert await box.signal_for("1") == signal  # asked late, answered the same
+        assert await box.wait_for_signal("1") == signal  # asked late, answered the same
 
     run(scene())
 
@@ -157,11 +157,11 @@ def test_a_job_that_is_replaced_is_told_to_stop_and_the_next_one_is_not() -> Non
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        first = await begun(box.signal_for("1"))
-        await box.signal("suspend")
+        first = await begun(box.wait_for_signal("1"))
+        await box.send_signal("suspend")
         await box.submit(job("2"))
         assert await first == "stop"
-        (await begun(box.signal_for("2"))).cancel()
+        (await begun(box.wait_for_signal("2"))).cancel()
 
     run(scene())
 
@@ -169,9 +169,9 @@ def test_a_job_that_is_replaced_is_told_to_stop_and_the_next_one_is_not() -> Non
 def test_a_job_that_is_not_there_is_told_to_stop() -> None:
     async def scene() -> None:
         box = Mailbox()
-        assert await box.signal_for("1") == "stop"
+        assert await box.wait_for_signal("1") == "stop"
         await box.submit(job("2"))
-        assert await box.signal_for("1") == "stop"
+        assert await box.wait_for_signal("1") == "stop"
 
     run(scene())
 
@@ -181,13 +181,13 @@ def test_a_job_done_again_is_handed_out_as_it_is_now_and_an_ended_one_is_not() -
         box = Mailbox()
         await box.submit(job("1"))
         smaller = replace(job("1"), micro_batch=4)
-        await box.again(smaller)
-        assert await box.next_job(PATIENCE_S) == smaller
-        await box.again(job("2"))
-        assert await box.next_job(PATIENCE_S) == smaller
-        await box.report(last_report("1", Outcome.COMPLETED))
-        await box.again(smaller)
-        assert await box.next_job(PATIENCE_S) is None
+        await box.retry(smaller)
+        assert await box.next_job(TIMEOUT_S) == smaller
+        await box.retry(job("2"))
+        assert await box.next_job(TIMEOUT_S) == smaller
+        await box.put_report(last_report("1", Outcome.COMPLETED))
+        await box.retry(smaller)
+        assert await box.next_job(TIMEOUT_S) is None
 
     run(scene())
 
@@ -195,24 +195,28 @@ def test_a_job_done_again_is_handed_out_as_it_is_now_and_an_ended_one_is_not() -
 def test_signs_of_life_are_of_the_job_under_way() -> None:
     async def scene() -> None:
         box = Mailbox()
-        await box.join(0, b"worker")
+        await box.register_worker(0, b"worker")
         await box.submit(job("1"))
-        signs = await box.signs()
-        assert (signs.stepping, signs.running, signs.workers) == (False, None, [b"worker"])
-        await box.next_job(PATIENCE_S)
-        assert (await box.signs()).running is not None
-        await box.beat("0")
-        assert not (await box.signs()).stepping
+        heartbeat = await box.get_heartbeat()
+        assert (heartbeat.has_stepped, heartbeat.running_seconds, heartbeat.worker_handles) == (
+            False,
+            None,
+            [b"worker"],
+        )
+        await box.next_job(TIMEOUT_S)
+        assert (await box.get_heartbeat()).running_seconds is not None
+        await box.record_step("0")
+        assert not (await box.get_heartbeat()).has_stepped
         await asyncio.sleep(0.05)
-        await box.beat("1")
-        signs = await box.signs()
-        assert signs.stepping
-        assert signs.silent < 0.05 <= (signs.running or 0.0)
-        await box.next_job(PATIENCE_S)  # of a group that was restarted
-        signs = await box.signs()
-        assert (signs.stepping, signs.running is not None) == (False, True)
+        await box.record_step("1")
+        heartbeat = await box.get_heartbeat()
+        assert heartbeat.has_stepped
+        assert heartbeat.silent_seconds < 0.05 <= (heartbeat.running_seconds or 0.0)
+        await box.next_job(TIMEOUT_S)  # of a group that was restarted
+        heartbeat = await box.get_heartbeat()
+        assert (heartbeat.has_stepped, heartbeat.running_seconds is not None) == (False, True)
         await box.submit(job("2"))
-        assert (await box.signs()).running is None
+        assert (await box.get_heartbeat()).running_seconds is None
 
     run(scene())
 
@@ -232,7 +236,7 @@ def test_close_stops_the_job_under_way() -> None:
     async def scene() -> None:
         box = Mailbox()
         await box.submit(job("1"))
-        waiting = await begun(box.signal_for("1"))
+        waiting = await begun(box.wait_for_signal("1"))
         await box.close()
         assert await waiting == "stop"
         assert await box.next_job(60.0) is None
@@ -242,10 +246,10 @@ def test_close_stops_the_job_under_way() -> None:
 
 def test_the_switch_answers_all_who_wait_once_it_is_thrown() -> None:
     async def scene() -> None:
-        switch = StopSignal()
-        waiting = [await begun(switch.wait()) for _ in range(3)]
-        await switch.throw()
+        signal = StopSignal()
+        waiting = [await begun(signal.wait()) for _ in range(3)]
+        await signal.set()
         await asyncio.gather(*waiting)
-        await switch.wait()
+        await signal.wait()
 
     run(scene())

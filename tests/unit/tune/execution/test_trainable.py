@@ -15,14 +15,14 @@ from tune.execution import trainable
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_run_is_suspended_when_the_switch_is_thrown_and_not_when_it_is_lost(
+def test_a_run_is_suspended_when_the_signal_is_set_and_not_when_it_is_lost(
     monkeypatch: pytest.MonkeyPatch, lost: bool
 ) -> None:
     slot: Any = object.__new__(trainable.SlotTrainable)
-    slot.report, slot.thrown = "report", "thrown"
+    slot.pending_report, slot.stop_requested = "report", "stop"
     suspended = last_report("3", Outcome.SUSPENDED)
     monkeypatch.setattr(slot, "_suspend", lambda: suspended)
-    heard = SimpleNamespace(wait=lambda *_, **__: (["thrown"], ["report"]), get=died if lost else print)
+    heard = SimpleNamespace(wait=lambda *_, **__: (["stop"], ["report"]), get=died if lost else print)
     monkeypatch.setattr(trainable, "ray", heard)
     if lost:
         with pytest.raises(RayActorError):

@@ -25,8 +25,8 @@ class Mailbox:
     """Takes reports as long as it lives."""
 
     def __init__(self, taken: Callable[[RunReport], Any]) -> None:
-        self.report = SimpleNamespace(remote=taken)
-        self.signal_for = SimpleNamespace(remote=lambda job: None)
+        self.put_report = SimpleNamespace(remote=taken)
+        self.wait_for_signal = SimpleNamespace(remote=lambda job: None)
 
 
 def job(folder: Path, number: int) -> Job:
@@ -43,7 +43,7 @@ def make_worker(
     monkeypatch.setattr(worker, "finetune_model", ends)
     monkeypatch.setattr(worker.ray, "get", lambda answer: answer)
     one = worker._Worker(Mailbox(taken), "slot", 60.0, "")
-    monkeypatch.setattr(one, "_base_and_data", lambda settings: (None, None))
+    monkeypatch.setattr(one, "_load_inputs", lambda settings: (None, None))
     return one, lambda number: any((folder / f"trial-{number}/checkpoints").glob("step-*"))
 
 
@@ -61,7 +61,7 @@ def test_a_run_of_whose_end_nobody_hears_keeps_its_checkpoints(
 ) -> None:
     one, has_checkpoint = make_worker(monkeypatch, tmp_path, taken, lambda *_, **__: ends())
     with pytest.raises(RayActorError):
-        one.do(job(tmp_path, 0))
+        one.run_job(job(tmp_path, 0))
     assert has_checkpoint(0)
 
 
@@ -71,9 +71,9 @@ def test_checkpoints_go_when_the_next_job_shows_that_the_end_was_heard_of(
 ) -> None:
     reports: list[RunReport] = []
     one, has_checkpoint = make_worker(monkeypatch, tmp_path, reports.append, ends)
-    one.do(job(tmp_path, 0))
+    one.run_job(job(tmp_path, 0))
     assert has_checkpoint(0)
-    one.do(job(tmp_path, 1))
+    one.run_job(job(tmp_path, 1))
     assert [report.outcome for report in reports] == [outcome, outcome]
     assert not has_checkpoint(0)
     assert has_checkpoint(1)

@@ -121,15 +121,15 @@ class Worker:
 
 
 class Ray:
-    """Enough of it for the watchdog. signs: what the mailbox says; told: the reports it got."""
+    """Enough of it for the watchdog. heartbeat: the answer of the mailbox; told: the reports it got."""
 
     exceptions = watchdog.ray.exceptions
     cloudpickle: Any
 
-    def __init__(self, signs: Heartbeat) -> None:
+    def __init__(self, heartbeat: Heartbeat) -> None:
         self.told: list[RunReport] = []
-        self.signs = SimpleNamespace(remote=lambda: signs)
-        self.report = SimpleNamespace(remote=self.told.append)
+        self.get_heartbeat = SimpleNamespace(remote=lambda: heartbeat)
+        self.put_report = SimpleNamespace(remote=self.told.append)
 
     def get(self, answer: Any) -> Any:
         if isinstance(answer, list) and any(worker.alive is False for worker in answer):
@@ -170,12 +170,12 @@ def test_what_hangs_or_takes_too_long_has_timed_out(
     ray = Ray(Heartbeat(stepping, silent, running, [bytes([place]) for place in range(len(workers))]))
     ray.cloudpickle = SimpleNamespace(loads=lambda handle: workers[handle[0]])
     monkeypatch.setattr(watchdog, "ray", ray)
-    dog = watchdog.Watchdog(ray, "slot", step_s=10.0, trial_s=100.0)
+    dog = watchdog.Watchdog(ray, "slot", step_timeout_s=10.0, trial_timeout_s=100.0)
     job = Job("7", "search", {}, 0, make_plan().settings, "")
-    dog.look(job)
+    dog.check_job(job)
     assert ray.told == []  # it does not look at every call
-    dog.looked = time.monotonic() - 60
-    dog.look(job)
+    dog.last_checked = time.monotonic() - 60
+    dog.check_job(job)
     said = [(told.job, told.outcome, told.result.error) for told in ray.told]
     assert said == ([] if says is None else [("7", Outcome.TIMED_OUT, says)])
     assert [worker.killed for worker in workers] == [kills] * len(workers)
