@@ -93,5 +93,5 @@ def _find_addresses(process: psutil.Process) -> set[str]:
     """Return the addresses at which a process listens; none if it has gone."""
     with suppress(psutil.Error):
         connections = process.net_connections(kind="inet")
-        return {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+        return {c.laddr.ip.removeprefix("::ffff:") for c in connections if c.status == psutil.CONN_LISTEN}
     return set()
