@@ -21,6 +21,9 @@ TESTED_FAMILIES = (
     "bert", "deberta", "deberta-v2", "electra", "gpt2", "llama", "modernbert", "roberta", "xlnet",
 )  # fmt: skip
 
+# Below this share of the trained parameters outside the embeddings, what is covered says little of the model.
+MIN_COVERED_SHARE = 0.1
+
 # Classes of transformers that multiply by parameters of their own: attribute -> axes of the input neurons.
 RAW_WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
     "Conv1D": {"weight": (0,)},
@@ -67,8 +70,14 @@ class CoveredWeight:
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """Return the model inside a DDP wrapper, or `model` itself."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
+    """Return the model inside DistributedDataParallel, DataParallel or torch.compile, or `model` itself."""
+    while True:
+        if isinstance(model, (DistributedDataParallel, nn.DataParallel)):
+            model = model.module
+        elif isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):
+            model = compiled
+        else:
+            return model
 
 
 def get_transformers_classes(module: nn.Module) -> set[str]:
@@ -76,15 +85,18 @@ def get_transformers_classes(module: nn.Module) -> set[str]:
     return {kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("transformers.")}
 
 
-def find_covered_weights(model: nn.Module) -> list[CoveredWeight]:
-    """Return the covered weights of `model` that require a gradient, in module order, each once."""
+def find_covered_weights(model: nn.Module, frozen: bool = False) -> list[CoveredWeight]:
+    """Return the covered weights of `model` that require a gradient, in module order, each once.
+
+    frozen: return those that require none instead.
+    """
     model = unwrap_model(model)
     embeddings = _find_embedding_ids(model)
     covered: dict[int, CoveredWeight] = {}
     for prefix, module in model.named_modules():
         for attribute, axes in _find_linear_weights(module).items():
             weight = module._parameters.get(attribute)
-            if weight is None or not weight.requires_grad or id(weight) in embeddings:
+            if weight is None or weight.requires_grad is frozen or id(weight) in embeddings:
                 continue
             name, reader = f"{prefix}.{attribute}".lstrip("."), (module, attribute)
             if (tied := covered.get(id(weight))) is not None:
@@ -101,11 +113,24 @@ def get_model_family(model: nn.Module) -> str:
     return model_type if isinstance(model_type, str) and model_type else type(model).__name__
 
 
+def measure_coverage(model: nn.Module, covered: list[CoveredWeight]) -> float:
+    """Return the share of the covered weights among the trained parameters outside the embeddings."""
+    model = unwrap_model(model)
+    embeddings = _find_embedding_ids(model)
+    others = sum(p.numel() for p in model.parameters() if p.requires_grad and id(p) not in embeddings)
+    return sum(weight.parameter.numel() for weight in covered) / max(1, others)
+
+
 def describe_coverage(model: nn.Module, covered: list[CoveredWeight]) -> str:
-    """Describe the covered weights in one line: family, number, share of the model's parameters."""
+    """Describe the covered weights in one line: family, number, share of the model's parameters.
+
+    Says so if they are less than MIN_COVERED_SHARE of those outside the embeddings.
+    """
     name = get_model_family(model)
     weights = f"{len(covered)} linear weight{'' if len(covered) == 1 else 's'}"
     share = f"{_format_count(w.parameter for w in covered)} of {_format_count(model.parameters())} parameters"
+    if (part := measure_coverage(model, covered)) < MIN_COVERED_SHARE:
+        share += f", only {part:.1%} of those outside the embeddings"
     if name in TESTED_FAMILIES:
         return f"{name}: {weights}, {share}"
     return f"unknown family {name!r}: its {weights}, {share}"

@@ -8,6 +8,8 @@ registered before the blocks, and as coming after them where it is not.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from typing import cast
 
 from torch import nn
@@ -25,9 +27,15 @@ def find_transformer_blocks(model: nn.Module) -> list[nn.Module]:
     Raises ValueError for a transformers model without a stack of blocks, or with several (an encoder and a
     decoder), whose depths would be ambiguous.
     """
-    encoder = _encoder(unwrap_model(model))
-    if encoder is None:
+    encoders = find_encoders(model)
+    if not encoders:
         return []
+    if len(encoders) > 1:
+        raise ValueError(
+            f"model: {get_model_family(model)!r} must have one pre-trained encoder, but has {len(encoders)}; "
+            f"use a method that needs no depths"
+        )
+    (encoder,) = encoders
     lists = {name: list(m) for name, m in encoder.named_modules() if isinstance(m, nn.ModuleList)}
     outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
     stack = lists[outer[0]] if len(outer) == 1 else []
@@ -49,9 +57,9 @@ def get_parameter_depths(model: nn.Module) -> dict[str, int]:
     Raises ValueError as `find_transformer_blocks` does.
     """
     model = unwrap_model(model)
-    stack, encoder = find_transformer_blocks(model), _encoder(model)
-    known = {} if encoder is None else _find_known_depths(encoder, stack)
-    encoder_ids = _ids(encoder)
+    stack, encoders = find_transformer_blocks(model), find_encoders(model)
+    known = _find_known_depths(encoders[0], stack) if encoders else {}
+    encoder_ids = _find_ids(encoders)
     depths, below = {}, True
     for name, parameter in model.named_parameters():
         below = below and not known.get(id(parameter), 0)
@@ -61,33 +69,70 @@ def get_parameter_depths(model: nn.Module) -> dict[str, int]:
 
 
 def get_head_parameters(model: nn.Module) -> set[str]:
-    """Return the names of the classification head's parameters: those outside `model.base_model`.
+    """Return the names of the classification head's parameters: those outside the pre-trained encoders.
 
-    BERT's pooler is pre-trained and not part of the head; DeBERTa's is part of it. Empty for a model outside
-    transformers.
+    BERT's pooler is pre-trained and not part of the head; DeBERTa's is part of it. Empty for a model without
+    an encoder of transformers.
     """
     model = unwrap_model(model)
-    encoder = _encoder(model)
-    encoder_ids = _ids(encoder)
-    return set() if encoder is None else {n for n, p in model.named_parameters() if id(p) not in encoder_ids}
+    encoders = find_encoders(model)
+    encoder_ids = _find_ids(encoders)
+    return {n for n, p in model.named_parameters() if id(p) not in encoder_ids} if encoders else set()
 
 
-def require_parameter_depths(model: nn.Module, method: str) -> tuple[dict[str, int], int]:
+def require_known_head(model: nn.Module, method: str) -> set[str]:
+    """Return the names of the head's parameters, for a method that leaves the head alone.
+
+    Warns if the model has no encoder of transformers, so that nothing tells its head.
+    """
+    if not find_encoders(model):
+        warnings.warn(
+            f"{method}: {type(unwrap_model(model)).__name__} holds no model of transformers: every weight "
+            f"counts as pre-trained, that of a new head too",
+            stacklevel=2,
+        )
+    return get_head_parameters(model)
+
+
+def require_parameter_depths(
+    model: nn.Module, method: str, takes_shared: bool = False
+) -> tuple[dict[str, int], int]:
     """Return (depth by parameter name, number of blocks), for a method that needs blocks.
 
-    Raises ValueError for a model without blocks.
+    takes_shared: whether the method works if layers share a block.
+
+    Raises ValueError for a model without blocks, or with shared ones.
     """
     count = len(find_transformer_blocks(model))
     if not count:
         raise ValueError(
             f"{method} needs transformer blocks, but {type(unwrap_model(model)).__name__} has none"
         )
+    config = getattr(find_encoders(model)[0], "config", None)
+    layers = getattr(config, "num_hidden_layers", count)
+    if layers > count and not takes_shared:
+        raise ValueError(describe_shared_layers(method, layers, count))
     return get_parameter_depths(model), count
 
 
-def _encoder(model: nn.Module) -> nn.Module | None:
-    """Return `model.base_model` of a transformers model: the model itself where it has no head."""
-    return cast(nn.Module, model.base_model) if "PreTrainedModel" in get_transformers_classes(model) else None
+def describe_shared_layers(method: str, layers: int, blocks: int) -> str:
+    """Describe why a method that goes by depth cannot take a model whose layers share blocks, as ALBERT's."""
+    return (
+        f"{method} treats layers by their depth, but the {layers} layers of this model share the weights of "
+        f"{blocks}; use a method that needs no depths"
+    )
+
+
+def find_encoders(model: nn.Module) -> list[nn.Module]:
+    """Return the encoders of the outermost transformers models in `model`: their `base_model`, which is the
+    model itself where it has no head."""
+    encoders: dict[int, nn.Module] = {}
+    inner: set[int] = set()
+    for module in unwrap_model(model).modules():
+        if id(module) not in inner and "PreTrainedModel" in get_transformers_classes(module):
+            encoders[id(module)] = cast(nn.Module, module.base_model)
+            inner.update(id(child) for child in module.modules())
+    return list(encoders.values())
 
 
 def _find_known_depths(encoder: nn.Module, stack: list[nn.Module]) -> dict[int, int]:
@@ -95,14 +140,15 @@ def _find_known_depths(encoder: nn.Module, stack: list[nn.Module]) -> dict[int, 
     depths: dict[int, int] = {}
     for module in encoder.modules():
         if isinstance(module, nn.Embedding):
-            depths.update(dict.fromkeys(_ids(module), 0))
+            depths.update(dict.fromkeys(_find_ids([module]), 0))
         for kind in get_transformers_classes(module) & DEPTH_EXCEPTIONS.keys():
             for attribute, depth in DEPTH_EXCEPTIONS[kind].items():
-                depths.update(dict.fromkeys(_ids(getattr(module, attribute, None)), depth))
+                if (child := getattr(module, attribute, None)) is not None:
+                    depths.update(dict.fromkeys(_find_ids([child]), depth))
     for depth, block in enumerate(stack, start=1):
-        depths.update(dict.fromkeys(_ids(block), depth))
+        depths.update(dict.fromkeys(_find_ids([block]), depth))
     return depths
 
 
-def _ids(module: nn.Module | None) -> set[int]:
-    return set() if module is None else {id(parameter) for parameter in module.parameters()}
+def _find_ids(modules: Iterable[nn.Module]) -> set[int]:
+    return {id(parameter) for module in modules for parameter in module.parameters()}

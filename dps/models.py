@@ -85,6 +85,12 @@ class ModelFolder:
             )
         return layers, size, words
 
+    def count_blocks(self) -> int:
+        """Return the number of blocks with weights of their own: fewer than the layers if those share them,
+        as ALBERT's do."""
+        layers, groups = self.read_dimensions()[0], self.read_config().get("num_hidden_groups")
+        return groups if isinstance(groups, int) and 0 < groups < layers else layers
+
     def read_config(self) -> dict[str, Any]:
         """Return the content of config.json. Raises InputError unless it is a JSON object."""
         return self._read_json("config.json")

@@ -7,11 +7,13 @@ so schedulers, GradScaler, transformers.Trainer, Accelerate and Lightning work u
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, ClassVar, cast
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,17 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from dps.coverage import CoveredWeight, find_covered_weights, unwrap_model
+from dps.methods.guards import (
+    refuse_join,
+    require_coverage,
+    require_fitting_state,
+    require_same_parameters,
+    require_whole_steps,
+    require_whole_weights,
+)
+from dps.methods.hooks import ModuleHook
+from dps.methods.mixing import MixedWeights
+from dps.methods.stepping import StepHooks, has_overflowed, is_warm_up, unscale_gradients
 from dps.ranges import Domain
 
 STATE_KEY = "method"  # of the method's state in optimizer.state_dict()
@@ -51,12 +64,18 @@ class Method:
     name: as on the command line.
     needs_pretrained: whether it keeps a copy of the pre-trained weights.
     selects_weights: whether it masks weights in stages; a run in which no mask acted is then a mistake.
+    counts_steps: whether masks or draws depend on the number of the step, so that ranks must count alike.
+    takes_split_weights: whether it works on weights that are split over devices.
+    goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
     attachment_class: class that holds its state and acts around each step.
     """
 
     name: ClassVar[str]
     needs_pretrained: ClassVar[bool] = False
     selects_weights: ClassVar[bool] = False
+    counts_steps: ClassVar[bool] = False
+    takes_split_weights: ClassVar[bool] = False
+    goes_by_depth: ClassVar[bool] = False
     attachment_class: ClassVar[type[Attachment]]
 
     def __post_init__(self) -> None:
@@ -97,22 +116,25 @@ class Method:
         max_steps: optimizer steps of the whole run.
         max_grad_norm: norm that the (masked) gradient is clipped to; None for no clipping.
 
-        The method's state becomes part of `optimizer.state_dict()`. Raises ValueError if a hyper-parameter
-        does not fit `max_steps` or the model, the model has no covered weight, or a method is attached
-        already.
+        The method's state becomes part of `optimizer.state_dict()`. An earlier attachment of the same method
+        to these weights is detached first. Raises ValueError if a hyper-parameter does not fit `max_steps` or
+        the model, the model has no covered weight, or another method is attached already.
         """
         self.attachment_class(self, model, optimizer, max_steps, max_grad_norm)
         return optimizer
 
 
 class Attachment:
-    """State and actions of a method on one optimizer. Subclasses override what they need.
+    """State and actions of a method on one model and optimizer. Subclasses override what they need.
 
     steps: optimizer steps done; a step that a GradScaler skips does not count.
-    substituted_modules: modules whose forward pass reads other weights while they train.
+    mixed_weights: what the forward passes of training read in place of the trained weights, or None.
+    superseded: whether a later attach took the weights over, with another optimizer.
 
     A subclass names its method: `class MixoutAttachment(Attachment, method_class=Mixout)`.
     """
+
+    mixed_weights: MixedWeights | None = None
 
     def __init_subclass__(cls, method_class: type[Method] | None = None) -> None:
         if method_class is not None:
@@ -126,8 +148,6 @@ class Attachment:
         max_steps: int,
         max_grad_norm: float | None,
     ) -> None:
-        if attachment_of(optimizer) is not None:
-            raise ValueError("attach: this optimizer already has a method attached; make a new optimizer")
         if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # such as Accelerate's
             wrapper = type(optimizer).__name__
             raise ValueError(f"attach: {wrapper} wraps an optimizer; attach the method before wrapping it")
@@ -135,21 +155,64 @@ class Attachment:
             raise ValueError(f"max_grad_norm must be above 0 or None, but got {max_grad_norm}")
         self.method = method
         self.model, self.optimizer = model, optimizer
-        self.max_steps, self.max_grad_norm = max_steps, max_grad_norm
+        self.max_steps, self.max_grad_norm = require_whole_steps(max_steps), max_grad_norm
         self.steps = 0
+        self.superseded = False
         self.handles: list[RemovableHandle] = []
-        self.substituted_modules: list[nn.Module] = []
+        self._counts = True  # whether the step under way is one
+        self._warned = False
+        self._uncovered: list[CoveredWeight] = []  # linear weights that were frozen at attach
+        parameters = [parameter for _, parameter in self.trained_parameters()]
+        self._parameters = {id(parameter): (parameter, parameter.shape) for parameter in parameters}
+        if not method.takes_split_weights:
+            require_whole_weights(method.name, model, parameters)
+        earlier, replaced = self._find_earlier(), attachment_of(optimizer)
+        for attachment in earlier:
+            attachment.restore_weights()
         self.set_up()
+        for attachment in earlier:
+            attachment._supersede()
+        if replaced is not None:
+            replaced.detach()
+        self.start()
         self.handles += [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
+            *StepHooks(optimizer, self._prepare, self._after).register(),
             optimizer.register_state_dict_post_hook(self._save),
             optimizer.register_load_state_dict_pre_hook(self._load),
         ]
+        if self.mixed_weights is not None:
+            self.mixed_weights.register()
+        if method.counts_steps:
+            refuse = ModuleHook(lambda *args: refuse_join(method.name))
+            self.handles.append(unwrap_model(model).register_forward_pre_hook(refuse))
         optimizer.dps_attachment = self  # type: ignore[attr-defined]
+        _attachments.add(self)
 
     def set_up(self) -> None:
-        """Set the method up, once. Raises ValueError, before anything is changed, for what does not fit."""
+        """Prepare the method's state. Raises ValueError for what does not fit; changes nothing yet."""
+
+    def start(self) -> None:
+        """Change what the method changes once, at attach: weights, parameter groups."""
+
+    def _find_earlier(self) -> list[Attachment]:
+        """Return the attachments of this method to these weights, by other optimizers.
+
+        Raises ValueError if another method is attached to the weights, or one to this optimizer.
+        """
+        own = attachment_of(self.optimizer)
+        if own is not None and not own.superseded:
+            raise ValueError(
+                f"attach: this optimizer already has a method attached, {own.method.name}; make a new "
+                f"optimizer, or detach the method first: attachment_of(optimizer).detach()"
+            )
+        earlier = [a for a in _attachments if a._parameters.keys() & self._parameters.keys()]
+        for attachment in earlier:
+            if attachment.method.name != self.method.name:
+                raise ValueError(
+                    f"attach: this model already has a method attached, {attachment.method.name}; "
+                    f"detach it first: attachment_of(model).detach()"
+                )
+        return earlier
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch], micro_batch: int | None = None) -> None:
         """Read the training set before the first step, if `cost.calibration_epochs` is above 0.
@@ -198,26 +261,25 @@ class Attachment:
             losses.append(self.backward(model, part, weighted, autocast) * share)
         return torch.stack(losses).sum()
 
-    def find_trained_weights(self, skipped: Container[str] = ()) -> list[CoveredWeight]:
-        """Return the covered weights that the optimizer trains, without the `skipped` names.
-
-        Raises ValueError if there is none.
-        """
-        trained = {id(parameter) for _, parameter in self.trained_parameters()}
-        covered = [weight for weight in find_covered_weights(self.model) if id(weight.parameter) in trained]
-        if not (weights := [weight for weight in covered if weight.name not in skipped]):
-            raise ValueError(
-                f"{self.method.name} needs at least one trained linear weight, but "
-                f"{type(self.model).__name__} has none among the optimizer's parameters"
-            )
-        return weights
-
     def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the parameters that the optimizer trains, with their names in the unwrapped model."""
         trained_ids = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         for name, parameter in unwrap_model(self.model).named_parameters():
             if id(parameter) in trained_ids:
                 yield name, parameter
+
+    def find_trained_weights(self, skipped: Container[str] = ()) -> list[CoveredWeight]:
+        """Return the covered weights that the optimizer trains, without the `skipped` names.
+
+        Warns if they are a small share of the model. Raises ValueError if there is none.
+        """
+        self._uncovered, trained = (
+            [w for w in find_covered_weights(self.model, frozen) if id(w.parameter) in self._parameters]
+            for frozen in (True, False)
+        )
+        weights = [weight for weight in trained if weight.name not in skipped]
+        require_coverage(self.method.name, self.model, weights)
+        return weights
 
     @property
     def selected_share(self) -> float | None:
@@ -237,122 +299,102 @@ class Attachment:
     def load(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
 
+    def restore_weights(self) -> None:
+        """Let the parameters hold the trained weights, where the forward passes read mixed ones."""
+        if self.mixed_weights is not None:
+            self.mixed_weights.restore()
+
     def detach(self) -> None:
-        """Remove every hook from the optimizer and the model."""
+        """Take the method off: remove every hook from the optimizer and the model."""
+        if self.mixed_weights is not None:
+            self.mixed_weights.remove()
         for handle in self.handles:
             handle.remove()
+        _attachments.discard(self)
+        if getattr(self.optimizer, "dps_attachment", None) is self:
+            self.optimizer.dps_attachment = None  # type: ignore[attr-defined]
 
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        if closure is None:
-            self._prepare(optimizer)
-            return None
+    def _supersede(self) -> None:
+        """Detach, and refuse further steps of this optimizer: another one has the method now."""
+        self.detach()
+        self.superseded = True
+        self.handles = StepHooks(self.optimizer, self._prepare, self._after).register()
+        self.optimizer.dps_attachment = self  # type: ignore[attr-defined]
 
-        def backward() -> Any:  # the gradients are there only after the closure, as with Lightning
-            loss = closure()
-            self._prepare(optimizer)
-            return loss
-
-        return (optimizer,), {"closure": backward}
-
+    @torch.no_grad()
     def _prepare(self, optimizer: Optimizer) -> None:
-        if _has_overflowed(optimizer):
-            return
-        if not all(module.training for module in self.substituted_modules):
+        if self.superseded:
             raise ValueError(
-                f"{self.method.name} needs the model in training mode, but it is in evaluation mode; "
-                f"call model.train()"
+                f"{self.method.name} was attached to this model again, with another optimizer; "
+                f"step that one, or attach the method to this one again"
             )
-        _unscale(optimizer)
+        self.restore_weights()
+        self._counts = not (has_overflowed(optimizer) or (self.steps == 0 and is_warm_up(optimizer)))
+        if not self._counts:
+            return
+        self._check_step()
+        unscale_gradients(optimizer)
         self.before_step()
         if self.max_grad_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
 
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not _has_overflowed(optimizer):
+    def _check_step(self) -> None:
+        """Raise ValueError, or warn, if the method cannot do its work in this step."""
+        if self.mixed_weights is not None:
+            self.mixed_weights.require_read()
+        if self.steps == 0:
+            require_same_parameters(self.method.name, self.optimizer, self._parameters)
+        if self._warned:
+            return
+        late = [weight.name for weight in self._uncovered if weight.parameter.requires_grad]
+        if self.method.selects_weights and self.steps >= self.max_steps:
+            self._warn(
+                f"step {self.steps + 1} is past max_steps={self.max_steps}: nothing is masked from here on; "
+                f"pass the optimizer steps of the whole run as max_steps of attach"
+            )
+        elif late:
+            self._warn(
+                f"{len(late)} linear weights that were frozen at attach are trained now ({late[0]}, ...), "
+                f"and the method leaves them alone; detach it and attach it again to cover them"
+            )
+
+    def _warn(self, message: str) -> None:
+        """Warn, once."""
+        self._warned = True
+        warnings.warn(f"{self.method.name}: {message}", stacklevel=2)
+
+    def _after(self, optimizer: Optimizer) -> None:
+        if self._counts:
             self.steps += 1
             self.after_step()
+            if self.mixed_weights is not None:
+                self.mixed_weights.end_step()
 
     def _save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
-        return {**state_dict, STATE_KEY: {"name": self.method.name, "steps": self.steps, **self.state()}}
+        own = {"name": self.method.name, "steps": self.steps, "hyper": self._hyper_parameters()}
+        return {**state_dict, STATE_KEY: {**own, **self.state()}}
+
+    def _hyper_parameters(self) -> dict[str, Any]:
+        """Return what a resume must have the same."""
+        length = {"max_steps": self.max_steps} if self.method.selects_weights else {}
+        return {**asdict(self.method), **length}
 
     def _load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
-        state = state_dict.get(STATE_KEY)
-        if state is None or state["name"] != self.method.name:
-            saved = "no method" if state is None else f"the method {state['name']!r}"
-            raise ValueError(
-                f"load_state_dict: the state holds {saved}, but {self.method.name!r} is attached; "
-                f"attach the method that the state was saved with"
-            )
+        state = require_fitting_state(self.method.name, state_dict.get(STATE_KEY), self._hyper_parameters())
+        self.restore_weights()
         self.steps = state["steps"]
         self.load(state)
         return {key: value for key, value in state_dict.items() if key != STATE_KEY}
 
 
 Method.attachment_class = Attachment
+_attachments: WeakSet[Attachment] = WeakSet()
 
 
-def attachment_of(optimizer: Optimizer) -> Attachment | None:
-    """Return the attachment of this optimizer, or None."""
-    return getattr(optimizer, "dps_attachment", None)
-
-
-def _has_overflowed(optimizer: Optimizer) -> bool:
-    """Return whether a GradScaler found inf in this step.
-
-    It skips the steps of most optimizers, but calls fused ones (`_step_supports_amp_scaling`) with
-    `found_inf` set and lets the kernel skip.
-    """
-    found_inf = getattr(optimizer, "found_inf", None)
-    return found_inf is not None and bool(found_inf)
-
-
-def _unscale(optimizer: Optimizer) -> None:
-    """Divide the gradients by the loss scale that a GradScaler left to a fused kernel."""
-    grad_scale = getattr(optimizer, "grad_scale", None)
-    if grad_scale is None:
-        return
-    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    for grad in grads:
-        grad.div_(grad_scale.to(grad.device))
-    optimizer.grad_scale = None  # type: ignore[attr-defined]
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Function that returns `value` and passes the gradient to `weight` unchanged."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, value: Tensor) -> Tensor:
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        return grads[0], None
-
-
-def substitute_parameter(
-    module: nn.Module, attribute: str, value_of: Callable[[Tensor], Tensor | None]
-) -> list[RemovableHandle]:
-    """Substitute a parameter: in training mode the forward pass of `module` reads `value_of(parameter)`.
-
-    value_of: returns a tensor of the parameter's shape, or None for the parameter itself.
-
-    The gradient reaches the parameter unchanged. Names, `state_dict` and evaluation stay as they were. Works
-    with gradient checkpointing and with deep copies of the module (the parameter is looked up at each call).
-    """
-    originals: dict[int, Tensor] = {}
-
-    def before(module: nn.Module, args: Any) -> None:
-        parameter = module._parameters[attribute]
-        value = value_of(parameter.detach()) if module.training and parameter is not None else None
-        if parameter is not None and value is not None:
-            originals[id(module)] = parameter
-            module._parameters[attribute] = _StraightThrough.apply(parameter, value)
-
-    def after(module: nn.Module, args: Any, output: Any) -> None:
-        parameter = originals.pop(id(module), None)
-        if parameter is not None:
-            module._parameters[attribute] = cast(nn.Parameter, parameter)
-
-    return [module.register_forward_pre_hook(before), module.register_forward_hook(after, always_call=True)]
+def attachment_of(target: Optimizer | nn.Module) -> Attachment | None:
+    """Return the attachment of an optimizer, or of a model (wrapped or not, whole or in part), or None."""
+    if isinstance(target, nn.Module):
+        keys = {id(parameter) for parameter in target.parameters()}
+        return next((a for a in _attachments if keys & a._parameters.keys()), None)
+    return getattr(target, "dps_attachment", None)

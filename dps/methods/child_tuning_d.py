@@ -48,7 +48,7 @@ class ChildTuningDAttachment(Attachment, method_class=ChildTuningD):
     method: ChildTuningD
 
     def set_up(self) -> None:
-        depth, count = require_parameter_depths(self.model, self.method.name)
+        depth, count = require_parameter_depths(self.model, self.method.name, takes_shared=True)
         self.masked_parameters = {
             name: p for name, p in self.trained_parameters() if 1 <= depth[name] <= count
         }

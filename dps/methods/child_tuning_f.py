@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dps.methods.base import Attachment, Method
-from dps.methods.draws import draw_bernoulli, get_shared_seed, make_generator
+from dps.methods.draws import SharedSeed, draw_bernoulli, make_generator
 from dps.ranges import SHARE, Choice, hyper_parameter
 
 
@@ -25,6 +25,7 @@ class ChildTuningF(Method):
     """Child-Tuning-F. reserve_p: share of the weights that is updated, in (0, 1]."""
 
     name: ClassVar[str] = "child-tuning-f"
+    counts_steps: ClassVar[bool] = True
     reserve_p: float = hyper_parameter(0.3, SHARE, Choice((0.2, 0.3, 0.4)))
 
 
@@ -34,7 +35,7 @@ class ChildTuningFAttachment(Attachment, method_class=ChildTuningF):
     method: ChildTuningF
 
     def set_up(self) -> None:
-        self.seed = get_shared_seed()
+        self.seed = SharedSeed()
 
     def before_step(self) -> None:
         if self.method.reserve_p == 1:
@@ -42,12 +43,13 @@ class ChildTuningFAttachment(Attachment, method_class=ChildTuningF):
         gradients = [p.grad for _, p in self.trained_parameters() if p.grad is not None]
         if not gradients:
             return
-        random = make_generator(self.seed, self.steps + 1, gradients[0].device)
+        self.seed.agree()
+        random = make_generator(self.seed.value, self.steps + 1, gradients[0].device)
         for gradient in gradients:
             gradient.mul_(draw_bernoulli(gradient, self.method.reserve_p, random)).div_(self.method.reserve_p)
 
     def state(self) -> dict[str, Any]:
-        return {"seed": self.seed}
+        return {"seed": self.seed.value}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.seed = state["seed"]
+        self.seed.value = state["seed"]

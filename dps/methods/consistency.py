@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from dps.methods.base import Batch
+from dps.methods.base import Attachment, Batch, attachment_of
+
+
+class OwnLossAttachment(Attachment):
+    """Attachment of a method whose loss is its own.
+
+    had_loss: whether the method's loss was computed since the last step.
+    """
+
+    had_loss = False
+
+    def before_step(self) -> None:
+        gradients = (parameter.grad for _, parameter in self.trained_parameters())
+        if self.method.cost.extra_passes and not self.had_loss and any(g is not None for g in gradients):
+            raise ValueError(
+                f"{self.method.name} has a loss of its own, but the gradients are those of another; call "
+                f"attachment_of(optimizer).backward(model, batch) in place of loss.backward(), or take "
+                f"method.loss(model, batch) for the loss"
+            )
+
+    def after_step(self) -> None:
+        self.had_loss = False
+
+
+def note_own_loss(model: nn.Module) -> None:
+    """Note that the attached method's loss of this model was computed."""
+    if isinstance(attachment := attachment_of(model), OwnLossAttachment):
+        attachment.had_loss = True
 
 
 def repeat_batch(batch: Batch) -> Batch:

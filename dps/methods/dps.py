@@ -19,7 +19,7 @@ weight at the start of Stage II) and a mask; Mix also W0, and a mixed weight a f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -28,10 +28,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dps import selection
-from dps.coverage import CoveredWeight
+from dps.distributed import get_world_size
 from dps.errors import InputError
-from dps.methods.base import DEFAULT_DROPOUT, Attachment, Method, MethodCost, substitute_parameter
-from dps.methods.draws import DrawFunction, get_shared_seed, make_neuron_draws
+from dps.methods.base import DEFAULT_DROPOUT, Attachment, Method, MethodCost
+from dps.methods.draws import DrawFunction, NeuronVector, SharedSeed, draw_input_neurons
+from dps.methods.mixing import MixedWeights
+from dps.methods.weight_state import WeightState
 from dps.ranges import SHARE, Domain, Range, Rule, hyper_parameter
 
 FREEZE_RULE = Rule("'gradient' or 'update'", lambda value: value in ("gradient", "update"))
@@ -54,6 +56,7 @@ class _DPS(Method):
     update_ratio: float = hyper_parameter(0.05, SHARE)
     freeze: Literal["gradient", "update"] = hyper_parameter("gradient", FREEZE_RULE)
     selects_weights: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = True
 
     @classmethod
     def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
@@ -92,7 +95,7 @@ class DPSMix(_DPS):
 
     @property
     def cost(self) -> MethodCost:
-        return MethodCost(extra_bytes=4 + 4 + 1)  # W0; a GAM or T; a mask
+        return MethodCost(extra_bytes=4 + 4 + 4 + 1)  # W0; a GAM or T; W while it is mixed; a mask
 
     def dropout(self, max_steps: int) -> float:
         return 0.0
@@ -114,46 +117,6 @@ class DPSMix(_DPS):
         return optimizer
 
 
-@dataclass(eq=False)
-class WeightState:
-    """State of one covered weight in the current cycle; a tensor that is not in use is None.
-
-    gam: Stage I, of the weight's shape.
-    fam: Stage I of Mix, (in_features,).
-    active: bool, broadcastable: n in Stage I of Mix, M in Stage II.
-    anchor: Stage II: T, the weight at the start of the stage.
-    pretrained: Mix: W0.
-    """
-
-    STATE_FIELDS: ClassVar = ("gam", "fam", "active", "anchor", "pretrained")
-
-    covered: CoveredWeight
-    gam: Tensor | None = None
-    fam: Tensor | None = None
-    active: Tensor | None = None
-    anchor: Tensor | None = None
-    pretrained: Tensor | None = None
-
-    @property
-    def value(self) -> Tensor:
-        """The weight itself, without its graph."""
-        return self.covered.parameter.detach()
-
-    def clear(self) -> None:
-        """Drop the state of the cycle."""
-        self.gam = self.fam = self.active = self.anchor = None
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the tensors in use by name."""
-        return {key: value for key in self.STATE_FIELDS if (value := getattr(self, key)) is not None}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned, on the weight's device."""
-        for key in self.STATE_FIELDS:
-            value = state.get(key)
-            setattr(self, key, None if value is None else value.to(self.value.device, copy=True))
-
-
 class DPSDenseAttachment(Attachment, method_class=DPSDense):
     """Attachment of DPS Dense, and base of that of DPS Mix.
 
@@ -169,6 +132,8 @@ class DPSDenseAttachment(Attachment, method_class=DPSDense):
         self.weights = [WeightState(weight) for weight in self.find_trained_weights()]
         self.masked_steps = 0
         self.share_sum: float | Tensor = 0.0
+
+    def start(self) -> None:
         self.begin_step()
 
     @property
@@ -192,6 +157,7 @@ class DPSDenseAttachment(Attachment, method_class=DPSDense):
     def begin_stage_one(self, weight: WeightState) -> None:
         """Start accumulating the squared gradients of a weight."""
         weight.active = weight.anchor = None
+        weight.used = False
         weight.gam = torch.zeros_like(weight.value, dtype=_accumulator_dtype(weight.value))
 
     def begin_stage_two(self, weight: WeightState) -> None:
@@ -207,18 +173,15 @@ class DPSDenseAttachment(Attachment, method_class=DPSDense):
         return weight.gam
 
     def before_step(self) -> None:
-        gams, grads = list[Tensor](), list[Tensor]()
-        for weight in self.weights:
-            grad = weight.covered.parameter.grad
-            if grad is None:
-                continue
-            if weight.active is not None:
-                grad.mul_(weight.active)
-            if weight.gam is not None:
-                gams.append(weight.gam)
-                grads.append(grad.to(weight.gam.dtype))
-        if gams:
-            selection.accumulate_gam(gams, grads)
+        weights = [(w, grad) for w in self.weights if (grad := w.covered.parameter.grad) is not None]
+        masked = [(grad, weight.active) for weight, grad in weights if weight.active is not None]
+        if masked:
+            torch._foreach_mul_([grad for grad, _ in masked], [active for _, active in masked])
+        summed = [(w.gam, grad.to(w.gam.dtype)) for w, grad in weights if w.gam is not None]
+        if summed:
+            selection.accumulate_gam([gam for gam, _ in summed], [grad for _, grad in summed])
+        for weight, _ in weights:
+            weight.used = True
 
     def after_step(self) -> None:
         if self.steps <= self.schedule.max_steps and self.schedule.stage(self.steps) == 2:
@@ -237,32 +200,44 @@ class DPSDenseAttachment(Attachment, method_class=DPSDense):
             torch.where(weight.active, weight.value, weight.anchor, out=weight.value)
 
     def _share(self) -> Tensor:
-        """Return the share of the covered weights that the masks select, a scalar on their device."""
-        masks = [weight.active for weight in self.weights if weight.active is not None]
+        """Return the share of the covered weights that the masks select, a scalar on their device.
+
+        Weights that no forward pass uses do not count: their mask lets all through, for want of gradients.
+        """
+        weights = [weight for weight in self.weights if weight.used] or self.weights
+        masks = [weight.active for weight in weights if weight.active is not None]
         return torch.stack([mask.sum() for mask in masks]).sum().double() / sum(m.numel() for m in masks)
 
     def state(self) -> dict[str, Any]:
         return {
             "masked_steps": self.masked_steps,
             "selected": float(self.share_sum),
+            "unused": [weight.covered.name for weight in self.weights if not weight.used],
             "weights": {weight.covered.name: weight.state() for weight in self.weights},
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.masked_steps, self.share_sum = state["masked_steps"], state["selected"]
         saved = state["weights"]
         if set(saved) != {weight.covered.name for weight in self.weights}:
             raise ValueError(
                 "load_state_dict: the state covers weights that this model does not have, or lacks some"
             )
+        self.masked_steps, self.share_sum = state["masked_steps"], state["selected"]
         for weight in self.weights:
             weight.load(saved[weight.covered.name])
+            weight.used = weight.covered.name not in state.get("unused", ())
         if any(weight.active is not None for weight in self.weights):
             self.current_share = self._share()
 
 
 class DPSMixAttachment(DPSDenseAttachment, method_class=DPSMix):
-    """Attachment of DPS Mix: the forward pass reads a mixed weight."""
+    """Attachment of DPS Mix: the forward pass reads a mixed weight.
+
+    active, fam: n and FAM of all weights in one piece, as long as Stage I lasts.
+    factor: n / (1-p).
+    is_uniform: whether all weights have one type and lie on one device.
+    follows_ranks: whether W0 may yet turn out to be another rank's (a wrapper shares rank 0's weights).
+    """
 
     method: DPSMix
 
@@ -275,26 +250,59 @@ class DPSMixAttachment(DPSDenseAttachment, method_class=DPSMix):
         max_grad_norm: float | None,
         draw: DrawFunction | None = None,
     ) -> None:
-        self.seed = get_shared_seed()
+        self.seed = SharedSeed()
         self.given_draw = draw
+        self.follows_ranks = True
         super().__init__(method, model, optimizer, max_steps, max_grad_norm)
 
     def set_up(self) -> None:
         super().set_up()
         for weight in self.weights:
             weight.pretrained = weight.value.clone()
-            for module, attribute in weight.covered.readers:
-                self.substituted_modules.append(module)
-                self.handles += substitute_parameter(module, attribute, self._reader(weight))
+        covered, values = ([getattr(w, name) for w in self.weights] for name in ("covered", "value"))
+        self.active = NeuronVector(covered, torch.bool)
+        self.fam = NeuronVector(covered, _accumulator_dtype(values[0]))
+        self.factor = NeuronVector(covered, values[0].dtype)
+        if self.schedule.interval == 1 and self.ratio < 1:
+            warnings.warn(
+                f"dps-mix: an interval of 1 step scores only the input neurons of one draw, so that Stage II "
+                f"updates more than selection_ratio={self.ratio}; give an update_ratio of at least "
+                f"{2 / self.max_steps:g}",
+                stacklevel=2,
+            )
+        self.is_uniform = len({(value.dtype, value.device) for value in values}) == 1
+        self.mixed_weights = MixedWeights(self.method.name, self.model, covered, self._mix)
 
-    def _reader(self, weight: WeightState) -> Callable[[Tensor], Tensor | None]:
-        def mixed(value: Tensor) -> Tensor | None:
-            anchor = weight.pretrained if weight.anchor is None else weight.anchor
-            if self.ratio == 1 or weight.active is None or anchor is None:
-                return None
-            return selection.compute_mixed_weight(value, anchor, weight.active, self.ratio)
-
+    def _mix(self, values: list[Tensor]) -> list[Tensor] | None:
+        """Return the weights that the forward passes of step `steps + 1` read; None for W itself."""
+        self._agree(values)
+        if self.ratio == 1 or self.weights[0].active is None:
+            return None
+        in_stage_one = self.schedule.stage(self.steps + 1) == 1
+        anchors = [_require(w.pretrained if in_stage_one else w.anchor) for w in self.weights]
+        masks = [_require(weight.active) for weight in self.weights]
+        if not self.is_uniform:
+            return [
+                selection.compute_mixed_weight(value, anchor, mask, self.ratio)
+                for value, anchor, mask in zip(values, anchors, masks, strict=True)
+            ]
+        scale = torch.tensor(1 / self.ratio, dtype=values[0].dtype)
+        if in_stage_one:  # the same, for all weights at once
+            torch.mul(self.active.flat, scale, out=self.factor.flat)
+            return list(torch._foreach_lerp(anchors, values, self.factor.views))
+        mixed = list(torch._foreach_lerp(anchors, values, scale.item()))
+        if self.freeze == "gradient":  # else W is T where the mask is off
+            for value, anchor, mask in zip(mixed, anchors, masks, strict=True):
+                torch.where(mask, value, anchor, out=value)
         return mixed
+
+    def _agree(self, values: list[Tensor]) -> None:
+        """Take over the draws of other ranks, once there are any, and W0 from the weights that they share."""
+        if self.seed.agree() and self.weights[0].gam is not None:
+            self._draw()
+        if self.follows_ranks and get_world_size() > 1:
+            torch._foreach_copy_([_require(weight.pretrained) for weight in self.weights], values)
+        self.follows_ranks = False
 
     def begin_step(self) -> None:
         super().begin_step()
@@ -303,45 +311,51 @@ class DPSMixAttachment(DPSDenseAttachment, method_class=DPSMix):
             self._draw()
 
     def _draw(self) -> None:
-        draw = self.given_draw or make_neuron_draws(
-            {w.covered.name: w.covered.in_features for w in self.weights},
-            self.ratio,
-            self.seed,
-            self.weights[0].value.device,
-        )
-        for weight in self.weights:
-            n = draw(weight.covered.name, self.steps + 1).to(weight.value.device, non_blocking=True)
-            weight.active = weight.covered.broadcast_inputs(n)
+        step, device = self.steps + 1, self.active.flat.device
+        if self.given_draw is None:
+            drawn = draw_input_neurons(len(self.active.flat), self.ratio, self.seed.value, step, device)
+        else:
+            draws = [self.given_draw(weight.covered.name, step).view(-1) for weight in self.weights]
+            drawn = torch.cat([draw.to(device) for draw in draws])
+        self.active.flat.copy_(drawn, non_blocking=True)
+        for weight, active in zip(self.weights, self.active.views, strict=True):
+            weight.active = active.to(weight.value.device)
 
     def begin_stage_one(self, weight: WeightState) -> None:
         super().begin_stage_one(weight)
-        weight.fam = torch.zeros(
-            weight.covered.in_features, dtype=_accumulator_dtype(weight.value), device=weight.value.device
-        )
+        number = self.weights.index(weight)
+        weight.fam = self.fam.parts[number].zero_()
 
     def begin_stage_two(self, weight: WeightState) -> None:
         super().begin_stage_two(weight)
         weight.anchor = weight.value.clone()
 
     def score(self, weight: WeightState) -> Tensor:
-        assert weight.gam is not None
-        assert weight.fam is not None
-        return selection.compute_mix_score(
-            weight.gam, weight.covered.broadcast_inputs(weight.fam), self.schedule.interval
-        )
+        gam, fam = _require(weight.gam), weight.covered.broadcast_inputs(_require(weight.fam))
+        return selection.compute_mix_score(gam, fam.to(gam.device), self.schedule.interval)
 
     def before_step(self) -> None:
         super().before_step()
-        for weight in self.weights:
-            if weight.fam is not None and weight.active is not None:
-                selection.accumulate_fam(weight.fam, weight.active.view(-1))
+        if self.weights[0].fam is not None:
+            selection.accumulate_fam(self.fam.flat, self.active.flat)
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "seed": self.seed}
+        return {**super().state(), "seed": self.seed.value}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.seed = state["seed"]
+        self.seed.value = state["seed"]
+        self.follows_ranks = False
         super().load(state)
+        if self.weights[0].fam is not None:
+            self.fam.load([_require(weight.fam) for weight in self.weights])
+            self.active.load([_require(weight.active) for weight in self.weights])
+            for number, weight in enumerate(self.weights):
+                weight.fam = self.fam.parts[number]
+
+
+def _require(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value
 
 
 def _accumulator_dtype(value: Tensor) -> torch.dtype:

@@ -6,12 +6,13 @@ and every rank see the same one, and only the seed needs saving.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from dps.distributed import broadcast_value, move_to_device
+from dps.coverage import CoveredWeight
+from dps.distributed import broadcast_value, get_world_size, move_to_device
 
 CPU_DEVICE = torch.device("cpu")
 DrawFunction = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
@@ -25,32 +26,55 @@ def derive_step_seed(seed: int, step: int) -> int:
     return (z ^ z >> 31) >> 1
 
 
-def make_neuron_draws(
-    in_features: dict[str, int], selection_ratio: float, seed: int, device: torch.device = CPU_DEVICE
-) -> DrawFunction:
-    """Return a function that draws Bernoulli(selection_ratio) per input neuron, weight and step.
+def draw_input_neurons(
+    count: int, selection_ratio: float, seed: int, step: int, device: torch.device = CPU_DEVICE
+) -> Tensor:
+    """Return Bernoulli(selection_ratio) draws of one step for `count` input neurons, bool (count,).
 
-    in_features: number of input neurons by parameter name.
-
-    Draws are made on the CPU, the same for every device, and copied to `device` in one piece.
+    They are made on the CPU, so that every device gets the same, and move to `device` in one piece.
     """
-    drawn: dict[int, dict[str, Tensor]] = {}
-
-    def draw(name: str, step: int) -> Tensor:
-        if step not in drawn:
-            drawn.clear()
-            generator = torch.Generator().manual_seed(derive_step_seed(seed, step))
-            noise = torch.rand(sum(in_features.values()), generator=generator) < selection_ratio
-            noise = move_to_device(noise, device)
-            drawn[step] = dict(zip(in_features, noise.split(list(in_features.values())), strict=True))
-        return drawn[step][name]
-
-    return draw
+    generator = torch.Generator().manual_seed(derive_step_seed(seed, step))
+    return move_to_device(torch.rand(count, generator=generator) < selection_ratio, device)
 
 
-def get_shared_seed() -> int:
-    """Return rank 0's torch seed, on every rank."""
-    return broadcast_value(torch.initial_seed() % 2**62)
+class NeuronVector:
+    """Vector over the input neurons of several weights.
+
+    flat: all neurons in one piece, on the device of the first weight.
+    parts: views of it by weight, (in_features,).
+    views: the parts, shaped so that they broadcast over their weights.
+    """
+
+    def __init__(self, weights: Sequence[CoveredWeight], dtype: torch.dtype) -> None:
+        sizes = [weight.in_features for weight in weights]
+        self.flat = torch.zeros(sum(sizes), dtype=dtype, device=weights[0].parameter.device)
+        self.parts = self.flat.split(sizes)
+        self.views = [w.broadcast_inputs(part) for w, part in zip(weights, self.parts, strict=True)]
+
+    def load(self, parts: Iterable[Tensor]) -> None:
+        """Take over the values of each part."""
+        for own, part in zip(self.parts, parts, strict=True):
+            own.copy_(part.reshape(-1))
+
+
+class SharedSeed:
+    """Seed that every rank has: the process's own torch seed, and rank 0's from when there are several.
+
+    value: the seed; ranks share it once they agreed on it.
+    """
+
+    def __init__(self) -> None:
+        self.value = torch.initial_seed() % 2**62
+        self._agreed = False
+        self.agree()
+
+    def agree(self) -> bool:
+        """Take rank 0's seed, once, as soon as a process group is up; return whether that just happened."""
+        if self._agreed or get_world_size() == 1:
+            return False
+        self.value = broadcast_value(self.value)
+        self._agreed = True
+        return True
 
 
 def make_generator(seed: int, step: int, device: torch.device) -> torch.Generator:

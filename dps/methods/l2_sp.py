@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from dps.depth import get_head_parameters
+from dps.depth import require_known_head
 from dps.methods.base import Attachment, Method, MethodCost
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
@@ -26,6 +26,7 @@ class L2SP(Method):
     """L2-SP. strength: s, at least 0."""
 
     name: ClassVar[str] = "l2-sp"
+    takes_split_weights: ClassVar[bool] = True
     needs_pretrained: ClassVar[bool] = True
     strength: float = hyper_parameter(1e-2, NON_NEGATIVE, Range(1e-3, 1e-1, log=True))
 
@@ -40,7 +41,7 @@ class L2SPAttachment(Attachment, method_class=L2SP):
     method: L2SP
 
     def set_up(self) -> None:
-        head = get_head_parameters(self.model)
+        head = require_known_head(self.model, self.method.name)
         self.anchored_parameters = {name: p for name, p in self.trained_parameters() if name not in head}
         self.pretrained = {name: p.detach().clone() for name, p in self.anchored_parameters.items()}
 

@@ -25,6 +25,8 @@ class LLRD(Method):
     """LLRD. decay: factor from one layer to the one below, in (0, 1]."""
 
     name: ClassVar[str] = "llrd"
+    takes_split_weights: ClassVar[bool] = True
+    goes_by_depth: ClassVar[bool] = True
     decay: float = hyper_parameter(0.9, SHARE, Range(0.8, 0.95))
 
 
@@ -34,12 +36,16 @@ class LLRDAttachment(Attachment, method_class=LLRD):
     method: LLRD
 
     def set_up(self) -> None:
+        if self.method.decay < 1 and any("initial_lr" in group for group in self.optimizer.param_groups):
+            raise ValueError("llrd splits the parameter groups; attach it before making the scheduler")
+        if self.method.decay < 1:
+            self.depths, self.count = require_parameter_depths(self.model, self.method.name)
+
+    def start(self) -> None:
         if self.method.decay == 1:
             return
-        if any("initial_lr" in group for group in self.optimizer.param_groups):
-            raise ValueError("llrd splits the parameter groups; attach it before making the scheduler")
-        depth, count = require_parameter_depths(self.model, self.method.name)
-        depth_of = {id(parameter): depth[name] for name, parameter in self.trained_parameters()}
+        count = self.count
+        depth_of = {id(parameter): self.depths[name] for name, parameter in self.trained_parameters()}
         groups = []
         for group in self.optimizer.param_groups:
             # a parameter outside the model has the head's learning rate
@@ -49,3 +55,9 @@ class LLRDAttachment(Attachment, method_class=LLRD):
                 split = {key: [*compress(group[key], members)] for key in PER_PARAMETER_KEYS if key in group}
                 groups.append({**group, **split, "lr": group["lr"] * scale, "lr_scale": scale})
         self.optimizer.param_groups[:] = groups
+
+    def detach(self) -> None:
+        super().detach()
+        for group in self.optimizer.param_groups:
+            scale = group.pop("lr_scale", 1.0)
+            group.update({key: group[key] / scale for key in ("lr", "initial_lr") if key in group})

@@ -13,15 +13,17 @@ Values to try: p from 0.1 to 0.8. Costs: W0 and a mask; a mixed weight a forward
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from dps.depth import get_head_parameters
-from dps.methods.base import Attachment, Method, MethodCost, substitute_parameter
-from dps.methods.draws import draw_bernoulli, get_shared_seed, make_generator
+from dps.depth import require_known_head
+from dps.distributed import get_world_size
+from dps.methods.base import Attachment, Method, MethodCost
+from dps.methods.draws import SharedSeed, draw_bernoulli, make_generator
+from dps.methods.mixing import MixedWeights
 from dps.ranges import PROBABILITY, Range, hyper_parameter
 from dps.selection import compute_mixed_weight
 
@@ -32,11 +34,12 @@ class Mixout(Method):
 
     name: ClassVar[str] = "mixout"
     needs_pretrained: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = True
     p: float = hyper_parameter(0.5, PROBABILITY, Range(0.1, 0.8))
 
     @property
     def cost(self) -> MethodCost:
-        return MethodCost(extra_bytes=4 + 1)
+        return MethodCost(extra_bytes=4 + 4 + 1)  # W0; W while it is mixed; a mask
 
     def dropout(self, max_steps: int) -> float:
         return 0.0
@@ -48,30 +51,39 @@ class MixoutAttachment(Attachment, method_class=Mixout):
     method: Mixout
 
     def set_up(self) -> None:
-        self.seed = get_shared_seed()
-        self.weights = self.find_trained_weights(skipped=get_head_parameters(self.model))
+        self.seed = SharedSeed()
+        head = require_known_head(self.model, self.method.name)
+        self.weights = self.find_trained_weights(skipped=head)
         self.pretrained = [weight.parameter.detach().clone() for weight in self.weights]
         self.masks: list[Tensor] = []
+        self.follows_ranks = True
         if self.method.p > 0:
-            for number, weight in enumerate(self.weights):
-                for module, attribute in weight.readers:
-                    self.substituted_modules.append(module)
-                    self.handles += substitute_parameter(module, attribute, self._reader(number))
+            self.mixed_weights = MixedWeights(self.method.name, self.model, self.weights, self._mix)
+
+    def start(self) -> None:
+        if self.method.p > 0:
             self._draw()
 
-    def _reader(self, number: int) -> Callable[[Tensor], Tensor]:
-        return lambda value: compute_mixed_weight(
-            value, self.pretrained[number], self.masks[number], 1 - self.method.p
-        )
+    def _mix(self, values: list[Tensor]) -> list[Tensor]:
+        """Return the weights that the forward passes of step `steps + 1` read."""
+        if self.seed.agree():
+            self._draw()
+        if self.follows_ranks and get_world_size() > 1:
+            torch._foreach_copy_(self.pretrained, values)
+        self.follows_ranks = False
+        return [
+            compute_mixed_weight(value, pretrained, kept, 1 - self.method.p)
+            for value, pretrained, kept in zip(values, self.pretrained, self.masks, strict=True)
+        ]
 
     def _draw(self) -> None:
-        random = make_generator(self.seed, self.steps + 1, self.weights[0].parameter.device)
+        random = make_generator(self.seed.value, self.steps + 1, self.weights[0].parameter.device)
         self.masks = [draw_bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
 
     def before_step(self) -> None:
-        for weight, mask in zip(self.weights, self.masks, strict=False):
+        for weight, kept in zip(self.weights, self.masks, strict=False):
             if weight.parameter.grad is not None:
-                weight.parameter.grad.mul_(mask).div_(1 - self.method.p)
+                weight.parameter.grad.mul_(kept).div_(1 - self.method.p)
 
     def after_step(self) -> None:
         if self.method.p > 0:
@@ -79,10 +91,11 @@ class MixoutAttachment(Attachment, method_class=Mixout):
 
     def state(self) -> dict[str, Any]:
         names = (weight.name for weight in self.weights)
-        return {"seed": self.seed, "pretrained": dict(zip(names, self.pretrained, strict=True))}
+        return {"seed": self.seed.value, "pretrained": dict(zip(names, self.pretrained, strict=True))}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.seed = state["seed"]
+        self.seed.value = state["seed"]
+        self.follows_ranks = False
         for weight, pretrained in zip(self.weights, self.pretrained, strict=True):
             pretrained.copy_(state["pretrained"][weight.name])
         if self.method.p > 0:

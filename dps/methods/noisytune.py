@@ -13,9 +13,10 @@ from typing import ClassVar
 
 import torch
 
-from dps.depth import get_head_parameters
+from dps.depth import require_known_head
 from dps.methods.base import Attachment, Method
-from dps.methods.draws import get_shared_seed, make_generator
+from dps.methods.draws import SharedSeed, make_generator
+from dps.methods.guards import may_change_weights
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 
@@ -32,12 +33,17 @@ class NoisyTuneAttachment(Attachment, method_class=NoisyTune):
 
     method: NoisyTune
 
-    @torch.no_grad()
     def set_up(self) -> None:
-        head = get_head_parameters(self.model)
-        seed = get_shared_seed()
+        self.head = require_known_head(self.model, self.method.name)
+
+    @torch.no_grad()
+    def start(self) -> None:
+        seed = SharedSeed().value
+        encoder = [p for name, p in self.trained_parameters() if name not in self.head]
+        if not self.method.noise or not may_change_weights(self.method.name, encoder):
+            return
         for number, (name, parameter) in enumerate(self.trained_parameters()):
-            if name in head or parameter.numel() < 2 or not self.method.noise:
+            if name in self.head or parameter.numel() < 2:
                 continue
             random = make_generator(seed, number, parameter.device)
             uniform = torch.rand(parameter.shape, generator=random, device=parameter.device) - 0.5

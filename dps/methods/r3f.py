@@ -21,11 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from dps.coverage import get_model_family, unwrap_model
-from dps.methods.base import Attachment, Batch, Method, MethodCost
-from dps.methods.consistency import compute_disagreement, compute_task_loss, repeat_batch
+from dps.methods.base import Batch, Method, MethodCost
+from dps.methods.consistency import (
+    OwnLossAttachment,
+    compute_disagreement,
+    compute_task_loss,
+    note_own_loss,
+    repeat_batch,
+)
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 LENGTH_FIRST_FAMILIES = ("xlnet",)  # families whose embeddings are (length, rows, hidden)
+_noised = [0]  # forward passes of embeddings with noise in this process
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class R3F(Method):
     """
 
     name: ClassVar[str] = "r3f"
+    takes_split_weights: ClassVar[bool] = True
     weight: float = hyper_parameter(0.5, NON_NEGATIVE, Choice((0.1, 0.5, 1.0)))
     sigma: float = hyper_parameter(1e-5, NON_NEGATIVE)
 
@@ -49,11 +57,18 @@ class R3F(Method):
             return super().loss(model, batch)
         inputs = {key: value for key, value in batch.items() if key != "labels"}
         rows = 1 if get_model_family(model) in LENGTH_FIRST_FAMILIES else 0
+        note_own_loss(model)
+        before = _noised[0]
         hook = get_token_embeddings(model).register_forward_hook(partial(self._add_noise, rows))
         try:
             logits = model(**repeat_batch(inputs)).logits
         finally:
             hook.remove()
+        if _noised[0] == before:
+            raise ValueError(
+                "r3f: the forward pass left the noise on the embeddings out, as torch.compile compiled it "
+                "without; take a model that was not compiled"
+            )
         clean, noisy = logits.chunk(2)
         return compute_task_loss(clean, batch["labels"]) + self.weight * compute_disagreement(
             clean, noisy, batch["labels"]
@@ -61,11 +76,12 @@ class R3F(Method):
 
     def _add_noise(self, rows: int, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
         """Add noise to the second half of the batch, along axis `rows`."""
+        _noised[0] += 1
         clean, copied = embedded.chunk(2, dim=rows)
         return torch.cat([clean, copied + self.sigma * torch.randn_like(copied)], dim=rows)
 
 
-class R3FAttachment(Attachment, method_class=R3F):
+class R3FAttachment(OwnLossAttachment, method_class=R3F):
     """Attachment of R3F, which checks that the model has token embeddings."""
 
     def set_up(self) -> None:

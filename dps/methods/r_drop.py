@@ -17,7 +17,7 @@ from typing import ClassVar, cast
 from torch import Tensor, nn
 
 from dps.methods.base import Batch, Method, MethodCost
-from dps.methods.consistency import compute_disagreement, repeat_batch
+from dps.methods.consistency import OwnLossAttachment, compute_disagreement, note_own_loss, repeat_batch
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 
@@ -26,6 +26,7 @@ class RDrop(Method):
     """R-Drop. alpha: weight of the disagreement, at least 0."""
 
     name: ClassVar[str] = "r-drop"
+    takes_split_weights: ClassVar[bool] = True
     alpha: float = hyper_parameter(0.5, NON_NEGATIVE, Choice((0.1, 0.5, 1.0)))
 
     @property
@@ -35,7 +36,12 @@ class RDrop(Method):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         if not self.alpha:
             return super().loss(model, batch)
+        note_own_loss(model)
         output = model(**repeat_batch(batch))
         first, second = output.logits.chunk(2)
         disagreement = compute_disagreement(first, second, batch["labels"])
         return cast(Tensor, output.loss + self.alpha / 2 * disagreement)
+
+
+class RDropAttachment(OwnLossAttachment, method_class=RDrop):
+    """Attachment of R-Drop."""

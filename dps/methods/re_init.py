@@ -15,9 +15,10 @@ from typing import ClassVar
 import torch
 
 from dps.coverage import unwrap_model
-from dps.depth import get_head_parameters, require_parameter_depths
+from dps.depth import find_encoders, get_head_parameters, require_parameter_depths
 from dps.methods.base import Attachment, Method
-from dps.methods.draws import get_shared_seed
+from dps.methods.draws import SharedSeed
+from dps.methods.guards import may_change_weights
 from dps.models import initialise_module
 from dps.ranges import NON_NEGATIVE, Choice, Domain, hyper_parameter
 
@@ -27,6 +28,7 @@ class ReInit(Method):
     """Re-init. layers: N, from 0 (everything stays pre-trained) to the number of the model's blocks."""
 
     name: ClassVar[str] = "re-init"
+    goes_by_depth: ClassVar[bool] = True
     layers: int = hyper_parameter(1, NON_NEGATIVE)
 
     @classmethod
@@ -41,17 +43,23 @@ class ReInitAttachment(Attachment, method_class=ReInit):
     method: ReInit
 
     def set_up(self) -> None:
-        model, layers = unwrap_model(self.model), self.method.layers
-        depths, count = require_parameter_depths(model, self.method.name)
-        if layers > count:
-            raise ValueError(f"layers must be at most the model's {count} blocks, but got {layers}")
+        layers = self.method.layers
+        self.depths, self.count = require_parameter_depths(self.model, self.method.name)
+        if layers > self.count:
+            raise ValueError(f"layers must be at most the model's {self.count} blocks, but got {layers}")
+
+    def start(self) -> None:
+        model, lowest = unwrap_model(self.model), self.count - self.method.layers + 1
         head = get_head_parameters(model)
-        names = {n for n, depth in depths.items() if layers and depth > count - layers and n not in head}
-        chosen_ids = {id(parameter) for name, parameter in model.named_parameters() if name in names}
+        names = {name for name, depth in self.depths.items() if depth >= lowest and name not in head}
+        chosen = [parameter for name, parameter in model.named_parameters() if name in names]
+        if not self.method.layers or not may_change_weights(self.method.name, chosen):
+            return
+        encoder, chosen_ids = find_encoders(model)[0], {id(parameter) for parameter in chosen}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(get_shared_seed())
+            torch.manual_seed(SharedSeed().value)
             # Children first, as transformers does: an attention may have a rule for its layers.
             for module in reversed(list(model.modules())):
                 parameters = [id(parameter) for parameter in module.parameters()]
                 if parameters and chosen_ids.issuperset(parameters):
-                    initialise_module(model, module)
+                    initialise_module(encoder, module)

@@ -23,6 +23,8 @@ class TopK(Method):
     """Top-K tuning. layers: K, at least 0; above the number of blocks, the embeddings are trained too."""
 
     name: ClassVar[str] = "top-k"
+    takes_split_weights: ClassVar[bool] = True
+    goes_by_depth: ClassVar[bool] = True
     layers: int = hyper_parameter(3, NON_NEGATIVE)
 
     @classmethod
@@ -37,9 +39,12 @@ class TopKAttachment(Attachment, method_class=TopK):
     method: TopK
 
     def set_up(self) -> None:
-        depth, count = require_parameter_depths(self.model, self.method.name)
-        lowest = count - self.method.layers + 1
-        self.frozen = [p for name, p in self.trained_parameters() if depth[name] < lowest and p.requires_grad]
+        self.depths, self.count = require_parameter_depths(self.model, self.method.name)
+
+    def start(self) -> None:
+        lowest = self.count - self.method.layers + 1
+        low = [p for name, p in self.trained_parameters() if self.depths[name] < lowest]
+        self.frozen = [parameter for parameter in low if parameter.requires_grad]
         if self.model is unwrap_model(self.model):
             for parameter in self.frozen:
                 parameter.requires_grad_(False)

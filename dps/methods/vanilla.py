@@ -18,6 +18,7 @@ class Vanilla(Method):
     """Vanilla fine-tuning: every step updates all weights. dropout_ratio: dropout probability, in [0, 1)."""
 
     name: ClassVar[str] = "vanilla"
+    takes_split_weights: ClassVar[bool] = True
     dropout_ratio: float = hyper_parameter(DEFAULT_DROPOUT, PROBABILITY)
 
     def dropout(self, max_steps: int) -> float:

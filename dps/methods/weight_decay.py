@@ -22,6 +22,7 @@ class WeightDecay(Method):
     """Weight decay. strength: s, at least 0."""
 
     name: ClassVar[str] = "weight-decay"
+    takes_split_weights: ClassVar[bool] = True
     strength: float = hyper_parameter(0.1, NON_NEGATIVE, Range(1e-2, 1.0, log=True))
 
 

@@ -12,7 +12,7 @@ import torch
 import dps
 import dps.methods
 import dps.selection
-from dps.methods.draws import make_neuron_draws
+from dps.methods.draws import draw_input_neurons
 from dps.models import PretrainedEncoder
 from dps.tasks import registry
 from dps.tasks.task import Task
@@ -109,10 +109,8 @@ def test_the_masks_of_a_cpu() -> None:
 
 
 def test_the_draws_of_a_cpu() -> None:
-    sizes = {"a": 5, "b": 700}
-    here, there = make_neuron_draws(sizes, 0.7, 3), make_neuron_draws(sizes, 0.7, 3, torch.device("cuda"))
-    for name in sizes:
-        assert torch.equal(here(name, 4), there(name, 4).cpu())
+    here, there = (draw_input_neurons(700, 0.7, 3, 4, torch.device(kind)) for kind in ("cpu", "cuda"))
+    assert torch.equal(here, there.cpu())
 
 
 def test_a_mixed_weight_is_that_of_a_cpu() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch import multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 import dps
 from dps import distributed, sources
@@ -41,7 +42,10 @@ OTHERS: list[dps.Method] = [
     *(make_method(name) for name in EVERY if name not in {*(m.name for m in METHODS), "top-k"}),
     TOP,
 ]
+COUNTING = ("mixout", "child-tuning-f")  # draw by the number of the step
 RUNS: list[dps.Method] = [dps.DPSMix(**HYPER), TOP, make_method("child-tuning-d")]
+EARLY = {f"{number} {m.name}": m for number, m in enumerate([*METHODS[:4], *map(make_method, COUNTING)])}
+JOINED: list[dps.Method] = [METHODS[0], METHODS[2], *map(make_method, COUNTING), Vanilla()]
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,40 @@ def trajectory(method: dps.Method) -> dict[str, Any]:
         seen["losses"].append(float(tiny.step(wrapped, optimizer, pair)))
         seen["weights"].append(tiny.snapshot(wrapped.module))
     return seen
+
+
+def attach_early(method: dps.Method, rank: int) -> tuple[nn.Module, Optimizer]:
+    """A model of the rank's own with the method attached, before there is a process group."""
+    torch.manual_seed(100 + rank)
+    model = tiny.MLP(6, 8, 4, seed=rank)
+    optimizer = tiny.OPTIMIZERS["adamw"](model.parameters())
+    method.attach(model, optimizer, STEPS, max_grad_norm=1.0)
+    return model, optimizer
+
+
+def trajectory_of_early(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """What a rank sees of a model that was wrapped after attach."""
+    wrapped = DistributedDataParallel(model)
+    seen: dict[str, Any] = {"losses": [], "weights": []}
+    for pair in tiny.pairs(STEPS, 6, 4, seed=distributed.get_rank()):
+        seen["losses"].append(float(tiny.step(wrapped, optimizer, pair)))
+        seen["weights"].append(tiny.snapshot(model))
+    return seen
+
+
+def join(method: dps.Method, uneven: bool, throw: bool = False) -> str:
+    """What a method says of DDP.join, where rank 1 has two more batches."""
+    model = tiny.MLP(6, 8, 4)
+    optimizer = tiny.OPTIMIZERS["adamw"](model.parameters())
+    method.attach(model, optimizer, STEPS)
+    wrapped = DistributedDataParallel(model)
+    try:
+        with wrapped.join(throw_on_early_termination=throw):
+            for pair in tiny.pairs(2 + 2 * uneven * distributed.get_rank(), 6, 4):
+                tiny.step(wrapped, optimizer, pair)
+    except (ValueError, RuntimeError) as error:
+        return str(error)
+    return "trained"
 
 
 def trajectory_of_bert(method: dps.Method) -> dict[str, Any]:
@@ -111,6 +149,7 @@ def trajectory_of_xlnet() -> dict[str, Any]:
 
 def worker(rank: int, folder: Path, model: Path, data: Path) -> None:
     torch.set_num_threads(1)
+    early = {name: attach_early(method, rank) for name, method in EARLY.items()}
     torch.distributed.init_process_group(
         "gloo",
         init_method=(folder / "meeting").as_uri(),
@@ -121,6 +160,9 @@ def worker(rank: int, folder: Path, model: Path, data: Path) -> None:
     seen: dict[str, Any] = {str(number): trajectory(method) for number, method in enumerate(METHODS)}
     seen |= {method.name: trajectory_of_bert(method) for method in OTHERS}
     seen["xlnet"] = trajectory_of_xlnet()
+    seen["early"] = {name: trajectory_of_early(*pair) for name, pair in early.items()}
+    seen["join"] = {method.name: join(method, uneven=True) for method in JOINED}
+    seen["even join"] = join(METHODS[2], uneven=False, throw=True)
     task = registry.get_task("cola")
     base = PretrainedEncoder(locate_model(str(model)), task)
     examples = TaskData(task, sources.open_data_source(str(data)), base.tokenizer, 32)
@@ -185,6 +227,34 @@ def test_xlnet_trains_on_two_ranks_though_a_parameter_of_it_gets_no_gradient(
     first, second, third = (weights["logits_proj.weight"] for weights in one["weights"])
     assert not torch.equal(first, second)
     assert not torch.equal(second, third)
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_ranks_that_attached_before_the_process_group_was_up_stay_equal(
+    ranks: list[dict[str, Any]], name: str
+) -> None:
+    """Each with a seed of its own, and with a model of its own until it is wrapped."""
+    one, other = (seen["early"][name] for seen in ranks)
+    assert one["losses"] != other["losses"]
+    assert tiny.same(one["weights"], other["weights"])
+    model = tiny.MLP(6, 8, 4, seed=0)
+    optimizer = tiny.OPTIMIZERS["adamw"](model.parameters())
+    torch.manual_seed(100)
+    EARLY[name].attach(model, optimizer, STEPS, max_grad_norm=1.0)
+    shares = [tiny.pairs(STEPS, 6, 4, seed=rank) for rank in range(2)]
+    for number, parts in enumerate(zip(*shares, strict=True)):
+        x, y = (torch.cat(part) for part in zip(*parts, strict=True))
+        tiny.step(model, optimizer, (x, y))
+        for key, value in one["weights"][number].items():
+            torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-3, atol=1e-5)
+
+
+def test_steps_that_ranks_would_count_apart_are_refused(ranks: list[dict[str, Any]]) -> None:
+    for seen in ranks:
+        for name, said in seen["join"].items():
+            refused = said.startswith(f"{name}: under DDP.join ranks take different numbers of steps")
+            assert refused if name != "vanilla" else said == "trained"
+        assert seen["even join"] == "trained"
 
 
 @pytest.mark.parametrize("number", range(4), ids=lambda number: repr(METHODS[number]))

@@ -182,6 +182,89 @@ def test_a_checkpoint_goes_on_in_the_middle_of_a_stage(
     assert tiny.same(witness.final, through)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_cell_that_runs_twice_trains_as_a_plain_loop_does(
+    variant: str, at_work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = run(DATA)
+    witness = Witness(monkeypatch)
+    for _ in range(2):
+        witness.steps, witness.masked = [], 0
+        run(LOOP, (ON_PAGE, VARIANTS[variant]), names=names)
+        names["model"].train()
+        assert len(witness.steps) == STEPS
+        trained = witness.final
+        assert tiny.same(replayed(witness), trained)
+
+
+REMAINDERS = {  # a page, what makes it accumulate three batches, the optimizer steps that it takes then
+    "trainer": ("= 3, 16, 1", "= 3, 16, 3", 9),
+    "accelerate": ("= 3, 2", "= 3, 3", 18),
+    "lightning": ("max_epochs=3,", "max_epochs=3, accumulate_grad_batches=3,", 9),
+}
+
+
+@pytest.mark.parametrize("page", REMAINDERS)
+def test_max_steps_of_a_page_is_right_where_the_last_group_of_batches_is_shorter(
+    page: str, at_work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after, steps = REMAINDERS[page]
+    witness = Witness(monkeypatch)
+    run(page, (ON_PAGE, MIX), (before, after), names=run(DATA))
+    assert len(witness.steps) == witness.max_steps == steps
+
+
+def test_a_second_train_of_a_trainer_is_told_of(at_work: Path) -> None:
+    with pytest.warns(UserWarning, match="step 25 is past max_steps=24: nothing is masked from here on"):
+        run(
+            "trainer",
+            (ON_PAGE, MIX),
+            ("trainer.train()", "trainer.train()\ntrainer.train()"),
+            names=run(DATA),
+        )
+
+
+LIGHTNING = (("shuffle=True", "shuffle=False"), (ON_PAGE, MIX))
+FIT = "trainer.fit(classifier, loader)"
+LR_FIND = (
+    "lightning.pytorch.tuner.Tuner(trainer).lr_find(classifier, loader, num_training=5, update_attr=False)"
+)
+
+
+def test_lr_find_before_fit_changes_nothing(at_work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finals = []
+    for first in ("", f"{LR_FIND}\n"):
+        torch.manual_seed(2)
+        witness = Witness(monkeypatch)
+        names = run("lightning", *LIGHTNING, (FIT, f"{first}torch.manual_seed(3)\n{FIT}"), names=run(DATA))
+        finals.append(witness.final)
+        assert all(type(p) is nn.Parameter for p in names["model"].parameters())
+    assert tiny.same(*finals)
+
+
+def test_fit_goes_on_in_the_same_process_after_an_early_stop(
+    at_work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finals = []
+    stopped = f"""
+class Stop(lightning.Callback):
+    def on_train_epoch_end(self, trainer, module):
+        trainer.should_stop = True
+
+
+lightning.Trainer(
+    max_epochs=3, accelerator="auto", logger=False, callbacks=[keep, Stop()]
+).fit(classifier, loader)
+{FIT.replace(")", ', ckpt_path="checkpoints/epoch=0-step=8.ckpt")')}"""
+    for how in (FIT, stopped):
+        shutil.rmtree(at_work / "checkpoints", ignore_errors=True)
+        torch.manual_seed(2)
+        witness = Witness(monkeypatch)
+        run("lightning", *LIGHTNING, (FIT, how), names=run(DATA))
+        finals.append(witness.final)
+    assert tiny.same(*finals)
+
+
 def test_one_whole_run_and_its_predictions(at_work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = run(FINETUNE)
     assert names["result"].outcome == "completed"
@@ -209,6 +292,8 @@ def test_what_is_wrapped_and_what_sleeps_is_refused(at_work: Path) -> None:
     ):
         optimizer.step()
     model.train()
+    optimizer.zero_grad()
+    model(**batch).loss.backward()
     optimizer.step()
 
 

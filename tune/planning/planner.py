@@ -21,7 +21,7 @@ from tune.planning.estimate import estimate_speed
 from tune.planning.inputs import resolve_inputs
 from tune.planning.locations import check_storage, check_tracking
 from tune.planning.plan import NO_WARM_START, Plan, WarmStart
-from tune.planning.space_options import build_search_space, check_methods_and_sampler
+from tune.planning.space_options import build_search_space, check_methods_and_sampler, refuse_shared_layers
 from tune.strategy.warm_start import adapt_to_space, propose_first_trials, read_earlier_searches
 
 WARM_START_SHARE = 0.25  # share of trials taken from earlier searches
@@ -75,6 +75,7 @@ def _build_search_space(
     options: CommonOptions, methods: tuple[str, ...], model: ModelFolder, max_steps: int
 ) -> SearchSpace:
     layers, weights = model.read_dimensions()[0], model.count_parameters()
+    refuse_shared_layers(methods, layers, model.count_blocks())
     space = build_search_space(methods, options.freeze, weights, max_steps, layers, options.space)
     if options.sampler == "grid":
         space.list_grid()  # raises InputError for a range

@@ -6,6 +6,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
+from dps.depth import describe_shared_layers
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
@@ -26,6 +27,13 @@ def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") ->
         )
     if sampler not in ("", "tpe", "random") and len(methods) > 1:
         raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
+
+
+def refuse_shared_layers(methods: tuple[str, ...], layers: int, blocks: int) -> None:
+    """Raise InputError for a method that goes by depth, if the layers of the model share fewer blocks."""
+    by_depth = [method for method in methods if METHODS[method].goes_by_depth]
+    if by_depth and blocks < layers:
+        raise InputError(f"--method: {describe_shared_layers(by_depth[0], layers, blocks)}")
 
 
 def build_search_space(

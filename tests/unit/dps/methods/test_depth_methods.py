@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from dps.depth import get_head_parameters, get_parameter_depths
+from dps.errors import InputError
 from dps.methods import attachment_of, make_method
+from dps.models import ModelFolder
 from dps.training import optim
 from tests import families, tiny
 from tests.unit.dps.methods.helpers import give_grads, grads, plain_grads, put
+from tune.planning.space_options import refuse_shared_layers
 
 BLOCKS = 2  # of the tiny models; what comes after them lies at depth 3
 every_family = pytest.mark.parametrize("family", families.CONFIGURATIONS)
@@ -244,3 +250,54 @@ def test_the_noise_of_noisytune_depends_on_the_seed_alone() -> None:
     one = disturbed(1)
     assert tiny.same(disturbed(1), one)
     assert not tiny.same(disturbed(2), one)
+
+
+# shared layers
+
+
+def albert(**sizes: int) -> nn.Module:
+    """A classifier whose four layers share blocks."""
+    config = transformers.AlbertConfig(
+        **{**tiny.SIZES, "num_hidden_layers": 4, **sizes}, embedding_size=8, num_labels=2
+    )
+    return families.made(transformers.AutoModelForSequenceClassification, config)
+
+
+@pytest.mark.parametrize("name", ["top-k", "re-init", "llrd"])
+def test_layers_that_share_a_block_are_refused_by_methods_that_go_by_depth(name: str) -> None:
+    for groups in (1, 2):
+        model = albert(num_hidden_groups=groups)
+        before = tiny.snapshot(model)
+        message = f"{name} treats layers by their depth, but the 4 layers .* share the weights of {groups};"
+        with pytest.raises(ValueError, match=message):
+            make_method(name).attach(model, torch.optim.SGD(model.parameters(), 0.1), 10)
+        assert tiny.same(tiny.snapshot(model), before)
+    put(make_method(name), albert(num_hidden_groups=4))
+    with pytest.raises(InputError, match=f"--method: {name} treats layers by their depth, but the 4 layers"):
+        refuse_shared_layers(("vanilla", name), 4, 1)
+    refuse_shared_layers(("vanilla", name), 4, 4)
+    refuse_shared_layers(("vanilla", "child-tuning-d"), 4, 1)
+
+
+def test_child_tuning_d_masks_a_shared_block() -> None:
+    model = albert()
+    optimizer, attachment = put(make_method("child-tuning-d", reserve_p=0.2), model)
+    attachment.calibrate(model, tiny.batches(2))
+    (batch,) = tiny.batches(1)
+    attachment.backward(model, batch)
+    optimizer.step()
+    block = [p.grad for n, p in model.named_parameters() if ".albert_layer_groups." in n]
+    share = sum(int((grad != 0).sum()) for grad in block) / sum(grad.numel() for grad in block)
+    assert share == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_folder_tells_how_many_blocks_its_layers_share(tmp_path: Path) -> None:
+    folder = ModelFolder("folder", "here", tmp_path)
+    for config, blocks in (
+        ({"num_hidden_layers": 12, "num_hidden_groups": 1}, 1),
+        ({"num_hidden_layers": 12, "num_hidden_groups": 12}, 12),
+        ({"num_hidden_layers": 12}, 12),
+        ({"n_layer": 6, "num_hidden_groups": "one"}, 6),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert folder.count_blocks() == blocks

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 import dps
 from dps.methods import Attachment, attachment_of
 from dps.methods.dps import DPSDenseAttachment
-from dps.methods.draws import make_neuron_draws
+from dps.methods.draws import draw_input_neurons
 from tests import tiny
 from tests.tiny import MLP
 
@@ -289,16 +289,16 @@ def test_an_exception_in_a_forward_pass_leaves_the_parameter_in_place() -> None:
     assert losses == train(*usual[:2])
 
 
-def test_a_deep_copy_during_training_is_a_model_of_its_own() -> None:
+def test_a_deep_copy_during_training_is_a_plain_model_of_its_own() -> None:
     model, optimizer, _ = start(dps.DPSMix(**HYPER))
     usual = start(dps.DPSMix(**HYPER))
     losses = train(model, optimizer, 1, 2)
-    twin = copy.deepcopy(model)
+    twin, plain = copy.deepcopy(model), MLP(6, 8, 4)
     weights = tiny.snapshot(model)
     assert tiny.same(tiny.snapshot(twin), weights)
+    plain.load_state_dict(weights)
     x = PAIRS[0][0]
-    assert torch.equal(twin(x), model(x))
-    assert torch.equal(copy.deepcopy(twin).eval()(x), copy.deepcopy(model).eval()(x))
+    assert torch.equal(twin(x), plain(x))
     twin(x).sum().backward()
     assert twin.layers[0].weight.grad is not None
     twin.load_state_dict({name: torch.zeros_like(value) for name, value in weights.items()})
@@ -307,17 +307,15 @@ def test_a_deep_copy_during_training_is_a_model_of_its_own() -> None:
 
 
 def test_draws_are_reproducible_and_differ_between_steps_weights_and_seeds() -> None:
-    sizes = {"a": 400, "b": 400}
-    one, other = make_neuron_draws(sizes, 0.7, seed=1), make_neuron_draws(sizes, 0.7, seed=1)
-    assert torch.equal(one("b", 5), other("b", 5))
-    assert torch.equal(
-        one("a", 3), make_neuron_draws(sizes, 0.7, seed=1)("a", 3)
-    )  # whatever was drawn before
-    seen = [one("a", 1), one("a", 2), one("b", 1), make_neuron_draws(sizes, 0.7, seed=2)("a", 1)]
+    def drawn(step: int, seed: int = 1) -> Tensor:
+        return draw_input_neurons(400, 0.7, seed, step)
+
+    assert torch.equal(drawn(5), drawn(5))
+    seen = [*drawn(1).split(200), *drawn(2).split(200), *drawn(1, seed=2).split(200)]
     assert not any(torch.equal(x, y) for x, y in itertools.combinations(seen, 2))
-    share = torch.stack([one("a", step) for step in range(100)]).float().mean()
+    share = torch.stack([drawn(step) for step in range(100)]).float().mean()
     assert share == pytest.approx(0.7, abs=0.01)  # 40,000 draws: a standard deviation of 0.0023
-    assert one("a", 1).dtype == torch.bool
+    assert drawn(1).dtype == torch.bool
 
 
 def test_drawing_leaves_the_global_random_state_alone() -> None:
