@@ -296,9 +296,9 @@ def test_a_page_goes_on_without_a_plot_that_cannot_be_drawn(
     def broken(found: Found) -> Any:
         raise RuntimeError("a <b>plot</b>")
 
-    monkeypatch.setattr(reporting_page, "plot_learning_curves", broken)
+    monkeypatch.setattr(reporting_plots, "plot_learning_curves", broken)
     monkeypatch.setattr(
-        reporting_page, "plot_fresh_seeds", lambda found: reporting_page.Plot([{"x": [math.nan]}], {}, "")
+        reporting_plots, "plot_fresh_seeds", lambda found: reporting_plots.Plot([{"x": [math.nan]}], {}, "")
     )
     text = reporting_page.render_search_page(SearchDocument.model_validate(small), [])
     assert "A plot could not be drawn: RuntimeError: a &lt;b&gt;plot" in text
