@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -15,8 +19,36 @@ def is_folder(text: str) -> bool:
         return False
 
 
+def find_link(folder: Path) -> Path | None:
+    """Return an entry at any depth that is neither a file nor a folder: a link, a pipe, a device. None where
+    whatever is written into the folder stays in it."""
+    for place, folders, files in os.walk(folder):
+        for entry in (Path(place, name) for name in (*folders, *files)):
+            if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+                return entry
+    return None
+
+
+@contextmanager
+def write_in_one_piece(file: Path) -> Iterator[Path]:
+    """Yield a new empty file beside `file`, which takes its place at the end and is on the disk then.
+
+    No link is followed: neither at the new file, whose name nobody can foresee, nor at `file`, which is
+    replaced. After an error nothing has changed. Raises OSError.
+    """
+    part = file.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    part.open("xb").close()
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def write_text_file(file: Path, text: str) -> None:
-    """Write a text file atomically: an existing one is replaced once all is written. Raises OSError."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+    """Write a text file, see `write_in_one_piece`. Raises OSError."""
+    with write_in_one_piece(file) as part:
+        part.write_text(text, encoding="utf-8")

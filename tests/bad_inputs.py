@@ -116,6 +116,11 @@ def text(path: str, content: str | bytes) -> Prepare:
     return prepare
 
 
+def link(path: str) -> Prepare:
+    """This is a link to a file, not there yet, outside its folder."""
+    return lambda folder: (folder / path).symlink_to(folder / PROOF)
+
+
 def without(*patterns: str) -> Prepare:
     """These files are not there."""
 
@@ -386,6 +391,12 @@ MODELS = [
 LEDGERS = [
     Bad("ledgers", "no such folder", ("--resume", "none"), ("--resume: none holds no search",)),
     Bad("ledgers", "a folder of data", ("--resume", "data"), ("--resume: data holds no search",)),
+    Bad("ledgers", "a link in the place of the lock", OLD, ("--resume: old/.lock is no plain file",),
+        prepare=link("old/.lock")),
+    Bad("ledgers", "a link in the place of the model", OLD, ("--resume: old/best is no plain file",),
+        prepare=link("old/best")),
+    Bad("ledgers", "a link in the place of the options", OLD, ("--resume: old/config.yaml is no plain file",),
+        prepare=both(without("old/config.yaml"), link("old/config.yaml"))),
     Bad("ledgers", "an empty file", OLD, ("old/study.db", "start again with another --output"),
         prepare=text("old/study.db", "")),
     Bad("ledgers", "bytes that are no database", OLD, ("old/study.db cannot be read", "not a database"),

@@ -81,6 +81,11 @@ class Session(ABC):
         self.folder.write_config(self.options, plan.settings.data, plan.settings.model)
         earlier = self.folder.records()
         self.display = choose_display(plan, earlier, self.expected_runs)
+        if self.folder.copied_from is not None:
+            self.display.warn(
+                f"{self.output} is a copy of {self.folder.copied_from}: from now on a search of its own, "
+                f"with its own runs in MLflow and its own folder in the storage"
+            )
         described = self.folder.note_once("described", describe_plan(plan))
         self.tracker: MlflowTracker | None = open_tracker(
             self.options, described, self.provenance, self.folder.search_id, self.output

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from dps.errors import InputError
-from dps.paths import DATA_SUFFIXES
+from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.tasks.metrics import METRICS, list_fitting_metrics
 from dps.tasks.scorers import is_fitting_scorer, suggest_scorers
 from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, DataLocation, Task
@@ -110,7 +110,7 @@ def write_task_file(task: Task, file: Path, data: TaskDocument | None = None) ->
     """Write the YAML file of a task. data: its `files` or `hub`. Raises OSError."""
     document = {**make_definition(task), **(data or {})}
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
-    file.write_text(text, encoding="utf-8")
+    write_text_file(file, text)
 
 
 def _check_keys(parent: str, document: object, known: Sequence[str]) -> TaskDocument:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dps.errors import InputError, is_disk_full
+from dps.paths import find_link
 from dps.tasks.registry import get_task_name
 from dps.text import sanitise_line
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
@@ -63,6 +64,11 @@ def load_resumed_options(options: OptionsT) -> OptionsT:
     folder holds no search."""
     folder = options.resume
     assert folder is not None
+    if link := find_link(folder):
+        raise InputError(
+            f"--resume: {link} is no plain file or folder, and what is written there would leave {folder}; "
+            f"put what it points to in its place"
+        )
     if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
         raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
     saved = read_options(folder / "config.yaml")

@@ -60,10 +60,11 @@ def list_location(location: str) -> list[str]:
 
 
 def write_location(location: str, content: bytes) -> None:
-    """Write a small file, creating its folder. Raises OSError."""
+    """Write a small new file, creating its folder. Raises OSError, also where a file or a link is there."""
     if not is_remote_location(location):
         Path(location).parent.mkdir(parents=True, exist_ok=True)
-        Path(location).write_bytes(content)
+        with Path(location).open("xb") as file:
+            file.write(content)
         return
     files, path = _open_remote_location(location)
     with files.open_output_stream(path) as stream:

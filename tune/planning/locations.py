@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ def check_output(folder: Path, resume: bool) -> None:
     try:
         if not resume and folder.exists() and {file.name for file in folder.iterdir()} - {LOCK_FILE_NAME}:
             raise InputError(f"--output: {folder} is not empty; choose another folder, or --resume {folder}")
+        if (folder / LOCK_FILE_NAME).is_symlink():
+            raise InputError(f"--output: {folder / LOCK_FILE_NAME} is a link; remove it")
         _check_writable(folder)
     except OSError as error:
         raise InputError(
@@ -41,9 +44,8 @@ def check_output(folder: Path, resume: bool) -> None:
 
 def _check_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".write-probe"
-    probe.write_bytes(b"0")
-    probe.unlink()
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(b"0")
 
 
 @contextmanager

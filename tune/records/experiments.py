@@ -82,5 +82,4 @@ def _download_files(
 def _download_file(client: MlflowClient, run_id: str, file_name: str, folder: Path) -> Path | None:
     if all(file.path != file_name for file in client.list_artifacts(run_id)):
         return None
-    (folder / run_id).mkdir()
-    return Path(client.download_artifacts(run_id, file_name, str(folder / run_id)))
+    return Path(client.download_artifacts(run_id, file_name, tempfile.mkdtemp(dir=folder)))

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from dps.errors import InputError
+from dps.paths import write_in_one_piece
 
 RunKey = TypeVar("RunKey")
 PREDICTIONS_FILE = "logits.safetensors"  # where a run writes them
@@ -33,9 +34,8 @@ def write_predictions(
     tensors = {f"{split}.logits": np.ascontiguousarray(values) for split, values in logits.items()}
     tensors |= {f"{split}.labels": np.ascontiguousarray(values) for split, values in labels.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    save_file(tensors, part)
-    part.replace(file)
+    with write_in_one_piece(file) as part:
+        save_file(tensors, part)
 
 
 def read_predictions(file: Path) -> dict[str, tuple[NDArray[Any], NDArray[np.float32]]]:

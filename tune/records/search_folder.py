@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import sqlite3
 import traceback
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from dps.errors import InputError
+from dps.paths import find_link
 from dps.tasks.registry import is_task_file
 from dps.text import redact_secrets
 from tune.core.options import CommonOptions
 from tune.core.parsing import write_options
 from tune.core.run import RunPurpose
-from tune.core.storage import join_location, move_from_location, remove_location, resolve_location
+from tune.core.storage import (
+    is_remote_location,
+    join_location,
+    location_exists,
+    move_from_location,
+    remove_location,
+    resolve_location,
+    write_location,
+)
 from tune.records.ledger import Ledger, TrialRecord
 from tune.records.predictions import PREDICTIONS_FILE, locate_predictions
+
+_SEARCH_ID = re.compile("[0-9A-Za-z]{1,64}")
+MAX_PEEK_STEPS = 10_000_000  # of SQLite's virtual machine: some tenths of a second
 
 
 class SearchFolder:
@@ -25,16 +41,24 @@ class SearchFolder:
 
     output: the folder of the results, with the ledger study.db. work: where runs keep checkpoints, models and
     predictions, a location that every node sees (`tune.core.storage`). ray_files: what Ray Tune writes.
+    copied_from: the folder of the search that this is a copy of, where that still stands; else None.
     """
 
     def __init__(
         self, output: Path, direction: str, identities: Mapping[str, dict[str, object]], storage: str | None
     ) -> None:
-        """Open the ledger of each arm. Raises InputError where it holds another search."""
+        """Open the ledger of each arm. Raises InputError where it holds another search, or where the folder
+        in the storage is not of this search."""
         self.output, self.storage = output.resolve(), storage
         self.ledgers = {arm: Ledger(self.output / "study.db", direction, arm) for arm in identities}
         for arm, ledger in self.ledgers.items():
             ledger.open(identities[arm])
+        self.copied_from = find_original(self.notes, self.output)
+        if self.copied_from is not None:
+            self.notes.note("search_id", None)
+            self.notes.note("shared", None)
+        self.notes.note("folder", str(self.output))
+        self._claim_shared()
         self.work, self.ray_files = join_location(self.shared, "work"), self.output / "ray"
 
     @property
@@ -45,12 +69,11 @@ class SearchFolder:
     @property
     def search_id(self) -> str:
         """The unique id of this search, the same in every session."""
-        kept = self.notes.noted("search_id")
-        if isinstance(kept, str) and kept.isalnum():
-            return kept
-        made = uuid.uuid4().hex
-        self.notes.note("search_id", made)
-        return made
+        kept = read_search_id(self.notes)
+        if kept is None:
+            kept = uuid.uuid4().hex
+            self.notes.note("search_id", kept)
+        return kept
 
     @property
     def shared(self) -> str:
@@ -59,8 +82,29 @@ class SearchFolder:
         if self.storage is None:
             return str(self.output)
         name = self.notes.noted("shared") or f"{self.output.name}-{self.search_id[:8]}"
+        if not isinstance(name, str) or {*"/\0"} & {*name} or not name.endswith(f"-{self.search_id[:8]}"):
+            raise InputError(
+                f"--resume: {self.output}/study.db names {name!r} as its folder in {self.storage}, which no "
+                f"search does; start again with a new --output"
+            )
         self.notes.note("shared", name)
         return join_location(resolve_location(self.storage), name)
+
+    def _claim_shared(self) -> None:
+        """Mark the folder in the storage, which goes with all in it at the end, by the id of this search."""
+        if self.storage is None:
+            return
+        mark = join_location(self.shared, f".search-{self.search_id}")
+        if not is_remote_location(self.shared) and (link := find_link(Path(self.shared))):
+            raise InputError(f"--storage: {link} is no plain file or folder; remove it")
+        if location_exists(mark):
+            return
+        if location_exists(self.shared):
+            raise InputError(
+                f"--storage: {self.shared} is not known to be this search's, and it would be removed at the "
+                f"end; if it is, make the file {mark}, else start again with a new --output"
+            )
+        write_location(mark, b"")
 
     def records(self, *purposes: RunPurpose) -> list[TrialRecord]:
         """Return every run of these purposes, of all arms; of every purpose where none is named."""
@@ -105,3 +149,32 @@ class SearchFolder:
         remove_location(self.work)
         if self.storage is not None:
             remove_location(self.shared)
+
+
+def read_search_id(notes: Ledger) -> str | None:
+    """Return the id in a ledger that belongs to the whole search; None if it has none, or no valid one."""
+    kept = notes.noted("search_id")
+    return kept if isinstance(kept, str) and _SEARCH_ID.fullmatch(kept) else None
+
+
+def find_original(notes: Ledger, folder: Path) -> Path | None:
+    """Return the folder that this one is a copy of, if the same search still stands where it was last run;
+    None for the original, also where it was moved. notes: the ledger that belongs to the whole search."""
+    home, file = notes.noted("folder"), folder / "study.db"
+    other = Path(home) / "study.db" if isinstance(home, str) else file
+    if not other.is_file() or other.samefile(file) or _peek_search_id(other) != notes.noted("search_id"):
+        return None
+    return other.parent
+
+
+def _peek_search_id(file: Path) -> str | None:
+    """Return the search's id in another ledger, which is only read; None if it cannot be."""
+    query = "SELECT value_json FROM study_user_attributes WHERE key = 'search_id'"
+    with (
+        suppress(sqlite3.Error, ValueError),
+        closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as held,
+    ):
+        held.set_progress_handler(lambda: 1, MAX_PEEK_STEPS)
+        found = held.execute(query).fetchone()
+        return json.loads(found[0]) if found else None
+    return None

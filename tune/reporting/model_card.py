@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from dps.paths import write_text_file
 from dps.tasks.definition import get_task_kind
 from dps.tasks.registry import restore_task
 from dps.tasks.task import Task
@@ -19,7 +20,7 @@ from tune.reporting.summary import format_certainty_lines
 
 def write_model_card(document: SearchDocument, seed: int, folder: Path) -> None:
     """Write README.md of the model in `folder`, which the winner's run with this seed left."""
-    (folder / "README.md").write_text(render_model_card(document, seed), encoding="utf-8")
+    write_text_file(folder / "README.md", render_model_card(document, seed))
 
 
 def render_model_card(document: SearchDocument, seed: int) -> str:

@@ -24,6 +24,7 @@ from tune.records.comparison_document import (
 )
 from tune.records.ledger import Ledger, open_ledgers
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
+from tune.records.search_folder import find_original, read_search_id
 from tune.records.stores import format_view_command, resolve_tracking_uri
 from tune.tracking.mlflow import MlflowTracker, TrackedSearch
 
@@ -53,10 +54,12 @@ def deliver_search(folder: Path) -> str:
     options = _load_options(folder)
     file = folder / "study.db"
     ledgers = open_ledgers(file, lambda why: InputError(f"DIR: {file} {why}"))
-    notes = next((ledger for ledger in ledgers if ledger.noted("search_id")), None)
+    notes = next((ledger for ledger in ledgers if read_search_id(ledger)), None)
     uri = resolve_tracking_uri(options.tracking_uri, folder.resolve().parent)
     if uri is None or notes is None:
         raise InputError(f"--tracking-uri: {folder} was run without MLflow, there is nothing to deliver")
+    if original := find_original(notes, folder):
+        raise InputError(f"DIR: {folder} is a copy of {original}; deliver that: {SYNC_USAGE}")
     check_tracking_uri(uri, "--tracking-uri" if options.tracking_uri else "MLFLOW_TRACKING_URI")
     document = _read_result_document(folder)
     described = notes.noted("described") or _describe_old_search(options, notes, document)

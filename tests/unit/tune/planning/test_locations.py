@@ -39,6 +39,23 @@ def test_it_is_left_without_a_trace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / locations.LOCK_FILE_NAME).symlink_to("../victim")
+    with pytest.raises(InputError, match=r"--output: .*\.lock is a link; remove it"):
+        locations.check_output(tmp_path / "new", resume=False)
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_folder_is_tried_without_a_trace_and_not_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / ".write-probe").symlink_to("victim")
+    locations.check_output(tmp_path, resume=True)
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert len([*tmp_path.iterdir()]) == 2
+
+
 def test_it_is_held_once(tmp_path: Path) -> None:
     with (
         locations.hold_folder_lock(tmp_path),

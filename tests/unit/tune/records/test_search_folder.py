@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from tune.records.search_folder import SearchFolder
+import pytest
+
+from dps.errors import InputError
+from tune.records.search_folder import SearchFolder, find_original
 
 
 def open_folder(output: Path, shared: Path) -> SearchFolder:
@@ -28,3 +32,59 @@ def test_what_the_first_session_noted_stays(tmp_path: Path) -> None:
 
 def test_a_search_has_one_id_in_every_session(tmp_path: Path) -> None:
     assert open_folder(tmp_path, tmp_path).search_id == open_folder(tmp_path, tmp_path).search_id
+
+
+@pytest.mark.parametrize(
+    "name", ["../home", "/home-{id}", "..", "", ".", "home", "a/../../home-{id}", 7, "a\0-{id}", "a-{id}"]
+)
+def test_a_ledger_of_a_stranger_names_no_folder_but_its_own(tmp_path: Path, name: object) -> None:
+    """The last is a plain name, of a folder that this search did not make."""
+    folder = open_folder(tmp_path / "cola", tmp_path / "shared")
+    named = name.replace("{id}", folder.search_id[:8]) if isinstance(name, str) else name
+    folder.remove_working_files()
+    for victim in ("home", "shared/home", f"shared/a-{folder.search_id[:8]}"):
+        (tmp_path / victim).mkdir(parents=True)
+        (tmp_path / victim / "letter").write_text("mine")
+    folder.notes.note("shared", named)
+    if named:
+        with pytest.raises(InputError, match=r"^--(resume|storage): .*start again with a new --output"):
+            open_folder(tmp_path / "cola", tmp_path / "shared")
+    else:  # as if nothing was noted
+        open_folder(tmp_path / "cola", tmp_path / "shared").remove_working_files()
+    assert len([*tmp_path.rglob("letter")]) == 3
+
+
+def test_a_link_in_the_folder_in_the_storage_is_refused(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "cola", tmp_path / "shared")
+    (tmp_path / "home").mkdir()
+    (Path(folder.shared) / "work").symlink_to(tmp_path / "home")
+    with pytest.raises(InputError, match=r"^--storage: .*/work is no plain file or folder"):
+        open_folder(tmp_path / "cola", tmp_path / "shared")
+
+
+def test_the_folder_in_the_storage_goes_at_the_end_and_comes_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        folder = open_folder(tmp_path / "cola", tmp_path / "shared")
+        assert Path(folder.shared).is_dir()
+        folder.remove_working_files()
+        assert [*(tmp_path / "shared").iterdir()] == []
+
+
+def test_a_copy_is_a_search_of_its_own(tmp_path: Path) -> None:
+    first = open_folder(tmp_path / "cola", tmp_path / "shared")
+    shutil.copytree(first.output, tmp_path / "copy")
+    assert find_original(open_folder(tmp_path / "cola", tmp_path / "shared").notes, first.output) is None
+    copy = open_folder(tmp_path / "copy", tmp_path / "shared")
+    assert copy.copied_from == first.output
+    assert copy.search_id != first.search_id
+    assert copy.shared != first.shared
+    again = open_folder(tmp_path / "copy", tmp_path / "shared")
+    assert (again.copied_from, again.search_id) == (None, copy.search_id)
+
+
+def test_a_folder_that_was_moved_is_the_same_search(tmp_path: Path) -> None:
+    first = open_folder(tmp_path / "cola", tmp_path / "shared")
+    first.output.rename(tmp_path / "moved")
+    open_folder(tmp_path / "cola", tmp_path / "shared")  # another search took its place
+    moved = open_folder(tmp_path / "moved", tmp_path / "shared")
+    assert (moved.copied_from, moved.search_id) == (None, first.search_id)
