@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dps.methods import METHODS
 from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
@@ -32,7 +33,7 @@ class RaceSettings:
     """Settings of the race.
 
     max_seeds: further seeds that a configuration may get, 0 for no race.
-    max_cost_ratio: slot seconds that the race may take for each one that the exploration took.
+    max_cost_ratio: forward-backward passes that the race may take for each one that the exploration took.
     min_gain: expected gain below which another run is not worth it, in the metric's scale.
     """
 
@@ -112,18 +113,19 @@ class Race:
         return [self.seed, *(self.seed + RACE_SEED_OFFSET + k for k in range(self.settings.max_seeds))]
 
     def _budget_reason(self, running: Sequence[TrialRecord]) -> str | None:
-        """Return why the race may not take another run: its share of the slot time is used, runs in progress
+        """Return why the race may not take another run: its share of the training is used, runs in progress
         counted in full, and half of another run."""
         trials, race_runs = (
             self.estimator.source.records(RunPurpose.SEARCH),
             self.estimator.source.records(RunPurpose.RACE),
         )
-        explored = sum(trial.seconds for trial in trials)
-        raced = sum(run.seconds for run in race_runs)
+        under_way = {record.id for record in running}
+        explored = sum(map(_count_passes, trials))
+        raced = sum(_count_passes(run) for run in race_runs if run.id not in under_way)
         full_run = explored / max(1, sum(trial.step for trial in trials)) * self.estimator.max_steps
-        raced += sum(max(0.0, full_run - record.seconds) for record in running)
+        raced += len(running) * full_run
         if raced + full_run / 2 >= self.settings.max_cost_ratio * explored:
-            return f"{self.settings.max_cost_ratio:.0%} of the exploration's slot time is used"
+            return f"{self.settings.max_cost_ratio:.0%} of the exploration's training is used"
         return None
 
     def _decision_reason(self, estimates: Estimates, candidates: Sequence[int]) -> str | None:
@@ -132,3 +134,9 @@ class Race:
             return "one configuration is left"
         decision = weigh_replicate(estimates.posterior, candidates, self.settings.min_gain)
         return None if decision else decision.reason
+
+
+def _count_passes(run: TrialRecord) -> float:
+    """Return the forward-backward passes of a run up to its last score. Unlike seconds, they are the same
+    whenever and wherever it runs, so that the same seed leads to the same race."""
+    return METHODS[run.configuration["method"]]().cost.passes(run.step, steps_per_epoch=0)

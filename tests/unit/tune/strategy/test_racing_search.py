@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,23 @@ def ran(ledger: Ledger, order: int = 0, **changes: Any) -> tuple[SearchPhases, F
     tune = FakeTune(made, order, end, score=score)
     tune.run()
     return made, tune
+
+
+def test_one_slot_races_alike_whatever_the_seconds() -> None:
+    """The same seed chooses the same runs, in the same order, on a machine that is busy now and then."""
+    runs = []
+    for pace in (lambda number: 3.0, lambda number: 0.5, lambda number: 300.0 if number % 3 else 0.1):
+        ledger, count = Ledger(None, "max"), itertools.count()
+
+        def end_at_pace(job: Job, pace: Callable[[int], float] = pace, count: Any = count) -> RunReport:
+            report = end(job)
+            return replace(report, result=replace(report.result, seconds=pace(next(count))))
+
+        made = search(ledger, slots=1, confirmation_seeds=1)
+        FakeTune(made, end=end_at_pace, score=score).run()
+        runs.append([(run.id, run.seed, run.configuration) for run in ledger.records()])
+    assert any(name.startswith("race") for name, _, _ in runs[0])
+    assert runs[0] == runs[1] == runs[2]
 
 
 @pytest.mark.parametrize("order", range(3))
