@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +17,9 @@ _QUERY = re.compile(
     re.I,
 )
 _NAME = re.compile(
-    r"(TOKEN|SECRET|PASSWORD|PASSWD|APIKEY|_KEYS?|_PWD|_PASS|_CREDENTIALS?)(_ID|_VALUE)?$", re.I
+    r"(PASSWORD|PASSWD|PASSPHRASE|SECRET|COOKIE|WEBHOOK|AUTH_HEADER)(?!.*_(FILE|PATH|DIR|NAME)$)"
+    r"|(TOKEN|APIKEY|(^|_)(JWT|PAT|AUTH)|_KEYS?|_PWD|_PASS|_CREDENTIALS?)(_ID|_VALUE)?$",
+    re.I,
 )
 
 
@@ -25,18 +28,31 @@ def redact_secrets(text: str) -> str:
 
     Secrets are user and password of a URI, the value of a query like ?token=..., and the value of every
     environment variable with the name of a secret (HF_TOKEN, MLFLOW_TRACKING_PASSWORD,
-    AWS_SECRET_ACCESS_KEY), plain or quoted as in a URI.
+    AWS_SECRET_ACCESS_KEY), plain or quoted as in a URI. For text that is shown or sent; what is read again
+    goes through `redact_addresses`, as such a value may be an ordinary word.
     """
     for secret in _list_secrets():
         text = text.replace(secret, REDACTION_MARK)
+    return _redact_address(text)
+
+
+def redact_addresses(node: Any) -> Any:
+    """Redact user, password and query of every URI in nested dicts and lists; all else can be read again."""
+    return _map_texts(_redact_address, node)
+
+
+def _redact_address(text: str) -> str:
     return _QUERY.sub(rf"\1{REDACTION_MARK}", _USER.sub(f"{REDACTION_MARK}@", text))
 
 
 def sanitise_text(text: str) -> str:
     """Redact secrets, and escape control characters and those that change the writing direction."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in redact_secrets(text)
-    )
+    return escape_controls(redact_secrets(text))
+
+
+def escape_controls(text: str) -> str:
+    """Escape control characters, and those that change the writing direction."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def sanitise_line(text: object) -> str:
@@ -46,19 +62,24 @@ def sanitise_line(text: object) -> str:
 
 def redact_tree(node: Any) -> Any:
     """Redact the secrets in every text of nested dicts and lists; keys and other values stay."""
+    return _map_texts(redact_secrets, node)
+
+
+def _map_texts(change: Callable[[str], str], node: Any) -> Any:
     if isinstance(node, str):
-        return redact_secrets(node)
+        return change(node)
     if isinstance(node, dict):
-        return {key: redact_tree(value) for key, value in node.items()}
-    return [redact_tree(value) for value in node] if isinstance(node, (list, tuple)) else node
+        return {key: _map_texts(change, value) for key, value in node.items()}
+    return [_map_texts(change, value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def _list_secrets() -> list[str]:
-    """Return the values of secret environment variables, the longest first."""
+    """Return the values of secret environment variables, the longest first. Another thread may change the
+    environment meanwhile: names are copied at once, and one that is gone is left out."""
     values = {
         value
-        for name, value in os.environ.items()
-        if _NAME.search(name) and len(value.strip()) >= MIN_SECRET_LENGTH
+        for name in list(os.environ)
+        if _NAME.search(name) and len((value := os.environ.get(name, "")).strip()) >= MIN_SECRET_LENGTH
     }
     return sorted(values | {quote(value, safe="") for value in values}, key=len, reverse=True)
 

@@ -13,7 +13,7 @@ from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
 from dps.errors import InputError
 from dps.paths import write_text_file
-from dps.text import redact_tree
+from dps.text import redact_addresses
 from tune.core.options import CommonOptions, SearchOptions
 
 OptionsT = TypeVar("OptionsT", bound=CommonOptions)
@@ -48,7 +48,7 @@ def write_options(options: CommonOptions, path: Path) -> None:
     one_run_only = {"config", "resume", "dry_run", "preflight", "output", "profile", "init_task"}
     skipped = one_run_only | {"quiet", "json", "results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
-    write_text_file(path, yaml.safe_dump(redact_tree(values), sort_keys=False))
+    write_text_file(path, yaml.safe_dump(redact_addresses(values), sort_keys=False))
 
 
 def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, Any]) -> OptionsT:

@@ -56,6 +56,7 @@ class TrialRecord(RunResult):
 
 _RECORD_ADAPTER = TypeAdapter(TrialRecord)
 _OWN_PLACES = ("scores", "ended")  # of a result: Optuna has fields for these
+_SHOWN_TEXTS = ("error", "warnings")  # of a result: no secret may stand in these; the rest is read again
 
 
 class Ledger:
@@ -196,7 +197,7 @@ class Ledger:
             for each in fields(RunResult):
                 value = getattr(result, each.name)
                 if value and each.name not in _OWN_PLACES:
-                    trial.set_user_attr(each.name, redact_tree(value))
+                    trial.set_user_attr(each.name, redact_tree(value) if each.name in _SHOWN_TEXTS else value)
             value = result.score if state == TrialState.COMPLETE else None
             frozen = self._studies[record.purpose].tell(trial, value, state=state)
         self._live.pop(id, None)

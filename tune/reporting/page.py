@@ -14,7 +14,7 @@ from typing import Any
 
 from dps.paths import write_text_file
 from dps.selection import StageSchedule
-from dps.text import redact_tree, sanitise_text
+from dps.text import escape_controls, redact_addresses, redact_tree, sanitise_text
 from tune.core.wording import format_configuration, format_objective, format_usage
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, ProfileSection, SearchDocument
@@ -130,14 +130,15 @@ def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> plots.Plot | Non
 
 
 def escape_document(document: SearchDocument) -> SearchDocument:
-    """Return the document with every text in it escaped."""
-    return SearchDocument.model_validate(escape_texts(document.to_json()))
+    """Return the document with every text in it escaped. Secrets of this environment stay to be struck out
+    where text is shown: they may be ordinary words, such as the name of a method."""
+    return SearchDocument.model_validate(escape_texts(redact_addresses(document.to_json())))
 
 
 def escape_texts(node: Any) -> Any:
     """Escape every text in dicts, lists and values, since plotly.js reads some HTML in texts."""
     if isinstance(node, str):
-        return escape(sanitise_text(node))
+        return escape(escape_controls(node))
     if isinstance(node, dict):
         return {escape_texts(key): escape_texts(value) for key, value in node.items()}
     return [escape_texts(value) for value in node] if isinstance(node, (list, tuple)) else node
@@ -246,6 +247,7 @@ def _describe_end(run: TrialRecord, metric: str) -> str:
 
 def write_search_results(document: SearchDocument, output: Path) -> None:
     """Write search.json, then report.html, each in one piece."""
-    content = redact_tree(document.to_json())
+    content = redact_addresses(document.to_json())
+    content["provenance"] = redact_tree(content["provenance"])  # it is only shown
     write_text_file(output / SEARCH_DOCUMENT_FILE, json.dumps(content, indent=2, allow_nan=False))
     write_text_file(output / "report.html", render_search_page(document, format_certainty_lines(document)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.unit.tune.helpers import PROVENANCE, make_plan, make_space, open_ledg
 from tune.console.progress import ProgressDisplay
 from tune.core import command, parsing
 from tune.core.provenance import collect_provenance
+from tune.records.search_document import read_search_document
 from tune.records.stores import format_view_command
 from tune.reporting import document, page
 from tune.strategy.budget import SpentResources
@@ -73,6 +75,54 @@ def test_what_is_no_secret_stays(text: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert redact_secrets(text) == text
 
 
+@pytest.mark.parametrize(
+    ("name", "is_secret"),
+    [
+        *((name, True) for name in (
+            "GITHUB_PAT", "JWT", "DB_PASSPHRASE", "SESSION_COOKIE", "AUTH_HEADER", "PASSWORD_DB",
+            "SLACK_WEBHOOK", "SLACK_WEBHOOK_URL", "BASIC_AUTH", "secret_value",
+        )),
+        *((name, False) for name in (
+            "PATH", "PWD", "OLDPWD", "SSH_AUTH_SOCK", "RAY_AUTH_MODE", "PASSWORD_FILE", "XAUTHORITY",
+        )),
+    ],
+)  # fmt: skip
+def test_names_of_secrets(name: str, is_secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "nobody-knows")
+    assert (redact_secrets("nobody-knows") == "***") == is_secret
+
+
+def test_the_environment_may_change_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Vanishing(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            return iter([*super().__iter__(), "GONE_TOKEN"])
+
+    monkeypatch.setattr("dps.text.os.environ", Vanishing(HF_TOKEN="plantedToken"))
+    assert redact_secrets("plantedToken") == "***"
+
+
+def test_a_secret_that_is_an_ordinary_word_changes_nothing_that_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, word in enumerate(("developer", "completed", "vanilla", "builtin", "matthews_correlation")):
+        monkeypatch.setenv(f"WORD_{number}_TOKEN", word)
+    given = parsing.parse_options(["--data", "/home/developer/glue", "--storage", "/developer"])
+    parsing.write_options(given, tmp_path / "config.yaml")
+    assert parsing.read_options(tmp_path / "config.yaml")["data"] == "/home/developer/glue"
+    ledger = open_ledger(tmp_path)
+    record = ledger.replicate({"method": "vanilla", "learning_rate": 1e-4}, make_space(), 0, "search")
+    final = {"dev": {"matthews_correlation": 0.5}}
+    ended = RunResult(outcome=Outcome.COMPLETED, scores=[(60, 0.5)], final=final, error="completed")
+    ledger.finish(record.id, ended)
+    (held,) = open_ledger(tmp_path).records()
+    assert (held.outcome, held.final, held.error) == (Outcome.COMPLETED, final, "***")
+    found = document.build_search_document(
+        make_plan(), ledger, held, SpentResources(1, 1.0, 1.0), PROVENANCE, tmp_path
+    )
+    page.write_search_results(found, tmp_path)
+    assert read_search_document(tmp_path).trials == [replace(held, waited=None)]
+
+
 def test_control_characters_and_those_that_turn_text_around_are_escaped() -> None:
     assert sanitise_text("a\x1b[31m\u202eb\u2066") == r"a\x1b[31m\u202eb\u2066"
     assert sanitise_text("größe 数 \U0001f600") == "größe 数 \U0001f600"
@@ -85,7 +135,7 @@ def test_an_error_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_configuration_that_is_kept(tmp_path: Path) -> None:
-    given = parsing.parse_options(["--tracking-uri", URI, "--experiment", PLANTED["HF_TOKEN"]])
+    given = parsing.parse_options(["--tracking-uri", URI])
     parsing.write_options(given, tmp_path / "config.yaml")
     kept = (tmp_path / "config.yaml").read_text()
     assert is_clean(kept)
