@@ -34,7 +34,7 @@ search: $(READY)
 	@$(BIN)/python tune/search.py $(ARGS)
 
 test: test-fast
-	@$(SIDE_BY_SIDE) $(NO_RAY)
+	@$(SIDE_BY_SIDE) $(NO_RAY) tests/trust
 	@$(BIN)/python -m pytest tests/integration tests/chaos tests/gpu $(addprefix --ignore=,$(NO_RAY))
 
 test-fast: lint
