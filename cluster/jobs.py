@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tune.core.command import EXIT_CRASHED, EXIT_DONE, EXIT_INTERRUPTED
+from tune.execution.auth_token import protect_auth_token
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -42,6 +43,7 @@ class JobServer:
 
     def __post_init__(self) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+        protect_auth_token()
         os.environ.pop("RAY_ADDRESS", None)  # it takes precedence over the address
         from ray.job_submission import JobSubmissionClient
 

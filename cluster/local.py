@@ -20,7 +20,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from dps.command import CommandParser
 from dps.errors import InputError
 from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
 from tune.core.run import RefusedError
+from tune.execution.auth_token import make_auth_token
 from tune.execution.ray_private import write_cluster_address
 
 LOOPBACK_HOST = "127.0.0.1"
@@ -114,7 +114,7 @@ def run_local_cluster(nodes: int, cpus: int, port: int) -> Iterator[LocalCluster
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: the path of a socket may have 107 bytes
     try:
         _set_environment(folder)
-        subprocess.run(["ray", "get-auth-token", "--generate"], check=True, capture_output=True)
+        make_auth_token()
         from ray.cluster_utils import Cluster
 
         cluster = Cluster()

@@ -13,7 +13,6 @@ read.
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
 from dps.tasks.definition import TASK_FILE_NAME, read_task_file
 from dps.tasks.metrics import compute_probabilities
-from dps.text import quote_value
+from dps.text import format_json_line, quote_value
 from dps.training.data import PaddingCollator, batch_by_length
 from dps.training.tokens import EncodedExamples, tokenise_texts
 
@@ -173,7 +172,7 @@ def _make_parser() -> CommandParser:
 def _predict(options: Namespace) -> None:
     predictor = Predictor.load(options.model)
     predictions = predictor.predict(_collect_examples(options, predictor.columns))
-    lines = "".join(json.dumps(prediction, ensure_ascii=False) + "\n" for prediction in predictions)
+    lines = "".join(format_json_line(prediction) + "\n" for prediction in predictions)
     if options.output is None:
         print(lines, end="")
         return

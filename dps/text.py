@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -53,6 +54,13 @@ def sanitise_text(text: str) -> str:
 def escape_controls(text: str) -> str:
     """Escape control characters, and those that change the writing direction."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def format_json_line(value: object) -> str:
+    """Format a value as JSON on one line. Letters of any language stay; what `sanitise_text` would escape is
+    escaped as JSON does it. Secrets are not looked for."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def sanitise_line(text: object) -> str:

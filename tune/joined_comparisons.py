@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.text import Text
+
+from dps.text import sanitise_text
 from tune.console.progress import make_console
 from tune.console.quiet import build_comparison_event, print_event
 from tune.core.command import EXIT_DONE, choose_output_folder
@@ -29,9 +32,9 @@ def report_joined_comparisons(options: CompareOptions) -> int:
             print_event("comparison_ended", **build_comparison_event(document, output))
             continue
         for line in [format_heading(document), *summarise_comparison(document)]:
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(Text(sanitise_text(line)), soft_wrap=True)
         console.print(make_terminal_table(document, console.width))
         console.print()
     if not options.json:
-        console.print(f"Results: {output}", soft_wrap=True, markup=False)
+        console.print(Text(sanitise_text(f"Results: {output}")), soft_wrap=True)
     return EXIT_DONE

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dps.text import sanitise_line
+
 
 def format_p_value(p: float | None) -> str:
     return "<0.001" if p is not None and p < 0.001 else format_number(p, ".3f")
@@ -24,7 +26,7 @@ def format_number(value: float | None, form: str) -> str:
 
 def format_code_span(text: str) -> str:
     """Format any text as a Markdown code span, so that nothing in it is markup."""
-    text = " ".join(text.split())
+    text = sanitise_line(text)
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {text} {fence}" if longest else f"{fence}{text}{fence}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from tune.core.command import is_in_ray_job
 from tune.execution import ray_private
+from tune.execution.auth_token import make_auth_token, protect_auth_token
 from tune.planning.cluster import Cluster, Node
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ MALLOC_ENVIRONMENT = {
 }
 COMMON_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # worker groups start and end seconds sooner
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
     **MALLOC_ENVIRONMENT,
@@ -94,10 +96,12 @@ def connect_to_cluster() -> Cluster:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     ray_private.hide_raylet_notices()
     if address is None:
+        make_auth_token()
         ray_private.disable_gc_in_new_processes()
         with _run_in_background(ray_private.report_missing_names):
             ray.init(address="local", include_dashboard=False, **quiet)
     else:
+        protect_auth_token()
         try:
             ray.init(address=address, runtime_env=_build_runtime_env(), **quiet)
         except ConnectionError as error:

@@ -49,6 +49,7 @@ def create_mlflow_client(uri: str) -> MlflowClient:
         ("HTTP_REQUEST_MAX_RETRIES", "2"),
         ("ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
         ("SUPPRESS_PRINTING_URL_TO_STDOUT", "true"),  # which it prints for every run
+        ("DISABLE_TELEMETRY", "true"),  # which it sends to its makers
     ):
         os.environ.setdefault(f"MLFLOW_{name}", value)
     from mlflow import MlflowClient

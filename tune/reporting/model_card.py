@@ -13,6 +13,7 @@ from dps.paths import write_text_file
 from dps.tasks.definition import get_task_kind
 from dps.tasks.registry import restore_task
 from dps.tasks.task import Task
+from dps.text import sanitise_line
 from tune.core.wording import format_code_span
 from tune.records.search_document import SearchDocument
 from tune.reporting.summary import format_certainty_lines
@@ -41,7 +42,7 @@ def render_model_card(document: SearchDocument, seed: int) -> str:
 
 def escape_markdown(text: str) -> str:
     """Escape a text and put it in one line: nothing in it is read as Markdown or HTML."""
-    return re.sub(r"([\\`*_\[\]<>#|&~!])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>#|&~!])", r"\\\1", sanitise_line(text))
 
 
 def _front_matter(document: SearchDocument, task: Task) -> str:

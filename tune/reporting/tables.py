@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from dps.text import sanitise_text
 from tune.core.wording import (
     format_code_span,
     format_configuration,
@@ -20,6 +22,7 @@ from tune.stats import evidence
 if TYPE_CHECKING:
     from rich.table import Table
 
+_MARKUP_START = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])")
 RESULT_COLUMNS = (
     "method", "mean", "std", "median", "worst to best", "collapsed", "difference", "p", "P(better)",
 )  # fmt: skip
@@ -100,6 +103,7 @@ def _test_line(comparisons: int, evaluation_set: str) -> str:
 def make_terminal_table(document: ComparisonDocument, width: int) -> Table:
     """Return the methods on the task's evaluation set and their costs; a small width shows fewer columns."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     columns = (*RESULT_COLUMNS, "passes", "seconds a run")
@@ -113,7 +117,7 @@ def make_terminal_table(document: ComparisonDocument, width: int) -> Table:
     for row in format_result_rows(document, document.evaluation_sets[0]):
         cost = document.costs[row[0]]
         costs = format_number(cost.passes_per_run, ".0f"), format_number(cost.seconds_per_run, ".1f")
-        table.add_row(*([*row, *costs][number] for number in shown))
+        table.add_row(*(Text(sanitise_text([*row, *costs][number])) for number in shown))
     return table
 
 
@@ -188,14 +192,17 @@ def make_cost_tables(document: ComparisonDocument) -> list[TextTable]:
 
 
 def render_markdown(document: ComparisonDocument) -> str:
-    """Render one comparison: sentences, a table for each evaluation set, costs, provenance."""
+    """Render one comparison: sentences, a table for each evaluation set, costs, provenance.
+
+    Texts of the document, which may be another's, stay text: no HTML, no links, no control characters.
+    """
 
     def format_titled(table: TextTable) -> str:
-        return f"### {table.title}\n\n{format_markdown_table(table.columns, table.rows)}"
+        return f"### {_neutralise(table.title)}\n\n{format_markdown_table(table.columns, table.rows)}"
 
     parts = [
-        f"## {format_heading(document)}",
-        "\n".join(f"- {line}" for line in summarise_comparison(document)),
+        f"## {_neutralise(format_heading(document))}",
+        "\n".join(f"- {_neutralise(line)}" for line in summarise_comparison(document)),
         *map(format_titled, make_result_tables(document)),
         COLUMNS_NOTE,
         *map(format_titled, make_cost_tables(document)),
@@ -208,16 +215,16 @@ def _format_provenance(document: ComparisonDocument) -> str:
     """Say which data, model, settings and code the comparison comes from."""
     settings, model = document.plan.settings, document.model
     commits = [
-        f"{', '.join(origin.methods)}{': ' if origin.methods else ''}commit "
-        f"`{(origin.git_commit or 'none')[:10]}`{' (changed)' if origin.git_dirty else ''}"
+        f"{_neutralise(', '.join(origin.methods))}{': ' if origin.methods else ''}commit "
+        f"{format_code_span((origin.git_commit or 'none')[:10])}{' (changed)' if origin.git_dirty else ''}"
         for origin in document.origins
     ]
     return (
-        f"Data {document.data.source} (`{document.data.fingerprint[:8]}`), "
-        f"model {format_code_span(model.name)} (`{model.fingerprint[:8]}`), batch "
+        f"Data {_neutralise(document.data.source)} ({format_code_span(document.data.fingerprint[:8])}), "
+        f"model {format_code_span(model.name)} ({format_code_span(model.fingerprint[:8])}), batch "
         f"{settings.batch_size}, "
         f"{settings.max_length} tokens, {document.budget.confirm_steps:,} steps, ranked on "
-        f"{settings.select_on}; {'; '.join(commits)}."
+        f"{_neutralise(settings.select_on)}; {'; '.join(commits)}."
     )
 
 
@@ -225,9 +232,14 @@ def format_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]])
     """Format a Markdown table; a bar in a cell is escaped."""
 
     def row(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(_neutralise(cell).replace("|", "\\|") for cell in cells) + " |"
 
     return "\n".join([row(columns), "|" + "---|" * len(columns), *map(row, rows)])
+
+
+def _neutralise(text: str) -> str:
+    """Return a text as a part of Markdown in which it begins no tag, no link and no other line."""
+    return _MARKUP_START.sub(lambda found: "&lt;" if found[0] == "<" else "&#93;", sanitise_text(text))
 
 
 def render_latex(comparisons: Sequence[ComparisonDocument]) -> str:
@@ -275,4 +287,4 @@ def _escape_latex(text: str) -> str:
     """Escape what LaTeX would read as a command."""
     words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     words |= {character: f"\\{character}" for character in "&%$#_{}"}
-    return "".join(words.get(character, character) for character in text)
+    return "".join(words.get(character, character) for character in sanitise_text(text))

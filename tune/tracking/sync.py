@@ -11,6 +11,7 @@ from typing import Any
 
 from dps.errors import InputError
 from dps.tasks.registry import get_task
+from dps.text import sanitise_text
 from tune.core.command import EXIT_DONE, EXIT_REFUSED, EXIT_WRONG_INPUT, load_resumed_options, print_error
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import read_options
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) != 2 or argv[0] != "sync":
             raise InputError(f"{' '.join(argv) or 'nothing'}: give one output folder: {SYNC_USAGE}")
-        print(deliver_search(Path(argv[1])))
+        print(sanitise_text(deliver_search(Path(argv[1]))))
     except InputError as error:
         return print_error(str(error), EXIT_WRONG_INPUT)
     except RefusedError as error:

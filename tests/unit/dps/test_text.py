@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dps.text import redact_secrets, sanitise_line, sanitise_text
+from dps.text import format_json_line, redact_secrets, sanitise_line, sanitise_text
 from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import PROVENANCE, make_plan, make_space, open_ledger
 from tune.console.progress import ProgressDisplay
@@ -188,3 +189,11 @@ def test_a_sitting_that_breaks_off(
     assert "RuntimeError" in (tmp_path / "out/error.log").read_text()
     for file in (tmp_path / "out").rglob("*"):
         assert b"planted" not in file.read_bytes(), file
+
+
+def test_a_line_of_json_is_read_back_and_deceives_no_terminal() -> None:
+    value = {"größe \u202e": "a\x1b[31m\x9b\x7f\u2028é数", "n": [1.5, None]}
+    line = format_json_line(value)
+    assert json.loads(line) == value
+    assert line.isprintable()
+    assert "größe" in line

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+from rich.console import Console
+from rich.text import Text
 
+from dps.text import sanitise_text
 from tests.unit.tune.reporting.test_page import Tags, figures
 from tests.unit.tune.reporting.test_tables import THREE, made
 from tune.records.comparison_document import ComparisonDocument
@@ -81,6 +84,24 @@ def test_hostile_names_stay_text() -> None:
     drawn = json.dumps(figures(page))
     assert "<img" not in drawn
     assert "&lt;img" in drawn
+
+
+def test_hostile_names_are_text_on_the_terminal_in_markdown_and_in_latex(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = hostile()
+    found.task += "\n# heading [red] [x](http://x) ![y][z]"
+    console = Console(width=500, force_terminal=True, highlight=False)
+    for line in tables.summarise_comparison(found):
+        console.print(Text(sanitise_text(line)))
+    console.print(tables.make_terminal_table(found, 500))
+    shown = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out.replace("\x1b[31m", "!"))
+    assert not {"\x1b", "\u202e", "!"} & set(shown.replace("\\x1b[31m", ""))
+    markdown = tables.render_markdown(found)
+    assert not {"\x1b", "\u202e"} & set(markdown + tables.render_latex([found]))
+    bare = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", "", markdown)  # what is outside code spans
+    assert not re.search(r"<[A-Za-z/!?]|\]\(|\]\[", bare)
+    assert [line for line in markdown.split("\n") if line.startswith("# ")] == []
 
 
 def test_what_is_written(tmp_path: Path) -> None:
