@@ -34,6 +34,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "tokenizer.model",
     "sentencepiece.bpe.model",
 )  # fmt: skip
+TOKENIZER_PATTERNS = ("*token*", "vocab*", "merges*", "*.model")  # of all files that tokenizers are read from
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,14 @@ class ModelFolder:
         for file in [self.path / "config.json", *sorted(self.path.glob("*.safetensors"))]:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()[:16]
+
+    def fingerprint_tokenizer(self) -> str:
+        """Return 16 hex digits of the SHA-256 of the names and contents of the tokenizer's files."""
+        files = {file for pattern in TOKENIZER_PATTERNS for file in self.path.glob(pattern) if file.is_file()}
+        digest = hashlib.sha256()
+        for file in sorted(files):
+            digest.update(json.dumps([file.name, hashlib.sha256(file.read_bytes()).hexdigest()]).encode())
         return digest.hexdigest()[:16]
 
     def count_parameters(self) -> int:

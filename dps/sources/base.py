@@ -32,5 +32,8 @@ class Source(Protocol):
         ...
 
     def fingerprint(self, task: Task) -> str:
-        """Return a hex digest of the examples of `task.splits`, the same on every machine."""
+        """Return a hex digest of the examples of `task.splits`, the same on every machine.
+
+        Another definition of a user-defined task (label column, classes, ...) gives another digest.
+        """
         ...

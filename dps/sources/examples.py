@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import re
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dps.errors import InputError
 from dps.sources.multi_label import split_labels
 from dps.sources.readers import DataOrigin, DataRow
+from dps.tasks.definition import make_definition
 from dps.tasks.task import LABEL_COLUMN
 from dps.text import quote_value
 
@@ -57,6 +60,17 @@ def make_dataset(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> Dat
         label = List(label, length=len(task.labels))
     features = Features({**types, LABEL_COLUMN: label})
     return Dataset.from_dict(_collect_columns(task, origin, rows), features=features)
+
+
+def fingerprint_examples(task: Task, examples: Dataset) -> str:
+    """Return 16 hex digits of the SHA-256 of a split as `task` reads it: its definition, texts and labels.
+
+    Everything that decides the numbers of a run is in it; what a file looks like is not.
+    """
+    digest = hashlib.sha256(json.dumps(make_definition(task)).encode())
+    for batch in examples.iter(batch_size=1000):
+        digest.update(json.dumps(batch, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
 
 
 def _collect_columns(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> dict[str, list[Any]]:

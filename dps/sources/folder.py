@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from dps.errors import InputError
 from dps.paths import DATA_SUFFIXES
 from dps.sources.examples import make_dataset
 from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
+from dps.tasks.definition import make_definition
 from dps.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class FolderSource:
         """Set the folder, which is not read before the first `load` or `fingerprint`."""
         self.name = str(path)
         self._path = Path(path)
-        self._fingerprints: dict[str, str] = {}
+        self._fingerprints: dict[Task, str] = {}
         self._task_of_file: dict[Path, str] = {}
 
     def load(self, task: Task, split: str) -> Dataset:
@@ -64,14 +66,16 @@ class FolderSource:
     def fingerprint(self, task: Task) -> str:
         """Return 16 hex digits of the SHA-256 of the files of `task.splits`, computed once per task.
 
-        Raises InputError as `load` does for missing files.
+        The definition of a user-defined task, which says how to read them, is part of it. Raises InputError
+        as `load` does for missing files.
         """
-        if task.name not in self._fingerprints:
-            digest = hashlib.sha256()
+        if task not in self._fingerprints:
+            known = TASKS.get(task.name) == task
+            digest = hashlib.sha256(b"" if known else json.dumps(make_definition(task)).encode())
             for split in task.splits:
                 digest.update(hashlib.sha256(read_file_bytes(self._find_file(task, split))).digest())
-            self._fingerprints[task.name] = digest.hexdigest()[:16]
-        return self._fingerprints[task.name]
+            self._fingerprints[task] = digest.hexdigest()[:16]
+        return self._fingerprints[task]
 
     def _find_file(self, task: Task, split: str) -> Path:
         """Find the one file of a split. Raises InputError as `load` does."""

@@ -42,7 +42,7 @@ class HubSource:
         """
         self.name = name
         self._config, self._splits = config, splits or {}
-        self._fingerprints: dict[str, str] = {}
+        self._fingerprints: dict[Task, str] = {}
 
     def load(self, task: Task, split: str) -> Dataset:
         """Load the examples of `split`, one of `task.all_splits`.
@@ -65,13 +65,13 @@ class HubSource:
 
         Raises InputError as `load` does.
         """
-        if task.name not in self._fingerprints:
+        if task not in self._fingerprints:
             digest = hashlib.sha256()
             for split in task.splits:
                 for batch in self.load(task, split).iter(batch_size=1000):
                     digest.update(json.dumps(batch).encode())
-            self._fingerprints[task.name] = digest.hexdigest()[:16]
-        return self._fingerprints[task.name]
+            self._fingerprints[task] = digest.hexdigest()[:16]
+        return self._fingerprints[task]
 
     @cached_property
     def _online(self) -> bool:

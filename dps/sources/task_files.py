@@ -6,17 +6,16 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dps.errors import InputError
 from dps.sources.examples import make_dataset
 from dps.sources.hub import HubSource
 from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
 from dps.tasks.definition import make_definition
-from dps.tasks.splits import Indices, split_stratified
+from dps.tasks.splits import Indices, hold_out_texts, number_texts
 from dps.tasks.task import LABEL_COLUMN
 
 if TYPE_CHECKING:
@@ -101,30 +100,8 @@ class TaskSource:
     def _split_indices(self) -> tuple[Indices, Indices]:
         """Indices (train, dev) into the training file. Raises InputError for too few texts."""
         examples = self._read("train")
-        texts = list(zip(*(examples[column] for column in self._task.columns), strict=True))
-        try:
-            return split_off_dev(self._task, texts, np.asarray(examples[LABEL_COLUMN]))
-        except InputError as error:
-            raise InputError(f"{self.name}: {error}") from None
-
-
-def split_off_dev(task: Task, texts: list[tuple[str, ...]], labels: NDArray[Any]) -> tuple[Indices, Indices]:
-    """Split off a dev set: return (train, dev), sorted indices.
-
-    Dev holds a stratified `DEV_SHARE` of the distinct texts, with all their repetitions.
-
-    texts: one or two an example, n examples.
-    labels: (n,) ids or numbers, or (n, labels) of 0 and 1.
-
-    Raises InputError for fewer than `MIN_SPLIT_TEXTS` distinct texts.
-    """
-    numbers: dict[tuple[str, ...], int] = {}  # of the texts, in the order of first appearance
-    rows = [numbers.setdefault(text, len(numbers)) for text in texts]
-    _, first, group = np.unique(rows, return_index=True, return_inverse=True)
-    if len(first) < MIN_SPLIT_TEXTS:
-        raise InputError(
-            f"{len(first)} different texts are too few to split off dev; give a dev set, or more texts"
-        )
-    chosen, _ = split_stratified(task, labels[first], round(DEV_SHARE * len(first)), SPLIT_SEED)
-    is_dev = np.isin(group, chosen)
-    return np.flatnonzero(~is_dev), np.flatnonzero(is_dev)
+        texts = number_texts([examples[column][:] for column in self._task.columns])
+        if (distinct := len(np.unique(texts))) < MIN_SPLIT_TEXTS:
+            rule = f"{distinct} different texts are too few to split off dev; give a dev set, or more texts"
+            raise InputError(f"{self.name}: {rule}")
+        return hold_out_texts(self._task, np.asarray(examples[LABEL_COLUMN]), texts, DEV_SHARE, SPLIT_SEED)

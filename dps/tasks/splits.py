@@ -1,7 +1,9 @@
-"""Stratified splits of examples."""
+"""Stratified splits of examples, which keep a text on one side."""
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,43 @@ def choose_subset(task: Task, labels: NDArray[Any], size: int) -> Indices:
     return split_stratified(task, labels, size, SUBSET_SEED)[0]
 
 
-def choose_holdout(task: Task, labels: NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Return (kept, held out), both sorted: a stratified slice of `share` of the examples is held out."""
-    held_out, kept = split_stratified(task, labels, max(1, round(share * len(labels))), seed)
-    return kept, held_out
+def normalise_text(text: str) -> str:
+    """Return what two texts have in common that a reader takes for one.
+
+    Runs of blanks become one space, blanks at the ends, characters without a width and other controls go, and
+    accents are composed (NFC).
+    """
+    words = unicodedata.normalize("NFC", text).split()
+    if text.isascii() and "".join(words).isprintable():
+        return " ".join(words)
+    visible = ("".join(c for c in word if unicodedata.category(c) not in ("Cf", "Cc")) for word in words)
+    return " ".join(word for word in visible if word)
+
+
+def number_texts(columns: Sequence[Sequence[str]]) -> Indices:
+    """Return a number for the texts of each example (n,), the same for the same texts (`normalise_text`).
+
+    columns: one text column or two. Numbers begin at 0 and grow in the order of first appearance.
+    """
+    numbers: dict[tuple[str, ...], int] = {}
+    rows = zip(*(map(normalise_text, column) for column in columns), strict=True)
+    return np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+
+
+def hold_out_texts(
+    task: Task, labels: NDArray[Any], texts: Indices, share: float, seed: int
+) -> tuple[Indices, Indices]:
+    """Return (kept, held out), both sorted: a stratified slice of `share` of the texts is held out, each with
+    all its repetitions.
+
+    texts: (n,), see `number_texts`. Raises InputError for fewer than two different texts.
+    """
+    _, first, group = np.unique(texts, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        raise InputError("data: every example has the same text; give different ones")
+    chosen, _ = split_stratified(task, labels[first], max(1, round(share * len(first))), seed)
+    is_held_out = np.isin(group, chosen)
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
 def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[Indices, Indices]:
@@ -39,8 +74,8 @@ def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> 
 
     labels: (n,) ids or numbers; (n, labels) of 0 and 1 for multi-label tasks, where the rarest label counts.
 
-    Shares are rounded by largest remainder, so that no class differs by more than one example. Raises
-    InputError unless 0 < size < n.
+    Shares are rounded by largest remainder; then each stratum of two examples or more has one on either side,
+    as far as `size` allows it. Raises InputError unless 0 < size < n.
     """
     if not 0 < size < len(labels):
         raise InputError(
@@ -49,12 +84,26 @@ def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> 
     strata = _assign_strata(task, labels)
     rng = np.random.default_rng(seed)
     groups = [rng.permutation(np.flatnonzero(strata == stratum)) for stratum in np.unique(strata)]
-    exact = np.array([len(group) for group in groups]) * size / len(labels)
-    counts = np.floor(exact).astype(int)
-    for index in np.argsort(counts - exact, kind="stable")[: size - counts.sum()]:
-        counts[index] += 1
+    counts = _share_out(np.array([len(group) for group in groups]), size)
     chosen = np.sort(np.concatenate([group[:count] for group, count in zip(groups, counts, strict=True)]))
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
+
+
+def _share_out(sizes: Indices, size: int) -> Indices:
+    """Return how many of `size` examples come from each stratum; see `split_stratified`."""
+    exact = sizes * size / sizes.sum()
+    counts: Indices = np.floor(exact).astype(np.int64)
+    for index in np.argsort(counts - exact, kind="stable")[: size - counts.sum()]:
+        counts[index] += 1
+    lowest, highest = (sizes > 1).astype(np.int64), np.maximum(sizes - 1, 1)
+    for sign, short in ((1, counts < lowest), (-1, counts > highest)):
+        for index in np.flatnonzero(short):
+            room = counts - lowest if sign > 0 else highest - counts
+            giver = int(np.argmax(room))
+            if room[giver] > 0:
+                counts[index] += sign
+                counts[giver] -= sign
+    return counts
 
 
 def _assign_strata(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
@@ -63,7 +112,8 @@ def _assign_strata(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
     if not task.is_regression:
         return labels
     edges = np.quantile(labels, np.linspace(0, 1, MAX_STRATA + 1)[1:-1])
-    strata: Indices = np.digitize(labels, edges)
+    frequent = edges[1:][edges[1:] == edges[:-1]]  # values so frequent that each is a stratum of its own
+    strata: Indices = np.digitize(labels, np.unique([*edges, *np.nextafter(frequent, np.inf)]))
     return strata
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dps.errors import InputError
 from dps.methods.draws import derive_step_seed
-from dps.tasks.splits import Indices, choose_holdout, choose_subset
+from dps.sources.examples import fingerprint_examples
+from dps.tasks.splits import Indices, choose_subset, hold_out_texts
 from dps.tasks.task import Task
 from dps.training.tokens import EncodedExamples, TokenCache, encode_dataset, fingerprint_tokenizer
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
     from dps.sources.base import Source
@@ -28,7 +31,8 @@ class TaskData:
     """Examples of a task, read and tokenised on first use.
 
     cache: token cache of this node; None to keep nothing on disk.
-    fingerprint: of the task's examples, if it is already known; see `Source.fingerprint`.
+    fingerprints: of the examples by split, where they are known; others are refused. See
+        `dps.sources.examples.fingerprint_examples`.
     """
 
     def __init__(
@@ -38,48 +42,58 @@ class TaskData:
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         cache: TokenCache | None = None,
-        fingerprint: str | None = None,
+        fingerprints: Mapping[str, str] | None = None,
     ) -> None:
         self.task, self.source, self.tokenizer, self.max_length = task, source, tokenizer, max_length
-        self.cache, self.fingerprint = cache, fingerprint
+        self.cache, self.fingerprints = cache, dict(fingerprints or {})
         self._encoded: dict[str, EncodedExamples] = {}
-        self._by_task: dict[str, TaskData] = {}
+        self._by_task: dict[Task, TaskData] = {}
 
     def for_task(self, task: Task) -> TaskData:
         """Return the examples of another task from the same source, tokenised alike."""
         if task == self.task:
             return self
-        if task.name not in self._by_task:
-            self._by_task[task.name] = TaskData(
-                task, self.source, self.tokenizer, self.max_length, self.cache
-            )
-        return self._by_task[task.name]
+        if task not in self._by_task:
+            self._by_task[task] = TaskData(task, self.source, self.tokenizer, self.max_length, self.cache)
+        return self._by_task[task]
 
     def get_split(self, name: str) -> EncodedExamples:
-        """Return all examples of one of `task.all_splits`."""
+        """Return all examples of one of `task.all_splits`.
+
+        Raises InputError for data that cannot be used, or that are not those of `fingerprints`.
+        """
         if name not in self._encoded:
             self._encoded[name] = self._read_or_encode(name)
         return self._encoded[name]
 
     def _read_or_encode(self, name: str) -> EncodedExamples:
-        """Read a split from the cache, or tokenise it. Splits outside the fingerprint are not cached."""
-        task = self.task
-        if self.cache is None or self._tokenizer_fingerprint is None or name not in task.splits:
-            return self._encode(name)
-        self.fingerprint = self.fingerprint or self.source.fingerprint(task)
-        examples = [self.source.kind, self.fingerprint, task.name, task.columns, task.labels, name]
-        if task.multi_label:
-            examples.append(task.separator)
+        """Read a split from the cache, or tokenise it. A file's name says what it was made of."""
+        if self.cache is None or self._tokenizer_fingerprint is None or name not in self.task.splits:
+            return self._encode(self._load(name))
+        known = self.fingerprints.get(name)
+        examples = None if known else self._load(name)
+        known = known or fingerprint_examples(self.task, examples)
         return self.cache.get(
-            [*examples, self._tokenizer_fingerprint, self.max_length], lambda: self._encode(name)
+            [known, self._tokenizer_fingerprint, self.max_length],
+            lambda: self._encode(self._load(name) if examples is None else examples),
         )
 
     @cached_property
     def _tokenizer_fingerprint(self) -> str | None:
         return fingerprint_tokenizer(self.tokenizer)
 
-    def _encode(self, name: str) -> EncodedExamples:
-        return encode_dataset(self.source.load(self.task, name), self.task, self.tokenizer, self.max_length)
+    def _load(self, name: str) -> Dataset:
+        examples = self.source.load(self.task, name)
+        known = self.fingerprints.get(name)
+        if known and fingerprint_examples(self.task, examples) != known:
+            raise InputError(
+                f"data: {name} of {self.source.name} is not what the plan was made from; put the same data "
+                f"there on every node, or start a new search"
+            )
+        return examples
+
+    def _encode(self, examples: Dataset) -> EncodedExamples:
+        return encode_dataset(examples, self.task, self.tokenizer, self.max_length)
 
     def get_train_examples(self, size: int | None) -> EncodedExamples:
         """Return the training examples, or a stratified subset of `size`, see `select_subset`."""
@@ -96,8 +110,8 @@ def select_subset(task: Task, data: EncodedExamples, size: int | None) -> Encode
 def split_holdout(
     task: Task, data: EncodedExamples, share: float, seed: int
 ) -> tuple[EncodedExamples, EncodedExamples]:
-    """Return (kept, held out): a stratified slice of `share` of the examples is held out."""
-    kept, held_out = choose_holdout(task, data.labels, share, seed)
+    """Return (kept, held out): a stratified slice of `share` of the texts is held out."""
+    kept, held_out = hold_out_texts(task, data.labels, data.texts, share, seed)
     return data.take(kept), data.take(held_out)
 
 

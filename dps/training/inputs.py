@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dps.models import PretrainedEncoder, locate_model
@@ -25,16 +26,16 @@ def load_run_inputs(
     model: str,
     max_length: int,
     cache: TokenCache | None = None,
-    fingerprint: str | None = None,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> RunInputs:
     """Read the weights of a model and open the data of a task; see `dps.FineTuneConfig` for the values.
 
     cache: keeps tokenised examples.
-    fingerprint: of the data, if it is already known.
+    fingerprints: of the data by split, where they are known; see `TaskData`.
 
     Raises InputError for unusable values and data.
     """
     task = get_task(task)
     base = PretrainedEncoder(locate_model(model), task)
     source = open_data_source(data, task)
-    return RunInputs(base, TaskData(task, source, base.tokenizer, max_length, cache, fingerprint))
+    return RunInputs(base, TaskData(task, source, base.tokenizer, max_length, cache, fingerprints))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from dps.errors import InputError
 from dps.models import ModelFolder, PretrainedEncoder
+from dps.sources.examples import fingerprint_examples
 from dps.tasks.chance import chance_level
-from dps.tasks.metrics import has_sklearn_metric
-from dps.tasks.splits import choose_holdout, choose_subset
+from dps.tasks.metrics import get_metric, has_sklearn_metric
+from dps.tasks.splits import choose_subset, hold_out_texts, number_texts
 from dps.tasks.task import LABEL_COLUMN, Task
 from dps.training.config import FineTuneConfig
 
@@ -36,6 +37,7 @@ class RunPreview:
     full_max_steps: those of the same run with select_on="dev", which trains on the held-out slice too.
     mean_words: mean number of words of a training example.
     chance_level: see `dps.tasks.chance`.
+    fingerprints: of all examples by split, see `dps.sources.examples.fingerprint_examples`.
     """
 
     examples: dict[str, int]
@@ -44,6 +46,7 @@ class RunPreview:
     full_max_steps: int
     mean_words: float
     chance_level: float
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 def preview_run(config: FineTuneConfig, task: Task, source: Source, model: ModelFolder) -> RunPreview:
@@ -56,13 +59,17 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
     for split, values in labels.items():
         _check_labels_differ(task, split, values)
     every = labels.pop("train")
-    train = every if config.train_size is None else every[choose_subset(task, every, config.train_size)]
+    subset = np.arange(len(every))
+    if config.train_size is not None:
+        subset = choose_subset(task, every, config.train_size)
+    train = every[subset]
     trained, scored_slice, scored = len(train), "dev", labels["dev"]
     if config.select_on == "holdout":
-        kept, held_out = choose_holdout(task, train, config.holdout_share, config.seed)
-        trained, scored_slice, scored = len(kept), "the held-out slice of train", train[held_out]
-    if has_sklearn_metric(task):
-        _check_metrics_defined(task, {**labels, scored_slice: scored})
+        texts = number_texts([splits["train"][column][:] for column in task.columns])[subset]
+        kept, held_out = hold_out_texts(task, train, texts, config.holdout_share, config.seed)
+        trained, scored_slice, scored = len(kept), "the slice of train that is held out", train[held_out]
+    for set_name, values in {**labels, scored_slice: scored}.items():
+        _check_metrics_rank(task, set_name, values)
     _check_max_length(config, task, model)
     return RunPreview(
         examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},
@@ -71,6 +78,7 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         full_max_steps=config.steps(len(train)),
         mean_words=_count_mean_words(task, splits["train"]),
         chance_level=chance_level(task, every),
+        fingerprints={split: fingerprint_examples(task, examples) for split, examples in splits.items()},
     )
 
 
@@ -88,13 +96,22 @@ def _check_labels_differ(task: Task, split: str, labels: NDArray[Any]) -> None:
     )
 
 
-def _check_metrics_defined(task: Task, labels: Mapping[str, NDArray[Any]]) -> None:
-    """Raise InputError if a metric is undefined because a class is missing. labels: by name of their set."""
-    for set_name, values in labels.items():
-        for name in task.metrics:
-            if math.isnan(chance_level(replace(task, metrics=(name,)), values)):
-                problem = f"is undefined on {set_name}, which lacks a class"
-                raise InputError(f"metric: {name} {problem}; give more examples of it, or another metric")
+def _check_metrics_rank(task: Task, set_name: str, labels: NDArray[Any]) -> None:
+    """Raise InputError if a metric is undefined on a set of examples, or the same for the best model and for
+    one that always says the same: as where a class is missing. labels: of the set."""
+    perfect = labels
+    if has_sklearn_metric(task) and not task.is_regression:
+        perfect = labels.astype(float) if task.multi_label else np.eye(len(task.labels))[labels]
+    for name in task.metrics:
+        chance = chance_level(replace(task, metrics=(name,)), labels)
+        if math.isnan(chance):
+            problem = f"is undefined on {set_name}, which lacks a class"
+        elif not get_metric(name)(labels, perfect) > chance:
+            lack = "all labels are equal" if task.is_regression else "a class is missing"
+            problem = f"is {chance:g} for the best model and the worst on {set_name}, where {lack}"
+        else:
+            continue
+        raise InputError(f"metric: {name} {problem}; give more examples of it, or another metric")
 
 
 def _check_max_length(config: FineTuneConfig, task: Task, model: ModelFolder) -> None:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.tasks.splits import Indices
+from dps.tasks.splits import Indices, number_texts
 from dps.tasks.task import LABEL_COLUMN, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-# Raise it when a source or `encode_dataset` makes different examples from the same data.
-CACHE_LAYOUT_VERSION = 1
-STARTS_KEY, LABELS_KEY = "starts", "labels"
+CACHE_LAYOUT_VERSION = 2  # raise it when `encode_dataset` makes something else of the same examples
+STARTS_KEY, LABELS_KEY, TEXTS_KEY = "starts", "labels", "texts"
+CHECKSUM_KEY = "checksum"
 CACHE_LOCK_TIMEOUT_S = 600.0  # for another process of this node that tokenises the same split
 
 
@@ -35,25 +35,36 @@ class EncodedExamples:
     starts: (stored + 1,), the start of each stored example, and the end.
     rows: (n,), the stored examples that these are.
     labels: (n,), or (n, labels) for multi-label tasks.
+    texts: (n,), the same number for the same texts (`dps.tasks.splits.number_texts`).
     """
 
     ids: Mapping[str, NDArray[np.int32]]
     starts: Indices
     rows: Indices
     labels: NDArray[Any]
+    texts: Indices
 
     @classmethod
     def from_tokens(
-        cls, tokens: Sequence[Mapping[str, Sequence[int]]], labels: NDArray[Any]
+        cls,
+        tokens: Sequence[Mapping[str, Sequence[int]]],
+        labels: NDArray[Any],
+        texts: Indices | None = None,
     ) -> EncodedExamples:
-        """Store examples end to end. tokens: a dict of id lists an example, all with the same keys."""
+        """Store examples end to end.
+
+        tokens: a dict of id lists an example, all with the same keys.
+        texts: see the class; None if all texts differ.
+        """
         names = list(tokens[0]) if tokens else ["input_ids"]
         ids = {
             name: np.fromiter((value for example in tokens for value in example[name]), dtype=np.int32)
             for name in names
         }
         ends = np.cumsum([len(example[names[0]]) for example in tokens], dtype=np.int64)
-        return cls(ids, np.concatenate([[0], ends]).astype(np.int64), np.arange(len(tokens)), labels)
+        rows = np.arange(len(tokens))
+        starts = np.concatenate([[0], ends]).astype(np.int64)
+        return cls(ids, starts, rows, labels, rows if texts is None else texts)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,7 +82,8 @@ class EncodedExamples:
 
     def take(self, indices: Indices) -> EncodedExamples:
         """Return the examples at `indices`, in that order."""
-        return EncodedExamples(self.ids, self.starts, self.rows[indices], self.labels[indices])
+        rows, labels, texts = self.rows[indices], self.labels[indices], self.texts[indices]
+        return EncodedExamples(self.ids, self.starts, rows, labels, texts)
 
     def lengths(self) -> Indices:
         """Return the number of tokens of each example without padding: (n,)."""
@@ -82,9 +94,13 @@ def encode_dataset(
     dataset: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> EncodedExamples:
     """Tokenise a data set, cutting at `max_length` tokens, without padding."""
-    tokens = tokenise_texts([list(dataset[column]) for column in task.columns], tokenizer, max_length)
+    columns = [list(dataset[column]) for column in task.columns]
     dtype = np.float32 if task.is_regression or task.multi_label else np.int64  # as the losses need them
-    return EncodedExamples.from_tokens(tokens, np.asarray(dataset[LABEL_COLUMN], dtype=dtype))
+    return EncodedExamples.from_tokens(
+        tokenise_texts(columns, tokenizer, max_length),
+        np.asarray(dataset[LABEL_COLUMN], dtype=dtype),
+        number_texts(columns),
+    )
 
 
 def tokenise_texts(
@@ -120,8 +136,9 @@ def get_cache_folder() -> Path:
 class TokenCache:
     """Cache of tokenised splits in a folder of this node, a safetensors file each.
 
-    The first process writes a file, the others wait for it, and all map the same pages into memory. If the
-    folder cannot be written, each process tokenises for itself.
+    The first process writes a file, the others wait for it, and all map the same pages into memory. A file
+    carries the checksum of its key and content: one that is not what was written is made again. If the folder
+    cannot be written, each process tokenises for itself.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -146,34 +163,52 @@ class TokenCache:
                     )
                 except (OSError, NotImplementedError, filelock.Timeout):  # a file system without locks
                     return make()
-            examples = _read_cached(file)
+            examples = _read_cached(file, name)
             if examples is None:
                 examples = make()
-                _write_cached(file, examples)
+                _write_cached(file, name, examples)
         return examples
 
 
-def _read_cached(file: Path) -> EncodedExamples | None:
-    """Return the examples in a file; None if it is missing or broken."""
+def _compute_checksum(name: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of arrays, of their names, types and shapes, and of the key they are kept under."""
+    digest = hashlib.sha256(name.encode())
+    for key, values in sorted(arrays.items()):
+        digest.update(json.dumps([key, values.dtype.str, values.shape]).encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def _read_cached(file: Path, name: str) -> EncodedExamples | None:
+    """Return the examples in a file; None if it is missing, broken or not what was written under its name."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, framework="pt") as stored:
-            arrays = {name: stored.get_tensor(name).numpy() for name in stored.keys()}  # noqa: SIM118
-        starts, labels = arrays.pop(STARTS_KEY), arrays.pop(LABELS_KEY)
+            arrays = {key: stored.get_tensor(key).numpy() for key in stored.keys()}  # noqa: SIM118
+            checksum = (stored.metadata() or {}).get(CHECKSUM_KEY)
+        if checksum != _compute_checksum(name, arrays):
+            return None
+        starts, labels, texts = (arrays.pop(key) for key in (STARTS_KEY, LABELS_KEY, TEXTS_KEY))
     except (OSError, SafetensorError, KeyError):
         return None
-    return EncodedExamples(arrays, starts, np.arange(len(labels)), labels)
+    return EncodedExamples(arrays, starts, np.arange(len(labels)), labels, texts)
 
 
-def _write_cached(file: Path, data: EncodedExamples) -> None:
+def _write_cached(file: Path, name: str, data: EncodedExamples) -> None:
     """Write the file atomically; on failure nothing is kept."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
-        save_file({**data.ids, STARTS_KEY: data.starts, LABELS_KEY: data.labels}, part)
+        arrays: dict[str, NDArray[Any]] = {
+            **data.ids,
+            STARTS_KEY: data.starts,
+            LABELS_KEY: data.labels,
+            TEXTS_KEY: data.texts,
+        }
+        save_file(arrays, part, {CHECKSUM_KEY: _compute_checksum(name, arrays)})
         part.replace(file)
     except (OSError, SafetensorError):
         part.unlink(missing_ok=True)

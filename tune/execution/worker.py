@@ -10,6 +10,7 @@ import gc
 import math
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ IDLE_TIMEOUT_S = 120.0  # an idle group leaves after this long; shorter than the
 def run_worker_loop(loop: dict[str, Any]) -> None:
     """Run the jobs of a mailbox until there are no more; Ray Train calls this on every worker.
 
-    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s", "data_fingerprint" (of the task).
+    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s", "fingerprints" (of
+    the examples by split).
     """
     freeze_imported_objects()
     torch.set_num_threads(loop["threads"])
-    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["data_fingerprint"])
+    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["fingerprints"])
     handle = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)
     ray.get(loop["mailbox"].register_worker.remote(get_rank(), handle))
     while (job := worker.next_job()) is not None:
@@ -53,9 +55,11 @@ def run_worker_loop(loop: dict[str, Any]) -> None:
 class _Worker:
     """One rank of a slot's worker group."""
 
-    def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float, fingerprint: str) -> None:
+    def __init__(
+        self, mailbox: Any, slot: str, checkpoint_every_s: float, fingerprints: Mapping[str, str]
+    ) -> None:
         self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
-        self.fingerprint = fingerprint
+        self.fingerprints = fingerprints
         self.is_first = get_rank() == 0
         self.world_size = get_world_size()  # read now: Ray may end the process group before the job
         self.loaded: tuple[RunSettings, RunInputs] | None = None
@@ -166,7 +170,7 @@ class _Worker:
                 settings.model,
                 settings.max_length,
                 TokenCache(),
-                self.fingerprint,
+                self.fingerprints,
             )
             self.loaded = settings, inputs
             gc.collect()

@@ -22,12 +22,14 @@ PAPER_MODEL = "bert-large-cased"
 
 @dataclass(frozen=True)
 class ResolvedInput:
-    """Resolved data or model: source, name, fingerprint, and a note for the plan."""
+    """Resolved data or model: source, name, fingerprint, a note for the plan; of a model, the fingerprint of
+    its tokenizer too."""
 
     source: str
     name: str
     fingerprint: str
     note: str
+    tokenizer: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class SearchInputs:
     def describe_model(self) -> ResolvedInput:
         """Return the model with its fingerprint, for which all of it is read."""
         model = self.model
-        return ResolvedInput(model.kind, model.name, model.fingerprint(), self.model_note)
+        return ResolvedInput(
+            model.kind, model.name, model.fingerprint(), self.model_note, model.fingerprint_tokenizer()
+        )
 
     def build_settings(self, options: CommonOptions, precision: str) -> RunSettings:
         """Return the settings of every run. Raises InputError for --transfer and --probe that cannot be."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dps.methods import METHODS
+from dps.tasks.definition import make_definition
 from dps.tasks.task import Task
 from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
@@ -182,8 +183,11 @@ class Plan:
         return {
             **vars(self.settings),
             "task": self.task.name,
+            "definition": make_definition(self.task),
             "data": self.data.fingerprint,
+            "examples": dict(self.preview.fingerprints),
             "model": self.model.fingerprint,
+            "tokenizer": self.model.tokenizer,
             **{name: getattr(self.options, name) for name in SEARCH_DECISIONS},
             "space": self.arms[arm].to_description(),
             "search_steps": self.max_steps,

@@ -11,21 +11,32 @@ from dps.tasks.transfer import TRANSFER_TARGETS
 from tune.core.run import RunSettings
 
 Identity = Mapping[str, Any]
+LATER_PARTS = ("definition", "examples", "tokenizer")  # which the first versions did not save
 
 
 def describe_changes(saved: Identity, current: Identity, precision: str | None = None) -> list[str]:
-    """Return a text for each part of a saved identity that differs now. precision: see `update_identity`."""
+    """Return a text for each part of a saved identity that differs now. precision: see `update_identity`.
+
+    Of a task, each key of its definition counts. Causes come without their consequences: another definition
+    without the fingerprints that follow from it.
+    """
     before = _to_json(update_identity(saved, current, precision))
     now = _to_json(current)
-    return [
-        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
+    definitions = [each.pop("definition", None) or {} for each in (before, now)]
+    ranks = [["task"], list(definitions[0] | definitions[1]), ["data"], ["examples"]]
+    for each, definition in zip((before, now), definitions, strict=True):
+        each.update({key: value for key, value in definition.items() if key != "name"})
+    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    for rank, cause in enumerate(ranks):
+        if set(cause) & set(changed):
+            consequences = {key for keys in ranks[rank + 1 :] for key in keys}
+            changed = [key for key in changed if key not in consequences]
+    return [f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed]
 
 
 def update_identity(saved: Identity, current: Identity, precision: str | None) -> dict[str, Any]:
-    """Return a saved identity in today's form: a setting that it lacks had its default.
+    """Return a saved identity in today's form: a setting that it lacks had its default, and a part that was
+    not saved then is taken to be as it is now.
 
     Version 0.1.0 saved options. Its "max_steps" were the steps of a full trial, and it kept the precision
     that "auto" meant beside the identity (`precision`); what it did not save is taken to be as it is now.
@@ -33,6 +44,7 @@ def update_identity(saved: Identity, current: Identity, precision: str | None) -
     defaults = {each.name: each.default for each in fields(RunSettings) if each.default is not MISSING}
     if "search_steps" not in current:
         return dict(saved)
+    defaults |= {key: current[key] for key in LATER_PARTS if key in current}
     if "search_steps" in saved:
         return {**defaults, **saved}
     transfer = saved.get("transfer")

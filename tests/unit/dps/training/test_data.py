@@ -158,8 +158,12 @@ def test_a_stratified_choice_keeps_the_proportions(sizes: list[int], share: floa
     assert len(chosen) == size
     assert sorted([*chosen, *rest]) == list(range(len(labels)))
     counts = Counter(labels[chosen].tolist())
-    for label, count in enumerate(sizes):
-        assert abs(counts[label] - count * size / len(labels)) < 1
+    exact = [count * size / len(labels) for count in sizes]
+    several = [label for label, count in enumerate(sizes) if count > 1]
+    if all(1 <= exact[label] <= sizes[label] - 1 for label in several):
+        assert all(abs(counts[label] - exact[label]) < 1 for label in range(len(sizes)))
+    if len(sizes) <= size <= len(labels) - len(sizes):
+        assert all(1 <= counts[label] < sizes[label] for label in several)
 
 
 def test_a_number_as_label_is_stratified_by_its_quantiles() -> None:
@@ -189,6 +193,82 @@ def test_a_subset_is_stratified_and_always_the_same() -> None:
     assert data.select_subset(COLA, examples, 40) is examples
     with pytest.raises(InputError, match="--train-size: 41 examples were asked for, but there are 40"):
         data.select_subset(COLA, examples, 41)
+
+
+TEXTS = st.text(st.sampled_from("ab\u00e9e\u0301\u00a0 \t\n\u200b\ufeff"), max_size=6).filter(
+    lambda text: splits.normalise_text(text) != ""
+)
+
+
+@given(st.lists(st.tuples(TEXTS, st.integers(0, 1)), min_size=2, max_size=40), st.integers(0, 3))
+def test_no_text_is_on_both_sides_whatever_its_blanks_and_repeats(
+    rows: list[tuple[str, int]], seed: int
+) -> None:
+    texts, labels = [text for text, _ in rows], np.array([label for _, label in rows])
+    numbers = splits.number_texts([texts])
+    if len(set(numbers)) < 2:
+        with pytest.raises(InputError, match="every example has the same text"):
+            splits.hold_out_texts(COLA, labels, numbers, 0.2, seed)
+        return
+    kept, held_out = splits.hold_out_texts(COLA, labels, numbers, 0.2, seed)
+    assert sorted([*kept, *held_out]) == list(range(len(rows)))
+    sides = [{splits.normalise_text(texts[i]) for i in part} for part in (kept, held_out)]
+    assert sides[0].isdisjoint(sides[1])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("a b", " a\u00a0 b\n", True),
+        ("caf\u00e9", "cafe\u0301", True),
+        ("a\u200bb", "ab", True),
+        ("\ufeffa", "a", True),
+        ("a \u200b b", "a b", True),
+        ("a b", "ab", False),
+        ("A", "a", False),
+        ("x\u00b2", "x2", False),
+    ],
+)
+def test_texts_that_a_reader_takes_for_one(one: str, other: str, alike: bool) -> None:
+    assert (splits.normalise_text(one) == splits.normalise_text(other)) == alike
+    assert len(set(splits.number_texts([[one, other], ["b", "b"]]))) == 2 - alike
+
+
+@given(st.permutations(range(60)), st.integers(0, 30))
+def test_the_same_seed_chooses_the_same_of_different_texts_as_of_rows(order: list[int], seed: int) -> None:
+    labels = np.array(order) % 3
+    task = Task("own", ("text",), ("a", "b", "c"), ("accuracy",))
+    held_out = splits.hold_out_texts(task, labels, np.arange(60), 0.2, seed)[1]
+    assert held_out.tolist() == splits.split_stratified(task, labels, 12, seed)[0].tolist()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0] * 54 + [1, 2, 3, 4, 5, 3],
+        [0] * 58 + [1, 2],
+        [5.0] * 40 + [1, 2] * 10,
+        [1] * 30 + [0] * 30,
+        [-1.5] * 20 + [0] * 20 + [2.5] * 20,
+    ],
+    ids=str,
+)
+def test_frequent_numbers_are_strata_of_their_own(labels: list[float]) -> None:
+    values = np.array(labels, dtype=np.float64)
+    frequent = max(labels, key=labels.count)
+    for seed in range(20):
+        kept, held_out = splits.hold_out_texts(STSB, values, np.arange(60), 0.2, seed)
+        for part in (kept, held_out):
+            assert (values[part] == frequent).any()
+            assert (values[part] != frequent).any()
+
+
+@pytest.mark.parametrize("rare", [2, 3, 4])
+def test_a_rare_class_is_on_both_sides(rare: int) -> None:
+    labels = np.array([0] * (60 - rare) + [1] * rare)
+    for seed in range(20):
+        for part in splits.hold_out_texts(COLA, labels, np.arange(60), 0.2, seed):
+            assert set(labels[part]) == {0, 1}
 
 
 def test_holdout_slices_are_disjoint_stratified_and_depend_on_the_seed() -> None:

@@ -80,6 +80,39 @@ def test_a_split_of_one_class_is_refused(tmp_path: Path, tiny_model: Path, split
         preview(write_labels(tmp_path, **labels), tiny_model)
 
 
+@pytest.mark.parametrize(
+    ("labels", "metric"),
+    [
+        ({"train": [0] * 19 + [1], "dev": [0, 1] * 4}, "f1"),
+        ({"train": [0] * 19 + [1], "dev": [0, 1] * 4}, "accuracy"),
+        ({"train": [0] * 19 + [1], "dev": [0, 1] * 4}, "auroc"),
+    ],
+)
+def test_a_slice_on_which_every_model_scores_the_same_is_refused(
+    tmp_path: Path, tiny_model: Path, labels: dict[str, list[int]], metric: str
+) -> None:
+    source, task = open_data_source(str(write_labels(tmp_path, **labels))), replace(COLA, metrics=(metric,))
+    problem = (
+        f"metric: {metric} is .* for the best model and the worst on the slice of train that is held out"
+    )
+    with pytest.raises(InputError, match=problem):
+        preview_run(replace(CONFIG, select_on="holdout"), task, source, locate_model(str(tiny_model)))
+
+
+def test_a_preview_holds_out_what_the_training_loop_does_where_texts_repeat(
+    tmp_path: Path, tiny_model: Path, tiny_base: PretrainedEncoder
+) -> None:
+    for split in ("train", "dev"):
+        rows = [{"sentence": " " * (n % 2) + f"w{n // 3}", "label": n // 3 % 2} for n in range(60)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    known = preview(tmp_path, tiny_model, select_on="holdout", seed=3, train_size=50)
+    data = TaskData(COLA, open_data_source(str(tmp_path)), tiny_base.tokenizer, 16)
+    kept, held_out = split_holdout(COLA, data.get_train_examples(50), CONFIG.holdout_share, 3)
+    assert known.scored_examples == len(held_out)
+    texts = [{tuple(example["input_ids"]) for example in part.tokens} for part in (kept, held_out)]
+    assert texts[0].isdisjoint(texts[1])
+
+
 def test_the_default_length_passes_for_any_model(tiny_cola: Path, tiny_model: Path) -> None:
     assert CommonOptions.model_fields["max_length"].default == FineTuneConfig.max_length > 64
     assert preview(tiny_cola, tiny_model, max_length=FineTuneConfig.max_length).max_steps == 14

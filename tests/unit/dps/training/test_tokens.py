@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import yaml
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dps.errors import InputError
+from dps.sources.examples import fingerprint_examples
 from dps.sources.folder import FolderSource
 from dps.tasks import registry
+from dps.tasks.definition import read_task_file
+from dps.tasks.task import Task
 from dps.training.data import TaskData
 from dps.training.tokens import EncodedExamples, TokenCache, fingerprint_tokenizer
 from tests import tiny
@@ -53,15 +61,43 @@ def test_what_is_kept_is_mapped_and_is_what_was_made(tmp_path: Path) -> None:
     assert other.tokens == encoded([1])[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 40, b'{"a": 1}'])
-def test_a_file_that_is_not_whole_is_written_anew(tmp_path: Path, content: bytes) -> None:
+def flip(content: bytes, array: str) -> bytes:
+    """The content with the last bit of an array's first value flipped."""
+    size = int.from_bytes(content[:8], "little")
+    start = 8 + size + json.loads(content[8 : 8 + size])[array]["data_offsets"][0]
+    return content[:start] + bytes([content[start] ^ 1]) + content[start + 1 :]
+
+
+ARRAYS = ("labels", "input_ids", "starts", "texts", "attention_mask")
+SPOILED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "zeros": lambda content: b"\x00" * 40,
+    "another": lambda content: b'{"a": 1}',
+    "cut": lambda content: content[:-1],
+    **{f"a bit of {name}": partial(flip, array=name) for name in ARRAYS},
+}
+
+
+@pytest.mark.parametrize("way", SPOILED)
+def test_a_file_that_is_not_what_was_written_is_made_anew(tmp_path: Path, way: str) -> None:
     cache, (tokens, made) = TokenCache(tmp_path), encoded([2, 2])
     cache.get(["a"], lambda: made)
     (file,) = cache.folder.glob("*.safetensors")
-    file.write_bytes(content)
+    file.write_bytes(SPOILED[way](file.read_bytes()))
+    assert cache.get(["a"], lambda: made).labels.tolist() == [0, 1]
     assert cache.get(["a"], lambda: made).tokens == tokens
     assert cache.get(["a"], lambda: pytest.fail("it was made again")).tokens == tokens
     assert not list(cache.folder.glob("*.part"))
+
+
+def test_a_file_under_the_name_of_another_is_made_anew(tmp_path: Path) -> None:
+    cache = TokenCache(tmp_path)
+    cache.get(["a"], lambda: encoded([2])[1])
+    (mine,) = cache.folder.glob("*.safetensors")
+    cache.get(["b"], lambda: encoded([3])[1])
+    (other,) = {*cache.folder.glob("*.safetensors")} - {mine}
+    mine.replace(other)
+    assert cache.get(["b"], lambda: encoded([3])[1]).tokens == encoded([3])[0]
 
 
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
@@ -77,7 +113,7 @@ def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not list((tmp_path / "tokens").glob("*.safetensors"))
 
 
-def full(arrays: Any, file: Path) -> None:
+def full(arrays: Any, file: Path, metadata: Any) -> None:
     file.write_bytes(b"half of i")
     raise OSError(28, "No space left on device")
 
@@ -130,9 +166,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def fingerprint_splits(source: FolderSource, task: Task = RTE) -> dict[str, str]:
+    return {split: fingerprint_examples(task, source.load(task, split)) for split in task.splits}
+
+
 def test_a_second_search_on_the_same_data_reads_and_tokenises_nothing(folder: Path, tmp_path: Path) -> None:
+    planned = fingerprint_splits(FolderSource(folder))
+
     def data(source: FolderSource, length: int = 16) -> TaskData:
-        return TaskData(RTE, source, tiny.tokenizer(), length, TokenCache(tmp_path / "cache"))
+        return TaskData(RTE, source, tiny.tokenizer(), length, TokenCache(tmp_path / "cache"), planned)
 
     first, second = Counting(folder), Counting(folder)
     plain = TaskData(RTE, FolderSource(folder), tiny.tokenizer(), 16)
@@ -145,9 +187,94 @@ def test_a_second_search_on_the_same_data_reads_and_tokenises_nothing(folder: Pa
     assert second.loads == 1  # cut elsewhere
     file = folder / "RTE" / "dev.tsv"
     file.write_text(file.read_text().replace("w3", "w4"))
+    assert data(second).get_split("dev").tokens == plain.get_split("dev").tokens  # as planned
+    planned = fingerprint_splits(FolderSource(folder))
     changed = Counting(folder)
     assert data(changed).get_split("dev").tokens != plain.get_split("dev").tokens
     assert changed.loads == 1
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_data_that_changed_after_the_plan_are_refused_and_never_kept(
+    folder: Path, tmp_path: Path, keep: bool
+) -> None:
+    planned, file = fingerprint_splits(FolderSource(folder)), folder / "RTE" / "train.tsv"
+    cache, before = TokenCache(tmp_path / "cache") if keep else None, file.read_text()
+
+    def data() -> TaskData:
+        return TaskData(RTE, FolderSource(folder), tiny.tokenizer(), 16, cache, planned)
+
+    file.write_text(before.replace("not_entailment", "entailment"))
+    with pytest.raises(InputError, match=f"data: train of {folder} is not what the plan was made from"):
+        data().get_split("train")
+    file.write_text(before)
+    assert data().get_split("train").labels.tolist() == [0, 1] * 4
+
+
+DEFINITION = {
+    "name": "essays", "columns": ["text"], "label": "style", "kind": "classification",
+    "labels": ["a", "b", "c"], "metric": ["accuracy", "macro_f1"],
+}  # fmt: skip
+ESSAYS = [
+    {"text": f"w{n}", "other": f"w{n} w2", "style": "abc"[n % 3], "grammar": "acb"[n % 3]} for n in range(12)
+]
+OTHER_DEFINITIONS: dict[str, dict[str, Any]] = {
+    "label": {"label": "grammar"},
+    "order of the labels": {"labels": ["b", "a", "c"]},
+    "a label more": {"labels": ["a", "b", "c", "d"]},
+    "kind": {"kind": "multi-label", "metric": "micro_f1"},
+    "metric": {"metric": "accuracy"},
+    "order of the metrics": {"metric": ["macro_f1", "accuracy"]},
+    "column": {"columns": ["other"]},
+    "columns": {"columns": ["text", "other"]},
+}
+
+
+def write_essays(file: Path, rows: list[dict[str, str]], document: dict[str, Any], note: str = "") -> Task:
+    """The task of a YAML file beside its data, which --data names."""
+    for split in ("train", "dev"):
+        (file.parent / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    file.write_text(f"# {note}\n{yaml.safe_dump(document, sort_keys=False)}")
+    return read_task_file(file)
+
+
+def fingerprint(task: Task, folder: Path) -> tuple[str, dict[str, str]]:
+    source = FolderSource(folder)
+    return source.fingerprint(task), fingerprint_splits(source, task)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations([*DEFINITION]), st.text("abc ", max_size=9), st.sampled_from([*OTHER_DEFINITIONS]))
+def test_a_fingerprint_knows_whatever_decides_the_numbers_and_nothing_else(
+    tmp_path: Path, order: list[str], note: str, other: str
+) -> None:
+    before = fingerprint(write_essays(tmp_path / "a.yaml", ESSAYS, DEFINITION), tmp_path)
+    same = write_essays(tmp_path / "b.yaml", ESSAYS, {key: DEFINITION[key] for key in order}, note)
+    assert fingerprint(same, tmp_path) == before
+    changed = DEFINITION | OTHER_DEFINITIONS[other]
+    after = fingerprint(write_essays(tmp_path / "a.yaml", ESSAYS, changed), tmp_path)
+    assert after[0] != before[0]
+    assert {*after[1].values()}.isdisjoint(before[1].values())
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(ESSAYS) - 1), st.sampled_from([("text", "w99"), ("style", "b"), ("style", "c")]))
+def test_a_fingerprint_knows_every_text_and_label(tmp_path: Path, row: int, change: tuple[str, str]) -> None:
+    before = fingerprint(write_essays(tmp_path / "a.yaml", ESSAYS, DEFINITION), tmp_path)
+    rows = [{**values, change[0]: change[1]} if row == n else values for n, values in enumerate(ESSAYS)]
+    after = fingerprint(write_essays(tmp_path / "a.yaml", rows, DEFINITION), tmp_path)
+    assert (after[1] != before[1]) == (after[0] != before[0]) == (rows != ESSAYS)
+
+
+def test_tasks_that_differ_in_their_label_column_share_no_tokens(tmp_path: Path) -> None:
+    cache, found = TokenCache(tmp_path / "cache"), {}
+    for label in ("style", "grammar"):
+        task = write_essays(tmp_path / f"{label}.yaml", ESSAYS, DEFINITION | {"label": label})
+        for planned in (None, fingerprint_splits(FolderSource(tmp_path), task)):
+            data = TaskData(task, FolderSource(tmp_path), tiny.tokenizer(), 16, cache, planned)
+            found[label] = data.get_split("train").labels.tolist()
+            assert found[label] == ["abc".index(row[label]) for row in ESSAYS]
+    assert found["style"] != found["grammar"]
 
 
 def test_the_identity_of_a_tokenizer_is_that_of_its_rules() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dps.errors import InputError
 from tests.unit.tune.helpers import make_plan as make_test_plan
@@ -95,7 +97,8 @@ def test_a_new_setting_stands_in_the_identity() -> None:
     for smoothing in (0.0, 0.1):
         settings = LaterSettings(**vars(plan.settings), label_smoothing=smoothing)
         assert replace(plan, settings=settings).get_identity("")["label_smoothing"] == smoothing
-    assert set(plan.get_identity("")) == SETTING_OPTIONS | {*SEARCH_DECISIONS, "space", "search_steps"}
+    parts = {"space", "search_steps", "definition", "examples", "tokenizer"}
+    assert set(plan.get_identity("")) == SETTING_OPTIONS | {*SEARCH_DECISIONS} | parts
 
 
 @pytest.mark.parametrize("field", ["data", "model"])
@@ -106,6 +109,53 @@ def test_data_and_model_are_known_by_what_they_are_and_not_by_where_they_lie(fie
     other = replace(plan, **{field: replace(getattr(plan, field), fingerprint="o" * 16)})
     (change,) = describe_changes(plan.get_identity(""), other.get_identity(""))
     assert change.startswith(f"{field} was ")
+
+
+def identify_essays(folder: Path, model: Path, **changes: Any) -> dict[str, object]:
+    definition = {"name": "essays", "columns": "text", "label": "grammar", "labels": ["a", "b"], **changes}
+    (folder / "essays.yaml").write_text(yaml.safe_dump(definition), encoding="utf-8")
+    return identify(folder, model, task=str(folder / "essays.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"label": "style"}, ["label was 'grammar', now 'style'"]),
+        ({"labels": ["b", "a"]}, ["labels was ['a', 'b'], now ['b', 'a']"]),
+        ({"metric": "accuracy"}, ["metric was ['macro_f1'], now ['accuracy']"]),
+        ({"columns": "other"}, ["columns was ['text'], now ['other']"]),
+    ],
+)
+def test_another_definition_of_a_task_is_another_search(
+    changes: dict[str, Any], said: list[str], tmp_path: Path, tiny_model: Path
+) -> None:
+    for split in ("train", "dev"):
+        rows = [
+            {"text": f"w{n}", "other": f"w{n}", "grammar": "ab"[n % 2], "style": "ba"[n % 2]}
+            for n in range(60)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    before = identify_essays(tmp_path, tiny_model)
+    now = identify_essays(tmp_path, tiny_model, **changes)
+    assert describe_changes(json.loads(json.dumps(before)), now) == said
+    assert describe_changes({**before, "examples": {"train": "as another version read it"}}, before) != []
+
+
+def test_another_tokenizer_is_another_search(tiny_cola: Path, tiny_model: Path, tmp_path: Path) -> None:
+    twin = shutil.copytree(tiny_model, tmp_path / "twin")
+    before = identify(tiny_cola, tiny_model)
+    assert describe_changes(before, identify(tiny_cola, twin)) == []
+    file = twin / "tokenizer_config.json"
+    file.write_text(file.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    (change,) = describe_changes(before, identify(tiny_cola, twin))
+    assert change.startswith("tokenizer was ")
+
+
+def test_what_the_first_versions_did_not_save_is_as_it_is_now() -> None:
+    now = make_test_plan().get_identity("")
+    old = {key: value for key, value in now.items() if key not in ("definition", "examples", "tokenizer")}
+    assert describe_changes(old, now) == []
 
 
 def to_old_identity(identity: dict[str, Any]) -> dict[str, Any]:
