@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -52,3 +53,20 @@ def write_text_file(file: Path, text: str) -> None:
     """Write a text file, see `write_in_one_piece`. Raises OSError."""
     with write_in_one_piece(file) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def sync_tree(path: Path) -> None:
+    """Wait until a file, or a folder with all in it, would outlast a power cut. Raises OSError."""
+    below = [Path(place, name) for place, _, names in os.walk(path) for name in (*names, "")]
+    for each in (*below, *([path] if path.is_file() else []), path.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def hash_file(file: Path) -> str:
+    """Return the SHA-256 of a file's content. Raises OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -80,6 +80,7 @@ class RunResult:
     parts: seconds of "start" (before the first step), "evaluation", "report" and "checkpoint"; the rest of
         `seconds` is training.
     final: metrics by evaluation set, of a completed run.
+    predictions_sha256: of the file of its predictions; empty where it wrote none.
     warnings: a line each.
     error: reason of a failure, in a line.
     """
@@ -98,6 +99,7 @@ class RunResult:
     micro_batch: int | None = None
     parts: dict[str, float] = field(default_factory=dict)
     final: dict[str, dict[str, float]] = field(default_factory=dict)
+    predictions_sha256: str = ""
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
 

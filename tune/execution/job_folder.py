@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from dps.paths import sync_tree
 from dps.training.checkpoint import KEPT_CHECKPOINTS
 from dps.training.tokens import get_cache_folder
 from tune.core import storage
@@ -66,8 +67,11 @@ class JobFolder:
             self._upload_in_progress = self._uploader.submit(self._upload, checkpoint)
 
     def keep_result(self, name: str) -> None:
-        """Upload a file or folder as a result. Raises OSError."""
-        if self.is_remote:
+        """Have a file or folder on the disk, or in the object store, before the ledger says that it is there.
+        Raises OSError."""
+        if not self.is_remote:
+            sync_tree(self.folder / name)
+        else:
             storage.upload_to_location(self.folder / name, join_location(self.location, name))
 
     def finish_run(self, is_over: bool) -> None:

@@ -155,7 +155,8 @@ class _Worker:
 
     def _keep_results(self, job: Job, result: FineTuneResult, job_folder: JobFolder) -> None:
         if job.purpose == RunPurpose.CONFIRMATION:
-            predictions.write_predictions(job_folder.folder / PREDICTIONS_FILE, result.logits, result.labels)
+            file = job_folder.folder / PREDICTIONS_FILE
+            result.predictions_sha256 = predictions.write_predictions(file, result.logits, result.labels)
             job_folder.keep_result(PREDICTIONS_FILE)
         if job.keep_model:
             result.save(job_folder.folder / "model")

@@ -9,10 +9,12 @@ too, so that what an operation costs does not grow with their number.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -56,6 +58,7 @@ class TrialRecord(RunResult):
 
 _RECORD_ADAPTER = TypeAdapter(TrialRecord)
 _OWN_PLACES = ("scores", "ended")  # of a result: Optuna has fields for these
+_CHECKSUM = "checksum"  # the attribute of a trial that ended; earlier versions wrote none
 _SHOWN_TEXTS = ("error", "warnings")  # of a result: no secret may stand in these; the rest is read again
 
 
@@ -194,10 +197,11 @@ class Ledger:
         with self._whole():
             self._note_scores(record, result.scores)
             trial = self._trial(id)
-            for each in fields(RunResult):
-                value = getattr(result, each.name)
-                if value and each.name not in _OWN_PLACES:
-                    trial.set_user_attr(each.name, redact_tree(value) if each.name in _SHOWN_TEXTS else value)
+            kept = _describe_result(result)
+            written = {**trial.user_attrs, **kept}
+            kept[_CHECKSUM] = _hash_trial(written, trial.params, record.scores, state)
+            for name, content in kept.items():
+                trial.set_user_attr(name, content)
             value = result.score if state == TrialState.COMPLETE else None
             frozen = self._studies[record.purpose].tell(trial, value, state=state)
         self._live.pop(id, None)
@@ -220,17 +224,21 @@ class Ledger:
     def _record(self, purpose: RunPurpose, trial: FrozenTrial) -> TrialRecord:
         attributes = trial.user_attrs
         over = trial.state.is_finished()  # what `finish` wrote counts once the study was told
+        scores = [
+            (step, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)
+        ]
+        if over and attributes.get(_CHECKSUM, "") not in (
+            "",
+            _hash_trial(attributes, trial.params, scores, trial.state),
+        ):
+            raise ValueError(f"{purpose} run {trial.number} is not what was written")
         values = {
             **attributes,
             "id": str(RunId(purpose, trial.number, self.arm)),
             "purpose": purpose,
             "number": trial.number,
             "outcome": attributes["outcome"] if over else Outcome.RUNNING,
-            "scores": [
-                (step, value)
-                for step, value in sorted(trial.intermediate_values.items())
-                if math.isfinite(value)
-            ],
+            "scores": scores,
             "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
         }
         return _RECORD_ADAPTER.validate_python(values)
@@ -245,6 +253,28 @@ class Ledger:
             study = self._studies[run.purpose]
             self._live[id] = optuna.Trial(study, study.trials[run.number]._trial_id)
         return self._live[id]
+
+
+def _describe_result(result: RunResult) -> dict[str, Any]:
+    """Return what the ledger keeps of a result beside the scores, without secrets in its texts."""
+    values = {each.name: getattr(result, each.name) for each in fields(RunResult)}
+    return {
+        name: redact_tree(value) if name in _SHOWN_TEXTS else value
+        for name, value in values.items()
+        if value and name not in _OWN_PLACES
+    }
+
+
+def _hash_trial(
+    attributes: Mapping[str, Any],
+    params: Mapping[str, Any],
+    scores: Sequence[tuple[int, float]],
+    state: TrialState,
+) -> str:
+    """Return the SHA-256 of what a trial that ended holds, as it is written and read."""
+    content = {name: value for name, value in attributes.items() if name != _CHECKSUM}
+    held = [content, params, [(int(step), float(score) + 0.0) for step, score in scores], state.name]
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 def check_ledger(file: Path) -> None:

@@ -132,7 +132,8 @@ class SearchDocument(schema.Section):
     covered: which weights methods select among, in a line. outcomes: how many trials ended how.
     failures: of all runs.
     winner: None if no trial finished. confirmation: its scores on dev by fresh seed. evidence: its mean over
-    seeds and examples. baseline: vanilla at its learning rate. finalists: the others that were confirmed.
+    seeds and examples. evidence_error: why the predictions say nothing, None if they do.
+    baseline: vanilla at its learning rate. finalists: the others that were confirmed.
     race: the configurations in it, the winner first. pareto: None if the score was the only objective.
     phases: why "explored" and "raced" ended. spent: over all sessions. sentence: the result.
     profile: where the seconds of the last session went.
@@ -156,6 +157,7 @@ class SearchDocument(schema.Section):
     confirmation: Confirmation | None
     confirmation_runs: list[schema.Run] = Field(default_factory=list)
     evidence: Evidence | None = None
+    evidence_error: str | None = None
     baseline: RivalSection | None = None
     finalists: list[FinalistSection] = Field(default_factory=list)
     race: list[RaceRow] = Field(default_factory=list)

@@ -27,7 +27,7 @@ from tune.records.comparison_document import (
     MethodResult,
     MethodSection,
 )
-from tune.records.predictions import locate_predictions, read_evaluation_set
+from tune.records.predictions import find_predictions, read_evaluation_set
 from tune.records.schema import DifferenceSection
 from tune.stats.chance import fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
@@ -121,7 +121,7 @@ def _read_method_predictions(
     target = None if evaluation_set in trained.dev_splits else get_transfer_target(evaluation_set)
     task = trained if target is None else target.task
     files = {
-        (method.method, run.seed): locate_predictions(folders[method.method], run.id)
+        (method.method, run.seed): find_predictions(folders[method.method], run)
         for method in document.methods
         for run in method.runs
         if run.outcome == Outcome.COMPLETED

@@ -23,7 +23,7 @@ from tune.core.direction import Direction
 from tune.core.run import RunPurpose
 from tune.core.wording import format_probability
 from tune.records.ledger import TrialRecord
-from tune.records.predictions import locate_predictions, read_evaluation_set
+from tune.records.predictions import find_predictions, read_evaluation_set
 from tune.records.replicates import (
     BASELINE_NAME,
     collect_full_scores,
@@ -68,7 +68,7 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
     if output is None:
         raise InputError("predictions: no folder of them was named")
     split, completed = task.dev_splits[0], [run for run in runs if run.outcome == Outcome.COMPLETED]
-    files = {run.id: locate_predictions(output, run.id) for run in completed}
+    files = {run.id: find_predictions(output, run) for run in completed}
     labels, logits = read_evaluation_set(split, files, "predictions")
     if len(labels) < 2:
         raise InputError(f"predictions: {split} has a single example")
@@ -90,6 +90,20 @@ def summarise_evidence(
     except InputError:
         mean = None
     return mean, _compare_with_winner(task, mine, theirs, output, BASELINE_NAME) if theirs else None
+
+
+def explain_missing_evidence(
+    task: Task, winner: dict[str, Any], records: Sequence[TrialRecord], output: Path
+) -> str | None:
+    """Return why the predictions of the winner, or of the baseline beside it, say nothing; None if they do.
+    winner, records, output: see `summarise_evidence`."""
+    baseline = derive_baseline(winner)
+    runs = [run for run in records if run.configuration in (winner, baseline)]
+    try:
+        read_dev_predictions(task, runs, output)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def compare_finalists(

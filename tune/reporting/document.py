@@ -19,7 +19,12 @@ from tune.records.search_document import (
     SearchDocument,
     WinnerSection,
 )
-from tune.reporting.confirmation import compare_finalists, summarise_evidence, summarise_race
+from tune.reporting.confirmation import (
+    compare_finalists,
+    explain_missing_evidence,
+    summarise_evidence,
+    summarise_race,
+)
 from tune.reporting.pareto import ParetoPoint, build_pareto_points, find_pareto_front
 from tune.reporting.summary import format_result_sentence
 from tune.strategy.budget import SpentResources
@@ -45,6 +50,9 @@ def build_search_document(
     configuration = None if winner is None else winner.configuration
     confirming = select_by_configuration(configuration, confirmations)
     evidence, baseline = summarise_evidence(plan.task, configuration, confirmations, output)
+    evidence_error = None
+    if evidence is None and configuration is not None and confirming and output is not None:
+        evidence_error = explain_missing_evidence(plan.task, configuration, confirmations, output)
     document = SearchDocument(
         schema_version=SCHEMA_VERSION,
         **describe_plan(plan),
@@ -59,6 +67,7 @@ def build_search_document(
         confirmation=summarise_confirmation(confirming, plan.task.metric),
         confirmation_runs=confirming,
         evidence=evidence,
+        evidence_error=evidence_error,
         baseline=baseline,
         finalists=compare_finalists(plan.task, configuration, trials, confirmations, output),
         race=summarise_race(trials, races, winner, plan.task.direction),

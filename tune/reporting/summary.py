@@ -45,6 +45,8 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
         confirmations[BASELINE_NAME] = document.baseline.runs
     confirmations |= {f"Trial {finalist.trial}": finalist.runs for finalist in document.finalists}
     lines = [_format_standard_error(document.evidence)] if document.evidence else []
+    if document.evidence_error and document.confirmation:
+        lines.append(f"Over seeds and examples nothing can be said: {document.evidence_error}.")
     lines += [f"The winner is {finalist.verdict}." for finalist in document.finalists]
     for name, runs in confirmations.items():
         lines += describe_incomplete_runs(name, [run.outcome for run in runs])

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.exceptions import RayActorError
 
+from dps.paths import hash_file
 from dps.training.config import FineTuneResult
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import SETTINGS
 from tune.core.run import Job, RunReport
 from tune.execution import worker
+from tune.execution.job_folder import JobFolder
+from tune.records.predictions import PREDICTIONS_FILE
 
 
 def died(*_: object) -> Any:
@@ -77,3 +83,26 @@ def test_checkpoints_go_when_the_next_job_shows_that_the_end_was_heard_of(
     assert [report.outcome for report in reports] == [outcome, outcome]
     assert not has_checkpoint(0)
     assert has_checkpoint(1)
+
+
+def test_results_would_outlast_a_power_cut_before_the_ledger_hears_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def save(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "config.json").write_text("{}")
+
+    logits = {"dev": np.zeros((2, 2), np.float32)}
+    ended = FineTuneResult(outcome=Outcome.COMPLETED, logits=logits, labels={"dev": np.arange(2)})
+    monkeypatch.setattr(ended, "save", save)
+    monkeypatch.setattr(worker, "finetune_model", lambda *_, **__: ended)
+    one, _ = make_worker(monkeypatch, tmp_path, print, lambda *_, **__: ended)
+    confirming = replace(job(tmp_path, 0), purpose="confirmation", keep_model=True)
+    on_disk = set[int]()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: on_disk.add(os.fstat(descriptor).st_ino))
+    result = one._fine_tune(confirming, JobFolder(confirming.location, is_writer=True))
+    written = [path for path in (tmp_path / "trial-0").rglob("*") if "checkpoints" not in path.parts]
+    assert {path.name for path in written} == {PREDICTIONS_FILE, "model", "model.safetensors", "config.json"}
+    assert {path.stat().st_ino for path in written} <= on_disk
+    assert result.predictions_sha256 == hash_file(tmp_path / "trial-0" / PREDICTIONS_FILE)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -267,3 +269,30 @@ def test_evaluations_that_no_driver_lived_to_hear_of_are_noted(tmp_path: Path) -
     ended = ledger.finish(record.id, RunResult(outcome=Outcome.COMPLETED, scores=curve))
     assert ended.scores == curve
     assert open_ledger(tmp_path).records("search")[0].scores == curve
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "condition"),
+    [
+        ("trial_user_attributes", "value_json", "key = 'seconds'"),
+        ("trial_user_attributes", "value_json", "key = 'configuration'"),
+        ("trial_user_attributes", "value_json", "key = 'final'"),
+        ("trial_intermediate_values", "step", "step = 60"),
+        ("trial_intermediate_values", "intermediate_value", "step = 20"),
+        ("trial_params", "param_value", "param_name = 'learning_rate'"),
+    ],
+)
+def test_a_record_that_is_not_what_was_written_is_refused(
+    ledger: Ledger, tmp_path: Path, table: str, column: str, condition: str
+) -> None:
+    run(ledger, Outcome.COMPLETED, final={"dev": {"f1": 0.5}})
+    propose(ledger)
+    open_ledger(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as held:
+        where = f"WHERE trial_id = 1 AND {condition}"
+        ((written,),) = held.execute(f"SELECT {column} FROM {table} {where}")
+        changed = re.sub("[1-8]", lambda digit: str(int(digit[0]) + 1), str(written), count=1)
+        held.execute(f"UPDATE {table} SET {column} = ? {where}", (changed,))
+        held.commit()
+    with pytest.raises(InputError, match=r"study\.db cannot be read .*search run 0 is not what was written"):
+        open_ledger(tmp_path)

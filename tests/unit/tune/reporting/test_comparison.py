@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from dps.errors import InputError
+from dps.paths import hash_file
 from dps.tasks import metrics, registry, transfer
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import (
@@ -377,6 +378,19 @@ def test_predictions_that_are_gone_are_missed_in_one_line(folder: Path, tmp_path
     copy = shutil.copytree(folder, tmp_path / "copy")
     predictions.locate_predictions(copy, "dps-dense:confirm-1").unlink()
     with pytest.raises(InputError, match=r"cannot read .*dps-dense:confirm-1\.safetensors"):
+        join_comparisons([copy], allow_dirty=False)
+
+
+def test_predictions_that_are_not_what_was_written_are_refused(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    content = json.loads((copy / "compare.json").read_text())
+    for run in (run for method in content["methods"] for run in method["runs"]):
+        run["predictions_sha256"] = hash_file(predictions.locate_predictions(copy, run["id"]))
+    (copy / "compare.json").write_text(json.dumps(content))
+    assert join_comparisons([copy], allow_dirty=False)
+    file = predictions.locate_predictions(copy, "dps-dense:confirm-1")
+    file.write_bytes(file.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(InputError, match=r"dps-dense:confirm-1\.safetensors is not what its run wrote"):
         join_comparisons([copy], allow_dirty=False)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dps.paths import hash_file
 from dps.tasks import metrics, registry
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_record
@@ -22,6 +23,7 @@ from tune.records.search_document import RaceRow
 from tune.reporting.confirmation import (
     compare_finalists,
     describe_incomplete_runs,
+    explain_missing_evidence,
     summarise_evidence,
     summarise_race,
 )
@@ -79,6 +81,12 @@ def confirmed(
                 record.final = {"dev": metrics.compute_scores(registry.get_task(task), gold(task), made)}
             records.append(record)
     return records
+
+
+def flip_last_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
 
 
 def predicted(method: str, *seeds: int) -> Any:
@@ -264,6 +272,24 @@ def test_without_the_predictions_the_verdict_says_why(tmp_path: Path, broken: An
     assert said in baseline.verdict
     assert len(baseline.confirmation.scores) == 4
     assert "no folder" in proved(records, None)[1].verdict
+
+
+@pytest.mark.parametrize("changed", [flip_last_bit, lambda file: file.write_bytes(b"")])
+@pytest.mark.parametrize("broken", ["confirm-1", "confirm-6"])
+def test_predictions_that_are_not_what_was_written_are_said_and_not_used(
+    tmp_path: Path, broken: str, changed: Any
+) -> None:
+    records = confirmed(tmp_path)
+    for record in records:
+        record.predictions_sha256 = hash_file(predictions.locate_predictions(tmp_path, record.id))
+    task = registry.get_task("rte")
+    assert explain_missing_evidence(task, WINNER, records, tmp_path) is None
+    changed(predictions.locate_predictions(tmp_path, broken))
+    mean, baseline = proved(records, tmp_path)
+    assert (mean, baseline.difference, baseline.evidence) == (None, None, None)
+    said = f"{broken}.safetensors is not what its run wrote (checksum)"
+    assert said in baseline.verdict
+    assert said in (explain_missing_evidence(task, WINNER, records, tmp_path) or "")
 
 
 def test_a_single_example_is_too_few(tmp_path: Path) -> None:
