@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from cluster.jobs import JobRequest, JobServer, describe_job_outcome
 from cluster.shipping import PROJECT_ROOT, copy_shipped_files, list_shipped_files
-from dps.command import CommandParser
+from dps.command import CommandParser, drop_option
 from dps.errors import InputError
 from dps.tasks.registry import get_task_name, is_task_file
 from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
@@ -136,7 +136,8 @@ def plan_jobs(rest: list[str], matrix: list[str], stamp: str) -> list[JobRequest
         options = check_job_options(argv)
         name = _name_job(row, options)
         outputs = _separate_outputs(options, group, name) if matrix else []
-        command = " ".join(["python tune/search.py", shlex.join(argv), *outputs]).strip()
+        kept = drop_option(argv, "--output") if matrix else argv
+        command = " ".join(["python tune/search.py", shlex.join(kept), *outputs]).strip()
         requests.append(JobRequest(f"{name}-{stamp}", command, group if matrix else name))
     return requests
 

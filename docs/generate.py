@@ -59,9 +59,9 @@ def options() -> Iterator[str]:
 
 
 def _rows(kind: Any, names: set[str]) -> Iterator[tuple[str, ...]]:
-    from pydantic_settings import CliSettingsSource
+    from tune.core.parsing import make_options_parser
 
-    for action in CliSettingsSource(kind, cli_prog_name=kind.command).root_parser._actions:
+    for action in make_options_parser(kind)._actions:
         if action.dest in names:
             found = re.fullmatch(r"(.*?) \(default: ([^()]*)\)", action.help)
             text, default = found.groups() if found else (action.help, "")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dps.errors import InputError
+from dps.paths import expand_home
 from dps.text import sanitise_line
 
 
 class CommandParser(ArgumentParser):
-    """Parser that raises InputError, in one line, and takes no abbreviated options.
+    """Parser that raises InputError, in one line, and takes neither abbreviated options nor one given twice.
 
     program: as a user types it, such as "python -m dps.predict". description, examples: stand above and below
     the options in --help, with their line breaks.
@@ -28,8 +30,46 @@ class CommandParser(ArgumentParser):
             allow_abbrev=False,
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        arguments = sys.argv[1:] if args is None else list(args)
+        refuse_repeated_options(arguments)
+        return super().parse_known_args(arguments, namespace)
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message.removeprefix('argument ')}; see --help")
+
+
+def parse_path(text: str) -> str:
+    """Return the value of an option that is a path, with ~ expanded."""
+    try:
+        return expand_home(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def refuse_repeated_options(argv: Sequence[str]) -> None:
+    """Raise InputError for an option that is given twice, also as --name and --no-name: argparse would take
+    the last one and say nothing."""
+    given: dict[str, str] = {}
+    ends_at = argv.index("--") if "--" in argv else len(argv)
+    for place, word in enumerate(argv[:ends_at]):
+        if not (match := re.fullmatch(r"--(?:no-)?([a-z][\w-]*)(=.*)?", word, re.DOTALL)):
+            continue
+        value = argv[place + 1 : place + 2] if match[2] is None else []
+        shown = " ".join([word, *(text for text in value if not text.startswith("--"))])
+        if match[1] in given:
+            raise InputError(f"--{match[1]}: is given twice, {given[match[1]]} and {shown}; leave one out")
+        given[match[1]] = shown
+
+
+def drop_option(argv: Sequence[str], name: str) -> list[str]:
+    """Return the arguments without an option that takes one value, and its value."""
+    kept, skips = [], False
+    for word in argv:
+        if not skips and word != name and not word.startswith(f"{name}="):
+            kept.append(word)
+        skips = not skips and word == name
+    return kept
 
 
 def run_command(do: Callable[[Namespace], None], parser: CommandParser, argv: Sequence[str] | None) -> int:

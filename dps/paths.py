@@ -12,6 +12,15 @@ from pathlib import Path
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
+def expand_home(path: str) -> str:
+    """Return the path with a leading ~ or ~user replaced by the home folder. Raises ValueError if there is no
+    such folder."""
+    expanded = os.path.expanduser(path)
+    if path.startswith("~") and expanded == path:
+        raise ValueError(f"no home folder is known for {path.partition('/')[0]}; give the whole path")
+    return expanded
+
+
 def is_folder(text: str) -> bool:
     """Return whether the folder exists; False for a text that is no path (too long, a null character)."""
     try:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dps.command import CommandParser, run_command
+from dps.command import CommandParser, parse_path, run_command
 from dps.distributed import get_device
 from dps.errors import InputError
 from dps.models import load_finetuned_model
@@ -161,11 +161,27 @@ def _collect_examples(options: Namespace, columns: Texts | None) -> list[Texts]:
 def _make_parser() -> CommandParser:
     parser = CommandParser("python -m dps.predict", __doc__)
     add = parser.add_argument
-    add("--model", required=True, metavar="DIR", help="the fine-tuned model, such as best/ of a search")
+    add(
+        "--model",
+        type=parse_path,
+        required=True,
+        metavar="DIR",
+        help="the fine-tuned model, such as best/ of a search",
+    )
     add("--text", nargs="+", metavar="TEXT", help="texts to predict for, one an example")
     add("--text2", nargs="+", metavar="TEXT", help="second text of each example, for pairs")
-    add("--file", metavar="FILE", help=f"{', '.join(DATA_SUFFIXES)} file with the task's text columns")
-    add("--output", metavar="FILE", help="write JSON lines to this file (default: print them)")
+    add(
+        "--file",
+        type=parse_path,
+        metavar="FILE",
+        help=f"{', '.join(DATA_SUFFIXES)} file with the task's text columns",
+    )
+    add(
+        "--output",
+        type=parse_path,
+        metavar="FILE",
+        help="write JSON lines to this file (default: print them)",
+    )
     return parser
 
 

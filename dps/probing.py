@@ -14,7 +14,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from dps.command import CommandParser, run_command
+from dps.command import CommandParser, parse_path, run_command
 from dps.errors import InputError
 from dps.models import PretrainedEncoder, load_finetuned_model, locate_model
 from dps.sources import open_data_source
@@ -40,21 +40,32 @@ def _make_parser() -> CommandParser:
     add = parser.add_argument
     add(
         "--model",
+        type=parse_path,
         required=True,
         metavar="DIR",
         help="folder of the fine-tuned model, as save_pretrained writes it",
     )
     add(
         "--base",
+        type=parse_path,
         default="builtin",
         metavar="builtin|NAME|DIR",
         help="the model it was fine-tuned from (default: builtin)",
     )
     add(
-        "--task", required=True, help=f"the task it was fine-tuned on: {', '.join(GLUE_TASKS)} or a YAML file"
+        "--task",
+        type=parse_path,
+        required=True,
+        help=f"the task it was fine-tuned on: {', '.join(GLUE_TASKS)} or a YAML file",
     )
-    add("--data", default="builtin", metavar="builtin|hub|DIR", help="data of both tasks (default: builtin)")
-    add("--probe-task", required=True, metavar="TASK", help="task of the linear probe")
+    add(
+        "--data",
+        type=parse_path,
+        default="builtin",
+        metavar="builtin|hub|DIR",
+        help="data of both tasks (default: builtin)",
+    )
+    add("--probe-task", type=parse_path, required=True, metavar="TASK", help="task of the linear probe")
     add(
         "--max-length",
         type=int,

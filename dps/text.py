@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import reprlib
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -92,7 +93,17 @@ def _list_secrets() -> list[str]:
     return sorted(values | {quote(value, safe="") for value in values}, key=len, reverse=True)
 
 
+class _ShortRepr(reprlib.Repr):
+    """The repr of a value's beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxtuple = self.maxlist = self.maxset = self.maxfrozenset = self.maxdict = 20
+        self.maxstring = self.maxother = 200
+
+
 def quote_value(value: object, width: int = 60) -> str:
-    """Quote a value for a message: its repr, cut at `width` characters."""
-    text = repr(value)
+    """Quote a value for a message: its repr, cut at `width` characters. Of a large one only the beginning is
+    read."""
+    text = repr(value) if isinstance(value, str | int | float) else _ShortRepr().repr(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."

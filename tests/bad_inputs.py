@@ -200,11 +200,21 @@ YAML = ("--config", "options.yaml")
 OLD = ("--resume", "old")
 NOWHERE = "127.0.0.1:1"  # where nothing listens
 
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
 OPTIONS = [
     Bad("options", "an option that there is not", ("--trails", "3"), ("--trails 3", "--help")),
     Bad("options", "a word without an option", ("cola",), ("cola", "--help")),
     Bad("options", "an option without its value", ("--trials",), ("--trials", "expected one argument")),
     Bad("options", "an option as a value", ("--task", "--x"), ("--task", "expected one argument")),
+    Bad("options", "an option given twice", ("--task", "cola", "--task", "rte"),
+        ("--task: is given twice, --task cola and --task rte",)),
+    Bad("options", "a budget of nothing", ("--time-budget", "0s"), ("--time-budget:", "longer than 0s")),
+    Bad("options", "a target in points", ("--target", "95", *PAIR), ("--target:", "between -1 and 1")),
+    Bad("options", "one and a half GPUs", ("--gpus-per-worker", "1.5"), ("--gpus-per-worker:", "whole")),
     Bad("options", "no trials", ("--trials", "0"), ("--trials: should be greater than 0", "'0'")),
     Bad("options", "10^11 trials", ("--trials", "99999999999"), ("--trials:", "less than or equal")),
     Bad("options", "half a trial", ("--trials", "1.5"), ("--trials:", "integer", "'1.5'")),
@@ -221,7 +231,8 @@ OPTIONS = [
         ("--register: MLflow is off",)),
     Bad("options", "an unknown objective", ("--objectives", "speed", *PAIR), ("--objectives:", "'speed'")),
     Bad("options", "little and everything", ("--quiet", "--json"), ("--quiet, --json: they exclude",)),
-    Bad("options", "a space that is a list", ("--space", "[1]"), ("--space: must be a JSON object",)),
+    Bad("options", "a space that is a list", ("--space", "[1]"),
+        ("--space: must be {name: value, ...} or name=value",)),
     Bad("options", "an unknown parameter", ("--space", '{"x": [1]}', *PAIR), ("--space:", "'x'")),
     Bad("options", "a range upside down", ("--space", '{"learning_rate": {"low": 1, "high": 0}}', *PAIR),
         ("--space: learning_rate", "low < high")),
@@ -290,6 +301,16 @@ CONFIGS = [
         prepare=text("options.yaml", "task: !!python/name:os.system")),
     Bad("configs", "an unknown option", YAML, ("--trails: unknown option",),
         prepare=text("options.yaml", "trails: 3")),
+    Bad("configs", "a key that stands twice", YAML, ("line 2: the key 'seed' stands twice",),
+        prepare=text("options.yaml", "seed: 1\nseed: 2\n")),
+    Bad("configs", "a key with - and with _", YAML, ("batch_size is given twice",),
+        prepare=text("options.yaml", "batch-size: 8\nbatch_size: 32\n")),
+    Bad("configs", "aliases of aliases", YAML, ("--config: cannot read", "*a is an alias"),
+        prepare=text("options.yaml", LAUGHS)),
+    Bad("configs", "a task of aliases", ("--task", "own.yaml"), ("cannot read own.yaml", "*a is an alias"),
+        prepare=text("own.yaml", LAUGHS)),
+    Bad("configs", "a file that names another", YAML, ("config: one file of options cannot name another",),
+        prepare=text("options.yaml", "config: other.yaml\n")),
     Bad("configs", "a number as task", YAML, ("--task:", "string", "5"),
         prepare=text("options.yaml", "task: 5")),
     Bad("configs", "a mapping as trials", YAML, ("--trials:", "integer"),

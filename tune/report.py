@@ -18,7 +18,7 @@ if __name__ == "__main__":  # run as a script: hand over to the package
 
 from collections.abc import Sequence
 
-from dps.command import CommandParser
+from dps.command import CommandParser, parse_path
 from dps.errors import InputError
 from dps.text import sanitise_line, sanitise_text
 
@@ -53,10 +53,10 @@ def _make_parser() -> CommandParser:
     parser = CommandParser("python tune/report.py", REPORT_DESCRIPTION)
     add = parser.add_argument
     add(
-        "sources", metavar="DIR|EXPERIMENT", nargs="+",
+        "sources", type=parse_path, metavar="DIR|EXPERIMENT", nargs="+",
         help="the output folder of a search, or an MLflow experiment (mlflow:NAME if a folder is named so)",
     )  # fmt: skip
-    add("--output", metavar="FILE", type=Path, help="where the page goes")
+    add("--output", metavar="FILE", type=lambda text: Path(parse_path(text)), help="where the page goes")
     add(
         "--tracking-uri", metavar="URI",
         help="of the experiments (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)",

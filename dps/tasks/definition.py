@@ -27,11 +27,12 @@ from typing import Any
 import yaml
 
 from dps.errors import InputError
-from dps.paths import DATA_SUFFIXES, write_text_file
+from dps.paths import DATA_SUFFIXES, expand_home, write_text_file
 from dps.tasks.metrics import METRICS, list_fitting_metrics
 from dps.tasks.scorers import is_fitting_scorer, suggest_scorers
 from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, DataLocation, Task
 from dps.text import quote_value
+from dps.yaml_text import parse_yaml
 
 TaskDocument = dict[str, Any]
 
@@ -53,8 +54,8 @@ HUB_NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 def read_task_file(file: Path) -> Task:
     """Read a task from a YAML file. Raises InputError naming file, key and rule."""
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        document = parse_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InputError) as error:
         raise InputError(f"task: cannot read {file}: {' '.join(str(error).split())}") from None
     try:
         return parse_definition(document, file)
@@ -260,8 +261,12 @@ def _parse_path(split: str, value: object, file: Path) -> Path:
             f"files: {split} must be a {', '.join(DATA_SUFFIXES)} file, but got {quote_value(value)}"
         )
     folder = file.parent.resolve()
-    path = (folder / value).resolve()
-    if not Path(value).is_absolute() and not path.is_relative_to(folder):
+    try:
+        given = Path(expand_home(value))
+    except ValueError as error:
+        raise InputError(f"files: {split}: {error}") from None
+    path = (folder / given).resolve()
+    if not given.is_absolute() and not path.is_relative_to(folder):
         raise InputError(f"files: {split}: {quote_value(value)} leads out of {folder}; give an absolute path")
     return path
 

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.tasks.scorers import is_scorer_name, make_scorer_metric
+from dps.tasks.scorers import get_score_bounds, is_scorer_name, make_scorer_metric
 from dps.tasks.task import Task
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array], float]
 
 RANKING_METRICS = ("auroc",)  # they read margins
+CORRELATIONS = ("matthews_correlation", "pearson", "spearman")  # from -1 to 1; other metrics from 0
 
 
 def classify_predictions(labels: Array, predictions: Array) -> Array:
@@ -112,6 +113,13 @@ def get_metric(name: str) -> Metric:
             f"metric: there is no {name!r}; choose one of {', '.join(METRICS)}, or a scorer's name"
         )
     return METRICS[name] if name in METRICS else make_scorer_metric(name)
+
+
+def get_metric_range(name: str) -> tuple[float, float]:
+    """Return the lowest and the highest possible score of a metric, or of a scorer."""
+    if name in METRICS:
+        return (-1.0 if name in CORRELATIONS else 0.0), 1.0
+    return get_score_bounds(name)
 
 
 def has_sklearn_metric(task: Task) -> bool:

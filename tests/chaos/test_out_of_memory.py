@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli import SMALL, search
+from tests.integration.cli import search
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 PLANTED = {"PYTHONPATH": str(Path(__file__).parent / "planted")}
-OPTIONS = ("--task", "cola", "--trials", "2", "--confirm", "1", "--scheduler", "none", *SMALL)
-TWO = ("--workers-per-trial", "2", "--batch-size", "16", "--max-steps", "6", "--method", "vanilla")
+OPTIONS = ("--task", "cola", "--trials", "2", "--confirm", "1", "--scheduler", "none", "--race", "0")
+TWO = (
+    *("--workers-per-trial", "2", "--batch-size", "16", "--max-steps", "6", "--method", "vanilla"),
+    *("--evaluations", "3", "--train-size", "160", "--no-baseline"),
+)
 
 
 def test_the_group_goes_on_with_half_where_that_was_asked_for(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ LAYERS = (
     ("dps/data_checks",),
     ("dps/sources", "dps/models"),
     ("dps/tasks",),
-    ("dps/command", "dps/depth", "dps/distributed", "dps/hub"),
+    ("dps/command", "dps/depth", "dps/distributed", "dps/hub", "dps/yaml_text"),
     ("dps/coverage", "dps/errors", "dps/paths", "dps/ranges", "dps/selection", "dps/text"),
 )
 KNOW_RAY = ("tune/execution/", "cluster/")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dps.errors import InputError
+from dps.paths import expand_home
+from dps.tasks.metrics import get_metric_range
+from dps.yaml_text import parse_yaml
 from tune.core.durations import Duration, TimeoutDuration, parse_duration
 
 MAX_OPTION_VALUE = 1_000_000
+MAX_GPU_SHARES = 10_000  # of one GPU, as Ray counts them
 OBJECTIVES = ("score", "seconds", "memory", "stability")
 warnings.filterwarnings(  # an old pydantic method
     "ignore", message='Field name "json" in "CommonOptions" shadows'
@@ -20,15 +25,72 @@ warnings.filterwarnings(  # an old pydantic method
 
 
 def _check_path(value: Any) -> Any:
-    """Raise ValueError for text that cannot be a path."""
+    """Return a path with ~ expanded. Raises ValueError for text that cannot be one."""
     if value == "" or "\0" in str(value):
         raise ValueError("must be a path")
+    return expand_home(str(value)) if isinstance(value, str | Path) else value
+
+
+def _expand_location(value: Any) -> Any:
+    """Expand the ~ of a text that may be a path, or the URI of a file."""
+    if not isinstance(value, str):
+        return value
+    scheme, path = re.fullmatch(r"((?:sqlite:///|file:(?://)?)?)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
+    return scheme + expand_home(path)
+
+
+def _join_names(value: Any) -> Any:
+    """Join the names of a YAML list with commas. Raises ValueError for one that is named twice."""
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        value = ",".join(value)
+    names = split_names(value) if isinstance(value, str) else ()
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]} is named twice; name it once")
     return value
+
+
+def _join_locations(value: Any) -> Any:
+    joined = _join_names(value)
+    return ",".join(map(_expand_location, split_names(joined))) if isinstance(joined, str) else joined
+
+
+def _parse_space(value: Any) -> Any:
+    """Parse a search space on the command line: {name: value, ...}, or name=value with commas between."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value  # of a command line, where dictionaries are collected
+    if not isinstance(value, str):
+        return value
+    if re.match(r"\s*[\w.-]+\s*=", value):
+        pairs = [pair.partition("=") for pair in re.split(r",(?=\s*[\w.-]+\s*=)", value)]
+        value = "{" + ", ".join(f"{name.strip()}: {text}" for name, _, text in pairs) + "}"
+    space = parse_yaml(value)
+    if not isinstance(space, dict):
+        raise ValueError("must be {name: value, ...} or name=value")
+    return space
+
+
+def _check_gpu_share(gpus: float) -> float:
+    """Raise ValueError for what Ray cannot give a worker: a share finer than 0.0001, one and a half GPUs."""
+    if gpus > 1 and gpus % 1:
+        raise ValueError("must be whole above 1: a worker has a share of one GPU, or whole ones")
+    if gpus and abs(gpus * MAX_GPU_SHARES - round(gpus * MAX_GPU_SHARES)) > 1e-6:
+        raise ValueError("must have at most four decimals")
+    return gpus
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Split names at the commas between them."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 SchedulerName = Literal["asha", "median", "none"]  # tune.strategy.early_stopping.EARLY_STOPPING_NAMES
 SamplerName = Literal["tpe", "gp", "random", "grid", "latin"]
 FolderPath = Annotated[Path, BeforeValidator(_check_path)]
+Location = Annotated[str, BeforeValidator(_expand_location)]
+NameList = Annotated[str, BeforeValidator(_join_names)]
+LocationList = Annotated[str, BeforeValidator(_join_locations)]
+Space = Annotated[dict[str, Any], BeforeValidator(_parse_space)]
+GpuShare = Annotated[float, AfterValidator(_check_gpu_share)]
 
 
 def define_option(default: Any, text: str, **rules: Any) -> Any:
@@ -64,7 +126,7 @@ class CommonOptions(BaseSettings):
     objectives: ClassVar[str] = "score"
     profile: ClassVar[bool] = False
 
-    task: str = define_option(
+    task: Location = define_option(
         "cola",
         "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail, or the YAML file "
         "of a task of your own",
@@ -86,10 +148,10 @@ class CommonOptions(BaseSettings):
     output: FolderPath | None = define_option(
         None, "folder for the results (default: runs/<task>-<date-time>)"
     )
-    data: str = define_option(
+    data: Location = define_option(
         "auto", "auto, hub, builtin, task (the files named in its YAML), or a folder with files", min_length=1
     )
-    model: str = define_option(
+    model: Location = define_option(
         "auto", "auto, builtin, a name on the hub, or a transformers folder", min_length=1
     )
     epochs: float = define_option(
@@ -114,7 +176,7 @@ class CommonOptions(BaseSettings):
         None, "trials at once (default: as many as the cluster has room for)", gt=0
     )
     workers_per_trial: int = define_option(1, "DDP workers of one trial", gt=0)
-    gpus_per_worker: float | None = define_option(
+    gpus_per_worker: GpuShare | None = define_option(
         None, "GPUs of a worker, fractions too (default: 1 where there are any)", ge=0, allow_inf_nan=False
     )
     share_gpus: bool = define_option(
@@ -152,21 +214,21 @@ class CommonOptions(BaseSettings):
         "how configurations are proposed: tpe and gp learn from results; latin: spread evenly over every "
         "range, in as many steps as --trials; grid: every combination of a --space of lists",
     )
-    space: dict[str, Any] = define_option(
+    space: Space = define_option(
         {}, "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], p: [0.1, 0.8]}"
     )
     select_on: Literal["holdout", "dev"] = define_option(
         "holdout",
         "what ranks configurations: a held-out slice of the training data, or dev (the paper's protocol)",
     )
-    transfer: str | None = define_option(
+    transfer: NameList | None = define_option(
         None, "also test confirmations on other tasks: paper, or names with commas (snli,sick,scitail,rte)"
     )
-    probe: str | None = define_option(
+    probe: Location | None = define_option(
         None, "a second task: measure how far features moved and how accurate a linear probe on it still is"
     )
     evaluations: int = define_option(6, "evaluations per trial; each may stop it", gt=0, le=MAX_OPTION_VALUE)
-    tracking_uri: str | None = define_option(
+    tracking_uri: Location | None = define_option(
         None,
         "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)",
         min_length=1,
@@ -182,7 +244,7 @@ class CommonOptions(BaseSettings):
     json: bool = define_option(  # type: ignore[assignment]
         False, "print only JSON, one line per event (docs/howto/logs.md), for machines"
     )
-    storage: str | None = define_option(
+    storage: Location | None = define_option(
         None,
         "folder that every node of the cluster sees, or s3://BUCKET/PATH (needed from two nodes on)",
         min_length=1,
@@ -261,6 +323,15 @@ class CommonOptions(BaseSettings):
         limits = {"time": seconds, "GPU": self.gpu_hours, "CPU": self.cpu_hours}
         return {name: limit for name, limit in limits.items() if limit}
 
+    def check_scale(self, metric: str) -> None:
+        """Raise InputError for a --target or a --worth beyond the scale of the metric."""
+        lowest, highest = get_metric_range(metric)
+        scale = f"{metric} lies between {lowest:g} and {highest:g}"
+        if self.target is not None and not lowest <= self.target <= highest:
+            raise InputError(f"--target: {scale}, but got {self.target:g}; 95 points are 0.95")
+        if self.worth is not None and self.worth / 100 >= highest - lowest:
+            raise InputError(f"--worth: {scale}, so that no run can gain {self.worth:g} points of 0.01")
+
     def get_explicit(self) -> dict[str, Any]:
         """Return the options set explicitly, on the command line or in a file."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
@@ -271,16 +342,13 @@ class CommonOptions(BaseSettings):
 
 
 def parse_objectives(objectives: str) -> tuple[str, ...]:
-    """Split a list of objectives. Raises InputError for an unknown name, a repeated one, and if score is
-    missing."""
-    names = tuple(name.strip() for name in objectives.split(","))
+    """Split a list of objectives. Raises InputError for an unknown name, and if score is missing."""
+    names = split_names(objectives)
     for name in names:
         if name not in OBJECTIVES:
             raise InputError(
                 f"--objectives: there is no objective {name!r}; choose among {', '.join(OBJECTIVES)}"
             )
-        if names.count(name) > 1:
-            raise InputError(f"--objectives: {name} is named twice in {objectives!r}; name it once")
     if "score" not in names:
         raise InputError(f"--objectives: {objectives!r} lacks score; name it too")
     return names

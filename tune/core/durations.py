@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 MIN_TIMEOUT_S = 5
 _SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -19,8 +19,16 @@ def parse_duration(text: str) -> float:
     return sum(float(number) * _SECONDS_PER_UNIT[unit] for number, unit in parts)
 
 
+def _check_text(value: Any) -> Any:
+    """Raise ValueError for what YAML takes for a number."""
+    if isinstance(value, int | float):
+        raise ValueError("must be a duration with its unit, such as 90s, 30m or 1h30m")
+    return value
+
+
 def _check_duration(text: str) -> str:
-    parse_duration(text)
+    if not parse_duration(text) > 0:
+        raise ValueError("must be longer than 0s")
     return text
 
 
@@ -30,5 +38,5 @@ def _check_timeout(text: str) -> str:
     return text
 
 
-Duration = Annotated[str, AfterValidator(_check_duration)]
-TimeoutDuration = Annotated[str, AfterValidator(_check_timeout)]
+Duration = Annotated[str, BeforeValidator(_check_text), AfterValidator(_check_duration)]
+TimeoutDuration = Annotated[str, BeforeValidator(_check_text), AfterValidator(_check_timeout)]

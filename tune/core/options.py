@@ -9,15 +9,18 @@ pydantic-settings makes both from the fields below and checks types and ranges (
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import ClassVar
 
 from tune.core.common_options import (
     MAX_OPTION_VALUE,
     CommonOptions,
+    FolderPath,
+    LocationList,
+    NameList,
     SamplerName,
     SchedulerName,
     define_option,
+    split_names,
 )
 from tune.core.durations import Duration
 
@@ -46,7 +49,7 @@ examples:
   RAY_ADDRESS=auto python tune/search.py --task cola --model bert-large-cased --gpus-per-worker 1
 """
 
-    method: str = define_option(
+    method: NameList = define_option(
         "dps-dense",
         "dps-dense, dps-mix, vanilla, ... (README); several with commas let the search choose among them",
     )
@@ -80,15 +83,15 @@ examples:
     cpu_hours: float | None = define_option(
         None, "start no further trial or race run after this many core-hours", gt=0, allow_inf_nan=False
     )
-    warm_start: str | None = define_option(
+    warm_start: LocationList | None = define_option(
         None,
         "earlier searches whose best configurations are tried first, with commas: a folder, a study.db, "
         "mlflow:EXPERIMENT; of other tasks too",
     )
-    objectives: str = define_option(
+    objectives: NameList = define_option(
         "score", "what a Pareto front in the report weighs up: score,seconds,memory,stability"
     )
-    init_task: Path | None = define_option(
+    init_task: FolderPath | None = define_option(
         None, "look at a file of examples, propose the YAML of a task for it, and say what was found"
     )
     target: float | None = define_option(
@@ -108,7 +111,7 @@ examples:
     @property
     def method_names(self) -> tuple[str, ...]:
         """The methods named by --method."""
-        return _split_names(self.method)
+        return split_names(self.method)
 
     @property
     def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
@@ -143,7 +146,7 @@ examples:
   python tune/compare.py --results runs/compare-rte-1,runs/compare-rte-2             # one table of both
 """
 
-    methods: str = define_option(
+    methods: NameList = define_option(
         "vanilla,vanilla-no-dropout,dps-dense,dps-mix", "what is compared, with commas; README lists them all"
     )
     baseline: str = define_option("vanilla", "the method that the others are compared with")
@@ -157,7 +160,7 @@ examples:
     sampler: SamplerName = define_option(
         "latin", "how configurations are proposed; latin: spread evenly, the same learning rates for all"
     )
-    results: str | None = define_option(
+    results: LocationList | None = define_option(
         None, "run nothing: one table from finished comparisons in these folders, with commas"
     )
     allow_dirty: bool = define_option(
@@ -167,12 +170,8 @@ examples:
     @property
     def method_names(self) -> tuple[str, ...]:
         """The methods named by --methods, the baseline first."""
-        return tuple(dict.fromkeys((self.baseline, *_split_names(self.methods))))
+        return tuple(dict.fromkeys((self.baseline, *split_names(self.methods))))
 
     @property
     def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
         return {method: (method,) for method in self.method_names}
-
-
-def _split_names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))

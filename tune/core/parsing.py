@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
-from pydantic_settings import CliApp, CliSettingsSource, SettingsError
+from pydantic_settings import CliSettingsSource
 
+from dps.command import CommandParser
 from dps.errors import InputError
 from dps.paths import write_text_file
-from dps.text import redact_addresses
+from dps.text import quote_value, redact_addresses
+from dps.yaml_text import parse_yaml
 from tune.core.options import CommonOptions, SearchOptions
 
 OptionsT = TypeVar("OptionsT", bound=CommonOptions)
@@ -34,12 +36,17 @@ def merge_saved_options(folder: Path, explicit: OptionsT) -> OptionsT:
 def read_options(path: Path) -> dict[str, Any]:
     """Read the options in a YAML file, loaded safely; keys as on the command line, with - or _."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, InputError) as error:
         raise InputError(f"--config: cannot read {path}: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise InputError(f"--config: {path} must hold option: value lines")
-    return {str(key).replace("-", "_"): value for key, value in document.items()}
+    names = [str(key).replace("-", "_") for key in document]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--config: {path}: {twice[0]} is given twice, with - and with _; leave one out")
+    if "config" in names:
+        raise InputError(f"--config: {path}: config: one file of options cannot name another; leave it out")
+    return dict(zip(names, document.values(), strict=True))
 
 
 def write_options(options: CommonOptions, path: Path) -> None:
@@ -52,25 +59,17 @@ def write_options(options: CommonOptions, path: Path) -> None:
 
 
 def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, Any]) -> OptionsT:
-    source: CliSettingsSource[Any] = CliSettingsSource(
-        kind, cli_prog_name=kind.command, cli_exit_on_error=False, formatter_class=_get_help_formatter()
-    )
-    source.root_parser.epilog = kind.examples
     try:
-        return CliApp.run(kind, cli_args=list(argv), cli_settings_source=source, **values)
+        return kind(**values | vars(make_options_parser(kind).parse_args(argv)))
     except ValidationError as error:
         raise InputError("; ".join(_format_validation_error(item) for item in error.errors())) from None
-    except SettingsError as error:
-        if match := re.fullmatch(r"Parsing error encountered for (\w+): .*", str(error), re.DOTALL):
-            name = match[1].replace("_", "-")
-            raise InputError(f"--{name}: must be a JSON object or name=value; see --help") from None
-        raise InputError(f"{str(error).removeprefix('error parsing CLI: ')}; see --help") from None
 
 
-def _get_help_formatter() -> Any:
-    import argparse
-
-    return argparse.RawDescriptionHelpFormatter
+def make_options_parser(kind: type[CommonOptions]) -> CommandParser:
+    """Return the parser of a command's options, by their fields; values stay text."""
+    parser = CommandParser(kind.command, inspect.getdoc(kind), kind.examples)
+    CliSettingsSource(kind, root_parser=parser)
+    return parser
 
 
 def _format_validation_error(error: Any) -> str:
@@ -80,4 +79,9 @@ def _format_validation_error(error: Any) -> str:
     name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
     if error["type"] == "extra_forbidden":
         return f"{name}: unknown option; see --help"
-    return f"{name}: {message}, but got {error['input']!r}"
+    remedy = (
+        "; put it in quotes"
+        if error["type"] == "string_type" and isinstance(error["input"], int | float)
+        else ""
+    )
+    return f"{name}: {message}, but got {quote_value(error['input'])}{remedy}"

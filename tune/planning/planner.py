@@ -32,6 +32,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     cluster lacks."""
     _check_options(options, cluster)
     inputs = resolve_inputs(options, cluster)
+    options.check_scale(inputs.task.metric)
     gpus = choose_gpus_per_worker(options, cluster)
     precision, precision_note = choose_precision(options, cluster, gpus)
     slots = _count_slots_or_refuse(options, cluster, gpus)

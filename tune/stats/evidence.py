@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from dps.tasks.scorers import get_score_bounds
+from dps.tasks.metrics import get_metric_range
 from tune.stats.resampling import AnyArray, FloatArray, bootstrap_scores, score_runs
 
 CONFIDENCE_LEVEL = 0.95
@@ -35,9 +35,6 @@ BOOTSTRAP_RESAMPLES = 2000
 BOOTSTRAP_SEED = 0
 TEST_POWER = 0.8
 MAX_SEEDS_NEEDED = 10_000
-_FROM_ZERO = ("accuracy", "f1", "macro_f1", "micro_f1", "samples_f1", "balanced_accuracy", "auroc")
-_CORRELATIONS = ("matthews_correlation", "pearson", "spearman")
-METRIC_RANGES = {**dict.fromkeys(_FROM_ZERO, (0.0, 1.0)), **dict.fromkeys(_CORRELATIONS, (-1.0, 1.0))}
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ def estimate_mean(
     scores = score_runs(metric, labels, predictions)
     resampled = bootstrap_scores(metric, labels, predictions, seed, resamples)
     estimate = _estimate_crossed_mean(scores, resampled, len(labels), seed, level)
-    worst, best = METRIC_RANGES.get(metric) or get_score_bounds(metric)
+    worst, best = get_metric_range(metric)
     low, high = estimate.interval
     return replace(estimate, interval=(max(low, worst), min(high, best)))
 

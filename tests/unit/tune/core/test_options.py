@@ -184,6 +184,23 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--dry-run=maybe"], ["--dry-run", "'maybe'"]),
         (["--config", "nowhere.yaml"], ["--config:", "nowhere.yaml"]),
         (["--trials", "0", "--seed", "x"], ["--trials:", "'0'", "--seed:", "'x'"]),
+        (
+            ["--task", "cola", "--task", "rte"],
+            ["--task: is given twice, --task cola and --task rte; leave one out"],
+        ),
+        (["--task=cola", "--seed", "1", "--task", "rte"], ["--task: is given twice, --task=cola and"]),
+        (["--baseline", "--no-baseline"], ["--baseline: is given twice, --baseline and --no-baseline"]),
+        (["--space", "p=1", "--space", '{"q": 1}'], ["--space: is given twice"]),
+        (["--space", "p=1,p=2"], ["--space:", "'p' stands twice"]),
+        (["--space", "[1]"], ["--space:", "{name: value, ...} or name=value"]),
+        (["--method", "vanilla,dps-mix,vanilla"], ["--method: vanilla is named twice"]),
+        (["--objectives", "score, score"], ["--objectives: score is named twice"]),
+        (["--time-budget", "0s"], ["--time-budget:", "longer than 0s"]),
+        (["--gpus-per-worker", "1.5"], ["--gpus-per-worker:", "whole above 1", "'1.5'"]),
+        (["--gpus-per-worker", "0.33333"], ["--gpus-per-worker:", "four decimals"]),
+        (["--output", "~nobody-here/x"], ["--output:", "~nobody-here", "whole path"]),
+        (["--data", "~nobody-here/x"], ["--data:", "~nobody-here", "whole path"]),
+        (["--trials", "x" * 9999], ["--trials:", "xxx..."]),
     ],
     ids=" ".join,
 )
@@ -209,12 +226,24 @@ def test_a_wrong_command_line_is_refused_in_one_line(argv: list[str], words: lis
         ("epochs: .inf", ["--epochs:", "finite", "inf"]),
         ("epochs: .nan", ["--epochs:", "nan"]),
         ("dry_run: perhaps", ["--dry-run:", "boolean", "'perhaps'"]),
-        ("time_budget: 30", ["--time-budget:", "string", "30"]),
+        ("time_budget: 30", ["--time-budget:", "unit", "30m", "but got 30"]),
         ("time-budget: 3 weeks", ["--time-budget:", "duration", "'3 weeks'"]),
         ("scheduler: hyperband", ["--scheduler:", "'asha', 'median' or 'none'", "'hyperband'"]),
         ("- trials", ["--config:", "option: value"]),
         ("just words", ["--config:", "option: value"]),
         ("trials: [", ["--config:", "cannot read"]),
+        ("seed: 1\nseed: 2", ["--config:", "line 2: the key 'seed' stands twice"]),
+        ("batch-size: 8\nbatch_size: 32", ["--config:", "batch_size is given twice, with - and with _"]),
+        ("config: other.yaml", ["--config:", "config: one file of options cannot name another"]),
+        ("task: &a x\nmodel: *a", ["--config:", "line 2: *a is an alias"]),
+        ("trials: " + "9" * 5000, ["--config:", "digits"]),
+        ("[" * 5000, ["--config:", "nested too deep"]),
+        ("experiment: yes", ["--experiment:", "string", "put it in quotes"]),
+        ("time_budget: 1:30:00", ["--time-budget:", "1h30m", "'1:30:00'"]),
+        ("time_budget: 2026-11-29", ["--time-budget:", "'2026-11-29'"]),
+        ("time_budget: 5400", ["--time-budget:", "unit", "5400"]),
+        ("method: [vanilla, 1]", ["--method:", "string", "['vanilla', 1]"]),
+        ("gpus_per_worker: 2.5", ["--gpus-per-worker:", "whole above 1", "2.5"]),
         ('task: !!python/object/apply:os.system ["touch proof"]', ["--config:", "python/object"]),
         ("task: !!python/name:os.system", ["--config:", "python/name"]),
     ],
@@ -228,6 +257,55 @@ def test_wrong_yaml_is_refused_in_one_line(
     assert "\n" not in str(refusal.value)
     assert [word for word in words if word not in str(refusal.value)] == []
     assert os.listdir(tmp_path) == ["options.yaml"]  # nothing in it was carried out
+
+
+def test_lists_are_taken_where_the_command_line_has_commas(tmp_path: Path) -> None:
+    text = "method: [dps-dense, vanilla]\nobjectives: [score, seconds]\ntransfer: [snli, rte]\n"
+    options = parse_yaml(tmp_path, text + "warm_start: [runs/a, runs/b]\n")
+    assert options.method_names == ("dps-dense", "vanilla")
+    assert options.objective_names == ("score", "seconds")
+    assert (options.transfer, options.warm_start) == ("snli,rte", "runs/a,runs/b")
+
+
+@pytest.mark.parametrize("digits", ["010", "007"])
+def test_a_number_means_the_same_in_yaml_and_on_the_command_line(tmp_path: Path, digits: str) -> None:
+    assert (
+        parse_yaml(tmp_path, f"seed: {digits}\n").seed
+        == parse_options(["--seed", digits]).seed
+        == int(digits)
+    )
+
+
+def test_text_that_looks_like_another_type_stays_text(tmp_path: Path) -> None:
+    assert parse_yaml(tmp_path, "experiment: 2026-11-29\n").experiment == "2026-11-29"
+    assert parse_yaml(tmp_path, "experiment: 1_000\n").experiment == "1_000"
+
+
+def test_the_home_folder_can_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    text = (
+        "output: ~/runs\ndata: ~/glue\nstorage: ~/shared\nmodel: ~/m\ntask: ~/t.yaml\nwarm_start: ~/a,~/b\n"
+    )
+    options = parse_yaml(tmp_path, text, "--tracking-uri", "sqlite:///~/m.db", "--resume=~/r")
+    found = [str(options.output), options.data, options.storage, options.model, options.task]
+    assert found == ["/home/me/runs", "/home/me/glue", "/home/me/shared", "/home/me/m", "/home/me/t.yaml"]
+    assert options.warm_start == "/home/me/a,/home/me/b"
+    assert (options.tracking_uri, str(options.resume)) == ("sqlite:////home/me/m.db", "/home/me/r")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--target", "95"], "--target: .* between -1 and 1, but got 95"),
+        (
+            ["--worth", "200"],
+            "--worth: .* no run can gain 200",
+        ),
+    ],
+)
+def test_a_score_beyond_the_scale_of_the_metric_is_refused(argv: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse_options(argv).check_scale("matthews_correlation")
 
 
 def test_yaml_that_is_not_text_is_refused(tmp_path: Path) -> None:
@@ -364,7 +442,7 @@ PAIR = ["--data", "builtin", "--model", "builtin"]
         (["--results", "nowhere,elsewhere", "--task", "poems"], ["--results: nowhere"]),
         (["--resume", "nowhere"], ["--resume: nowhere holds no search"]),
         (["--config", "nowhere.yaml"], ["--config:", "nowhere.yaml"]),
-        (["--space", "{"], ["space", "--help"]),
+        (["--space", "{"], ["--space:"]),
         (["--sampler", "grid", *PAIR], ["--sampler: grid needs a list for every parameter", "--space"]),
         (["--transfer", "paper", "--task", "cola", *PAIR], ["--transfer:", "cola"]),
         (["--transfer", "snli", "--task", "cola", *PAIR], ["transfer: cola cannot be tested on snli"]),
@@ -408,10 +486,19 @@ def test_yaml_of_a_comparison(tmp_path: Path) -> None:
         parse_options(["--config", str(file)], CompareOptions)
 
 
-def test_a_space_on_the_command_line() -> None:
-    options = parse_options(["--space", '{"learning_rate": [1e-5, 2e-5]}'], CompareOptions)
-    assert options.space == {"learning_rate": [1e-5, 2e-5]}
-    assert parse_options(["--space", "learning_rate=1e-5"], CompareOptions).space == {"learning_rate": "1e-5"}
+@pytest.mark.parametrize(
+    ("text", "space"),
+    [
+        ('{"learning_rate": [1e-5, 2e-5]}', {"learning_rate": ["1e-5", "2e-5"]}),
+        ("{learning_rate: [0.1, 2.0e-5]}", {"learning_rate": [0.1, 2e-5]}),
+        ("learning_rate=[1e-5,2e-5]", {"learning_rate": ["1e-5", "2e-5"]}),
+        ("learning_rate=1e-5", {"learning_rate": "1e-5"}),
+        ("p=[0.1, 0.8],freeze=update", {"p": [0.1, 0.8], "freeze": "update"}),
+        ("p={low: 0.1, high: 0.8}", {"p": {"low": 0.1, "high": 0.8}}),
+    ],
+)
+def test_a_space_on_the_command_line(text: str, space: dict[str, Any]) -> None:
+    assert parse_options(["--space", text], CompareOptions).space == space
 
 
 def test_the_yaml_of_a_comparison_is_read_back_to_the_same_options(tmp_path: Path) -> None:
