@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from dps.command import CommandParser, parse_path, run_command
 from dps.distributed import get_device
 from dps.errors import InputError
-from dps.models import load_finetuned_model
+from dps.models import MAX_DEFAULT_TOKENS, count_readable_tokens, load_finetuned_model
 from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PREDICTION_BATCH_SIZE = 64
-DEFAULT_MAX_TOKENS = 512  # where neither tokenizer nor model has a limit
 
 Texts = tuple[str, ...]  # one text, or two
+Examples = str | Iterable[str | Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -67,45 +67,59 @@ class Predictor:
 
         Raises InputError for a folder without a complete fine-tuned model.
         """
-        from transformers import AutoTokenizer
-
-        model = load_finetuned_model(folder).eval().to(get_device())  # type: ignore[arg-type]
-        config, file = model.config, Path(folder) / TASK_FILE_NAME
+        model, tokenizer = load_finetuned_model(folder)
+        model.to(get_device())  # type: ignore[arg-type]
+        config: Any = model.config
+        file = Path(folder) / TASK_FILE_NAME
         classified = config.num_labels > 1 and config.problem_type != "regression"
         labels = tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classified else ()
         columns = read_task_file(file).columns if file.is_file() else None
         multi_label = config.problem_type == "multi_label_classification"
-        return cls(model, AutoTokenizer.from_pretrained(folder), columns, labels, multi_label)
+        return cls(model, tokenizer, columns, labels, multi_label)
 
     @property
     def max_length(self) -> int:
         """Tokens that an example is cut at: as in training, if the folder says so."""
-        positions = getattr(self.model.config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
-        return int(min(self.tokenizer.model_max_length, positions))
+        return min(self.tokenizer.model_max_length, count_readable_tokens(self.model, MAX_DEFAULT_TOKENS))
 
-    def compute_logits(self, examples: Sequence[Texts]) -> NDArray[np.float32]:
-        """Return the logits of n >= 1 examples: (n, classes), or (n, 1) for regression."""
-        columns = [list(texts) for texts in zip(*examples, strict=True)]
+    def compute_logits(self, examples: Examples) -> NDArray[np.float32]:
+        """Return the logits of n >= 1 examples, see `predict`: (n, classes), or (n, 1) for regression."""
+        texts = self.read_examples(examples)
+        columns = [list(column) for column in zip(*texts, strict=True)]
         tokens = tokenise_texts(columns, self.tokenizer, self.max_length)
-        data = EncodedExamples.from_tokens(tokens, np.zeros(len(examples), dtype=np.int64))
+        data = EncodedExamples.from_tokens(tokens, np.zeros(len(texts), dtype=np.int64))
         collate, batches = PaddingCollator(self.tokenizer), list(batch_by_length(data, PREDICTION_BATCH_SIZE))
         with torch.inference_mode():
             parts = [self._predict_batch(collate(data, indices)) for indices in batches]
         return np.concatenate(parts)[np.argsort(np.concatenate(batches))]
+
+    def read_examples(self, examples: Examples) -> list[Texts]:
+        """Return the texts of each example, as many as the model's task has columns. See `predict`."""
+        rows = [examples] if isinstance(examples, str) else list(examples)
+        texts = [(row,) if isinstance(row, str) else row for row in rows]
+        count = len(self.columns) if self.columns else None
+        for number, row in enumerate(texts):
+            count = count or (len(row) if isinstance(row, (tuple, list)) else 1)
+            _check_example(number, row, count)
+        return [tuple(row) for row in texts]
 
     def _predict_batch(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
         inputs = {key: value.to(self.model.device) for key, value in batch.items() if key != "labels"}
         logits: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
         return logits
 
-    def predict(self, examples: Sequence[Texts]) -> list[dict[str, Any]]:
+    def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """Return one dict an example: its label (or labels) with probabilities, or its value.
 
-        examples: texts in the order of `columns`, one or two an example. See the module for the keys.
+        examples: one text; an iterable of texts; or an iterable of tuples or lists, each of which holds the
+            texts of `columns`, one or two. See the module for the keys of the answers.
+
+        Raises InputError naming the example that is none of these, or empty.
         """
-        if not examples:
+        texts = self.read_examples(examples)
+        if not texts:
             return []
-        logits = self.compute_logits(examples)
+        logits = self.compute_logits(texts)
         if not self.labels:
             return [{"value": float(row[0])} for row in logits]
         predictions: list[dict[str, Any]] = []
@@ -115,6 +129,16 @@ class Predictor:
             label = {"labels": above} if self.multi_label else {"label": self.labels[int(row.argmax())]}
             predictions.append({**label, "probabilities": probabilities})
         return predictions
+
+
+def _check_example(number: int, texts: Any, count: int) -> None:
+    """Raise InputError unless `texts` is a tuple or list of `count` texts that are not empty."""
+    what = "a text" if count == 1 else f"a tuple of {count} texts"
+    if not isinstance(texts, (tuple, list)) or len(texts) != count or count not in (1, 2):
+        raise InputError(f"example {number}: must be {what}, but is {quote_value(texts)}")
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"example {number}: must be {what}, but has {quote_value(text)}; give a text")
 
 
 def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:

@@ -86,8 +86,8 @@ def _run_probing(options: Namespace) -> None:
     if options.max_length < 1:
         raise InputError(f"--max-length must be above 0, but got {options.max_length}")
     task, probe_task = get_task(options.task), get_task(options.probe_task)
-    model = load_finetuned_model(options.model)
     base = PretrainedEncoder(locate_model(options.base), task)
+    model, _ = load_finetuned_model(options.model, base.tokenizer)
     source = open_data_source(options.data, task)
     data, probe_data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (task, probe_task))
     figures = measure_collapse(base, model, data, probe_data)

@@ -127,6 +127,37 @@ def test_what_is_predicted_does_not_depend_on_what_stands_beside_it(best: Path) 
     assert predictor.predict([]) == []
 
 
+def test_texts_are_taken_as_everyone_gives_them(best: Path, regression: Path) -> None:
+    predictor = Predictor.load(str(best))
+    expected = predictor.predict([("w1",), ("w0",)])
+    assert [one["label"] for one in predictor.predict("w1")] == [expected[0]["label"]]
+    lists = (["w1", "w0"], ("w1", "w0"), [["w1"], ["w0"]], np.array(["w1", "w0"]), iter(["w1", "w0"]))
+    assert all(predictor.predict(same) == expected for same in lists)
+    pairs = Predictor.load(str(regression))
+    assert pairs.predict([["w1", "w2"]]) == pairs.predict([("w1", "w2")])
+
+
+@pytest.mark.parametrize(
+    ("examples", "says"),
+    [
+        ([("w1", "w2")], r"example 0: must be a text, but is \('w1', 'w2'\)"),
+        (["w1", None], "example 1: must be a text, but is None"),
+        ([("w1",), ("w2", "w3")], "example 1: must be a text, but is"),
+        (["w1", " "], "example 1: must be a text, but has ' '"),
+        ([(1,)], "example 0: must be a text, but has 1"),
+    ],
+)
+def test_what_is_no_text_is_refused(best: Path, examples: list[object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Predictor.load(str(best)).predict(examples)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("examples", ["w1", ["w1", "w2"], [("w1",)], ["ab", "cd"]])
+def test_single_texts_are_no_pairs(regression: Path, examples: object) -> None:
+    with pytest.raises(InputError, match="example 0: must be a tuple of 2 texts"):
+        Predictor.load(str(regression)).predict(examples)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

