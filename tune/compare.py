@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tune.core.command import run_session_command
 from tune.core.options import CompareOptions
 from tune.execution.connection import prepare_environment
+from tune.records.saved_options import load_resumed_options
 
 if TYPE_CHECKING:
     from tune.records.events import Watcher  # it imports the ledger, and that Optuna
@@ -37,6 +38,7 @@ def _start(watchers: Sequence[Watcher], options: CompareOptions) -> int:
         from tune.joined_comparisons import report_joined_comparisons
 
         return report_joined_comparisons(options)
+    options = load_resumed_options(options)
     prepare_environment()  # before Ray is imported
     from tune.compare_session import (
         ComparisonSession,  # after the options were read: it imports Ray and torch

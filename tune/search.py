@@ -23,6 +23,7 @@ from dps.propose import describe_proposal, inspect_data, write_proposal
 from tune.core.command import EXIT_DONE, run_session_command
 from tune.core.options import SearchOptions
 from tune.execution.connection import prepare_environment
+from tune.records.saved_options import load_resumed_options
 
 if TYPE_CHECKING:
     from tune.records.events import Watcher  # it imports the ledger, and that Optuna
@@ -36,6 +37,7 @@ def main(argv: Sequence[str], watchers: Sequence[Watcher] = ()) -> int:
 
 def _start(watchers: Sequence[Watcher], options: SearchOptions) -> int:
     if options.init_task is None:
+        options = load_resumed_options(options)
         prepare_environment()  # before Ray is imported
         from tune.search_session import SearchSession  # after the options were read: it imports Ray and torch
 

@@ -54,11 +54,12 @@ class Session(ABC):
         """Plan; then show the plan, or carry it out. Returns the exit status."""
         output = choose_output_folder(options, cls.prefix)
         if options.dry_run:
-            plan = startup.plan_dry_run(options)
+            plan = startup.plan_dry_run(options, output)
             choose_display(plan).planned(format_plan(plan), output)
             return EXIT_DONE
         with ExitStack() as holding:
             plan = startup.plan_on_cluster(options, output, holding)
+            output = plan.options.output or output
             if obstacles := startup.find_obstacles(plan, output):
                 return max(print_error(str(obstacle), EXIT_REFUSED) for obstacle in obstacles)
             if options.preflight:

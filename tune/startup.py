@@ -4,45 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from dps.errors import InputError
 from tune.core.options import CommonOptions
 from tune.execution import connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
 from tune.execution.node_checks import check_nodes, run_preflight_checks
 from tune.planning.gpu_sharing import share_gpus
-from tune.planning.locations import check_output, hold_folder_lock
+from tune.planning.locations import check_output, claim_output
 from tune.planning.plan import Plan
 from tune.planning.planner import make_plan
 from tune.planning.preflight import PREFLIGHT_PASSED as PREFLIGHT_PASSED
 from tune.planning.preflight import PreflightFinding
 from tune.records.ledger import Ledger, check_ledger
+from tune.records.stores import open_sqlite_copy
 
 
-def plan_dry_run(options: CommonOptions) -> Plan:
-    """Return the plan without starting anything; a cluster is only asked what it offers."""
-    _check_resumed_ledger(options)
-    named = connection.get_cluster_address() is not None
-    return make_plan(options, connection.connect_to_cluster() if named else connection.read_local_resources())
+def plan_dry_run(options: CommonOptions, output: Path) -> Plan:
+    """Return the plan without starting or writing anything; a cluster is only asked what it offers. What the
+    run itself would refuse is refused."""
+    plan, _ = _make_first_plan(options)
+    if options.resume is not None:
+        with open_sqlite_copy(
+            output / "study.db", lambda why: InputError(f"--resume: study.db {why}")
+        ) as copy:
+            return _adopt_resumed_search(plan, copy)
+    if options.output is not None:
+        check_output(output, resume=False, writing=False)
+    return plan
 
 
 def plan_on_cluster(options: CommonOptions, output: Path, holding: ExitStack) -> Plan:
-    """Return the plan on a cluster that is connected. What the user gave is checked before Ray starts, and
-    `holding` keeps the lock of the output folder from then on."""
-    _check_resumed_ledger(options)
-    named = connection.get_cluster_address() is not None
-    plan = make_plan(options, connection.connect_to_cluster() if named else connection.read_local_resources())
+    """Return the plan on a cluster that is connected; its options name the output folder.
+
+    What the user gave is checked before Ray starts, and `holding` keeps the lock of the output folder from
+    then on.
+    """
+    plan, is_connected = _make_first_plan(options)
+    is_given, resume = options.output is not None, options.resume is not None
     if not options.preflight:
-        check_output(output, options.resume is not None)
-        holding.enter_context(hold_folder_lock(output))
-    if options.resume is not None:
-        plan = _adopt_resumed_search(plan, output)
-    if not named:
+        output = claim_output(output, is_given, resume, holding)
+        plan = replace(plan, options=options.copy_with(output=output))
+    elif is_given:
+        check_output(output, resume, writing=False)
+    if resume:
+        plan = _adopt_resumed_search(plan, output / "study.db")
+    if not is_connected:
         connection.connect_to_cluster()
     if not (options.share_gpus and plan.gpus_per_worker):
         return plan
     return share_gpus(plan, measure_gpu_memory_on_cluster(plan))
+
+
+def _make_first_plan(options: CommonOptions) -> tuple[Plan, bool]:
+    """Return the plan, and whether a cluster is connected: one that was named."""
+    if options.resume is not None:
+        check_ledger(options.resume / "study.db")
+    named = connection.get_cluster_address() is not None
+    cluster = connection.connect_to_cluster() if named else connection.read_local_resources()
+    return make_plan(options, cluster), named
 
 
 def find_obstacles(plan: Plan, output: Path) -> list[PreflightFinding]:
@@ -55,14 +78,10 @@ def make_node_check(plan: Plan, output: Path) -> Callable[[str], list[PreflightF
     return partial(check_nodes, plan, output)
 
 
-def _check_resumed_ledger(options: CommonOptions) -> None:
-    if options.resume is not None:
-        check_ledger(options.resume / "study.db")
-
-
-def _adopt_resumed_search(plan: Plan, output: Path) -> Plan:
-    """Return the plan with the precision of the saved search. Raises InputError if that is another one."""
-    ledgers = {arm: Ledger(output / "study.db", plan.task.direction, arm) for arm in plan.arms}
+def _adopt_resumed_search(plan: Plan, file: Path) -> Plan:
+    """Return the plan with the precision of the saved search, whose ledger is `file`. Raises InputError if it
+    is another one."""
+    ledgers = {arm: Ledger(file, plan.task.direction, arm) for arm in plan.arms}
     plan = plan.with_first_precision(next(iter(ledgers.values())).noted("precision"))
     for arm, ledger in ledgers.items():
         ledger.open(plan.get_identity(arm))

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dps.errors import InputError, is_disk_full
-from dps.paths import find_link
 from dps.tasks.registry import get_task_name
 from dps.text import sanitise_line
-from tune.core.options import CommonOptions, CompareOptions, SearchOptions
-from tune.core.parsing import OptionsT, merge_saved_options, parse_options, read_options
+from tune.core.options import CommonOptions
+from tune.core.parsing import OptionsT, parse_options
 from tune.core.run import RefusedError
 
 EXIT_DONE, EXIT_CRASHED, EXIT_WRONG_INPUT, EXIT_REFUSED, EXIT_NOTHING_FINISHED = 0, 1, 2, 3, 4
@@ -35,10 +34,7 @@ def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callab
     """Parse the options and start a session. Returns the exit status."""
     gc.disable()  # until the first trial: imported objects stay, so collecting them again and again is waste
     try:
-        options = parse_options(argv, kind)
-        if options.resume is not None:
-            options = load_resumed_options(options)
-        return start(options)
+        return start(parse_options(argv, kind))
     except InputError as error:
         return print_error(str(error), EXIT_WRONG_INPUT)
     except RefusedError as error:
@@ -57,25 +53,6 @@ def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callab
         return print_error("interrupted before the first trial", EXIT_INTERRUPTED)
     finally:
         gc.enable()
-
-
-def load_resumed_options(options: OptionsT) -> OptionsT:
-    """Load the options of the search in --resume; those given now take precedence. Raises InputError if the
-    folder holds no search."""
-    folder = options.resume
-    assert folder is not None
-    if link := find_link(folder):
-        raise InputError(
-            f"--resume: {link} is no plain file or folder, and what is written there would leave {folder}; "
-            f"put what it points to in its place"
-        )
-    if not (folder / "study.db").is_file() or not (folder / "config.yaml").is_file():
-        raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
-    saved = read_options(folder / "config.yaml")
-    for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):
-        if option in saved and not isinstance(options, kind):
-            raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")
-    return merge_saved_options(folder, options)
 
 
 def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:

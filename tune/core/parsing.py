@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,17 +27,26 @@ def parse_options(argv: Sequence[str], kind: type[OptionsT] = SearchOptions) -> 
     return options if options.config is None else _build_options(kind, argv, read_options(options.config))
 
 
-def merge_saved_options(folder: Path, explicit: OptionsT) -> OptionsT:
-    """Return the saved options of a search, overridden by those given now. Raises InputError."""
-    values = {**read_options(folder / "config.yaml"), **explicit.get_explicit(), "output": folder}
+def merge_saved_options(saved: Mapping[str, Any], folder: Path, explicit: OptionsT) -> OptionsT:
+    """Return the saved options of the search in `folder`, overridden by those given now. Raises InputError
+    for a wrong one."""
+    values = {**saved, **explicit.get_explicit(), "output": folder}
     return _build_options(type(explicit), [], values)
 
 
 def read_options(path: Path) -> dict[str, Any]:
     """Read the options in a YAML file, loaded safely; keys as on the command line, with - or _."""
     try:
-        document = parse_yaml(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, InputError) as error:
+        return parse_option_text(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--config: cannot read {path}: {' '.join(str(error).split())}") from None
+
+
+def parse_option_text(text: str, path: Path) -> dict[str, Any]:
+    """Parse the text of a file of options, see `read_options`."""
+    try:
+        document = parse_yaml(text) or {}
+    except InputError as error:
         raise InputError(f"--config: cannot read {path}: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise InputError(f"--config: {path} must hold option: value lines")
@@ -49,13 +58,18 @@ def read_options(path: Path) -> dict[str, Any]:
     return dict(zip(names, document.values(), strict=True))
 
 
-def write_options(options: CommonOptions, path: Path) -> None:
-    """Write the options that reproduce this search, without secrets and without options of a single run
-    (--resume, --output, ...)."""
+def format_options(options: CommonOptions) -> str:
+    """Format the options that reproduce this search as YAML, without secrets and without options of a single
+    run (--resume, --output, ...)."""
     one_run_only = {"config", "resume", "dry_run", "preflight", "output", "profile", "init_task"}
     skipped = one_run_only | {"quiet", "json", "results", "allow_dirty"}
     values = options.model_dump(mode="json", exclude=skipped, exclude_none=True)
-    write_text_file(path, yaml.safe_dump(redact_addresses(values), sort_keys=False))
+    return yaml.safe_dump(redact_addresses(values), sort_keys=False)
+
+
+def write_options(options: CommonOptions, path: Path) -> None:
+    """Write the options that reproduce this search, see `format_options`. Raises OSError."""
+    write_text_file(path, format_options(options))
 
 
 def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, Any]) -> OptionsT:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,6 +19,7 @@ from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
 from tune.core.storage import check_location
 from tune.planning.cluster import Cluster
+from tune.records.saved_options import clear_unstarted, is_unstarted
 from tune.records.stores import find_sqlite_file, resolve_tracking_uri
 
 LOCK_FILE_NAME = ".lock"
@@ -28,24 +30,69 @@ TRACKING_SCHEMES = (
 )  # fmt: skip
 
 
-def check_output(folder: Path, resume: bool) -> None:
-    """Raise InputError unless the output folder is empty (or resumed) and writable."""
+def check_output(folder: Path, resume: bool, writing: bool = True) -> None:
+    """Raise InputError unless the output folder is empty (or resumed) and writable.
+
+    A search that was ended before its first trial counts as nothing. writing: whether the folder is made, and
+    written into.
+    """
     try:
-        if not resume and folder.exists() and {file.name for file in folder.iterdir()} - {LOCK_FILE_NAME}:
+        held = [file.name for file in folder.iterdir()] if not resume and folder.exists() else []
+        if {*held} - {LOCK_FILE_NAME} and not is_unstarted(folder):
             raise InputError(f"--output: {folder} is not empty; choose another folder, or --resume {folder}")
         if (folder / LOCK_FILE_NAME).is_symlink():
             raise InputError(f"--output: {folder / LOCK_FILE_NAME} is a link; remove it")
-        _check_writable(folder)
+        if writing:
+            _check_writable(folder)
+        else:
+            os.listdir(next(path for path in (folder, *folder.absolute().parents) if path.exists()))
     except OSError as error:
         raise InputError(
             f"--output: cannot write to {folder} ({error.strerror}); choose another folder"
         ) from None
 
 
+def claim_output(folder: Path, is_given: bool, resume: bool, holding: ExitStack) -> Path:
+    """Return the output folder, checked, and locked as long as `holding`. Raises InputError.
+
+    is_given: by --output or --resume. The default, which another search of the same second may have, gets a
+    number then.
+    """
+    chosen = folder if is_given else _make_free_folder(folder)
+    check_output(chosen, resume)
+    holding.callback(_remove_if_empty, chosen)
+    holding.enter_context(hold_folder_lock(chosen))
+    if not resume:
+        clear_unstarted(chosen)
+    return chosen
+
+
+def _make_free_folder(folder: Path) -> Path:
+    """Make a folder that was not there: this one, or one with a number. One that cannot be made is returned
+    all the same."""
+    with suppress(OSError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        chosen = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            chosen.mkdir()
+        except FileExistsError:
+            continue
+        except OSError:
+            break
+        return chosen
+    return folder
+
+
 def _check_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as probe:
         probe.write(b"0")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import math
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from dps.training.result import Outcome, RunResult
 from tune.core.run import RunId, RunPurpose
 from tune.core.space import SearchSpace
 from tune.records.identity import describe_changes
+from tune.records.ledger_file import open_ledger_file
 from tune.records.stores import ErrorFactory, make_sqlite_url, shorten_error
 
 SCHEMA_VERSION = 1
@@ -290,7 +291,7 @@ def open_ledgers(file: Path, refuse: ErrorFactory) -> list[Ledger]:
 def list_arms(file: Path, refuse: ErrorFactory) -> list[str]:
     """Return the arms whose studies a file holds. Raises refuse(reason) unless this program can read it."""
     try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=60)) as held:
+        with open_ledger_file(file, refuse) as held:
             studies = [name for (name,) in held.execute("SELECT study_name FROM studies")]
             versions = held.execute(
                 "SELECT value_json FROM study_user_attributes WHERE key = 'schema_version'"

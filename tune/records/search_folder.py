@@ -9,16 +9,16 @@ import sqlite3
 import traceback
 import uuid
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dps.errors import InputError
-from dps.paths import find_link
+from dps.paths import find_link, write_text_file
 from dps.tasks.registry import is_task_file
 from dps.text import redact_secrets
 from tune.core.options import CommonOptions
-from tune.core.parsing import write_options
+from tune.core.parsing import format_options
 from tune.core.run import RunPurpose
 from tune.core.storage import (
     is_remote_location,
@@ -30,10 +30,11 @@ from tune.core.storage import (
     write_location,
 )
 from tune.records.ledger import Ledger, TrialRecord
+from tune.records.ledger_file import open_ledger_file
 from tune.records.predictions import PREDICTIONS_FILE, locate_predictions
+from tune.records.saved_options import CONFIG_FILE, CONFIG_NOTE
 
 _SEARCH_ID = re.compile("[0-9A-Za-z]{1,64}")
-MAX_PEEK_STEPS = 10_000_000  # of SQLite's virtual machine: some tenths of a second
 
 
 class SearchFolder:
@@ -123,7 +124,9 @@ class SearchFolder:
     def write_config(self, options: CommonOptions, data: str, model: str) -> None:
         """Write config.yaml, which makes this search again: with the data and the model that were taken."""
         task = str(Path(options.task).absolute()) if is_task_file(options.task) else options.task
-        write_options(options.copy_with(data=data, model=model, task=task), self.output / "config.yaml")
+        text = format_options(options.copy_with(data=data, model=model, task=task))
+        self.notes.note(CONFIG_NOTE, text)  # first: it takes the place of a file that is gone or cut
+        write_text_file(self.output / CONFIG_FILE, text)
 
     def note_once(self, key: str, value: Any) -> Any:
         """Return what the first session noted under this key: in the first one, this value."""
@@ -170,11 +173,7 @@ def find_original(notes: Ledger, folder: Path) -> Path | None:
 def _peek_search_id(file: Path) -> str | None:
     """Return the search's id in another ledger, which is only read; None if it cannot be."""
     query = "SELECT value_json FROM study_user_attributes WHERE key = 'search_id'"
-    with (
-        suppress(sqlite3.Error, ValueError),
-        closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as held,
-    ):
-        held.set_progress_handler(lambda: 1, MAX_PEEK_STEPS)
+    with suppress(sqlite3.Error, ValueError), open_ledger_file(file, ValueError) as held:
         found = held.execute(query).fetchone()
         return json.loads(found[0]) if found else None
     return None

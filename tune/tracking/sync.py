@@ -12,9 +12,8 @@ from typing import Any
 from dps.errors import InputError
 from dps.tasks.registry import get_task
 from dps.text import sanitise_text
-from tune.core.command import EXIT_DONE, EXIT_REFUSED, EXIT_WRONG_INPUT, load_resumed_options, print_error
+from tune.core.command import EXIT_DONE, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
-from tune.core.parsing import read_options
 from tune.core.provenance import collect_provenance
 from tune.core.run import RefusedError
 from tune.planning.locations import check_tracking_uri
@@ -24,6 +23,7 @@ from tune.records.comparison_document import (
     read_comparison_document,
 )
 from tune.records.ledger import Ledger, open_ledgers
+from tune.records.saved_options import load_resumed_options, read_saved_options
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
 from tune.records.search_folder import find_original, read_search_id
 from tune.records.stores import format_view_command, resolve_tracking_uri
@@ -106,8 +106,7 @@ def _describe_old_search(
 
 
 def _load_options(folder: Path) -> CommonOptions:
-    saved = read_options(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
-    options_class = CompareOptions if "methods" in saved else SearchOptions
+    options_class = CompareOptions if "methods" in read_saved_options(folder) else SearchOptions
     return load_resumed_options(options_class(resume=folder))
 
 

@@ -15,10 +15,10 @@ from dps.errors import InputError
 from dps.tasks import registry
 from tests.tiny import data_folder
 from tune import compare, search
-from tune.core import command
 from tune.core.durations import parse_duration
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import parse_options, read_options, write_options
+from tune.records.saved_options import load_resumed_options
 
 ROOT = Path(__file__).parents[4]
 OPTIONS: dict[str, Any] = {
@@ -364,7 +364,7 @@ def test_a_resumed_folder_with_wrong_options_is_refused_in_one_line(
 def test_a_resume_takes_the_searchs_options_under_those_given_now(tmp_path: Path) -> None:
     (tmp_path / "study.db").touch()
     write_options(parse_options(["--task", "rte", "--trials", "4"]), tmp_path / "config.yaml")
-    options = command.load_resumed_options(parse_options(["--resume", str(tmp_path), "--trials", "9"]))
+    options = load_resumed_options(parse_options(["--resume", str(tmp_path), "--trials", "9"]))
     assert (options.task, options.trials, options.output) == ("rte", 9, tmp_path)
 
 

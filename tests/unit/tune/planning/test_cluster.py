@@ -18,7 +18,7 @@ from tune.execution import connection
 from tune.planning import cluster, planner
 from tune.planning.cluster import Cluster, Node
 from tune.records.ledger import Ledger
-from tune.startup import plan_on_cluster
+from tune.startup import plan_dry_run, plan_on_cluster
 
 HERE = Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),))
 ELSEWHERE = Cluster("10.0.0.1:6379", HERE.nodes)
@@ -116,3 +116,9 @@ def test_a_resumed_sitting_computes_as_its_ledger_says(
         resumed = plan_on_cluster(given.copy_with(resume=output), output, holding)
     assert resumed.settings.precision == began
     assert resumed.precision_note == f"{began} (as the search began)"
+    with chdir(tmp_path):
+        assert plan_dry_run(given.copy_with(resume=output), output).settings.precision == began
+        with pytest.raises(InputError, match="--resume: this is another search: seed was 0, now 3"):
+            plan_dry_run(given.copy_with(resume=output, seed=3), output)
+        with pytest.raises(InputError, match=r"--output: .* is not empty"):
+            plan_dry_run(given.copy_with(output=output.parent), output.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,32 @@ def test_a_live_process_is_respected_and_a_killed_one_is_not(
     assert (tmp_path / locations.LOCK_FILE_NAME).exists()
     with locations.hold_folder_lock(tmp_path):
         assert (tmp_path / locations.LOCK_FILE_NAME).read_text().startswith(f"process {os.getpid()} on")
+
+
+def test_two_searches_of_one_second_have_a_folder_each(tmp_path: Path) -> None:
+    default = tmp_path / "runs" / "cola-20261129-080919"
+    with ExitStack() as first, ExitStack() as second:
+        claimed = [locations.claim_output(default, False, False, holding) for holding in (first, second)]
+        assert [folder.name for folder in claimed] == ["cola-20261129-080919", "cola-20261129-080919-2"]
+        (claimed[0] / "study.db").touch()
+    assert claimed[0].is_dir()
+    assert not claimed[1].exists()  # nothing was written into it
+
+
+def test_a_folder_that_was_named_is_the_one(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").touch()
+    with ExitStack() as holding, pytest.raises(InputError, match="is not empty"):
+        locations.claim_output(tmp_path, True, False, holding)
+
+
+@pytest.mark.parametrize("place", ["new", "a/b/c"])
+def test_a_dry_look_at_a_folder_leaves_no_trace(tmp_path: Path, place: str) -> None:
+    locations.check_output(tmp_path / place, resume=False, writing=False)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_dry_look_refuses_what_cannot_be_a_folder(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"--output: cannot write to .*Not a directory"):
+        locations.check_output(tmp_path / place, resume=False, writing=False)

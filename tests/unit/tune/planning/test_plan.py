@@ -14,7 +14,6 @@ import yaml
 from dps.errors import InputError
 from tests.unit.tune.helpers import make_plan as make_test_plan
 from tests.unit.tune.helpers import restore_old_search
-from tune.core.command import load_resumed_options
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.run import RunSettings
 from tune.planning.cluster import Cluster, Node
@@ -22,6 +21,7 @@ from tune.planning.plan import CHANGEABLE_OPTIONS, SEARCH_DECISIONS
 from tune.planning.planner import make_plan
 from tune.records.identity import describe_changes
 from tune.records.ledger import Ledger
+from tune.records.saved_options import load_resumed_options
 
 HERE = Cluster(None, (Node(64.0, 0.0, 2.0**40),))
 SETTING_OPTIONS = {field.name for field in fields(RunSettings)}

@@ -1,0 +1,93 @@
+"""The options of a search, as config.yaml holds them and, where that is gone or cut, its ledger."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dps.errors import InputError
+from dps.paths import find_link
+from tune.core.options import CompareOptions, SearchOptions
+from tune.core.parsing import OptionsT, merge_saved_options, parse_option_text, read_options
+from tune.core.storage import remove_location
+from tune.records.ledger_file import open_ledger_file
+
+CONFIG_FILE, CONFIG_NOTE = "config.yaml", "config"
+_BEFORE_A_TRIAL = {"study.db", "study.db-journal", CONFIG_FILE, "error.log", "ray", "work"}
+
+
+def load_resumed_options(options: OptionsT) -> OptionsT:
+    """Return the options of the search in --resume; those given now take precedence. Without --resume return
+    them as they are. Raises InputError if the folder holds no search."""
+    folder = options.resume
+    if folder is None:
+        return options
+    if options.output is not None:
+        raise InputError("--output, --resume: a search goes on in its own folder; leave --output out")
+    if link := find_link(folder):
+        raise InputError(
+            f"--resume: {link} is no plain file or folder, and what is written there would leave {folder}; "
+            f"put what it points to in its place"
+        )
+    saved = read_saved_options(folder)
+    for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):
+        if option in saved and not isinstance(options, kind):
+            raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")
+    return merge_saved_options(saved, folder, options)
+
+
+def read_saved_options(folder: Path) -> dict[str, Any]:
+    """Return the options that the search in a folder was last started with. Raises InputError if it holds no
+    search."""
+    file, ledger = folder / CONFIG_FILE, folder / "study.db"
+    noted = _read_config_note(ledger) if ledger.is_file() else None
+    if noted is None:
+        if ledger.is_file() and file.is_file():
+            return read_options(file)
+        if ledger.is_file() and is_unstarted(folder):
+            raise InputError(
+                f"--resume: {folder} holds a search that was ended before it began; give its command again, "
+                f"with --output {folder}"
+            )
+        raise InputError(f"--resume: {folder} holds no search (study.db and config.yaml)")
+    found = b""
+    with suppress(OSError):
+        found = file.read_bytes()
+    if found != noted.encode() and noted.encode().startswith(found.rstrip(b"\0")):
+        print(f"warning: {file} is {'cut' if found else 'gone'}; study.db has its options", file=sys.stderr)
+        return parse_option_text(noted, ledger)
+    return read_options(file)
+
+
+def is_unstarted(folder: Path) -> bool:
+    """Return whether a folder holds only what a search leaves that was ended before its first trial."""
+    names = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+    if "study.db" not in names or names - _BEFORE_A_TRIAL:
+        return False
+    try:
+        with open_ledger_file(folder / "study.db", ValueError) as held:
+            tables = {name for (name,) in held.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return "trials" not in tables or not held.execute("SELECT 1 FROM trials").fetchone()
+    except (sqlite3.Error, ValueError):
+        return False
+
+
+def clear_unstarted(folder: Path) -> None:
+    """Remove what a search left that was ended before its first trial, see `is_unstarted`; nothing else."""
+    if is_unstarted(folder):
+        for name in _BEFORE_A_TRIAL:
+            remove_location(str(folder / name))
+
+
+def _read_config_note(ledger: Path) -> str | None:
+    """Return the text of config.yaml as the ledger holds it; None if it holds none, or cannot be read."""
+    query = "SELECT value_json FROM study_user_attributes WHERE key = ?"
+    with suppress(sqlite3.Error, ValueError), open_ledger_file(ledger, ValueError) as held:
+        found = held.execute(query, (CONFIG_NOTE,)).fetchone()
+        text = json.loads(found[0]) if found else None
+        return text if isinstance(text, str) else None
+    return None
