@@ -9,14 +9,17 @@ from dataclasses import fields
 from typing import Any
 
 from dps.errors import InputError
-from dps.methods.base import Attachment, Method, MethodCost, attachment_of
+from dps.methods.base import Attachment, Method, attachment_of
 from dps.methods.bi_drop import BiDrop
 from dps.methods.child_tuning_d import ChildTuningD
 from dps.methods.child_tuning_f import ChildTuningF
+from dps.methods.cost import MethodCost
 from dps.methods.dps import DPSDense, DPSMix
+from dps.methods.dps_random import DPSRandom
+from dps.methods.fixed_masks import GradientMask, MagnitudeMask, RandomMask
 from dps.methods.l2_sp import L2SP
 from dps.methods.llrd import LLRD
-from dps.methods.mixout import Mixout
+from dps.methods.mixout import MixConnect, Mixout
 from dps.methods.noisytune import NoisyTune
 from dps.methods.r3f import R3F
 from dps.methods.r_drop import RDrop
@@ -32,7 +35,12 @@ METHODS: dict[str, type[Method]] = {
         DPSMix,
         Vanilla,
         VanillaNoDropout,
+        DPSRandom,
+        RandomMask,
+        MagnitudeMask,
+        GradientMask,
         Mixout,
+        MixConnect,
         ChildTuningF,
         ChildTuningD,
         RDrop,

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from dps.coverage import CoveredWeight, find_covered_weights, unwrap_model
+from dps.methods.cost import MethodCost
 from dps.methods.guards import (
     refuse_join,
     require_coverage,
@@ -40,24 +41,6 @@ Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class MethodCost:
-    """Cost of a method beyond vanilla fine-tuning.
-
-    extra_passes: forward-backward passes of a step beyond the first.
-    calibration_epochs: passes over the training set before the first step.
-    extra_bytes: upper bound of the memory kept for each trained weight.
-    """
-
-    extra_passes: float = 0.0
-    calibration_epochs: float = 0.0
-    extra_bytes: float = 0.0
-
-    def passes(self, steps: int, steps_per_epoch: int) -> float:
-        """Return the forward-backward passes over a batch that a run of `steps` steps takes."""
-        return steps * (1 + self.extra_passes) + self.calibration_epochs * steps_per_epoch
-
-
-@dataclass(frozen=True)
 class Method:
     """Way of fine-tuning: what happens around each optimizer step.
 
@@ -67,6 +50,7 @@ class Method:
     counts_steps: whether masks or draws depend on the number of the step, so that ranks must count alike.
     takes_split_weights: whether it works on weights that are split over devices.
     goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
+    clips_first: whether gradients are clipped before the method changes them, as its released code does.
     attachment_class: class that holds its state and acts around each step.
     """
 
@@ -76,6 +60,7 @@ class Method:
     counts_steps: ClassVar[bool] = False
     takes_split_weights: ClassVar[bool] = False
     goes_by_depth: ClassVar[bool] = False
+    clips_first: ClassVar[bool] = False
     attachment_class: ClassVar[type[Attachment]]
 
     def __post_init__(self) -> None:
@@ -334,9 +319,13 @@ class Attachment:
             return
         self._check_step()
         unscale_gradients(optimizer)
-        self.before_step()
+        parts = (self._clip_gradients, self.before_step)
+        for act in parts if self.method.clips_first else reversed(parts):
+            act()
+
+    def _clip_gradients(self) -> None:
         if self.max_grad_norm is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
 
     def _check_step(self) -> None:

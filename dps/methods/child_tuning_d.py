@@ -5,7 +5,8 @@
                    for all layers together
 
 r is `reserve_p`, the share that is updated: the opposite of DPS's p. M covers what lies in the
-transformer blocks; embeddings, pooler and head are trained whole. The mask comes before clipping.
+transformer blocks; embeddings, pooler and head are trained whole. As in the released code, the gradient of
+each tensor is clipped to norm 1 before it is squared, and in training the mask comes after clipping.
 
 Source: Xu et al., "Raise a Child in Large Language Model: Towards Effective and Generalizable
 Fine-tuning", EMNLP 2021 (arXiv 2109.05687), and its released code.
@@ -22,9 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from dps.depth import require_parameter_depths
-from dps.methods.base import Attachment, Batch, Method, MethodCost
+from dps.methods.base import Attachment, Batch, Method
+from dps.methods.cost import MethodCost
 from dps.ranges import SHARE, Choice, hyper_parameter
 from dps.selection import select_mask
+
+MAX_CALIBRATION_NORM = 1.0  # of the gradient of one tensor
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class ChildTuningD(Method):
     """Child-Tuning-D. reserve_p: share of the encoder layers' weights that is updated, in (0, 1]."""
 
     name: ClassVar[str] = "child-tuning-d"
+    clips_first: ClassVar[bool] = True
     reserve_p: float = hyper_parameter(0.2, SHARE, Choice((0.1, 0.2, 0.3)))
 
     @property
@@ -63,6 +68,7 @@ class ChildTuningDAttachment(Attachment, method_class=ChildTuningD):
             self.accumulate(model, batch, micro_batch)
             for name, parameter in self.masked_parameters.items():
                 if parameter.grad is not None:
+                    nn.utils.clip_grad_norm_(parameter, MAX_CALIBRATION_NORM)
                     squares[name].addcmul_(parameter.grad, parameter.grad)
         self.optimizer.zero_grad(set_to_none=True)
         merged = torch.cat([square.flatten() for square in squares.values()])  # one threshold for all

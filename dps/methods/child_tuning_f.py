@@ -3,7 +3,7 @@
     gradient * m / r,  m ~ Bernoulli(r), drawn for each weight and step
 
 r is `reserve_p`, the share that is updated: the opposite of DPS's p. Every trained parameter is
-masked, before clipping.
+masked, after clipping, as in the released code.
 
 Source: Xu et al., "Raise a Child in Large Language Model: Towards Effective and Generalizable
 Fine-tuning", EMNLP 2021 (arXiv 2109.05687), and its released code.
@@ -26,6 +26,7 @@ class ChildTuningF(Method):
 
     name: ClassVar[str] = "child-tuning-f"
     counts_steps: ClassVar[bool] = True
+    clips_first: ClassVar[bool] = True
     reserve_p: float = hyper_parameter(0.3, SHARE, Choice((0.2, 0.3, 0.4)))
 
 

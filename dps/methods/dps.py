@@ -30,7 +30,8 @@ from torch.optim import Optimizer
 from dps import selection
 from dps.distributed import get_world_size
 from dps.errors import InputError
-from dps.methods.base import DEFAULT_DROPOUT, Attachment, Method, MethodCost
+from dps.methods.base import DEFAULT_DROPOUT, Attachment, Method
+from dps.methods.cost import MethodCost
 from dps.methods.draws import DrawFunction, NeuronVector, SharedSeed, draw_input_neurons
 from dps.methods.mixing import MixedWeights
 from dps.methods.weight_state import WeightState

@@ -2,7 +2,8 @@
 
     loss + s/2 * |W - W0|²: the gradient gets s * (W - W0); W0 the pre-trained weights
 
-The term applies to the parameters of the pre-trained encoder, not to the new head, and joins the gradient
+The term applies to the parameters of the pre-trained encoder, and takes the place of the optimizer's decay
+towards zero there; the new head, which has no pre-trained value, keeps that decay. It joins the gradient
 before clipping.
 
 Source: Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks", ICML 2018
@@ -17,8 +18,12 @@ from typing import Any, ClassVar
 import torch
 
 from dps.depth import require_known_head
-from dps.methods.base import Attachment, Method, MethodCost
+from dps.methods.base import Attachment, Method
+from dps.methods.cost import MethodCost
+from dps.methods.groups import require_no_scheduler, split_groups
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
+
+REPLACED_KEY = "replaced_weight_decay"  # of a parameter group: what it had before
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,21 @@ class L2SPAttachment(Attachment, method_class=L2SP):
         head = require_known_head(self.model, self.method.name)
         self.anchored_parameters = {name: p for name, p in self.trained_parameters() if name not in head}
         self.pretrained = {name: p.detach().clone() for name, p in self.anchored_parameters.items()}
+        self.replaces_decay = self.method.strength > 0 and any(
+            group.get("weight_decay") for group in self.optimizer.param_groups
+        )
+        if self.replaces_decay:
+            require_no_scheduler(self.method.name, self.optimizer)
+
+    def start(self) -> None:
+        if not self.replaces_decay:
+            return
+        anchored = {id(parameter) for parameter in self.anchored_parameters.values()}
+
+        def change(group: dict[str, Any], is_anchored: int) -> dict[str, Any]:
+            return {"weight_decay": 0.0, REPLACED_KEY: group["weight_decay"]} if is_anchored else {}
+
+        split_groups(self.optimizer, lambda parameter: id(parameter) in anchored, change)
 
     @torch.no_grad()
     def before_step(self) -> None:
@@ -51,6 +71,11 @@ class L2SPAttachment(Attachment, method_class=L2SP):
         for name, parameter in self.anchored_parameters.items():
             if strength and parameter.grad is not None:
                 parameter.grad.add_(parameter - self.pretrained[name], alpha=strength)
+
+    def detach(self) -> None:
+        super().detach()
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = group.pop(REPLACED_KEY, group.get("weight_decay", 0.0))
 
     def state(self) -> dict[str, Any]:
         return {"pretrained": self.pretrained}

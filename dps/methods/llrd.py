@@ -10,14 +10,12 @@ and Ruder, ACL 2018. Values to try: decay 0.8 to 0.95. Costs: nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import compress
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Method
+from dps.methods.groups import require_no_scheduler, split_groups
 from dps.ranges import SHARE, Range, hyper_parameter
-
-PER_PARAMETER_KEYS = ("params", "param_names")  # lists of a parameter group, an item a parameter
 
 
 @dataclass(frozen=True)
@@ -36,25 +34,22 @@ class LLRDAttachment(Attachment, method_class=LLRD):
     method: LLRD
 
     def set_up(self) -> None:
-        if self.method.decay < 1 and any("initial_lr" in group for group in self.optimizer.param_groups):
-            raise ValueError("llrd splits the parameter groups; attach it before making the scheduler")
         if self.method.decay < 1:
+            require_no_scheduler(self.method.name, self.optimizer)
             self.depths, self.count = require_parameter_depths(self.model, self.method.name)
 
     def start(self) -> None:
         if self.method.decay == 1:
             return
-        count = self.count
+        top = self.count + 1
         depth_of = {id(parameter): self.depths[name] for name, parameter in self.trained_parameters()}
-        groups = []
-        for group in self.optimizer.param_groups:
-            # a parameter outside the model has the head's learning rate
-            depths = [depth_of.get(id(p), count + 1) for p in group["params"]]
-            for level in sorted(set(depths)):
-                scale, members = self.method.decay ** (count + 1 - level), [d == level for d in depths]
-                split = {key: [*compress(group[key], members)] for key in PER_PARAMETER_KEYS if key in group}
-                groups.append({**group, **split, "lr": group["lr"] * scale, "lr_scale": scale})
-        self.optimizer.param_groups[:] = groups
+
+        def change(group: dict[str, Any], depth: int) -> dict[str, Any]:
+            scale = self.method.decay ** (top - depth)
+            return {"lr": group["lr"] * scale, "lr_scale": scale}
+
+        # a parameter outside the model has the head's learning rate
+        split_groups(self.optimizer, lambda parameter: depth_of.get(id(parameter), top), change)
 
     def detach(self) -> None:
         super().detach()

@@ -1,13 +1,16 @@
-"""Mixout: at each step, each weight is replaced by its pre-trained value with probability p.
+"""Mixout: at each step, the weights of random input neurons are replaced by their pre-trained values.
 
-    forward of step t    ((1-m)*W0 + m*W - p*W0) / (1-p),  m ~ Bernoulli(1-p) for each weight
-    gradient             * m / (1-p), by the chain rule
+    forward of step t    ((1-m)*W0 + m*W - p*W0) / (1-p),  m ~ Bernoulli(1-p)
+    gradient             * m            mixout: m for each input neuron of a layer, the same for all its rows
+                         * m / (1-p)    mixconnect: m for each weight, the gradient by the chain rule
 
-W0 is the pre-trained weight; the expectation of the weight read is W. The weights of the encoder's linear
-layers are mixed, those of the classification head, which have no pre-trained value, are not.
+W0 is the pre-trained weight; the expectation of the weight read is W. The released code draws by input
+neuron, and its backward pass leaves out the factor 1/(1-p); its README calls the other kind mixconnect. The
+weights of the encoder's linear layers are mixed. Those of the classification head, which have no pre-trained
+value, are not: the released code mixes them with their random initial values.
 
 Source: Lee et al., "Mixout: Effective Regularization to Finetune Large-scale Pretrained Language
-Models", ICLR 2020 (arXiv 1909.11299). It replaces dropout, which is 0 as in the paper.
+Models", ICLR 2020 (arXiv 1909.11299), and its released code. It replaces dropout, which is 0 as in the paper.
 Values to try: p from 0.1 to 0.8. Costs: W0 and a mask; a mixed weight a forward pass.
 """
 
@@ -21,8 +24,15 @@ from torch import Tensor
 
 from dps.depth import require_known_head
 from dps.distributed import get_world_size
-from dps.methods.base import Attachment, Method, MethodCost
-from dps.methods.draws import SharedSeed, draw_bernoulli, make_generator
+from dps.methods.base import Attachment, Method
+from dps.methods.cost import MethodCost
+from dps.methods.draws import (
+    NeuronVector,
+    SharedSeed,
+    draw_bernoulli,
+    draw_input_neurons,
+    make_generator,
+)
 from dps.methods.mixing import MixedWeights
 from dps.ranges import PROBABILITY, Range, hyper_parameter
 from dps.selection import compute_mixed_weight
@@ -30,7 +40,7 @@ from dps.selection import compute_mixed_weight
 
 @dataclass(frozen=True)
 class Mixout(Method):
-    """Mixout. p: probability that a weight is replaced by its pre-trained value, in [0, 1)."""
+    """Mixout. p: probability that an input neuron has its pre-trained weights, in [0, 1)."""
 
     name: ClassVar[str] = "mixout"
     needs_pretrained: ClassVar[bool] = True
@@ -39,14 +49,28 @@ class Mixout(Method):
 
     @property
     def cost(self) -> MethodCost:
-        return MethodCost(extra_bytes=4 + 4 + 1)  # W0; W while it is mixed; a mask
+        return MethodCost(extra_bytes=4 + 4)  # W0; W while it is mixed
 
     def dropout(self, max_steps: int) -> float:
         return 0.0
 
 
+@dataclass(frozen=True)
+class MixConnect(Mixout):
+    """Mixconnect. p: probability that a weight is replaced by its pre-trained value, in [0, 1)."""
+
+    name: ClassVar[str] = "mixconnect"
+
+    @property
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_bytes=4 + 4 + 1)  # a mask too
+
+
 class MixoutAttachment(Attachment, method_class=Mixout):
-    """Attachment of Mixout. masks: m of the current step, a bool tensor a weight; empty if p is 0."""
+    """Attachment of Mixout.
+
+    masks: m of the current step by weight, bool tensors that broadcast over them; empty if p is 0.
+    """
 
     method: Mixout
 
@@ -77,13 +101,21 @@ class MixoutAttachment(Attachment, method_class=Mixout):
         ]
 
     def _draw(self) -> None:
-        random = make_generator(self.seed.value, self.steps + 1, self.weights[0].parameter.device)
-        self.masks = [draw_bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
+        """Draw the masks of step `steps + 1`."""
+        self.masks = self.draw_masks(1 - self.method.p)
+
+    def draw_masks(self, share: float) -> list[Tensor]:
+        """Draw which input neurons keep their weights, each with probability `share`."""
+        neurons = NeuronVector(self.weights, torch.bool)
+        device = neurons.flat.device
+        drawn = draw_input_neurons(len(neurons.flat), share, self.seed.value, self.steps + 1, device)
+        neurons.flat.copy_(drawn, non_blocking=True)
+        return [view.to(w.parameter.device) for view, w in zip(neurons.views, self.weights, strict=True)]
 
     def before_step(self) -> None:
         for weight, kept in zip(self.weights, self.masks, strict=False):
             if weight.parameter.grad is not None:
-                weight.parameter.grad.mul_(kept).div_(1 - self.method.p)
+                weight.parameter.grad.mul_(kept)
 
     def after_step(self) -> None:
         if self.method.p > 0:
@@ -100,3 +132,18 @@ class MixoutAttachment(Attachment, method_class=Mixout):
             pretrained.copy_(state["pretrained"][weight.name])
         if self.method.p > 0:
             self._draw()
+
+
+class MixConnectAttachment(MixoutAttachment, method_class=MixConnect):
+    """Attachment of Mixconnect."""
+
+    def draw_masks(self, share: float) -> list[Tensor]:
+        """Draw which weights are kept, each with probability `share`."""
+        random = make_generator(self.seed.value, self.steps + 1, self.weights[0].parameter.device)
+        return [draw_bernoulli(weight.parameter, share, random) for weight in self.weights]
+
+    def before_step(self) -> None:
+        super().before_step()
+        for weight in self.weights:
+            if weight.parameter.grad is not None:
+                weight.parameter.grad.div_(1 - self.method.p)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from dps.coverage import get_model_family, unwrap_model
-from dps.methods.base import Batch, Method, MethodCost
+from dps.methods.base import Batch, Method
 from dps.methods.consistency import (
     OwnLossAttachment,
     compute_disagreement,
@@ -29,6 +29,7 @@ from dps.methods.consistency import (
     note_own_loss,
     repeat_batch,
 )
+from dps.methods.cost import MethodCost
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 LENGTH_FIRST_FAMILIES = ("xlnet",)  # families whose embeddings are (length, rows, hidden)

@@ -33,7 +33,12 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "dps-mix": {"selection_ratio": 1.0},
     "vanilla": {},
     "vanilla-no-dropout": {},
+    "dps-random": {"selection_ratio": 1.0},
+    "random-mask": {"selection_ratio": 1.0},
+    "magnitude-mask": {"selection_ratio": 1.0},
+    "gradient-mask": {"selection_ratio": 1.0},
     "mixout": {"p": 0.0},
+    "mixconnect": {"p": 0.0},
     "child-tuning-f": {"reserve_p": 1.0},
     "child-tuning-d": {"reserve_p": 1.0},
     "r-drop": {"alpha": 0.0},
@@ -64,7 +69,10 @@ REFUSED: dict[str, list[Any]] = {
     "passes": [1, 0],
 }
 SELECTING = [name for name, method in METHODS.items() if method.selects_weights]
-NEEDING_WEIGHTS = [*SELECTING, "mixout", "bi-drop"]
+NEEDING_WEIGHTS = [
+    *SELECTING,
+    *("mixout", "mixconnect", "bi-drop", "random-mask", "magnitude-mask", "gradient-mask"),
+]
 # They do more around a step than change gradients: move weights, set rates, take gradients away.
 WITH_EVERY_OPTIMIZER = [*SELECTING, "weight-decay", "llrd", "top-k"]
 

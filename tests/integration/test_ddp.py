@@ -30,6 +30,13 @@ pytestmark = pytest.mark.integration
 
 STEPS = 8  # Stage I in steps 1-2 and 5-6, Stage II in 3-4 and 7-8
 HYPER: dict[str, Any] = {"selection_ratio": 0.4, "update_ratio": 0.25}
+
+
+def _make(name: str) -> dps.Method:
+    """A method with two steps a stage, if it has stages."""
+    return make_method(name, **HYPER if name.startswith("dps-") else {})
+
+
 METHODS: list[dps.Method] = [
     dps.DPSDense(**HYPER),
     dps.DPSDense(**HYPER, freeze="update"),
@@ -39,13 +46,16 @@ METHODS: list[dps.Method] = [
 ]
 TOP = make_method("top-k", layers=1)
 OTHERS: list[dps.Method] = [
-    *(make_method(name) for name in EVERY if name not in {*(m.name for m in METHODS), "top-k"}),
+    *(_make(name) for name in EVERY if name not in {*(m.name for m in METHODS), "top-k"}),
     TOP,
 ]
-COUNTING = ("mixout", "child-tuning-f")  # draw by the number of the step
+# they draw by the number of the step
+COUNTING = [_make(name) for name in ("mixout", "mixconnect", "child-tuning-f", "dps-random")]
 RUNS: list[dps.Method] = [dps.DPSMix(**HYPER), TOP, make_method("child-tuning-d")]
-EARLY = {f"{number} {m.name}": m for number, m in enumerate([*METHODS[:4], *map(make_method, COUNTING)])}
-JOINED: list[dps.Method] = [METHODS[0], METHODS[2], *map(make_method, COUNTING), Vanilla()]
+EARLY = {
+    f"{number} {m.name}": m for number, m in enumerate([*METHODS[:4], *COUNTING, make_method("random-mask")])
+}
+JOINED: list[dps.Method] = [METHODS[0], METHODS[2], *COUNTING, Vanilla()]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ pydantic-settings makes both from the fields below and checks types and ranges (
 from __future__ import annotations
 
 import warnings
+from itertools import chain
 from typing import ClassVar
 
 from tune.core.common_options import (
@@ -25,6 +26,13 @@ from tune.core.common_options import (
 from tune.core.durations import Duration
 
 __all__ = ["CommonOptions", "CompareOptions", "SearchOptions"]
+
+METHOD_PRESETS = {  # methods that go by one name
+    "controls": (
+        *("vanilla", "vanilla-no-dropout", "dps-dense", "dps-random"),
+        *("random-mask", "magnitude-mask", "gradient-mask"),
+    )
+}
 
 # It shadows a method of ABCMeta, and the values that `CommonOptions` has in place of options of a search.
 warnings.filterwarnings("ignore", 'Field name "[a-z_]+" in "SearchOptions" shadows')
@@ -147,7 +155,8 @@ examples:
 """
 
     methods: NameList = define_option(
-        "vanilla,vanilla-no-dropout,dps-dense,dps-mix", "what is compared, with commas; README lists them all"
+        "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
+        "what is compared, with commas; README lists them all; controls: what the selection of DPS is worth",
     )
     baseline: str = define_option("vanilla", "the method that the others are compared with")
     trials: int = define_option(4, "configurations that each method is tuned over", gt=0, le=MAX_OPTION_VALUE)
@@ -170,7 +179,8 @@ examples:
     @property
     def method_names(self) -> tuple[str, ...]:
         """The methods named by --methods, the baseline first."""
-        return tuple(dict.fromkeys((self.baseline, *split_names(self.methods))))
+        named = [METHOD_PRESETS.get(name, (name,)) for name in split_names(self.methods)]
+        return tuple(dict.fromkeys((self.baseline, *chain.from_iterable(named))))
 
     @property
     def methods_by_arm(self) -> dict[str, tuple[str, ...]]:

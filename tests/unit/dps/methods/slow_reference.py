@@ -20,7 +20,7 @@ from dps.depth import get_head_parameters
 from dps.methods.base import Attachment
 from dps.methods.dps import DPSDenseAttachment, WeightState
 from dps.methods.draws import derive_step_seed, draw_bernoulli, make_generator
-from dps.methods.mixout import Mixout
+from dps.methods.mixout import MixConnect, Mixout
 from dps.selection import accumulate_fam, accumulate_gam, compute_mix_score, compute_mixed_weight
 
 
@@ -131,7 +131,7 @@ class SlowDPSMix(DPSDenseAttachment):
 
 
 class SlowMixout(Attachment):
-    """Mixout, slow."""
+    """Mixout and Mixconnect, slow."""
 
     method: Mixout
 
@@ -157,13 +157,23 @@ class SlowMixout(Attachment):
         )
 
     def _draw(self) -> None:
-        random = make_generator(self.seed, self.steps + 1, self.weights[0].parameter.device)
-        self.masks = [draw_bernoulli(weight.parameter, 1 - self.method.p, random) for weight in self.weights]
+        share = 1 - self.method.p
+        if isinstance(self.method, MixConnect):
+            random = make_generator(self.seed, self.steps + 1, self.weights[0].parameter.device)
+            self.masks = [draw_bernoulli(weight.parameter, share, random) for weight in self.weights]
+            return
+        generator = torch.Generator().manual_seed(derive_step_seed(self.seed, self.steps + 1))
+        sizes = [weight.in_features for weight in self.weights]
+        drawn = (torch.rand(sum(sizes), generator=generator) < share).split(sizes)
+        self.masks = [w.broadcast_inputs(m) for w, m in zip(self.weights, drawn, strict=True)]
 
     def before_step(self) -> None:
+        by_chain_rule = isinstance(self.method, MixConnect)
         for weight, kept in zip(self.weights, self.masks, strict=True):
             if weight.parameter.grad is not None:
-                weight.parameter.grad.mul_(kept).div_(1 - self.method.p)
+                weight.parameter.grad.mul_(kept)
+                if by_chain_rule:
+                    weight.parameter.grad.div_(1 - self.method.p)
 
     def after_step(self) -> None:
         self._draw()

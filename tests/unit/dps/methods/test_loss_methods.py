@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -197,6 +198,24 @@ def test_l2_sp_pulls_back_where_the_loss_says_nothing() -> None:
     for name, value in model.state_dict().items():
         left = 1.0 if name.startswith("classifier") else (1 - RATE * 2.0) ** 3
         torch.testing.assert_close(value - start[name], left * (moved[name] - start[name]))
+
+
+def test_l2_sp_takes_the_place_of_the_decay_to_zero_but_in_the_head() -> None:
+    """In numpy, without a gradient from the loss: SGD with a decay of 0.3 towards zero."""
+    model = tiny.bert().double()
+    start = tiny.snapshot(model)
+    optimizer = torch.optim.SGD(model.parameters(), RATE, weight_decay=0.3)
+    _, attachment = put(make_method("l2-sp", strength=2.0), model, optimizer)
+    shift(model.parameters())
+    moved = tiny.snapshot(model)
+    give_grads(model, 0.0)
+    optimizer.step()
+    for name, value in model.state_dict().items():
+        w, w0 = moved[name].numpy(), start[name].numpy()
+        expected = w * (1 - RATE * 0.3) if name.startswith("classifier") else w - RATE * 2.0 * (w - w0)
+        np.testing.assert_allclose(value.numpy(), expected, rtol=1e-12)
+    attachment.detach()
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3] * len(optimizer.param_groups)
 
 
 # weight decay

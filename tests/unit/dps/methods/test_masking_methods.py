@@ -6,12 +6,14 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dps.methods import make_method
+from dps.coverage import find_covered_weights
+from dps.methods import Attachment, make_method
 from dps.methods.bi_drop import BiDropAttachment, score_agreement
 from dps.methods.child_tuning_d import ChildTuningDAttachment
 from dps.methods.mixout import MixoutAttachment
@@ -26,9 +28,9 @@ def bert(dropout: float = 0.0, seed: int = 0) -> nn.Module:
     return tiny.bert(seed, dropout, LABELS).double()
 
 
-def mixout(model: nn.Module, p: float) -> tuple[Any, MixoutAttachment]:
+def mixout(model: nn.Module, p: float, name: str = "mixout") -> tuple[Any, MixoutAttachment]:
     """Mixout whose weights have moved away from the pre-trained ones."""
-    optimizer, attachment = put(make_method("mixout", p=p), model)
+    optimizer, attachment = put(make_method(name, p=p), model)
     assert isinstance(attachment, MixoutAttachment)
     shift(model.parameters())
     return optimizer, attachment
@@ -44,11 +46,12 @@ def top(score: Tensor, share: float) -> Tensor:
 
 
 @pytest.mark.parametrize("p", [0.2, 0.8])
-def test_mixout_reads_the_weight_on_average_and_swaps_a_share_of_p(p: float) -> None:
+@pytest.mark.parametrize("name", ["mixout", "mixconnect"])
+def test_mixout_reads_the_weight_on_average_and_swaps_a_share_of_p(p: float, name: str) -> None:
     draws = 1500
     model = nn.Sequential(nn.Linear(6, 5, bias=False))
     pretrained = model[0].weight.detach().clone()
-    optimizer, _ = mixout(model, p)
+    optimizer, _ = mixout(model, p, name)
     moved = model[0].weight.detach() - pretrained
     read = []
     for _ in range(draws):  # without a gradient a step only draws anew
@@ -60,13 +63,18 @@ def test_mixout_reads_the_weight_on_average_and_swaps_a_share_of_p(p: float) -> 
     torch.testing.assert_close(factors[~kept], torch.zeros_like(factors[~kept]), rtol=0, atol=1e-2)
     spread = math.sqrt(p / (1 - p) / draws)
     assert (factors.mean(dim=0) - 1).abs().max() < 5 * spread
+    by_neuron = all(torch.equal(rows, rows[:1].expand_as(rows)) for rows in kept)
+    assert by_neuron == (name == "mixout")  # one draw for all rows of an input neuron
 
 
-def test_the_gradient_of_mixout_is_that_of_its_equation() -> None:
+@pytest.mark.parametrize("name", ["mixout", "mixconnect"])
+def test_the_gradient_of_mixout_is_that_of_its_equation(name: str) -> None:
+    """By the chain rule in mixconnect; mixout leaves out the factor 1/(1-p), as its released code does."""
     p, (batch,) = 0.6, tiny.batches(1)
     model = bert()
     plain, pretrained = copy.deepcopy(model), {k: v.detach().clone() for k, v in model.named_parameters()}
-    optimizer, attachment = mixout(model, p)
+    kind = name
+    optimizer, attachment = mixout(model, p, kind)
     weights = {name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()}
     kept = {weight.name: n for weight, n in zip(attachment.weights, attachment.masks, strict=True)}
     assert kept.keys() == {f"{BLOCKS}{i}.{name}" for i in (0, 1) for name in LINEAR} | {
@@ -82,6 +90,7 @@ def test_the_gradient_of_mixout_is_that_of_its_equation() -> None:
     torch.testing.assert_close(loss, expected.detach())
     by_hand = torch.autograd.grad(expected, list(weights.values()))
     for (name, grad), value in zip(grads(model).items(), by_hand, strict=True):
+        value = value * (1 - p) if kind == "mixout" and name in kept else value
         torch.testing.assert_close(grad, value, msg=lambda text, name=name: f"{name}: {text}")
 
 
@@ -199,8 +208,9 @@ def test_the_mask_of_child_tuning_d_is_the_fisher_information_by_hand(share: flo
     fisher: dict[str, Tensor] = {}
     for batch in data:
         for name, grad in plain_grads(model, batch).items():
-            if name.startswith(BLOCKS):
-                fisher[name] = fisher.get(name, torch.zeros(())) + grad.double() ** 2
+            if name.startswith(BLOCKS):  # each tensor's gradient is clipped to norm 1
+                clipped = grad.double() / max(float(grad.double().norm()), 1.0)
+                fisher[name] = fisher.get(name, torch.zeros(())) + clipped**2
     _, attachment = task_child(model, share)
     attachment.calibrate(model, data)
     assert attachment.masks.keys() == fisher.keys()
@@ -253,6 +263,102 @@ def test_child_tuning_d_without_a_look_at_the_training_set_is_refused() -> None:
     with pytest.raises(ValueError, match=r"reads the training set first: call .*calibrate\(model, batch"):
         optimizer.step()
     assert tiny.same(tiny.snapshot(model), before)
+
+
+@pytest.mark.parametrize("name", ["child-tuning-f", "child-tuning-d"])
+def test_child_tuning_clips_before_it_masks(name: str) -> None:
+    """As the released code: its trainer clips, its optimizer masks. In numpy, from the gradients alone."""
+    model, (batch,) = tiny.bert(dropout=0.0, labels=LABELS).double(), tiny.batches(1)
+    optimizer, attachment = put(make_method(name), model, max_grad_norm=0.01)
+    attachment.calibrate(model, tiny.batches(2))
+    whole = {key: value.numpy() for key, value in plain_grads(model, batch).items()}
+    norm = np.sqrt(sum((value**2).sum() for value in whole.values()))
+    attachment.backward(model, batch)
+    optimizer.step()
+    share = make_method(name).reserve_p if name == "child-tuning-f" else 1.0
+    for key, grad in grads(model).items():
+        clipped = whole[key] * 0.01 / (norm + 1e-6) / share
+        kept = grad.numpy() != 0
+        np.testing.assert_allclose(grad.numpy()[kept], clipped[kept], rtol=1e-9)
+
+
+# controls of DPS
+
+CONTROLS = ("dps-random", "random-mask", "magnitude-mask", "gradient-mask")
+
+
+def control(name: str, model: nn.Module, seed: int = 7) -> tuple[Any, Attachment]:
+    staged = {"update_ratio": 0.2} if name == "dps-random" else {}  # two steps a stage
+    return put(make_method(name, selection_ratio=0.3, **staged), model, seed=seed)
+
+
+def masks_of(name: str, seed: int = 7, steps: int = 8) -> list[dict[str, Tensor]]:
+    """The masks that each step shows, by weight, from gradients of one."""
+    model = bert()
+    optimizer, attachment = control(name, model, seed)
+    attachment.calibrate(model, tiny.batches(2))
+    found = []
+    for _ in range(steps):
+        give_grads(model, 1.0)
+        optimizer.step()
+        found.append({key: grad != 0 for key, grad in grads(model).items()})
+    return found
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_control_of_dps_masks_a_share_of_each_covered_weight_and_nothing_else(name: str) -> None:
+    covered = {weight.name for weight in find_covered_weights(bert())}
+    for step, masks in enumerate(masks_of(name)):
+        for key, mask in masks.items():
+            masked = key in covered and (name != "dps-random" or step % 4 >= 2)
+            assert int(mask.sum()) == (math.ceil(mask.numel() * 0.3) if masked else mask.numel())
+
+
+def test_the_masks_of_the_controls_are_what_they_are_named_after() -> None:
+    model, data = bert(), tiny.batches(2)
+    squares: dict[str, Tensor] = {}
+    for batch in data:
+        for key, grad in plain_grads(model, batch).items():
+            squares[key] = squares.get(key, torch.zeros(())) + grad**2
+    scores = {"magnitude-mask": {key: p.detach().abs() for key, p in model.named_parameters()}}
+    scores["gradient-mask"] = squares
+    for name, score in scores.items():
+        (masks,) = masks_of(name, steps=1)
+        for weight in find_covered_weights(model):
+            values = score[weight.name].numpy()
+            lowest = np.sort(values, axis=None)[::-1][math.ceil(values.size * 0.3) - 1]
+            assert np.array_equal(masks[weight.name].numpy(), values >= lowest)
+
+
+@pytest.mark.parametrize("name", ["dps-random", "random-mask"])
+def test_random_masks_follow_from_the_seed_and_change_as_often_as_they_should(name: str) -> None:
+    masks, again, other = masks_of(name), masks_of(name), masks_of(name, seed=8)
+    assert all(tiny.same(a, b) for a, b in zip(masks, again, strict=True))
+    key = "classifier.weight"
+    assert not torch.equal(masks[2][key], other[2][key])
+    assert torch.equal(masks[2][key], masks[3][key])  # for a stage at least
+    assert torch.equal(masks[2][key], masks[6][key]) == (name == "random-mask")
+    weights = [masks[2][f"{BLOCKS}{i}.output.dense.weight"] for i in (0, 1)]
+    assert not torch.equal(*weights)
+
+
+def test_dps_random_differs_from_dps_dense_in_its_masks_alone() -> None:
+    """At a selection ratio of 1 and in Stage I it is DPS Dense."""
+    (batch,) = tiny.batches(1)
+    found = []
+    for name in ("dps-dense", "dps-random"):
+        model = bert()
+        optimizer, attachment = (
+            control(name, model)
+            if name == "dps-random"
+            else put(make_method(name, selection_ratio=0.3, update_ratio=0.2), model)
+        )
+        for _ in range(2):
+            optimizer.zero_grad()
+            attachment.backward(model, batch)
+            optimizer.step()
+        found.append(tiny.snapshot(model))
+    assert tiny.same(*found)
 
 
 # Bi-Drop

@@ -25,8 +25,10 @@ from tests.unit.dps.methods.slow_reference import attach_slow
 STEPS, INTERVAL = 12, 3  # Stage I in steps 1-3 and 7-9, Stage II in 4-6 and 10-12
 MIX = dps.DPSMix(selection_ratio=0.4, update_ratio=INTERVAL / STEPS)
 UPDATE = dps.DPSMix(selection_ratio=0.4, update_ratio=INTERVAL / STEPS, freeze="update")
-MIXOUT = make_method("mixout", p=0.6)
-every_method = pytest.mark.parametrize("method", [MIX, UPDATE, MIXOUT], ids=["mix", "mix-update", "mixout"])
+MIXOUT, MIXCONNECT = make_method("mixout", p=0.6), make_method("mixconnect", p=0.6)
+every_method = pytest.mark.parametrize(
+    "method", [MIX, UPDATE, MIXOUT, MIXCONNECT], ids=["mix", "mix-update", "mixout", "mixconnect"]
+)
 Attach = Callable[..., Optimizer]
 
 
@@ -377,8 +379,8 @@ def test_gradients_of_an_evaluation_pass_are_refused(method: Method) -> None:
 @every_method
 @pytest.mark.parametrize("asleep", ["bert", "classifier"])
 def test_a_model_of_which_a_part_is_in_evaluation_mode_is_refused(method: Method, asleep: str) -> None:
-    if method is MIXOUT and asleep == "classifier":
-        return  # it does not mix the head
+    if method in (MIXOUT, MIXCONNECT) and asleep == "classifier":
+        return  # they do not mix the head
     run = Run(attach_fast, method)
     run.model.get_submodule(asleep).eval()
     with pytest.raises(ValueError, match=r"needs the whole model in training mode, .*; call model.train\(\)"):

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from dps.errors import InputError
+from dps.methods import METHODS
 from dps.tasks import registry
 from tests.tiny import data_folder
 from tune import compare, search
 from tune.core.durations import parse_duration
-from tune.core.options import CompareOptions, SearchOptions
+from tune.core.options import METHOD_PRESETS, CompareOptions, SearchOptions
 from tune.core.parsing import parse_options, read_options, write_options
 from tune.records.saved_options import load_resumed_options
 
@@ -501,6 +502,12 @@ def test_a_space_on_the_command_line(text: str, space: dict[str, Any]) -> None:
     assert parse_options(["--space", text], CompareOptions).space == space
 
 
+def test_a_preset_stands_for_its_methods() -> None:
+    options = parse_options(["--methods", "controls,mixout", "--baseline", "dps-dense"], CompareOptions)
+    assert options.method_names[0] == "dps-dense"
+    assert {*options.method_names} == {*METHOD_PRESETS["controls"], "mixout"} <= METHODS.keys()
+
+
 def test_the_yaml_of_a_comparison_is_read_back_to_the_same_options(tmp_path: Path) -> None:
     given = ["--task", "rte", "--methods", "mixout,r-drop", "--baseline", "mixout", "--confirm", "4"]
     given += ["--space", '{"p": {"low": 0.1, "high": 0.5}}', "--transfer", "snli", "--sampler", "random"]
@@ -546,6 +553,6 @@ def test_a_dry_run_of_a_comparison_prints_what_each_method_is_given(
     said = capsys.readouterr()
     assert said.err == ""
     words = ["comparing    3 methods, each: 4 configurations of at most 60 steps", "5 paired seeds"]
-    words += ["(all methods)", "vanilla", "reserve_p 0.1 | 0.2 | 0.3", "alpha 0.1 | 0.5 | 1.0"]
+    words += ["(all methods)", "vanilla", "reserve_p 0.1 | 0.2 | 0.3", "alpha 0.05 to 16, log scale"]
     assert [word for word in words if word not in said.out] == []
     assert list(tmp_path.iterdir()) == []
