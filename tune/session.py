@@ -89,7 +89,7 @@ class Session(ABC):
             )
         described = self.folder.note_once("described", describe_plan(plan))
         self.tracker: MlflowTracker | None = open_tracker(
-            self.options, described, self.provenance, self.folder.search_id, self.output
+            self.options, described, self.provenance, self.folder.search_id, self.output, self.display.warn
         )
         guarded = [GuardedWatcher(watcher, self.display.warn) for watcher in watchers]
         own = [self.display, self.tracker] if self.tracker is not None else [self.display]

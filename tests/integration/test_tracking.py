@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
 import socket
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR
 
 from dps.training.result import Evaluation, Outcome, RunResult
 from tests.bad_inputs import stock
@@ -36,7 +41,7 @@ from tune.records.schema import DifferenceSection, SpentSection
 from tune.records.search_document import RivalSection, SearchDocument, WinnerSection
 from tune.records.stores import format_view_command, resolve_tracking_uri
 from tune.reporting import page
-from tune.tracking import mlflow, sync
+from tune.tracking import delivery, mlflow, sync
 from tune.tracking.mlflow import MlflowTracker
 
 pytestmark = pytest.mark.integration
@@ -69,10 +74,9 @@ def output(tmp_path: Path) -> Path:
     return folder
 
 
-def track(uri: str, search_id: str = "s1", **plan: Any) -> MlflowTracker:
-    return MlflowTracker(
-        uri, track_plan(make_plan(method="dps-dense,vanilla", **plan)), PROVENANCE, search_id, "cola-1"
-    )
+def track(uri: str, search_id: str = "s1", warn: Callable[[str], None] = print, **plan: Any) -> MlflowTracker:
+    search = track_plan(make_plan(method="dps-dense,vanilla", **plan))
+    return MlflowTracker(uri, search, PROVENANCE, search_id, "cola-1", warn)
 
 
 def report(tracker: MlflowTracker, record: TrialRecord, *scores: tuple[int, float]) -> None:
@@ -171,8 +175,9 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
         "selection_ratio": "0.7",
         "seed": "0",
     }
-    params = parent.data.params
-    assert (params["task"], params["trials"], params["winner.selection_ratio"]) == ("cola", "12", "0.7")
+    assert parent.data.params["task"] == "cola"
+    tags = parent.data.tags
+    assert (tags["option.trials"], tags["winner.selection_ratio"]) == ("12", "0.7")
     assert {"score": 0.3, "seconds": 9.0, "selected_share": 0.7}.items() <= found["0"].data.metrics.items()
     assert found["confirm-1"].data.metrics[f"dev_{METRIC}"] == 0.61
     figures = {key: parent.data.metrics[f"dev_{METRIC}_{key}"] for key in ("mean", "std", "low", "high")}
@@ -251,8 +256,7 @@ def test_what_mlflow_missed_before_a_kill_is_told_again(uri: str, output: Path) 
     killed = track(uri)
     over = make_record(0, configuration=DENSE, scores=[(20, 0.1), (40, 0.2)], seconds=9.0)
     killed.trial_started(make_record(0, Outcome.RUNNING, configuration=DENSE))
-    killed._events.put(None)
-    killed._thread.join(60)
+    killed._delivery.close(60)
 
     resumed = track(uri)
     resumed.session_started([over, make_record(1, Outcome.STOPPED, configuration=DENSE, scores=[(20, 0.05)])])
@@ -361,7 +365,7 @@ def test_a_store_that_hangs_is_left_when_its_time_is_over(
 ) -> None:
     monkeypatch.setattr(mlflow, "FLUSH_TIMEOUT_S", 0.2)
     released = threading.Event()
-    monkeypatch.setattr(MlflowTracker, "_open_parent_run", lambda self: released.wait(30.0))
+    monkeypatch.setattr(MlflowTracker, "connect", lambda self: released.wait(30.0))
     tracker = track("sqlite:///never.db")
     began = time.monotonic()
     tracker.session_ended(output, interrupted=False)
@@ -370,12 +374,175 @@ def test_a_store_that_hangs_is_left_when_its_time_is_over(
     released.set()
 
 
-def test_a_value_that_mlflow_refuses_ends_the_tracking_and_not_the_search(uri: str, output: Path) -> None:
-    tracker = track(uri)
-    tracker.trial_started(make_record(0, Outcome.RUNNING, configuration={"method": "x", "no\x00name": 1}))
+def test_what_mlflow_refuses_is_told_at_once_and_the_rest_goes_on(uri: str, output: Path) -> None:
+    warnings: list[str] = []
+    tracker = track(uri, warn=warnings.append)
+    tracker.trial_started(make_record(4, Outcome.RUNNING, configuration={"method": "x", "no\x00name": 1}))
     begin(tracker)
     tracker.session_ended(output, interrupted=False)
-    assert "no" in tracker.error
+    assert tracker.error.startswith("trial 4: MlflowException: ")
+    (said,) = warnings
+    assert said.startswith("MLflow refused trial 4 (MlflowException: ")
+    found = runs(uri)
+    assert {trial: found[trial].info.status for trial in ("search", "0", "1", "2")} == {
+        "search": "FINISHED", "0": "FINISHED", "1": "FAILED", "2": "FINISHED"
+    }  # fmt: skip
+
+
+def end_search(tracker: MlflowTracker, trial: int, configuration: dict[str, Any], sentence: str) -> None:
+    tracker.search_ended(
+        SearchDocument.model_construct(
+            metric=METRIC,
+            confirmation=Confirmation({1: 0.61}, 0.61, 0.02, (0.58, 0.64)),
+            baseline=None,
+            spent=SpentSection(seconds=60.0, slot_seconds=50.0, trials=4),
+            winner=WinnerSection(trial=trial, configuration=configuration),
+            sentence=sentence,
+        )
+    )
+
+
+def test_a_later_session_may_have_another_winner(uri: str, output: Path) -> None:
+    for trials, winner in ((1, DENSE), (3, {"method": "vanilla", "learning_rate": 1e-4})):
+        tracker = track(uri, trials=trials)
+        end_search(tracker, trials - 1, winner, f"Trial {trials - 1} won.")
+        tracker.session_ended(output, interrupted=False)
+        assert tracker.error == ""
+    parent = runs(uri)["search"]
+    tags = parent.data.tags
+    assert parent.info.status == "FINISHED"
+    assert {key: value for key, value in tags.items() if key.startswith("winner.")} == {
+        "winner.method": "vanilla",
+        "winner.learning_rate": "0.0001",
+    }
+    assert (tags["mlflow.note.content"], tags["option.trials"]) == ("Trial 2 won.", "3")
+
+
+def test_a_run_that_is_deleted_meanwhile_is_restored_and_the_others_go_on(uri: str, output: Path) -> None:
+    warnings: list[str] = []
+    tracker = track(uri, warn=warnings.append)
+    for number in range(2):
+        tracker.trial_started(make_record(number, Outcome.RUNNING, configuration=DENSE))
+    client = MlflowClient(tracking_uri=uri)
+    wait_until(lambda: "1" in tracker._runs)
+    client.delete_run(tracker._runs["0"])
+    for number in range(2):
+        tracker.trial_ended(make_record(number, configuration=DENSE, scores=[(60, 0.25)]))
+    tracker.session_ended(output, interrupted=False)
+    assert tracker.error == ""
+    assert warnings == ["MLflow: 1 run(s) of this search were deleted there, and are restored"]
+    assert {trial: run.info.status for trial, run in runs(uri).items()} == dict.fromkeys(
+        ("search", "0", "1"), "FINISHED"
+    )
+
+
+def test_a_parent_that_was_deleted_is_restored_with_its_children(uri: str, output: Path) -> None:
+    ended = make_record(0, configuration=DENSE, scores=[(60, 0.25)])
+    for session in range(2):
+        tracker = track(uri)
+        tracker.session_started([ended])
+        tracker.session_ended(output, interrupted=False)
+        assert tracker.error == ""
+        found = runs(uri)
+        assert set(found) == {"search", "0"}
+        assert found["0"].data.tags["mlflow.parentRunId"] == found["search"].info.run_id
+        if not session:
+            MlflowClient(tracking_uri=uri).delete_run(found["search"].info.run_id)
+
+
+def test_what_was_half_heard_is_completed_once(uri: str, output: Path) -> None:
+    """Runs that MLflow made, and heard no parameter, no figure or one of two scores of."""
+    record = make_record(0, configuration=DENSE, scores=[(20, 0.1), (40, 0.2)], seconds=9.0)
+    first = track(uri)
+    first.trial_started(replace(record, outcome=Outcome.RUNNING))
+    report(first, record, (20, 0.1))
+    first.session_ended(output, interrupted=True)
+    client = MlflowClient(tracking_uri=uri)
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as store, store:
+        store.execute("DELETE FROM params")
+    client.set_terminated(runs(uri)["0"].info.run_id, "FINISHED")
+    for _ in range(2):
+        tracker = track(uri)
+        tracker.session_started([record])
+        tracker.session_ended(output, interrupted=False)
+        assert tracker.error == ""
+        found = runs(uri)
+        assert found["search"].data.params["task"] == "cola"
+        assert found["0"].data.params == {**{k: str(v) for k, v in DENSE.items()}, "seed": "0"}
+        assert (found["0"].data.metrics["seconds"], found["0"].info.status) == (9.0, "FINISHED")
+        curve = client.get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
+        assert [point.step for point in curve] == [20, 40]
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated", "update_run"])
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_one_lost_request_or_answer_loses_and_doubles_nothing(
+    method: str, is_heard: bool, uri: str, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request is lost once, or its answer, also while the queue is flushed at the end."""
+    monkeypatch.setattr(delivery, "RETRY_WAIT_S", 0.001)
+    call, calls = getattr(MlflowClient, method), itertools.count()
+
+    def lose_every_third(*given: Any, **named: Any) -> Any:
+        is_lost = next(calls) % 3 == 0
+        answer = None if is_lost and not is_heard else call(*given, **named)
+        if is_lost:
+            raise ConnectionError("reset by peer")
+        return answer
+
+    monkeypatch.setattr(MlflowClient, method, lose_every_third)
+    tracker = track(uri)
+    begin(tracker)
+    confirm(tracker)
+    tracker.session_ended(output, interrupted=False)
+    assert tracker.error == ""
+    found = runs(uri)
+    assert set(found) == {"search", "0", "1", "2", "3", "confirm-1"}
+    assert {run.info.status for run in found.values()} == {"FINISHED", "FAILED"}
+    assert found["0"].data.params["seed"] == "0"
+    history = MlflowClient(tracking_uri=uri).get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
+    assert [metric.step for metric in history] == [20, 40]
+
+
+def test_an_event_that_a_server_fails_at_for_ever_is_left_out(
+    uri: str, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "RETRY_WAIT_S", 0.001)
+    log_end = MlflowTracker._log_trial_end
+
+    def fail(self: MlflowTracker, record: TrialRecord) -> None:
+        if record.id == "0":
+            raise MlflowException("500", error_code=INTERNAL_ERROR)
+        log_end(self, record)
+
+    monkeypatch.setattr(MlflowTracker, "_log_trial_end", fail)
+    tracker = track(uri)
+    begin(tracker)
+    wait_until(lambda: tracker.error != "")
+    tracker.session_ended(output, interrupted=False)
+    assert tracker.error.startswith("trial 0: MlflowException: ")
+    assert {t: r.info.status for t, r in runs(uri).items() if t in "12"} == {"1": "FAILED", "2": "FINISHED"}
+
+
+def test_an_experiment_that_was_deleted_is_told_at_once_with_the_remedy(uri: str, output: Path) -> None:
+    client = MlflowClient(tracking_uri=uri)
+    number = client.create_experiment("mine")
+    client.delete_experiment(number)
+    warnings: list[str] = []
+    tracker = track(uri, warn=warnings.append, experiment="mine")
+    begin(tracker)
+    wait_until(lambda: warnings != [])
+    tracker.session_ended(output, interrupted=False)
+    said = f"'mine' was deleted in MLflow; restore it (mlflow experiments restore --experiment-id {number})"
+    assert said in warnings[0]
+    assert said in tracker.error
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_sqlite_store_puts_its_files_beside_itself(uri: str, output: Path, tmp_path: Path) -> None:
@@ -413,7 +580,7 @@ def test_no_secret_reaches_the_store(uri: str, output: Path, monkeypatch: pytest
     tracker.trial_ended(record)
     tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
-    assert runs(uri)["search"].data.params["tracking_uri"] == "http://***@somewhere:5000"
+    assert runs(uri)["search"].data.tags["option.tracking_uri"] == "http://***@somewhere:5000"
     assert b"planted" not in Path(uri.removeprefix("sqlite:///")).read_bytes()
 
 
@@ -428,16 +595,16 @@ def test_why_it_gave_up_is_said_without_secrets(output: Path, monkeypatch: pytes
 def test_what_happens_while_mlflow_is_away_is_delivered_in_order_when_it_is_back(
     uri: str, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow, "RETRY_WAIT_S", 0.01)
+    monkeypatch.setattr(delivery, "RETRY_WAIT_S", 0.01)
     away, tried = threading.Event(), threading.Event()
     away.set()
     log_evaluation = MlflowTracker._log_evaluation
 
-    def when_there(self: MlflowTracker, trial: str, given: Evaluation) -> None:
+    def when_there(self: MlflowTracker, trial: str, given: Evaluation, time_ms: int) -> None:
         if away.is_set():
             tried.set()
             raise ConnectionError("nobody answers")
-        log_evaluation(self, trial, given)
+        log_evaluation(self, trial, given, time_ms)
 
     monkeypatch.setattr(MlflowTracker, "_log_evaluation", when_there)
     tracker = track(uri)

@@ -20,11 +20,12 @@ from tune.core.run import RefusedError
 from tune.core.storage import check_location
 from tune.planning.cluster import Cluster
 from tune.records.saved_options import clear_unstarted, is_unstarted
-from tune.records.stores import find_sqlite_file, resolve_tracking_uri
+from tune.records.stores import find_sqlite_file, find_store_fault, resolve_tracking_uri
 
 LOCK_FILE_NAME = ".lock"
 LOCK_TIMEOUT_S = 0.2  # a lock file that its holder is just deleting is tried again
 MODEL_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+MAX_EXPERIMENT_NAME_LENGTH = 500  # characters that MLflow takes
 TRACKING_SCHEMES = (
     "http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc",
 )  # fmt: skip
@@ -135,17 +136,28 @@ def check_tracking(options: CommonOptions) -> None:
         check_model_name(options.registered_name, uri)
     if uri is None:
         return
-    check_tracking_uri(uri, "--tracking-uri" if options.tracking_uri else "MLFLOW_TRACKING_URI")
+    named = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    option = "MLFLOW_TRACKING_URI" if named and not options.tracking_uri else "--tracking-uri"
+    check_tracking_uri(uri, option)
     file = find_sqlite_file(uri)
-    if options.tracking_uri and file is not None and not file.parent.is_dir():
+    if named and file is not None and not file.parent.is_dir():
         folder = str(file.parent)
-        raise InputError(f"--tracking-uri: there is no folder {folder!r} for {file.name}; make it first")
+        raise InputError(f"{option}: there is no folder {folder!r} for {file.name}; make it first")
+    if options.experiment is not None and len(options.experiment) > MAX_EXPERIMENT_NAME_LENGTH:
+        rule = f"must have at most {MAX_EXPERIMENT_NAME_LENGTH} characters"
+        raise InputError(f"--experiment: {rule}, but got {len(options.experiment)}; give a shorter name")
 
 
 def check_tracking_uri(uri: str, option: str) -> None:
-    """Raise InputError for an address that MLflow cannot use. option: the source of the address."""
+    """Raise InputError for an address that MLflow cannot use, or a file that is no database of MLflow's.
+    option: the source of the address."""
     scheme, colon, rest = uri.partition("://")
-    if not colon or not rest or scheme.partition("+")[0] not in TRACKING_SCHEMES:
+    if scheme == "file" or uri.startswith(("file:", "/", "./")):
+        raise InputError(
+            f"{option}: {uri!r} is a folder, which MLflow takes no more; give sqlite:///FILE, "
+            f"http://HOST:PORT, or none"
+        )
+    if uri != "databricks" and (not colon or not rest or scheme.partition("+")[0] not in TRACKING_SCHEMES):
         raise InputError(
             f"{option}: {uri!r} is not an MLflow address; give http://HOST:PORT, sqlite:///FILE, another "
             f"database, or none"
@@ -154,6 +166,21 @@ def check_tracking_uri(uri: str, option: str) -> None:
         raise InputError(
             f"{option}: {uri!r} was saved without its password; give the whole address again, or none"
         )
+    file = find_sqlite_file(uri)
+    if file is None and scheme.partition("+")[0] == "sqlite":
+        raise InputError(f"{option}: {uri!r} names no file; give sqlite:///FILE (absolute: sqlite:////FILE)")
+    if file is not None:
+        _check_sqlite_file(file, uri, option)
+
+
+def _check_sqlite_file(file: Path, uri: str, option: str) -> None:
+    """Raise InputError unless MLflow's database is, or can be, in this file."""
+    if str(file) in (".", ":memory:") or str(file).startswith("file:") or "mode=memory" in uri:
+        raise InputError(f"{option}: {uri!r} is kept nowhere; give sqlite:///FILE")
+    if file.is_dir():
+        raise InputError(f"{option}: {str(file)!r} is a folder; give a file in it, as in {uri}/mlflow.db")
+    if fault := find_store_fault(file):
+        raise InputError(f"{option}: {fault}")
 
 
 def check_model_name(name: str, uri: str | None) -> None:

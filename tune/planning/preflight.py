@@ -14,7 +14,13 @@ from dps.models import BUILTIN_MODEL_PACKAGE
 from tune.core.storage import is_remote_location
 from tune.planning.plan import Plan
 from tune.planning.probe import MISSING_VERSION, Listener, NodeChecks, NodeReport
-from tune.records.stores import find_mlflow_error, resolve_tracking_uri
+from tune.records.stores import (
+    find_mlflow_error,
+    find_sqlite_file,
+    find_store_fault,
+    name_experiment,
+    resolve_tracking_uri,
+)
 
 MAX_CLOCK_SKEW_S = 5.0
 BYTES_PER_WEIGHT = 4
@@ -96,15 +102,21 @@ def estimate_storage_bytes(weights: int, slots: int, models: int) -> int:
 
 
 def check_mlflow(plan: Plan, output: Path) -> list[PreflightFinding]:
-    """Return what is wrong with the model registry and, with --preflight, with MLflow at all."""
+    """Return what is wrong with MLflow's SQLite file, with the model registry and, with --preflight, with a
+    server of MLflow."""
     options = plan.options
     uri = resolve_tracking_uri(options.tracking_uri, output.parent)
     if uri is None:
         return []
-    if options.preflight and (error := find_mlflow_error(uri)):
+    data = {"source": plan.data.source, "fingerprint": plan.data.fingerprint}
+    experiment = name_experiment(options.experiment, plan.task.name, data)
+    file = find_sqlite_file(uri)
+    if file is not None and (fault := find_store_fault(file, experiment)):
+        return [PreflightFinding("--tracking-uri", *fault.rsplit("; ", 1))]
+    if options.preflight and (error := find_mlflow_error(uri, experiment)):
         remedy = "start MLflow, mend the address or its credentials, or give --tracking-uri none"
         return [PreflightFinding("--tracking-uri", error, remedy)]
-    if options.registered_name is not None and (error := find_mlflow_error(uri, registry=True)):
+    if options.registered_name is not None and (error := find_mlflow_error(uri)):
         remedy = "give the MLflow of a model registry, or leave it out"
         return [PreflightFinding("--register", error, remedy)]
     return []

@@ -5,6 +5,7 @@ python -m tune.tracking sync runs/cola-20261123-120000
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from tune.records.saved_options import load_resumed_options, read_saved_options
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
 from tune.records.search_folder import find_original, read_search_id
 from tune.records.stores import format_view_command, resolve_tracking_uri
-from tune.tracking.mlflow import MlflowTracker, TrackedSearch
+from tune.tracking.mlflow import open_tracker
 
 DELIVERY_TIMEOUT_S = 600.0
 SYNC_USAGE = "python -m tune.tracking sync DIR"
@@ -64,13 +65,15 @@ def deliver_search(folder: Path) -> str:
     check_tracking_uri(uri, "--tracking-uri" if options.tracking_uri else "MLFLOW_TRACKING_URI")
     document = _read_result_document(folder)
     described = notes.noted("described") or _describe_old_search(options, notes, document)
-    tracker = MlflowTracker(
-        uri,
-        TrackedSearch.from_description(options, described),
+    tracker = open_tracker(
+        options,
+        described,
         document.provenance if document else collect_provenance(options.command),
         notes.noted("search_id"),
-        folder.resolve().name,
+        folder.resolve(),
+        lambda line: print(f"warning: {sanitise_text(line)}", file=sys.stderr),
     )
+    assert tracker is not None
     tracker.session_started([record for ledger in ledgers for record in ledger.records()])
     if isinstance(document, ComparisonDocument):
         tracker.comparison_ended(document)

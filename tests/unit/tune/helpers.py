@@ -32,7 +32,7 @@ from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount, StopRule, TrialLimit
 from tune.strategy.phases import NoJob, SearchPhases
 from tune.strategy.strategy import Strategy
-from tune.tracking.mlflow import TrackedSearch
+from tune.tracking.content import TrackedSearch
 
 OLD_SEARCHES = Path(__file__).parents[2] / "data" / "521c27d"
 STEPS = (20, 40, 60)  # of the evaluations of a made-up trial

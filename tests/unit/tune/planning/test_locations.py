@@ -57,6 +57,14 @@ def test_a_folder_is_tried_without_a_trace_and_not_through_a_link(tmp_path: Path
     assert len([*tmp_path.iterdir()]) == 2
 
 
+@pytest.mark.parametrize(
+    "uri", ["databricks", "databricks://prof", "http://x:5000", "sqlite:///x.db", "sqlite+pysqlite:///x.db"]
+)
+def test_addresses_of_mlflow_are_taken(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    locations.check_tracking_uri(uri, "--tracking-uri")
+
+
 def test_it_is_held_once(tmp_path: Path) -> None:
     with (
         locations.hold_folder_lock(tmp_path),

@@ -94,6 +94,22 @@ def test_a_tracker_that_does_not_answer_is_told_by_a_preflight_alone(
     assert stores.find_mlflow_error("sqlite:///nowhere/mlflow.db") is None
 
 
+def test_an_experiment_that_was_deleted_is_found_before_anything_starts(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    plan = make_plan(tracking_uri=uri)
+    assert preflight.check_mlflow(plan, tmp_path) == []
+    client = stores.create_mlflow_client(uri)
+    number = client.create_experiment("cola-builtin-dddddddd")
+    assert preflight.check_mlflow(plan, tmp_path) == []
+    client.delete_experiment(number)
+    (finding,) = preflight.check_mlflow(plan, tmp_path)
+    assert str(finding) == (
+        f"--tracking-uri: the experiment 'cola-builtin-dddddddd' was deleted in MLflow; restore it (mlflow "
+        f"experiments restore --experiment-id {number}), or choose another --experiment"
+    )
+    assert preflight.check_mlflow(make_plan(tracking_uri=uri, experiment="mine"), tmp_path) == []
+
+
 def test_a_store_without_a_model_registry_is_found_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from dps.errors import InputError
+from tune.records import stores
 
 SILENT = """
 from tune.records import stores
@@ -22,3 +32,96 @@ def test_mlflow_reports_nothing_to_its_makers(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SILENT]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow's with an experiment "gone", deleted, and one "here"."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    client = stores.create_mlflow_client(f"sqlite:///{file}")
+    client.create_experiment("here")
+    client.delete_experiment(client.create_experiment("gone"))
+    return file
+
+
+def test_a_store_is_made_whole_or_not_at_all(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [file.name for file in store.parent.iterdir()] == ["mlflow.db"]
+
+    def die(self: MlflowClient, **given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "search_experiments", die)
+    with pytest.raises(KeyboardInterrupt):
+        stores.create_mlflow_client(f"sqlite:///{tmp_path}/mlflow.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_another_made_meanwhile_is_kept(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = MlflowClient.search_experiments
+
+    def be_slower(self: MlflowClient, **given: object) -> object:
+        shutil.copy(store, tmp_path / "mlflow.db")
+        return search(self, **given)
+
+    monkeypatch.setattr(MlflowClient, "search_experiments", be_slower)
+    stores.create_mlflow_client(f"sqlite:///{tmp_path}/mlflow.db")
+    assert (tmp_path / "mlflow.db").read_bytes() == store.read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (None, None),
+        ("", None),
+        ("create table _alembic_tmp_metrics (key)", "half-made database"),
+        ("delete from experiments", "half-made database"),
+        (
+            "create table _alembic_tmp_x (key); insert into runs (run_uuid, experiment_id) values ('a', 0)",
+            "half upgraded; restore a copy of it",
+        ),
+        ("drop table experiments", "no database of MLflow"),
+        ("update experiments set lifecycle_stage = 'deleted'", "the experiment 'here' was deleted in MLflow"),
+    ],
+)
+def test_a_file_is_looked_into_before_mlflow_writes_to_it(
+    script: str | None, said: str | None, store: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mlflow.db"
+    if script is not None:
+        shutil.copy(store, file)
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(script)
+    before = file.read_bytes() if file.exists() else b""
+    fault = stores.find_store_fault(file, "here")
+    assert (fault is None) if said is None else said in str(fault)
+    assert (file.read_bytes() if file.exists() else b"") == before
+
+
+def test_a_file_of_another_program_is_no_store(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("x" * 5000)
+    assert "is no database" in str(stores.find_store_fault(tmp_path / "text"))
+    assert "'gone' was deleted in MLflow; restore it" in str(stores.find_store_fault(store, "gone"))
+    assert stores.find_store_fault(store, "none") is None
+
+
+@pytest.mark.parametrize(
+    ("place", "is_own"),
+    [
+        ("/store/1/abc/artifacts", True),
+        ("file:///store/1/abc/artifacts", True),
+        ("mlflow-artifacts:/1/abc/artifacts", True),
+        ("s3://bucket/home", True),
+        ("file:///home/me", False),
+        ("/home/me/.config/artifacts", False),
+        ("file:///store/abc/artifacts/../../../home/me", False),
+    ],
+)
+def test_a_server_names_no_folder_of_this_machine_but_the_runs_own(place: str, is_own: bool) -> None:
+    run = SimpleNamespace(info=SimpleNamespace(run_id="abc", artifact_uri=place))
+    with nullcontext() if is_own else pytest.raises(InputError, match="is no folder of it"):
+        stores.check_artifact_place(run)  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+"""What MLflow is told of a search, its runs and a comparison: parameters and figures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tune.core.options import CommonOptions
+from tune.core.run import RunPurpose
+from tune.records.comparison_document import ComparisonDocument
+from tune.records.ledger import TrialRecord
+from tune.records.schema import DifferenceSection
+from tune.records.search_document import SearchDocument
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+@dataclass(frozen=True)
+class TrackedSearch:
+    """Description of a search for MLflow, beside its runs.
+
+    task, metric: their names. select_on: what ranks configurations, "holdout" or "dev". data, model: their
+    "source", "name" and "fingerprint".
+    """
+
+    options: CommonOptions
+    task: str
+    metric: str
+    select_on: str
+    data: Mapping[str, str]
+    model: Mapping[str, str]
+
+    @classmethod
+    def from_description(cls, options: CommonOptions, described: Mapping[str, Any]) -> TrackedSearch:
+        """Build it from a plan as search.json has it (`tune.planning.plan.describe_plan`)."""
+        select_on = described["plan"]["settings"]["select_on"]
+        parts = {name: described[name] for name in ("task", "metric", "data", "model")}
+        return cls(options, select_on=select_on, **parts)
+
+
+def collect_trial_params(record: TrialRecord) -> dict[str, Any]:
+    """Return the MLflow parameters of a run."""
+    return {**record.configuration, "seed": record.seed}
+
+
+def collect_trial_metrics(record: TrialRecord) -> dict[str, float | None]:
+    """Return the MLflow metrics of a run that ended, beside its curve."""
+    values = {"seconds": record.seconds, "selected_share": record.selected_share}
+    if record.purpose != RunPurpose.CONFIRMATION:
+        values["score"] = record.score
+    for split, metrics in record.final.items():
+        values |= {f"{split}_{name}": value for name, value in metrics.items()}
+    return values
+
+
+def is_complete(run: Run, record: TrialRecord) -> bool:
+    """Return whether MLflow has every parameter, figure and tag of a run that ended."""
+    figures = {key for key, value in collect_trial_metrics(record).items() if value is not None}
+    return (
+        collect_trial_params(record).keys() <= run.data.params.keys()
+        and figures <= run.data.metrics.keys()
+        and run.data.tags.get("outcome") == str(record.outcome)
+    )
+
+
+def collect_search_metrics(document: SearchDocument) -> dict[str, float]:
+    """Return the MLflow metrics of a search: winner, difference to vanilla, cost."""
+    values: dict[str, float | None] = {}
+    if confirmed := document.confirmation:
+        low, high = confirmed.interval or (None, None)
+        for name, value in (("mean", confirmed.mean), ("std", confirmed.std), ("low", low), ("high", high)):
+            values[f"dev_{document.metric}_{name}"] = value
+    if document.baseline and (difference := document.baseline.difference):
+        values |= _collect_difference_metrics("dev", difference, difference.p)
+    values |= document.spent.to_json()
+    return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def _collect_difference_metrics(
+    name: str, difference: DifferenceSection, p: float | None
+) -> dict[str, float | None]:
+    """Return the MLflow metrics of a difference to the baseline on one evaluation set. p: its p value."""
+    return {
+        f"{name}_difference_points": difference.points,
+        f"{name}_difference_p": p,
+        f"{name}_probability_better": difference.probability_better,
+    }
+
+
+def collect_method_metrics(document: ComparisonDocument, method: str) -> dict[str, float]:
+    """Return the MLflow metrics of a method in a comparison."""
+    values: dict[str, float | None] = document.costs[method].to_json()
+    for name, result in document.results.items():
+        row = result.methods[method]
+        prefix = f"{name}_{result.metric}"
+        for key in ("mean", "median", "std", "worst", "best"):
+            values[f"{prefix}_{key}"] = getattr(row, key)
+        values[f"{name}_collapsed"] = row.collapsed
+        values[f"{prefix}_low"], values[f"{prefix}_high"] = row.interval
+        if row.difference:
+            values |= _collect_difference_metrics(name, row.difference, row.difference.adjusted_p)
+    probe = document.probe.get(method, {})
+    values |= {f"probe_{key.removeprefix('probe_')}": value for key, value in probe.items()}
+    return {key: float(value) for key, value in values.items() if value is not None}
