@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tune.core.command import EXIT_CRASHED, EXIT_DONE, EXIT_INTERRUPTED
+from tune.core.wording import get_last_line
 from tune.execution.auth_token import protect_auth_token
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class JobServer:
         try:
             self.client = JobSubmissionClient(self.address)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConnectionError(f"{self.address}: {_last_line(error)}") from None
+            raise ConnectionError(f"{self.address}: {get_last_line(error)}") from None
 
     def submit(self, requests: Sequence[JobRequest], folder: Path, variables: dict[str, str]) -> None:
         """Ship the folder once and start the jobs in it."""
@@ -78,7 +79,7 @@ class JobServer:
                 return call()
             except (RuntimeError, OSError) as error:
                 if not passes(str(error)) or time.monotonic() > deadline:
-                    raise ConnectionError(f"{self.address}: {_last_line(error)}") from None
+                    raise ConnectionError(f"{self.address}: {get_last_line(error)}") from None
                 time.sleep(POLL_INTERVAL_S)
 
     def find_jobs(self, name: str) -> list[str]:
@@ -166,9 +167,4 @@ def describe_job_outcome(info: JobDetails) -> str:
     if info.status != "FAILED":
         return str(info.status.value).lower()
     exit_code = info.driver_exit_code
-    return f"failed: {f'exit status {exit_code}' if exit_code else _last_line(info.message)[:300]}"
-
-
-def _last_line(message: object) -> str:
-    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(message)
+    return f"failed: {f'exit status {exit_code}' if exit_code else get_last_line(info.message)[:300]}"

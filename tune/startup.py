@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dps.errors import InputError
 from tune.core.options import CommonOptions
-from tune.execution import connection
+from tune.execution import addresses, connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
 from tune.execution.node_checks import check_nodes, run_preflight_checks
 from tune.planning.gpu_sharing import share_gpus
@@ -63,7 +63,7 @@ def _make_first_plan(options: CommonOptions) -> tuple[Plan, bool]:
     """Return the plan, and whether a cluster is connected: one that was named."""
     if options.resume is not None:
         check_ledger(options.resume / "study.db")
-    named = connection.get_cluster_address() is not None
+    named = addresses.get_cluster_address() is not None
     cluster = connection.connect_to_cluster() if named else connection.read_local_resources()
     return make_plan(options, cluster), named
 

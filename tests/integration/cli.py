@@ -64,6 +64,7 @@ def search(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        process_group=0,
         env={**os.environ, "HF_HUB_OFFLINE": "1", **(env or {})},
     )
     assert process.stdout is not None

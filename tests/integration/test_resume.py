@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -15,7 +17,12 @@ pytestmark = pytest.mark.integration
 def test_ctrl_c_stops_cleanly_a_killed_driver_loses_nothing_and_resume_finishes(tmp_path: Path) -> None:
     output = tmp_path / "cola"
     options = ("--task", "cola", "--trials", "3", "--confirm", "1", "--scheduler", "none", *SMALL)
-    cut = search(output, *options, when=lambda line: "step 12/18" in line)
+    cut = search(
+        output,
+        *options,
+        when=lambda line: "step 12/18" in line,
+        then=lambda process: os.killpg(process.pid, signal.SIGTERM),  # as `timeout` and Slurm send it
+    )
     assert cut.status == 130, cut.text
     assert cut.seconds_to_end < 10
     assert f"--resume {output}" in cut.text

@@ -40,9 +40,7 @@ def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callab
     except RefusedError as error:
         return print_error(str(error), EXIT_REFUSED)
     except ConnectionError as error:
-        return print_error(
-            f"RAY_ADDRESS: {error}; start the cluster, or unset it for a local one", EXIT_REFUSED
-        )
+        return print_error(f"RAY_ADDRESS: {error}", EXIT_REFUSED)
     except Exception as error:
         if not is_disk_full(error):
             raise

@@ -9,6 +9,12 @@ from typing import Any
 from dps.text import sanitise_line
 
 
+def get_last_line(message: object) -> str:
+    """Return the last line with any text, where errors of Ray have their cause; without one the repr."""
+    lines = [line.strip() for line in str(message).splitlines() if re.search(r"\w", line)]
+    return lines[-1] if lines else repr(message)
+
+
 def format_p_value(p: float | None) -> str:
     return "<0.001" if p is not None and p < 0.001 else format_number(p, ".3f")
 

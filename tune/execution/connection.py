@@ -6,20 +6,30 @@ import gc
 import json
 import logging
 import os
-import socket
+import sysconfig
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dps.errors import InputError, is_disk_full
 from tune.core.command import is_in_ray_job
+from tune.core.run import RefusedError
+from tune.core.wording import get_last_line
 from tune.execution import ray_private
+from tune.execution.addresses import (
+    PRIVATE_FOLDER_PREFIX,
+    check_control_store,
+    get_cluster_address,
+    is_on_loopback,
+)
 from tune.execution.auth_token import make_auth_token, protect_auth_token
 from tune.planning.cluster import Cluster, Node
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
-CLUSTER_CONNECT_TIMEOUT_S = 5.0
+MAX_RAY_FOLDER_BYTES = 40  # Ray adds 66 for a session and a socket; its path may have 107
 MALLOC_ENVIRONMENT = {
     # A step on a CPU frees and takes the same large blocks again. These settings make glibc keep them: the
     # system hands them out a page at a time (`benchmarks/cpu.py`). Only the first arena can keep them, and
@@ -64,20 +74,20 @@ FORWARDED_VARIABLES = (
 )
 
 TOKEN_HINT = (
-    "something answers there: if the cluster needs a token, set RAY_AUTH_MODE=token, with the head's "
-    "~/.ray/auth_token here or its text in RAY_AUTH_TOKEN"
+    "it wants a token: set RAY_AUTH_MODE=token, with the head's ~/.ray/auth_token here or its text in "
+    "RAY_AUTH_TOKEN"
 )
 
 
-def get_cluster_address() -> str | None:
-    """Return the cluster address in RAY_ADDRESS, or None. Ray sets it in a submitted job."""
-    return os.environ.get("RAY_ADDRESS") or None
-
-
 def prepare_environment() -> None:
-    """Set the variables that Ray reads, some of them when it is imported: to be called before that."""
+    """Set the variables that Ray reads, some of them when it is imported: to be called before that.
+
+    Raises InputError for PYTHONWARNINGS=error, ConnectionError for RAY_ADDRESS=auto where none runs.
+    """
+    if any(action.strip().startswith("error") for action in os.environ.get("PYTHONWARNINGS", "").split(",")):
+        raise InputError("PYTHONWARNINGS: Ray ends at the first warning that becomes an error; unset it")
     address = get_cluster_address()
-    on_loopback = {} if address and not _is_on_loopback(address) else LOOPBACK_ENVIRONMENT
+    on_loopback = {} if address and not is_on_loopback(address) else LOOPBACK_ENVIRONMENT
     local = {} if address else LOCAL_ENVIRONMENT
     os.environ.update({**COMMON_ENVIRONMENT, **DRIVER_ENVIRONMENT, **on_loopback, **local})
 
@@ -85,31 +95,74 @@ def prepare_environment() -> None:
 def connect_to_cluster() -> Cluster:
     """Connect to the named cluster or start a local one, with Ray's logs off.
 
-    Raises ConnectionError if the named cluster does not answer.
+    Raises ConnectionError if the named cluster does not answer, RefusedError if a local one does not start.
     """
     address = get_cluster_address()
-    if address is not None:
-        _check_reachable(address)
+    needs_token = address is not None and check_control_store(address)
     prepare_environment()
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     ray_private.hide_raylet_notices()
     if address is None:
-        make_auth_token()
-        ray_private.disable_gc_in_new_processes()
-        with _run_in_background(ray_private.report_missing_names):
-            ray.init(address="local", include_dashboard=False, **quiet)
+        _start_local_ray(quiet)
     else:
         protect_auth_token()
         try:
             ray.init(address=address, runtime_env=_build_runtime_env(), **quiet)
-        except ConnectionError as error:
-            raise ConnectionError(f"{error}; {TOKEN_HINT}") from None
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            hint = TOKEN_HINT if needs_token else "see its logs, or restart it"
+            raise ConnectionError(f"{address} cannot be joined ({get_last_line(error)}); {hint}") from None
         ray_private.report_missing_names()
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return read_cluster_resources(address)
+
+
+def _start_local_ray(options: dict[str, Any]) -> None:
+    """Start Ray on loopback. Raises RefusedError if it does not start."""
+    import ray
+
+    folder = choose_ray_folder()
+    make_auth_token()
+    ray_private.disable_gc_in_new_processes()
+    ray_private.start_in_own_groups()
+    if Path(sysconfig.get_path("purelib")) != SOURCE_ROOT:  # slots run this copy, whatever else is installed
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE_ROOT), *_get_python_path()])
+    try:
+        with _run_in_background(ray_private.report_missing_names):
+            ray.init(address="local", include_dashboard=False, _temp_dir=folder, **options)
+    except Exception as error:  # of many kinds: sockets, folders, processes
+        if is_disk_full(error):
+            raise
+        raise RefusedError(
+            f"Ray does not start ({type(error).__name__}: {get_last_line(error)}); it needs a home folder "
+            f"and a folder for temporary files that can be written, see HOME and RAY_TMPDIR"
+        ) from None
+
+
+def _get_python_path() -> list[str]:
+    """Return the folders in PYTHONPATH, without this project's own."""
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [folder for folder in folders if folder not in ("", str(SOURCE_ROOT))]
+
+
+def choose_ray_folder() -> str:
+    """Return the folder for the logs and sockets of a local Ray: in RAY_TMPDIR, else in TMPDIR, or in /tmp
+    where the path of a socket would be too long. Raises RefusedError for a RAY_TMPDIR that cannot be used."""
+    named = os.environ.get("RAY_TMPDIR")
+    name = f"{PRIVATE_FOLDER_PREFIX}{os.getuid()}"
+    for parent in [named] if named else [tempfile.gettempdir(), "/tmp"]:
+        folder = Path(parent).absolute() / name
+        fits = len(os.fsencode(folder)) <= MAX_RAY_FOLDER_BYTES
+        if fits and os.access(parent, os.W_OK | os.X_OK):
+            return str(folder)
+    room = MAX_RAY_FOLDER_BYTES - len(name) - 1
+    reason = (
+        "cannot be written" if fits else f"has {len(parent)} characters; sockets in it leave room for {room}"
+    )
+    option = "RAY_TMPDIR" if named else "TMPDIR"
+    raise RefusedError(f"{option}: {parent} {reason}; name another folder in RAY_TMPDIR")
 
 
 def freeze_imported_objects() -> None:
@@ -139,31 +192,6 @@ def read_cluster_resources(address: str | None) -> Cluster:
 def _parse_node(node_info: dict[str, Any]) -> Node:
     cpus, gpus, memory = (node_info["Resources"].get(name, 0.0) for name in RESOURCE_NAMES)
     return Node(cpus, gpus, memory, node_info["NodeID"])
-
-
-def _is_on_loopback(address: str) -> bool:
-    """Return whether the head listens on loopback only, as `cluster/local.py` starts it; Ray would otherwise
-    look for it at the machine's outer address."""
-    return address.rpartition(":")[0] in ("127.0.0.1", "localhost")
-
-
-def _check_reachable(address: str) -> None:
-    """Raise ConnectionError at once if no head answers; Ray itself would try for minutes."""
-    if address.startswith("ray://"):
-        raise ConnectionError(
-            f"{address} is a Ray Client address; give HOST:PORT of the head, or submit a job"
-        )
-    host, colon, port = address.rpartition(":")
-    if address in ("auto", "local"):
-        return
-    if not host or not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConnectionError(f"{address!r} is no HOST:PORT of a cluster's head, and not auto")
-    try:
-        socket.create_connection((host, int(port)), timeout=CLUSTER_CONNECT_TIMEOUT_S).close()
-    except (OSError, UnicodeError) as error:
-        raise ConnectionError(
-            f"no Ray cluster answers at {address} ({getattr(error, 'strerror', None) or error})"
-        ) from None
 
 
 def _build_runtime_env() -> dict[str, Any]:

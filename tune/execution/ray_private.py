@@ -10,7 +10,9 @@ import asyncio
 import logging
 import os
 import pkgutil
+import subprocess
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 PUBLIC_ONLY_VARIABLE = "DPS_RAY_PUBLIC_ONLY"
@@ -72,6 +74,11 @@ def find_private_name(name: str) -> Any:
         if attribute not in getattr(getattr(initialiser, "__code__", None), "co_names", ()):
             raise
         return attribute
+
+
+def _replace(name: str, value: object) -> None:
+    """Put a value in the place of a private name of a module."""
+    setattr(pkgutil.resolve_name(name.partition(":")[0]), name.partition(":")[2], value)
 
 
 _CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
@@ -139,12 +146,16 @@ IDLE_ACTORS = PrivateUse(
     f"{_IDLE_ACTORS}.num_cached_objects",
 )
 STARTING_ACTORS = PrivateUse("a slot that starts slowly may be given up", f"{_CONTROLLER}._trial_to_actor")
+OWN_GROUPS = PrivateUse(
+    "a signal to the process group of a search ends its Ray before its checkpoints are written",
+    "ray._private.services:ConsolePopen",
+)
 CLUSTER_ADDRESS = PrivateUse(
     "a job is refused while another Ray runs on this machine", "ray._private.utils:write_ray_address"
 )
 PRIVATE_USES = (
     *(NOTICES, GARBAGE, DRAINING, ORPHANS, AUTOSCALER, TRAINER, CALLBACKS, SCALING, SYNCHRONIZATION),
-    *(WARM_ACTORS, IDLE_ACTORS, STARTING_ACTORS, CLUSTER_ADDRESS),
+    *(WARM_ACTORS, IDLE_ACTORS, STARTING_ACTORS, CLUSTER_ADDRESS, OWN_GROUPS),
 )
 
 
@@ -160,12 +171,16 @@ def hide_raylet_notices() -> None:
     Falls back to nothing: they are printed.
     """
 
-    def replace_printer() -> None:
-        from ray._private import worker
+    NOTICES.choose(lambda: _replace(NOTICES.names[0], lambda *args, **kwargs: None), lambda: None)
 
-        worker.print_to_stdstream = lambda *args, **kwargs: None
 
-    NOTICES.choose(replace_printer, lambda: None)
+def start_in_own_groups() -> None:
+    """Have Ray's processes start in process groups of their own: a signal to this one's is not for them.
+
+    Falls back to nothing: they get it too.
+    """
+    popen = partial(subprocess.Popen, process_group=0)
+    OWN_GROUPS.choose(lambda: _replace(OWN_GROUPS.names[0], popen), lambda: None)
 
 
 def disable_gc_in_new_processes() -> None:
@@ -189,12 +204,7 @@ def list_draining_nodes() -> set[str]:
     Falls back to none: `ray.nodes()` does not tell them from others.
     """
 
-    def ask_control_store() -> set[str]:
-        from ray._private.state import state
-
-        return set(state.get_draining_nodes())
-
-    return DRAINING.choose(ask_control_store, set)
+    return DRAINING.choose(lambda: set(find_private_name(DRAINING.names[0])()), set)
 
 
 def read_groups_and_actors() -> GroupsAndActors:
@@ -342,10 +352,8 @@ def _drop_callbacks(callbacks: list[Any], is_local: bool) -> list[Any]:
 
 def _replace_synchronization_actor() -> None:
     """Save a process per slot, for all trainers of this process. Falls back to the actor."""
-    from ray.train.v2._internal.execution.worker_group import state, worker_group
-
-    worker_group.SynchronizationActor = NoSynchronizationActor  # type: ignore[assignment,attr-defined,misc]
-    state._shutdown_sync_actor = lambda sync_actor: None  # type: ignore[assignment]
+    _replace(SYNCHRONIZATION.names[0], NoSynchronizationActor)
+    _replace(SYNCHRONIZATION.names[1], lambda sync_actor: None)
 
 
 def _make_local_policy(given: Any) -> Any:
@@ -388,9 +396,5 @@ def write_cluster_address(address: str, folder: str) -> None:
     Falls back to nothing: it is found among the processes of this machine, if only one Ray runs there.
     """
 
-    def write() -> None:
-        from ray._private.utils import write_ray_address
-
-        write_ray_address(address, folder)
-
-    CLUSTER_ADDRESS.choose(write, lambda: None)
+    (name,) = CLUSTER_ADDRESS.names
+    CLUSTER_ADDRESS.choose(lambda: find_private_name(name)(address, folder), lambda: None)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -89,7 +89,7 @@ def collect_versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **{name: _find_package_version(name) for name in COMPARED_PACKAGES},
-        "project": _hash_project_code(Path(__file__).parents[2]),
+        "project": hash_packages([Path(sys.modules[name].__path__[0]) for name in ("dps", "tune")]),
     }
 
 
@@ -174,9 +174,10 @@ def _find_package_version(package: str) -> str:
         return MISSING_VERSION
 
 
-def _hash_project_code(root: Path) -> str:
+def hash_packages(packages: Sequence[Path]) -> str:
+    """Hash the code of packages, each where it was imported from: Ray ships each into a folder of its own."""
     digest = hashlib.sha256()
-    for package in ("dps", "tune"):
-        for file in sorted((root / package).rglob("*.py")):
-            digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    for package in packages:
+        for file in sorted(package.rglob("*.py")):
+            digest.update(str(file.relative_to(package.parent)).encode() + file.read_bytes())
     return digest.hexdigest()[:12]

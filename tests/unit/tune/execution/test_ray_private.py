@@ -15,7 +15,7 @@ import pytest
 import ray
 import ray.autoscaler.sdk
 import ray.util.state
-from ray._private import ray_constants, state, utils, worker
+from ray._private import ray_constants, services, state, utils, worker
 from ray.core.generated import gcs_pb2
 from ray.data._internal.cluster_autoscaler import default_autoscaling_coordinator
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -69,7 +69,7 @@ def test_every_private_name_that_is_used_stands_in_the_table() -> None:
         if isinstance(node, ast.ImportFrom) and re.search(r"\._|\.generated|\.v2\b", f"{node.module}")
         for alias in node.names
     ]
-    assert len(imported) > 10
+    assert len(imported) > 5
     assert [path for path in imported if not any(f"{name}.".startswith(f"{path}.") for name in listed)] == []
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     private = {name for name in attributes if re.match("_[a-z]", name)} - {"_report"}
@@ -148,6 +148,21 @@ def test_notices_are_hidden_or_printed(monkeypatch: pytest.MonkeyPatch, without:
     without(ray_private.NOTICES)
     ray_private.hide_raylet_notices()
     assert worker.print_to_stdstream is print
+
+
+def test_processes_start_in_their_own_groups_or_in_this_one(
+    monkeypatch: pytest.MonkeyPatch, without: Without
+) -> None:
+    popen = services.ConsolePopen
+    monkeypatch.setattr(services, "ConsolePopen", popen)
+    ray_private.start_in_own_groups()
+    with services.ConsolePopen(["sleep", "9"]) as process:
+        assert os.getpgid(process.pid) == process.pid
+        process.kill()
+    monkeypatch.setattr(services, "ConsolePopen", popen)
+    without(ray_private.OWN_GROUPS)
+    ray_private.start_in_own_groups()
+    assert services.ConsolePopen is popen
 
 
 def test_processes_start_without_garbage_collection_or_as_they_do(

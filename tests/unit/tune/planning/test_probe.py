@@ -84,4 +84,13 @@ def test_another_copy_of_the_project_is_told_apart(tmp_path: Path) -> None:
     for root, text in (("a", "x = 1"), ("b", "x = 2")):
         (tmp_path / root / "tune").mkdir(parents=True)
         (tmp_path / root / "tune" / "x.py").write_text(text, encoding="utf-8")
-    assert probe._hash_project_code(tmp_path / "a") != probe._hash_project_code(tmp_path / "b")
+    assert probe.hash_packages([tmp_path / "a/tune"]) != probe.hash_packages([tmp_path / "b/tune"])
+
+
+def test_packages_that_are_shipped_each_into_its_own_folder_are_the_same_project(tmp_path: Path) -> None:
+    for package in ("here/dps", "here/tune", "one/dps", "other/tune"):
+        (tmp_path / package).mkdir(parents=True)
+        (tmp_path / package / "x.py").write_text(Path(package).name, encoding="utf-8")
+    together = probe.hash_packages([tmp_path / "here/dps", tmp_path / "here/tune"])
+    assert probe.hash_packages([tmp_path / "one/dps", tmp_path / "other/tune"]) == together
+    assert probe.hash_packages([tmp_path / "one/dps"]) != together
