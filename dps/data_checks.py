@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +10,11 @@ from typing import Any
 
 from dps.errors import InputError
 from dps.paths import DATA_SUFFIXES
-from dps.sources.multi_label import split_labels
-from dps.sources.readers import DataRow, get_data_origin, read_rows
+from dps.sources.examples import CheckedRows, check_rows
+from dps.sources.labels import ClassNames, parse_number
+from dps.sources.readers import DataRow, check_suffix, get_data_origin, read_rows
 from dps.sources.task_files import DEV_SHARE, MIN_SPLIT_TEXTS
+from dps.tasks.splits import normalise_text
 from dps.tasks.task import Task
 from dps.text import quote_value
 
@@ -29,24 +30,29 @@ class DataFile:
     """Data file.
 
     rows: those that could be split into columns.
-    problems: a message for each of the others.
+    broken_rows: the others.
     """
 
     path: Path
     rows: list[DataRow]
-    problems: list[str]
+    broken_rows: list[DataRow]
 
     @classmethod
     def read(cls, path: Path) -> DataFile:
-        """Read a file. Raises InputError if it is missing, unreadable or has no rows."""
+        """Read a file. Raises InputError if it is missing, unreadable or has no usable rows."""
         if not path.is_file():
             raise InputError(f"--init-task: there is no {path}; give a {', '.join(DATA_SUFFIXES)} file")
+        check_suffix(path)
         rows, origin = list(read_rows(path)), get_data_origin(path)
-        good_rows = [row for row in rows if not row.problem]
-        if not good_rows:
+        good_rows, broken_rows = (
+            [row for row in rows if bool(row.problem) == broken] for broken in (False, True)
+        )
+        if not rows:
             raise InputError(f"--init-task: {path} has no rows; at least one is needed")
-        problems = [str(origin.make_error(row.number, row.problem)) for row in rows if row.problem]
-        return cls(path, good_rows, problems)
+        if not good_rows:
+            first = origin.make_error(broken_rows[0].number, broken_rows[0].problem)
+            raise InputError(f"--init-task: {first} ({len(rows)} rows, and none is usable)")
+        return cls(path, good_rows, broken_rows)
 
     def values(self, column: str) -> list[Any]:
         """Return the values of a column; None for a row without it."""
@@ -55,12 +61,18 @@ class DataFile:
 
 @dataclass(frozen=True)
 class TaskProposal:
-    """Proposed task, with the files it was inferred from and the columns that it does not use."""
+    """Proposed task.
+
+    train, dev: files that it was inferred from.
+    unused_columns: columns of them that it does not use.
+    notes: what a user must know of the proposal itself.
+    """
 
     train: DataFile
     dev: DataFile | None
     task: Task
     unused_columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> dict[str, DataFile]:
@@ -68,51 +80,36 @@ class TaskProposal:
         return {"train": self.train} | ({"dev": self.dev} if self.dev else {})
 
     @cached_property
+    def checked(self) -> dict[str, CheckedRows]:
+        """Rows by split, as a search reads them. Raises InputError if a split has no usable row."""
+        checked = {}
+        for split, file in self.files.items():
+            rows = check_rows(self.task, get_data_origin(file.path), [*file.broken_rows, *file.rows])
+            if not rows.labels:
+                count = len(rows.defects)
+                raise InputError(f"--init-task: {rows.defects[0]} ({count} rows, and none is usable)")
+            checked[split] = rows
+        return checked
+
+    @cached_property
     def examples(self) -> dict[str, list[tuple[Texts, Texts]]]:
-        """(texts, labels) of every usable row, by split; one label unless the task is multi-label."""
-        task = self.task
-        return {
-            split: [
-                (
-                    tuple(str(row.values[column]).strip() for column in task.columns),
-                    get_label_names(row.values[task.label], task),
-                )
-                for row in file.rows
-                if is_usable_row(row, task)
-            ]
-            for split, file in self.files.items()
-        }
+        """(texts, labels) of every usable row, by split; one label unless the task is multi-label.
+
+        Texts are normalised, so that those are equal that stay on one side of a split.
+        """
+        examples = {}
+        for split, rows in self.checked.items():
+            texts = zip(*(map(normalise_text, rows.columns[name]) for name in self.task.columns), strict=True)
+            labels = (_name_labels(self.task, label) for label in rows.labels)
+            examples[split] = list(zip(texts, labels, strict=True))
+        return examples
 
 
-def format_label(value: Any) -> str:
-    """Return a label as text, as `Task.labels` has it."""
-    return str(value).lower() if isinstance(value, bool) else str(value).strip()
-
-
-def is_usable_row(row: DataRow, task: Task) -> bool:
-    """Return whether a row has all its texts and a label."""
-    texts = all(isinstance(row.values.get(c), str) and row.values[c].strip() for c in task.columns)
-    label = row.values.get(task.label)
+def _name_labels(task: Task, label: Any) -> Texts:
+    """Return the names of the labels of an example in the task's order; one if it is not multi-label."""
     if task.multi_label:
-        return texts and split_labels(label, task.separator) is not None
-    return texts and label is not None and format_label(label) != ""
-
-
-def get_label_names(value: Any, task: Task) -> Texts:
-    """Return the labels of an example in the task's order, unknown ones last; one unless multi-label."""
-    if not task.multi_label:
-        return (format_label(value),)
-    order = {name: index for index, name in enumerate(task.labels)}
-    names = {format_label(label) for label in split_labels(value, task.separator) or ()}
-    return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
-
-
-def parse_number(text: str) -> float:
-    """Return the number that a text holds, NaN for any other text."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+        return tuple(name for name, has in zip(task.labels, label, strict=True) if has)
+    return (f"{label:g}" if task.is_regression else task.labels[label],)
 
 
 def list_data_warnings(proposal: TaskProposal) -> list[str]:
@@ -129,39 +126,43 @@ def list_data_warnings(proposal: TaskProposal) -> list[str]:
 
 
 def _warn_unusable_rows(proposal: TaskProposal) -> list[str]:
-    """Warn of rows that a search would refuse."""
-    warnings = []
-    for file in proposal.files.values():
-        origin = get_data_origin(file.path)
-        unusable = (row.number for row in file.rows if not is_usable_row(row, proposal.task))
-        incomplete = [origin.make_error(number, "a text or the label is missing") for number in unusable]
-        if problems := [*file.problems, *map(str, incomplete)]:
-            warnings.append(f"{_count_rows(len(problems))} that a search refuses, the first: {problems[0]}")
-    known = set(proposal.task.labels)
-    for split, examples in proposal.examples.items():
-        new = sorted({name for _, names in examples for name in names} - known) if known else []
-        if new:
-            quoted = ", ".join(quote_value(name, 30) for name in new[:5])
-            warnings.append(f"{split} has labels that train does not have: {quoted}")
+    """Warn of rows that a search would refuse, and of a header that may be one of the rows."""
+    warnings = list(proposal.notes)
+    for rows in proposal.checked.values():
+        if rows.defects:
+            warnings.append(
+                f"{_count_rows(len(rows.defects))} that a search refuses, the first: {rows.defects[0]}"
+            )
+    task = proposal.task
+    header = ClassNames(task.labels).find(task.label) is not None
+    if header or (task.is_regression and parse_number(task.label) is not None):
+        rule = "is one of the classes" if header else "is a number"
+        warnings.append(
+            f"the header looks like a row: its label {quote_value(task.label)} {rule}; add a header"
+        )
     return warnings
 
 
 def _warn_label_kind(proposal: TaskProposal) -> list[str]:
     """Warn of labels that may have another meaning."""
-    labels, warnings = proposal.task.labels, []
-    train_names = (name for _, names in proposal.examples["train"] for name in names)
-    magnitude = max((abs(parse_number(name)) for name in train_names), default=0.0)
-    if proposal.task.is_regression and magnitude > MAX_LABEL_MAGNITUDE:
-        warnings.append(
-            f"numbers up to {magnitude:g}: training starts near 0; scale them to about "
-            f"-{MAX_LABEL_MAGNITUDE} to {MAX_LABEL_MAGNITUDE}"
-        )
-    are_numbers = all(math.isfinite(parse_number(label)) for label in labels)
-    if len(labels) > 2 and are_numbers and not proposal.task.multi_label:
+    task, warnings = proposal.task, []
+    if task.is_regression:
+        magnitude = max(map(abs, proposal.checked["train"].labels))
+        if magnitude > MAX_LABEL_MAGNITUDE:
+            warnings.append(
+                f"numbers up to {magnitude:g}: training starts near 0; scale them to about "
+                f"-{MAX_LABEL_MAGNITUDE} to {MAX_LABEL_MAGNITUDE}"
+            )
+    are_numbers = all(parse_number(label) is not None for label in task.labels)
+    if len(task.labels) > 2 and are_numbers and not task.multi_label:
         warnings.append("the classes are numbers; if their order matters, change it to `kind: regression`")
-    counts = Counter(label.casefold() for label in labels)
-    if similar := [quote_value(label, 30) for label in labels if counts[label.casefold()] > 1]:
-        warnings.append(f"classes that differ only in capitals: {', '.join(similar)}")
+    for difference, form in (
+        ("only in capitals", lambda label: label.casefold()),
+        ("in nothing that can be seen", normalise_text),
+    ):
+        counts = Counter(form(label) for label in task.labels)
+        if similar := [ascii(label) for label in task.labels if counts[form(label)] > 1]:
+            warnings.append(f"classes that differ {difference}: {', '.join(similar)}")
     return warnings
 
 

@@ -13,18 +13,28 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dps.data_checks import DataFile, TaskProposal, Texts, format_label, list_data_warnings, parse_number
+from dps.data_checks import DataFile, TaskProposal, Texts, list_data_warnings
 from dps.errors import InputError
-from dps.sources.multi_label import find_label_separator, split_labels
+from dps.sources.labels import (
+    DECIMAL_COMMA_PATTERN,
+    INDICATORS,
+    find_indicator_length,
+    find_label_separator,
+    format_label,
+    is_list_text,
+    parse_number,
+    split_labels,
+)
 from dps.sources.task_files import DEV_SHARE
-from dps.tasks.definition import write_task_file
+from dps.tasks.definition import make_definition, parse_definition, write_task_file
 from dps.tasks.registry import TASKS
-from dps.tasks.task import LABEL_COLUMN, Task
+from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, Task
 from dps.text import quote_value
 
 DEV_FILE_NAMES = ("dev", "validation", "valid", "val")
@@ -32,7 +42,8 @@ LABEL_COLUMN_NAMES = (
     LABEL_COLUMN, "labels", "class", "category", "target", "gold", "score", "rating", "sentiment", "y",
 )  # fmt: skip
 TEXT_COLUMN_NAMES = ("text", "sentence", "sentence1", "premise", "question", "question1", "title")
-MAX_CLASSES = 50
+MAX_GUESSED_CLASSES = 50  # of a column that is not called like a label; more where values repeat
+MIN_REPEATS = 3  # mean number of rows of each of many classes
 MIN_PAIR_WORDS, MIN_PAIR_SHARE = 3, 0.1  # mean words of a second text, also as a share of the first's
 
 
@@ -45,9 +56,12 @@ def inspect_data(path: Path) -> TaskProposal:
     dev = DataFile.read(sibling) if (sibling := find_dev_file(path)) else None
     columns = list(dict.fromkeys(name for row in train.rows for name in row.values))
     label = find_label_column(columns, train)
-    texts = find_text_columns([name for name in columns if name != label], train)
-    unused = tuple(name for name in columns if name not in (label, *texts))
-    return TaskProposal(train, dev, _propose_task(path, texts, label, train.values(label)), unused)
+    texts = find_text_columns([name for name in columns if name and name != label], train)
+    unused = tuple(name for name in columns if name and name not in (label, *texts))
+    task, notes = _propose_task(path, texts, label, train.values(label))
+    proposal = TaskProposal(train, dev, task, unused, notes)
+    _ = proposal.checked  # raises InputError where no row is usable
+    return proposal
 
 
 def find_dev_file(path: Path) -> Path | None:
@@ -61,21 +75,35 @@ def find_dev_file(path: Path) -> Path | None:
 def find_label_column(columns: list[str], file: DataFile) -> str:
     """Return the label column: by its name, else the last one whose values repeat or are fractions.
 
-    Raises InputError if there is none.
+    Raises InputError if there is none, or if there seem to be several with a 0 or 1 each.
     """
     for name in LABEL_COLUMN_NAMES:
         if matches := [column for column in columns if column.lower() == name]:
             return matches[0]
-    max_classes = max(2, min(MAX_CLASSES, len(file.rows) // 2))
-    for column in reversed(columns):
-        values = file.values(column)
-        distinct = {format_label(value) for value in values if value is not None}
-        if any(isinstance(value, list) for value in values):
+    named = [column for column in columns if column]
+    distinct = {
+        column: {label for value in file.values(column) if (label := format_label(value)) is not None}
+        for column in named
+    }
+    if (
+        len(flags := [column for column in named if distinct[column] and distinct[column] <= {*INDICATORS}])
+        > 1
+    ):
+        names = ", ".join(quote_value(name, 30) for name in flags[:12])
+        raise InputError(
+            f"--init-task: columns {names} hold 0 and 1 alone: if each is a label, put their names in one "
+            f"column ({LABEL_SEPARATOR.join(flags[:2])}); if one is the label, call it {LABEL_COLUMN!r}"
+        )
+    max_classes = max(2, min(MAX_GUESSED_CLASSES, len(file.rows) // 2), len(file.rows) // MIN_REPEATS)
+    for column in reversed(named):
+        if any(isinstance(value, list) for value in file.values(column)):
             return column
-        if 2 <= len(distinct) <= max_classes or _has_fractions(distinct):
+        if 2 <= len(distinct[column]) <= max_classes or _has_fractions(distinct[column]):
             return column
-    names = ", ".join(quote_value(name, 30) for name in columns)
+    names = ", ".join(quote_value(name, 30) for name in named)
     advice = f"call it {LABEL_COLUMN!r} in the file"
+    if "" in columns:
+        advice = "a column has no name: give it one in the header"
     if len(columns) == 1 and re.search(r"[;\t|]", columns[0]):
         advice = "its separators do not match its suffix; save it with commas"
     raise InputError(f"--init-task: no column looks like a label ({names}); {advice}")
@@ -99,61 +127,116 @@ def find_text_columns(columns: list[str], file: DataFile) -> Texts:
 
 
 def _count_mean_words(values: list[Any]) -> float:
-    """Return the mean number of words; 0 if a value is not text."""
-    texts = [value for value in values if value is not None]
-    if not texts or not all(isinstance(value, str) for value in texts):
+    """Return the mean number of words; 0 if less than half of the values are text."""
+    texts = [value for value in values if isinstance(value, str)]
+    if 2 * len(texts) < len(values) or not texts:
         return 0.0
     return float(np.mean([len(value.split()) for value in texts]))
 
 
-def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> Task:
-    present = [value for value in values if value is not None and format_label(value)]
-    counts = Counter(map(format_label, present))
+def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> tuple[Task, Texts]:
+    """Return the task, and what a user must know of it."""
     stem = path.resolve().parent.name if path.stem == "train" else path.stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "mine"
     name = f"my-{name}" if name in TASKS else name
     separator = find_label_separator(values)
-    if separator is not None:
-        label_lists = (split_labels(value, separator) or () for value in present)
-        counts = Counter(format_label(name) for names in label_lists for name in names)
-    elif has_regression_labels(counts):
-        return Task(name, columns, (), ("pearson",), label=label)
-    if not 2 <= len(counts) <= MAX_CLASSES:
-        rule = f"a classification has 2 to {MAX_CLASSES} classes, a regression has numbers"
-        raise InputError(f"--init-task: column {label!r} has {len(counts)} different values; {rule}")
-    names = tuple(sorted(counts, key=_natural_order_key))
-    if separator is not None:
-        return Task(name, columns, names, ("micro_f1",), label=label, multi_label=True, separator=separator)
+    if any(map(is_list_text, values)):
+        first = quote_value(next(filter(is_list_text, values)))
+        rule = "put a | between the labels (bug|praise), or use .jsonl"
+        raise InputError(
+            f"--init-task: column {label!r} has lists that were written as text ({first}); {rule}"
+        )
+    if separator is None:
+        return _propose_single_label(name, columns, label, values), ()
+    lists = [each for value in values if (each := split_labels(value, separator)) is not None]
+    length = find_indicator_length(lists)
+    if length is not None and length > 1 and any(len({*map(str, each)}) < length for each in lists):
+        names = tuple(f"{label}-{number}" for number in range(1, length + 1))
+        note = f"{label!r} has lists of 0 and 1, one place a label: name the labels, in the same order"
+    else:
+        names = _count_classes([part for each in lists for part in each], label)
+        note = ""
+    task = Task(name, columns, names, ("micro_f1",), label=label, multi_label=True, separator=separator)
+    return task, (note,) if note else ()
+
+
+def _propose_single_label(name: str, columns: Texts, label: str, values: list[Any]) -> Task:
+    present = [key for value in values if (key := format_label(value)) is not None]
+    if present and all(
+        parse_number(key) is not None or DECIMAL_COMMA_PATTERN.fullmatch(key) for key in present
+    ):
+        if commas := [key for key in present if "," in key]:
+            rule = f"has decimal commas, such as {commas[0]!r}; write {commas[0].replace(',', '.')!r}"
+            raise InputError(f"--init-task: column {label!r} {rule}")
+        if has_regression_labels(present):
+            return Task(name, columns, (), ("pearson",), label=label)
+    counts = Counter(_join_equal_numbers(present))
+    names = _count_classes(values, label)
     metric = "accuracy" if min(counts.values()) >= max(counts.values()) / 2 else "macro_f1"
     return Task(name, columns, names, (metric,), label=label)
 
 
-def has_regression_labels(counts: Counter[str]) -> bool:
-    """Return whether the labels are numbers that have fractions, or are too many to be classes."""
-    numbers = all(math.isfinite(parse_number(label)) for label in counts)
-    return numbers and (len(counts) > MAX_CLASSES or _has_fractions(counts))
+def _count_classes(values: list[Any], label: str) -> Texts:
+    """Return the names of the classes in their natural order. Raises InputError if they are no classes."""
+    present = [key for value in values if (key := format_label(value)) is not None]
+    if values and not present:
+        kinds = (
+            ", ".join(sorted({type(value).__name__ for value in values if value is not None})) or "nothing"
+        )
+        raise InputError(f"--init-task: column {label!r} holds {kinds}, where text, numbers or lists must be")
+    names = set(_join_equal_numbers(present))
+    if len(names) < 2 or len(names) > max(2, len(present) / 2):
+        rule = "a classification has two classes or more, which repeat; a regression has numbers"
+        raise InputError(f"--init-task: column {label!r} has {len(names)} different values; {rule}")
+    return tuple(sorted(names, key=_natural_order_key))
+
+
+def _join_equal_numbers(labels: list[str]) -> list[str]:
+    """Return labels of which equal numbers have one spelling, the most frequent one."""
+    spellings: dict[Decimal | str, Counter[str]] = {}
+    for label, count in Counter(labels).items():
+        number = parse_number(label)
+        spellings.setdefault(label if number is None else number, Counter())[label] += count
+    names = {label: each.most_common(1)[0][0] for each in spellings.values() for label in each}
+    return [names[label] for label in labels]
+
+
+def has_regression_labels(labels: Iterable[str]) -> bool:
+    """Return whether labels are numbers that have fractions, or that hardly repeat."""
+    counts = Counter(map(parse_number, labels))
+    if None in counts:
+        return False
+    rare = len(counts) > MAX_GUESSED_CLASSES and counts.total() < MIN_REPEATS * len(counts)
+    return rare or _has_fractions(map(str, counts))
 
 
 def _has_fractions(labels: Iterable[str]) -> bool:
     """Return whether all labels are numbers and at least one is not whole."""
     numbers = [parse_number(label) for label in labels]
-    return all(map(math.isfinite, numbers)) and any(number % 1 for number in numbers)
+    return None not in numbers and any(number % 1 for number in numbers if number is not None)
 
 
 def _natural_order_key(label: str) -> tuple[float, str]:
     """Return a key that sorts numbers by value, then names."""
     number = parse_number(label)
-    return (number if math.isfinite(number) else math.inf, label)
+    return (math.inf if number is None else float(number), label)
 
 
 def write_proposal(proposal: TaskProposal) -> Path:
-    """Write the YAML file beside the data file; return its path. Raises InputError if it exists."""
+    """Write the YAML file beside the data file; return its path.
+
+    Raises InputError if it exists, or if what would be in it is not read as the proposed task.
+    """
     file = proposal.train.path.with_suffix(".yaml")
     if file.exists():
         raise InputError(f"--init-task: {file} exists already; use it, or move it away")
-    names = {split: data_file.path.name for split, data_file in proposal.files.items()}
+    files = {"files": {split: data_file.path.name for split, data_file in proposal.files.items()}}
     try:
-        write_task_file(proposal.task, file, {"files": names})
+        parse_definition(make_definition(proposal.task) | files, file)
+    except InputError as error:
+        raise InputError(f"--init-task: no task can be made of {proposal.train.path}: {error}") from None
+    try:
+        write_task_file(proposal.task, file, files)
     except OSError as error:
         raise InputError(f"--init-task: cannot write {file}: {error.strerror}") from None
     return file
@@ -179,8 +262,6 @@ def describe_proposal(proposal: TaskProposal, file: Path) -> list[str]:
 
 def _describe_lengths(proposal: TaskProposal) -> str:
     words = np.array([sum(len(text.split()) for text in texts) for texts, _ in proposal.examples["train"]])
-    if not len(words):
-        return "no usable row"
     median, most, longest = (int(value) for value in np.quantile(words, (0.5, 0.95, 1.0), method="nearest"))
     return f"median {median} words, 95% have at most {most}, the longest {longest}"
 
@@ -188,9 +269,9 @@ def _describe_lengths(proposal: TaskProposal) -> str:
 def _describe_label(proposal: TaskProposal) -> str:
     labels = [name for _, names in proposal.examples["train"] for name in names]
     if proposal.task.is_regression:
-        numbers = [parse_number(label) for label in labels]
-        return f"a number from {min(numbers):g} to {max(numbers):g} (regression)" if numbers else "no number"
-    counts, total = Counter(labels), max(1, len(proposal.examples["train"]))
+        numbers = proposal.checked["train"].labels
+        return f"a number from {min(numbers):g} to {max(numbers):g} (regression)"
+    counts, total = Counter(labels), len(proposal.examples["train"])
     shares = [
         f"{quote_value(name, 30)} {counts[name]:,} ({counts[name] / total:.0%})"
         for name in proposal.task.labels

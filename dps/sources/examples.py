@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import re
 from collections.abc import Iterable
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
-from dps.sources.multi_label import split_labels
+from dps.sources.labels import choose_label_reading
 from dps.sources.readers import DataOrigin, DataRow
 from dps.tasks.definition import make_definition
 from dps.tasks.task import LABEL_COLUMN
@@ -43,23 +42,81 @@ SURROGATE_PATTERN = re.compile("[\ud800-\udfff]")
 MAX_DEFECT_SHARES = {"qqp": 1e-4}
 
 
+@dataclass(frozen=True)
+class CheckedRows:
+    """Rows of a file or data set, checked against a task.
+
+    columns: values of the usable rows by column: texts, and the label as a task has it.
+    defects: errors of the other rows, each with its number; in their order.
+    label_note: how the labels were read, if that is not by their names.
+    """
+
+    columns: dict[str, list[Any]]
+    defects: list[InputError]
+    label_note: str
+
+    @property
+    def labels(self) -> list[Any]:
+        """Labels of the usable rows."""
+        return self.columns[LABEL_COLUMN]
+
+
+def check_rows(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> CheckedRows:
+    """Check every row against a task: the one rule for searches, `dps.finetune` and proposals of tasks.
+
+    A column is found under the task's name for it or, failing that, under GLUE's.
+
+    Raises InputError naming origin, row and value for a missing column, and for labels that could mean
+    different things.
+    """
+    names: dict[str, str] = {}
+    read: list[tuple[int, list[str], object]] = []
+    defects: list[tuple[int, InputError]] = []
+    for row in rows:
+        if not names and not row.problem:
+            names = _match_columns(task, origin, row)
+        try:
+            read.append((row.number, *_read_row(task, origin, row, names)))
+        except InputError as error:
+            defects.append((row.number, error.with_traceback(None)))
+    try:
+        reading = choose_label_reading(task, [value for _, _, value in read])
+    except InputError as error:
+        raise InputError(f"{origin.name}: {error}") from None
+    columns: dict[str, list[Any]] = {name: [] for name in (*task.columns, LABEL_COLUMN)}
+    for number, texts, value in read:
+        try:
+            label = reading.parse(value)
+        except InputError as error:
+            defects.append((number, origin.make_error(number, str(error))))
+            continue
+        for column, field in zip(columns, (*texts, label), strict=True):
+            columns[column].append(field)
+    ordered = [error for _, error in sorted(defects, key=lambda defect: defect[0])]
+    return CheckedRows(columns, ordered, reading.note)
+
+
 def make_dataset(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> Dataset:
     """Make the data set of `rows`, as the contract of `dps.sources.base.Source` requires.
 
-    The label is an int64, a float64 for regression, a list of int64 for multi-label tasks. A column is found
-    under the task's name for it or, failing that, under GLUE's.
+    The label is an int64, a float64 for regression, a list of int64 for multi-label tasks. The description of
+    the data set says how labels were read, see `CheckedRows`.
 
     Raises InputError naming origin, row and value: a missing column, a row that is not split into columns, a
     text that is empty or not text, a label outside the task's set or range; or no rows at all.
     """
     from datasets import Dataset, Features, List, Value
 
+    checked = check_rows(task, origin, rows)
+    _judge_defects(task, origin, checked)
     types = {name: Value("string") for name in task.columns}
     label: Any = Value("float64" if task.is_regression else "int64")
     if task.multi_label:
         label = List(label, length=len(task.labels))
     features = Features({**types, LABEL_COLUMN: label})
-    return Dataset.from_dict(_collect_columns(task, origin, rows), features=features)
+    dataset = Dataset.from_dict(checked.columns, features=features)
+    dataset.info.description = checked.label_note
+    return dataset
 
 
 def fingerprint_examples(task: Task, examples: Dataset) -> str:
@@ -73,34 +130,16 @@ def fingerprint_examples(task: Task, examples: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def _collect_columns(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in (*task.columns, LABEL_COLUMN)}
-    names: dict[str, str] = {}
-    defects: list[InputError] = []
-    for row in rows:
-        if not names and not row.problem:
-            names = _match_columns(task, origin, row)
-        try:
-            example = _make_example(task, origin, row, names)
-        except InputError as error:
-            if task.name not in MAX_DEFECT_SHARES:
-                raise
-            defects.append(error.with_traceback(None))
-            continue
-        for column, value in example.items():
-            columns[column].append(value)
-    _check_defects(task, len(columns[LABEL_COLUMN]), defects)
-    if not columns[LABEL_COLUMN]:
+def _judge_defects(task: Task, origin: DataOrigin, checked: CheckedRows) -> None:
+    """Raise InputError if there are no rows, or more unusable ones than a task may have."""
+    defects, usable = checked.defects, len(checked.labels)
+    if len(defects) > MAX_DEFECT_SHARES.get(task.name, 0.0) * (usable + len(defects)):
+        more = f" ({len(defects)} rows like it)" if len(defects) > 1 and not usable else ""
+        raise InputError(f"{defects[0]}{more}")
+    if not usable:
         raise InputError(f"{origin.name}: no rows; at least one is needed")
-    return columns
-
-
-def _check_defects(task: Task, usable: int, defects: list[InputError]) -> None:
-    if not defects:
-        return
-    if len(defects) > MAX_DEFECT_SHARES[task.name] * (usable + len(defects)):
-        raise defects[0]
-    log.warning("task %s: %d unusable rows left out, the first: %s", task.name, len(defects), defects[0])
+    if defects:
+        log.warning("task %s: %d unusable rows left out, the first: %s", task.name, len(defects), defects[0])
 
 
 def _match_columns(task: Task, origin: DataOrigin, row: DataRow) -> dict[str, str]:
@@ -117,25 +156,29 @@ def _match_columns(task: Task, origin: DataOrigin, row: DataRow) -> dict[str, st
 
 
 def _missing_column_error(origin: DataOrigin, row: DataRow, column: str) -> InputError:
-    present = ", ".join(quote_value(name, 30) for name in row.values) or "none"
-    return origin.make_error(row.number, f"no column {column!r}; the columns are {present}")
+    present = ", ".join(quote_value(name, 30) for name in row.values if name) or "none"
+    advice = ""
+    if len(row.values) == 1 and (found := re.search(r"[;\t|,]", next(iter(row.values)))):
+        advice = (
+            f"; columns separated by {found[0]!r} do not match the file's suffix, save it with commas as .csv"
+        )
+    return origin.make_error(row.number, f"no column {column!r}; the columns are {present}{advice}")
 
 
-def _make_example(task: Task, origin: DataOrigin, row: DataRow, names: dict[str, str]) -> dict[str, Any]:
-    """Return one checked example: a text for each of `task.columns`, and the label."""
+def _read_row(
+    task: Task, origin: DataOrigin, row: DataRow, names: dict[str, str]
+) -> tuple[list[str], object]:
+    """Return (the checked texts of one row, the value of its label)."""
     if row.problem:
         raise origin.make_error(row.number, row.problem)
     absent = [name for name in names.values() if name not in row.values]
     if absent:
         raise _missing_column_error(origin, row, absent[0])
-    example: dict[str, Any] = {}
     try:
-        for column in task.columns:
-            example[column] = check_text(names[column], row.values[names[column]])
-        example[LABEL_COLUMN] = _parse_label(task, row.values[names[LABEL_COLUMN]])
+        texts = [check_text(names[column], row.values[names[column]]) for column in task.columns]
     except InputError as error:
         raise origin.make_error(row.number, str(error)) from None
-    return example
+    return texts, row.values[names[LABEL_COLUMN]]
 
 
 def check_text(column: str, value: object) -> str:
@@ -147,49 +190,3 @@ def check_text(column: str, value: object) -> str:
     if SURROGATE_PATTERN.search(value):
         raise InputError(f"column {column!r} has half a surrogate pair: {quote_value(value)}")
     return value
-
-
-def _parse_label(task: Task, value: object) -> float | list[int]:
-    if task.multi_label:
-        return _parse_label_list(task, value)
-    return _parse_score(task, value) if task.is_regression else _find_class_id(task, value)
-
-
-def _parse_label_list(task: Task, value: object) -> list[int]:
-    """Return 0 or 1 for each of the task's labels."""
-    labels = split_labels(value, task.separator)
-    if labels is None:
-        rule = f"must be a list of labels, or a text with {task.separator!r} between the labels"
-        raise InputError(f"label {rule}, got {quote_value(value)}")
-    ids = {_find_class_id(task, label) for label in labels}
-    return [int(number in ids) for number in range(len(task.labels))]
-
-
-def _find_class_id(task: Task, value: object) -> int:
-    """Return the id of a class that is given by name or, unless a name is a number, by id."""
-    key = _format_class_key(value)
-    ids = tuple(map(str, range(len(task.labels))))
-    for keys in (task.labels, () if any(map(str.isdecimal, task.labels)) else ids):
-        if key in keys:
-            return keys.index(key)
-    hint = " (the annotators did not agree; remove the row)" if key == "-" else ""
-    known = ", ".join(f"{name} or {number}" for number, name in enumerate(task.labels))
-    raise InputError(f"label {quote_value(value)}{hint} is not one of task {task.name}: {known}")
-
-
-def _format_class_key(value: object) -> str | None:
-    """Return a label as a task names it: a text, a whole number, true or false; None for anything else."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value.strip() if isinstance(value, str) else str(value) if isinstance(value, int) else None
-
-
-def _parse_score(task: Task, value: object) -> float:
-    low, high = task.score_range or (-math.inf, math.inf)
-    score = math.nan
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        with suppress(ValueError, OverflowError):
-            score = float(value)
-    if not (math.isfinite(score) and low <= score <= high):
-        raise InputError(f"label must be a number in [{low:g}, {high:g}], got {quote_value(value)}")
-    return score

@@ -39,8 +39,8 @@ class FolderSource:
     one split are an error.
 
     A file is named train, dev (or validation, val), test, and for mnli dev_matched and dev_mismatched (or
-    validation_...), with the suffix .csv, .tsv, .jsonl or .parquet; other suffixes are never opened. Columns
-    have the task's names or GLUE's; labels are class names or ids. For mrpc, the authors'
+    validation_...), with the suffix .csv, .tsv, .jsonl or .parquet, or that in capitals; others are never
+    opened. Columns have the task's names or GLUE's; labels are class names or ids. For mrpc, the authors'
     msr_paraphrase_{train,test}.txt serve as train and dev if there is no train file.
     """
 
@@ -150,8 +150,14 @@ def _list_stems(task: Task, split: str) -> list[str]:
 
 
 def _list_existing(folder: Path, stems: list[str]) -> list[Path]:
-    paths = [folder / f"{stem}{suffix}" for stem in stems for suffix in DATA_SUFFIXES]
-    return [path for path in paths if path.is_file()]
+    names = [f"{stem}{suffix}" for stem in stems for suffix in DATA_SUFFIXES]
+    paths = [path for path in folder.iterdir() if _lower_suffix(path) in names and path.is_file()]
+    return sorted(paths, key=lambda path: names.index(_lower_suffix(path)))
+
+
+def _lower_suffix(path: Path) -> str:
+    """Return the name of a file with its suffix in small letters."""
+    return path.stem + path.suffix.lower()
 
 
 def _find_original_file(path: Path, folder: Path, task: Task, split: str) -> list[Path]:

@@ -1,7 +1,8 @@
 """Reading of data files, row by row with the number of each row.
 
-Formats by suffix: .csv (ordinary quoting), .tsv and .txt (tab-separated, quotes are ordinary characters, as
-in the GLUE files), .jsonl (an object a line) and .parquet. No other suffix is ever opened.
+Formats by suffix, in small letters or capitals: .csv (ordinary quoting), .tsv and .txt (tab-separated, quotes
+are ordinary characters, as in the GLUE files), .jsonl (an object a line) and .parquet. No other suffix is
+ever opened.
 """
 
 from __future__ import annotations
@@ -10,13 +11,26 @@ import codecs
 import csv
 import io
 import json
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from dps.errors import InputError
 from dps.paths import DATA_SUFFIXES
 from dps.text import quote_value
+
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
+BINARY_MARKS = {  # the first bytes of files that are often given another suffix
+    b"\x1f\x8b": "compressed (gzip)",
+    b"PK\x03\x04": "a zip archive or an Excel file",
+    b"PAR1": "a parquet file",
+}
+PARQUET_BATCH_ROWS = 512
+MIN_UNFOLDED_BYTES, MAX_UNFOLDING = 2**29, 100  # a file may unfold to this size, or this many times its own
 
 
 class DataRow(NamedTuple):
@@ -49,7 +63,7 @@ class DataOrigin(NamedTuple):
 
 def get_data_origin(path: Path) -> DataOrigin:
     """Return the origin of the rows of `path`: numbered by line, or by row for parquet."""
-    return DataOrigin(str(path), ": row " if path.suffix == ".parquet" else ":")
+    return DataOrigin(str(path), ": row " if path.suffix.lower() == ".parquet" else ":")
 
 
 def read_rows(path: Path, headless: tuple[str, ...] = ()) -> Iterator[DataRow]:
@@ -60,15 +74,31 @@ def read_rows(path: Path, headless: tuple[str, ...] = ()) -> Iterator[DataRow]:
     Raises InputError naming file and line: unreadable, an unknown suffix, not UTF-8, a column twice in the
     header, broken quoting, not JSON, not parquet.
     """
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         return _read_parquet(path)
-    if path.suffix == ".jsonl":
+    if suffix == ".jsonl":
         return _read_jsonl(path)
-    if path.suffix == ".csv":
+    if suffix == ".csv":
         return _apply_header(path, _csv_records(path))
-    if path.suffix in (".tsv", ".txt"):
+    if suffix in (".tsv", ".txt"):
         return _apply_header(path, _tsv_records(path), headless)
-    raise InputError(f"{path}: only {', '.join(DATA_SUFFIXES)} files are read; convert it to one of them")
+    raise _make_suffix_error(path)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise InputError unless a file has the suffix of a data file, in small letters or capitals."""
+    if path.suffix.lower() not in DATA_SUFFIXES:
+        raise _make_suffix_error(path)
+
+
+def _make_suffix_error(path: Path) -> InputError:
+    advice = "convert it to one of them"
+    if path.suffix.lower() == ".txt":
+        advice = "call a file with tabs between the columns .tsv, one with commas .csv"
+    elif path.suffix.lower() in COMPRESSED_SUFFIXES:
+        advice = "unpack it"
+    return InputError(f"{path}: only {', '.join(DATA_SUFFIXES)} files are read; {advice}")
 
 
 def read_file_bytes(path: Path) -> bytes:
@@ -81,8 +111,12 @@ def read_file_bytes(path: Path) -> bytes:
 
 def _read_text(path: Path) -> str:
     data = read_file_bytes(path).removeprefix(codecs.BOM_UTF8)
+    for mark, kind in BINARY_MARKS.items():
+        if data.startswith(mark):
+            raise InputError(f"{path}: is {kind}, whatever its suffix says; unpack it, or save it as .csv")
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
+        return text if "\n" in text else text.replace("\r", "\n")  # lines that end with CR alone
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = f"0x{data[error.start]:02x}"
@@ -103,17 +137,22 @@ def _tsv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(_read_text(path)), strict=True)
-    start = 1
+    csv.field_size_limit(sys.maxsize)
+    text = _read_text(path)
+    declared = re.match(r"sep=(.)\r?\n", text)  # the first line of a file that Excel wrote
+    stream = io.StringIO(text[declared.end() :] if declared else text)
+    reader = csv.reader(stream, strict=True, delimiter=declared[1] if declared else ",")
+    start = before = 1 + bool(declared)
     try:
         for record in reader:
             if record:
                 yield start, record
-            start = reader.line_num + 1
+            start = reader.line_num + before
     except csv.Error as error:
-        raise get_data_origin(path).make_error(
-            start, f"broken CSV: {error}; check the quotes of this row"
-        ) from None
+        advice = "check the quotes of this row"
+        if "new-line character" in str(error):
+            advice = "it has a CR that ends no line; save the file with the same line ends (LF) everywhere"
+        raise get_data_origin(path).make_error(start, f"broken CSV: {error}; {advice}") from None
 
 
 def _apply_header(
@@ -130,12 +169,24 @@ def _apply_header(
         if len(fields) == len(columns):
             yield DataRow(number, dict(zip(columns, fields, strict=True)))
         else:
-            yield DataRow(number, {}, f"{len(fields)} columns where {len(columns)} are expected")
+            problem = f"{len(fields)} columns where {len(columns)} are expected"
+            yield DataRow(number, {}, problem + _explain_width(path, columns, fields))
+
+
+def _explain_width(path: Path, columns: list[str], fields: list[str]) -> str:
+    """Return the likely reason why a row is not as wide as the header; "" if none is known."""
+    if len(columns) == 1 and (found := re.search(r"[;\t|,]", columns[0])):
+        return f" (columns separated by {found[0]!r} do not match the suffix; save it with commas as .csv)"
+    if path.suffix.lower() != ".csv" and any('"' in field for field in fields):
+        return " (quotes are ordinary characters in this format; a text with tabs needs .csv or .jsonl)"
+    if any(field.startswith(' "') for field in fields):
+        return " (a quote after a space does not quote; remove the space)"
+    return ""
 
 
 def _parse_header(path: Path, number: int, fields: list[str]) -> list[str]:
     columns = [field.strip() for field in fields]
-    twice = [name for name in columns if columns.count(name) > 1]
+    twice = [name for name in columns if name and columns.count(name) > 1]
     if twice:
         raise get_data_origin(path).make_error(
             number, f"column {quote_value(twice[0])} appears twice in the header"
@@ -160,13 +211,35 @@ def _read_parquet(path: Path) -> Iterator[DataRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    limit, size, number = _limit_unfolded_size(path), 0, 0
     try:
-        table = pq.ParquetFile(path).read()
-        table.validate(full=True)
+        with pq.ParquetFile(path) as file:
+            groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+            largest = max((group.total_byte_size for group in groups), default=0)
+            if largest > limit:
+                raise _make_size_error(path, limit)
+            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
+                batch.validate(full=True)
+                size += batch.nbytes
+                if size > limit:
+                    raise _make_size_error(path, limit)
+                for values in batch.to_pylist():
+                    number += 1
+                    yield DataRow(number, values)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file: {str(error).splitlines()[0]}") from None
-    number = 0
-    for batch in table.to_batches():
-        for values in batch.to_pylist():
-            number += 1
-            yield DataRow(number, values)
+    except MemoryError:
+        raise _make_size_error(path, limit) from None
+
+
+def _limit_unfolded_size(path: Path) -> float:
+    """Return the bytes that a file may unfold to, given its size and the free memory."""
+    packed = path.stat().st_size if path.is_file() else 0
+    return min(psutil.virtual_memory().available / 4, max(MIN_UNFOLDED_BYTES, MAX_UNFOLDING * packed))
+
+
+def _make_size_error(path: Path, limit: float) -> InputError:
+    return InputError(
+        f"{path}: unfolds to more than {limit / 2**20:,.0f} MiB, which is too much for its size or this "
+        f"machine's free memory; give fewer rows or shorter texts"
+    )

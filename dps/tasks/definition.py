@@ -256,7 +256,7 @@ def _parse_data(document: TaskDocument, file: Path | None) -> DataLocation | Non
 
 def _parse_path(split: str, value: object, file: Path) -> Path:
     """Return the path of a data file: beside the YAML file or below it, or any absolute path."""
-    if not isinstance(value, str) or Path(value).suffix not in DATA_SUFFIXES:
+    if not isinstance(value, str) or Path(value).suffix.lower() not in DATA_SUFFIXES:
         raise InputError(
             f"files: {split} must be a {', '.join(DATA_SUFFIXES)} file, but got {quote_value(value)}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -68,8 +69,10 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         texts = number_texts([splits["train"][column][:] for column in task.columns])[subset]
         kept, held_out = hold_out_texts(task, train, texts, config.holdout_share, config.seed)
         trained, scored_slice, scored = len(kept), "the slice of train that is held out", train[held_out]
-    for set_name, values in {**labels, scored_slice: scored}.items():
-        _check_metrics_rank(task, set_name, values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
+        for set_name, values in {**labels, scored_slice: scored}.items():
+            _check_metrics_rank(task, set_name, values)
     _check_max_length(config, task, model)
     return RunPreview(
         examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ from dps import propose, sources
 from dps.data_checks import TaskProposal, list_data_warnings
 from dps.errors import InputError
 from dps.propose import inspect_data
+from dps.sources.examples import make_dataset
+from dps.sources.readers import get_data_origin, read_rows
 from dps.tasks import registry
 from tune.search import main
 
@@ -82,7 +88,7 @@ def test_a_dev_set_beside_train_is_taken(tmp_path: Path) -> None:
     [
         (["yes", "no"], ("no", "yes")),
         ([1, 2, 10], ("1", "2", "10")),
-        (["01", "1.0", "null", "~"], ("01", "1.0", "null", "~")),
+        (["01", "2.0", "null", "~"], ("01", "2.0", "null", "~")),
         (["a: b", "#c", "ü", "- d"], ("#c", "- d", "a: b", "ü")),
         (["True", "False"], ("False", "True")),
     ],
@@ -163,7 +169,10 @@ def test_texts_that_train_and_dev_share(tmp_path: Path) -> None:
 
 def test_dev_labels_that_train_lacks(tmp_path: Path) -> None:
     said = found_in(tmp_path, rows(180), [*rows(60, first=180), (0, "a text of its own", "new")])
-    assert said == ["dev has labels that train does not have: 'new'"]
+    (refused,) = said
+    assert refused.startswith(
+        f"1 row that a search refuses, the first: {tmp_path}/dev.csv:62: label 'new' is not one"
+    )
 
 
 def test_too_few_examples(tmp_path: Path) -> None:
@@ -190,7 +199,8 @@ def test_rows_that_a_search_refuses_are_named(tmp_path: Path) -> None:
     file = write(tmp_path / "train.csv", [*rows(180), (1, "", "bug"), (2, "a text", "")])
     file.write_text(file.read_text(encoding="utf-8") + "broken\n", encoding="utf-8")
     assert list_data_warnings(inspect_data(file)) == [
-        f"3 rows that a search refuses, the first: {file}:184: 1 columns where 3 are expected"
+        f"3 rows that a search refuses, the first: {file}:182: column 'text' is empty (''); give a text or "
+        f"remove the row"
     ]
 
 
@@ -202,6 +212,84 @@ def test_classes_that_are_numbers_or_differ_in_capitals(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     capitals = [(n, f"this is text number {n}", ["Bug", "bug"][n % 2]) for n in range(200)]
     assert found_in(tmp_path / "b", capitals) == ["classes that differ only in capitals: 'Bug', 'bug'"]
+
+
+def lines(*values: object, key: str = "label") -> str:
+    """JSON lines of texts with these labels."""
+    return "\n".join(json.dumps({"text": f"this is text number {n}", key: v}) for n, v in enumerate(values))
+
+
+def table(header: str, *labels: str, separator: str = ",") -> str:
+    rows = [f"this is text number {n}{separator}{label}" for n, label in enumerate(labels)]
+    return "\n".join([header, *rows]) + "\n"
+
+
+AB = ("a", "b") * 20
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "labels", "warning"),
+    [
+        ("a.jsonl", lines(*[0.0, 1.0] * 20), ("0", "1"), None),
+        ("a.csv", table("text,label", *["1.0", "2.0", "1", "2.0", "1"] * 8), ("1", "2.0"), None),
+        ("a.csv", table("text,label", *["1.0", "2.0"] * 20), ("1.0", "2.0"), None),
+        ("a.jsonl", lines(*AB[:-1], math.nan), ("a", "b"), ":40: label is missing (nan)"),
+        ("a.jsonl", lines(*AB[:-1], None), ("a", "b"), ":40: label is missing (None)"),
+        ("a.csv", table("text,team,,,", *[f"{x},,," for x in AB]), ("a", "b"), None),
+        ("a.csv", "sep=,\n" + table("text,label", *AB), ("a", "b"), None),
+        ("a.csv", "sep=;\n" + table("text;label", *AB, separator=";"), ("a", "b"), None),
+        ("a.CSV", table("text,label", *AB), ("a", "b"), None),
+        ("a.csv", table("text,label", *AB).replace("\n", "\r"), ("a", "b"), None),
+        ("a.csv", table("text,label", *AB).replace("\n", "\r\n"), ("a", "b"), None),
+        ("a.csv", table("text,label", *AB).replace("number 3", "x " * 90_000), ("a", "b"), None),
+        ("a.csv", table("text,label", *["caf\u00e9", "cafe\u0301"] * 20), None, r"'cafe\u0301', 'caf\xe9'"),
+        ("a.csv", table("text,label", *["bar", "bar\u200b"] * 20), None, "in nothing that can be seen"),
+        ("a.csv", table("text,b", *AB), ("a", "b"), "the header looks like a row: its label 'b' is one of"),
+        ("a.csv", table("text,0.5", *[str(n / 7) for n in range(40)]), (), "its label '0.5' is a number"),
+        ("a.jsonl", lines(*AB) + '\n{"text": 5, "label": "a"}', ("a", "b"), ":41: column 'text' must be"),
+        ("a.jsonl", lines(*AB) + '\n{"text": null, "label": "a"}', ("a", "b"), ":41: column 'text' must"),
+        ("a.jsonl", lines(*AB).replace("number 5", "number 5\\ud83d"), ("a", "b"), "half a surrogate pair"),
+        ("a.csv", table("text,label", *map(str, [*range(60)] * 5)), tuple(map(str, range(60))), "numbers"),
+        ("a.csv", table("text,label", *[f"c{n}" for n in range(77)] * 3), None, "fewer than 10 examples"),
+        ("a.csv", table("text,label", *map(str, range(60))), (), "numbers up to 59"),
+        ("a.jsonl", lines([1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]), ("label-1", "label-2", "label-3"),
+         "'label' has lists of 0 and 1, one place a label: name the labels"),
+        ("a.jsonl", lines([0], [1], [0, 1], []), ("0", "1"), None),
+    ],
+)  # fmt: skip
+def test_what_is_proposed_is_what_a_search_reads(
+    tmp_path: Path, name: str, content: str, labels: tuple[str, ...] | None, warning: str | None
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    found = inspect_data(tmp_path / name)
+    task = registry.get_task(str(propose.write_proposal(found)))
+    assert replace(task, data_location=None) == found.task
+    if labels is not None:
+        assert task.labels == labels
+    if warning is not None:
+        assert warning in "\n".join(list_data_warnings(found))
+    checked = found.checked["train"]
+    if not checked.defects:
+        read = make_dataset(task, get_data_origin(tmp_path / name), read_rows(tmp_path / name))
+        assert read["label"][:] == checked.labels
+
+
+def test_columns_of_other_kinds_are_proposed_or_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [f"this is text number {n}" for n in range(40)]
+    for name, values, labels in (
+        ("decimal", [Decimal(n) / 4 for n in range(40)], ()),
+        ("bool", [n % 2 == 0 for n in range(40)], ("false", "true")),
+        ("float", [float(n % 2) for n in range(40)], ("0", "1")),
+    ):
+        pq.write_table(pa.table({"text": texts, "label": values}), tmp_path / f"{name}.parquet")
+        assert proposed(tmp_path / f"{name}.parquet").task.labels == labels
+    days = [date(2026, 1, 1 + n % 2) for n in range(40)]
+    pq.write_table(pa.table({"text": texts, "label": days}), tmp_path / "dates.parquet")
+    with pytest.raises(InputError, match="column 'label' holds date, where text, numbers or lists must be"):
+        inspect_data(tmp_path / "dates.parquet")
 
 
 @pytest.mark.parametrize(
@@ -222,6 +310,41 @@ def test_classes_that_are_numbers_or_differ_in_capitals(tmp_path: Path) -> None:
         ),
         ("data.csv", "a,label\n" + "1,x\n2,y\n" * 20, "no column looks like text ('a'); call it 'text'"),
         ("data.csv", "text,label\n" + "a b,x\n" * 20, "column 'label' has 1 different values"),
+        (
+            "data.txt",
+            table("text\tlabel", *AB, separator="\t"),
+            "call a file with tabs between the columns .tsv",
+        ),
+        ("data.csv.gz", "text,label\n", "only .csv, .tsv, .jsonl, .parquet files are read; unpack it"),
+        ("data.csv", table("text,", *AB), "('text'); a column has no name: give it one in the header"),
+        (
+            "data.csv",
+            table("label, text", *[f' "so, {n}"' for n in range(12)]),
+            "data.csv:2: 3 columns where 2 are expected (a quote after a space does not quote; remove",
+        ),
+        (
+            "data.tsv",
+            "text\tlabel\n" + '"some\ttext"\ta\n' * 12,
+            "quotes are ordinary characters in this format",
+        ),
+        ("data.csv", "text;score\n" + "a b c;3,5\n" * 12, "columns separated by ';' do not match the suffix"),
+        (
+            "data.tsv",
+            table("text\tscore", *["3,5", "4,5", "2", "1,5"] * 10, separator="\t"),
+            "column 'score' has decimal commas, such as '3,5'; write '3.5'",
+        ),
+        (
+            "data.csv",
+            table("text,bug,ui,praise", *["1,0,0", "0,1,1", "0,0,1"] * 10),
+            "columns 'bug', 'ui', 'praise' hold 0 and 1 alone",
+        ),
+        (
+            "data.csv",
+            table("text,tags", *["\"['bug', 'ui']\"", "['bug']", "['ui']"] * 10),
+            "column 'tags' has lists that were written as text",
+        ),
+        ("data.csv", table("text,label", *map(str, range(40)), "x"), "has 41 different values"),
+        ("data.csv", "a,b\nx\ry,z\nu,v\n", "a CR that ends no line"),
     ],
 )
 def test_what_cannot_be_proposed_is_said_in_one_line(

@@ -173,7 +173,7 @@ ROWS = [
     ),
     ("cola", "train.tsv", HEAD + "So.\t1\nIs.\t2\n", ":3: label '2' is not one of task cola"),
     ("cola", "train.tsv", HEAD + "So.\t-1\n", ":2: label '-1' is not one of task cola"),
-    ("cola", "train.tsv", HEAD + "So.\t\n", ":2: label '' is not one of task cola"),
+    ("cola", "train.tsv", HEAD + "So.\t\n", ":2: label is missing ('')"),
     ("cola", "train.tsv", HEAD + "So.\t1\n\n \t1\n", ":4: column 'sentence' is empty (' ')"),
     ("cola", "train.tsv", HEAD + "So.\t1\tx\n", ":2: 3 columns where 2 are expected"),
     ("cola", "train.tsv", COLA_TSV + "a\tb\n", ":3: 2 columns where 4 are expected"),
@@ -208,7 +208,7 @@ ROWS = [
     ("cola", "train.jsonl", '{"sentence": null, "label": 1}\n', "column 'sentence' must be text, got None"),
     ("cola", "train.jsonl", '{"sentence": "\\ud800", "label": 1}\n', "has half a surrogate pair"),
     ("cola", "train.jsonl", '{"sentence": "So.", "label": true}\n', ":1: label True is not one of"),
-    ("cola", "train.jsonl", '{"sentence": "So.", "label": 1.0}\n', ":1: label 1.0 is not one of"),
+    ("cola", "train.jsonl", '{"sentence": "So.", "label": 1.5}\n', ":1: label 1.5 is not one of"),
     ("cola", "train.parquet", "not parquet", ": not a readable parquet file: "),
     ("stsb", "train.tsv", PAIR + "A.\tB.\tnan\n", ":2: label must be a number in [0, 5], got 'nan'"),
     ("stsb", "train.tsv", PAIR + "A.\tB.\tinf\n", ":2: label must be a number in [0, 5], got 'inf'"),
@@ -256,7 +256,7 @@ def test_bytes_that_are_not_utf8(tmp_path: Path, name: str) -> None:
 
 def test_bad_parquet_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"sentence": ["a", "b"], "label": [1, None]}), tmp_path / "train.parquet")
-    with pytest.raises(InputError, match=r"train\.parquet: row 2: label None is not one of"):
+    with pytest.raises(InputError, match=r"train\.parquet: row 2: label is missing \(None\)"):
         FolderSource(tmp_path).load(get_task("cola"), "train")
 
 

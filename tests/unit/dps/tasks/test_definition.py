@@ -238,7 +238,7 @@ def jsonl(file: Path, values: list[Any]) -> None:
     [
         (["1", "2", "3"], [1, 3, "2"], [0, 2, 1]),  # a name goes before an id
         (["false", "true"], [True, False], [1, 0]),
-        (["bad", "good"], [1, "bad", 0], [1, 0, 0]),
+        (["bad", "good"], [1, 0.0, "0"], [1, 0, 0]),
     ],
 )
 def test_labels_are_named_as_in_the_file(

@@ -86,7 +86,7 @@ def test_labels_stand_in_a_text_or_in_a_list(tmp_path: Path, separator: str) -> 
     ("line", "says"),
     [
         ({"text": "a", "teams": ["bug", "ui"]}, "train.jsonl:1: label 'ui' is not one of task tickets"),
-        ({"text": "a", "teams": "bug||praise"}, "label '' is not one of"),
+        ({"text": "a", "teams": "bug||praise"}, "label is missing ('')"),
         (
             {"text": "a", "teams": 3},
             "must be a list of labels, or a text with '|' between the labels, got 3",
@@ -290,9 +290,7 @@ def test_lists_are_recognised(tmp_path: Path) -> None:
     assert warning.startswith("1 row of train repeat the text of another")
 
 
-@pytest.mark.parametrize(
-    "labels", [["Sales, East", "Sales, West"], ["a|b", "c|d"], ["1,5", "2,5", "1,2", "2,2"], ["a", "b;"]]
-)
+@pytest.mark.parametrize("labels", [["Sales, East", "Sales, West"], ["a|b", "c|d"], ["a", "b;"]])
 def test_a_separator_within_names_is_no_several_labels(tmp_path: Path, labels: list[str]) -> None:
     rows = [json.dumps({"text": f"some text {n}", "label": labels[n % len(labels)]}) for n in range(40)]
     (tmp_path / "mine.jsonl").write_text("\n".join(rows), encoding="utf-8")
