@@ -32,10 +32,11 @@ from dps.sources.labels import (
     split_labels,
 )
 from dps.sources.task_files import DEV_SHARE
-from dps.tasks.definition import make_definition, parse_definition, write_task_file
+from dps.tasks.definition import format_task_file, parse_definition, write_task_file
 from dps.tasks.registry import TASKS
 from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, Task
 from dps.text import quote_value
+from dps.yaml_text import parse_yaml
 
 DEV_FILE_NAMES = ("dev", "validation", "valid", "val")
 LABEL_COLUMN_NAMES = (
@@ -232,7 +233,7 @@ def write_proposal(proposal: TaskProposal) -> Path:
         raise InputError(f"--init-task: {file} exists already; use it, or move it away")
     files = {"files": {split: data_file.path.name for split, data_file in proposal.files.items()}}
     try:
-        parse_definition(make_definition(proposal.task) | files, file)
+        parse_definition(parse_yaml(format_task_file(proposal.task, files)), file)
     except InputError as error:
         raise InputError(f"--init-task: no task can be made of {proposal.train.path}: {error}") from None
     try:

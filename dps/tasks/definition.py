@@ -109,9 +109,13 @@ def get_task_kind(task: Task) -> str:
 
 def write_task_file(task: Task, file: Path, data: TaskDocument | None = None) -> None:
     """Write the YAML file of a task. data: its `files` or `hub`. Raises OSError."""
+    write_text_file(file, format_task_file(task, data))
+
+
+def format_task_file(task: Task, data: TaskDocument | None = None) -> str:
+    """Return the content of the YAML file of a task. data: its `files` or `hub`."""
     document = {**make_definition(task), **(data or {})}
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
-    write_text_file(file, text)
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
 
 
 def _check_keys(parent: str, document: object, known: Sequence[str]) -> TaskDocument:

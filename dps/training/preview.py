@@ -39,6 +39,9 @@ class RunPreview:
     mean_words: mean number of words of a training example.
     chance_level: see `dps.tasks.chance`.
     fingerprints: of all examples by split, see `dps.sources.examples.fingerprint_examples`.
+    label_counts: number of training examples by class or label, after `train_size`; empty for a regression.
+    label_notes: how the labels of a split were read, where that is not by their names.
+    shared_texts: number of examples of dev whose texts are among the training examples too.
     """
 
     examples: dict[str, int]
@@ -48,6 +51,9 @@ class RunPreview:
     mean_words: float
     chance_level: float
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    label_counts: Mapping[str, int] = field(default_factory=dict)
+    label_notes: Mapping[str, str] = field(default_factory=dict)
+    shared_texts: int = 0
 
 
 def preview_run(config: FineTuneConfig, task: Task, source: Source, model: ModelFolder) -> RunPreview:
@@ -65,9 +71,10 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         subset = choose_subset(task, every, config.train_size)
     train = every[subset]
     trained, scored_slice, scored = len(train), "dev", labels["dev"]
+    texts = number_texts([[*splits["train"][name], *splits["dev"][name]] for name in task.columns])
+    train_texts, dev_texts = texts[subset], texts[len(every) : len(every) + len(scored)]
     if config.select_on == "holdout":
-        texts = number_texts([splits["train"][column][:] for column in task.columns])[subset]
-        kept, held_out = hold_out_texts(task, train, texts, config.holdout_share, config.seed)
+        kept, held_out = hold_out_texts(task, train, train_texts, config.holdout_share, config.seed)
         trained, scored_slice, scored = len(kept), "the slice of train that is held out", train[held_out]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
@@ -82,7 +89,21 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         mean_words=_count_mean_words(task, splits["train"]),
         chance_level=chance_level(task, every),
         fingerprints={split: fingerprint_examples(task, examples) for split, examples in splits.items()},
+        label_counts=_count_labels(task, train),
+        label_notes={
+            split: examples.info.description
+            for split, examples in splits.items()
+            if examples.info.description
+        },
+        shared_texts=int(np.isin(dev_texts, train_texts).sum()),
     )
+
+
+def _count_labels(task: Task, labels: NDArray[Any]) -> dict[str, int]:
+    if task.is_regression:
+        return {}
+    counts = labels.sum(axis=0) if task.multi_label else np.bincount(labels, minlength=len(task.labels))
+    return dict(zip(task.labels, counts.astype(int).tolist(), strict=True))
 
 
 def _check_labels_differ(task: Task, split: str, labels: NDArray[Any]) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dps.methods import METHODS
+from dps.text import quote_value
+from dps.training.preview import RunPreview
 from tune.core.wording import format_clock, format_usage
 from tune.planning.plan import Plan
 from tune.strategy.race import RaceSettings
+
+MAX_LISTED_CLASSES = 8
 
 
 def format_plan(plan: Plan) -> list[str]:
@@ -19,6 +23,7 @@ def format_plan(plan: Plan) -> list[str]:
     lines = [
         f"task         {plan.task.name} ({plan.task.metric}, {plan.task.direction})",
         f"data         {plan.data.note}: {examples}",
+        *_format_labels(plan.preview),
         f"model        {plan.model.note}",
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
@@ -34,6 +39,23 @@ def format_plan(plan: Plan) -> list[str]:
             f"{format_clock(estimate.seconds)}{format_usage(plan.slot_devices.used(estimate.slot_seconds))}"
         ),
     ]
+    return lines
+
+
+def _format_labels(preview: RunPreview) -> list[str]:
+    """Say how many training examples each class has, how labels were read, and what dev shares with train."""
+    counts, lines = preview.label_counts, []
+    if counts:
+        said = [
+            f"{quote_value(name, 30)} {count:,}" for name, count in [*counts.items()][:MAX_LISTED_CLASSES]
+        ]
+        if rest := [*counts.values()][MAX_LISTED_CLASSES:]:
+            said.append(f"and {len(rest)} more with {min(rest):,} to {max(rest):,}")
+        notes = [f"; {note} ({split})" for split, note in preview.label_notes.items()]
+        lines.append(f"labels       train: {', '.join(said)}{''.join(notes)}")
+    if preview.shared_texts:
+        rule = "scores on dev will be too good; remove them from either"
+        lines.append(f"check        {preview.shared_texts:,} texts of dev are in train too: {rule}")
     return lines
 
 

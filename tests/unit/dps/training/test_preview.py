@@ -116,3 +116,10 @@ def test_a_preview_holds_out_what_the_training_loop_does_where_texts_repeat(
 def test_the_default_length_passes_for_any_model(tiny_cola: Path, tiny_model: Path) -> None:
     assert CommonOptions.model_fields["max_length"].default == FineTuneConfig.max_length > 64
     assert preview(tiny_cola, tiny_model, max_length=FineTuneConfig.max_length).max_steps == 14
+
+
+def test_a_preview_says_how_labels_were_read_and_what_dev_shares(tmp_path: Path, tiny_model: Path) -> None:
+    known = preview(write_labels(tmp_path, train=[0, 1] * 8 + [1], dev=[1, 0] * 10), tiny_model)
+    assert known.label_counts == {"unacceptable": 8, "acceptable": 9}
+    assert known.label_notes == dict.fromkeys(("train", "dev"), "numbers are read as ids")
+    assert known.shared_texts == 17

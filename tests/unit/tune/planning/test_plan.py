@@ -14,6 +14,7 @@ import yaml
 from dps.errors import InputError
 from tests.unit.tune.helpers import make_plan as make_test_plan
 from tests.unit.tune.helpers import restore_old_search
+from tune.console.plan import format_plan
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.run import RunSettings
 from tune.planning.cluster import Cluster, Node
@@ -197,3 +198,15 @@ def test_a_setting_that_was_not_there_had_its_default() -> None:
     assert describe_changes(before, now) == []
     assert describe_changes(before, {**now, "probe": "rte"}) == ["probe was None, now 'rte'"]
     assert describe_changes(json.loads(json.dumps(now)), now) == []
+
+
+def test_the_plan_says_the_classes_and_what_is_odd_about_them() -> None:
+    plan = make_test_plan()
+    counts = {f"c{number}": number for number in range(10)}
+    preview = replace(
+        plan.preview, label_counts=counts, label_notes={"dev": "numbers are read as ids"}, shared_texts=3
+    )
+    said = "\n".join(format_plan(replace(plan, preview=preview)))
+    assert "labels       train: 'c0' 0, 'c1' 1, 'c2' 2" in said
+    assert "'c7' 7, and 2 more with 8 to 9; numbers are read as ids (dev)" in said
+    assert "check        3 texts of dev are in train too" in said
