@@ -23,6 +23,7 @@ class ComparisonSession(Session):
 
     prefix = "compare-"
     noun = "comparison"
+    results = ("compare.json", "compare.html", "compare.md", "compare.tex")
 
     @classmethod
     def start(cls, options: CommonOptions, watchers: Sequence[Watcher] = ()) -> int:

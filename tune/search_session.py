@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import threading
 
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
-from tune.core.run import RunPurpose
-from tune.core.storage import join_location, location_exists, move_from_location
 from tune.records.events import notify
 from tune.records.ledger import TrialRecord
-from tune.records.replicates import choose_median_replicate, select_by_configuration
+from tune.reporting.best_model import BestModel
 from tune.reporting.document import build_search_document
-from tune.reporting.model_card import write_model_card
 from tune.reporting.page import write_search_results
 from tune.reporting.profile import format_profile, profile_session
 from tune.reporting.summary import summarise_search
@@ -22,12 +19,31 @@ from tune.strategy.arms import Arms
 class SearchSession(Session):
     """Explore configurations, confirm the winner on fresh seeds, hand over its model."""
 
+    results = ("search.json", "report.html", "best/README.md")
+
+    def make_arms(self, stop: threading.Event) -> Arms:
+        arms = super().make_arms(stop)
+        if self.plan.keep_models:
+            (search,) = arms.searches
+            search.find_lost_run = lambda: self._find_lost_run(search.current_winner())
+        return arms
+
+    def _find_lost_run(self, winner: TrialRecord | None) -> TrialRecord | None:
+        lost = self.best_model.find_lost_run(winner)
+        if lost is not None:
+            self.display.warn(f"the model in best/ is gone: {lost.id} is trained once more")
+        return lost
+
+    @property
+    def best_model(self) -> BestModel:
+        """The model that is handed over."""
+        return BestModel(self.folder, self.plan.task.metric)
+
     def finish(self, arms: Arms) -> int:
         spent = arms.spent()
         self.notes.note("seconds", spent.seconds)
         (search,) = arms.searches
         winner = search.current_winner()
-        kept = self._keep_best(winner)
         self.folder.keep_predictions()
         phases = {"explored": search.exploration_end, "raced": search.race_end}
         started = self.provenance.started
@@ -36,8 +52,7 @@ class SearchSession(Session):
             self.plan, self.notes, winner, spent, self.provenance, self.output, phases, profile
         )
         write_search_results(document, self.output)
-        if kept is not None:
-            write_model_card(document, kept.seed, self.output / "best")
+        has_model = self.best_model.hand_over(document, winner)
         if winner is not None:
             notify(self.watchers, "search_ended", document)
         self.close()
@@ -46,6 +61,8 @@ class SearchSession(Session):
             errors = sorted({run.error for run in runs if run.error})
             what = "no trial finished" if winner is None else "no confirmation finished"
             return print_error(f"{what}; {'; '.join(errors) or 'see search.json'}", EXIT_NOTHING_FINISHED)
+        if self.plan.keep_models and not has_model:
+            self.display.warn("there is no best/: its run could not be trained once more; try --resume again")
         self.display.note("")
         for line in summarise_search(document, self.output, self.view_command):
             self.display.say(line)
@@ -55,17 +72,3 @@ class SearchSession(Session):
             for line in ["", *format_profile(profile)]:
                 self.display.say(line)
         return EXIT_DONE
-
-    def _keep_best(self, winner: TrialRecord | None) -> TrialRecord | None:
-        """The typical replicate's model becomes best/; returns it, None where nothing was kept."""
-
-        configuration = None if winner is None else winner.configuration
-        confirming = select_by_configuration(configuration, self.folder.records(RunPurpose.CONFIRMATION))
-        chosen = choose_median_replicate(confirming, self.plan.task.metric)
-        model = join_location(self.folder.work, f"trial-{chosen.id}", "model") if chosen is not None else None
-        if model is None or not location_exists(model):
-            return None
-        best = self.output / "best"
-        shutil.rmtree(best, ignore_errors=True)
-        move_from_location(model, best)
-        return chosen

@@ -48,6 +48,7 @@ class Session(ABC):
 
     prefix: ClassVar[str] = ""  # of the default output folder
     noun: ClassVar[str] = "search"
+    results: ClassVar[tuple[str, ...]] = ()  # files that a session which came to its end leaves
 
     @classmethod
     def start(cls, options: CommonOptions, watchers: Sequence[Watcher] = ()) -> int:
@@ -78,6 +79,7 @@ class Session(ABC):
         self.provenance = collect_provenance(self.options.command)
         self.provenance.git_dirty |= bool(self.notes.noted("git_dirty"))  # in any session
         self.notes.note("git_dirty", self.provenance.git_dirty)
+        self._note_commit()
         self.notes.note("precision", plan.settings.precision)
         self.folder.write_config(self.options, plan.settings.data, plan.settings.model)
         earlier = self.folder.records()
@@ -95,6 +97,16 @@ class Session(ABC):
         own = [self.display, self.tracker] if self.tracker is not None else [self.display]
         self.watchers: list[Watcher] = [*own, *guarded]
         notify(self.watchers, "session_started", earlier)
+        if others := self.provenance.earlier_commits:
+            now = (self.provenance.git_commit or "none")[:12]
+            self.display.warn(f"commit {others[0][:12]} ran this before, now it is {now}: runs may differ")
+
+    def _note_commit(self) -> None:
+        """Note the commit of this session; the results name those of earlier ones beside it."""
+        now = self.provenance.git_commit
+        commits: list[str] = [commit for commit in self.notes.noted("commits") or [] if commit != now]
+        self.provenance.earlier_commits = commits
+        self.notes.note("commits", [now, *commits] if now else commits)
 
     @property
     def expected_runs(self) -> int:
@@ -111,9 +123,16 @@ class Session(ABC):
                 run_trials(arms, self.plan, self.folder.ray_files, stop, self.display, find_faults)
                 if stop.is_set():
                     return self._interrupt(arms)
-            return self.finish(arms)
+            was_ended, lost = bool(self.notes.noted("ended")), self._list_missing_results()
+            status = self.finish(arms)
+            if was_ended and (made := [name for name in lost if name not in self._list_missing_results()]):
+                self.display.note(f"made again: {', '.join(made)}")
+            return status
         except Exception as error:
             return self._crash(error)
+
+    def _list_missing_results(self) -> list[str]:
+        return [name for name in self.results if not (self.output / name).is_file()]
 
     def plan_lines(self) -> list[str]:
         """Return the plan, to be read."""
@@ -170,6 +189,7 @@ class Session(ABC):
     def close(self) -> None:
         """Leave nothing but results; MLflow has heard everything, or the user hears why not."""
         self.folder.remove_working_files()
+        self.notes.note("ended", True)
         notify(self.watchers, "session_ended", self.output, False)
         if self.tracker is not None and self.tracker.error:
             deliver = f"python -m tune.tracking sync {shlex.quote(str(self.output))}"

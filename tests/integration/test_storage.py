@@ -58,13 +58,12 @@ def test_what_is_written_is_seen_and_can_be_taken_and_removed(place: str, tmp_pa
     storage.write_location(file, b"here")
     assert storage.location_exists(file)
     assert storage.list_location(place) == ["a"]
-    assert storage.move_from_location(storage.join_location(place, "a"), tmp_path / "taken")
+    assert storage.take_from_location(storage.join_location(place, "a"), tmp_path / "taken")
     assert (tmp_path / "taken" / "note").read_bytes() == b"here"
-    assert not storage.location_exists(file)
-    assert not storage.move_from_location(file, tmp_path / "again")
-    storage.write_location(file, b"here")
+    assert storage.location_exists(file) == storage.is_remote_location(place)
     storage.remove_location(storage.join_location(place, "a"))
     assert not storage.location_exists(file)
+    assert not storage.take_from_location(file, tmp_path / "again")
     storage.remove_location(place)
 
 

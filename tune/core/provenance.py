@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Provenance:
 
     started: of the command, in seconds since the epoch. git_commit: of the working tree, None outside a
     checkout; git_dirty: whether the tree has changes. packages: versions by name. cores: of this machine.
-    command: its words.
+    command: its words. earlier_commits: other ones, with which earlier sessions ran, the last first.
     """
 
     started: float
@@ -34,6 +34,7 @@ class Provenance:
     platform: str
     command: list[str]
     cores: int | None = None
+    earlier_commits: list[str] = field(default_factory=list)
 
 
 def collect_provenance(command: str) -> Provenance:

@@ -7,6 +7,7 @@ not the provider's own (AWS_ENDPOINT_URL).
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -88,17 +89,27 @@ def download_location(location: str, to: Path) -> None:
     copy_files(path, str(to), source_filesystem=files, destination_filesystem=LocalFileSystem())
 
 
-def move_from_location(location: str, to: Path) -> bool:
-    """Move a file or folder from a location to a local path. Returns False if nothing is there. Raises
-    OSError."""
+def take_from_location(location: str, to: Path) -> bool:
+    """Have a file or folder at a local path, whole or not at all. Where it cannot be moved in one step it is
+    copied, and stays at its location. Returns False if nothing is there. Raises OSError."""
     if not location_exists(location):
         return False
+    to.parent.mkdir(parents=True, exist_ok=True)
     if not is_remote_location(location):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(location, to)
-        return True
-    download_location(location, to)
-    remove_location(location)
+        try:
+            os.rename(location, to)
+            return True
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+    part = to.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    if is_remote_location(location):
+        download_location(location, part)
+    elif Path(location).is_dir():
+        shutil.copytree(location, part)
+    else:
+        shutil.copyfile(location, part)
+    part.rename(to)
     return True
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dps.errors import InputError
-from dps.paths import find_link, write_text_file
+from dps.paths import find_link, hash_file, sync_tree, write_text_file
 from dps.tasks.registry import is_task_file
 from dps.text import redact_secrets
 from tune.core.options import CommonOptions
@@ -24,9 +24,9 @@ from tune.core.storage import (
     is_remote_location,
     join_location,
     location_exists,
-    move_from_location,
     remove_location,
     resolve_location,
+    take_from_location,
     write_location,
 )
 from tune.records.ledger import Ledger, TrialRecord
@@ -141,14 +141,22 @@ class SearchFolder:
             (self.output / "error.log").write_text(text, encoding="utf-8")
 
     def keep_predictions(self) -> None:
-        """Move the predictions of every confirmation from the working files to the results."""
+        """Take the predictions of every confirmation from the working files into the results. Those of a run
+        that was trained once more count where they are what it wrote before."""
         for record in self.records(RunPurpose.CONFIRMATION):
-            written = join_location(self.work, f"trial-{record.id}", PREDICTIONS_FILE)
-            move_from_location(written, locate_predictions(self.output, record.id))
+            kept = locate_predictions(self.output, record.id)
+            if record.predictions_sha256 and kept.is_file() and hash_file(kept) == record.predictions_sha256:
+                continue
+            take_from_location(join_location(self.work, f"trial-{record.id}", PREDICTIONS_FILE), kept)
+            if kept.is_file():
+                sync_tree(kept)
 
     def remove_working_files(self) -> None:
-        """Leave nothing but results."""
+        """Leave nothing but results: no error of an earlier session either."""
+        (self.output / "error.log").unlink(missing_ok=True)
         shutil.rmtree(self.ray_files, ignore_errors=True)
+        for part in self.output.glob(".*.part"):  # of a session that was killed
+            remove_location(str(part))
         remove_location(self.work)
         if self.storage is not None:
             remove_location(self.shared)

@@ -127,16 +127,21 @@ def _search_section(document: SearchDocument, seed: int) -> str:
     race = f", {raced} of them raced on further seeds" if raced else ""
     ranked = "a held-out slice of the training data" if settings.select_on == "holdout" else "dev"
     versions = ", ".join(f"{name} {version}" for name, version in document.provenance.packages.items())
-    commit = document.provenance.git_commit or "unknown"
+    commits = [document.provenance.git_commit or "unknown", *document.provenance.earlier_commits]
+    scores = document.confirmation.scores
+    median = sorted(scores.values())[(len(scores) - 1) // 2]
+    which = "the one with the median score, not the luckiest"
+    if scores.get(seed) != median:
+        which = "one that was chosen for the median score when there were fewer"
     return f"""A search by dps-tune tried {tried} configurations{race}, ranked on {ranked}. The winner:
 
 {configuration}
 
 fine-tuned from {format_code_span(Path(document.model.name).name)}, {plan.confirm_steps:,} steps of \
-{settings.batch_size} examples, seed {seed}. Of {len(document.confirmation.scores)} fresh seeds \
-this is the one with the median score, not the luckiest.
+{settings.batch_size} examples, seed {seed}. Of {len(scores)} fresh seeds \
+this is {which}.
 
-Made with {escape_markdown(versions)}; commit {format_code_span(commit)}."""
+Made with {escape_markdown(versions)}; commit {", before it ".join(map(format_code_span, commits))}."""
 
 
 def _limits_section(document: SearchDocument, task: Task) -> str:

@@ -122,7 +122,8 @@ def summarise_search(document: SearchDocument, output: Path, view_command: str |
     lines.append(f"Trials: {ends}. {took}.")
     if document.failures and document.failures.failed:
         lines.append(format_failure_summary(document.failures))
-    lines.append(f"Results: {output} (best/ is the model, report.html the report, search.json everything)")
+    model = "best/ is the model, " if (output / "best").is_dir() else ""
+    lines.append(f"Results: {output} ({model}report.html the report, search.json everything)")
     if view_command:
         lines.append(f"Look:    {view_command}")
     return lines

@@ -44,6 +44,8 @@ class SearchPhases:
     spent_before_s: wall seconds of earlier sessions.
     clock: seconds, from any moment on.
 
+    find_lost_run: asked once, when there is nothing else to run: which run of an earlier session is trained
+        once more, for its model alone.
     running: running records, by the key under which the caller asked for them.
     unfinished: runs that an earlier session left unfinished; they come first.
     started_count: jobs handed out so far, in any session.
@@ -62,6 +64,7 @@ class SearchPhases:
     ) -> None:
         self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
         self.is_interrupted, self.spent_before_s, self.clock = is_interrupted, spent_before_s, clock
+        self.find_lost_run: Callable[[], TrialRecord | None] = lambda: None
         self.started_at = clock()
         self.running: dict[str, TrialRecord] = {}
         self.estimator = Estimator(
@@ -95,12 +98,17 @@ class SearchPhases:
         if record is None:
             return NoJob.YET if self.running else NoJob.EVER
         self.running[key] = record
-        self.started_count += 1
-        notify(self.watchers, "trial_started", record)
+        if not record.outcome.is_final:
+            self.started_count += 1
+            notify(self.watchers, "trial_started", record)
         return self._make_job(record)
 
     def _next_run(self) -> TrialRecord | None:
-        return self.unfinished.pop(0) if self.unfinished else self._start_new_run()
+        record = self.unfinished.pop(0) if self.unfinished else self._start_new_run()
+        if record is None and not self.running:
+            find_lost_run, self.find_lost_run = self.find_lost_run, lambda: None
+            record = find_lost_run()
+        return record
 
     def _start_new_run(self) -> TrialRecord | None:
         """Return the next new run, or None if there is none now or at all.
@@ -262,6 +270,8 @@ class SearchPhases:
             if result.error:  # the slot could not write
                 raise OSError(errno.ENOSPC, result.error)
             return
+        if record.outcome.is_final:  # it was trained once more
+            return
         if result.outcome == Outcome.COMPLETED and record.purpose == RunPurpose.SEARCH and result.scores:
             self.early_stopping.record_completion(record.id, self.estimator.sign * result.scores[-1][1])
         self.slot_seconds += result.seconds
@@ -272,6 +282,8 @@ class SearchPhases:
         self.failure_streak.add_run(ended)
 
     def _record_evaluation(self, record: TrialRecord, report: RunReport) -> None:
+        if record.outcome.is_final:
+            return
         self.ledger.report(record.id, report.result)
         if report.evaluation is not None:
             notify(self.watchers, "trial_reported", record, report.evaluation)

@@ -1,0 +1,164 @@
+"""Sessions of a search, killed and resumed: what belongs together is whole in the end, or made again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_plan
+from tune import session
+from tune.core.run import Job
+from tune.records.ledger import Ledger
+from tune.reporting import best_model, page
+from tune.search_session import SearchSession
+from tune.strategy.arms import Arms
+
+
+class KilledError(BaseException):
+    """The process is killed here."""
+
+
+def killed(*_: object, **__: object) -> Any:
+    raise KilledError
+
+
+@pytest.fixture(autouse=True)
+def _no_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
+
+
+@pytest.fixture
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Job]]]:
+    """Run a session of a small search without Ray; returns the jobs that it ran."""
+    output = tmp_path / "out"
+    output.mkdir()
+    ran: list[FakeTune] = []
+
+    def run(arms: Arms, *_: object) -> None:
+        ran.append(FakeTune(arms, order=len(ran)))
+        ran[-1].run()
+
+    monkeypatch.setattr(session, "run_trials", run)
+
+    def one(status: int = 0, **options: Any) -> list[Job]:
+        given = {"trials": 3, "race": 0, "confirm": 3, "baseline": False} | options
+        assert SearchSession(make_plan(output=output, tracking_uri="none", **given)).run() == status
+        return ran[-1].seen
+
+    yield one
+    assert not [path for path in output.iterdir() if path.name.startswith(".")]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def is_whole(output: Path) -> bool:
+    """Whether best/ holds the model of the seed that its card names."""
+    card = (output / "best/README.md").read_text(encoding="utf-8")
+    ((seed,),) = {tuple(line.split()[1:2]) for line in card.splitlines() if "(this model)" in line}
+    weights = load_file(output / "best/model.safetensors")["weight"]
+    return best_model.holds_whole_model(output / "best") and bool(np.all(weights == float(seed)))
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        (best_model, "take_from_location"),
+        (best_model, "write_model_card"),
+        (best_model, "sync_tree"),
+        (Path, "rename"),
+        (SearchSession, "close"),
+    ],
+    ids=lambda point: point[1],
+)
+def test_the_model_and_its_card_are_whole_after_a_kill(
+    search: Callable[..., list[Job]], output: Path, monkeypatch: pytest.MonkeyPatch, point: tuple[Any, str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(*point, killed)
+        with pytest.raises(KilledError):
+            search()
+    assert not (output / "best").exists() or is_whole(output)
+    assert search() == []  # nothing is trained again
+    assert is_whole(output)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        lambda best: shutil.rmtree(best),
+        lambda best: (best / "model.safetensors").write_bytes(b""),
+        lambda best: (best / "model.safetensors").write_bytes((best / "model.safetensors").read_bytes()[:-4]),
+        lambda best: (best / "config.json").unlink(),
+    ],
+    ids=["gone", "empty", "cut", "without config.json"],
+)
+def test_a_model_that_is_gone_is_made_again(
+    search: Callable[..., list[Job]], output: Path, capsys: pytest.CaptureFixture[str], lost: Any
+) -> None:
+    search()
+    before = load_file(output / "best/model.safetensors")
+    records = Ledger(output / "study.db", "max").records()
+    lost(output / "best")
+    capsys.readouterr()
+    (again,) = search()
+    assert again.keep_model
+    assert is_whole(output)
+    assert (load_file(output / "best/model.safetensors")["weight"] == before["weight"]).all()
+    assert Ledger(output / "study.db", "max").records() == records
+    said = "".join(capsys.readouterr())
+    assert f"the model in best/ is gone: {again.id} is trained once more" in said
+    assert search() == []
+
+
+@pytest.mark.parametrize("name", ["search.json", "report.html", "best/README.md"])
+def test_a_result_that_is_gone_is_made_again_and_said(
+    search: Callable[..., list[Job]], output: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    search()
+    (output / name).unlink()
+    (output / "error.log").write_text("of a session before")
+    capsys.readouterr()
+    assert search() == []
+    assert (output / name).is_file()
+    assert not (output / "error.log").exists()
+    assert f"made again: {name}" in capsys.readouterr().out
+
+
+def test_further_seeds_bring_model_and_card_up_to_date(
+    search: Callable[..., list[Job]], output: Path
+) -> None:
+    search()
+    assert len(search(confirm=5)) == 2
+    assert is_whole(output)
+    assert "Of 5 fresh seeds" in (output / "best/README.md").read_text(encoding="utf-8")
+
+
+def test_another_commit_is_said_and_kept(
+    search: Callable[..., list[Job]],
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for commit in ("aaaa1111", "aaaa1111", "bbbb2222", "cccc3333"):
+        made = replace(PROVENANCE, git_commit=commit)
+        monkeypatch.setattr(session, "collect_provenance", lambda command, made=made: replace(made))
+        search()
+        said = "".join(capsys.readouterr())
+        assert ("ran this before, now it is" in said) == (commit in ("bbbb2222", "cccc3333"))
+    provenance = json.loads((output / "search.json").read_text())["provenance"]
+    assert (provenance["git_commit"], provenance["earlier_commits"]) == ("cccc3333", ["bbbb2222", "aaaa1111"])
+    assert (
+        "commit `cccc3333`, before it `bbbb2222`, before it `aaaa1111`"
+        in (output / "best/README.md").read_text()
+    )

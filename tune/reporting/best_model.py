@@ -1,0 +1,90 @@
+"""best/, the model of a search: whole and with its card, or made again by the next session."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from dps.paths import sync_tree
+from tune.core.run import RunPurpose
+from tune.core.storage import join_location, location_exists, take_from_location
+from tune.records.ledger import TrialRecord
+from tune.records.replicates import choose_median_replicate, select_by_configuration
+from tune.records.search_document import SearchDocument
+from tune.records.search_folder import SearchFolder
+from tune.reporting.model_card import write_model_card
+
+_NOTE = "best"  # in the ledger: the id of the run whose model best/ is, or becomes
+
+
+class BestModel:
+    """The model of the winner's replicate with the median score, as the results and working files hold it."""
+
+    def __init__(self, folder: SearchFolder, metric: str) -> None:
+        self.folder, self.metric = folder, metric
+        self.best, self.staged = folder.output / "best", folder.output / ".best"
+
+    def find_lost_run(self, winner: TrialRecord | None) -> TrialRecord | None:
+        """Return the run that must be trained once more: its model is neither in best/ nor among the working
+        files. None where nothing is lost, or nothing was confirmed."""
+        chosen = self._choose_replicate(winner)
+        if chosen is None or self.staged.is_dir() or location_exists(self._locate_model(chosen)):
+            return None
+        owner = self._owner(chosen)
+        if holds_whole_model(self.best) and owner.configuration == chosen.configuration:
+            return None
+        return chosen
+
+    def hand_over(self, document: SearchDocument, winner: TrialRecord | None) -> bool:
+        """Put the model into best/ with its card, and bring the card of one that is there up to date.
+
+        Returns whether best/ is whole. Raises OSError; the next call goes on then.
+        """
+        chosen = self._choose_replicate(winner)
+        if chosen is None:
+            return holds_whole_model(self.best)
+        model = self._locate_model(chosen)
+        if location_exists(model):
+            self.folder.notes.note(_NOTE, chosen.id)
+            shutil.rmtree(self.staged, ignore_errors=True)
+            take_from_location(model, self.staged)
+        owner = self._owner(chosen)
+        if owner.configuration != chosen.configuration:
+            return False
+        if self.staged.is_dir():
+            write_model_card(document, owner.seed, self.staged)
+            sync_tree(self.staged)
+            shutil.rmtree(self.best, ignore_errors=True)
+            self.staged.rename(self.best)
+            sync_tree(self.best)
+        elif holds_whole_model(self.best):
+            write_model_card(document, owner.seed, self.best)
+        return holds_whole_model(self.best)
+
+    def _choose_replicate(self, winner: TrialRecord | None) -> TrialRecord | None:
+        configuration = None if winner is None else winner.configuration
+        confirming = select_by_configuration(configuration, self.folder.records(RunPurpose.CONFIRMATION))
+        return choose_median_replicate(confirming, self.metric)
+
+    def _locate_model(self, run: TrialRecord) -> str:
+        return join_location(self.folder.work, f"trial-{run.id}", "model")
+
+    def _owner(self, chosen: TrialRecord) -> TrialRecord:
+        """Return the run whose model was put into best/; `chosen` if an earlier version did not note it."""
+        noted = self.folder.notes.noted(_NOTE)
+        runs = self.folder.records(RunPurpose.CONFIRMATION)
+        return next((run for run in runs if run.id == noted), chosen)
+
+
+def holds_whole_model(folder: Path) -> bool:
+    """Return whether a folder holds a model whose files of weights are as long as their headers say."""
+    weights = [*folder.glob("*.safetensors")]
+    try:
+        for file in weights:
+            with safe_open(file, framework="np"):
+                pass
+    except (OSError, SafetensorError):
+        return False
+    return bool(weights) and (folder / "config.json").is_file()
