@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dps.errors import InputError
+from dps.models.lengths import measure_for_builtin_model
 from dps.paths import DATA_SUFFIXES
 from dps.sources.examples import CheckedRows, check_rows
 from dps.sources.labels import ClassNames, parse_number
@@ -121,6 +122,7 @@ def list_data_warnings(proposal: TaskProposal) -> list[str]:
         _warn_contradictions,
         _warn_shared_texts,
         _warn_few_examples,
+        _warn_long_texts,
     )
     return [line for check in checks for line in check(proposal)]
 
@@ -226,3 +228,15 @@ def _warn_few_examples(proposal: TaskProposal) -> list[str]:
 
 def _count_rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _warn_long_texts(proposal: TaskProposal) -> list[str]:
+    """Warn of texts that a search reads in part."""
+    sets = {
+        split: [list(column) for column in zip(*(texts for texts, _ in examples), strict=True)]
+        for split, examples in proposal.examples.items()
+        if examples
+    }
+    lengths = measure_for_builtin_model(sets)
+    advice = "as the built-in model counts; what comes after is not read"
+    return [f"texts are {lengths}, {advice}"] if lengths is not None and lengths.cut else []

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from dps.command import CommandParser, parse_path, run_command
 from dps.distributed import get_device
 from dps.errors import InputError
-from dps.models import MAX_DEFAULT_TOKENS, count_readable_tokens, load_finetuned_model
+from dps.models import MAX_DEFAULT_TOKENS, count_readable_tokens, load_finetuned_model, measure_lengths
 from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
@@ -81,6 +81,12 @@ class Predictor:
     def max_length(self) -> int:
         """Tokens that an example is cut at: as in training, if the folder says so."""
         return min(self.tokenizer.model_max_length, count_readable_tokens(self.model, MAX_DEFAULT_TOKENS))
+
+    def count_cut(self, examples: Sequence[Texts]) -> int:
+        """Return how many of n >= 1 examples have more than `max_length` tokens."""
+        columns = {"": [list(column) for column in zip(*examples, strict=True)]}
+        limit = self.max_length
+        return measure_lengths(columns, lambda: self.tokenizer, limit, limit).cut.get("", 0)
 
     def compute_logits(self, examples: Examples) -> NDArray[np.float32]:
         """Return the logits of n >= 1 examples, see `predict`: (n, classes), or (n, 1) for regression."""
@@ -211,7 +217,11 @@ def _make_parser() -> CommandParser:
 
 def _predict(options: Namespace) -> None:
     predictor = Predictor.load(options.model)
-    predictions = predictor.predict(_collect_examples(options, predictor.columns))
+    examples = _collect_examples(options, predictor.columns)
+    if cut := predictor.count_cut(examples):
+        rule = f"have more than the {predictor.max_length} tokens that the model reads; they are cut"
+        print(f"warning: {cut:,} of {len(examples):,} examples {rule}", file=sys.stderr)
+    predictions = predictor.predict(examples)
     lines = "".join(format_json_line(prediction) + "\n" for prediction in predictions)
     if options.output is None:
         print(lines, end="")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
 from dps.errors import InputError
 from dps.text import quote_value
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POSITION_TABLE = re.compile(r"(.*\.)?(\w*position_embeddings?|wpe|embed_positions)")
@@ -62,6 +60,8 @@ def check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase, model: nn.Mo
 
 def count_max_tokens(model: nn.Module) -> int | None:
     """Return the tokens that an example may have at most, where positions are learned; else None."""
+    from torch import nn
+
     sizes = [
         module.num_embeddings - _count_reserved_positions(module)
         for path, module in model.named_modules()
@@ -116,6 +116,8 @@ def _measure_padding_effect(tokenizer: PreTrainedTokenizerBase, model: PreTraine
 
     Returns 0 for a model that cannot read texts that short, or whose logits are not finite without padding.
     """
+    import torch
+
     short, long = (tokenizer(text, truncation=True, max_length=16) for text in ("a b", "a b c d e f g h"))
     try:
         with torch.inference_mode():

@@ -11,15 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
 from dps.errors import InputError
-from dps.models.agreement import agree_on_padding, check_vocabulary, count_max_tokens
+from dps.models.agreement import (
+    MAX_DEFAULT_TOKENS,
+    agree_on_padding,
+    check_vocabulary,
+    count_max_tokens,
+    count_readable_tokens,
+)
 from dps.models.folder import TOKENIZER_FILES, ModelFolder
 from dps.text import quote_value
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_MODULES = 10_000  # layers, heads, experts or labels that a config.json may ask for
@@ -50,6 +54,7 @@ class ModelDraft:
         Raises InputError for a folder that cannot be loaded, a tokenizer that does not fit the model, and a
         configuration that asks for more than the weight files hold.
         """
+        import torch
         import transformers
 
         _check_module_counts(folder, folder.read_config())
@@ -70,8 +75,14 @@ class ModelDraft:
         """Tokens that an example may have at most, see `count_max_tokens`."""
         return count_max_tokens(self.skeleton)
 
+    @property
+    def readable_tokens(self) -> int:
+        """Tokens that the model was made to read, see `count_readable_tokens`."""
+        return count_readable_tokens(self.skeleton, MAX_DEFAULT_TOKENS)
+
     def load(self) -> tuple[PreTrainedModel, dict[str, Any]]:
         """Return the model with its weights in fp32, and what transformers says of them: missing_keys, ..."""
+        import torch
         import transformers
 
         with explain_load_errors(self.folder):

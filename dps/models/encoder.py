@@ -27,6 +27,7 @@ class PretrainedEncoder:
         every one of a head that was trained for something else.
     replaces_head: whether the files hold such a head.
     max_tokens: tokens that an example may have at most, where positions are learned; else None.
+    readable_tokens: tokens that the model was made to read.
 
     Raises InputError for a folder that cannot be loaded: no tokenizer, an unknown kind of model, custom code,
     weights that are missing or whose size differs from the configuration.
@@ -35,7 +36,12 @@ class PretrainedEncoder:
     def __init__(self, folder: ModelFolder, task: Task) -> None:
         draft = ModelDraft.read(folder, make_head_config(task))
         self.tokenizer: PreTrainedTokenizerBase = draft.tokenizer
-        self.max_tokens = draft.max_tokens
+        self.name, self.max_tokens, self.readable_tokens = (
+            folder.name,
+            draft.max_tokens,
+            draft.readable_tokens,
+        )
+        self.config = draft.config
         self._model, info = draft.load()
         missing, mismatched = set(info["missing_keys"]), {key[0] for key in info["mismatched_keys"]}
         head = get_head_parameters(self._model)

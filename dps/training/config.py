@@ -35,7 +35,8 @@ class FineTuneConfig:
     batch_size: examples of a step over all ranks.
     micro_batch: examples of a rank in the model at once; None for all of a step. It saves memory, and changes
         a step only by rounding and by draws of the model such as dropout.
-    max_length: tokens that an example is cut at.
+    max_length: tokens that an example is cut at; None for 128, or as many as the longest text needs, a
+        multiple of 8, at most 512 and what the model can read.
     train_size: size of a stratified subset of the training examples; None for all.
     select_on: examples that `scores` are measured on: "holdout", a slice of the training set that is not
         trained on, or "dev".
@@ -61,7 +62,7 @@ class FineTuneConfig:
     max_steps: int | None = None
     batch_size: int = 16
     micro_batch: int | None = None
-    max_length: int = 128
+    max_length: int | None = None
     train_size: int | None = None
     select_on: Literal["holdout", "dev"] = "dev"
     holdout_share: float = 0.2
@@ -78,10 +79,10 @@ class FineTuneConfig:
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate must be above 0, but got {self.learning_rate}")
-        for name in ("epochs", "batch_size", "max_length", "evaluations"):
+        for name in ("epochs", "batch_size", "evaluations"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, but got {getattr(self, name)}")
-        for name in ("micro_batch", "max_steps", "train_size", "max_grad_norm"):
+        for name in ("micro_batch", "max_steps", "max_length", "train_size", "max_grad_norm"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0 or None, but got {getattr(self, name)}")
         if not 0 < self.holdout_share < 1:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from dps.models import PretrainedEncoder, locate_model
+from dps.errors import InputError
+from dps.models import PretrainedEncoder, TextLengths, locate_model, measure_lengths
 from dps.sources import open_data_source
 from dps.tasks.registry import get_task
 from dps.tasks.task import Task
+from dps.tasks.transfer import get_transfer_target
 from dps.training.data import TaskData
 from dps.training.tokens import TokenCache
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from dps.sources.base import Source
+    from dps.training.config import FineTuneConfig
 
 
 class RunInputs(NamedTuple):
@@ -39,3 +47,44 @@ def load_run_inputs(
     base = PretrainedEncoder(locate_model(model), task)
     source = open_data_source(data, task)
     return RunInputs(base, TaskData(task, source, base.tokenizer, max_length, cache, fingerprints))
+
+
+def load_measured_inputs(config: FineTuneConfig) -> tuple[RunInputs, TextLengths]:
+    """Load the inputs of a configuration, with the tokens that `choose_max_length` chooses."""
+    task = get_task(config.task)
+    base, source = PretrainedEncoder(locate_model(config.model), task), open_data_source(config.data, task)
+    lengths = choose_max_length(
+        config, task, source, base.name, base.max_tokens, base.readable_tokens, lambda: base.tokenizer
+    )
+    return RunInputs(base, TaskData(task, source, base.tokenizer, lengths.max_length)), lengths
+
+
+def choose_max_length(
+    config: FineTuneConfig,
+    task: Task,
+    source: Source,
+    model: str,
+    max_tokens: int | None,
+    readable_tokens: int,
+    load_tokenizer: Callable[[], PreTrainedTokenizerBase],
+) -> TextLengths:
+    """Return the tokens of an example, from the configuration or from all texts of a run, and what is cut.
+
+    model: its name. max_tokens, readable_tokens: see `PretrainedEncoder`.
+
+    Raises InputError for a max_length above max_tokens.
+    """
+    if config.max_length is not None and max_tokens is not None and config.max_length > max_tokens:
+        problem = f"takes at most {max_tokens} tokens, but got {config.max_length}; lower it"
+        raise InputError(f"--max-length: {model!r} {problem}")
+    used = [(split, task, split) for split in task.splits]
+    for name in config.transfer:
+        target = get_transfer_target(name)
+        used.append((name, target.task, target.split))
+    if config.probe is not None:
+        used += [(f"{config.probe} {split}", get_task(config.probe), split) for split in ("train", "dev")]
+    sets = {}
+    for name, of, split in used:
+        examples = source.load(of, split)
+        sets[name] = [list(examples[column]) for column in of.columns]
+    return measure_lengths(sets, load_tokenizer, readable_tokens, config.max_length)

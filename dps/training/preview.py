@@ -6,19 +6,29 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dps.errors import InputError
-from dps.models import ModelFolder, PretrainedEncoder
+from dps.models import (
+    USUAL_TOKENS,
+    ModelDraft,
+    ModelFolder,
+    TextLengths,
+    load_tokenizer,
+    make_head_config,
+)
 from dps.sources.examples import fingerprint_examples
 from dps.tasks.chance import chance_level
 from dps.tasks.metrics import get_metric, has_sklearn_metric
 from dps.tasks.splits import choose_subset, hold_out_texts, number_texts
 from dps.tasks.task import LABEL_COLUMN, Task
 from dps.training.config import FineTuneConfig
+from dps.training.inputs import choose_max_length
+from dps.training.rehearsal import rehearse_step
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,6 +48,8 @@ class RunPreview:
     full_max_steps: those of the same run with select_on="dev", which trains on the held-out slice too.
     mean_words: mean number of words of a training example.
     chance_level: see `dps.tasks.chance`.
+    lengths: tokens that an example is cut at, and what is longer.
+    notes: what is to be known of the model.
     fingerprints: of all examples by split, see `dps.sources.examples.fingerprint_examples`.
     label_counts: number of training examples by class or label, after `train_size`; empty for a regression.
     label_notes: how the labels of a split were read, where that is not by their names.
@@ -50,6 +62,8 @@ class RunPreview:
     full_max_steps: int
     mean_words: float
     chance_level: float
+    lengths: TextLengths = field(default_factory=lambda: TextLengths(USUAL_TOKENS, {}))
+    notes: tuple[str, ...] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     label_counts: Mapping[str, int] = field(default_factory=dict)
     label_notes: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +94,7 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
         for set_name, values in {**labels, scored_slice: scored}.items():
             _check_metrics_rank(task, set_name, values)
-    _check_max_length(config, task, model)
+    lengths, notes = _try_model(config, task, source, model)
     return RunPreview(
         examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},
         scored_examples=len(scored),
@@ -88,6 +102,8 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         full_max_steps=config.steps(len(train)),
         mean_words=_count_mean_words(task, splits["train"]),
         chance_level=chance_level(task, every),
+        lengths=lengths,
+        notes=tuple(notes),
         fingerprints={split: fingerprint_examples(task, examples) for split, examples in splits.items()},
         label_counts=_count_labels(task, train),
         label_notes={
@@ -138,19 +154,23 @@ def _check_metrics_rank(task: Task, set_name: str, labels: NDArray[Any]) -> None
         raise InputError(f"metric: {name} {problem}; give more examples of it, or another metric")
 
 
-def _check_max_length(config: FineTuneConfig, task: Task, model: ModelFolder) -> None:
-    """Raise InputError if max_length exceeds the model's limit. Loads the model unless it is built in.
+def _try_model(
+    config: FineTuneConfig, task: Task, source: Source, model: ModelFolder
+) -> tuple[TextLengths, list[str]]:
+    """Choose the tokens of an example, and run a step of the longest ones; return notes on the model too.
 
-    The default is not checked: it fits most models, and is part of every saved configuration.
+    The built-in model, whose parts are known to fit, is not loaded.
     """
     if model.kind == "builtin":
-        limit = model.read_config().get("max_position_embeddings")
-    else:
-        limit = PretrainedEncoder(model, task).max_tokens
-    if limit is not None and limit < config.max_length != FineTuneConfig.max_length:
-        raise InputError(
-            f"--max-length: {model.name!r} takes at most {limit} tokens, but got {config.max_length}"
-        )
+        limit = int(model.read_config()["max_position_embeddings"])
+        get_tokenizer = partial(load_tokenizer, model)
+        return choose_max_length(config, task, source, model.name, limit, limit, get_tokenizer), []
+    draft = ModelDraft.read(model, make_head_config(task))
+    lengths = choose_max_length(
+        config, task, source, model.name, draft.max_tokens, draft.readable_tokens, lambda: draft.tokenizer
+    )
+    splits = [source.load(task, split) for split in task.splits]
+    return lengths, rehearse_step(model, task, splits, lengths.max_length)
 
 
 def _count_mean_words(task: Task, train: Dataset) -> float:

@@ -19,7 +19,7 @@ from dps.training import checkpoint, memory, optim
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData, TrainingBatches, split_holdout
 from dps.training.evaluation import Evaluator, RunEnded
-from dps.training.inputs import load_run_inputs
+from dps.training.inputs import load_measured_inputs
 from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.tokens import EncodedExamples
 
@@ -38,8 +38,11 @@ def finetune(
     Raises InputError for unusable values and data.
     """
     gc.collect()  # see `memory.reset_peak_memory`
-    inputs = load_run_inputs(config.task, config.data, config.model, config.max_length)
-    return finetune_model(config, inputs.base, inputs.data, report, control, checkpointing)
+    inputs, lengths = load_measured_inputs(config)
+    result = finetune_model(config, inputs.base, inputs.data, report, control, checkpointing)
+    if lengths.cut:
+        result.warnings.append(f"max_length: texts are {lengths}; raise it, or split them")
+    return result
 
 
 def finetune_model(
@@ -256,7 +259,7 @@ class _Run:
             model=self.model,
             tokenizer=self.base.tokenizer,
             task=self.task,
-            max_length=config.max_length,
+            max_length=self.data.max_length,
         )
 
     def _count_seconds(self) -> float:

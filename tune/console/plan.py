@@ -24,7 +24,8 @@ def format_plan(plan: Plan) -> list[str]:
         f"task         {plan.task.name} ({plan.task.metric}, {plan.task.direction})",
         f"data         {plan.data.note}: {examples}",
         *_format_labels(plan.preview),
-        f"model        {plan.model.note}",
+        f"texts        {plan.preview.lengths}",
+        f"model        {'; '.join([plan.model.note, *plan.preview.notes])}",
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
     lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)

@@ -163,7 +163,13 @@ class CommonOptions(BaseSettings):
     batch_size: int = define_option(
         16, "examples a step, over all workers of a trial", gt=0, le=MAX_OPTION_VALUE
     )
-    max_length: int = define_option(128, "tokens that an example is cut at", gt=4, le=MAX_OPTION_VALUE)
+    max_length: int | None = define_option(
+        None,
+        "tokens that an example is cut at (default: 128, or as many as the longest text needs, a multiple of "
+        "8, at most 512 and what the model can read)",
+        gt=4,
+        le=MAX_OPTION_VALUE,
+    )
     train_size: int | None = define_option(
         None, "train on a stratified subset of this many examples (low resource)", gt=1
     )

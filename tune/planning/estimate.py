@@ -64,7 +64,7 @@ def estimate_speed(
     """Estimate the model's FLOPs over this machine's measured speed, or over a typical GPU's."""
     layers, hidden, _ = model.read_dimensions()
     weights = 12 * layers * hidden**2
-    tokens = min(options.max_length, TOKENS_PER_WORD * mean_words + TOKENS_PER_EXAMPLE)
+    tokens = min(options.max_length or math.inf, TOKENS_PER_WORD * mean_words + TOKENS_PER_EXAMPLE)
     flops = USUAL_GPU_FLOPS if gpus_per_worker else _measure_flops(options.cpus_per_worker, precision)
     forward = 2 * weights * tokens / flops
     products = 3.3 * forward * options.batch_size / options.workers_per_trial

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dps.errors import InputError
 from dps.hub import is_hub_reachable
-from dps.models import ModelFolder, locate_model
+from dps.models import USUAL_TOKENS, ModelFolder, locate_model
 from dps.sources import Source, open_data_source
 from dps.sources.task_files import TaskSource
 from dps.tasks.registry import TASKS, get_task
@@ -64,7 +64,7 @@ class SearchInputs:
             epochs=options.epochs,
             max_steps=options.max_steps,
             batch_size=options.batch_size,
-            max_length=options.max_length,
+            max_length=options.max_length or USUAL_TOKENS,  # until the plan has measured the texts
             train_size=options.train_size,
             precision=precision,
             evaluations=options.evaluations,

@@ -204,6 +204,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "model": _describe_input(plan.model),
         "plan": {
             "examples": plan.preview.examples,
+            "cut": plan.preview.lengths.cut,
             "max_steps": plan.max_steps,
             "confirm_steps": plan.confirm_steps,
             "slots": plan.slots,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dps.errors import InputError
 from dps.models import ModelFolder
 from dps.training.preview import preview_run
@@ -37,10 +39,12 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     precision, precision_note = choose_precision(options, cluster, gpus)
     slots = _count_slots_or_refuse(options, cluster, gpus)
     settings = inputs.build_settings(options, precision)
-    trial = Job(
-        "0", RunPurpose.SEARCH, {"method": "vanilla", "learning_rate": 1.0}, options.seed, settings, ""
-    )
-    preview = preview_run(make_fine_tune_config(trial), inputs.task, inputs.source, inputs.model)
+    vanilla = {"method": "vanilla", "learning_rate": 1.0}
+    trial = Job("0", RunPurpose.SEARCH, vanilla, options.seed, settings, "", transfers=True)
+    config = replace(make_fine_tune_config(trial), max_length=options.max_length)
+    preview = preview_run(config, inputs.task, inputs.source, inputs.model)
+    options = options.copy_with(max_length=preview.lengths.max_length)
+    settings = replace(settings, max_length=preview.lengths.max_length)
     arms = {
         arm: _build_search_space(options, methods, inputs.model, preview.max_steps)
         for arm, methods in options.methods_by_arm.items()

@@ -73,9 +73,11 @@ class SettingsSection(Section):
 
 
 class PlanSection(Section):
-    """What was planned. examples: their number by split. slots: runs at the same time."""
+    """What was planned. examples: their number by split; cut: those with more than max_length tokens, by set.
+    slots: runs at the same time."""
 
     examples: dict[str, int]
+    cut: dict[str, int] = {}
     max_steps: int
     confirm_steps: int
     slots: int

@@ -8,6 +8,7 @@ from pathlib import Path
 from tune.core.wording import format_configuration, format_objective, format_usage
 from tune.records.failures import format_failure_summary
 from tune.records.replicates import BASELINE_NAME
+from tune.records.schema import PlanSection
 from tune.records.search_document import Evidence, ParetoSection, RaceDistance, RaceRow, SearchDocument
 from tune.reporting.confirmation import describe_incomplete_runs
 
@@ -52,7 +53,15 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
         lines += describe_incomplete_runs(name, [run.outcome for run in runs])
     if document.plan.settings.select_on == "dev" and document.confirmation:
         lines.append("Configurations were ranked on dev, which is reported too: these scores are optimistic.")
-    return lines
+    return [*lines, *describe_cut_texts(document.plan)]
+
+
+def describe_cut_texts(plan: PlanSection) -> list[str]:
+    """Say in one line which sets have examples with more tokens than a run reads; nothing if none has."""
+    if not plan.cut:
+        return []
+    cut = ", ".join(f"{count:,} of {name}" for name, count in plan.cut.items())
+    return [f"Cut at {plan.settings.max_length} tokens, without what comes after: examples {cut}."]
 
 
 def _format_standard_error(evidence: Evidence) -> str:

@@ -17,6 +17,7 @@ from tune.core.wording import (
 )
 from tune.records.comparison_document import ComparisonDocument, MethodResult
 from tune.records.schema import DifferenceSection
+from tune.reporting.summary import describe_cut_texts
 from tune.stats import evidence
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ def _format_provenance(document: ComparisonDocument) -> str:
         f"{settings.batch_size}, "
         f"{settings.max_length} tokens, {document.budget.confirm_steps:,} steps, ranked on "
         f"{_neutralise(settings.select_on)}; {'; '.join(commits)}."
+        f"{_neutralise(''.join(f' {line}' for line in describe_cut_texts(document.plan)))}"
     )
 
 

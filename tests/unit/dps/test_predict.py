@@ -90,6 +90,12 @@ def test_long_texts_are_cut_as_in_training_in_both(best: Path) -> None:
     assert theirs["score"] == pytest.approx(one["probabilities"][one["label"]], abs=1e-5)
 
 
+def test_texts_that_are_cut_are_counted(best: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(best), "--text", "w1 " * 22, "w1 " * 23, "w1 " * 90]) == 0
+    said = "warning: 2 of 3 examples have more than the 24 tokens that the model reads; they are cut\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_file_gives_a_line_for_each_row_in_order(
     best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -363,3 +363,13 @@ def test_every_message_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_bytes(b"text,label\n\xff,x\n")
     with pytest.raises(InputError, match="is not UTF-8"):
         inspect_data(tmp_path / "bad.csv")
+
+
+@pytest.mark.parametrize("words", [300, 600])
+def test_texts_that_a_search_reads_in_part_are_counted(tmp_path: Path, words: int) -> None:
+    rows = [f"{'word ' * (words if number == 3 else 5)}{number},{'ab'[number % 2]}" for number in range(40)]
+    (tmp_path / "long.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    proposal = inspect_data(tmp_path / "long.csv")
+    said = [line for line in list_data_warnings(proposal) if "tokens" in line]
+    expected = "texts are cut at 512 tokens: 1 of 40 train have more, as the built-in model counts; "
+    assert [line.startswith(expected) for line in said] == ([True] if words > 512 else [])

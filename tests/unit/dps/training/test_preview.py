@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
+from safetensors.torch import load_file, save_file
 
 from dps.errors import InputError
 from dps.methods import Vanilla
-from dps.models import PretrainedEncoder, locate_model
+from dps.models import MAX_DEFAULT_TOKENS, USUAL_TOKENS, PretrainedEncoder, locate_model
+from dps.models.lengths import TOKEN_STEP
 from dps.sources import open_data_source
 from dps.tasks.registry import get_task
 from dps.training.config import FineTuneConfig
 from dps.training.data import TaskData, split_holdout
 from dps.training.preview import RunPreview, preview_run
-from dps.training.run import finetune_model
+from dps.training.run import finetune, finetune_model
+from tests import families, tiny
 from tune.core.options import CommonOptions
 
 COLA = get_task("cola")
@@ -113,13 +118,114 @@ def test_a_preview_holds_out_what_the_training_loop_does_where_texts_repeat(
     assert texts[0].isdisjoint(texts[1])
 
 
-def test_the_default_length_passes_for_any_model(tiny_cola: Path, tiny_model: Path) -> None:
-    assert CommonOptions.model_fields["max_length"].default == FineTuneConfig.max_length > 64
-    assert preview(tiny_cola, tiny_model, max_length=FineTuneConfig.max_length).max_steps == 14
-
-
 def test_a_preview_says_how_labels_were_read_and_what_dev_shares(tmp_path: Path, tiny_model: Path) -> None:
     known = preview(write_labels(tmp_path, train=[0, 1] * 8 + [1], dev=[1, 0] * 10), tiny_model)
     assert known.label_counts == {"unacceptable": 8, "acceptable": 9}
     assert known.label_notes == dict.fromkeys(("train", "dev"), "numbers are read as ids")
     assert known.shared_texts == 17
+
+
+def write_texts(folder: Path, **words: int) -> Path:
+    """Write a cola of 16 examples a split, one of which has so many words, the others three."""
+    for split, count in words.items():
+        rows = [{"sentence": f"w{i} w1 w2", "label": i % 2} for i in range(16)]
+        rows[3]["sentence"] = " ".join(["w3", *("w4",) * (count - 1)])
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return folder
+
+
+def save_model(folder: Path, positions: int) -> Path:
+    sizes = {**tiny.SIZES, "max_position_embeddings": positions}
+    transformers.BertModel(transformers.BertConfig(**sizes)).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("positions", "train", "dev", "asked", "taken", "cut"),
+    [
+        (1024, 3, 3, None, 128, {}),  # short texts: as always
+        (1024, 126, 126, None, 128, {}),
+        (1024, 127, 3, None, 136, {}),
+        (1024, 3, 200, None, 208, {}),  # those of dev count too
+        (1024, 600, 511, None, 512, {"train": 1, "dev": 1}),
+        (1024, 600, 510, None, 512, {"train": 1}),
+        (64, 3, 3, None, 64, {}),  # what the model can read
+        (64, 100, 3, None, 64, {"train": 1}),
+        (1024, 600, 3, 700, 700, {}),
+        (1024, 100, 3, 8, 8, {"train": 1}),
+    ],
+)
+def test_texts_are_read_whole_where_the_model_can_and_those_that_are_cut_are_counted(
+    tmp_path: Path, positions: int, train: int, dev: int, asked: int | None, taken: int, cut: dict[str, int]
+) -> None:
+    model = save_model(tmp_path / "model", positions)
+    (tmp_path / "data").mkdir()
+    found = preview(write_texts(tmp_path / "data", train=train, dev=dev), model, max_length=asked).lengths
+    assert (found.max_length, found.cut) == (taken, cut)
+    config = FineTuneConfig(
+        data=str(tmp_path / "data"), model=str(model), max_length=asked, method=Vanilla(), max_steps=1
+    )
+    result = finetune(config)
+    assert result.max_length == taken
+    assert [line for line in result.warnings if line.startswith("max_length: ")] == (
+        [f"max_length: texts are {found}; raise it, or split them"] if cut else []
+    )
+
+
+def test_texts_of_other_tasks_that_are_scored_count_too(tiny_cola: Path, tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model", 1024)
+    rte = get_task("rte")
+    for split in rte.splits:
+        rows = [{"sentence1": "w1 " * 200, "sentence2": "w2", "label": i % 2} for i in range(8)]
+        folder = tmp_path / "glue" / "RTE"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    tiny.data_folder(tmp_path / "glue" / "CoLA", COLA)
+    found = preview(tmp_path / "glue", model, max_length=None, probe="rte").lengths
+    assert found.max_length == 208
+    found = preview(tmp_path / "glue", model, max_length=64, probe="rte").lengths
+    assert found.cut == {"rte train": 8, "rte dev": 8}
+    assert str(found) == "cut at 64 tokens: 8 of 8 rte train, 8 of 8 rte dev have more"
+
+
+def test_a_step_of_the_longest_texts_is_tried_before_anything_starts(
+    tiny_cola: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = save_model(tmp_path / "model", 64)
+    assert preview(tiny_cola, model, max_length=None).notes == ()
+    weights = load_file(model / "model.safetensors")
+    name = "embeddings.word_embeddings.weight"
+    save_file({**weights, name: weights[name] * float("nan")}, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"the loss of .* on the longest texts is nan"):
+        preview(tiny_cola, model, max_length=None)
+    monkeypatch.setattr("dps.training.rehearsal.get_available_memory", lambda: 1000)
+    (note,) = preview(tiny_cola, model, max_length=None).notes
+    assert re.fullmatch(r"no step was tried here: [\d,]+ weights need 0\.0 GiB, but 0\.0 are free", note)
+
+
+def test_what_a_tokenizer_says_of_second_texts_must_be_known_to_the_model(tmp_path: Path) -> None:
+    sizes = {**tiny.SIZES, "type_vocab_size": 1}
+    transformers.BertModel(transformers.BertConfig(**sizes)).save_pretrained(tmp_path / "model")
+    tiny.tokenizer().save_pretrained(tmp_path / "model")
+    told = tmp_path / "model" / "tokenizer_config.json"
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    told.write_text(json.dumps({**json.loads(told.read_text()), "model_input_names": names}))
+    folder = tiny.data_folder(tmp_path / "rte", get_task("rte"))
+    with pytest.raises(InputError, match="gives token_type_ids up to 1, but the model knows 1 of them; take"):
+        preview(folder, tmp_path / "model", "rte", max_length=None)
+
+
+def test_a_head_from_elsewhere_is_told(tiny_cola: Path, tmp_path: Path) -> None:
+    families.classifier("bert").save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    notes = preview(tiny_cola, tmp_path, max_length=None).notes
+    assert notes == ("its head was trained for something else and starts anew",)
+
+
+def test_the_option_says_the_rule_by_which_the_length_is_chosen() -> None:
+    text = CommonOptions.model_fields["max_length"].description
+    assert text is not None
+    rule = f"{USUAL_TOKENS}, or as many as the longest text needs, a multiple of {TOKEN_STEP}, at most "
+    assert f"{rule}{MAX_DEFAULT_TOKENS} and what the model can read" in text
+    assert FineTuneConfig.max_length is None

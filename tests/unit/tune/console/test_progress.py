@@ -173,6 +173,7 @@ def test_the_plan_says_what_was_chosen() -> None:
     assert format_plan(make_plan()) == [
         "task         cola (matthews_correlation, max)",
         "data         built-in generator (named): 800 train, 400 dev",
+        "texts        none has more than 128 tokens",
         "model        built-in MiniLM encoder (named)",
         "selected on  holdout; reported on dev, 5 fresh seeds",
         "searching    12 trials of at most 60 steps, tpe + asha",

@@ -34,7 +34,7 @@ OPTIONS: dict[str, Any] = {
     "epochs": 3,
     "max_steps": None,
     "batch_size": 16,
-    "max_length": 128,
+    "max_length": None,
     "train_size": None,
     "precision": "auto",
     "max_concurrent": None,

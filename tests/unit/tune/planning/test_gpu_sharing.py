@@ -31,7 +31,7 @@ def test_the_plan_has_a_slot_for_each_share(count: int) -> None:
     assert f"GPUs         {cluster.SHARING_MEASURED_LATER}" in format_plan(plan)
     need = GpuMemoryNeed(int(0.9 * 80 * GIB / count), 80 * GIB)
     shared = gpu_sharing.share_gpus(plan, need)
-    assert (shared.slots, shared.gpus_per_worker, shared.options) == (count, 1 / count, options)
+    assert (shared.slots, shared.gpus_per_worker, shared.options) == (count, 1 / count, plan.options)
     assert (shared.settings, shared.data, shared.arms) == (plan.settings, plan.data, plan.arms)
     assert (shared.estimate.seconds < plan.estimate.seconds) == (count > 1)
     assert shared.estimate.slot_seconds == plan.estimate.slot_seconds

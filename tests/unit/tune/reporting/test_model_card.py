@@ -111,3 +111,10 @@ def test_hostile_names_stay_text_and_folders_stay_private(found: dict[str, Any])
     assert html.count("<h2>") == 6
     assert html.count("&lt;script&gt;") >= 5
     assert "/home/me" not in text
+
+
+def test_it_says_which_texts_were_cut(found: dict[str, Any]) -> None:
+    line = "Cut at 128 tokens, without what comes after: examples 12 of train, 3 of dev."
+    assert line not in model_card.render_model_card(SearchDocument.model_validate(found), 7)
+    cut = {**found, "plan": {**found["plan"], "cut": {"train": 12, "dev": 3}}}
+    assert line in model_card.render_model_card(SearchDocument.model_validate(cut), 7)
