@@ -31,7 +31,14 @@ import psutil
 
 from dps.command import CommandParser
 from dps.errors import InputError
-from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
+from tune.core.command import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_WRONG_INPUT,
+    format_command,
+    print_error,
+)
 from tune.core.run import RefusedError
 from tune.execution.auth_token import make_auth_token
 from tune.execution.ray_private import write_cluster_address
@@ -88,6 +95,7 @@ def main(argv: list[str]) -> int:
 
 def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
     """Describe the cluster, with commands to use it, a line each. cpus: of a node."""
+    job = ("--task", "cola", "--storage", "/tmp/dps-storage")
     return [
         f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C stops them",
         "",
@@ -95,9 +103,9 @@ def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
         f"  jobs         {cluster.jobs_url}  (and the dashboard)",
         "",
         "in another terminal:",
-        f"  python cluster/submit.py --address {cluster.jobs_url} --task cola --storage /tmp/dps-storage",
-        f"  RAY_AUTH_MODE=token RAY_ADDRESS={cluster.address} python tune/search.py --task cola --preflight "
-        "--storage /tmp/dps-storage",
+        f"  {format_command('python cluster/submit.py', '--address', cluster.jobs_url, *job)}",
+        f"  RAY_AUTH_MODE=token RAY_ADDRESS={cluster.address} "
+        f"{format_command('python tune/search.py', '--preflight', *job)}",
     ]
 
 

@@ -27,10 +27,17 @@ from urllib.parse import urlsplit
 
 from cluster.jobs import JobRequest, JobServer, describe_job_outcome
 from cluster.shipping import PROJECT_ROOT, copy_shipped_files, list_shipped_files
-from dps.command import CommandParser, drop_option
+from dps.command import CommandParser, drop_option, outlive_readers
 from dps.errors import InputError
 from dps.tasks.registry import get_task_name, is_task_file
-from tune.core.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
+from tune.core.command import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_WRONG_INPUT,
+    format_command,
+    print_error,
+)
 from tune.core.options import SearchOptions
 from tune.core.parsing import parse_options
 
@@ -90,6 +97,7 @@ def _submit(chosen: Namespace, rest: list[str]) -> int:
     return _follow(server, [request.id for request in requests], name)
 
 
+@outlive_readers()
 def _follow(server: JobServer, ids: Sequence[str], name: str) -> int:
     try:
         status = server.follow(ids, partial(print, end="", flush=True))
@@ -119,7 +127,7 @@ def _find_job_ids(server: JobServer, name: str, option: str) -> list[str]:
 
 
 def _format_follow_up(address: str, name: str) -> str:
-    command = f"python cluster/submit.py --address {address}"
+    command = format_command("python cluster/submit.py", "--address", address)
     return f"  follow: {command} --follow {name}\n  stop:   {command} --stop {name}"
 
 

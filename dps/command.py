@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from dps.errors import InputError
@@ -72,6 +75,44 @@ def drop_option(argv: Sequence[str], name: str) -> list[str]:
     return kept
 
 
+class LastingStream:
+    """Output stream that outlives its reader, as a pipe or a terminal has one: then text is dropped."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self.stream.flush)
+
+    def _try(self, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def outlive_readers() -> Iterator[None]:
+    """Go on inside this context when nobody reads what is printed any more, as after `| head`."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream and LastingStream(stream) for stream in streams)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        print(end="", flush=True)
+        sys.stdout, sys.stderr = streams
+
+
+@outlive_readers()
 def run_command(do: Callable[[Namespace], None], parser: CommandParser, argv: Sequence[str] | None) -> int:
     """Run `do` with the parsed options; return the exit status: 0, or 2 for wrong options or input.
 

@@ -5,7 +5,6 @@ What the two commands share. A search may take several sessions: each goes on fr
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -25,6 +24,7 @@ from tune.core.command import (
     EXIT_REFUSED,
     catch_stop_signals,
     choose_output_folder,
+    format_command,
     print_error,
 )
 from tune.core.options import CommonOptions
@@ -159,7 +159,7 @@ class Session(ABC):
     @property
     def resume_command(self) -> str:
         """The command that goes on."""
-        return f"{self.options.command} --resume {shlex.quote(str(self.output))}"
+        return format_command(self.options.command, "--resume", self.output)
 
     def _interrupt(self, arms: Arms) -> int:
         self.notes.note("seconds", arms.spent().seconds)
@@ -192,7 +192,7 @@ class Session(ABC):
         self.notes.note("ended", True)
         notify(self.watchers, "session_ended", self.output, False)
         if self.tracker is not None and self.tracker.error:
-            deliver = f"python -m tune.tracking sync {shlex.quote(str(self.output))}"
+            deliver = format_command("python -m tune.tracking", "sync", self.output)
             self.display.warn(f"MLflow tracking failed: {self.tracker.error}; again: {deliver}")
 
     @property

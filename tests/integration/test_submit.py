@@ -155,7 +155,7 @@ def test_a_search_is_let_go_of_stopped_and_gone_on_with(nodes: Nodes, tmp_path: 
     first.until(lambda line: "step 6/18" in line, STARTS_WITHIN_S)
     first.process.send_signal(signal.SIGINT)
     assert first.status(within_s=60) == 130, first.text
-    stop = re.search(r"stop: +python cluster/submit.py --address (\S+) --stop (\S+)", first.text)
+    stop = re.search(r"stop: +\S+ \S+/cluster/submit.py --address (\S+) --stop (\S+)", first.text)
     assert stop is not None, first.text
     assert stop[1] == nodes.jobs
 

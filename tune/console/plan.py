@@ -64,14 +64,23 @@ def _format_search(plan: Plan) -> list[str]:
     options, space = plan.options, plan.space
     begun = f"beginning    with the published values: {len(plan.initial_configurations)} trials"
     return [
-        f"searching    {options.trials} trials of at most {plan.max_steps} steps, "
+        f"searching    {plan.trials} trials of at most {plan.max_steps} steps, "
         f"{options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
         *(f"warm start   {origin}" for origin in plan.warm_start.origins),
         *([begun] if plan.initial_configurations else []),
+        *_format_budgets(plan),
         *_format_race_and_confirmation(plan),
     ]
+
+
+def _format_budgets(plan: Plan) -> list[str]:
+    limits = [
+        format_clock(limit) if resource == "time" else f"{limit:g} {resource}-hours"
+        for resource, limit in plan.options.resource_limits.items()
+    ]
+    return [f"budget       {', '.join(limits)}; no trial and no race run starts after it"] if limits else []
 
 
 def _format_race_and_confirmation(plan: Plan) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,7 +35,8 @@ MIN_WIDTH_FOR_METRIC, MIN_WIDTH_FOR_CONFIGURATION = (
 
 def make_console() -> Console:
     """Return standard output as a console; lines are long unless a terminal shows them."""
-    console = Console(highlight=False)
+    dumb = os.environ.get("TERM", "dumb").lower() in ("", "dumb", "unknown")  # cannot move the cursor
+    console = Console(highlight=False, force_terminal=sys.stdout.isatty() and not dumb)
     if not console.is_terminal:
         console.width = NON_TERMINAL_WIDTH
     return console

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dps.command import outlive_readers
 from dps.errors import InputError, is_disk_full
 from dps.tasks.registry import get_task_name
 from dps.text import sanitise_line
@@ -21,6 +23,7 @@ from tune.core.run import RefusedError
 
 EXIT_DONE, EXIT_CRASHED, EXIT_WRONG_INPUT, EXIT_REFUSED, EXIT_NOTHING_FINISHED = 0, 1, 2, 3, 4
 EXIT_INTERRUPTED = 130
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _START_TIME = time.localtime()
 
 
@@ -30,6 +33,7 @@ def print_error(message: str, status: int) -> int:
     return status
 
 
+@outlive_readers()
 def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callable[[OptionsT], int]) -> int:
     """Parse the options and start a session. Returns the exit status."""
     gc.disable()  # until the first trial: imported objects stay, so collecting them again and again is waste
@@ -53,6 +57,20 @@ def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callab
         gc.enable()
 
 
+def format_command(program: str, *arguments: str | Path) -> str:
+    """Return a command that runs in any folder, without an activated environment.
+
+    program: as --help has it, "python tune/search.py" or "python -m tune.tracking". Paths become absolute.
+    The short form stays in a submitted job, whose copy of the project is deleted after it.
+    """
+    words = [str(word.absolute()) if isinstance(word, Path) else word for word in arguments]
+    if is_in_ray_job():
+        return shlex.join([*program.split(), *words])
+    name = program.split()[-1]
+    script = PROJECT_ROOT / (name if name.endswith(".py") else f"{name.replace('.', '/')}/__main__.py")
+    return shlex.join([sys.executable, str(script), *words])
+
+
 def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:
     """Return the output folder: --output, or runs/<task>-<date-time>. A submitted job uses ~/runs, since
     Ray deletes its working directory."""
@@ -63,7 +81,7 @@ def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:
 
 @contextmanager
 def catch_stop_signals() -> Iterator[threading.Event]:
-    """Yield an event that the first SIGINT or SIGTERM sets; a second one ends the process."""
+    """Yield an event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
@@ -72,9 +90,10 @@ def catch_stop_signals() -> Iterator[threading.Event]:
         stop.set()
         print("\nstopping: writing checkpoints (once more: stop now)", file=sys.stderr, flush=True)
 
-    previous_handlers = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` sets it
+        numbers.append(signal.SIGHUP)
+    previous_handlers = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stop
     finally:

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import psutil
 
+from tune.core.command import format_command
+
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 ANSWER_TIMEOUT_S = 5.0
 CONTROL_STORE_METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 PRIVATE_FOLDER_PREFIX = "dps-ray-"  # of the folder of a Ray that a search started for itself
 LOCAL_REMEDY = f"start the cluster, or unset {ADDRESS_VARIABLE} for a local one"
+SUBMIT = "python cluster/submit.py"
 HEAD_REMEDY = "give HOST:PORT of the cluster's head (port 6379 as a rule)"
 
 
@@ -64,7 +67,7 @@ def check_control_store(address: str) -> bool:
     if _is_web_server(host, port):
         raise ConnectionError(
             f"{address} is a web server, as Ray's dashboard and job server are; {HEAD_REMEDY}, or submit the "
-            f"search there: python cluster/submit.py --address http://{address}"
+            f"search there: {format_command(SUBMIT, '--address', f'http://{address}')}"
         )
     raise ConnectionError(f"what answers at {address} is no control store of Ray; {HEAD_REMEDY}")
 
@@ -74,7 +77,7 @@ def _split_address(address: str) -> tuple[str, int]:
     if re.match(r"https?://", address):
         raise ConnectionError(
             f"{address} is the address of a job server; {HEAD_REMEDY}, or submit the search there: "
-            f"python cluster/submit.py --address {address}"
+            f"{format_command(SUBMIT, '--address', address)}"
         )
     if address.startswith("ray://"):
         raise ConnectionError(f"{address} is a Ray Client address; {HEAD_REMEDY}, or submit a job")

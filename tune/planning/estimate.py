@@ -38,23 +38,34 @@ class DurationEstimate:
 
 
 def estimate_duration(
-    options: CommonOptions, preview: RunPreview, speed: TrainingSpeed, slots: int, passes: Sequence[float]
+    options: CommonOptions,
+    preview: RunPreview,
+    speed: TrainingSpeed,
+    slots: int,
+    passes: Sequence[float],
+    trials: float,
+    budget: float = math.inf,
 ) -> DurationEstimate:
-    """Estimate the duration of the whole search. passes: forward-backward passes of a step, by arm."""
+    """Estimate the duration of the whole search.
+
+    passes: forward-backward passes of a step, by arm; trials: of an arm; budget: slot-seconds after which no
+    trial and no race run starts.
+    """
     arms, step_seconds = len(passes), sum(passes) * speed.step_seconds
-    evaluating = options.evaluations * preview.scored_examples * speed.example_seconds
+    evaluating = min(options.evaluations, preview.max_steps) * preview.scored_examples * speed.example_seconds
     trial = arms * evaluating + preview.max_steps * step_seconds
-    searching = options.trials * MEAN_TRIAL_SHARE[options.scheduler] * trial
+    searching = trials * MEAN_TRIAL_SHARE[options.scheduler] * trial
     scoring = preview.examples["dev"] * speed.example_seconds
     confirming = options.confirm * (arms * scoring + preview.full_max_steps * step_seconds)
     if arms > 1:  # all slots stay busy
         together = searching + confirming
         return DurationEstimate(STARTUP_S + together / slots, together)
-    racing = RACE_TIME_FACTOR * searching if options.race else 0.0
+    exploring = searching * (1 + (RACE_TIME_FACTOR if options.race else 0.0))
+    exploring = min(exploring, max(budget, min(trials, slots) * trial))  # what has started goes to its end
     rounds = math.ceil(options.confirmed_per_arm * options.confirm / slots) / options.confirm
     return DurationEstimate(
-        STARTUP_S + (searching + racing) / slots + rounds * confirming,
-        searching + racing + options.confirmed_per_arm * confirming,
+        STARTUP_S + exploring / slots + rounds * confirming,
+        exploring + options.confirmed_per_arm * confirming,
     )
 
 

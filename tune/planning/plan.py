@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,13 +96,37 @@ class Plan:
     def planned_runs(self) -> int:
         """The number of trials and confirmations over all arms, without the race."""
         confirmations = self.options.confirmed_per_arm * self.options.confirm
-        return len(self.arms) * (self.options.trials + confirmations)
+        return self.trials + len(self.arms) * confirmations
+
+    @property
+    def trials(self) -> int:
+        """The number of trials over all arms: --trials of each, or all configurations of a smaller space."""
+        return sum(int(min(self.options.trials, space.size)) for space in self.arms.values())
 
     @property
     def estimate(self) -> DurationEstimate:
         """The expected duration of the whole search."""
         passes = [1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in self.arms]
-        return estimate_duration(self.options, self.preview, self.speed, self.slots, passes)
+        return estimate_duration(
+            self.options,
+            self.preview,
+            self.speed,
+            self.slots,
+            passes,
+            self.trials / len(passes),
+            self._slot_budget,
+        )
+
+    @property
+    def _slot_budget(self) -> float:
+        """The slot-seconds that the budgets leave for trials and race."""
+        options = self.options
+        devices = {"GPU": self.gpus_per_worker, "CPU": options.cpus_per_worker}
+        limits = [
+            limit * (self.slots if name == "time" else 3600 / (devices[name] * options.workers_per_trial))
+            for name, limit in options.resource_limits.items()
+        ]
+        return min(limits, default=math.inf)
 
     @property
     def slot_devices(self) -> SlotDevices:

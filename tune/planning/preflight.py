@@ -84,7 +84,7 @@ def judge_node_report(
 
 def check_free_space(plan: Plan, folder: Path) -> list[PreflightFinding]:
     """Return a finding if the storage has less space than a plan may need."""
-    confirmations = plan.planned_runs - len(plan.arms) * plan.options.trials
+    confirmations = plan.planned_runs - plan.trials
     needed = estimate_storage_bytes(
         plan.model_parameters, plan.slots, confirmations if plan.keep_models else 0
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from tune.tracking.sync import main
+if __name__ == "__main__":  # run as a script or with -m: hand over to the package
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    from tune.tracking import sync as package
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(package.main(sys.argv[1:]))

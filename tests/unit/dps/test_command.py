@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster import local, submit
 from dps import predict, probing
-from dps.command import CommandParser, parse_path
+from dps.command import CommandParser, LastingStream, parse_path
 from dps.errors import InputError
 from tune import compare, report, search
 
+ROOT = Path(__file__).parents[3]
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str], str]] = {
     "search": (search.main, ["--seed", "1", "--seed", "2"], "--seed"),
     "compare": (compare.main, ["--methods", "vanilla", "--methods=r-drop"], "--methods"),
@@ -56,6 +61,31 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _parse("--model", "~/best").model == "/home/me/best"
     with pytest.raises(InputError, match="--model: no home folder is known for ~nobody-here; give the whole"):
         _parse("--model", "~nobody-here/best")
+
+
+def test_what_nobody_reads_is_dropped() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as pipe:
+        for _ in range(3):
+            print("unread", file=LastingStream(pipe), flush=True)
+
+
+def test_a_full_disk_is_still_an_error() -> None:
+    stream = LastingStream(open("/dev/full", "w", encoding="utf-8"))  # noqa: SIM115
+    with pytest.raises(OSError, match="No space"):
+        print("unwritten", file=stream, flush=True)
+
+
+def test_a_command_ends_well_whose_output_nobody_reads() -> None:
+    code = "import sys; from dps import predict; sys.exit(predict.main(['--help']))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_abbreviation_is_refused() -> None:

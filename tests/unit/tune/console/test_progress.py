@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_evaluation, make_plan, make_record, make_replicate
 from tune.console.plan import format_plan
-from tune.console.progress import ProgressDisplay
+from tune.console.progress import ProgressDisplay, make_console
 from tune.core.wording import format_clock, format_configuration
 from tune.records.ledger import TrialRecord
 
@@ -55,6 +56,32 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
         shown.trial_started(make_record(1, Outcome.RUNNING, id="confirm-1", purpose="confirmation", seed=1))
         shown.trial_ended(make_replicate(1, 0.61))
     assert file.getvalue() == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("is_tty", "variables", "is_live"),
+    [
+        (True, {"TERM": "xterm-256color"}, True),
+        (True, {"TERM": "dumb"}, False),
+        (True, {"TERM": ""}, False),
+        (True, {}, False),
+        (False, {"TERM": "xterm-256color", "FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_only_a_terminal_that_can_move_its_cursor_has_a_live_table(
+    monkeypatch: pytest.MonkeyPatch, is_tty: bool, variables: dict[str, str], is_live: bool
+) -> None:
+    for name in ("TERM", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    file = io.StringIO()
+    monkeypatch.setattr(file, "isatty", lambda: is_tty)
+    monkeypatch.setattr(sys, "stdout", file)
+    console = make_console()
+    assert console.is_terminal == is_live
+    console.print("[bold]x[/bold]")
+    assert ("\x1b" in file.getvalue()) == is_live
 
 
 def test_the_score_of_a_diverged_trial_is_not_shown_as_its_result() -> None:

@@ -1,0 +1,69 @@
+"""The expected duration: budgets, small spaces and many evaluations count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dps.ranges import Choice
+from tests.unit.tune.helpers import make_comparison, make_plan
+from tune.console.plan import format_plan
+from tune.core.space import SearchSpace
+from tune.planning.estimate import STARTUP_S
+from tune.planning.plan import Plan
+
+TRIAL_S = 60 * 0.1 + 6 * 160 * 0.0066  # of the made-up plan
+
+
+def explore_only(**options: Any) -> float:
+    """Return the expected slot-seconds of trials and race."""
+    plan = make_plan(scheduler="none", baseline=False, **options)
+    return plan.estimate.slot_seconds - make_confirmation_seconds(plan)
+
+
+def make_confirmation_seconds(plan: Plan) -> float:
+    return plan.options.confirm * (400 * 0.0066 + plan.preview.full_max_steps * 0.1)
+
+
+def test_without_a_budget_all_trials_and_the_race_are_run() -> None:
+    assert explore_only(trials=10, race=0) == pytest.approx(10 * TRIAL_S)
+    assert explore_only(trials=10) == pytest.approx(10 * TRIAL_S * 2.2)
+    assert explore_only(trials=10, time_budget="1d") == pytest.approx(10 * TRIAL_S * 2.2)
+
+
+@pytest.mark.parametrize(
+    ("budget", "slot_seconds"),
+    [
+        ({"time_budget": "1m"}, 2 * 60),
+        ({"cpu_hours": 0.05}, 0.05 * 3600),
+        ({"time_budget": "1m", "cpu_hours": 0.02}, 0.02 * 3600),
+        ({"time_budget": "1s"}, 2 * TRIAL_S),  # what has started goes to its end
+    ],
+)
+def test_no_more_is_run_than_the_budget_allows(budget: dict[str, Any], slot_seconds: float) -> None:
+    assert explore_only(trials=100, **budget) == pytest.approx(slot_seconds)
+    plan = make_plan(trials=100, **budget)
+    assert plan.estimate.seconds > STARTUP_S + slot_seconds / 2
+    assert any(line.startswith("budget  ") for line in format_plan(plan))
+
+
+def test_there_are_no_more_evaluations_than_steps() -> None:
+    many, few = (make_plan(evaluations=count).estimate.seconds for count in (1000, 60))
+    assert many == few
+
+
+def test_a_small_space_ends_the_trials() -> None:
+    space = SearchSpace(
+        ("vanilla",), {"learning_rate": Choice((1e-5, 2e-5))}, {"vanilla": {"learning_rate": "learning_rate"}}
+    )
+    plan = replace(make_plan(trials=12, sampler="grid"), arms={"": space})
+    assert plan.trials == 2
+    assert plan.planned_runs == make_plan(trials=2).planned_runs
+    assert plan.estimate == replace(make_plan(trials=2, sampler="grid"), arms={"": space}).estimate
+    assert any("searching    2 trials" in line for line in format_plan(plan))
+
+
+def test_a_comparison_counts_the_trials_of_every_method() -> None:
+    assert make_comparison(["vanilla", "dps-dense"], trials=3).trials == 6
