@@ -20,6 +20,7 @@ from dps.models.agreement import (
     count_readable_tokens,
 )
 from dps.models.folder import TOKENIZER_FILES, ModelFolder
+from dps.models.manifest import MANIFEST_FILE, find_damage
 from dps.text import quote_value
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class ModelDraft:
         import torch
         import transformers
 
+        if damage := find_damage(folder.path):
+            remedy = f"copy the folder again, or delete {MANIFEST_FILE} if you changed it yourself"
+            raise InputError(f"model: {damage}; {remedy}")
         _check_module_counts(folder, folder.read_config())
         tokenizer = tokenizer or load_tokenizer(folder)
         with explain_load_errors(folder):

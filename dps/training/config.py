@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dps.errors import InputError
 from dps.methods import DPSDense, Method
+from dps.models.manifest import write_manifest
 from dps.tasks.definition import TASK_FILE_NAME, write_task_file
 from dps.tasks.task import Task
 from dps.training.optim import PRECISIONS
@@ -135,15 +136,19 @@ class FineTuneResult(RunResult):
         return max((score for _, score in self.scores), default=None)
 
     def save(self, folder: Path | str) -> None:
-        """Write model and tokenizer for `from_pretrained`, and the task for `dps.predict`. Raises OSError."""
+        """Write model and tokenizer for `from_pretrained`, the task for `dps.predict`, and checksums of all.
+
+        Raises OSError.
+        """
         assert self.model is not None
         assert self.tokenizer is not None
         if self.max_length is not None:
             self.tokenizer.model_max_length = self.max_length
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        if self.task is not None:
-            write_task_file(self.task, Path(folder) / TASK_FILE_NAME)
+        with write_manifest(Path(folder)):
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+            if self.task is not None:
+                write_task_file(self.task, Path(folder) / TASK_FILE_NAME)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from dps.models.manifest import find_damage
 from dps.paths import sync_tree
 from tune.core.run import RunPurpose
 from tune.core.storage import join_location, location_exists, take_from_location
@@ -79,7 +80,8 @@ class BestModel:
 
 
 def holds_whole_model(folder: Path) -> bool:
-    """Return whether a folder holds a model whose files of weights are as long as their headers say."""
+    """Return whether a folder holds a model whose files are what was written: by their checksums and, in a
+    folder of an earlier version, weights as long as their headers say."""
     weights = [*folder.glob("*.safetensors")]
     try:
         for file in weights:
@@ -87,4 +89,4 @@ def holds_whole_model(folder: Path) -> bool:
                 pass
     except (OSError, SafetensorError):
         return False
-    return bool(weights) and (folder / "config.json").is_file()
+    return find_damage(folder) is None and bool(weights) and (folder / "config.json").is_file()

@@ -12,6 +12,7 @@ import yaml
 
 import dps
 from dps.errors import InputError
+from dps.models.manifest import MANIFEST_FILE
 from dps.predict import Predictor, main, read_example_texts
 from dps.tasks import definition, registry
 
@@ -214,7 +215,7 @@ def test_a_model_of_another_program_serves_texts_but_no_file(
     best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in best.iterdir():
-        if file.name != definition.TASK_FILE_NAME:
+        if file.name not in (definition.TASK_FILE_NAME, MANIFEST_FILE):
             (tmp_path / file.name).write_bytes(file.read_bytes())
     assert main(["--model", str(tmp_path), "--text", "w1 w3"]) == 0
     assert json.loads(capsys.readouterr().out)["label"] == "yes"
