@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from tune.core.command import EXIT_CRASHED, EXIT_DONE, EXIT_INTERRUPTED
 from tune.core.wording import get_last_line
@@ -23,6 +25,7 @@ T = TypeVar("T")
 JOB_GROUP_KEY = "dps.group"  # in the metadata of a job
 STOP_TIMEOUT_S = 30  # a search writes its checkpoints meanwhile; Ray's own 3 s would cut that short
 POLL_INTERVAL_S = 1.0
+CONNECT_TIMEOUT_S = 5.0
 SERVER_TIMEOUT_S = 120.0  # on a job server that no longer answers
 
 
@@ -43,6 +46,7 @@ class JobServer:
     client: JobSubmissionClient = field(init=False)
 
     def __post_init__(self) -> None:
+        _check_job_server(self.address)
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         protect_auth_token()
         os.environ.pop("RAY_ADDRESS", None)  # it takes precedence over the address
@@ -54,8 +58,10 @@ class JobServer:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConnectionError(f"{self.address}: {get_last_line(error)}") from None
 
-    def submit(self, requests: Sequence[JobRequest], folder: Path, variables: dict[str, str]) -> None:
-        """Ship the folder once and start the jobs in it."""
+    def submit(
+        self, requests: Sequence[JobRequest], folder: Path, variables: dict[str, str]
+    ) -> Iterator[JobRequest]:
+        """Ship the folder once and start the jobs in it. Yields each that was started."""
         env = {
             "working_dir": str(folder),
             "env_vars": {**variables, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT_S)},
@@ -70,6 +76,7 @@ class JobServer:
             )
             # A head that has just started cannot take jobs yet.
             self._retry(submit, lambda error: "No available agent" in error)
+            yield request
 
     def _retry(self, call: Callable[[], T], passes: Callable[[str], bool]) -> T:
         """Call until no passing error is raised. passes: tells from its text whether an error will pass."""
@@ -124,6 +131,25 @@ class JobServer:
     def get_info(self, job: str) -> JobDetails:
         """Return the details of a job; wait for a server that is away for a while."""
         return self._retry(lambda: self.client.get_job_info(job), lambda error: "does not exist" not in error)
+
+
+def _check_job_server(address: str) -> None:
+    """Raise ConnectionError at once for what is no address of a job server, or where none listens: Ray would
+    take it for another kind of address, and try for minutes."""
+    url = urlsplit(address)
+    try:
+        host, port = url.hostname, url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:  # of the port
+        host, port = None, 0
+    if url.scheme not in ("http", "https") or not host:
+        raise ConnectionError(
+            f"{address} is no URL of a job server; give http://HOST:PORT (port 8265 as a rule)"
+        )
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConnectionError(f"{address}: no job server answers ({reason}); start the cluster") from None
 
 
 @dataclass

@@ -17,11 +17,12 @@ if __name__ == "__main__":  # run as a script: hand over to the package
 
 import itertools
 import os
+import re
 import shlex
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ from cluster.jobs import JobRequest, JobServer, describe_job_outcome
 from cluster.shipping import PROJECT_ROOT, copy_shipped_files, list_shipped_files
 from dps.command import CommandParser, drop_option, outlive_readers
 from dps.errors import InputError
+from dps.paths import is_folder
 from dps.tasks.registry import get_task_name, is_task_file
 from tune.core.command import (
     EXIT_DONE,
@@ -38,14 +40,16 @@ from tune.core.command import (
     format_command,
     print_error,
 )
-from tune.core.options import SearchOptions
+from tune.core.common_options import split_names
+from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import parse_options
 
 DEFAULT_JOB_SERVER = os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265")
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 MAX_JOBS = 100
 EXAMPLES = """
-All other options are those of `python tune/search.py` (see its --help), checked before anything is sent.
+All other options are those of `python tune/search.py`, with --methods those of `python tune/compare.py` (see
+their --help), checked before anything is sent.
 
 Ctrl-C detaches from the job, which runs on. A stopped search has written its checkpoints: submit it again
 with --resume DIR, the output folder that it printed. Exit status: that of the job (0 done, 2 wrong input,
@@ -55,6 +59,7 @@ examples:
   python cluster/submit.py --address http://HEAD:8265 --task cola --storage /shared/dps
   python cluster/submit.py --task rte --env MLFLOW_TRACKING_PASSWORD,HF_TOKEN
   python cluster/submit.py --matrix task=cola,rte method=vanilla,dps-dense --storage /shared/dps
+  python cluster/submit.py --task rte --methods vanilla,dps-dense,r-drop --storage /shared/dps
   python cluster/submit.py --follow cola-1126-101500
   python cluster/submit.py --stop cola-1126-101500
 """
@@ -83,29 +88,41 @@ def main(argv: list[str]) -> int:
 def _submit(chosen: Namespace, rest: list[str]) -> int:
     requests = plan_jobs(rest, chosen.matrix or [], time.strftime("%m%d-%H%M%S"))
     variables = collect_variables(chosen.env)
+    note = partial(print, file=sys.stderr if "--json" in rest else sys.stdout, flush=True)
     server = JobServer(chosen.address)
+    if _is_on_loopback(variables.get(TRACKING_VARIABLE, "")) and not _is_on_loopback(server.address):
+        note(f"warning: {TRACKING_VARIABLE} names this machine's loopback, which the cluster does not reach")
+    started = list[str]()
     with tempfile.TemporaryDirectory(prefix="dps-job-") as folder:
-        print(copy_shipped_files(PROJECT_ROOT, Path(folder)))
-        print(f"passing      {', '.join(sorted(variables)) or 'no variables'} (values are not shown)")
-        server.submit(requests, Path(folder), variables)
-    for request in requests:
-        print(f"submitted    {request.id}: {request.entrypoint}", flush=True)
+        note(copy_shipped_files(PROJECT_ROOT, Path(folder)))
+        note(f"passing      {', '.join(sorted(variables)) or 'no variables'} (values are not shown)")
+        try:
+            for request in server.submit(requests, Path(folder), variables):
+                note(f"submitted    {request.id}: {request.entrypoint}")
+                started.append(request.id)
+        except ConnectionError as error:
+            left = f"; submitted before it, and running: {', '.join(started)}" if started else ""
+            raise ConnectionError(f"{error}{left}") from None
     name = requests[0].id if len(requests) == 1 else requests[0].group
     if chosen.detach:
-        print(_format_follow_up(server.address, name))
+        note(_format_follow_up(server.address, name))
         return EXIT_DONE
-    return _follow(server, [request.id for request in requests], name)
+    return _follow(server, started, name, note)
+
+
+def _is_on_loopback(address: str) -> bool:
+    return urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 @outlive_readers()
-def _follow(server: JobServer, ids: Sequence[str], name: str) -> int:
+def _follow(server: JobServer, ids: Sequence[str], name: str, note: Callable[[str], None] = print) -> int:
     try:
         status = server.follow(ids, partial(print, end="", flush=True))
     except KeyboardInterrupt:
-        print(f"\ndetached from {name}, which runs on\n{_format_follow_up(server.address, name)}")
+        note(f"\ndetached from {name}, which runs on\n{_format_follow_up(server.address, name)}")
         return EXIT_INTERRUPTED
     for job in ids:
-        print(f"{job} {describe_job_outcome(server.get_info(job))}")
+        note(f"{job} {describe_job_outcome(server.get_info(job))}")
     return status
 
 
@@ -136,78 +153,123 @@ def plan_jobs(rest: list[str], matrix: list[str], stamp: str) -> list[JobRequest
 
     stamp: part of every id. Raises InputError.
     """
-    rows = expand_matrix(matrix)
     group = f"matrix-{stamp}"
-    requests = []
-    for row in rows:
+    requests: list[JobRequest] = []
+    for row in expand_matrix(matrix):
         argv = [*rest, *(word for name, value in row.items() for word in (f"--{name}", value))]
-        options = check_job_options(argv)
+        options, argv = check_job_options(argv)
         name = _name_job(row, options)
+        if any(request.id == f"{name}-{stamp}" for request in requests):
+            name = f"{name}-{len(requests) + 1}"
         outputs = _separate_outputs(options, group, name) if matrix else []
         kept = drop_option(argv, "--output") if matrix else argv
-        command = " ".join(["python tune/search.py", shlex.join(kept), *outputs]).strip()
+        command = " ".join([options.command, shlex.join(kept), *outputs]).strip()
         requests.append(JobRequest(f"{name}-{stamp}", command, group if matrix else name))
     return requests
 
 
-def _name_job(row: dict[str, str], options: SearchOptions) -> str:
-    """Name a job after its values in the matrix, the folder that it resumes, or its task."""
-    if row:
-        return "-".join(get_task_name(value) if name == "task" else value for name, value in row.items())
-    return options.resume.name if options.resume else get_task_name(options.task)
+def _name_job(row: dict[str, str], options: CommonOptions) -> str:
+    """Name a job after its values in the matrix, the folder that it resumes, or its task, in letters, digits,
+    dot, dash and underscore."""
+    values = [get_task_name(value) if name == "task" else value for name, value in row.items()]
+    if not row:
+        values = [options.resume.name if options.resume else get_task_name(options.task)]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(values)).strip("-") or "job"
 
 
 def expand_matrix(matrix: Sequence[str]) -> list[dict[str, str]]:
     """Return the combinations of a matrix: ["task=cola,rte", "lr=1"] gives two dicts, [] gives [{}].
 
-    Raises InputError for a malformed axis, or more than `MAX_JOBS` combinations.
+    Raises InputError for a malformed axis, an axis or a value that is given twice, or more than `MAX_JOBS`
+    combinations.
     """
     axes: dict[str, list[str]] = {}
     for axis in matrix:
-        name, equals, values = axis.partition("=")
-        axes[name.lstrip("-")] = [value.strip() for value in values.split(",")]
-        if not equals or not name or not all(axes[name.lstrip("-")]):
+        option, equals, text = axis.partition("=")
+        name, values = option.lstrip("-"), [value.strip() for value in text.split(",")]
+        if not equals or not name or not all(values):
             raise InputError(f"--matrix: must be OPTION=VALUE,VALUE ..., but got {axis!r}")
+        if twice := [name] * (name in axes) + [value for value in values if values.count(value) > 1]:
+            raise InputError(f"--matrix: {twice[0]} is given twice, in {axis!r}; leave one out")
+        axes[name] = values
     rows = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     if len(rows) > MAX_JOBS:
         raise InputError(f"--matrix: at most {MAX_JOBS} jobs, but got {len(rows)}; give fewer values")
     return rows
 
 
-def check_job_options(argv: list[str]) -> SearchOptions:
-    """Return the options as the search will read them. Raises InputError for paths of this machine only."""
-    options: SearchOptions = parse_options(argv)
+def check_job_options(argv: list[str]) -> tuple[CommonOptions, list[str]]:
+    """Return the options as the search, or with --methods the comparison, will read them; and its arguments,
+    with shipped files as the job sees them. Raises InputError for what only this machine has."""
+    compares = any(word == "--methods" or word.startswith("--methods=") for word in argv)
+    options: CommonOptions = parse_options(argv, CompareOptions if compares else SearchOptions)
     for name in ("output", "resume", "storage"):
         value = getattr(options, name)
         if value is not None and not str(value).startswith("/") and "://" not in str(value):
             raise InputError(
                 f"--{name}: the job's folder is deleted when it ends; give an absolute path, not {value}"
             )
-    if options.tracking_uri and urlsplit(options.tracking_uri).password:
+    _check_tracking(options.tracking_uri)
+    for name, place in _list_places(options):
+        if not place.startswith("/"):
+            raise InputError(f"--{name}: {place} is not shipped; give an absolute path that every node sees")
+    for name, file in _list_files(options):
+        shipped = find_shipped_file(file)
+        if shipped is None and (name == "config" or not file.is_absolute()):
+            raise InputError(
+                f"--{name}: {file} is not among the shipped files; put it in {PROJECT_ROOT}/configs, or give "
+                f"{'its options' if name == 'config' else 'an absolute path that every node sees'}"
+            )
+        if shipped is not None:
+            argv = [*drop_option(argv, f"--{name}"), f"--{name}", str(shipped)]
+    return options, argv
+
+
+def _list_places(options: CommonOptions) -> Iterator[tuple[str, str]]:
+    """Yield the options that name a folder or a file which is not shipped, with each of their values."""
+    if options.data not in ("auto", "hub", "builtin", "task"):
+        yield "data", options.data
+    if options.model.startswith(".") or is_folder(options.model):
+        yield "model", options.model
+    for name in ("warm_start", "results"):
+        for place in split_names(getattr(options, name, None) or "/"):
+            if not place.startswith("mlflow:"):
+                yield name.replace("_", "-"), place
+    if getattr(options, "init_task", None):
+        yield "init-task", str(getattr(options, "init_task"))  # noqa: B009
+
+
+def _list_files(options: CommonOptions) -> Iterator[tuple[str, Path]]:
+    """Yield the options that name a YAML file, with the file."""
+    for name in ("config", "task", "probe"):
+        value = getattr(options, name)
+        if value is not None and (name == "config" or is_task_file(value)):
+            yield name, Path(value)
+
+
+def _check_tracking(uri: str | None) -> None:
+    """Raise InputError for an address of MLflow with a password, or of a file in the job's folder."""
+    if uri and urlsplit(uri).password:
         raise InputError(
             f"--tracking-uri: has a password, which a command line shows; export {TRACKING_VARIABLE} instead"
         )
-    if options.config and not _is_shipped(options.config):
-        raise InputError(f"--config: {options.config} is not among the shipped files; put it in configs/")
-    if is_task_file(options.task) and not (options.task.startswith("/") or _is_shipped(Path(options.task))):
+    if uri and re.match(r"sqlite(\+\w+)?:///[^/]|file:(//)?[^/]|\.", uri):
         raise InputError(
-            f"--task: {options.task} is not among the shipped files; put it in configs/, or give an "
-            f"absolute path that every node sees"
+            f"--tracking-uri: {uri} lies in the job's folder, which is deleted when it ends; give a server, "
+            f"or an absolute path that the head sees"
         )
-    if options.data not in ("auto", "hub", "builtin", "task") and not options.data.startswith("/"):
-        raise InputError(f"--data: {options.data} is not shipped; give an absolute path that every node sees")
-    return options
 
 
-def _is_shipped(path: Path) -> bool:
-    return (
-        not path.is_absolute()
-        and path in set(list_shipped_files(PROJECT_ROOT))
-        and path.resolve() == (PROJECT_ROOT / path).resolve()
-    )
+def find_shipped_file(path: Path) -> Path | None:
+    """Return the path of a file in the job's folder; None if it is not shipped."""
+    try:
+        inside = path.resolve().relative_to(PROJECT_ROOT)
+    except ValueError:
+        return None
+    return inside if inside in set(list_shipped_files(PROJECT_ROOT)) else None
 
 
-def _separate_outputs(options: SearchOptions, group: str, name: str) -> list[str]:
+def _separate_outputs(options: CommonOptions, group: str, name: str) -> list[str]:
     """Return options that give each job its own output and the group one experiment."""
     folder = f"{options.output}/{name}" if options.output else name
     home = "" if options.output else f'"$HOME"/runs/{group}/'
@@ -231,7 +293,9 @@ def collect_variables(named: str | None) -> dict[str, str]:
 
 def _make_parser() -> CommandParser:
     parser = CommandParser(
-        "python cluster/submit.py", "Submit a search to a Ray cluster; follow or stop it.", EXAMPLES
+        "python cluster/submit.py",
+        "Submit a search or a comparison to a Ray cluster; follow or stop it.",
+        EXAMPLES,
     )
     add = parser.add_argument
     add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,15 @@ def test_more_than_the_limit_is_not_shipped(tmp_path: Path, monkeypatch: pytest.
         (["--storage", "shared"], ["--storage:", "absolute path"]),
         (["--data", "../glue"], ["--data:", "../glue", "every node sees"]),
         (["--config", "README.md.yaml"], ["--config:"]),
+        (["--model", "./m"], ["--model:", "./m", "every node sees"]),
+        (["--model", "configs"], ["--model:", "every node sees"]),
+        (["--warm-start", "/shared/a,runs/b"], ["--warm-start: runs/b", "every node sees"]),
+        (["--init-task", "a.csv"], ["--init-task: a.csv", "every node sees"]),
+        (["--tracking-uri", "sqlite:///m.db"], ["--tracking-uri:", "lies in the job's folder"]),
+        (["--tracking-uri", "file:./mlruns"], ["--tracking-uri:", "lies in the job's folder"]),
+        (["--methods", "vanilla,dps-mix", "--trials", "0"], ["--trials:", "'0'"]),
+        (["--methods", "vanilla", "--method", "vanilla"], ["--method vanilla"]),
+        (["--task", "cola", "--matrix", "task=rte"], ["--task: is given twice"]),
         (["--task", "nowhere.yaml"], ["--task:", "nowhere.yaml", "every node sees"]),
         (["--tracking-uri", "http://me:secret@mlflow"], ["--tracking-uri:", "MLFLOW_TRACKING_URI"]),
     ],
@@ -84,9 +94,21 @@ def test_a_mistake_is_found_before_anything_is_sent(
     assert "secret" not in said.err
 
 
-def test_a_server_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert submit.main(["--address", "http://127.0.0.1:1", "--task", "cola"]) == 3
-    assert capsys.readouterr().err.startswith("error: --address: http://127.0.0.1:1: ")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:1", "http://127.0.0.1:1: no job server answers (Connection refused)"),
+        ("127.0.0.1:6379", "127.0.0.1:6379 is no URL of a job server; give http://HOST:PORT"),
+        ("ray://head:10001", "ray://head:10001 is no URL of a job server; give http://HOST:PORT"),
+        ("auto", "auto is no URL of a job server"),
+        ("http://head:99999", "http://head:99999 is no URL of a job server"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named(
+    address: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit.main(["--address", address, "--task", "cola"]) == 3
+    assert capsys.readouterr().err.startswith(f"error: --address: {said}")
 
 
 def test_a_matrix_is_one_group_of_jobs_apart_on_disk_and_together_in_mlflow() -> None:
@@ -125,6 +147,65 @@ def test_a_task_of_ones_own_gives_its_name(tmp_path: Path) -> None:
 def test_what_a_job_runs_is_quoted() -> None:
     (one,) = submit.plan_jobs(["--experiment", "a; rm -rf b"], [], "1")
     assert one.entrypoint == "python tune/search.py --experiment 'a; rm -rf b'"
+
+
+def test_jobs_have_names_that_are_safe_in_a_url_and_differ() -> None:
+    made = submit.plan_jobs([], ["model=builtin,org/name,org-name"], "1")
+    assert [one.id for one in made] == ["builtin-1", "org-name-1", "org-name-3-1"]
+    assert made[1].entrypoint.endswith('--output "$HOME"/runs/matrix-1/org-name --experiment matrix-1')
+    assert made[2].entrypoint.endswith('--output "$HOME"/runs/matrix-1/org-name-3 --experiment matrix-1')
+
+
+def test_methods_make_a_comparison() -> None:
+    (one,) = submit.plan_jobs(["--methods", "vanilla,r-drop", "--task", "rte"], [], "1")
+    assert one.entrypoint == "python tune/compare.py --methods vanilla,r-drop --task rte"
+
+
+def test_a_shipped_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = next((shipping.PROJECT_ROOT / "configs").glob("*.yaml"))
+    (one,) = submit.plan_jobs(["--config", str(config), "--trials", "2"], [], "1")
+    assert one.entrypoint == f"python tune/search.py --trials 2 --config configs/{config.name}"
+
+
+class Failing:
+    """A job server that takes one job and no more."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    def submit_job(self, submission_id: str, **others: Any) -> None:
+        if self.taken:
+            raise RuntimeError("Request failed.\nno room\n.\n")
+        self.taken.append(submission_id)
+
+
+def test_an_error_names_what_was_submitted_before_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "_check_job_server", lambda address: None)
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", lambda address: Failing())
+    monkeypatch.setattr(time, "strftime", lambda form: "1")
+    argv = ["--address", "http://head:8265", "--matrix", "task=cola,rte"]
+    assert submit.main(argv) == 3
+    said = capsys.readouterr()
+    assert (
+        said.err == "error: --address: http://head:8265: no room; submitted before it, and running: cola-1\n"
+    )
+    assert "submitted    cola-1: " in said.out
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        (["task=cola,cola"], "cola is given twice, in 'task=cola,cola'"),
+        (["task=cola", "task=rte"], "task is given twice"),
+        (["task=cola", "--task=rte"], "task is given twice"),
+    ],
+)
+def test_what_a_matrix_gives_twice_is_refused(matrix: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=f"--matrix: {said}.*; leave one out"):
+        submit.expand_matrix(matrix)
 
 
 @pytest.mark.parametrize("axis", ["task", "task=", "=cola", "task=cola,,rte"])
