@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from dps.errors import InputError
+
+T = TypeVar("T")
 
 DEFAULT_HUB_ENDPOINT = "https://huggingface.co"
 HUB_TIMEOUT_S = 3.0
 HUB_STALL_TIMEOUT_S = 4.0
+HUB_REQUEST_TIMEOUT_S = 30.0  # for the whole answer to a look-up, for the beginning of a download
+MIN_DOWNLOAD_SPEED = 1024  # bytes a second, on average from its beginning, after HUB_REQUEST_TIMEOUT_S
 
 # What is fetched of a model: the configuration, the tokenizer and safetensors weights.
 # Nothing that is unpickled or executed on loading is among them.
@@ -46,23 +52,37 @@ def is_hub_reachable() -> bool:
         return False
     import huggingface_hub  # noqa: F401 - a slow import on a busy machine: kept outside the deadline
 
-    answers: queue.Queue[bool] = queue.Queue()
-    threading.Thread(target=_ask_hub, args=(answers,), daemon=True).start()
-    try:
-        return answers.get(timeout=HUB_TIMEOUT_S)
-    except queue.Empty:
-        return False
-
-
-def _ask_hub(answers: queue.Queue[bool]) -> None:
-    answered = False
     with suppress(Exception):  # whatever goes wrong, the hub has not answered
-        from huggingface_hub import get_session
+        return _call_within(HUB_TIMEOUT_S, _ask_hub)
+    return False
 
-        url = f"{get_hub_endpoint()}/api/models?limit=1"
-        with get_session().stream("GET", url, timeout=HUB_TIMEOUT_S) as response:
-            answered = response.status_code < 500
-    answers.put(answered)
+
+def _ask_hub() -> bool:
+    from huggingface_hub import get_session
+
+    url = f"{get_hub_endpoint()}/api/models?limit=1"
+    with get_session().stream("GET", url, timeout=HUB_TIMEOUT_S) as response:
+        return bool(response.status_code < 500)
+
+
+def _call_within(seconds: float, function: Callable[[], T]) -> T:
+    """Call a function in a thread, which is left to itself after `seconds`: TimeoutError is raised then."""
+    ends: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+    def call() -> None:
+        try:
+            ends.put((function(), None))
+        except BaseException as error:  # raised again where it is waited for
+            ends.put((None, error))
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        value, error = ends.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return cast(T, value)
 
 
 @contextmanager
@@ -71,16 +91,38 @@ def limit_hub_requests() -> Iterator[None]:
 
     Requests that its client sends without a timeout (look-ups of a repository) fail after
     `HUB_STALL_TIMEOUT_S` seconds without a byte. Downloads keep HF_HUB_DOWNLOAD_TIMEOUT.
+    However an answer drips, a look-up that is not answered as a whole within `HUB_REQUEST_TIMEOUT_S` raises
+    TimeoutError, and so does a download that has not begun by then or is slower than `MIN_DOWNLOAD_SPEED`.
     """
     from huggingface_hub import get_session
 
     session = get_session()
-    hooks = session.event_hooks
+    hooks, send = session.event_hooks, session.send
     session.event_hooks = {**hooks, "request": [*hooks["request"], _set_request_timeout]}
+    session.send = partial(_send_within_limits, send)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        session.event_hooks = hooks
+        session.event_hooks, session.send = hooks, send  # type: ignore[method-assign]
+
+
+def _send_within_limits(send: Callable[..., Any], request: Any, *, stream: bool = False, **rest: Any) -> Any:
+    """Send a request as the client's `send` does, within the limits of `limit_hub_requests`."""
+    response = _call_within(HUB_REQUEST_TIMEOUT_S, partial(send, request, stream=stream, **rest))
+    if stream:
+        response.iter_raw = partial(_read_at_speed, response.iter_raw)
+    return response
+
+
+def _read_at_speed(read: Callable[..., Iterator[bytes]], *sizes: Any, **named_sizes: Any) -> Iterator[bytes]:
+    """Yield what a response brings. Raises TimeoutError if that is less than `MIN_DOWNLOAD_SPEED`."""
+    began, received = time.monotonic(), 0
+    for part in read(*sizes, **named_sizes):
+        received += len(part)
+        seconds = time.monotonic() - began
+        if seconds > HUB_REQUEST_TIMEOUT_S and received < MIN_DOWNLOAD_SPEED * seconds:
+            raise TimeoutError(f"{received} bytes in {seconds:.0f} s")
+        yield part
 
 
 def _set_request_timeout(request: Any) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Files = dict[str, bytes]
@@ -26,13 +26,15 @@ class FakeHub:
 
     breaks: how many downloads are still to break off half-way (ALWAYS: every one, and a
     resumed download gets no further). hangs: requests whose path contains it are accepted
-    and never answered ("/": all of them). requests: "METHOD path" of every request so far.
+    and never answered ("/": all of them). drips: answers to requests whose "METHOD path" contains it come a
+    byte every tenth of a second. requests: "METHOD path" of every request so far.
     """
 
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], Files] = {}
         self.breaks = 0
         self.hangs: str | None = None
+        self.drips: str | None = None
         self.requests: list[str] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -81,6 +83,24 @@ def commit(files: Files) -> str:
     return digest.hexdigest()
 
 
+class _Dripping:
+    """A stream that passes bytes on slowly, until the hub closes."""
+
+    def __init__(self, stream: BinaryIO, closing: threading.Event) -> None:
+        self.stream, self.closing = stream, closing
+
+    def write(self, content: bytes) -> int:
+        for byte in content:
+            if self.closing.wait(0.1):
+                break
+            self.stream.write(bytes([byte]))
+            self.stream.flush()
+        return len(content)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: FakeHub
@@ -103,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.closing.wait(LONGEST_HANG_S)
             self.close_connection = True
             return
+        if self.hub.drips is not None and self.hub.drips in f"{self.command} {self.path}":
+            self.wfile = _Dripping(self.wfile, self.hub.closing)  # type: ignore[assignment]
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if parts[0] == "api":
             self._api(parts[1:])

@@ -330,6 +330,20 @@ def test_an_answer_that_dribbles_is_given_up(tmp_path: Path) -> None:
     assert answer["seconds"] < LIMIT_S
 
 
+@pytest.mark.parametrize("slow", ["api/models/someone", "HEAD", "GET /someone/bert/resolve"])
+def test_a_hub_that_drips_is_given_up(
+    hub: FakeHub, client: Client, bert: dict[str, bytes], slow: str
+) -> None:
+    hub.add("models", "someone/bert", bert)
+    hub.drips = slow
+    limits = "[setattr(dps.hub, name, 2) for name in ('HUB_REQUEST_TIMEOUT_S', 'HUB_STALL_TIMEOUT_S')]"
+    answer = client(f"{limits} and fetch_model('someone/bert')")
+    assert f"the download from {hub.url} failed (TimeoutError: " in answer["error"]
+    assert answer["seconds"] < 3 * LIMIT_S
+    hub.drips = None
+    assert client("fetch_model('someone/bert')")["value"]
+
+
 def test_reachable(hub: FakeHub, client: Client, tmp_path: Path) -> None:
     assert client("is_hub_reachable()")["value"] is True
     answer = client("is_hub_reachable()", HF_HUB_OFFLINE="1")
