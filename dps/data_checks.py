@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from dps.errors import InputError
 from dps.models.lengths import measure_for_builtin_model
 from dps.paths import DATA_SUFFIXES
-from dps.sources.examples import CheckedRows, check_rows
+from dps.sources.examples import CheckedRows, check_rows, describe_unusable_rows
 from dps.sources.labels import ClassNames, parse_number
 from dps.sources.readers import DataRow, check_suffix, get_data_origin, read_rows
 from dps.sources.task_files import DEV_SHARE, MIN_SPLIT_TEXTS
@@ -22,6 +23,7 @@ from dps.text import quote_value
 MIN_CLASS_EXAMPLES = 10  # of a class, or for each class in dev; with fewer a score is mostly luck
 MAX_LABEL_MAGNITUDE = 10  # of a regression label; training starts at 0
 RARE_CLASS_SHARE = 0.1  # of the most frequent class: accuracy hardly depends on a rarer one
+MAX_LISTED_NAMES = 12
 
 Texts = tuple[str, ...]
 
@@ -52,7 +54,7 @@ class DataFile:
             raise InputError(f"--init-task: {path} has no rows; at least one is needed")
         if not good_rows:
             first = origin.make_error(broken_rows[0].number, broken_rows[0].problem)
-            raise InputError(f"--init-task: {first} ({len(rows)} rows, and none is usable)")
+            raise InputError(f"--init-task: {describe_unusable_rows(first, len(rows))}")
         return cls(path, good_rows, broken_rows)
 
     def values(self, column: str) -> list[Any]:
@@ -87,8 +89,7 @@ class TaskProposal:
         for split, file in self.files.items():
             rows = check_rows(self.task, get_data_origin(file.path), [*file.broken_rows, *file.rows])
             if not rows.labels:
-                count = len(rows.defects)
-                raise InputError(f"--init-task: {rows.defects[0]} ({count} rows, and none is usable)")
+                raise InputError(f"--init-task: {describe_unusable_rows(rows.defects[0], len(rows.defects))}")
             checked[split] = rows
         return checked
 
@@ -219,11 +220,17 @@ def _warn_few_examples(proposal: TaskProposal) -> list[str]:
     metric = "micro_f1" if proposal.task.multi_label else "accuracy"
     rare = [quote_value(name, 30) for name in proposal.task.labels if counts[name] < MIN_CLASS_EXAMPLES]
     if rare:
-        warnings.append(f"classes with fewer than {MIN_CLASS_EXAMPLES} examples: {', '.join(rare)}")
+        warnings.append(f"classes with fewer than {MIN_CLASS_EXAMPLES} examples: {list_names(rare)}")
     elif proposal.task.labels and min(counts.values()) < RARE_CLASS_SHARE * max(counts.values()):
         factor = f"a factor of more than {1 / RARE_CLASS_SHARE:.0f}"
         warnings.append(f"class sizes differ by {factor}: {metric} hardly depends on the small ones")
     return warnings
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are beside them."""
+    more = [f"and {len(names) - MAX_LISTED_NAMES} more"] if len(names) > MAX_LISTED_NAMES else []
+    return ", ".join([*names[:MAX_LISTED_NAMES], *more])
 
 
 def _count_rows(count: int) -> str:

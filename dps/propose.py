@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from dps.data_checks import DataFile, TaskProposal, Texts, list_data_warnings
+from dps.data_checks import DataFile, TaskProposal, Texts, list_data_warnings, list_names
 from dps.errors import InputError
 from dps.sources.labels import (
     DECIMAL_COMMA_PATTERN,
@@ -90,7 +90,7 @@ def find_label_column(columns: list[str], file: DataFile) -> str:
         len(flags := [column for column in named if distinct[column] and distinct[column] <= {*INDICATORS}])
         > 1
     ):
-        names = ", ".join(quote_value(name, 30) for name in flags[:12])
+        names = list_names([quote_value(name, 30) for name in flags])
         raise InputError(
             f"--init-task: columns {names} hold 0 and 1 alone: if each is a label, put their names in one "
             f"column ({LABEL_SEPARATOR.join(flags[:2])}); if one is the label, call it {LABEL_COLUMN!r}"
@@ -255,7 +255,7 @@ def describe_proposal(proposal: TaskProposal, file: Path) -> list[str]:
     lines.append(f"label        {quote_value(task.label)}: {_describe_label(proposal)}")
     lines.append(f"metric       {task.metric}")
     if proposal.unused_columns:
-        names = ", ".join(quote_value(name, 30) for name in proposal.unused_columns[:12])
+        names = list_names([quote_value(name, 30) for name in proposal.unused_columns])
         lines.append(f"not used     {names}")
     lines += [f"check        {warning}" for warning in list_data_warnings(proposal)]
     return [*lines, "", f"Proposed: {file}. Read it, change what is wrong, then: --task {file}"]
@@ -278,5 +278,5 @@ def _describe_label(proposal: TaskProposal) -> str:
         for name in proposal.task.labels
     ]
     if not proposal.task.multi_label:
-        return f"{len(shares)} classes: {', '.join(shares)}"
-    return f"{len(shares)} labels, {len(labels) / total:.1f} per example (multi-label): {', '.join(shares)}"
+        return f"{len(shares)} classes: {list_names(shares)}"
+    return f"{len(shares)} labels, {len(labels) / total:.1f} per example (multi-label): {list_names(shares)}"

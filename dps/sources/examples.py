@@ -130,12 +130,16 @@ def fingerprint_examples(task: Task, examples: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
+def describe_unusable_rows(first: InputError, count: int) -> str:
+    """Describe rows of which none is usable. first: what is wrong with the first of them."""
+    return str(first) if count == 1 else f"{first} (none of {count:,} rows is usable)"
+
+
 def _judge_defects(task: Task, origin: DataOrigin, checked: CheckedRows) -> None:
     """Raise InputError if there are no rows, or more unusable ones than a task may have."""
     defects, usable = checked.defects, len(checked.labels)
     if len(defects) > MAX_DEFECT_SHARES.get(task.name, 0.0) * (usable + len(defects)):
-        more = f" ({len(defects)} rows like it)" if len(defects) > 1 and not usable else ""
-        raise InputError(f"{defects[0]}{more}")
+        raise defects[0] if usable else InputError(describe_unusable_rows(defects[0], len(defects)))
     if not usable:
         raise InputError(f"{origin.name}: no rows; at least one is needed")
     if defects:

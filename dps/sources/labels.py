@@ -143,10 +143,8 @@ class LabelReading:
         task = self.task
         if key is None and isinstance(value, str | float | Decimal | None):
             return InputError(f"label is missing ({quote_value(value)}); give one or remove the row")
-        known = ", ".join(
-            name if self.names.has_numbers else f"{name} or {number}"
-            for number, name in enumerate(task.labels)
-        )
+        alone = any(re.search(r"\d", name) for name in task.labels)  # no number is an id there
+        known = ", ".join(name if alone else f"{name} or {number}" for number, name in enumerate(task.labels))
         hint = " (the annotators did not agree; remove the row)" if key == "-" else ""
         if self.kind == "names" and _parse_id(key, len(task.labels)) is not None:
             known += "; numbers are ids only where every label is one and no name has a number"

@@ -29,7 +29,7 @@ BINARY_MARKS = {  # the first bytes of files that are often given another suffix
     b"PK\x03\x04": "a zip archive or an Excel file",
     b"PAR1": "a parquet file",
 }
-PARQUET_BATCH_ROWS = 512
+PARQUET_BATCH_ROWS = 256
 MIN_UNFOLDED_BYTES, MAX_UNFOLDING = 2**29, 100  # a file may unfold to this size, or this many times its own
 
 
@@ -220,10 +220,14 @@ def _read_parquet(path: Path) -> Iterator[DataRow]:
                 raise _make_size_error(path, limit)
             for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
                 batch.validate(full=True)
-                size += batch.nbytes
+                rows = batch.to_pylist()
+                characters = sum(
+                    len(field) for row in rows for field in row.values() if isinstance(field, str)
+                )
+                size += max(batch.nbytes, characters)  # a dictionary stores a text once
                 if size > limit:
                     raise _make_size_error(path, limit)
-                for values in batch.to_pylist():
+                for values in rows:
                     number += 1
                     yield DataRow(number, values)
     except (pa.ArrowException, OSError) as error:

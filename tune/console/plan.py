@@ -52,7 +52,11 @@ def _format_labels(preview: RunPreview) -> list[str]:
         ]
         if rest := [*counts.values()][MAX_LISTED_CLASSES:]:
             said.append(f"and {len(rest)} more with {min(rest):,} to {max(rest):,}")
-        notes = [f"; {note} ({split})" for split, note in preview.label_notes.items()]
+        read = preview.label_notes
+        notes = [
+            f"; {note} ({', '.join(split for split in read if read[split] == note)})"
+            for note in dict.fromkeys(read.values())
+        ]
         lines.append(f"labels       train: {', '.join(said)}{''.join(notes)}")
     if preview.shared_texts:
         rule = "scores on dev will be too good; remove them from either"
