@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dps.paths import write_in_one_piece
 from dps.tasks.splits import Indices, number_texts
 from dps.tasks.task import LABEL_COLUMN, Task
 
@@ -200,8 +201,7 @@ def _write_cached(file: Path, name: str, data: EncodedExamples) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    part = file.with_suffix(f".{os.getpid()}.part")
-    try:
+    with suppress(OSError, SafetensorError), write_in_one_piece(file) as part:
         arrays: dict[str, NDArray[Any]] = {
             **data.ids,
             STARTS_KEY: data.starts,
@@ -209,6 +209,3 @@ def _write_cached(file: Path, name: str, data: EncodedExamples) -> None:
             TEXTS_KEY: data.texts,
         }
         save_file(arrays, part, {CHECKSUM_KEY: _compute_checksum(name, arrays)})
-        part.replace(file)
-    except (OSError, SafetensorError):
-        part.unlink(missing_ok=True)

@@ -103,7 +103,7 @@ def _find_running_head() -> str:
         words = process.info["cmdline"] or ()
         options = dict(word.split("=", 1) for word in words if re.match(r"--\w[^ ]*=", word))
         folder, head = Path(options.get("--temp_dir", "")), options.get("--gcs-address")
-        is_private = folder.name.startswith(PRIVATE_FOLDER_PREFIX)
+        is_private = any(part.startswith(PRIVATE_FOLDER_PREFIX) for part in folder.parts)
         if head and "--raylet_socket_name" in options and not is_private:
             heads.add(head)
     if len(heads) == 1:

@@ -6,11 +6,12 @@ import gc
 import json
 import logging
 import os
+import stat
 import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def _start_local_ray(options: dict[str, Any]) -> None:
     import ray
 
     folder = choose_ray_folder()
+    _make_private(Path(folder).parent)
     make_auth_token()
     ray_private.disable_gc_in_new_processes()
     ray_private.start_in_own_groups()
@@ -149,9 +151,10 @@ def _get_python_path() -> list[str]:
 
 def choose_ray_folder() -> str:
     """Return the folder for the logs and sockets of a local Ray: in RAY_TMPDIR, else in TMPDIR, or in /tmp
-    where the path of a socket would be too long. Raises RefusedError for a RAY_TMPDIR that cannot be used."""
+    where the path of a socket would be too long. Ray opens it to everybody, so it lies in one that must be
+    private. Raises RefusedError for a RAY_TMPDIR that cannot be used."""
     named = os.environ.get("RAY_TMPDIR")
-    name = f"{PRIVATE_FOLDER_PREFIX}{os.getuid()}"
+    name = f"{PRIVATE_FOLDER_PREFIX}{os.getuid()}/r"
     for parent in [named] if named else [tempfile.gettempdir(), "/tmp"]:
         folder = Path(parent).absolute() / name
         fits = len(os.fsencode(folder)) <= MAX_RAY_FOLDER_BYTES
@@ -163,6 +166,21 @@ def choose_ray_folder() -> str:
     )
     option = "RAY_TMPDIR" if named else "TMPDIR"
     raise RefusedError(f"{option}: {parent} {reason}; name another folder in RAY_TMPDIR")
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that no other user can enter. Raises RefusedError for another's, or a link."""
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(0o700)
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+            folder.chmod(0o700)
+            return
+        reason = "is a link or of another user"
+    except OSError as error:
+        reason = f"cannot be made private ({error.strerror})"
+    raise RefusedError(f"RAY_TMPDIR: {folder} {reason}; remove it, or name another folder in RAY_TMPDIR")
 
 
 def freeze_imported_objects() -> None:

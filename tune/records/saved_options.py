@@ -11,6 +11,7 @@ from typing import Any
 
 from dps.errors import InputError
 from dps.paths import find_link
+from dps.text import sanitise_text
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import OptionsT, merge_saved_options, parse_option_text, read_options
 from tune.core.storage import remove_location
@@ -28,11 +29,6 @@ def load_resumed_options(options: OptionsT) -> OptionsT:
         return options
     if options.output is not None:
         raise InputError("--output, --resume: a search goes on in its own folder; leave --output out")
-    if link := find_link(folder):
-        raise InputError(
-            f"--resume: {link} is no plain file or folder, and what is written there would leave {folder}; "
-            f"put what it points to in its place"
-        )
     saved = read_saved_options(folder)
     for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):
         if option in saved and not isinstance(options, kind):
@@ -42,7 +38,12 @@ def load_resumed_options(options: OptionsT) -> OptionsT:
 
 def read_saved_options(folder: Path) -> dict[str, Any]:
     """Return the options that the search in a folder was last started with. Raises InputError if it holds no
-    search."""
+    search, or a link: whatever is written into the folder must stay in it."""
+    if link := find_link(folder):
+        raise InputError(
+            f"--resume: {link} is no plain file or folder, and what is written there would leave {folder}; "
+            f"put what it points to in its place"
+        )
     file, ledger = folder / CONFIG_FILE, folder / "study.db"
     noted = _read_config_note(ledger) if ledger.is_file() else None
     if noted is None:
@@ -58,7 +59,8 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
     with suppress(OSError):
         found = file.read_bytes()
     if found != noted.encode() and noted.encode().startswith(found.rstrip(b"\0")):
-        print(f"warning: {file} is {'cut' if found else 'gone'}; study.db has its options", file=sys.stderr)
+        problem = f"{sanitise_text(str(file))} is {'cut' if found else 'gone'}"
+        print(f"warning: {problem}; study.db has its options", file=sys.stderr)
         return parse_option_text(noted, ledger)
     return read_options(file)
 
@@ -66,7 +68,7 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
 def is_unstarted(folder: Path) -> bool:
     """Return whether a folder holds only what a search leaves that was ended before its first trial."""
     names = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
-    if "study.db" not in names or names - _BEFORE_A_TRIAL:
+    if "study.db" not in names or names - _BEFORE_A_TRIAL or find_link(folder):
         return False
     try:
         with open_ledger_file(folder / "study.db", ValueError) as held:

@@ -160,6 +160,8 @@ def find_sqlite_file(uri: str) -> Path | None:
 def find_store_fault(file: Path, experiment: str | None = None) -> str | None:
     """Return why a SQLite file cannot be MLflow's database, or None. It may be missing or empty; nothing is
     changed. experiment: a name that must not be of a deleted one."""
+    if file.is_symlink() and not file.exists():
+        return f"{file} is a link to nowhere; remove it"
     if not file.exists() or (file.is_file() and file.stat().st_size == 0):
         return None
     try:

@@ -112,7 +112,7 @@ def node(head: str, folder: str) -> Any:
     return SimpleNamespace(info={"cmdline": [*words, "--worker=python --gcs-address=other"]})
 
 
-MINE, PRIVATE = node("10.0.0.1:6379", "/tmp/ray"), node("127.0.0.1:5", "/tmp/dps-ray-1000")
+MINE, PRIVATE = node("10.0.0.1:6379", "/tmp/ray"), node("127.0.0.1:5", "/tmp/dps-ray-1000/r")
 OTHER, GONE = node("10.0.0.2:6379", "/tmp/ray"), SimpleNamespace(info={"cmdline": None})
 
 

@@ -78,7 +78,7 @@ def test_warnings_that_are_errors_are_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_short_folder_is_chosen_for_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     for temporary, parent in (("/tmp", "/tmp"), ("/dev/shm", "/dev/shm"), ("/tmp/" + "x" * 75, "/tmp")):
         monkeypatch.setattr("tempfile.gettempdir", lambda temporary=temporary: temporary)
-        assert connection.choose_ray_folder() == f"{parent}/dps-ray-{os.getuid()}"
+        assert connection.choose_ray_folder() == f"{parent}/dps-ray-{os.getuid()}/r"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,26 @@ def test_a_named_folder_that_cannot_be_used_is_refused(
         RefusedError, match=f"RAY_TMPDIR: {folder} {said}.*; name another folder in RAY_TMPDIR"
     ):
         connection.choose_ray_folder()
+
+
+def test_what_ray_opens_to_everybody_lies_where_nobody_else_can_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MAX_RAY_FOLDER_BYTES", 1000)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    fail_to_start(monkeypatch, OSError("stop"))
+    private = tmp_path / f"dps-ray-{os.getuid()}"
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="Ray does not start"):
+            connection.connect_to_cluster()
+        assert private.stat().st_mode & 0o777 == 0o700
+        private.chmod(0o777)  # as an earlier version left it
+    private.rmdir()
+    private.symlink_to("/tmp")
+    with pytest.raises(
+        RefusedError, match=r"RAY_TMPDIR: .*/dps-ray-\d+ is a link or of another user; remove it"
+    ):
+        connection.connect_to_cluster()
 
 
 def test_slots_run_this_copy_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:

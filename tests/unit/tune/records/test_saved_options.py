@@ -146,3 +146,17 @@ def test_a_view_without_an_end_is_refused_at_once(
         )
     with pytest.raises(InputError, match=r"holds a view|holds no search"):
         read(folder / "study.db")
+
+
+@pytest.mark.parametrize("name", ["work", "ray", "config.yaml", ".other"])
+def test_a_folder_that_holds_a_link_is_not_taken_for_a_search_that_never_began(
+    name: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    open_ledger(output)
+    assert saved_options.is_unstarted(output)
+    (output / name).symlink_to(tmp_path)
+    assert not saved_options.is_unstarted(output)
+    with pytest.raises(InputError, match=r"--output: .* is not empty"):
+        locations.check_output(output, resume=False)

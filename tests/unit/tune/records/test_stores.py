@@ -102,6 +102,11 @@ def test_a_file_is_looked_into_before_mlflow_writes_to_it(
     assert (file.read_bytes() if file.exists() else b"") == before
 
 
+def test_a_link_to_nowhere_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").symlink_to(tmp_path / "outside")
+    assert "is a link to nowhere; remove it" in str(stores.find_store_fault(tmp_path / "mlflow.db"))
+
+
 def test_a_file_of_another_program_is_no_store(store: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("x" * 5000)
     assert "is no database" in str(stores.find_store_fault(tmp_path / "text"))
