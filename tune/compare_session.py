@@ -34,7 +34,7 @@ class ComparisonSession(Session):
 
     def finish(self, arms: Arms) -> int:
         spent = arms.spent()
-        self.notes.note("seconds", spent.seconds)
+        self.notes.note_seconds(spent.seconds)
         self.folder.keep_predictions()
         document = build_comparison(self.plan, self.folder.ledgers, spent, self.provenance)
         confirmations = [run for method in document.methods for run in method.runs]

@@ -41,7 +41,7 @@ class SearchSession(Session):
 
     def finish(self, arms: Arms) -> int:
         spent = arms.spent()
-        self.notes.note("seconds", spent.seconds)
+        self.notes.note_seconds(spent.seconds)
         (search,) = arms.searches
         winner = search.current_winner()
         self.folder.keep_predictions()

@@ -149,7 +149,7 @@ class Session(ABC):
             {arm: self.plan.make_strategy(arm, self.slots, self.folder.work, warm) for arm in self.plan.arms},
             self.watchers,
             stop.is_set,
-            self.notes.noted("seconds") or 0.0,
+            max(ledger.seconds for ledger in self.folder.ledgers.values()),
         )
 
     @abstractmethod
@@ -162,7 +162,7 @@ class Session(ABC):
         return format_command(self.options.command, "--resume", self.output)
 
     def _interrupt(self, arms: Arms) -> int:
-        self.notes.note("seconds", arms.spent().seconds)
+        self.notes.note_seconds(arms.spent().seconds)
         notify(self.watchers, "session_ended", self.output, True)
         self.display.interrupted(self.resume_command)
         return EXIT_INTERRUPTED

@@ -173,12 +173,26 @@ class Ledger:
         self._live[record.id] = trial
         return record
 
-    def report(self, id: str, result: RunResult) -> None:
-        """Note what a run has come to so far; the record of the trial hears of it too."""
+    def report(self, id: str, result: RunResult, spent_seconds: float = 0.0) -> None:
+        """Note what a run has come to so far; the record of the trial hears of it too.
+
+        spent_seconds: wall time of the search so far, in all sessions.
+        """
         record = self._known(id)
         record.seconds = result.seconds or record.seconds
         with self._whole():
             self._note_scores(record, result.scores)
+            self.note_seconds(spent_seconds)
+
+    def note_seconds(self, spent_seconds: float) -> None:
+        """Note the wall time of the search so far, which never falls."""
+        if spent_seconds > self.seconds:
+            self.note("seconds", spent_seconds)
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of the search, in all sessions, when it was last noted."""
+        return float(self.noted("seconds") or 0.0)
 
     def _note_scores(self, record: TrialRecord, scores: list[tuple[int, float]]) -> None:
         """Note evaluations; some may be of a time when no process lived to hear of them."""
@@ -191,8 +205,8 @@ class Ledger:
         """Leave the trial open; a resume goes on with it."""
         self._live.pop(id, None)
 
-    def finish(self, id: str, result: RunResult) -> TrialRecord:
-        """Note the one final outcome of a trial, and all that it came to."""
+    def finish(self, id: str, result: RunResult, spent_seconds: float = 0.0) -> TrialRecord:
+        """Note the one final outcome of a trial, and all that it came to. spent_seconds: see `report`."""
         record = self._known(id)
         state = _OPTUNA_STATES.get(result.outcome, TrialState.FAIL)
         with self._whole():
@@ -205,6 +219,7 @@ class Ledger:
                 trial.set_user_attr(name, content)
             value = result.score if state == TrialState.COMPLETE else None
             frozen = self._studies[record.purpose].tell(trial, value, state=state)
+            self.note_seconds(spent_seconds)
         self._live.pop(id, None)
         ended = self._record(record.purpose, frozen)
         self._records[record.purpose][ended.number] = ended

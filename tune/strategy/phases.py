@@ -275,7 +275,7 @@ class SearchPhases:
         if result.outcome == Outcome.COMPLETED and record.purpose == RunPurpose.SEARCH and result.scores:
             self.early_stopping.record_completion(record.id, self.estimator.sign * result.scores[-1][1])
         self.slot_seconds += result.seconds
-        ended = self.ledger.finish(record.id, result)
+        ended = self.ledger.finish(record.id, result, self.spent().seconds)
         notify(self.watchers, "trial_ended", ended)
         if result.outcome not in (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED):  # else the slot does
             remove_location(join_location(self._folder(record), "checkpoints"))
@@ -284,7 +284,7 @@ class SearchPhases:
     def _record_evaluation(self, record: TrialRecord, report: RunReport) -> None:
         if record.outcome.is_final:
             return
-        self.ledger.report(record.id, report.result)
+        self.ledger.report(record.id, report.result, self.spent().seconds)
         if report.evaluation is not None:
             notify(self.watchers, "trial_reported", record, report.evaluation)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from tune.records.ledger import Ledger
 from tune.reporting import best_model, page
 from tune.search_session import SearchSession
 from tune.strategy.arms import Arms
+from tune.strategy.phases import SearchPhases
 
 
 class KilledError(BaseException):
@@ -162,3 +164,19 @@ def test_another_commit_is_said_and_kept(
         "commit `cccc3333`, before it `bbbb2222`, before it `aaaa1111`"
         in (output / "best/README.md").read_text()
     )
+
+
+def test_the_seconds_of_a_session_that_was_killed_count(
+    search: Callable[..., list[Job]], output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time budget goes on where the last evaluation of the killed session left it."""
+    now = itertools.count()
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchPhases.__init__, "__defaults__", (0.0, lambda: 10.0 * next(now)))
+        patch.setattr(FakeTune, "complete", killed)
+        with pytest.raises(KilledError):
+            search(time_budget="1000h")
+    spent = Ledger(output / "study.db", "max").seconds
+    assert spent >= 40
+    search(time_budget="1000h")
+    assert spent < json.loads((output / "search.json").read_text())["spent"]["seconds"] < spent + 10
