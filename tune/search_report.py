@@ -10,6 +10,7 @@ from dps.errors import InputError
 from dps.paths import write_text_file
 from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
 from tune.records.search_document import (
+    READING_REMEDY,
     SEARCH_DOCUMENT_FILE,
     SearchDocument,
     parse_search_document,
@@ -37,6 +38,22 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
     names: output folders and MLflow experiments. output: where the page goes, None for the default.
     """
     sources = [source for name in names for source in _find_searches(name, tracking_uri)]
+    try:
+        file, text = _render(sources, output)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"DIR: search.json of {', '.join(names)} is malformed ({reason}); {READING_REMEDY}"
+        ) from error
+    try:
+        write_text_file(file, text)
+    except OSError as error:
+        raise InputError(f"--output: {file} cannot be written ({error}); name another file") from None
+    return Path(file)
+
+
+def _render(sources: Sequence[ReportSource], output: Path | None) -> tuple[Path, str]:
+    """Return the file and the text of the page of these searches."""
     labels = _choose_labels(sources)
     if len(sources) == 1:
         (only,) = sources
@@ -45,11 +62,7 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
     else:
         file = output or Path(DEFAULT_PAGE_FILE)
         text = render_overview_page([*zip(labels, (source.document for source in sources), strict=True)])
-    try:
-        write_text_file(file, text)
-    except OSError as error:
-        raise InputError(f"--output: {file} cannot be written ({error}); name another file") from None
-    return Path(file)
+    return file, text
 
 
 def _find_searches(name: str, uri: str | None) -> list[ReportSource]:

@@ -24,7 +24,7 @@ from tune.core.run import Job, RunReport
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.mailbox import Mailbox
 from tune.execution.ray_private import make_slot_trainer
-from tune.execution.watchdog import Watchdog
+from tune.execution.watchdog import FIRST_STEP_FACTOR, Watchdog
 
 MAX_GROUP_RESTARTS = 3  # by Ray Train
 MAX_GROUPS_PER_JOB = 2  # worker groups started for one job
@@ -72,8 +72,13 @@ class SlotTrainable(ray.tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next report of the job."""
-        report = self._wait_for_report()
+        """Wait for the next report of the job. Raises TimeoutError where the mailbox hangs; the run then goes
+        on in another slot."""
+        try:
+            report = self._wait_for_report()
+        except TimeoutError:
+            ray.kill(self.mailbox)  # so that the worker group leaves
+            raise
         score = report.result.score
         return {
             "done": report.is_last,
@@ -83,7 +88,9 @@ class SlotTrainable(ray.tune.Trainable):
 
     def cleanup(self) -> None:
         """Close the worker group and free its resources; does not wait if the search is stopping."""
-        ray.get(self.mailbox.close.remote())
+        closed, _ = ray.wait([self.mailbox.close.remote()], timeout=SUSPEND_TIMEOUT_S)
+        if not closed:
+            ray.kill(self.mailbox)
         is_stopping = bool(ray.wait([self.stop_requested], timeout=0)[0])
         if self.group is not None and not is_stopping:
             self.group.join(timeout=SUSPEND_TIMEOUT_S)
@@ -100,8 +107,18 @@ class SlotTrainable(ray.tune.Trainable):
         submitted = self.mailbox.submit.remote(job)
         if self.group is None or not self.group.is_alive():  # no need to wait for the mailbox's process
             self._start_group()
-        ray.get(submitted)
+        self._wait_for_mailbox(submitted)
         self.pending_report = self.mailbox.next_report.remote()
+
+    def _wait_for_mailbox(self, answer: Any) -> None:
+        """Wait until the mailbox has answered, or the search is stopping. Raises TimeoutError after the time
+        that a first step may take."""
+        limit = FIRST_STEP_FACTOR * self.slot.step_timeout_s
+        ready, _ = ray.wait([answer, self.stop_requested], num_returns=1, timeout=limit)
+        if not ready:
+            raise TimeoutError(f"no answer from the slot's mailbox for {limit:.0f} s (--step-timeout)")
+        if answer in ready:
+            ray.get(answer)
 
     def _start_group(self) -> None:
         self.remaining_groups -= 1

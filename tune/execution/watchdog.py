@@ -14,6 +14,7 @@ from tune.execution.mailbox import Heartbeat
 FIRST_STEP_FACTOR = 3  # the first step, with loading, may take this many times as long
 WATCHDOG_INTERVAL_S = 5.0
 WORKER_ANSWER_TIMEOUT_S = 5.0
+MAILBOX_ANSWER_TIMEOUT_S = 5.0
 
 
 class Watchdog:
@@ -28,13 +29,19 @@ class Watchdog:
         shortest = min(step_timeout_s, trial_timeout_s or step_timeout_s)
         self.interval_s = min(WATCHDOG_INTERVAL_S, shortest / 4)
         self.last_checked = time.monotonic()
+        self.unanswered_since: float | None = None
 
     def check_job(self, job: Job) -> None:
-        """Report the job as timed out if it is; kill hanging workers, whose group then restarts by itself."""
+        """Report the job as timed out if it is; kill hanging workers, whose group then restarts by itself.
+
+        Raises TimeoutError where the mailbox has not answered for as long as a step may take.
+        """
         if time.monotonic() - self.last_checked < self.interval_s:
             return
         self.last_checked = time.monotonic()
-        heartbeat: Heartbeat = ray.get(self.mailbox.get_heartbeat.remote())
+        heartbeat = self._ask_mailbox()
+        if heartbeat is None:
+            return
         limit, silent = self.trial_timeout_s, heartbeat.silent_seconds
         if limit is not None and (heartbeat.running_seconds or 0.0) > limit:
             self._report_timeout(job, heartbeat, f"it took more than {limit:g} s (--trial-timeout)")
@@ -45,6 +52,20 @@ class Watchdog:
             self._report_timeout(job, heartbeat, f"no {waited_for} for {silent:.0f} s (--step-timeout)")
             for worker in workers:
                 ray.kill(worker)
+
+    def _ask_mailbox(self) -> Heartbeat | None:
+        """Return the heartbeat, or None where the mailbox does not answer now."""
+        asked_at, answer = time.monotonic(), self.mailbox.get_heartbeat.remote()
+        answered, _ = ray.wait([answer], timeout=MAILBOX_ANSWER_TIMEOUT_S)
+        if answered:
+            self.unanswered_since = None
+            heartbeat: Heartbeat = ray.get(answer)
+            return heartbeat
+        self.unanswered_since = self.unanswered_since or asked_at
+        silent = time.monotonic() - self.unanswered_since
+        if silent > self.step_timeout_s:
+            raise TimeoutError(f"no answer from the slot's mailbox for {silent:.0f} s (--step-timeout)")
+        return None
 
     def _get_allowed_silence(self, heartbeat: Heartbeat) -> float:
         return self.step_timeout_s * (1 if heartbeat.has_stepped else FIRST_STEP_FACTOR)
@@ -61,7 +82,7 @@ class Watchdog:
             began=time.time() - seconds,
             error=reason,
         )
-        ray.get(self.mailbox.put_report.remote(RunReport(job.id, result)))
+        ray.get(self.mailbox.put_report.remote(RunReport(job.id, result)), timeout=self.step_timeout_s)
 
 
 def _are_alive(workers: list[Any]) -> bool:

@@ -16,6 +16,7 @@ from dps.training.result import RunResult
 from tune.core.run import RunId
 from tune.records.ledger import SCHEMA_VERSION, TrialRecord
 
+MAX_NUMBER = 1e18  # of a document: more than any count of steps, bytes or seconds since the epoch
 _RESULT_FIELDS = [each.name for each in fields(RunResult)]
 
 
@@ -85,11 +86,14 @@ class PlanSection(Section):
 
 
 class SpentSection(Section):
-    """What all runs took together: wall time, and time summed over the slots."""
+    """What all runs took together: wall time, time summed over the slots, and what that is in devices."""
 
     trials: int
     seconds: float
     slot_seconds: float
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    cost: float = 0.0
 
 
 class DifferenceSection(Section):
@@ -117,14 +121,24 @@ class DifferenceSection(Section):
 
 
 def parse_json_object(text: str, where: str, remedy: str) -> dict[str, Any]:
-    """Parse a JSON object. where: it is from; remedy: what to do about another. Raises InputError."""
+    """Parse a JSON object. where: it is from; remedy: what to do about another. Raises InputError, also for
+    a number that is not finite or too large, which no document holds."""
     try:
-        content = json.loads(text)
-    except ValueError as error:
+        content = json.loads(
+            text, parse_int=_parse_number, parse_float=_parse_number, parse_constant=_parse_number
+        )
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} cannot be read ({error}); {remedy}") from None
     if not isinstance(content, dict):
         raise InputError(f"{where} holds no JSON object; {remedy}")
     return content
+
+
+def _parse_number(text: str) -> int | float:
+    number = float(text)
+    if not abs(number) < MAX_NUMBER:
+        raise ValueError(f"the number {text[:20]} is out of range")
+    return int(text) if text.lstrip("-").isdigit() else number
 
 
 def validate_document(

@@ -122,23 +122,24 @@ class Worker:
 
 
 class Ray:
-    """Enough of it for the watchdog. heartbeat: the answer of the mailbox; told: the reports it got."""
+    """Enough of it for the watchdog. heartbeat: what the mailbox answers; told: the reports it got."""
 
     exceptions = watchdog.ray.exceptions
     cloudpickle: Any
+    answers: bool | None = True  # the mailbox; None: it hangs
 
     def __init__(self, heartbeat: Heartbeat) -> None:
         self.told: list[RunReport] = []
         self.get_heartbeat = SimpleNamespace(remote=lambda: heartbeat)
         self.put_report = SimpleNamespace(remote=self.told.append)
 
-    def get(self, answer: Any) -> Any:
+    def get(self, answer: Any, timeout: float | None = None) -> Any:
         if isinstance(answer, list) and any(worker.alive is False for worker in answer):
             raise self.exceptions.RayActorError
         return answer
 
-    def wait(self, asked: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        return [worker for worker in asked if worker.alive is not None], []
+    def wait(self, asked: list[Any], timeout: float, num_returns: int = 1) -> tuple[list[Any], list[Any]]:
+        return [each for each in asked if getattr(each, "alive", self.answers) is not None], []
 
     def kill(self, worker: Worker) -> None:
         worker.killed = True
@@ -180,3 +181,25 @@ def test_what_hangs_or_takes_too_long_has_timed_out(
     said = [(told.job, told.outcome, told.result.error) for told in ray.told]
     assert said == ([] if says is None else [("7", Outcome.TIMED_OUT, says)])
     assert [worker.killed for worker in workers] == [kills] * len(workers)
+
+
+def test_a_mailbox_that_hangs_is_given_up_after_the_time_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = Ray(Heartbeat(True, 0.0, 1.0, []))
+    monkeypatch.setattr(watchdog, "ray", ray)
+    dog = watchdog.Watchdog(ray, "slot", step_timeout_s=10.0, trial_timeout_s=None)
+    job, now = Job("7", "search", {}, 0, make_plan().settings, ""), time.monotonic()
+
+    def check(at: float) -> None:
+        monkeypatch.setattr(watchdog.time, "monotonic", lambda: now + at)
+        dog.check_job(job)
+
+    ray.answers = None
+    check(10.0)
+    check(19.0)
+    ray.answers = True
+    check(28.0)  # it answers again
+    ray.answers = None
+    check(40.0)
+    with pytest.raises(TimeoutError, match=r"no answer from the slot's mailbox for 11 s \(--step-timeout\)"):
+        check(51.0)
+    assert ray.told == []
