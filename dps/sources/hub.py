@@ -58,7 +58,7 @@ class HubSource:
         data = self._fetch(config, hub_split)
         origin = DataOrigin(f"{self.name}, {config}, {hub_split}", ": row ")
         _check_classes(task, origin, data)
-        return make_dataset(task, origin, _iterate_rows(data))
+        return make_dataset(task, origin, iterate_rows(data, task.label))
 
     def fingerprint(self, task: Task) -> str:
         """Return 16 hex digits of the SHA-256 of the examples of all splits, computed once per task.
@@ -119,18 +119,30 @@ def _get_hub_split(task: Task, split: str) -> str:
 
 def _check_classes(task: Task, origin: DataOrigin, data: Dataset) -> None:
     """Raise InputError if the data set names its classes, but not as the task does or in another order."""
-    feature = data.features.get(task.label)
-    names = getattr(
-        getattr(feature, "feature", feature), "names", None
-    )  # a list has them in its inner feature
+    names = _get_class_names(data, task.label)
     if names is not None and tuple(names) != task.labels:
         theirs, ours = ", ".join(names), ", ".join(task.labels)
         raise InputError(f"{origin.name}: its classes are {theirs}, but those of task {task.name} are {ours}")
 
 
-def _iterate_rows(data: Dataset) -> Iterator[DataRow]:
-    number = 0
+def _get_class_names(data: Dataset, column: str) -> list[str] | None:
+    """Return the names of a column of classes, or of lists of them; None for other columns."""
+    feature = data.features.get(column)
+    names: list[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
+    return names
+
+
+def iterate_rows(data: Dataset, label: str) -> Iterator[DataRow]:
+    """Yield the rows of a data set, with names of classes where it has ids for them. label: its column."""
+    names, number = _get_class_names(data, label), 0
     for table in data.with_format("arrow").iter(batch_size=1000):
         for values in table.to_pylist():
             number += 1
-            yield DataRow(number, values)
+            yield DataRow(number, {**values, label: _name_classes(values[label], names)} if names else values)
+
+
+def _name_classes(value: object, names: list[str]) -> object:
+    """Return the name of a class, or of each in a list; unchanged if it is the id of none."""
+    if isinstance(value, list):
+        return [_name_classes(item, names) for item in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

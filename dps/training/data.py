@@ -31,8 +31,8 @@ class TaskData:
     """Examples of a task, read and tokenised on first use.
 
     cache: token cache of this node; None to keep nothing on disk.
-    fingerprints: of the examples by split, where they are known; others are refused. See
-        `dps.sources.examples.fingerprint_examples`.
+    fingerprints: of the examples by split, where they are known, those of other tasks by "task/split"; other
+        examples are refused. See `dps.sources.examples.fingerprint_examples`.
     """
 
     def __init__(
@@ -54,7 +54,15 @@ class TaskData:
         if task == self.task:
             return self
         if task not in self._by_task:
-            self._by_task[task] = TaskData(task, self.source, self.tokenizer, self.max_length, self.cache)
+            prefix = f"{task.name}/"
+            known = {
+                key.removeprefix(prefix): value
+                for key, value in self.fingerprints.items()
+                if key.startswith(prefix)
+            }
+            self._by_task[task] = TaskData(
+                task, self.source, self.tokenizer, self.max_length, self.cache, known
+            )
         return self._by_task[task]
 
     def get_split(self, name: str) -> EncodedExamples:
@@ -69,20 +77,21 @@ class TaskData:
     def _read_or_encode(self, name: str) -> EncodedExamples:
         """Read a split from the cache, or tokenise it. A file's name says what it was made of."""
         if self.cache is None or self._tokenizer_fingerprint is None or name not in self.task.splits:
-            return self._encode(self._load(name))
+            return self._encode(self.load_split(name))
         known = self.fingerprints.get(name)
-        examples = None if known else self._load(name)
+        examples = None if known else self.load_split(name)
         known = known or fingerprint_examples(self.task, examples)
         return self.cache.get(
             [known, self._tokenizer_fingerprint, self.max_length],
-            lambda: self._encode(self._load(name) if examples is None else examples),
+            lambda: self._encode(self.load_split(name) if examples is None else examples),
         )
 
     @cached_property
     def _tokenizer_fingerprint(self) -> str | None:
         return fingerprint_tokenizer(self.tokenizer)
 
-    def _load(self, name: str) -> Dataset:
+    def load_split(self, name: str) -> Dataset:
+        """Load a split as it is, not tokenised. Raises InputError as `get_split` does."""
         examples = self.source.load(self.task, name)
         known = self.fingerprints.get(name)
         if known and fingerprint_examples(self.task, examples) != known:

@@ -24,8 +24,10 @@ from dps.models import (
 from dps.sources.examples import fingerprint_examples
 from dps.tasks.chance import chance_level
 from dps.tasks.metrics import get_metric, has_sklearn_metric
+from dps.tasks.registry import get_task
 from dps.tasks.splits import choose_subset, hold_out_texts, number_texts
 from dps.tasks.task import LABEL_COLUMN, Task
+from dps.tasks.transfer import get_transfer_target
 from dps.training.config import FineTuneConfig
 from dps.training.inputs import choose_max_length
 from dps.training.rehearsal import rehearse_step
@@ -50,7 +52,8 @@ class RunPreview:
     chance_level: see `dps.tasks.chance`.
     lengths: tokens that an example is cut at, and what is longer.
     notes: what is to be known of the model.
-    fingerprints: of all examples by split, see `dps.sources.examples.fingerprint_examples`.
+    fingerprints: of all examples by split, see `dps.sources.examples.fingerprint_examples`; those of other
+        tasks (`transfer`, `probe`) by "task/split".
     label_counts: number of training examples by class or label, after `train_size`; empty for a regression.
     label_notes: how the labels of a split were read, where that is not by their names.
     shared_texts: number of examples of dev whose texts are among the training examples too.
@@ -104,7 +107,10 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         chance_level=chance_level(task, every),
         lengths=lengths,
         notes=tuple(notes),
-        fingerprints={split: fingerprint_examples(task, examples) for split, examples in splits.items()},
+        fingerprints={
+            **{split: fingerprint_examples(task, examples) for split, examples in splits.items()},
+            **_fingerprint_other_sets(config, task, source),
+        },
         label_counts=_count_labels(task, train),
         label_notes={
             split: examples.info.description
@@ -113,6 +119,20 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         },
         shared_texts=int(np.isin(dev_texts, train_texts).sum()),
     )
+
+
+def _fingerprint_other_sets(config: FineTuneConfig, task: Task, source: Source) -> dict[str, str]:
+    """Return the fingerprints of the sets that a run is scored on beside its own."""
+    targets = [get_transfer_target(name) for name in config.transfer]
+    sets = [(target.task, target.split) for target in targets]
+    if config.probe is not None:
+        probe = get_task(config.probe)
+        sets += [(probe, split) for split in ("train", probe.dev_splits[0])]
+    fingerprints = {}
+    for other, split in sets:
+        key = split if other == task else f"{other.name}/{split}"
+        fingerprints[key] = fingerprint_examples(other, source.load(other, split))
+    return fingerprints
 
 
 def _count_labels(task: Task, labels: NDArray[Any]) -> dict[str, int]:

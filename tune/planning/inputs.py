@@ -69,8 +69,8 @@ class SearchInputs:
             precision=precision,
             evaluations=options.evaluations,
             select_on=options.select_on,
-            transfer=_resolve_transfer(options.transfer, task, source),
-            probe=_check_probe_task(options.probe, source),
+            transfer=_resolve_transfer(options.transfer, task),
+            probe=_check_probe_task(options.probe),
         )
 
 
@@ -107,8 +107,8 @@ def _choose_model(model: str, cluster: Cluster) -> tuple[ModelFolder, str]:
     return locate_model("builtin"), "built-in MiniLM encoder (auto: no hub answers)"
 
 
-def _resolve_transfer(transfer: str | None, task: Task, source: Source) -> tuple[str, ...]:
-    """Return the --transfer evaluation sets after checking that each can be read and mapped."""
+def _resolve_transfer(transfer: str | None, task: Task) -> tuple[str, ...]:
+    """Return the --transfer evaluation sets after checking that each can be mapped."""
     if not transfer:
         return ()
     names = tuple(name.strip() for name in transfer.split(","))
@@ -117,17 +117,11 @@ def _resolve_transfer(transfer: str | None, task: Task, source: Source) -> tuple
         if not names:
             raise InputError(f"--transfer: the paper tests no model of {task.name} on other tasks; name them")
     for name in names:
-        target = get_transfer_target(name)
-        check_transfer(task, target)
-        source.load(target.task, target.split)
+        check_transfer(task, get_transfer_target(name))
     return names
 
 
-def _check_probe_task(probe: str | None, source: Source) -> str | None:
-    if probe is not None:
-        task = get_task(probe)
-        if task.multi_label:
-            raise InputError(f"--probe: {probe} has several labels an example; give a task of one")
-        for split in ("train", "dev"):
-            source.load(task, split)
+def _check_probe_task(probe: str | None) -> str | None:
+    if probe is not None and get_task(probe).multi_label:
+        raise InputError(f"--probe: {probe} has several labels an example; give a task of one")
     return probe

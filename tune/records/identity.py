@@ -23,14 +23,18 @@ def describe_changes(saved: Identity, current: Identity, precision: str | None =
     before = _to_json(update_identity(saved, current, precision))
     now = _to_json(current)
     definitions = [each.pop("definition", None) or {} for each in (before, now)]
-    ranks = [["task"], list(definitions[0] | definitions[1]), ["data"], ["examples"]]
+    keys = {*definitions[0], *definitions[1]}
+    consequences = (  # of causes, what need not be said beside them
+        ({"task"}, {*keys, "data", "examples"}),
+        (keys, {"data", "examples"}),
+        ({"data", "transfer", "probe"}, {"examples"}),
+    )
     for each, definition in zip((before, now), definitions, strict=True):
         each.update({key: value for key, value in definition.items() if key != "name"})
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    for rank, cause in enumerate(ranks):
-        if set(cause) & set(changed):
-            consequences = {key for keys in ranks[rank + 1 :] for key in keys}
-            changed = [key for key in changed if key not in consequences]
+    for causes, hidden in consequences:
+        if causes & set(changed):
+            changed = [key for key in changed if key not in hidden]
     return [f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed]
 
 

@@ -229,3 +229,11 @@ def test_the_option_says_the_rule_by_which_the_length_is_chosen() -> None:
     rule = f"{USUAL_TOKENS}, or as many as the longest text needs, a multiple of {TOKEN_STEP}, at most "
     assert f"{rule}{MAX_DEFAULT_TOKENS} and what the model can read" in text
     assert FineTuneConfig.max_length is None
+
+
+def test_a_preview_knows_the_sets_of_other_tasks(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("cola", "rte", "snli"):
+        tiny.data_folder(tmp_path / name, get_task(name))
+    (tmp_path / "snli" / "dev.jsonl").rename(tmp_path / "snli" / "test.jsonl")
+    known = preview(tmp_path, tiny_model, "rte", transfer=("snli",), probe="cola").fingerprints
+    assert sorted(known) == ["cola/dev", "cola/train", "dev", "snli/test", "train"]

@@ -284,3 +284,19 @@ def test_the_identity_of_a_tokenizer_is_that_of_its_rules() -> None:
     other.truncation_side = "left"
     assert fingerprint_tokenizer(one) != fingerprint_tokenizer(other)
     assert fingerprint_tokenizer(object()) is None  # type: ignore[arg-type]
+
+
+def test_sets_of_other_tasks_are_those_of_the_plan(folder: Path) -> None:
+    planned = {"rte/dev": fingerprint_splits(FolderSource(folder))["dev"]}
+    cola = registry.get_task("cola")
+
+    def data() -> TaskData:
+        return TaskData(cola, FolderSource(folder), tiny.tokenizer(), 16, None, planned).for_task(RTE)
+
+    assert len(data().get_split("dev")) == 3
+    file = folder / "RTE" / "dev.tsv"
+    file.write_text(file.read_text().replace("w3", "w4"))
+    for read in (TaskData.get_split, TaskData.load_split):
+        with pytest.raises(InputError, match=r"data: dev of .* is not what the plan was made from"):
+            read(data(), "dev")
+    assert len(data().get_split("train")) == 8
