@@ -166,9 +166,10 @@ def _raises(*words: str) -> Callable[[Outcome], bool]:
 
 _is_right = _says(RIGHT)
 ALONE = """
+def probabilities(texts):
+    return [list(answer["probabilities"].values()) for answer in predictor.predict(texts)]
 texts = [("w1",), ("w1 w2 w3 w4 w5 w6",), ("w7 w8 w9",)]
-together = predictor.compute_logits(texts)
-assert np.allclose(together, [predictor.compute_logits([text])[0] for text in texts], atol=1e-4)
+assert np.allclose(probabilities(texts), [probabilities([text])[0] for text in texts], atol=1e-4)
 """
 SEEDS = """
 import dps
@@ -384,7 +385,9 @@ PREDICT = (
     ("one text", _predict("bert", BERT, "assert len(predictor.predict('w1 w2')) == 1"), _is_right),
     (
         "texts of two letters",
-        _predict("bert", BERT, "assert len(predictor.predict(['w1', 'w2', 'w3'])) == 3"),
+        _predict(
+            "bert", BERT, "assert predictor.predict(['w1', 'w2']) == predictor.predict([('w1',), ('w2',)])"
+        ),
         _is_right,
     ),
     (
@@ -488,5 +491,12 @@ CASES = [
         _code(SEEDS, num_labels=3),
         _is_right,
         f"{UNITS}test_models.py::test_a_head_of_equal_size_from_elsewhere_starts_anew",
+    ),
+    Case(
+        "model folder",
+        "predict: a Llama tokenizer with code of its own",
+        _predict("llama", {**LLAMA, "pad_token_id": 0}, change=_own_code, **CAUSAL),
+        _never_ran,
+        f"{UNITS}test_draft.py::test_code_that_comes_with_a_model_is_never_run",
     ),
 ]
