@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,9 @@ def write_proposal(proposal: TaskProposal) -> Path:
         raise InputError(f"--init-task: {file} exists already; use it, or move it away")
     files = {"files": {split: data_file.path.name for split, data_file in proposal.files.items()}}
     try:
-        parse_definition(parse_yaml(format_task_file(proposal.task, files)), file)
+        read = parse_definition(parse_yaml(format_task_file(proposal.task, files)), file)
+        if replace(read, data_location=None) != proposal.task:
+            raise InputError("YAML cannot hold its names; call columns and labels otherwise")
     except InputError as error:
         raise InputError(f"--init-task: no task can be made of {proposal.train.path}: {error}") from None
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dps.errors import InputError
 from dps.sources.labels import choose_label_reading
 from dps.sources.readers import DataOrigin, DataRow
-from dps.tasks.definition import make_definition
+from dps.tasks.definition import SURROGATE_PATTERN, make_definition
 from dps.tasks.task import LABEL_COLUMN
 from dps.text import quote_value
 
@@ -33,8 +33,6 @@ GLUE_COLUMN_NAMES: dict[str, dict[str, str]] = {
     "mnli": INFERENCE_COLUMN_NAMES,
     "snli": INFERENCE_COLUMN_NAMES,
 }
-
-SURROGATE_PATTERN = re.compile("[\ud800-\udfff]")
 
 # Largest share of unusable rows that are left out, with a warning, instead of refused. The published QQP has
 # about 25 in 363,870: rows broken in two by a line end, and two empty questions

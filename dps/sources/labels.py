@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Literal
 
 from dps.errors import InputError
+from dps.tasks.splits import normalise_text
 from dps.tasks.task import LABEL_SEPARATOR, Task
 from dps.text import quote_value
 
@@ -83,9 +84,12 @@ def find_label_separator(values: Sequence[object]) -> str | None:
 
 
 def find_indicator_length(lists: Iterable[Sequence[object]]) -> int | None:
-    """Return the length of lists that all hold 0 and 1 alone and are of one length; None for other lists."""
+    """Return the length of lists that all hold 0 and 1 alone and are of one length; None for other lists.
+
+    Empty lists do not count.
+    """
     lengths = set()
-    for values in lists:
+    for values in filter(None, lists):
         if not all(format_label(value) in INDICATORS for value in values):
             return None
         lengths.add(len(values))
@@ -120,6 +124,9 @@ class LabelReading:
             rule = f"must be a list of labels, or a text with {self.task.separator!r} between the labels"
             raise InputError(f"label {rule}, got {quote_value(value)}")
         if self.kind == "indicators":
+            if not parts:
+                rule = f"is empty, where others have 0 or 1 for each of the {len(self.task.labels)} labels"
+                raise InputError(f"label {quote_value(value)} {rule}; write the zeros")
             return [INDICATORS[format_label(part) or ""] for part in parts]
         if is_list_text(value) and format_label(value) not in self.task.labels:
             rule = f"is a list written as text; put {self.task.separator!r} between the labels, or use .jsonl"
@@ -148,12 +155,20 @@ class LabelReading:
         hint = " (the annotators did not agree; remove the row)" if key == "-" else ""
         if self.kind == "names" and _parse_id(key, len(task.labels)) is not None:
             known += "; numbers are ids only where every label is one and no name has a number"
+        alike = [name for name in task.labels if key and _fold(name) == _fold(key) and name != key]
+        if alike:
+            known += f"; {key!a} only looks like {alike[0]!a}"
         return InputError(f"label {quote_value(value)}{hint} is not one of task {task.name}: {known}")
 
     @cached_property
     def names(self) -> ClassNames:
         """The names of the task's classes."""
         return ClassNames(self.task.labels)
+
+
+def _fold(name: str) -> str:
+    """Return what names have in common that look alike, capitals and small letters too."""
+    return normalise_text(name).casefold()
 
 
 class ClassNames:

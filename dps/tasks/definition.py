@@ -18,6 +18,7 @@ Without files and hub, the examples are in the folder that `data` names.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ KINDS_BY_KEY = {
 }
 DEFINITION_SPLITS = ("train", "dev")
 TASK_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SURROGATE_PATTERN = re.compile("[\ud800-\udfff]")
 HUB_NAME_PATTERN = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -115,7 +117,10 @@ def write_task_file(task: Task, file: Path, data: TaskDocument | None = None) ->
 def format_task_file(task: Task, data: TaskDocument | None = None) -> str:
     """Return the content of the YAML file of a task. data: its `files` or `hub`."""
     document = {**make_definition(task), **(data or {})}
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    readable = json.dumps(document, ensure_ascii=False).isprintable()  # YAML folds some others
+    return yaml.safe_dump(
+        document, sort_keys=False, allow_unicode=readable, width=100, default_flow_style=None
+    )
 
 
 def _check_keys(parent: str, document: object, known: Sequence[str]) -> TaskDocument:
@@ -164,6 +169,8 @@ def _parse_texts(key: str, value: object) -> tuple[str, ...]:
         if isinstance(item, bool) or not isinstance(item, str | int) or not str(item).strip():
             raise InputError(f"{key}: must be text, but YAML reads {quote_value(item)}; put it in quotes")
     texts = tuple(str(item) for item in values)
+    if halves := [text for text in texts if SURROGATE_PATTERN.search(text)]:
+        raise InputError(f"{key}: {quote_value(halves[0])} has half a surrogate pair; write it anew")
     if twice := [text for text in texts if texts.count(text) > 1]:
         raise InputError(f"{key}: {quote_value(twice[0])} appears twice; keep one")
     return texts

@@ -242,6 +242,21 @@ READINGS = [
         True,
         SPOTS,
     ),
+    reading(
+        "an empty list among indicators",
+        ["bug", "billing"],
+        [[1, 0], [0, 1], []],
+        _not_read("is empty, where others have 0 or 1"),
+        True,
+        "test_lists_that_may_mean_two_things_are_refused",
+    ),
+    reading(
+        "a name in another form of its accent",
+        ["caf\u00e9", "bar"],
+        ["cafe\u0301", "bar"],
+        _not_read("only looks like"),
+        test=TWO,
+    ),
     case(
         "labels",
         "the plan says that labels are ids",
@@ -284,6 +299,22 @@ PROPOSALS = [
         "a.jsonl",
         lines(AB).replace("number 5", "number 5\\ud83d"),
         says("surrogate"),
+    ),
+    proposal(
+        "half a surrogate pair in a label",
+        "a.jsonl",
+        lines(["a", "b\ud83d"] * 20),
+        refused("has half a surrogate pair"),
+        "tests/unit/dps/tasks/test_definition.py::test_half_a_surrogate_pair_is_no_name",
+    ),
+    proposal(
+        "a line end of Unicode in a label",
+        "a.jsonl",
+        lines(["a", "b\u0085b"] * 20),
+        says("labels  "),
+        "tests/unit/dps/tasks/test_definition.py::"
+        "test_whatever_columns_and_labels_are_called_a_task_file_keeps_them",
+        plan=True,
     ),
     proposal("no header", "a.csv", table(f"{text(99)},a", AB), says("header looks like a row")),
     proposal(

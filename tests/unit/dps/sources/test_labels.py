@@ -72,6 +72,8 @@ def test_a_label_is_the_class_that_it_can_only_mean(
         (MOODS, ["neutral", None], r"a.csv:2: label is missing \(None\)"),
         (MOODS, ["neutral", " "], r"a.csv:2: label is missing \(' '\)"),
         (("a", "1_0"), ["10"], "a.csv:1: label '10' is not one of"),
+        (("caf\u00e9", "bar"), ["cafe\u0301"], r"; 'cafe\\u0301' only looks like 'caf\\xe9'"),
+        (("True", "False"), [True], "'true' only looks like 'True'"),
     ],
 )
 def test_a_label_that_may_mean_two_things_is_refused(
@@ -111,6 +113,7 @@ def test_lists_of_two_labels_that_are_numbers() -> None:
         ([[1, 0, 0], ["bug"]], "a.csv:1: label 1 is not one of"),
         ([[1, 0, 0], None], r"a.csv:2: label must be a list of labels"),
         ([[1, 2], [2]], "ids begin at 0"),
+        ([[1, 0, 0], []], r"a.csv:2: label \[\] is empty, where others have 0 or 1 for each of the 3 labels"),
         (["['bug', 'praise']"], "is a list written as text; put '|' between the labels"),
         (['["bug"]', "bug"], "is a list written as text"),
     ],

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dps import sources
 from dps.errors import InputError
 from dps.sources.task_files import TaskSource
 from dps.tasks import definition, metrics, registry
 from dps.tasks.task import Task
+from dps.yaml_text import parse_yaml
 from tests.unit.tune.helpers import SETTINGS
 from tune import compare, search
 from tune.core.command import choose_output_folder
@@ -386,3 +389,30 @@ def test_a_whole_run_from_the_yaml_file(tmp_path: Path, tiny_model: Path) -> Non
     assert list(result.final["dev"]) == ["auroc", "accuracy"]
     assert len(result.labels["dev"]) == 12
     assert result.score == result.final["dev"]["auroc"]
+
+
+YAML_WORDS = (
+    "null", "~", "01", "1e5", "0x1F", "1:30", "2026-11-29", "=", "<<", "yes", "on", ".5", ".inf", "1_000",
+    "-", "?", "!a", "&b", "*c", "#d", "%e", "@f", "`g", "1.", "0o17", "a: b", "a #b", "- d",
+    "a\u0085b", "a\u2028b", "a\u200bb",
+)  # fmt: skip
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6) | st.sampled_from(
+    YAML_WORDS
+)
+NAMES = st.lists(names.map(str.strip).filter(bool), min_size=2, max_size=4, unique=True)
+
+
+@settings(deadline=None)
+@given(NAMES, NAMES)
+def test_whatever_columns_and_labels_are_called_a_task_file_keeps_them(
+    labels: list[str], columns: list[str]
+) -> None:
+    task = Task("own", (f"{columns[0]}.",), tuple(labels), ("macro_f1",), label=columns[1])
+    if task.label not in task.columns:
+        assert definition.parse_definition(parse_yaml(definition.format_task_file(task))) == task
+
+
+def test_half_a_surrogate_pair_is_no_name() -> None:
+    task = Task("own", ("text",), ("a", "b\ud83d"), ("macro_f1",))
+    with pytest.raises(InputError, match=r"labels: .* has half a surrogate pair"):
+        definition.parse_definition(definition.make_definition(task))
