@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 
 
 class InputError(ValueError):
@@ -11,14 +12,22 @@ class InputError(ValueError):
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether the error, or one that it was raised from, means that the disk is full."""
+    numbers, texts = (errno.ENOSPC, errno.EDQUOT), ("No space left on device", "database or disk is full")
+    return any(
+        (isinstance(each, OSError) and each.errno in numbers) or any(words in str(each) for words in texts)
+        for each in _list_causes(error)
+    )
+
+
+def find_root_cause(error: BaseException) -> BaseException:
+    """Return the error that all others were raised from: what a database said, not what was made of it."""
+    return [*_list_causes(error)][-1]
+
+
+def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        numbers = (errno.ENOSPC, errno.EDQUOT)
-        if isinstance(error, OSError) and error.errno in numbers:
-            return True
-        if any(words in str(error) for words in ("No space left on device", "database or disk is full")):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

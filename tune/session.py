@@ -5,6 +5,7 @@ What the two commands share. A search may take several sessions: each goes on fr
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import ClassVar
 
-from dps.errors import is_disk_full
+from dps.errors import find_root_cause, is_disk_full
 from tune import startup
 from tune.console.plan import format_plan
 from tune.console.quiet import choose_display
@@ -179,6 +180,14 @@ class Session(ABC):
         if isinstance(error, TooManyFailuresError):
             status = EXIT_INTERRUPTED if self.folder.has_usable_trial else EXIT_NOTHING_FINISHED
             return print_error(f"{error}; then go on with: {self.resume_command}", status)
+        if not (self.output / "study.db").exists():
+            return print_error(
+                f"{self.output}/study.db was removed or moved while the {self.noun} ran; put it back, then "
+                f"go on with: {self.resume_command}",
+                EXIT_CRASHED,
+            )
+        if isinstance(cause := find_root_cause(error), sqlite3.Error):
+            error = cause
         message = str(error).splitlines()[-1] if str(error) else ""
         return print_error(
             f"the {self.noun} broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "

@@ -25,13 +25,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
-from dps.errors import InputError, is_disk_full
+from dps.errors import InputError, find_root_cause, is_disk_full
 from dps.text import redact_tree
 from dps.training.result import Outcome, RunResult
 from tune.core.run import RunId, RunPurpose
 from tune.core.space import SearchSpace
 from tune.records.identity import describe_changes
-from tune.records.ledger_file import open_ledger_file
+from tune.records.ledger_file import LOCK_TIMEOUT_S, open_ledger_file
 from tune.records.stores import ErrorFactory, make_sqlite_url, shorten_error
 
 SCHEMA_VERSION = 1
@@ -87,7 +87,8 @@ class Ledger:
             if file is None or is_disk_full(error):
                 raise
             refuse = refuse or partial(_ledger_error, file)
-            raise refuse(f"cannot be read as a ledger ({shorten_error(error)})") from error
+            reason = shorten_error(find_root_cause(error))
+            raise refuse(f"cannot be read as a ledger ({reason})") from error
 
     def _read(self, direction: str) -> None:
         storage = self._storage = _open_storage(self.file)
@@ -337,7 +338,9 @@ def to_optuna_direction(direction: str) -> Literal["maximize", "minimize"]:
 def _open_storage(file: Path | None) -> optuna.storages.BaseStorage:
     if file is None:
         return optuna.storages.InMemoryStorage()
-    return optuna.storages.RDBStorage(make_sqlite_url(file), engine_kwargs={"connect_args": {"timeout": 60}})
+    return optuna.storages.RDBStorage(
+        make_sqlite_url(file), engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_S}}
+    )
 
 
 def _is_entered(trial: FrozenTrial) -> bool:

@@ -139,7 +139,7 @@ def _backup_sqlite_file(uri: str, copy: Path) -> None:
         source.backup(target)
 
 
-def shorten_error(error: Exception) -> str:
+def shorten_error(error: BaseException) -> str:
     """Return an error's message as one short line."""
     return " ".join(str(error).split())[:200]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optuna.exceptions import StorageInternalError
 from safetensors.numpy import load_file
 
 from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_plan
@@ -180,3 +182,34 @@ def test_the_seconds_of_a_session_that_was_killed_count(
     assert spent >= 40
     search(time_budget="1000h")
     assert spent < json.loads((output / "search.json").read_text())["spent"]["seconds"] < spent + 10
+
+
+@pytest.mark.parametrize(
+    ("is_gone", "said"),
+    [
+        (True, "out/study.db was removed or moved while the search ran"),
+        (False, "the search broke off: DatabaseError: file is not a database"),
+    ],
+)
+def test_what_became_of_the_ledger_in_a_search_is_said(
+    search: Callable[..., list[Job]],
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_gone: bool,
+    said: str,
+) -> None:
+    def complete(*_: object) -> None:
+        try:
+            if is_gone:
+                shutil.rmtree(output)
+                output.mkdir()
+            raise sqlite3.DatabaseError("file is not a database")
+        except sqlite3.DatabaseError as error:
+            raise StorageInternalError("An exception is raised during the commit.") from error
+
+    monkeypatch.setattr(FakeTune, "complete", complete)
+    search(status=1)
+    error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert said in error
+    assert "during the commit" not in error

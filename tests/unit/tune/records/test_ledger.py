@@ -296,3 +296,14 @@ def test_a_record_that_is_not_what_was_written_is_refused(
         held.commit()
     with pytest.raises(InputError, match=r"study\.db cannot be read .*search run 0 is not what was written"):
         open_ledger(tmp_path)
+
+
+def test_a_ledger_that_another_program_holds_is_refused_with_that_cause(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propose(ledger)
+    monkeypatch.setattr("tune.records.ledger.LOCK_TIMEOUT_S", 0.1)
+    with closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InputError, match=r"study\.db cannot be read as a ledger \(database is locked\)"):
+            Ledger(tmp_path / "study.db", "max")
