@@ -22,8 +22,8 @@ import shlex
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cluster.jobs import JobRequest, JobServer, describe_job_outcome
@@ -75,7 +75,8 @@ def main(argv: list[str]) -> int:
             return _stop(chosen)
         if chosen.follow:
             server = JobServer(chosen.address)
-            return _follow(server, _find_job_ids(server, chosen.follow, "--follow"), chosen.follow)
+            ids = _find_job_ids(server, chosen.follow, "--follow")
+            return _follow(server, ids, chosen.follow, JobOutput())
         return _submit(chosen, rest)
     except InputError as error:
         return print_error(str(error), EXIT_WRONG_INPUT)
@@ -88,41 +89,64 @@ def main(argv: list[str]) -> int:
 def _submit(chosen: Namespace, rest: list[str]) -> int:
     requests = plan_jobs(rest, chosen.matrix or [], time.strftime("%m%d-%H%M%S"))
     variables = collect_variables(chosen.env)
-    note = partial(print, file=sys.stderr if "--json" in rest else sys.stdout, flush=True)
+    output = JobOutput("--json" in rest)
     server = JobServer(chosen.address)
     if _is_on_loopback(variables.get(TRACKING_VARIABLE, "")) and not _is_on_loopback(server.address):
-        note(f"warning: {TRACKING_VARIABLE} names this machine's loopback, which the cluster does not reach")
+        output.note(
+            f"warning: {TRACKING_VARIABLE} names this machine's loopback, which the cluster does not reach"
+        )
     started = list[str]()
     with tempfile.TemporaryDirectory(prefix="dps-job-") as folder:
-        note(copy_shipped_files(PROJECT_ROOT, Path(folder)))
-        note(f"passing      {', '.join(sorted(variables)) or 'no variables'} (values are not shown)")
+        output.note(copy_shipped_files(PROJECT_ROOT, Path(folder)))
+        output.note(f"passing      {', '.join(sorted(variables)) or 'no variables'} (values are not shown)")
         try:
             for request in server.submit(requests, Path(folder), variables):
-                note(f"submitted    {request.id}: {request.entrypoint}")
+                output.note(f"submitted    {request.id}: {request.entrypoint}")
                 started.append(request.id)
         except ConnectionError as error:
             left = f"; submitted before it, and running: {', '.join(started)}" if started else ""
             raise ConnectionError(f"{error}{left}") from None
     name = requests[0].id if len(requests) == 1 else requests[0].group
     if chosen.detach:
-        note(_format_follow_up(server.address, name))
+        output.note(_format_follow_up(server.address, name))
         return EXIT_DONE
-    return _follow(server, started, name, note)
+    return _follow(server, started, name, output)
 
 
 def _is_on_loopback(address: str) -> bool:
     return urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
 
 
+@dataclass
+class JobOutput:
+    """Output of a job's command: notes and log on standard output, with --json its events there alone."""
+
+    is_json: bool = False
+    _begun: str = ""
+
+    def note(self, text: str) -> None:
+        """Print a line of this command."""
+        print(text, file=sys.stderr if self.is_json else sys.stdout, flush=True)
+
+    def write(self, text: str) -> None:
+        """Print a piece of a log, which may end within a line."""
+        if not self.is_json:
+            print(text, end="", flush=True)
+            return
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            print(line, file=sys.stdout if line.startswith("{") else sys.stderr, flush=True)
+
+
 @outlive_readers()
-def _follow(server: JobServer, ids: Sequence[str], name: str, note: Callable[[str], None] = print) -> int:
+def _follow(server: JobServer, ids: Sequence[str], name: str, output: JobOutput) -> int:
     try:
-        status = server.follow(ids, partial(print, end="", flush=True))
+        status = server.follow(ids, output.write)
     except KeyboardInterrupt:
-        note(f"\ndetached from {name}, which runs on\n{_format_follow_up(server.address, name)}")
+        output.note(f"\ndetached from {name}, which runs on\n{_format_follow_up(server.address, name)}")
         return EXIT_INTERRUPTED
     for job in ids:
-        note(f"{job} {describe_job_outcome(server.get_info(job))}")
+        output.note(f"{job} {describe_job_outcome(server.get_info(job))}")
     return status
 
 

@@ -85,4 +85,5 @@ def _adopt_resumed_search(plan: Plan, file: Path) -> Plan:
     plan = plan.with_first_precision(next(iter(ledgers.values())).noted("precision"))
     for arm, ledger in ledgers.items():
         ledger.open(plan.get_identity(arm))
-    return plan
+    ended = [record for ledger in ledgers.values() for record in ledger.records() if record.outcome.is_final]
+    return replace(plan, ended_runs=len(ended))

@@ -29,6 +29,8 @@ def format_plan(plan: Plan) -> list[str]:
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
     lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)
+    if plan.ended_runs:
+        lines.append(f"resumed      {plan.ended_runs} of about {plan.planned_runs} runs have ended before")
     estimate = plan.estimate
     lines += [
         f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}; "

@@ -52,6 +52,7 @@ class ProgressDisplay(Watcher):
         self.plan, self.task = plan, plan.task
         self.runs = plan.planned_runs if runs is None else runs
         self.records: dict[str, TrialRecord] = {record.id: record for record in earlier}
+        self.earlier = sum(record.outcome.is_final for record in earlier)
         self.elapsed: dict[str, float] = {}
         self.began = time.monotonic()
         self.live: Live | None = None
@@ -149,10 +150,10 @@ class ProgressDisplay(Watcher):
         """Return the seconds until the end: the estimate, scaled by how this search has gone so far."""
         passed = time.monotonic() - self.began
         ended = sum(r.outcome.is_final for r in self.records.values())
-        total = self.total
-        if ended < self.plan.slots:
+        ended_now = ended - self.earlier  # in this session, which has taken the time
+        if ended_now < self.plan.slots:
             return max(0.0, self.plan.estimate.seconds - passed)
-        return passed / ended * (total - ended)
+        return passed / ended_now * (self.total - ended)
 
     def render(self) -> Group:
         """Return the live table: what runs and the newest trials, as many as fit, and a line on the whole."""

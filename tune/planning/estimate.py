@@ -36,6 +36,10 @@ class DurationEstimate:
     seconds: float
     slot_seconds: float
 
+    def scale(self, share: float) -> DurationEstimate:
+        """Return the duration of a share of the runs."""
+        return DurationEstimate(self.seconds * share, self.slot_seconds * share)
+
 
 def estimate_duration(
     options: CommonOptions,

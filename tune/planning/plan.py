@@ -53,7 +53,7 @@ NO_WARM_START = WarmStart()
 @dataclass(frozen=True)
 class Plan:
     """Everything decided before a search starts. arms: search spaces by method; a search has one arm with an
-    empty name. gpu_note: of --share-gpus."""
+    empty name. gpu_note: of --share-gpus. ended_runs: of a search that is resumed, by now."""
 
     options: CommonOptions
     task: Task
@@ -70,6 +70,7 @@ class Plan:
     model_parameters: int = 0
     precision_note: str = ""
     gpu_note: str = ""
+    ended_runs: int = 0
 
     @property
     def space(self) -> SearchSpace:
@@ -105,9 +106,9 @@ class Plan:
 
     @property
     def estimate(self) -> DurationEstimate:
-        """The expected duration of the whole search."""
+        """The expected duration of the search, of what is left of a resumed one."""
         passes = [1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in self.arms]
-        return estimate_duration(
+        whole = estimate_duration(
             self.options,
             self.preview,
             self.speed,
@@ -116,6 +117,7 @@ class Plan:
             self.trials / len(passes),
             self._slot_budget,
         )
+        return whole.scale(max(0.0, 1 - self.ended_runs / self.planned_runs))
 
     @property
     def _slot_budget(self) -> float:

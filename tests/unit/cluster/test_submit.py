@@ -208,6 +208,37 @@ def test_what_a_matrix_gives_twice_is_refused(matrix: list[str], said: str) -> N
         submit.expand_matrix(matrix)
 
 
+def test_the_log_of_a_job_with_json_has_events_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    output = submit.JobOutput(is_json=True)
+    output.note("submitted")
+    for piece in ('Running entrypoint for job a\n{"eve', 'nt": "plan"}\n'):
+        output.write(piece)
+    assert capsys.readouterr() == ('{"event": "plan"}\n', "submitted\nRunning entrypoint for job a\n")
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "warns"),
+    [
+        ("http://localhost:5000", "http://head:8265", True),
+        ("http://mlflow:5000", "http://head:8265", False),
+        ("http://localhost:5000", "http://127.0.0.1:8265", False),
+    ],
+)
+def test_an_address_of_mlflow_that_the_cluster_cannot_reach_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    address: str,
+    warns: bool,
+) -> None:
+    monkeypatch.setattr(jobs, "_check_job_server", lambda address: None)
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", lambda address: Failing())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    assert submit.main(["--address", address, "--task", "cola", "--detach"]) == 0
+    said = "warning: MLFLOW_TRACKING_URI names this machine's loopback"
+    assert (said in capsys.readouterr().out) == warns
+
+
 @pytest.mark.parametrize("axis", ["task", "task=", "=cola", "task=cola,,rte"])
 def test_a_wrong_matrix_is_refused(axis: str) -> None:
     with pytest.raises(InputError, match=r"--matrix: must be OPTION=VALUE,VALUE \.\.\., but got"):

@@ -84,6 +84,18 @@ def test_only_a_terminal_that_can_move_its_cursor_has_a_live_table(
     assert ("\x1b" in file.getvalue()) == is_live
 
 
+def test_what_is_left_of_a_resumed_search_is_told_by_this_session_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = progress(io.StringIO(), [make_record(number) for number in range(30)])
+    now = shown.began
+    monkeypatch.setattr("time.monotonic", lambda: now + 10)
+    assert shown.expected_left() == pytest.approx(shown.plan.estimate.seconds - 10)
+    for number in (30, 31):
+        shown.trial_ended(make_record(number))
+    assert shown.expected_left() == pytest.approx(10 / 2 * (shown.total - 32))
+
+
 def test_the_score_of_a_diverged_trial_is_not_shown_as_its_result() -> None:
     file = io.StringIO()
     progress(file, width=200).trial_ended(make_record(4, Outcome.DIVERGED, scores=[(20, 0.4)]))

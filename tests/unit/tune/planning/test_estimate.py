@@ -65,5 +65,14 @@ def test_a_small_space_ends_the_trials() -> None:
     assert any("searching    2 trials" in line for line in format_plan(plan))
 
 
+def test_a_resumed_search_is_planned_for_what_is_left() -> None:
+    whole = make_plan(trials=10, confirm=5, baseline=False)
+    rest = replace(whole, ended_runs=12)
+    assert rest.estimate.seconds == pytest.approx(whole.estimate.seconds * 3 / 15)
+    assert rest.estimate.slot_seconds == pytest.approx(whole.estimate.slot_seconds * 3 / 15)
+    assert "resumed      12 of about 15 runs have ended before" in format_plan(rest)
+    assert replace(whole, ended_runs=99).estimate.seconds == 0
+
+
 def test_a_comparison_counts_the_trials_of_every_method() -> None:
     assert make_comparison(["vanilla", "dps-dense"], trials=3).trials == 6
