@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -131,10 +132,9 @@ class LabelReading:
         if is_list_text(value) and format_label(value) not in self.task.labels:
             rule = f"is a list written as text; put {self.task.separator!r} between the labels, or use .jsonl"
             raise InputError(f"label {quote_value(value)} {rule}")
-        if self.kind == "ids" and len(set(map(str, parts))) < len(parts):
-            rule = (
-                f"has a number twice; a list of 0 and 1 has {len(self.task.labels)}, a place for each label"
-            )
+        numbers = [number for part in parts if (number := parse_number(format_label(part) or "")) is not None]
+        if len(set(numbers)) < len(numbers):
+            rule = f"has a number twice; a list of 0 and 1 has {len(self.task.labels)}, one for each label"
             raise InputError(f"label {quote_value(value)} {rule}")
         ids = {self._find_id(part) for part in parts}
         return [int(number in ids) for number in range(len(self.task.labels))]
@@ -177,10 +177,9 @@ class ClassNames:
     def __init__(self, labels: Sequence[str]) -> None:
         self._ids = {name: number for number, name in enumerate(labels)}
         values = [parse_number(name) for name in labels]
+        counts = Counter(values)
         self._ids_by_value = {
-            value: number
-            for number, value in enumerate(values)
-            if value is not None and values.count(value) == 1
+            value: number for number, value in enumerate(values) if value is not None and counts[value] == 1
         }
 
     @property

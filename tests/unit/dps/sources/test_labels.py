@@ -100,7 +100,9 @@ def test_lists_of_0_and_1_are_indicators_and_never_ids(values: list[Any], expect
     assert read(TOPICS, values, multi_label=True) == expected
 
 
-def test_lists_of_two_labels_that_are_numbers() -> None:
+def test_lists_of_labels_that_are_numbers() -> None:
+    with pytest.raises(InputError, match=r"label \[0, 1, 1\] has a number twice"):
+        read(("0", "1"), [[0, 1, 1], [1, 0, 0]], multi_label=True)
     assert read(("0", "1"), [[0, 1], [1, 0]], multi_label=True) == [[0, 1], [1, 0]]
     assert read(("0", "1"), [[0], [1], [0, 1]], multi_label=True) == [[1, 0], [0, 1], [1, 1]]
 
@@ -110,7 +112,8 @@ def test_lists_of_two_labels_that_are_numbers() -> None:
     [
         ([[1, 0], [0, 1], [0, 0]], r"a.csv:3: label \[0, 0\] has a number twice; a list of 0 and 1 has 3"),
         ([[1, 0, 0, 1], [0, 1, 1, 0]], r"a.csv:1: label \[1, 0, 0, 1\] has a number twice"),
-        ([[1, 0, 0], ["bug"]], "a.csv:1: label 1 is not one of"),
+        ([[1, 0, 0], ["bug"]], r"a.csv:1: label \[1, 0, 0\] has a number twice"),
+        ([[1, 2], ["bug"]], "a.csv:1: label [12] is not one of"),
         ([[1, 0, 0], None], r"a.csv:2: label must be a list of labels"),
         ([[1, 2], [2]], "ids begin at 0"),
         ([[1, 0, 0], []], r"a.csv:2: label \[\] is empty, where others have 0 or 1 for each of the 3 labels"),
