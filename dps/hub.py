@@ -150,7 +150,7 @@ def fetch_model(name: str) -> Path:
                 name,
                 endpoint=get_hub_endpoint(),
                 allow_patterns=MODEL_FILES,
-                ignore_patterns=["*/*"],
+                ignore_patterns=["*/*", "*.fp16*", "consolidated*"],  # folders, and the same weights again
                 local_files_only=not online,
             )
     except Exception as error:  # the hub's client raises OSError, ValueError and its HTTP library's own

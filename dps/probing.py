@@ -21,7 +21,9 @@ from dps.sources import open_data_source
 from dps.tasks.registry import GLUE_TASKS, get_task
 from dps.tasks.task import Task
 from dps.training.collapse import measure_collapse
+from dps.training.config import FineTuneConfig
 from dps.training.data import TaskData
+from dps.training.inputs import choose_max_length
 
 
 def format_collapse(figures: dict[str, float], probe_task: Task) -> str:
@@ -69,9 +71,9 @@ def _make_parser() -> CommandParser:
     add(
         "--max-length",
         type=int,
-        default=128,
         metavar="N",
-        help="tokens that an example is cut at (default: 128)",
+        help="tokens that an example is cut at (default: 128, or as many as the longest text needs, at most "
+        "512 and what the model can read)",
     )
     add("--json", action="store_true", help="print the figures as JSON")
     return parser
@@ -83,13 +85,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_probing(options: Namespace) -> None:
-    if options.max_length < 1:
+    if options.max_length is not None and options.max_length < 1:
         raise InputError(f"--max-length must be above 0, but got {options.max_length}")
     task, probe_task = get_task(options.task), get_task(options.probe_task)
     base = PretrainedEncoder(locate_model(options.base), task)
     model, _ = load_finetuned_model(options.model, base.tokenizer)
     source = open_data_source(options.data, task)
-    data, probe_data = (TaskData(t, source, base.tokenizer, options.max_length) for t in (task, probe_task))
+    config = FineTuneConfig(task=task, probe=options.probe_task, max_length=options.max_length)
+    lengths = choose_max_length(
+        config, task, source, base.name, base.max_tokens, base.readable_tokens, lambda: base.tokenizer
+    )
+    if lengths.cut:
+        print(f"warning: texts are {lengths}", file=sys.stderr)
+    data, probe_data = (TaskData(t, source, base.tokenizer, lengths.max_length) for t in (task, probe_task))
     figures = measure_collapse(base, model, data, probe_data)
     print(json.dumps(figures, indent=2) if options.json else format_collapse(figures, probe_task))
 

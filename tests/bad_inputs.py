@@ -460,7 +460,7 @@ LEDGERS = [
     Bad("ledgers", "a state that there is not", OLD, ("cannot be read as a ledger",),
         prepare=both(trial(), sql("UPDATE trials SET state = 'MAGIC'"))),
     Bad("ledgers", "another search", (*OLD, "--max-length", "32"),
-        ("--resume: this is another search: max_length was ", "now 32",)),
+        ("--resume: this is another search: max_length was 64, now 32",)),
     Bad("ledgers", "a resume by the other command", OLD,
         ("was made by another command; use python tune/search.py",), command="compare"),
     Bad("ledgers", "config.yaml that runs a command", OLD, ("--config: cannot read", "python/object"),

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dps.errors import InputError
 from dps.models import PretrainedEncoder
@@ -25,6 +24,9 @@ from dps.tasks.splits import SUBSET_SEED, split_stratified
 from dps.tasks.task import LABEL_COLUMN, Task
 from dps.training.data import PaddingCollator, TaskData, batch_by_length
 from dps.training.tokens import EncodedExamples, encode_dataset
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Array = NDArray[Any]
 Features = NDArray[np.float32]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from dps import distributed
 from dps.errors import InputError
@@ -23,6 +22,9 @@ from dps.training.config import FineTuneConfig
 from dps.training.data import PaddingCollator, TaskData, batch_by_length
 from dps.training.result import ControlSignal, Outcome
 from dps.training.tokens import EncodedExamples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 EVALUATION_BATCH_FACTOR = 4  # size of an evaluation batch in training batches
 

@@ -369,6 +369,11 @@ def test_a_resume_takes_the_searchs_options_under_those_given_now(tmp_path: Path
     assert (options.task, options.trials, options.output) == ("rte", 9, tmp_path)
 
 
+def test_a_search_is_planned_without_transformers() -> None:
+    code = "import sys, tune.search_session; sys.exit('transformers' in sys.modules)"  # a second of imports
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+
+
 @pytest.mark.parametrize("script", ["search", "compare"])
 def test_help_answers_without_torch_and_ray(script: str) -> None:
     code = (
