@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -12,17 +14,26 @@ from tune.console.quiet import build_comparison_event, print_event
 from tune.core.command import EXIT_DONE, choose_output_folder
 from tune.core.options import CompareOptions
 from tune.planning.locations import check_output
+from tune.records.schema import refuse_impossible_values
 from tune.reporting.comparison import join_comparisons
 from tune.reporting.comparison_page import write_comparisons
 from tune.reporting.tables import format_heading, make_terminal_table, summarise_comparison
+
+MAX_NAME_LENGTH = 80  # letters of the tasks in the name of the default folder
 
 
 def report_joined_comparisons(options: CompareOptions) -> int:
     """Write and show one table from finished comparisons. Returns the exit status."""
     assert options.results is not None
     folders = [Path(name.strip()) for name in options.results.split(",")]
+    with refuse_impossible_values(f"--results: {options.results}", "resume the comparison to make it again"):
+        return _report(options, folders)
+
+
+def _report(options: CompareOptions, folders: Sequence[Path]) -> int:
     comparisons = join_comparisons(folders, options.allow_dirty)
     tasks = "-".join(dict.fromkeys(document.task for document in comparisons))
+    tasks = re.sub(r"[^\w-]+", "-", tasks)[:MAX_NAME_LENGTH]  # they may come from somebody else
     output = choose_output_folder(options.copy_with(task=tasks), "compare-joined-")
     check_output(output, resume=False)
     write_comparisons(comparisons, output)

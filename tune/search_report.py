@@ -9,6 +9,7 @@ from pathlib import Path
 from dps.errors import InputError
 from dps.paths import write_text_file
 from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
+from tune.records.schema import refuse_impossible_values
 from tune.records.search_document import (
     READING_REMEDY,
     SEARCH_DOCUMENT_FILE,
@@ -38,13 +39,8 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
     names: output folders and MLflow experiments. output: where the page goes, None for the default.
     """
     sources = [source for name in names for source in _find_searches(name, tracking_uri)]
-    try:
+    with refuse_impossible_values(f"DIR: search.json of {', '.join(names)}", READING_REMEDY):
         file, text = _render(sources, output)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"DIR: search.json of {', '.join(names)} is malformed ({reason}); {READING_REMEDY}"
-        ) from error
     try:
         write_text_file(file, text)
     except OSError as error:

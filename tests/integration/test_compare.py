@@ -197,7 +197,7 @@ def test_mlflow_has_a_run_for_each_method_with_the_same_metrics(done: Ran) -> No
     assert [one.metrics["dev_accuracy_mean"] for one in (baseline, *others)] == [
         rows[method]["mean"] for method in METHODS
     ]
-    assert runs["method r-drop"].data.params["alpha"] in ("0.1", "0.5", "1.0")
+    assert float(runs["method r-drop"].data.params["alpha"]) > 0
 
 
 def test_mlflow_has_a_parent_with_what_was_found_and_the_files(done: Ran) -> None:

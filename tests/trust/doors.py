@@ -15,6 +15,7 @@ from tests.unit.tune.helpers import restore_old_search
 
 OLD_DATA = Path(__file__).parents[1] / "data" / "521c27d"
 LETTER = "mine"  # what stands in a file of the user's, beside the folder
+IMPOSSIBLE = {"method": "dps-dense", "learning_rate": 1e-4, "selection_ratio": 0.7, "update_ratio": -1}
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e[x](http://x)"
 RESUME = ["tune/search.py", "--resume", "old", "--tracking-uri", "none"]
 REFUSED_RESUME = [*RESUME, "--max-length", "33"]  # another search: it ends before Ray starts
@@ -139,6 +140,38 @@ def _is_text(outcome: Outcome) -> bool:
     bare = "".join(text.split("`")[::2])  # what is outside code spans
     deceives = {"\x1b", "\u202e"} & {*outcome.output, *text, *page}
     return not deceives and "<script>alert" not in bare + page and "](http" not in bare
+
+
+def _in_runs(outcome: Outcome) -> bool:
+    """Check that the table went to the working directory, or nowhere."""
+    is_outside = any(file.name.startswith("up") for file in outcome.folder.parent.iterdir())
+    return outcome.code in (0, 2) and not is_outside and "Traceback" not in outcome.output
+
+
+def _call_task(folder: Path) -> Sequence[str]:
+    document_of_all = _compared(lambda document: document.update(task="../../../../up"))
+    command = [*document_of_all(folder)]
+    return [word for word in command if word not in ("--output", "joined")]
+
+
+def _reported_with(**changes: object) -> Prepare:
+    """Report on a search whose search.json says this, a key of two levels with __ between them."""
+
+    def prepare(folder: Path) -> Sequence[str]:
+        file = restore_old_search("search", folder / "old") / "search.json"
+        document = json.loads(file.read_text(encoding="utf-8"))
+        for key, value in changes.items():
+            section, _, name = key.partition("__")
+            document[section][name] = value
+        file.write_text(json.dumps(document), encoding="utf-8")
+        return ["tune/report.py", "old"]
+
+    return prepare
+
+
+def _reported_deep(folder: Path) -> Sequence[str]:
+    (restore_old_search("search", folder / "old") / "search.json").write_text("[" * 100_000)
+    return ["tune/report.py", "old"]
 
 
 def _name_model(document: dict) -> None:  # type: ignore[type-arg]
@@ -342,6 +375,35 @@ CASES = [
             ("commit, sampler and scheduler", _name_split),
             ("configurations", _configure),
         )
+    ),
+    *(
+        Case(
+            "values that cannot be",
+            f"report.py on a search.json with {what}",
+            _reported_with(**changes),
+            _says("DIR: ", "resume the search to make it again"),
+            f"{TESTS}tune/reporting/test_page.py::test_values_that_cannot_be_are_refused_in_one_line",
+        )
+        for what, changes in (
+            ("confirm_steps of 400 digits", {"plan__confirm_steps": 10**400}),
+            ("CPU hours of 400 digits", {"spent__cpu_hours": 10**400}),
+            ("an update ratio of -1", {"winner__configuration": IMPOSSIBLE}),
+        )
+    ),
+    Case(
+        "values that cannot be",
+        "report.py on a search.json of 100,000 brackets",
+        _reported_deep,
+        _says("DIR: ", "resume the search to make it again"),
+        f"{TESTS}tune/reporting/test_page.py::test_what_is_no_search_is_refused_in_one_line",
+    ),
+    Case(
+        "names in another's compare.json",
+        "a task that is called like a path out of runs/",
+        _call_task,
+        _in_runs,
+        f"{TESTS}tune/reporting/test_comparison.py::"
+        "test_the_default_folder_of_a_table_is_in_runs_whatever_the_task_is_called",
     ),
     Case(
         "names in another's compare.json",

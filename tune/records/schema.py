@@ -6,6 +6,8 @@ What is missing in a document of an earlier version has its default.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +17,7 @@ from dps.errors import InputError
 from dps.training.result import RunResult
 from tune.core.run import RunId
 from tune.records.ledger import SCHEMA_VERSION, TrialRecord
+from tune.records.stores import shorten_error
 
 MAX_NUMBER = 1e18  # of a document: more than any count of steps, bytes or seconds since the epoch
 _RESULT_FIELDS = [each.name for each in fields(RunResult)]
@@ -139,6 +142,19 @@ def _parse_number(text: str) -> int | float:
     if not abs(number) < MAX_NUMBER:
         raise ValueError(f"the number {text[:20]} is out of range")
     return int(text) if text.lstrip("-").isdigit() else number
+
+
+@contextmanager
+def refuse_impossible_values(where: str, remedy: str) -> Iterator[None]:
+    """Turn what a document of right types and impossible values brings about inside this context (a step
+    of -1, a cost of 1e400) into InputError. where: it is from; remedy: what to do about another."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {shorten_error(error)}"
+        raise InputError(f"{where} is malformed ({reason}); {remedy}") from error
 
 
 def validate_document(

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -75,8 +75,12 @@ def _make_sqlite_store(file: Path) -> None:
     part = file.absolute().with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
         MlflowClient(tracking_uri=make_sqlite_url(part)).search_experiments(max_results=1)
-        with suppress(FileExistsError):  # another search has made it meanwhile
+        try:
             os.link(part, file)
+        except FileExistsError:  # another search has made it meanwhile
+            return
+        except OSError:  # a file system without links
+            part.rename(file)
     finally:
         part.unlink(missing_ok=True)
 

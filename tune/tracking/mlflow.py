@@ -320,7 +320,7 @@ class MlflowTracker(Watcher, Server):
             self._client.delete_run(self._runs.pop(trial))
             self._held.pop(trial, None)
         tags = {"purpose": "method", "outcome": str(outcome), **self._search_tags(), "method": method.method}
-        self._open_run(trial, trial, tags, method.configuration)
+        self._open_run(trial, method.method, tags, method.configuration)
         verdict = document.main_result.methods[method.method].verdict
         note = {"mlflow.note.content": verdict or "the baseline"}
         self._write(trial, collect_method_metrics(document, method.method), tags=note)

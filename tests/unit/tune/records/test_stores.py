@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -71,6 +72,24 @@ def test_a_store_that_another_made_meanwhile_is_kept(
     stores.create_mlflow_client(f"sqlite:///{tmp_path}/mlflow.db")
     assert (tmp_path / "mlflow.db").read_bytes() == store.read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_a_file_system_without_links_will_do(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def copy(self: MlflowClient, max_results: int) -> None:
+        (part,) = tmp_path.glob(".*.part")
+        shutil.copy(store, part)
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(MlflowClient, "__init__", lambda self, tracking_uri: Path(tracking_uri[10:]).touch())
+    monkeypatch.setattr(MlflowClient, "search_experiments", copy)
+    stores.create_mlflow_client(f"sqlite:///{tmp_path}/mlflow.db")
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
+    assert stores.find_store_fault(tmp_path / "mlflow.db", "here") is None
 
 
 @pytest.mark.parametrize(

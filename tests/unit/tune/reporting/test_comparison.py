@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -533,6 +534,30 @@ def test_changes_that_were_not_committed_are_refused_unless_allowed(folder: Path
     (allowed,) = join_comparisons([dirty], allow_dirty=True)
     assert allowed.joined[0].git_dirty
     assert "(changed)" in tables.render_markdown(allowed)
+
+
+def test_the_default_folder_of_a_table_is_in_runs_whatever_the_task_is_called(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("tune.joined_comparisons.join_comparisons", lambda *given: [renamed])
+    (renamed,) = join_comparisons([folder], allow_dirty=True)
+    renamed.task = "../../../up/x.yaml" + "y" * 300
+    assert main(["--results", str(folder), "--allow-dirty"]) == 0
+    (made,) = (tmp_path / "here" / "runs").iterdir()
+    assert re.fullmatch(r"compare-joined--up-x-yamly+-[\d-]+", made.name)
+    assert [file.name for file in tmp_path.iterdir()] == ["here"]
+
+
+def test_values_that_cannot_be_are_refused_in_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = changed(folder, tmp_path / "bad", lambda d: d["methods"][0].update(configuration={}))
+    assert main(["--results", str(bad), "--allow-dirty", "--output", str(tmp_path / "table")]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: --results: {bad} is malformed (KeyError")
+    assert line.count("\n") == 1
 
 
 def test_what_is_no_finished_comparison_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import (
+    OLD_SEARCHES,
     FakeTune,
     end_well,
     last_report,
@@ -414,6 +415,7 @@ def test_several_searches_stand_side_by_side(
         ("compare.json", "{}", "holds a comparison"),
         ("search.json", "{", "cannot be read"),
         ("search.json", "[]", "holds no JSON object"),
+        ("search.json", "[" * 100_000, "cannot be read (maximum recursion depth"),
         ("search.json", '{"schema_version": 99}', "version 99"),
         ("search.json", '{"schema_version": 1}', "malformed at task: Field required; resume"),
     ],
@@ -428,6 +430,38 @@ def test_what_is_no_search_is_refused_in_one_line(
     assert said in line
     assert line.count("\n") == 1
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("winner", "configuration", "update_ratio"), -1),
+        (("winner", "configuration", "update_ratio"), "x"),
+        (("winner", "configuration", "selection_ratio"), "x"),
+        (("trials", 0, "configuration"), {}),
+        (("confirmation_runs", 0, "final", "dev"), {}),
+    ],
+)
+def test_values_that_cannot_be_are_refused_in_one_line(
+    place: tuple[str | int, ...], value: Any, tmp_path: Path, capsys: Any
+) -> None:
+    found: Any = json.loads((OLD_SEARCHES / "search" / "search.json").read_text(encoding="utf-8"))
+    (tmp_path / "search.json").write_text(json.dumps(replaced(found, place, value)))
+    assert report.main([str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: DIR: search.json of {tmp_path} is malformed (")
+    assert line.endswith("; resume the search to make it again\n")
+    assert line.count("\n") == 1
+
+
+def replaced(content: Any, place: tuple[str | int, ...], value: Any) -> Any:
+    """The content with this value in this place."""
+    *above, last = place
+    node = content
+    for key in above:
+        node = node[key]
+    node[last] = value
+    return content
 
 
 def test_what_cannot_be_written_is_said(small: Found, tmp_path: Path, capsys: Any) -> None:
