@@ -87,10 +87,8 @@ def find_label_column(columns: list[str], file: DataFile) -> str:
         column: {label for value in file.values(column) if (label := format_label(value)) is not None}
         for column in named
     }
-    if (
-        len(flags := [column for column in named if distinct[column] and distinct[column] <= {*INDICATORS}])
-        > 1
-    ):
+    flags = [column for column in named if distinct[column] and distinct[column] <= {*INDICATORS}]
+    if len(flags) > 1:
         names = list_names([quote_value(name, 30) for name in flags])
         raise InputError(
             f"--init-task: columns {names} hold 0 and 1 alone: if each is a label, put their names in one "
@@ -142,8 +140,9 @@ def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> 
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60] or "mine"
     name = f"my-{name}" if name in TASKS else name
     separator = find_label_separator(values)
-    if any(map(is_list_text, values)):
-        first = quote_value(next(filter(is_list_text, values)))
+    texts = [value for value in values if is_list_text(value)]
+    if 2 * len(texts) > len(values):
+        first = quote_value(texts[0])
         rule = "put a | between the labels (bug|praise), or use .jsonl"
         raise InputError(
             f"--init-task: column {label!r} has lists that were written as text ({first}); {rule}"
@@ -182,10 +181,9 @@ def _count_classes(values: list[Any], label: str) -> Texts:
     """Return the names of the classes in their natural order. Raises InputError if they are no classes."""
     present = [key for value in values if (key := format_label(value)) is not None]
     if values and not present:
-        kinds = (
-            ", ".join(sorted({type(value).__name__ for value in values if value is not None})) or "nothing"
-        )
-        raise InputError(f"--init-task: column {label!r} holds {kinds}, where text, numbers or lists must be")
+        kinds = sorted({type(value).__name__ for value in values if value is not None}) or ["nothing"]
+        rule = "where text, numbers or lists must be"
+        raise InputError(f"--init-task: column {label!r} holds {', '.join(kinds)}, {rule}")
     names = set(_join_equal_numbers(present))
     if len(names) < 2 or len(names) > max(2, len(present) / 2):
         rule = "a classification has two classes or more, which repeat; a regression has numbers"
@@ -215,7 +213,7 @@ def has_regression_labels(labels: Iterable[str]) -> bool:
 def _has_fractions(labels: Iterable[str]) -> bool:
     """Return whether all labels are numbers and at least one is not whole."""
     numbers = [parse_number(label) for label in labels]
-    return None not in numbers and any(number % 1 for number in numbers if number is not None)
+    return None not in numbers and any(n != n.to_integral_value() for n in numbers if n is not None)
 
 
 def _natural_order_key(label: str) -> tuple[float, str]:

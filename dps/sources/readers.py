@@ -191,6 +191,12 @@ def _parse_header(path: Path, number: int, fields: list[str]) -> list[str]:
         raise get_data_origin(path).make_error(
             number, f"column {quote_value(twice[0])} appears twice in the header"
         )
+    if quoted := [name for name in columns if len(name) > 1 and name[0] == name[-1] == '"']:
+        reason = _explain_width(path, columns, fields) or " (a quote that is not doubled)"
+        raise get_data_origin(path).make_error(
+            number,
+            f"column {quote_value(quoted[0])} has its quotes in its name{reason}; save it without them",
+        )
     return columns
 
 

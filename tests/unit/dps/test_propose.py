@@ -252,6 +252,8 @@ AB = ("a", "b") * 20
         ("a.csv", table("text,label", *map(str, [*range(60)] * 5)), tuple(map(str, range(60))), "numbers"),
         ("a.csv", table("text,label", *[f"c{n}" for n in range(77)] * 3), None, "fewer than 10 examples"),
         ("a.csv", table("text,label", *map(str, range(60))), (), "numbers up to 59"),
+        ("a.csv", table("text,label", *["1e40", "2.5"] * 20), (), "numbers up to 1e+40"),
+        ("a.csv", table("text,label", *["[NA]", "a", "b"] * 14), ("[NA]", "a", "b"), None),
         ("a.jsonl", lines([1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]), ("label-1", "label-2", "label-3"),
          "'label' has lists of 0 and 1, one place a label: name the labels"),
         ("a.jsonl", lines([0], [1], [0, 1], []), ("0", "1"), None),
@@ -345,6 +347,12 @@ def test_columns_of_other_kinds_are_proposed_or_refused(tmp_path: Path) -> None:
         ),
         ("data.csv", table("text,label", *map(str, range(40)), "x"), "has 41 different values"),
         ("data.csv", "a,b\nx\ry,z\nu,v\n", "a CR that ends no line"),
+        ("data.csv", '"text", "label"\n' + '"some text", "a"\n' * 9, "(a quote after a space does not quote"),
+        (
+            "data.tsv",
+            '"text"\t"label"\n' + '"some text"\t"a"\n' * 9,
+            "column '\"text\"' has its quotes in its",
+        ),
     ],
 )
 def test_what_cannot_be_proposed_is_said_in_one_line(
