@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tune.core.direction import Direction
 from tune.core.wording import format_configuration, format_objective, format_usage
 from tune.records.failures import format_failure_summary
 from tune.records.replicates import BASELINE_NAME
 from tune.records.schema import PlanSection
 from tune.records.search_document import Evidence, ParetoSection, RaceDistance, RaceRow, SearchDocument
 from tune.reporting.confirmation import describe_incomplete_runs
+
+CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
 
 
 def format_result_sentence(document: SearchDocument) -> str:
@@ -45,7 +48,8 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
     if document.baseline:
         confirmations[BASELINE_NAME] = document.baseline.runs
     confirmations |= {f"Trial {finalist.trial}": finalist.runs for finalist in document.finalists}
-    lines = [_format_standard_error(document.evidence)] if document.evidence else []
+    lines = _describe_chance(document)
+    lines += [_format_standard_error(document.evidence)] if document.evidence else []
     if document.evidence_error and document.confirmation:
         lines.append(f"Over seeds and examples nothing can be said: {document.evidence_error}.")
     lines += [f"The winner is {finalist.verdict}." for finalist in document.finalists]
@@ -54,6 +58,20 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
     if document.plan.settings.select_on == "dev" and document.confirmation:
         lines.append("Configurations were ranked on dev, which is reported too: these scores are optimistic.")
     return [*lines, *describe_cut_texts(document.plan)]
+
+
+def _describe_chance(document: SearchDocument) -> list[str]:
+    """Say in one line that the winner is no better than one answer for all examples; else nothing."""
+    confirmation, chance = document.confirmation, document.chance
+    if confirmation is None or chance is None or not confirmation.scores:
+        return []
+    sign = Direction(document.direction).sign
+    if sign * confirmation.mean > sign * chance + CHANCE_TOLERANCE:
+        return []
+    return [
+        f"The winner may have learned nothing: one answer for all examples scores {chance:.4f} on the "
+        f"selection data; train longer, search other learning rates, or look at the data."
+    ]
 
 
 def describe_cut_texts(plan: PlanSection) -> list[str]:

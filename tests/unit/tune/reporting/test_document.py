@@ -75,6 +75,15 @@ def document(ledger: Ledger, plan: Plan | None = None) -> SearchDocument:
     return told(plan or make_plan(), ledger)
 
 
+def test_a_winner_that_is_no_better_than_one_answer_for_all_is_told(ledger: Ledger) -> None:
+    found = document(ledger)
+    assert found.confirmation is not None
+    mean = found.confirmation.mean
+    for chance, is_told in ((mean, True), (mean - 0.01, False), (None, False)):
+        lines = summary.format_certainty_lines(found.model_copy(update={"chance": chance}))
+        assert ("The winner may have learned nothing" in "\n".join(lines)) == is_told
+
+
 def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
     found = json.loads(json.dumps(document(ledger).to_json(), allow_nan=False))
     fixed = {"schema_version", "task", "metric", "direction", "data", "model", "provenance", "space"}
@@ -158,6 +167,7 @@ def test_the_sentence(found: SearchDocument, said: str) -> None:
 def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger, tmp_path: Path) -> None:
     found = document(ledger)
     text = "\n".join(summary.summarise_search(found, tmp_path, "mlflow ui --backend-store-uri x"))
+    assert "learned nothing" not in text
     assert found.sentence in text
     assert "a single seed does not prove such a gap" in text
     assert [f"seed {seed}:" in text for seed in (6, 7, 8)] == [True] * 3
