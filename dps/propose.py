@@ -25,6 +25,7 @@ from dps.errors import InputError
 from dps.sources.labels import (
     DECIMAL_COMMA_PATTERN,
     INDICATORS,
+    THOUSANDS_PATTERN,
     find_indicator_length,
     find_label_separator,
     format_label,
@@ -120,6 +121,13 @@ def find_text_columns(columns: list[str], file: DataFile) -> Texts:
     texts = texts or {column: words for column, words in lengths.items() if words > 0 and column in named}
     if not texts:
         names = ", ".join(quote_value(name, 30) for name in columns) or "none"
+        for column in sorted(
+            lengths.keys() & {name for name in columns if name.lower() in TEXT_COLUMN_NAMES}
+        ):
+            kinds = {type(value).__name__ for value in file.values(column) if value is not None} - {"str"}
+            if kinds:
+                held = ", ".join(sorted(kinds))
+                raise InputError(f"--init-task: column {column!r} holds {held}, where texts must be")
         raise InputError(f"--init-task: no column looks like text ({names}); call it 'text' in the file")
     first, *rest = sorted(texts, key=lambda column: -texts[column])
     second = [c for c in rest[:1] if texts[c] >= max(MIN_PAIR_WORDS, MIN_PAIR_SHARE * texts[first])]
@@ -163,12 +171,20 @@ def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> 
 
 def _propose_single_label(name: str, columns: Texts, label: str, values: list[Any]) -> Task:
     present = [key for value in values if (key := format_label(value)) is not None]
+    with_comma = (DECIMAL_COMMA_PATTERN, THOUSANDS_PATTERN)
     if present and all(
-        parse_number(key) is not None or DECIMAL_COMMA_PATTERN.fullmatch(key) for key in present
+        parse_number(key) is not None or any(pattern.fullmatch(key) for pattern in with_comma)
+        for key in present
     ):
         if commas := [key for key in present if "," in key]:
-            rule = f"has decimal commas, such as {commas[0]!r}; write {commas[0].replace(',', '.')!r}"
-            raise InputError(f"--init-task: column {label!r} {rule}")
+            first, whole, point = commas[0], commas[0].replace(",", ""), commas[0].replace(",", ".")
+            rule = f"write {point!r}"
+            if all(THOUSANDS_PATTERN.fullmatch(key) for key in commas):
+                clear = any(not DECIMAL_COMMA_PATTERN.fullmatch(key) for key in commas)
+                rule = f"write {whole!r}" + ("" if clear else f", or {point!r} if the comma is a decimal one")
+            raise InputError(
+                f"--init-task: column {label!r} has commas in numbers, such as {first!r}; {rule}"
+            )
         if has_regression_labels(present):
             return Task(name, columns, (), ("pearson",), label=label)
     counts = Counter(_join_equal_numbers(present))

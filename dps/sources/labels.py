@@ -23,6 +23,7 @@ from dps.text import quote_value
 CANDIDATE_SEPARATORS = (LABEL_SEPARATOR, ";", ",")
 NUMBER_PATTERN = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
 DECIMAL_COMMA_PATTERN = re.compile(r"[-+]?\d*,\d+")
+THOUSANDS_PATTERN = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
 MAX_WHOLE_NUMBER = 10**18  # larger ones are written as they are
 INDICATORS = {"0": 0, "1": 1, "false": 0, "true": 1}
 READING_NOTES = {

@@ -152,7 +152,7 @@ def _check_labels_differ(task: Task, split: str, labels: NDArray[Any]) -> None:
         label = first if task.is_regression else task.labels[first]
     raise InputError(
         f"data: every example of {split} has the label {label!r}, so there is nothing to learn; "
-        f"give examples of two classes or more"
+        f"give examples with other labels too"
     )
 
 

@@ -396,7 +396,7 @@ PROPOSALS = [
         "decimal commas",
         "a.tsv",
         table("text\tscore", ["3,5", "4,5", "2"] * 12, "\t"),
-        refused("decimal commas", "3.5"),
+        refused("commas in numbers", "3.5"),
         REFUSED,
     ),
     proposal(

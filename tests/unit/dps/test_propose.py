@@ -333,7 +333,22 @@ def test_columns_of_other_kinds_are_proposed_or_refused(tmp_path: Path) -> None:
         (
             "data.tsv",
             table("text\tscore", *["3,5", "4,5", "2", "1,5"] * 10, separator="\t"),
-            "column 'score' has decimal commas, such as '3,5'; write '3.5'",
+            "column 'score' has commas in numbers, such as '3,5'; write '3.5'",
+        ),
+        (
+            "data.tsv",
+            table("text\tprice", *["1,000", "1,250"] * 10, separator="\t"),
+            "such as '1,000'; write '1000', or '1.000' if the comma is a decimal one",
+        ),
+        (
+            "data.tsv",
+            table("text\tprice", *["1,000", "1,250,000.5"] * 10, separator="\t"),
+            "such as '1,000'; write '1000'",
+        ),
+        (
+            "data.jsonl",
+            '{"text": {"en": "a b"}, "label": "x"}\n' * 12,
+            "column 'text' holds dict, where texts",
         ),
         (
             "data.csv",
