@@ -661,7 +661,7 @@ def test_a_search_is_delivered_when_its_data_and_model_are_gone(
     """From the folder alone, of commit 521c27d too: no data is opened, no model, no cluster."""
     folder = restore_old_search(name, tmp_path / "old")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    for module, opens in (("dps.sources", "open_data_source"), ("dps.models", "locate_model")):
+    for module, opens in (("dps.sources", "open_data_source"), ("dps.models.folder", "locate_model")):
         monkeypatch.delattr(f"{module}.{opens}")
     assert sync.main(["sync", str(folder)]) == 0, capsys.readouterr().err
     client = MlflowClient(tracking_uri=uri)
