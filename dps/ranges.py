@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, NamedTuple
 
 
@@ -39,9 +40,14 @@ class Rule(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-SHARE = Rule("in (0, 1]", lambda value: 0 < value <= 1)
-PROBABILITY = Rule("in [0, 1)", lambda value: 0 <= value < 1)
-NON_NEGATIVE = Rule("at least 0 and finite", lambda value: 0 <= value < float("inf"))
+def is_number(value: object) -> bool:
+    """Return whether a value is a number, of Python or NumPy, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+SHARE = Rule("in (0, 1]", lambda value: is_number(value) and 0 < value <= 1)
+PROBABILITY = Rule("in [0, 1)", lambda value: is_number(value) and 0 <= value < 1)
+NON_NEGATIVE = Rule("at least 0 and finite", lambda value: is_number(value) and 0 <= value < float("inf"))
 
 
 def hyper_parameter(default: Any, rule: Rule, searched: Domain | None = None) -> Any:

@@ -33,7 +33,8 @@ from dps.methods.guards import (
 from dps.methods.hooks import ModuleHook
 from dps.methods.mixing import MixedWeights
 from dps.methods.stepping import StepHooks, has_overflowed, is_warm_up, unscale_gradients
-from dps.ranges import Domain
+from dps.methods.strangers import StrangerWatch
+from dps.ranges import Domain, is_number
 
 STATE_KEY = "method"  # of the method's state in optimizer.state_dict()
 DEFAULT_DROPOUT = 0.1
@@ -136,8 +137,8 @@ class Attachment:
         if not hasattr(optimizer, "_optimizer_step_pre_hooks"):  # such as Accelerate's
             wrapper = type(optimizer).__name__
             raise ValueError(f"attach: {wrapper} wraps an optimizer; attach the method before wrapping it")
-        if max_grad_norm is not None and not max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be above 0 or None, but got {max_grad_norm}")
+        if max_grad_norm is not None and not (is_number(max_grad_norm) and max_grad_norm > 0):
+            raise ValueError(f"max_grad_norm must be above 0 or None, but got {max_grad_norm!r}")
         self.method = method
         self.model, self.optimizer = model, optimizer
         self.max_steps, self.max_grad_norm = require_whole_steps(max_steps), max_grad_norm
@@ -146,7 +147,8 @@ class Attachment:
         self.handles: list[RemovableHandle] = []
         self._counts = True  # whether the step under way is one
         self._warned = False
-        self._uncovered: list[CoveredWeight] = []  # linear weights that were frozen at attach
+        self._uncovered: list[CoveredWeight] = []  # linear weights that were not trained at attach
+        self.step_hooks = StepHooks(optimizer, self._prepare, self._after)
         parameters = [parameter for _, parameter in self.trained_parameters()]
         self._parameters = {id(parameter): (parameter, parameter.shape) for parameter in parameters}
         if not method.takes_split_weights:
@@ -161,7 +163,7 @@ class Attachment:
             replaced.detach()
         self.start()
         self.handles += [
-            *StepHooks(optimizer, self._prepare, self._after).register(),
+            *self.step_hooks.register(),
             optimizer.register_state_dict_post_hook(self._save),
             optimizer.register_load_state_dict_pre_hook(self._load),
         ]
@@ -172,6 +174,7 @@ class Attachment:
             self.handles.append(unwrap_model(model).register_forward_pre_hook(refuse))
         optimizer.dps_attachment = self  # type: ignore[attr-defined]
         _attachments.add(self)
+        _watch.register()
 
     def set_up(self) -> None:
         """Prepare the method's state. Raises ValueError for what does not fit; changes nothing yet."""
@@ -258,10 +261,9 @@ class Attachment:
 
         Warns if they are a small share of the model. Raises ValueError if there is none.
         """
-        self._uncovered, trained = (
-            [w for w in find_covered_weights(self.model, frozen) if id(w.parameter) in self._parameters]
-            for frozen in (True, False)
-        )
+        frozen, free = (find_covered_weights(self.model, frozen) for frozen in (True, False))
+        trained = [weight for weight in free if id(weight.parameter) in self._parameters]
+        self._uncovered = [*frozen, *(w for w in free if id(w.parameter) not in self._parameters)]
         weights = [weight for weight in trained if weight.name not in skipped]
         require_coverage(self.method.name, self.model, weights)
         return weights
@@ -303,7 +305,7 @@ class Attachment:
         """Detach, and refuse further steps of this optimizer: another one has the method now."""
         self.detach()
         self.superseded = True
-        self.handles = StepHooks(self.optimizer, self._prepare, self._after).register()
+        self.handles = self.step_hooks.register()
         self.optimizer.dps_attachment = self  # type: ignore[attr-defined]
 
     @torch.no_grad()
@@ -336,7 +338,9 @@ class Attachment:
             require_same_parameters(self.method.name, self.optimizer, self._parameters)
         if self._warned:
             return
-        late = [weight.name for weight in self._uncovered if weight.parameter.requires_grad]
+        uncovered = [weight for weight in self._uncovered if weight.parameter.requires_grad]
+        trained = {name for name, _ in self.trained_parameters()} if uncovered else set()
+        late = [weight.name for weight in uncovered if weight.name in trained]
         if self.method.selects_weights and self.steps >= self.max_steps:
             self._warn(
                 f"step {self.steps + 1} is past max_steps={self.max_steps}: nothing is masked from here on; "
@@ -344,8 +348,8 @@ class Attachment:
             )
         elif late:
             self._warn(
-                f"{len(late)} linear weights that were frozen at attach are trained now ({late[0]}, ...), "
-                f"and the method leaves them alone; detach it and attach it again to cover them"
+                f"{len(late)} linear weights that were not trained at attach are trained now ({late[0]}, "
+                f"...), and the method leaves them alone; detach it and attach it again to cover them"
             )
 
     def _warn(self, message: str) -> None:
@@ -379,6 +383,7 @@ class Attachment:
 
 Method.attachment_class = Attachment
 _attachments: WeakSet[Attachment] = WeakSet()
+_watch = StrangerWatch(_attachments)
 
 
 def attachment_of(target: Optimizer | nn.Module) -> Attachment | None:

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dps.distributed import get_world_size
 from dps.methods.base import DEFAULT_DROPOUT, Attachment, Batch, Method
 from dps.methods.cost import MethodCost
 from dps.methods.dps import MIN_DROPOUT_STEPS
@@ -117,6 +118,13 @@ class RandomMaskAttachment(_FixedMaskAttachment, method_class=RandomMask):
             self.start()
         super().before_step()
 
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "seed": self.seed.value}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.seed.value = state.get("seed", self.seed.value)
+        super().load(state)
+
 
 class MagnitudeMaskAttachment(_FixedMaskAttachment, method_class=MagnitudeMask):
     """Attachment of a mask by magnitude."""
@@ -124,6 +132,11 @@ class MagnitudeMaskAttachment(_FixedMaskAttachment, method_class=MagnitudeMask):
     def score(self, number: int) -> Tensor:
         """Return the size of each element at attach."""
         return self.weights[number].parameter.detach().abs()
+
+    def before_step(self) -> None:
+        if self.steps == 0 and get_world_size() > 1:  # a wrapper may have shared rank 0's weights since
+            self.start()
+        super().before_step()
 
 
 class GradientMaskAttachment(_FixedMaskAttachment, method_class=GradientMask):

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.utils.weak import WeakIdKeyDictionary
 
 from dps.coverage import MIN_COVERED_SHARE, CoveredWeight, get_model_family, measure_coverage
+from dps.ranges import is_number
 
 SAMPLED = 64  # elements of a weight that are compared to tell whether it is as it was
 _values_before = WeakIdKeyDictionary()  # parameter -> method -> sample of its value before attach changed it
@@ -19,9 +20,9 @@ _values_before = WeakIdKeyDictionary()  # parameter -> method -> sample of its v
 
 def require_whole_steps(max_steps: float) -> int:
     """Return max_steps as an int. Raises ValueError unless it is a whole number of at least 1."""
-    if not (max_steps >= 1 and float(max_steps).is_integer()):
+    if not (is_number(max_steps) and max_steps >= 1 and float(max_steps).is_integer()):
         raise ValueError(
-            f"max_steps must be at least 1, a whole number of optimizer steps, but got {max_steps}; "
+            f"max_steps must be at least 1, a whole number of optimizer steps, but got {max_steps!r}; "
             f"a framework that knows no end of the run needs its epochs or steps first"
         )
     return int(max_steps)

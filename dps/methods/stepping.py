@@ -17,6 +17,8 @@ class StepHooks:
     before: called with the optimizer when the gradients are there.
     after: called with the optimizer when the weights have moved.
 
+    calls: how often `before` was called.
+
     A step that calls that of its base class runs torch's hooks twice, and counts once. A step that raised
     leaves no trace.
     """
@@ -29,7 +31,7 @@ class StepHooks:
     ) -> None:
         self.optimizer, self.before, self.after = optimizer, before, after
         self._step: FrameType | None = None  # the call that is under way, or was when it raised
-        self._nested = 0
+        self._nested = self.calls = 0
 
     def register(self) -> list[RemovableHandle]:
         """Register the hooks; return their handles."""
@@ -38,22 +40,31 @@ class StepHooks:
             self.optimizer.register_step_post_hook(self._end),
         ]
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a step is under way."""
+        return self._step is not None and _is_running(self._step)
+
     def _begin(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        if self._step is not None and _is_running(self._step):
+        if self.is_under_way:
             self._nested += 1
             return None
         self._step, self._nested = sys._getframe(1), 0
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
-            self.before(optimizer)
+            self._act(optimizer)
             return None
 
         def backward() -> Any:  # the gradients are there only after the closure, as with Lightning
             loss = closure()
-            self.before(optimizer)
+            self._act(optimizer)
             return loss
 
         return (optimizer,), {"closure": backward}
+
+    def _act(self, optimizer: Optimizer) -> None:
+        self.calls += 1
+        self.before(optimizer)
 
     def _end(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._nested:

@@ -98,6 +98,102 @@ DENSE.attach(model, optimizer, max_steps=20)
 """,
         _refuses("already"),
     ),
+    *(
+        _case(
+            f"the model is trained by another optimizer than the attached one, {name}",
+            f"""
+model = net()
+attached = {name}.attach(model, adam(model), max_steps=100)
+train(model, adam(model), 100)
+assert accuracy(model) > 0.85, accuracy(model)
+""",
+            _refuses(method, "another optimizer", "detach"),
+            f"{ATTACH}test_an_optimizer_without_the_method_may_not_train_attached_weights",
+        )
+        for name, method in (("MIX", "dps-mix"), ("DENSE", "dps-dense"), ("MIXOUT", "mixout"))
+    ),
+    _case(
+        "an optimizer that was lost in a function, MIX",
+        """
+def prepare(model):
+    MIX.attach(model, adam(model), max_steps=100)
+model = net()
+prepare(model)
+train(model, adam(model), 100)
+assert accuracy(model) > 0.85, accuracy(model)
+""",
+        _refuses("dps-mix", "another optimizer", "detach"),
+        f"{ATTACH}test_an_optimizer_without_the_method_may_not_train_attached_weights",
+    ),
+    _case(
+        "layers that join the optimizer later",
+        """
+model = net()
+optimizer = DENSE.attach(model, adam(model[4]), max_steps=20)
+train(model, optimizer, 2)
+optimizer.add_param_group({"params": list(model[0].parameters())})
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    train(model, optimizer, 2)
+assert any("not trained at attach" in str(each.message) for each in caught), caught
+""",
+        test=f"{ATTACH}test_weights_that_join_the_optimizer_after_attach_are_told_of",
+    ),
+    *(
+        _case(
+            f"max_steps of {value}",
+            f"""
+model = net()
+DENSE.attach(model, adam(model), max_steps={value})
+""",
+            _refuses("max_steps", f"but got {value}"),
+            f"{ATTACH}test_max_steps_is_a_whole_number",
+        )
+        for value in ("'10'", "None")
+    ),
+    *(
+        _case(
+            f"a selection ratio of {value}",
+            f"dps.DPSDense(selection_ratio={value}, update_ratio=0.1)",
+            _refuses("selection_ratio", f"but got {value}"),
+            f"{ATTACH}test_a_hyper_parameter_that_is_no_number_is_refused",
+        )
+        for value in ("'0.5'", "None", "True")
+    ),
+    *(
+        _case(
+            f"a GradScaler and a fused kernel, {name}",
+            f"""
+made = []
+for use in (False, True):
+    model = net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+    torch.manual_seed(7)
+    {name}.attach(model, optimizer, max_steps=30, max_grad_norm=0.05)
+    scaler = torch.amp.GradScaler("cpu", enabled=use, init_scale=1024.0)
+    for step in range(30):
+        scaler.scale(nn.functional.cross_entropy(model(X), Y)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    made.append(model.state_dict())
+assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(made[0].values(), made[1].values()))
+""",
+        )
+        for name in ("MIX", "DENSE", "MIXOUT")
+    ),
+    _case(
+        "an average of weights by torch.optim.swa_utils, MIX",
+        """
+model = net()
+optimizer = MIX.attach(model, adam(model), max_steps=40)
+mean = torch.optim.swa_utils.AveragedModel(model, avg_fn=lambda mean, value, count: value)
+for step in range(30):
+    train(model, optimizer, 1, step)
+    mean.update_parameters(model)
+assert same(mean.module, model)
+""",
+    ),
     _case(
         "detach, then attach to the same optimizer",
         """

@@ -104,6 +104,41 @@ def test_a_second_attach_takes_over_and_trains_as_a_first(method: Method, middle
 
 
 @every_method
+def test_an_optimizer_without_the_method_may_not_train_attached_weights(method: Method) -> None:
+    model = bert()
+    attached = attach(method, model)
+    stranger = AdamW([*model.classifier.parameters()], 3e-3)
+    attached.backward(model, tiny.batches(1)[0])
+    with pytest.raises(ValueError, match=f"{method.name} is attached to this model by another optimizer"):
+        stranger.step()
+    attached.detach()
+    stranger.step()
+
+
+class Outer(torch.optim.Optimizer):
+    """An optimizer that steps another one, as SAM and Lookahead do."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        super().__init__(inner.param_groups, {})
+        self.inner = inner
+
+    def step(self, closure: Any = None) -> None:
+        self.inner.step()
+
+
+@pytest.mark.parametrize("outer_has_it", [False, True])
+def test_an_optimizer_in_another_may_have_the_method_or_its_outer_one(outer_has_it: bool) -> None:
+    model = bert()
+    inner = AdamW(model.parameters(), 3e-3)
+    outer = Outer(inner)
+    attachment = attach(DENSE, model, outer if outer_has_it else inner)
+    for number in range(3):
+        attachment.backward(model, tiny.batches(1)[0])
+        outer.step()
+        assert attachment.steps == number + 1
+
+
+@every_method
 @pytest.mark.parametrize("part", ["whole", "encoder", "wrapper"])
 def test_a_second_attach_may_see_more_or_less_of_the_model(method: Method, part: str) -> None:
     model = bert()
@@ -287,10 +322,19 @@ def test_the_first_step_past_max_steps_warns_once() -> None:
         assert len(seen) == 1
 
 
-@pytest.mark.parametrize("steps", [math.inf, math.nan, 0, -3, 2.5])
-def test_max_steps_is_a_whole_number(steps: float) -> None:
+@pytest.mark.parametrize("value", ["0.5", None, True, torch.tensor(0.5)])
+def test_a_hyper_parameter_that_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"selection_ratio must be in \(0, 1\], but got "):
+        dps.DPSDense(selection_ratio=value, update_ratio=0.1)
     model = tiny.bert()
-    with pytest.raises(ValueError, match=f"max_steps must be at least 1, a whole number .*, but got {steps}"):
+    with pytest.raises(ValueError, match="max_grad_norm must be above 0 or None" if value else "max_steps"):
+        DENSE.attach(model, AdamW(model.parameters()), STEPS if value else value, max_grad_norm=value)
+
+
+@pytest.mark.parametrize("steps", [math.inf, math.nan, 0, -3, 2.5, "10", None])
+def test_max_steps_is_a_whole_number(steps: Any) -> None:
+    model = tiny.bert()
+    with pytest.raises(ValueError, match=f"max_steps must be at least 1, a whole .*, but got {steps!r}"):
         DENSE.attach(model, AdamW(model.parameters()), steps)  # type: ignore[arg-type]
     assert attach(DENSE, model, max_steps=12.0).max_steps == 12
 
@@ -439,7 +483,16 @@ def test_weights_that_are_unfrozen_after_attach_are_told_of() -> None:
     attachment = attach(DENSE, model)
     train(attachment, model, 1)
     model.bert.encoder.layer[0].requires_grad_(True)
-    with pytest.warns(UserWarning, match="6 linear weights that were frozen at attach are trained now"):
+    with pytest.warns(UserWarning, match="6 linear weights that were not trained at attach are trained now"):
+        train(attachment, model, 2)
+
+
+def test_weights_that_join_the_optimizer_after_attach_are_told_of() -> None:
+    model = tiny.bert()
+    attachment = attach(DENSE, model, AdamW(model.bert.encoder.layer[-1].parameters(), 3e-3))
+    train(attachment, model, 1)
+    attachment.optimizer.add_param_group({"params": [*model.bert.encoder.layer[0].parameters()]})
+    with pytest.warns(UserWarning, match="6 linear weights that were not trained at attach are trained now"):
         train(attachment, model, 2)
 
 

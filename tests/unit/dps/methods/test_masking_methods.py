@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -328,6 +328,32 @@ def test_the_masks_of_the_controls_are_what_they_are_named_after() -> None:
             values = score[weight.name].numpy()
             lowest = np.sort(values, axis=None)[::-1][math.ceil(values.size * 0.3) - 1]
             assert np.array_equal(masks[weight.name].numpy(), values >= lowest)
+
+
+@pytest.mark.parametrize("name", ["random-mask", "magnitude-mask"])
+def test_ranks_that_attach_before_they_share_weights_have_one_mask(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attached alone with another seed and head, as rank 1 is before its wrapper takes over rank 0's."""
+    first, second = bert(seed=0), bert(seed=1)
+    method = make_method(name, selection_ratio=0.5)
+    attached = [put(method, model, seed=seed) for seed, model in enumerate((first, second), start=3)]
+    second.load_state_dict(first.state_dict())
+    for module in ("dps.methods.draws", "dps.methods.fixed_masks"):
+        monkeypatch.setattr(f"{module}.get_world_size", lambda: 2)
+    monkeypatch.setattr("dps.methods.draws.broadcast_value", lambda value: 0)
+    for model, (optimizer, _) in zip((first, second), attached, strict=True):
+        give_grads(model)
+        optimizer.step()
+    masks: list[Any] = [cast(Any, attachment).masks for _, attachment in attached]
+    assert all(map(torch.equal, *masks))
+    saved = attached[0][0].state_dict()
+    monkeypatch.setattr("dps.methods.draws.broadcast_value", lambda value: value)
+    optimizer, resumed = put(method, second, seed=9)
+    optimizer.load_state_dict(saved)
+    give_grads(second)
+    optimizer.step()
+    assert all(map(torch.equal, cast(Any, resumed).masks, masks[0]))
 
 
 @pytest.mark.parametrize("name", ["dps-random", "random-mask"])
