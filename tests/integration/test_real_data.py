@@ -66,9 +66,9 @@ def test_the_byte_order_mark_of_mrpc_is_there_and_handled(source: FolderSource) 
 
 def test_cola_is_read_fast(source: FolderSource) -> None:
     source.load(get_task("cola"), "dev")
-    start = time.process_time()
+    start = time.thread_time()
     source.load(get_task("cola"), "train")
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 NLI_COUNTS = {

