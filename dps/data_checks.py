@@ -16,7 +16,7 @@ from dps.sources.examples import CheckedRows, check_rows, describe_unusable_rows
 from dps.sources.labels import ClassNames, parse_number
 from dps.sources.readers import DataRow, check_suffix, get_data_origin, read_rows
 from dps.sources.task_files import DEV_SHARE, MIN_SPLIT_TEXTS
-from dps.tasks.splits import normalise_text
+from dps.tasks.splits import fold_texts, normalise_text
 from dps.tasks.task import Task
 from dps.text import quote_value
 
@@ -97,7 +97,7 @@ class TaskProposal:
     def examples(self) -> dict[str, list[tuple[Texts, Texts]]]:
         """(texts, labels) of every usable row, by split; one label unless the task is multi-label.
 
-        Texts are normalised, so that those are equal that stay on one side of a split.
+        Texts are normalised, see `normalise_text`.
         """
         examples = {}
         for split, rows in self.checked.items():
@@ -172,7 +172,7 @@ def _warn_label_kind(proposal: TaskProposal) -> list[str]:
 def _warn_repeated_texts(proposal: TaskProposal) -> list[str]:
     warnings = []
     for split, examples in proposal.examples.items():
-        if repeated := len(examples) - len({texts for texts, _ in examples}):
+        if repeated := len(examples) - len({fold_texts(texts) for texts, _ in examples}):
             note = "; they stay on one side of the split" if proposal.dev is None else ""
             warnings.append(f"{_count_rows(repeated)} of {split} repeat the text of another{note}")
     return warnings
@@ -196,8 +196,8 @@ def _warn_contradictions(proposal: TaskProposal) -> list[str]:
 def _warn_shared_texts(proposal: TaskProposal) -> list[str]:
     if proposal.dev is None:
         return []
-    train = {texts for texts, _ in proposal.examples["train"]}
-    shared = sum(texts in train for texts, _ in proposal.examples["dev"])
+    train = {fold_texts(texts) for texts, _ in proposal.examples["train"]}
+    shared = sum(fold_texts(texts) in train for texts, _ in proposal.examples["dev"])
     if not shared:
         return []
     return [
@@ -208,7 +208,7 @@ def _warn_shared_texts(proposal: TaskProposal) -> list[str]:
 def _warn_few_examples(proposal: TaskProposal) -> list[str]:
     """Warn of too few examples to learn from or to measure on."""
     train, warnings = proposal.examples["train"], []
-    distinct = len({texts for texts, _ in train})
+    distinct = len({fold_texts(texts) for texts, _ in train})
     if proposal.dev is None and distinct < MIN_SPLIT_TEXTS:
         warnings.append(
             f"{distinct} different texts are too few to split off dev; at least {MIN_SPLIT_TEXTS} are needed"

@@ -59,7 +59,7 @@ def inspect_data(path: Path) -> TaskProposal:
     dev = DataFile.read(sibling) if (sibling := find_dev_file(path)) else None
     columns = list(dict.fromkeys(name for row in train.rows for name in row.values))
     label = find_label_column(columns, train)
-    texts = find_text_columns([name for name in columns if name and name != label], train)
+    texts = find_text_columns([name for name in columns if name and name != label], train, label)
     unused = tuple(name for name in columns if name and name not in (label, *texts))
     task, notes = _propose_task(path, texts, label, train.values(label))
     proposal = TaskProposal(train, dev, task, unused, notes)
@@ -110,8 +110,10 @@ def find_label_column(columns: list[str], file: DataFile) -> str:
     raise InputError(f"--init-task: no column looks like a label ({names}); {advice}")
 
 
-def find_text_columns(columns: list[str], file: DataFile) -> Texts:
+def find_text_columns(columns: list[str], file: DataFile, label: str = LABEL_COLUMN) -> Texts:
     """Return the text column with the longest texts, or two if the next one's are of some length too.
+
+    A second text that is the label in other words ("label_text") is none.
 
     Raises InputError if there is none.
     """
@@ -130,8 +132,16 @@ def find_text_columns(columns: list[str], file: DataFile) -> Texts:
                 raise InputError(f"--init-task: column {column!r} holds {held}, where texts must be")
         raise InputError(f"--init-task: no column looks like text ({names}); call it 'text' in the file")
     first, *rest = sorted(texts, key=lambda column: -texts[column])
+    rest = [column for column in rest if not _has_same_classes(file.values(column), file.values(label))]
     second = [c for c in rest[:1] if texts[c] >= max(MIN_PAIR_WORDS, MIN_PAIR_SHARE * texts[first])]
     return tuple(column for column in columns if column in (first, *second))
+
+
+def _has_same_classes(values: list[Any], labels: list[Any]) -> bool:
+    """Return whether values repeat, and each stands for one label and the label for it."""
+    pairs = {(repr(value), repr(label)) for value, label in zip(values, labels, strict=True)}
+    sides = [{pair[side] for pair in pairs} for side in (0, 1)]
+    return 2 * len(pairs) <= len(values) and all(len(side) == len(pairs) for side in sides)
 
 
 def _count_mean_words(values: list[Any]) -> float:

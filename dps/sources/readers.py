@@ -203,7 +203,7 @@ def _parse_header(path: Path, number: int, fields: list[str]) -> list[str]:
 def _read_jsonl(path: Path) -> Iterator[DataRow]:
     for number, line in _lines(path):
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=_make_object)
         except (ValueError, RecursionError) as error:
             raise get_data_origin(path).make_error(
                 number, f"not JSON: {quote_value(line)} ({error})"
@@ -211,6 +211,15 @@ def _read_jsonl(path: Path) -> Iterator[DataRow]:
         if not isinstance(values, dict):
             raise get_data_origin(path).make_error(number, f"{quote_value(line)} is not a JSON object")
         yield DataRow(number, values)
+
+
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {quote_value(twice, 30)} appears twice; remove one")
+    return values
 
 
 def _read_parquet(path: Path) -> Iterator[DataRow]:

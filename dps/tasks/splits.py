@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -43,13 +44,21 @@ def normalise_text(text: str) -> str:
     return " ".join(word for word in visible if word)
 
 
+def fold_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the key of the texts of an example, the same for examples that must be on one side of a split.
+
+    Besides what `normalise_text` leaves out, capitals, HTML entities and the order of a pair do not count.
+    """
+    return tuple(sorted(normalise_text(html.unescape(text).casefold()) for text in texts))
+
+
 def number_texts(columns: Sequence[Sequence[str]]) -> Indices:
-    """Return a number for the texts of each example (n,), the same for the same texts (`normalise_text`).
+    """Return a number for the texts of each example (n,), the same for the same texts (`fold_texts`).
 
     columns: one text column or two. Numbers begin at 0 and grow in the order of first appearance.
     """
     numbers: dict[tuple[str, ...], int] = {}
-    rows = zip(*(map(normalise_text, column) for column in columns), strict=True)
+    rows = map(fold_texts, zip(*columns, strict=True))
     return np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
 
 

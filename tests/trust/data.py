@@ -423,6 +423,21 @@ PROPOSALS = [
         "gzip", "a.csv.gz", gzip.compress(table("text,label", AB).encode()), refused("unpack it"), REFUSED
     ),
     proposal(
+        "a label that stands twice in an object of JSON",
+        "a.jsonl",
+        lines(AB).replace('"label": ', '"label": "c", "label": '),
+        refused("appears twice", "label"),
+        "tests/unit/dps/sources/test_folder.py",
+    ),
+    proposal(
+        "the label in words beside the label",
+        "a.csv",
+        "text,label,label_text\n"
+        + "".join(f"{text(n)},{n % 3},{('a bad', 'a dull', 'a good')[n % 3]} thing\n" for n in range(60)),
+        says("not used     'label_text'"),
+        "tests/unit/dps/test_propose.py::test_a_second_text_that_is_the_label_in_words_is_not_read",
+    ),
+    proposal(
         "gzip called .csv", "a.csv", gzip.compress(table("text,label", AB).encode()), refused("gzip"), REFUSED
     ),
 ]
@@ -467,11 +482,15 @@ TWINS = {
     "blanks within": lambda n: text(n).replace(" ", "  "),
     "a blank without a width": lambda n: text(n) + "\u200b",
     "the form of an accent": lambda n: text(n).replace("e", "e\u0301"),
+    "capitals": lambda n: text(n).upper(),
+    "an HTML entity": lambda n: text(n).replace("text", "text &amp; more"),
 }
 
 
 def _split(name: str, twin: Callable[[int], str]) -> Case:
     first = (lambda n: text(n).replace("e", "\u00e9")) if "accent" in name else text
+    if "entity" in name:
+        first = lambda n: text(n).replace("text", "text & more")  # noqa: E731
     rows = "".join(f"{first(n)},{'ab'[n % 2]}\n{twin(n)},{'ab'[n % 2]}\n" for n in range(40))
     files: dict[str, str | bytes] = {
         "own.yaml": own(labels=["a", "b"], files="a.csv"),
@@ -479,7 +498,9 @@ def _split(name: str, twin: Callable[[int], str]) -> Case:
     }
     command = code(
         "import unicodedata\n"
-        "def key(text): return ''.join(unicodedata.normalize('NFC', text).replace(chr(0x200b), '').split())\n"
+        "def key(text):\n"
+        "    text = unicodedata.normalize('NFC', text.lower().replace('&amp;', '&'))\n"
+        "    return ''.join(text.replace(chr(0x200b), '').split())\n"
         "train, dev = ({key(t) for t in load(split=split)['text']} for split in ('train', 'dev'))\n"
         "print('on both sides:', len(train & dev), 'of', len(train | dev))"
     )
@@ -507,6 +528,26 @@ def _both(train: str, given: Sequence[object], **keys: Any) -> dict[str, str | b
 
 SPLITS = [
     *(_split(name, twin) for name, twin in TWINS.items()),
+    case(
+        "splits",
+        "pairs in the other order",
+        {
+            "own.yaml": json.dumps(
+                {"name": "own", "columns": ["one", "two"], "labels": ["a", "b"], "files": "a.csv"}
+            ),
+            "a.csv": "one,two,label\n"
+            + "".join(
+                f"is it {n},was it {n},{'ab'[n % 2]}\nwas it {n},is it {n},{'ab'[n % 2]}\n" for n in range(40)
+            ),
+        },
+        code(
+            "train, dev = ({frozenset(p) for p in zip(d['one'], d['two'])} for d in "
+            "(load(split=s) for s in ('train', 'dev')))\n"
+            "print('on both sides:', len(train & dev), 'of', len(train | dev))"
+        ),
+        says("on both sides: 0 of 40"),
+        DATA + "test_examples_that_only_capitals_entities_or_order_tell_apart_stay_on_one_side",
+    ),
     _slices(
         "texts that repeat, in the slice that selects",
         _both(REPEATS, "ab", labels=["a", "b"]),

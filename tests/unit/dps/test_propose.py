@@ -276,6 +276,14 @@ def test_what_is_proposed_is_what_a_search_reads(
         assert read["label"][:] == checked.labels
 
 
+def test_a_second_text_that_is_the_label_in_words_is_not_read(tmp_path: Path) -> None:
+    words = ("a bad thing", "a dull thing", "a good thing")
+    rows = [f"this is text number {n},{n % 3},{words[n % 3]}\n" for n in range(60)]
+    (tmp_path / "a.csv").write_text("text,label,label_text\n" + "".join(rows))
+    found = inspect_data(tmp_path / "a.csv")
+    assert (found.task.columns, found.unused_columns) == (("text",), ("label_text",))
+
+
 def test_columns_of_other_kinds_are_proposed_or_refused(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

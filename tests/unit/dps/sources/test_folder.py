@@ -195,6 +195,12 @@ ROWS = [
         '{"sentence": "So.", "label": 1}\n{"sentence"\n',
         ":2: not JSON: '{\"sentence\"'",
     ),
+    (
+        "cola",
+        "train.jsonl",
+        '{"sentence": "So.", "label": 1, "label": 0}\n',
+        "(key 'label' appears twice; remove one)",
+    ),
     ("cola", "train.jsonl", "[1]\n", ":1: '[1]' is not a JSON object"),
     ("cola", "train.jsonl", '{"label": 1}\n', ":1: no column 'sentence'; the columns are 'label'"),
     (
