@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from dps.models import MAX_DEFAULT_TOKENS, count_readable_tokens, load_finetuned
 from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
-from dps.tasks.definition import TASK_FILE_NAME, read_task_file
+from dps.tasks.definition import SURROGATE_PATTERN, TASK_FILE_NAME, read_task_file
 from dps.tasks.metrics import compute_probabilities
 from dps.text import format_json_line, quote_value
 from dps.training.data import PaddingCollator, batch_by_length
@@ -73,6 +73,10 @@ class Predictor:
         file = Path(folder) / TASK_FILE_NAME
         classified = config.num_labels > 1 and config.problem_type != "regression"
         labels = tuple(str(config.id2label[i]) for i in range(config.num_labels)) if classified else ()
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            rule = f"two classes have the name {quote_value(twice)}"
+            raise InputError(f"--model: {folder}: {rule}; give each its own in id2label of config.json")
         columns = read_task_file(file).columns if file.is_file() else None
         multi_label = config.problem_type == "multi_label_classification"
         return cls(model, tokenizer, columns, labels, multi_label)
@@ -101,7 +105,7 @@ class Predictor:
 
     def read_examples(self, examples: Examples) -> list[Texts]:
         """Return the texts of each example, as many as the model's task has columns. See `predict`."""
-        rows = [examples] if isinstance(examples, str) else list(examples)
+        rows = _list_examples(examples)
         texts = [(row,) if isinstance(row, str) else row for row in rows]
         count = len(self.columns) if self.columns else None
         for number, row in enumerate(texts):
@@ -137,14 +141,27 @@ class Predictor:
         return predictions
 
 
+def _list_examples(examples: Any) -> list[Any]:
+    """Return the examples. Raises InputError for what is neither a text nor a sequence of examples."""
+    if isinstance(examples, str):
+        return [examples]
+    is_table = isinstance(examples, Mapping | Set) or hasattr(examples, "columns")  # yields its keys
+    if is_table or isinstance(examples, bytes) or not isinstance(examples, Iterable):
+        kind = type(examples).__name__
+        raise InputError(f"examples: must be a text or a list of examples, but got a {kind}; give a list")
+    return list(examples)
+
+
 def _check_example(number: int, texts: Any, count: int) -> None:
     """Raise InputError unless `texts` is a tuple or list of `count` texts that are not empty."""
-    what = "a text" if count == 1 else f"a tuple of {count} texts"
+    what = "a text" if count == 1 else "a tuple of 2 texts" if count == 2 else "a text, or a tuple of 2"
     if not isinstance(texts, (tuple, list)) or len(texts) != count or count not in (1, 2):
         raise InputError(f"example {number}: must be {what}, but is {quote_value(texts)}")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"example {number}: must be {what}, but has {quote_value(text)}; give a text")
+        if SURROGATE_PATTERN.search(text):
+            raise InputError(f"example {number}: has half a surrogate pair: {quote_value(text)}")
 
 
 def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:
@@ -165,6 +182,8 @@ def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:
             examples.append(tuple(check_text(column, row.values[column]) for column in columns))
         except InputError as error:
             raise origin.make_error(row.number, str(error)) from None
+    if not examples:
+        raise InputError(f"--file: {file} has no rows; at least one is needed")
     return examples
 
 
@@ -215,7 +234,18 @@ def _make_parser() -> CommandParser:
     return parser
 
 
+def _check_output(output: Path, options: Namespace) -> None:
+    """Raise InputError for an --output that would overwrite what is read."""
+    path, folder = output.resolve(), Path(options.model).resolve()
+    read = options.file is not None and path == Path(options.file).resolve()
+    if read or (path.is_file() and path.parent == folder):
+        what = "the file of --file" if read else "a file of the model"
+        raise InputError(f"--output: {output} is {what}, which it would overwrite; choose another file")
+
+
 def _predict(options: Namespace) -> None:
+    if options.output is not None:
+        _check_output(Path(options.output), options)
     predictor = Predictor.load(options.model)
     examples = _collect_examples(options, predictor.columns)
     if cut := predictor.count_cut(examples):

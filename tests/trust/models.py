@@ -399,6 +399,30 @@ PREDICT = (
         ),
         _is_right,
     ),
+    *(
+        (
+            name,
+            _predict("bert", BERT, f"import pandas as pd\npredictor.predict({value})"),
+            _raises("must be a text or a list of examples", kind),
+        )
+        for name, value, kind in (
+            ("a dict", "{'text': 'w1'}", "dict"),
+            ("a set", "{'w1', 'w2'}", "set"),
+            ("a table of pandas", "pd.DataFrame({'text': ['w1']})", "DataFrame"),
+            ("bytes", "b'w1'", "bytes"),
+            ("None", "None", "NoneType"),
+        )
+    ),
+    (
+        "half a surrogate pair",
+        _predict("bert", BERT, "predictor.predict(['w1' + chr(0xd83d)])"),
+        _raises("example 0", "surrogate"),
+    ),
+    (
+        "two classes of one name",
+        _predict("bert", BERT, change=_change("config.json", id2label={"0": "a", "1": "a", "2": "b"})),
+        _refuses("two classes have the name 'a'"),
+    ),
     (
         "None among texts",
         _predict("bert", BERT, "predictor.predict(['w1', None])"),

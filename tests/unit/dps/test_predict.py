@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import transformers
 import yaml
@@ -152,11 +155,45 @@ def test_texts_are_taken_as_everyone_gives_them(best: Path, regression: Path) ->
         ([("w1",), ("w2", "w3")], "example 1: must be a text, but is"),
         (["w1", " "], "example 1: must be a text, but has ' '"),
         ([(1,)], "example 0: must be a text, but has 1"),
+        (["w1\ud83d"], "example 0: has half a surrogate pair"),
+        *(
+            (value, f"examples: must be a text or a list of examples, but got a {kind}")
+            for value, kind in (
+                ({"text": "w1"}, "dict"),
+                ({"w1"}, "set"),
+                (pd.DataFrame({"text": ["w1"]}), "DataFrame"),
+                (b"w1", "bytes"),
+                (None, "NoneType"),
+            )
+        ),
     ],
 )
-def test_what_is_no_text_is_refused(best: Path, examples: list[object], says: str) -> None:
+def test_what_is_no_text_is_refused(best: Path, examples: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        Predictor.load(str(best)).predict(examples)  # type: ignore[arg-type]
+        Predictor.load(str(best)).predict(examples)
+
+
+@pytest.mark.parametrize("target", ["new.csv", "best/config.json"])
+def test_what_is_read_is_not_overwritten(
+    best: Path, tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, file = tmp_path / "best", tmp_path / "new.csv"
+    shutil.copytree(best, model)
+    file.write_text("text\nw1\n")
+    before = (tmp_path / target).read_bytes()
+    argv = ["--model", str(model), "--file", str(file), "--output", str(tmp_path / target)]
+    assert main(argv) == 2
+    assert "which it would overwrite; choose another file" in capsys.readouterr().err
+    assert (tmp_path / target).read_bytes() == before
+
+
+def test_two_classes_of_one_name_are_refused(best: Path, tmp_path: Path) -> None:
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(best)
+    model.config.id2label = {0: "a", 1: "a"}
+    model.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(best).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="two classes have the name 'a'"):
+        Predictor.load(str(tmp_path))
 
 
 @pytest.mark.parametrize("examples", ["w1", ["w1", "w2"], [("w1",)], ["ab", "cd"]])
@@ -202,6 +239,8 @@ def test_a_pair_needs_both_texts(regression: Path, capsys: pytest.CaptureFixture
     [
         ("txt\nhello\n", r"new\.csv:2: no column 'text'; the columns are 'txt'"),
         ("text\nhello\n \n", r"new\.csv:3: column 'text' is empty"),
+        ("text\n", r"new\.csv has no rows"),
+        ("", r"new\.csv has no rows"),
         ("text,n\nhello,1\nx\n", r"new\.csv:3: 1 columns where 2 are expected"),
     ],
 )
