@@ -42,8 +42,10 @@ def find_damage(folder: Path) -> str | None:
     Nothing is known of a folder of an earlier version or another program, which has no checksums.
     """
     manifest = folder / MANIFEST_FILE
-    if not manifest.is_file():
+    if not manifest.exists():
         return None
+    if not manifest.is_file():
+        return f"{manifest} is no file"
     try:
         checksums = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
         for name, checksum in checksums.items():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from dps.models.manifest import find_damage
-from dps.paths import sync_tree
+from dps.models.manifest import MANIFEST_FILE, find_damage
+from dps.paths import hash_file, sync_tree
 from tune.core.run import RunPurpose
 from tune.core.storage import join_location, location_exists, take_from_location
 from tune.records.ledger import TrialRecord
@@ -17,7 +17,8 @@ from tune.records.search_document import SearchDocument
 from tune.records.search_folder import SearchFolder
 from tune.reporting.model_card import write_model_card
 
-_NOTE = "best"  # in the ledger: the id of the run whose model best/ is, or becomes
+# In the ledger: the run whose model best/ is, or becomes, and the SHA-256 of its list of checksums.
+_NOTE, _CHECKSUM_NOTE = "best", "best_sha256"
 
 
 class BestModel:
@@ -34,7 +35,7 @@ class BestModel:
         if chosen is None or self.staged.is_dir() or location_exists(self._locate_model(chosen)):
             return None
         owner = self._owner(chosen)
-        if holds_whole_model(self.best) and owner.configuration == chosen.configuration:
+        if self._is_whole() and owner.configuration == chosen.configuration:
             return None
         return chosen
 
@@ -45,7 +46,7 @@ class BestModel:
         """
         chosen = self._choose_replicate(winner)
         if chosen is None:
-            return holds_whole_model(self.best)
+            return self._is_whole()
         model = self._locate_model(chosen)
         if location_exists(model):
             self.folder.notes.note(_NOTE, chosen.id)
@@ -57,12 +58,19 @@ class BestModel:
         if self.staged.is_dir():
             write_model_card(document, owner.seed, self.staged)
             sync_tree(self.staged)
+            self.folder.notes.note(_CHECKSUM_NOTE, _hash_manifest(self.staged))
             shutil.rmtree(self.best, ignore_errors=True)
             self.staged.rename(self.best)
             sync_tree(self.best)
-        elif holds_whole_model(self.best):
+        elif self._is_whole():
             write_model_card(document, owner.seed, self.best)
-        return holds_whole_model(self.best)
+        return self._is_whole()
+
+    def _is_whole(self) -> bool:
+        """Return whether best/ holds the model that was put there, whole; one without checksums is taken for
+        that, as who changes a file deletes them."""
+        noted, found = self.folder.notes.noted(_CHECKSUM_NOTE), _hash_manifest(self.best)
+        return holds_whole_model(self.best) and (not noted or not found or found == noted)
 
     def _choose_replicate(self, winner: TrialRecord | None) -> TrialRecord | None:
         configuration = None if winner is None else winner.configuration
@@ -77,6 +85,12 @@ class BestModel:
         noted = self.folder.notes.noted(_NOTE)
         runs = self.folder.records(RunPurpose.CONFIRMATION)
         return next((run for run in runs if run.id == noted), chosen)
+
+
+def _hash_manifest(folder: Path) -> str | None:
+    """Return the SHA-256 of a model's list of checksums; None if it has none."""
+    manifest = folder / MANIFEST_FILE
+    return hash_file(manifest) if manifest.is_file() else None
 
 
 def holds_whole_model(folder: Path) -> bool:

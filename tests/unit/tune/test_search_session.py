@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from optuna.exceptions import StorageInternalError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from dps.models.manifest import MANIFEST_FILE
+from dps.paths import hash_file
 from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_plan
 from tune import session
 from tune.core.run import Job
 from tune.records.ledger import Ledger
 from tune.reporting import best_model, page
+from tune.reporting.model_card import write_model_card as write_card
 from tune.search_session import SearchSession
 from tune.strategy.arms import Arms
 from tune.strategy.phases import SearchPhases
@@ -123,6 +126,27 @@ def test_a_model_that_is_gone_is_made_again(
     said = "".join(capsys.readouterr())
     assert f"the model in best/ is gone: {again.id} is trained once more" in said
     assert search() == []
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_whole_model_of_another_search_is_not_taken_for_this_one(
+    search: Callable[..., list[Job]], output: Path, listed: bool
+) -> None:
+    def take(best: Path, weight: float) -> None:
+        save_file({"weight": np.full(4, weight, np.float32)}, best / "model.safetensors")
+        checksums = {"model.safetensors": hash_file(best / "model.safetensors")}
+        (best / MANIFEST_FILE).write_text(json.dumps({"sha256": checksums}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            best_model, "write_model_card", lambda *given: (take(given[2], 1.0), write_card(*given))
+        )
+        search()
+    take(output / "best", 2.0)
+    if not listed:  # the user's own change
+        (output / "best" / MANIFEST_FILE).unlink()
+    assert best_model.holds_whole_model(output / "best")
+    assert len(search()) == listed
 
 
 @pytest.mark.parametrize("name", ["search.json", "report.html", "best/README.md"])

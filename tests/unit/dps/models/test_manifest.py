@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,14 @@ def test_every_damage_is_noticed_before_anything_is_predicted(folder: Path, name
 def test_a_broken_list_of_checksums_is_a_damage(folder: Path, content: str) -> None:
     (folder / MANIFEST_FILE).write_text(content)
     with pytest.raises(InputError, match=r"cannot be read|was not written to its end"):
+        Predictor.load(str(folder))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["a folder", "a pipe"])
+def test_a_list_of_checksums_that_is_no_file_is_a_damage(folder: Path, make: Callable[[Path], None]) -> None:
+    (folder / MANIFEST_FILE).unlink()
+    make(folder / MANIFEST_FILE)
+    with pytest.raises(InputError, match="is no file"):
         Predictor.load(str(folder))
 
 
