@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dps.errors import InputError
 from tune.core.options import CommonOptions
 from tune.execution import addresses, connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
@@ -19,8 +18,8 @@ from tune.planning.plan import Plan
 from tune.planning.planner import make_plan
 from tune.planning.preflight import PREFLIGHT_PASSED as PREFLIGHT_PASSED
 from tune.planning.preflight import PreflightFinding
-from tune.records.ledger import Ledger, check_ledger
-from tune.records.stores import open_sqlite_copy
+from tune.records.ledger import Ledger, check_ledger, make_ledger_error
+from tune.records.stores import ErrorFactory, open_sqlite_copy
 
 
 def plan_dry_run(options: CommonOptions, output: Path) -> Plan:
@@ -28,10 +27,9 @@ def plan_dry_run(options: CommonOptions, output: Path) -> Plan:
     run itself would refuse is refused."""
     plan, _ = _make_first_plan(options)
     if options.resume is not None:
-        with open_sqlite_copy(
-            output / "study.db", lambda why: InputError(f"--resume: study.db {why}")
-        ) as copy:
-            return _adopt_resumed_search(plan, copy)
+        refuse = partial(make_ledger_error, output / "study.db")
+        with open_sqlite_copy(output / "study.db", refuse) as copy:
+            return _adopt_resumed_search(plan, copy, refuse)
     if options.output is not None:
         check_output(output, resume=False, writing=False)
     return plan
@@ -78,10 +76,10 @@ def make_node_check(plan: Plan, output: Path) -> Callable[[str], list[PreflightF
     return partial(check_nodes, plan, output)
 
 
-def _adopt_resumed_search(plan: Plan, file: Path) -> Plan:
+def _adopt_resumed_search(plan: Plan, file: Path, refuse: ErrorFactory | None = None) -> Plan:
     """Return the plan with the precision of the saved search, whose ledger is `file`. Raises InputError if it
-    is another one."""
-    ledgers = {arm: Ledger(file, plan.task.direction, arm) for arm in plan.arms}
+    is another one, refuse(reason) if it cannot be read."""
+    ledgers = {arm: Ledger(file, plan.task.direction, arm, refuse) for arm in plan.arms}
     plan = plan.with_first_precision(next(iter(ledgers.values())).noted("precision"))
     for arm, ledger in ledgers.items():
         ledger.open(plan.get_identity(arm))

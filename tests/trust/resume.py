@@ -250,6 +250,42 @@ def _recorded(change: str) -> Prepare:
     return prepare
 
 
+NOTES = {
+    "identity of the search": ("identity", "7"),
+    "precision": ("precision", '"../../x"'),
+    "seconds": ("seconds", '"long"'),
+    "description": ("described", '"cola"'),
+    "commits": ("commits", '{"a": 1}'),
+    "note that is not JSON": ("identity", "not json"),
+}
+
+
+def _noted(key: str, value: str) -> Prepare:
+    def prepare(folder: Path) -> Sequence[str]:
+        with closing(sqlite3.connect(_restore("interrupted", folder) / "study.db")) as held:
+            held.execute("DELETE FROM study_user_attributes WHERE key = ?", (key,))
+            held.execute(
+                "INSERT INTO study_user_attributes (study_id, key, value_json) "
+                "SELECT study_id, ?, ? FROM studies WHERE study_name = 'search'",
+                (key, value),
+            )
+            held.commit()
+        return ["tune/search.py", "--resume", "old", *DRY]
+
+    return prepare
+
+
+CASES += [
+    Case(
+        "what was written is verified when read",
+        f"the {name} in study.db is another kind of value",
+        _noted(key, value),
+        _says("--resume: "),
+        f"{LEDGER}test_a_note_that_no_search_writes_is_refused",
+    )
+    for name, (key, value) in NOTES.items()
+]
+
 VALUES, ATTRIBUTES = "UPDATE trial_intermediate_values SET", "UPDATE trial_user_attributes SET value_json ="
 RECORDS = {
     "a score": f"{VALUES} intermediate_value = 0.75 WHERE trial_id = 1 AND step = 60",

@@ -32,6 +32,7 @@ from tune.core.run import RunId, RunPurpose
 from tune.core.space import SearchSpace
 from tune.records.identity import describe_changes
 from tune.records.ledger_file import LOCK_TIMEOUT_S, open_ledger_file
+from tune.records.notes import check_notes
 from tune.records.stores import ErrorFactory, make_sqlite_url, shorten_error
 
 SCHEMA_VERSION = 1
@@ -76,6 +77,7 @@ class Ledger:
         self, file: Path | None, direction: str, arm: str = "", refuse: ErrorFactory | None = None
     ) -> None:
         self.arm, self.file = arm, file
+        self._refuse = refuse or partial(make_ledger_error, file)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="The reported value is ignored")  # after a restart
@@ -86,9 +88,8 @@ class Ledger:
         except Exception as error:  # of Optuna, SQLAlchemy, SQLite or pydantic, by what the file holds
             if file is None or is_disk_full(error):
                 raise
-            refuse = refuse or partial(_ledger_error, file)
             reason = shorten_error(find_root_cause(error))
-            raise refuse(f"cannot be read as a ledger ({reason})") from error
+            raise self._refuse(f"cannot be read as a ledger ({reason})") from error
 
     def _read(self, direction: str) -> None:
         storage = self._storage = _open_storage(self.file)
@@ -104,6 +105,7 @@ class Ledger:
         for purpose, study in self._studies.items():
             trials = [trial for trial in study.trials if _is_entered(trial)]
             self._records[purpose] = {trial.number: self._record(purpose, trial) for trial in trials}
+        check_notes(self.study.user_attrs)
 
     @property
     def study(self) -> optuna.Study:
@@ -116,13 +118,15 @@ class Ledger:
         Raises InputError that shows the differences.
         """
         held = self.study.user_attrs.get("identity")
+        if held is None and self.records():
+            raise self._refuse("does not say which search its runs are of")
         if held is None:
             self.study.set_user_attr("schema_version", SCHEMA_VERSION)
             self.study.set_user_attr("identity", identity)
             return
         version = self.study.user_attrs.get("schema_version")
-        if version != SCHEMA_VERSION or not isinstance(held, dict):
-            raise _ledger_error(self.file, _describe_version(version))
+        if version != SCHEMA_VERSION:
+            raise self._refuse(_describe_version(version))
         if changes := describe_changes(held, identity, self.noted("precision")):
             raise InputError(f"--resume: this is another search: {'; '.join(changes)}; use a new --output")
 
@@ -296,7 +300,7 @@ def _hash_trial(
 
 def check_ledger(file: Path) -> None:
     """Raise InputError unless this program can read `file` as a ledger."""
-    open_ledgers(file, partial(_ledger_error, file))
+    open_ledgers(file, partial(make_ledger_error, file))
 
 
 def open_ledgers(file: Path, refuse: ErrorFactory) -> list[Ledger]:
@@ -322,7 +326,8 @@ def list_arms(file: Path, refuse: ErrorFactory) -> list[str]:
     return list(dict.fromkeys(name.rpartition(": ")[0] for name in studies))
 
 
-def _ledger_error(file: Path | None, reason: str) -> InputError:
+def make_ledger_error(file: Path | None, reason: str) -> InputError:
+    """Make the error for a ledger that no search can go on from."""
     return InputError(f"--resume: {file} {reason}; start again with another --output")
 
 

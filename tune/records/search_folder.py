@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dps.errors import InputError
-from dps.paths import find_link, hash_file, sync_tree, write_text_file
+from dps.paths import find_link, hash_file, is_folder, sync_tree, write_text_file
 from dps.tasks.registry import is_task_file
 from dps.text import redact_secrets
 from tune.core.options import CommonOptions
@@ -172,7 +172,7 @@ def find_original(notes: Ledger, folder: Path) -> Path | None:
     """Return the folder that this one is a copy of, if the same search still stands where it was last run;
     None for the original, also where it was moved. notes: the ledger that belongs to the whole search."""
     home, file = notes.noted("folder"), folder / "study.db"
-    other = Path(home) / "study.db" if isinstance(home, str) else file
+    other = Path(home) / "study.db" if isinstance(home, str) and is_folder(home) else file
     if not other.is_file() or other.samefile(file) or _peek_search_id(other) != notes.noted("search_id"):
         return None
     return other.parent

@@ -307,3 +307,38 @@ def test_a_ledger_that_another_program_holds_is_refused_with_that_cause(
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(InputError, match=r"study\.db cannot be read as a ledger \(database is locked\)"):
             Ledger(tmp_path / "study.db", "max")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("identity", "7"),
+        ("identity", "{}"),
+        ("identity", "not json"),
+        ("precision", "[]"),
+        ("described", '"cola"'),
+        ("described", '{"plan": {}}'),
+        ("warm_start", "7"),
+        ("commits", '{"a": 1}'),
+        ("seconds", '"long"'),
+        ("seconds", "1e999"),
+        ("seconds", "-1"),
+        ("best", "[1]"),
+    ],
+)
+def test_a_note_that_no_search_writes_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.open(IDENTITY)
+    ledger.note(key, IDENTITY if key == "identity" else None)
+    open_ledger(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as held:
+        held.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = ?", (value, key))
+        held.commit()
+    with pytest.raises(InputError, match=r"study\.db cannot be read as a ledger"):
+        open_ledger(tmp_path)
+
+
+def test_runs_of_a_search_that_is_not_named_are_not_adopted(ledger: Ledger, tmp_path: Path) -> None:
+    propose(ledger)
+    with pytest.raises(InputError, match="does not say which search its runs are of"):
+        open_ledger(tmp_path).open(IDENTITY)

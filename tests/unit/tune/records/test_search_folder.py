@@ -26,8 +26,8 @@ def test_the_place_in_the_storage_stays_when_the_output_folder_is_renamed(tmp_pa
 
 def test_what_the_first_session_noted_stays(tmp_path: Path) -> None:
     folder = open_folder(tmp_path, tmp_path)
-    assert folder.note_once("warm_start", [1]) == [1]
-    assert open_folder(tmp_path, tmp_path).note_once("warm_start", [2]) == [1]
+    assert folder.note_once("warm_start", [[], [1]]) == [[], [1]]
+    assert open_folder(tmp_path, tmp_path).note_once("warm_start", [[], [2]]) == [[], [1]]
 
 
 def test_a_search_has_one_id_in_every_session(tmp_path: Path) -> None:
