@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MAX_NAME_BYTES = 255
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def expand_home(path: str) -> str:
     """Return the path with a leading ~ or ~user replaced by the home folder. Raises ValueError if there is no
-    such folder."""
+    such folder, and for a name that no file system takes; an address is none."""
+    if "://" not in path and any(len(os.fsencode(name)) > MAX_NAME_BYTES for name in path.split("/")):
+        raise ValueError(f"a name in a path has at most {MAX_NAME_BYTES} bytes")
     expanded = os.path.expanduser(path)
     if path.startswith("~") and expanded == path:
         raise ValueError(f"no home folder is known for {path.partition('/')[0]}; give the whole path")

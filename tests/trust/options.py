@@ -232,3 +232,17 @@ plan()
 """), lambda outcome: outcome.code == 0 and "Error" not in outcome.output,
          "tests/unit/dps/test_command.py::test_what_nobody_reads_is_dropped"),
 ]  # fmt: skip
+
+TEST_REFUSED = f"{TEST_OPTIONS}::test_a_wrong_command_line_is_refused_in_one_line"
+UNUSUAL = (
+    ("--warm-start without a name", ["--warm-start="], "--warm-start: must be names"),
+    ("--warm-start with an empty name", ["--warm-start=a,,b"], "--warm-start: must be names"),
+    *(
+        (f"{name} of 256 letters", [name, "x" * 256], f"{name}: ")
+        for name in ("--resume", "--config", "--output")
+    ),
+)
+CASES += [
+    Case("an option that cannot be", name, _run(*DRY[:2], *argv), _refused(said), TEST_REFUSED)
+    for name, argv, said in UNUSUAL
+]

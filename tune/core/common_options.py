@@ -51,7 +51,11 @@ def _join_names(value: Any) -> Any:
 
 def _join_locations(value: Any) -> Any:
     joined = _join_names(value)
-    return ",".join(map(_expand_location, split_names(joined))) if isinstance(joined, str) else joined
+    if not isinstance(joined, str):
+        return joined
+    if "" in (names := split_names(joined)):
+        raise ValueError("must be names with commas between them")
+    return ",".join(map(_expand_location, names))
 
 
 def _parse_space(value: Any) -> Any:

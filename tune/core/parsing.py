@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -23,15 +24,18 @@ OptionsT = TypeVar("OptionsT", bound=CommonOptions)
 
 def parse_options(argv: Sequence[str], kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
     """Parse the command line, which takes precedence over --config. Raises InputError with one line."""
-    options = _build_options(kind, argv, {})
-    return options if options.config is None else _build_options(kind, argv, read_options(options.config))
+    given = vars(make_options_parser(kind).parse_args(argv))
+    options = _build_options(kind, given)
+    if options.config is None:
+        return options
+    return _build_options(kind, given, read_options(options.config), options.config)
 
 
-def merge_saved_options(saved: Mapping[str, Any], folder: Path, explicit: OptionsT) -> OptionsT:
-    """Return the saved options of the search in `folder`, overridden by those given now. Raises InputError
+def merge_saved_options(saved: Mapping[str, Any], file: Path, explicit: OptionsT) -> OptionsT:
+    """Return the options that a search saved in `file`, overridden by those given now. Raises InputError
     for a wrong one."""
-    values = {**saved, **explicit.get_explicit(), "output": folder}
-    return _build_options(type(explicit), [], values)
+    given = {**explicit.get_explicit(), "output": file.parent}
+    return _build_options(type(explicit), given, saved, file)
 
 
 def read_options(path: Path) -> dict[str, Any]:
@@ -72,11 +76,25 @@ def write_options(options: CommonOptions, path: Path) -> None:
     write_text_file(path, format_options(options))
 
 
-def _build_options(kind: type[OptionsT], argv: Sequence[str], values: dict[str, Any]) -> OptionsT:
+def _build_options(
+    kind: type[OptionsT],
+    given: Mapping[str, Any],
+    saved: Mapping[str, Any] = MappingProxyType({}),
+    file: Path | None = None,
+) -> OptionsT:
+    """Build options of those given now and those saved in `file`, which is named where one of it is wrong."""
     try:
-        return kind(**values | vars(make_options_parser(kind).parse_args(argv)))
+        return kind(**{**saved, **given})
     except ValidationError as error:
-        raise InputError("; ".join(_format_validation_error(item) for item in error.errors())) from None
+        only_saved = saved.keys() - given.keys()
+        raise InputError(
+            "; ".join(
+                f"{file}: {_format_validation_error(item)}"
+                if only_saved.intersection(item["loc"][:1])
+                else _format_validation_error(item)
+                for item in error.errors()
+            )
+        ) from None
 
 
 def make_options_parser(kind: type[CommonOptions]) -> CommandParser:

@@ -33,7 +33,7 @@ def load_resumed_options(options: OptionsT) -> OptionsT:
     for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):
         if option in saved and not isinstance(options, kind):
             raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")
-    return merge_saved_options(saved, folder, options)
+    return merge_saved_options(saved, folder / CONFIG_FILE, options)
 
 
 def read_saved_options(folder: Path) -> dict[str, Any]:

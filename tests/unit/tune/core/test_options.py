@@ -78,6 +78,8 @@ OPTIONS: dict[str, Any] = {
     "storage": None,
 }
 
+LONG_NAMES = ("--resume", "--config", "--output", "--data", "--model", "--task", "--storage", "--warm-start")
+
 
 def parse_yaml(folder: Path, text: str, *argv: str) -> SearchOptions:
     file = folder / "options.yaml"
@@ -196,6 +198,9 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--space", "[1]"], ["--space:", "{name: value, ...} or name=value"]),
         (["--method", "vanilla,dps-mix,vanilla"], ["--method: vanilla is named twice"]),
         (["--objectives", "score, score"], ["--objectives: score is named twice"]),
+        (["--warm-start", ""], ["--warm-start: must be names"]),
+        (["--warm-start", "a,,b"], ["--warm-start: must be names"]),
+        *(([name, "x" * 256], [f"{name}: a name in a path has at most 255 bytes"]) for name in LONG_NAMES),
         (["--time-budget", "0s"], ["--time-budget:", "longer than 0s"]),
         (["--gpus-per-worker", "1.5"], ["--gpus-per-worker:", "whole above 1", "'1.5'"]),
         (["--gpus-per-worker", "0.33333"], ["--gpus-per-worker:", "four decimals"]),
@@ -307,6 +312,17 @@ def test_the_home_folder_can_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
 def test_a_score_beyond_the_scale_of_the_metric_is_refused(argv: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_options(argv).check_scale("matthews_correlation")
+
+
+def test_what_is_wrong_in_a_file_is_said_with_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("trails: 3\ntrials: 0\nrace: x\n")
+    with pytest.raises(InputError) as refusal:
+        parse_options(["--config", str(file), "--race", "1"])
+    assert str(refusal.value).startswith(f"{file}: --")
+    assert str(refusal.value).count(f"{file}: --") == 2  # not of --race
+    with pytest.raises(InputError, match=r"^--race"):
+        parse_options(["--config", str(file), "--race", "y"])
 
 
 def test_yaml_that_is_not_text_is_refused(tmp_path: Path) -> None:
@@ -443,7 +459,7 @@ PAIR = ["--data", "builtin", "--model", "builtin"]
         (["--method", "vanilla"], ["--method vanilla", "--help"]),
         (["--time-budget", "1h"], ["--time-budget 1h"]),
         (["--task", "poems", *PAIR], ["task: there is no task 'poems'", "cola"]),
-        (["--results", ""], ["--results:", "holds no finished comparison"]),
+        (["--results", ""], ["--results:", "must be names"]),
         (["--results", "nowhere"], ["--results: nowhere holds no finished comparison"]),
         (["--results", "nowhere,elsewhere", "--task", "poems"], ["--results: nowhere"]),
         (["--resume", "nowhere"], ["--resume: nowhere holds no search"]),
