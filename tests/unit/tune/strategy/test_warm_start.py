@@ -328,9 +328,9 @@ def unreadable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("begun", "foreign", "future"):
         (folder / name).mkdir()
         ledgers[name] = open_ledger(folder / name)
+        if name != "foreign":
+            ledgers[name].open(IDENTITY)
         put(ledgers[name], RATES[0], Outcome.FAILED)
-    for name in ("begun", "future"):
-        ledgers[name].open(IDENTITY)
     ledgers["future"].note("schema_version", 2)
     return folder
 
