@@ -447,6 +447,7 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
         return output / "work" / f"trial-{name}" / "logits.safetensors"
 
     said, plan = io.StringIO(), make_plan(output=tmp_path, tracking_uri="none")
+    open_ledger(tmp_path).open(plan.get_identity(next(iter(plan.arms))))
     _, arms = proven(tmp_path, working)
     made = SearchSession(plan)
     made.display = ProgressDisplay(plan, [], console=Console(file=said, width=400, highlight=False))
