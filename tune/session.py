@@ -173,8 +173,9 @@ class Session(ABC):
         self.folder.write_error_log(error)
         notify(self.watchers, "session_ended", self.output, True)
         if is_disk_full(error):
+            places = startup.name_written_places(self.output)
             return print_error(
-                f"the disk is full; make room for {self.output}, then go on with: {self.resume_command}",
+                f"the disk is full; make room for {places}, then go on with: {self.resume_command}",
                 EXIT_INTERRUPTED,
             )
         if isinstance(error, TooManyFailuresError):

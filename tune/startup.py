@@ -57,6 +57,13 @@ def plan_on_cluster(options: CommonOptions, output: Path, holding: ExitStack) ->
     return share_gpus(plan, measure_gpu_memory_on_cluster(plan))
 
 
+def name_written_places(output: Path) -> str:
+    """Name the folders that a search writes to on this machine, in words: one of their disks may be full."""
+    if addresses.get_cluster_address() is not None:
+        return str(output)
+    return f"{output} and for Ray's files in {connection.choose_ray_folder()}"
+
+
 def _make_first_plan(options: CommonOptions) -> tuple[Plan, bool]:
     """Return the plan, and whether a cluster is connected: one that was named."""
     if options.resume is not None:

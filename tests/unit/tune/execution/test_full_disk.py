@@ -202,4 +202,5 @@ def test_the_command_says_what_to_do(
     said = capsys.readouterr().err
     assert f"--resume {tmp_path / 'out'}" in said
     assert ("the disk is full; make room" in said) == (error is FULL)
+    assert ("and for Ray's files in " in said) == (error is FULL)  # it may be that disk
     assert said.count("\n") == 1
