@@ -1,6 +1,6 @@
 """Kill whatever a search is made of, at random moments, until it is done; then count what was lost.
 
-    python benchmarks/chaos.py > benchmarks/chaos_2-cores_2026-11-26.md        # or: make chaos
+    python benchmarks/chaos.py > benchmarks/chaos_2-cores_2026-11-29.md        # or: make chaos
     python benchmarks/chaos.py --only driver --kills 3                         # one search, fewer kills
 
 SIGKILL to workers, to one of two DDP workers, to trial actors, to the driver, to the head of the driver's own

@@ -1,6 +1,6 @@
 """What a user can get wrong, and what the commands answer: every bad input of the tests, tried.
 
-    python benchmarks/reliability.py --chaos benchmarks/chaos_2-cores_2026-11-26.md > \\
+    python benchmarks/reliability.py --chaos benchmarks/chaos_2-cores_2026-11-29.md > \\
         benchmarks/reliability_2-cores_2026-11-26.md
 
 Prints Markdown. The cases are those of `tests/bad_inputs.py`, which the fast tests run; nothing is started.
