@@ -282,20 +282,16 @@ class DPSMixAttachment(DPSDenseAttachment, method_class=DPSMix):
         in_stage_one = self.schedule.stage(self.steps + 1) == 1
         anchors = [_require(w.pretrained if in_stage_one else w.anchor) for w in self.weights]
         masks = [_require(weight.active) for weight in self.weights]
-        if not self.is_uniform:
-            return [
-                selection.compute_mixed_weight(value, anchor, mask, self.ratio)
-                for value, anchor, mask in zip(values, anchors, masks, strict=True)
-            ]
         scale = torch.tensor(1 / self.ratio, dtype=values[0].dtype)
-        if in_stage_one:  # the same, for all weights at once
+        if self.is_uniform and in_stage_one:  # for all weights at once
             torch.mul(self.active.flat, scale, out=self.factor.flat)
             return list(torch._foreach_lerp(anchors, values, self.factor.views))
-        mixed = list(torch._foreach_lerp(anchors, values, scale.item()))
-        if self.freeze == "gradient":  # else W is T where the mask is off
-            for value, anchor, mask in zip(mixed, anchors, masks, strict=True):
-                torch.where(mask, value, anchor, out=value)
-        return mixed
+        if self.is_uniform and self.freeze == "update":  # W is T where the mask is off
+            return list(torch._foreach_lerp(anchors, values, scale.item()))
+        return [
+            selection.compute_mixed_weight(value, anchor, mask, self.ratio)
+            for value, anchor, mask in zip(values, anchors, masks, strict=True)
+        ]
 
     def _agree(self, values: list[Tensor]) -> None:
         """Take over the draws of other ranks, once there are any, and W0 from the weights that they share."""
