@@ -104,7 +104,7 @@ class Run:
             return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
 
     def processes(self, driver: subprocess.Popen[bytes], word: str) -> list[psutil.Process]:
-        """Of the search, with this word in their command line, in the order of their ids."""
+        """Return the processes of the search with this word in their command line, by id."""
         try:
             own = psutil.Process(driver.pid).children(recursive=True)
         except psutil.NoSuchProcess:

@@ -80,7 +80,7 @@ def steps(chosen: Namespace) -> dict[str, tuple[float, float]]:
 
 
 def page_faults() -> int:
-    """Of this process, so far; those for which nothing is read."""
+    """Return the page faults of this process so far for which nothing is read from a disk."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 

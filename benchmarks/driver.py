@@ -53,7 +53,7 @@ def scores(configuration: dict[str, Any], seed: int) -> list[tuple[int, float]]:
 
 
 class SimulatedTrial(ray.tune.Trainable):
-    """In the place of `tune.execution.trainable.SlotTrainable`: evaluations come `every` seconds."""
+    """Stands in for `tune.execution.trainable.SlotTrainable`: evaluations come `every` seconds."""
 
     every: float
 

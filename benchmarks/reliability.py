@@ -85,7 +85,7 @@ def row(bad: Bad, answer: Answer, root: Path) -> str:
 
 
 def code(text: str, longest: int) -> str:
-    """As code in a table's cell."""
+    """Format a text as code in a table's cell."""
     cut = text if len(text) <= longest else f"{text[:longest]}..."
     return "`` " + cut.replace("|", "\\|").replace("\0", "\\0") + " ``" if cut else ""
 

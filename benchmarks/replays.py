@@ -40,7 +40,7 @@ TASK = "cola"  # of the synthetic surface
 
 @dataclass(frozen=True)
 class Result:
-    """Of one replay."""
+    """What one replay came to."""
 
     regret: float
     top_fifth: bool
@@ -164,7 +164,7 @@ class Means(Estimator):
 
 
 class Repeater(SearchPhases):
-    """As Ray's Repeater: every configuration with the same few seeds, the best plain mean wins."""
+    """Ray's Repeater: every configuration with the same few seeds, the best plain mean wins."""
 
     def _start_new_run(self) -> TrialRecord | None:
         trials, raced = self.ledger.records(RunPurpose.SEARCH), self.ledger.records(RunPurpose.RACE)

@@ -62,7 +62,7 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Of mean regrets, with a 95 % interval from resampled replays."""
+    """Return the ratio of mean regrets, with a 95 % interval from resampled replays."""
     one, other = np.array(ours), np.array(theirs)
     drawn = np.random.default_rng(0).integers(len(one), size=(RESAMPLES, len(one)))
     low, high = np.quantile(one[drawn].mean(axis=1) / other[drawn].mean(axis=1), [0.025, 0.975])

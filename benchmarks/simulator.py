@@ -116,7 +116,7 @@ class Simulation:
         self._finished = False
 
     def run(self) -> None:
-        """To the end of the search."""
+        """Run to the end of the search."""
         for number, slot in enumerate(self.slots):
             if slot.dies_at is not None:
                 self._at(slot.dies_at, lambda number=number: self._die(number))  # type: ignore[misc]

@@ -52,6 +52,7 @@ ARMS: dict[str, Method] = {
     "dps-mix": DPSMix(),
 }
 INTERVAL = 5  # steps of a stage
+MIN_TURNS = 4 * INTERVAL
 LABELS = ("Stage I", "selection", "Stage II")
 
 
@@ -209,7 +210,7 @@ def _spread(ratios: np.ndarray) -> str:
 
 
 def memory_of(method: Method, setting: argparse.Namespace) -> dict[str, tuple[float, float, float]]:
-    """By kind of step: bytes kept by the method, allocated after the step, needed within it, at most."""
+    """Return, by kind of step, the most bytes kept by the method, allocated after it, needed within it."""
     found: dict[str, tuple[float, float, float]] = {}
     on_gpu = setting.device == "cuda"
     gc.collect()  # an arm and its hooks hold one another
@@ -283,6 +284,8 @@ def main() -> int:
     setting = parser.parse_args()
     if setting.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch sees no GPU here")
+    if setting.turns < MIN_TURNS:
+        parser.error(f"--turns: must be at least {MIN_TURNS}, two whole cycles of both stages")
     torch.set_num_threads(setting.threads)
     print(
         f"{setting.model}, batches of {setting.batch_size} x {setting.length} tokens, {setting.precision}, "

@@ -37,12 +37,13 @@ def main() -> int:
     parser.add_argument("--kind", help="only inputs of this kind")
     arguments = parser.parse_args()
     cases = [case for case in collect_cases() if arguments.kind in (None, case.kind)]
+    commits = [describe_commit(folder) for folder in (arguments.before, ROOT)]
     with tempfile.TemporaryDirectory() as scratch:
         before, now = (
             run_all(root, cases, Path(scratch) / name)
             for root, name in ((arguments.before, "before"), (ROOT, "now"))
         )
-        report = format_report(arguments.before, cases, before, now)
+        report = format_report(commits, cases, before, now)
         all_right = all(case.right(outcome) for case, outcome in zip(cases, now, strict=True))
     print(report)
     return int(not all_right)
@@ -59,7 +60,14 @@ def run_all(root: Path, cases: Sequence[Case], scratch: Path) -> list[Outcome]:
     return outcomes
 
 
-def format_report(root: Path, cases: Sequence[Case], before: list[Outcome], now: list[Outcome]) -> str:
+def describe_commit(root: Path) -> str:
+    """Return the commit of a checkout, with -dirty if files of it were changed."""
+    return subprocess.check_output(["git", "-C", root, "describe", "--always", "--dirty"], text=True).strip()
+
+
+def format_report(
+    commits: Sequence[str], cases: Sequence[Case], before: list[Outcome], now: list[Outcome]
+) -> str:
     """Format the report as Markdown: counts by kind, then a row an input."""
     rows = sorted(zip(cases, before, now, strict=True), key=lambda row: row[0].kind)
     kinds = Counter(case.kind for case in cases)
@@ -67,10 +75,6 @@ def format_report(root: Path, cases: Sequence[Case], before: list[Outcome], now:
         name: Counter(row[0].kind for row in rows if row[0].right(row[place]))  # type: ignore[arg-type]
         for name, place in (("before", 1), ("now", 2))
     }
-    commits = [
-        subprocess.check_output(["git", "-C", folder, "describe", "--always", "--dirty"], text=True).strip()
-        for folder in (root, ROOT)
-    ]
     lines = [
         f"# Inputs that go wrong: {commits[0]} and {commits[1]}",
         "",

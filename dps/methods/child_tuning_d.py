@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from dps.depth import require_parameter_depths
 from dps.methods.base import Attachment, Batch, Method
+from dps.methods.calibration import require_calibration, sum_squared_gradients
 from dps.methods.cost import MethodCost
 from dps.ranges import SHARE, Choice, hyper_parameter
 from dps.selection import select_mask
@@ -60,27 +61,16 @@ class ChildTuningDAttachment(Attachment, method_class=ChildTuningD):
         self.masks: dict[str, Tensor] = {}
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch], micro_batch: int | None = None) -> None:
-        squares = {
-            name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.masked_parameters.items()
-        }
-        for batch in batches:
-            self.optimizer.zero_grad(set_to_none=True)
-            self.accumulate(model, batch, micro_batch)
-            for name, parameter in self.masked_parameters.items():
-                if parameter.grad is not None:
-                    nn.utils.clip_grad_norm_(parameter, MAX_CALIBRATION_NORM)
-                    squares[name].addcmul_(parameter.grad, parameter.grad)
-        self.optimizer.zero_grad(set_to_none=True)
-        merged = torch.cat([square.flatten() for square in squares.values()])  # one threshold for all
-        masks = select_mask(merged, self.method.reserve_p).split([s.numel() for s in squares.values()])
-        self.masks = {name: mask.view_as(squares[name]) for name, mask in zip(squares, masks, strict=True)}
+        names, parameters = [*self.masked_parameters], [*self.masked_parameters.values()]
+        squares = sum_squared_gradients(
+            self, model, batches, parameters, micro_batch, max_norm=MAX_CALIBRATION_NORM
+        )
+        merged = torch.cat([square.flatten() for square in squares])  # one threshold for all
+        masks = select_mask(merged, self.method.reserve_p).split([square.numel() for square in squares])
+        self.masks = {n: mask.view_as(s) for n, s, mask in zip(names, squares, masks, strict=True)}
 
     def before_step(self) -> None:
-        if not self.masks:
-            raise ValueError(
-                "child-tuning-d reads the training set first: "
-                "call attachment_of(optimizer).calibrate(model, batches) before the first step"
-            )
+        require_calibration(self, self.masks)
         for name, parameter in self.masked_parameters.items():
             if parameter.grad is not None:
                 parameter.grad.mul_(self.masks[name])

@@ -25,11 +25,12 @@ from torch import Tensor, nn
 
 from dps.distributed import get_world_size
 from dps.methods.base import DEFAULT_DROPOUT, Attachment, Batch, Method
+from dps.methods.calibration import require_calibration, sum_squared_gradients
 from dps.methods.cost import MethodCost
 from dps.methods.dps import MIN_DROPOUT_STEPS
 from dps.methods.draws import SharedSeed, make_generator
 from dps.ranges import SHARE, Range, hyper_parameter
-from dps.selection import accumulate_gam, select_mask
+from dps.selection import select_mask
 
 
 @dataclass(frozen=True)
@@ -78,23 +79,17 @@ class _FixedMaskAttachment(Attachment):
 
     def set_up(self) -> None:
         self.weights = self.find_trained_weights()
-        self.seed = SharedSeed()
+        self.parameters = [weight.parameter for weight in self.weights]
         self.masks: list[Tensor] = []
 
-    def start(self) -> None:
-        self.masks = [self._select(self.score(number)) for number in range(len(self.weights))]
-
-    def score(self, number: int) -> Tensor:
-        """Return the score that ranks the elements of a covered weight, of its shape."""
-        raise NotImplementedError
-
-    def _select(self, score: Tensor) -> Tensor:
-        return select_mask(score, self.method.selection_ratio)
+    def select(self, scores: Iterable[Tensor]) -> None:
+        """Make the masks from scores that rank the elements of each covered weight, of its shape."""
+        self.masks = [select_mask(score, self.method.selection_ratio) for score in scores]
 
     def before_step(self) -> None:
-        for weight, mask in zip(self.weights, self.masks, strict=True):
-            if weight.parameter.grad is not None:
-                weight.parameter.grad.mul_(mask)
+        for parameter, mask in zip(self.parameters, self.masks, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
 
     def state(self) -> dict[str, Any]:
         return {"masks": {w.name: mask for w, mask in zip(self.weights, self.masks, strict=False)}}
@@ -105,13 +100,18 @@ class _FixedMaskAttachment(Attachment):
 
 
 class RandomMaskAttachment(_FixedMaskAttachment, method_class=RandomMask):
-    """Attachment of a random mask."""
+    """Attachment of a random mask, drawn from the seed and the number of each weight."""
 
-    def score(self, number: int) -> Tensor:
-        """Return a random score, drawn from the seed and the number of the weight."""
-        weight = self.weights[number].parameter
-        random = make_generator(self.seed.value, number, weight.device)
-        return torch.rand(weight.shape, generator=random, device=weight.device)
+    def set_up(self) -> None:
+        super().set_up()
+        self.seed = SharedSeed()
+
+    def start(self) -> None:
+        self.select(self._draw(number, value) for number, value in enumerate(self.parameters))
+
+    def _draw(self, number: int, value: Tensor) -> Tensor:
+        random = make_generator(self.seed.value, number, value.device)
+        return torch.rand(value.shape, generator=random, device=value.device)
 
     def before_step(self) -> None:
         if self.seed.agree():  # the ranks have one seed now
@@ -122,16 +122,15 @@ class RandomMaskAttachment(_FixedMaskAttachment, method_class=RandomMask):
         return {**super().state(), "seed": self.seed.value}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.seed.value = state.get("seed", self.seed.value)
+        self.seed.value = state["seed"]
         super().load(state)
 
 
 class MagnitudeMaskAttachment(_FixedMaskAttachment, method_class=MagnitudeMask):
-    """Attachment of a mask by magnitude."""
+    """Attachment of a mask by the size of each element at attach."""
 
-    def score(self, number: int) -> Tensor:
-        """Return the size of each element at attach."""
-        return self.weights[number].parameter.detach().abs()
+    def start(self) -> None:
+        self.select(parameter.detach().abs() for parameter in self.parameters)
 
     def before_step(self) -> None:
         if self.steps == 0 and get_world_size() > 1:  # a wrapper may have shared rank 0's weights since
@@ -142,27 +141,9 @@ class MagnitudeMaskAttachment(_FixedMaskAttachment, method_class=MagnitudeMask):
 class GradientMaskAttachment(_FixedMaskAttachment, method_class=GradientMask):
     """Attachment of a mask by gradients. masks is empty before `calibrate`."""
 
-    def start(self) -> None:
-        """Leave the masks to `calibrate`."""
-
     def calibrate(self, model: nn.Module, batches: Iterable[Batch], micro_batch: int | None = None) -> None:
-        squares = [torch.zeros_like(w.parameter, dtype=torch.float32) for w in self.weights]
-        for batch in batches:
-            self.optimizer.zero_grad(set_to_none=True)
-            self.accumulate(model, batch, micro_batch)
-            pairs = [
-                (s, w.parameter.grad.float())
-                for s, w in zip(squares, self.weights, strict=True)
-                if w.parameter.grad is not None
-            ]
-            accumulate_gam([square for square, _ in pairs], [grad for _, grad in pairs])
-        self.optimizer.zero_grad(set_to_none=True)
-        self.masks = [self._select(square) for square in squares]
+        self.select(sum_squared_gradients(self, model, batches, self.parameters, micro_batch))
 
     def before_step(self) -> None:
-        if not self.masks:
-            raise ValueError(
-                "gradient-mask reads the training set first: "
-                "call attachment_of(optimizer).calibrate(model, batches) before the first step"
-            )
+        require_calibration(self, self.masks)
         super().before_step()

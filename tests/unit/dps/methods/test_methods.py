@@ -89,7 +89,8 @@ def test_every_value_of_the_space_of_a_small_model_goes_onto_it(name: str) -> No
     for knob, domain in METHODS[name].search_space(12, tiny.SIZES["num_hidden_layers"]).items():
         for value in values(domain):
             staged = {"update_ratio": 0.25} if METHODS[name].selects_weights else {}
-            put(make_method(name, **{**staged, knob: value}), tiny.bert(), max_steps=12)
+            method = make_method(name, **{**staged, knob: value})
+            assert put(method, tiny.bert(), max_steps=12)[1].method is method
 
 
 def test_a_run_too_short_for_two_stages_has_no_space_for_dps_alone() -> None:
