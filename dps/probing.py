@@ -16,14 +16,12 @@ from collections.abc import Sequence
 
 from dps.command import CommandParser, parse_path, run_command
 from dps.errors import InputError
-from dps.models import PretrainedEncoder, load_finetuned_model, locate_model
-from dps.sources import open_data_source
+from dps.models import load_finetuned_model
 from dps.tasks.registry import GLUE_TASKS, get_task
 from dps.tasks.task import Task
 from dps.training.collapse import measure_collapse
 from dps.training.config import FineTuneConfig
-from dps.training.data import TaskData
-from dps.training.inputs import choose_max_length
+from dps.training.inputs import load_measured_inputs
 
 
 def format_collapse(figures: dict[str, float], probe_task: Task) -> str:
@@ -88,17 +86,14 @@ def _run_probing(options: Namespace) -> None:
     if options.max_length is not None and options.max_length < 1:
         raise InputError(f"--max-length must be above 0, but got {options.max_length}")
     task, probe_task = get_task(options.task), get_task(options.probe_task)
-    base = PretrainedEncoder(locate_model(options.base), task)
-    model, _ = load_finetuned_model(options.model, base.tokenizer)
-    source = open_data_source(options.data, task)
-    config = FineTuneConfig(task=task, probe=options.probe_task, max_length=options.max_length)
-    lengths = choose_max_length(
-        config, task, source, base.name, base.max_tokens, base.readable_tokens, lambda: base.tokenizer
+    config = FineTuneConfig(
+        task, data=options.data, model=options.base, probe=options.probe_task, max_length=options.max_length
     )
+    (base, data), lengths = load_measured_inputs(config)
+    model, _ = load_finetuned_model(options.model, base.tokenizer)
     if lengths.cut:
         print(f"warning: texts are {lengths}", file=sys.stderr)
-    data, probe_data = (TaskData(t, source, base.tokenizer, lengths.max_length) for t in (task, probe_task))
-    figures = measure_collapse(base, model, data, probe_data)
+    figures = measure_collapse(base, model, data, data.for_task(probe_task))
     print(json.dumps(figures, indent=2) if options.json else format_collapse(figures, probe_task))
 
 

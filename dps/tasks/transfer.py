@@ -1,12 +1,10 @@
 """Transfer: testing a model that was trained on one task on other tasks.
 
 If both tasks have the same classes, these are matched by name. Otherwise labels and predictions collapse to
-two
-classes: entailment or not (neutral and contradiction are both not_entailment), duplicate or not (an
-    equivalent is
-a duplicate). Only class names count: qnli has those of rte, so it maps as rte does, though its first text is
-a question. The predicted class is the argmax over the classes that the model was trained on, which is then
-mapped: no probabilities are added up.
+two classes: entailment or not (neutral and contradiction are both not_entailment), duplicate or not (an
+equivalent is a duplicate). Only class names count: qnli has those of rte, so it maps as rte does, though its
+first text is a question. The predicted class is the argmax over the classes that the model was trained on,
+which is then mapped: no probabilities are added up.
 
 Source: Zhang et al., "Fine-Tuning Pre-Trained Language Models Effectively by Optimizing Subnetworks
 Adaptively", NeurIPS 2022, the out-of-domain experiments.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dps.errors import InputError
@@ -15,6 +15,7 @@ from dps.training.data import TaskData
 from dps.training.tokens import TokenCache
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
     from dps.sources.base import Source
@@ -53,16 +54,38 @@ def load_measured_inputs(config: FineTuneConfig) -> tuple[RunInputs, TextLengths
     """Load the inputs of a configuration, with the tokens that `choose_max_length` chooses."""
     task = get_task(config.task)
     base, source = PretrainedEncoder(locate_model(config.model), task), open_data_source(config.data, task)
+    sets = load_example_sets(config, task, source)
     lengths = choose_max_length(
-        config, task, source, base.name, base.max_tokens, base.readable_tokens, lambda: base.tokenizer
+        config, sets, base.name, base.max_tokens, base.readable_tokens, lambda: base.tokenizer
     )
     return RunInputs(base, TaskData(task, source, base.tokenizer, lengths.max_length)), lengths
 
 
+class ExampleSet(NamedTuple):
+    """Examples that a run reads: a split of its own task or of another one. name: for messages."""
+
+    name: str
+    task: Task
+    split: str
+    examples: Dataset
+
+
+def load_example_sets(config: FineTuneConfig, task: Task, source: Source) -> list[ExampleSet]:
+    """Load all that a run reads: the splits of its task, then what `transfer` and `probe` name.
+
+    Raises InputError for data that cannot be used.
+    """
+    used = [(split, task, split) for split in task.splits]
+    used += [(target.name, target.task, target.split) for target in map(get_transfer_target, config.transfer)]
+    if config.probe is not None:
+        probe = get_task(config.probe)
+        used += [(f"{config.probe} {split}", probe, split) for split in ("train", probe.dev_splits[0])]
+    return [ExampleSet(name, of, split, source.load(of, split)) for name, of, split in used]
+
+
 def choose_max_length(
     config: FineTuneConfig,
-    task: Task,
-    source: Source,
+    sets: Sequence[ExampleSet],
     model: str,
     max_tokens: int | None,
     readable_tokens: int,
@@ -70,21 +93,12 @@ def choose_max_length(
 ) -> TextLengths:
     """Return the tokens of an example, from the configuration or from all texts of a run, and what is cut.
 
-    model: its name. max_tokens, readable_tokens: see `PretrainedEncoder`.
+    sets: what the run reads. model: its name. max_tokens, readable_tokens: see `PretrainedEncoder`.
 
     Raises InputError for a max_length above max_tokens.
     """
     if config.max_length is not None and max_tokens is not None and config.max_length > max_tokens:
         problem = f"takes at most {max_tokens} tokens, but got {config.max_length}; lower it"
         raise InputError(f"--max-length: {model!r} {problem}")
-    used = [(split, task, split) for split in task.splits]
-    for name in config.transfer:
-        target = get_transfer_target(name)
-        used.append((name, target.task, target.split))
-    if config.probe is not None:
-        used += [(f"{config.probe} {split}", get_task(config.probe), split) for split in ("train", "dev")]
-    sets = {}
-    for name, of, split in used:
-        examples = source.load(of, split)
-        sets[name] = [list(examples[column]) for column in of.columns]
-    return measure_lengths(sets, load_tokenizer, readable_tokens, config.max_length)
+    texts = {each.name: [list(each.examples[column]) for column in each.task.columns] for each in sets}
+    return measure_lengths(texts, load_tokenizer, readable_tokens, config.max_length)

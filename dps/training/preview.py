@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,10 @@ from dps.models import (
 from dps.sources.examples import fingerprint_examples
 from dps.tasks.chance import chance_level
 from dps.tasks.metrics import get_metric, has_sklearn_metric
-from dps.tasks.registry import get_task
 from dps.tasks.splits import choose_subset, hold_out_texts, number_texts
 from dps.tasks.task import LABEL_COLUMN, Task
-from dps.tasks.transfer import get_transfer_target
 from dps.training.config import FineTuneConfig
-from dps.training.inputs import choose_max_length
+from dps.training.inputs import ExampleSet, choose_max_length, load_example_sets
 from dps.training.rehearsal import rehearse_step
 
 if TYPE_CHECKING:
@@ -78,7 +76,8 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
 
     Raises InputError for data and values with which the run would fail or learn nothing.
     """
-    splits = {split: source.load(task, split) for split in task.splits}
+    sets = load_example_sets(config, task, source)
+    splits = {each.split: each.examples for each in sets[: len(task.splits)]}
     labels = {split: np.asarray(examples[LABEL_COLUMN]) for split, examples in splits.items()}
     for split, values in labels.items():
         _check_labels_differ(task, split, values)
@@ -97,7 +96,7 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
         for set_name, values in {**labels, scored_slice: scored}.items():
             _check_metrics_rank(task, set_name, values)
-    lengths, notes = _try_model(config, task, source, model)
+    lengths, notes = _try_model(config, task, sets, model)
     return RunPreview(
         examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},
         scored_examples=len(scored),
@@ -108,8 +107,10 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         lengths=lengths,
         notes=tuple(notes),
         fingerprints={
-            **{split: fingerprint_examples(task, examples) for split, examples in splits.items()},
-            **_fingerprint_other_sets(config, task, source),
+            each.split if each.task == task else f"{each.task.name}/{each.split}": fingerprint_examples(
+                each.task, each.examples
+            )
+            for each in sets
         },
         label_counts=_count_labels(task, train),
         label_notes={
@@ -119,20 +120,6 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         },
         shared_texts=int(np.isin(dev_texts, train_texts).sum()),
     )
-
-
-def _fingerprint_other_sets(config: FineTuneConfig, task: Task, source: Source) -> dict[str, str]:
-    """Return the fingerprints of the sets that a run is scored on beside its own."""
-    targets = [get_transfer_target(name) for name in config.transfer]
-    sets = [(target.task, target.split) for target in targets]
-    if config.probe is not None:
-        probe = get_task(config.probe)
-        sets += [(probe, split) for split in ("train", probe.dev_splits[0])]
-    fingerprints = {}
-    for other, split in sets:
-        key = split if other == task else f"{other.name}/{split}"
-        fingerprints[key] = fingerprint_examples(other, source.load(other, split))
-    return fingerprints
 
 
 def _count_labels(task: Task, labels: NDArray[Any]) -> dict[str, int]:
@@ -175,7 +162,7 @@ def _check_metrics_rank(task: Task, set_name: str, labels: NDArray[Any]) -> None
 
 
 def _try_model(
-    config: FineTuneConfig, task: Task, source: Source, model: ModelFolder
+    config: FineTuneConfig, task: Task, sets: Sequence[ExampleSet], model: ModelFolder
 ) -> tuple[TextLengths, list[str]]:
     """Choose the tokens of an example, and run a step of the longest ones; return notes on the model too.
 
@@ -184,13 +171,13 @@ def _try_model(
     if model.kind == "builtin":
         limit = int(model.read_config()["max_position_embeddings"])
         get_tokenizer = partial(load_tokenizer, model)
-        return choose_max_length(config, task, source, model.name, limit, limit, get_tokenizer), []
+        return choose_max_length(config, sets, model.name, limit, limit, get_tokenizer), []
     draft = ModelDraft.read(model, make_head_config(task))
     lengths = choose_max_length(
-        config, task, source, model.name, draft.max_tokens, draft.readable_tokens, lambda: draft.tokenizer
+        config, sets, model.name, draft.max_tokens, draft.readable_tokens, lambda: draft.tokenizer
     )
-    splits = [source.load(task, split) for split in task.splits]
-    return lengths, rehearse_step(model, task, splits, lengths.max_length)
+    own = [each.examples for each in sets if each.task == task]
+    return lengths, rehearse_step(model, task, own, lengths.max_length)
 
 
 def _count_mean_words(task: Task, train: Dataset) -> float:

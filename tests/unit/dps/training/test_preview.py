@@ -17,7 +17,9 @@ from dps.methods import Vanilla
 from dps.models import MAX_DEFAULT_TOKENS, USUAL_TOKENS, PretrainedEncoder, locate_model
 from dps.models.lengths import TOKEN_STEP
 from dps.sources import open_data_source
+from dps.sources.folder import FolderSource
 from dps.tasks.registry import get_task
+from dps.tasks.task import Task
 from dps.training.config import FineTuneConfig
 from dps.training.data import TaskData, split_holdout
 from dps.training.preview import RunPreview, preview_run
@@ -231,9 +233,20 @@ def test_the_option_says_the_rule_by_which_the_length_is_chosen() -> None:
     assert FineTuneConfig.max_length is None
 
 
-def test_a_preview_knows_the_sets_of_other_tasks(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_preview_knows_the_sets_of_other_tasks_and_reads_each_once(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    load = FolderSource.load
+
+    def note_and_load(source: FolderSource, task: Task, split: str) -> Any:
+        read.append(f"{task.name}/{split}")
+        return load(source, task, split)
+
+    monkeypatch.setattr(FolderSource, "load", note_and_load)
     for name in ("cola", "rte", "snli"):
         tiny.data_folder(tmp_path / name, get_task(name))
     (tmp_path / "snli" / "dev.jsonl").rename(tmp_path / "snli" / "test.jsonl")
     known = preview(tmp_path, tiny_model, "rte", transfer=("snli",), probe="cola").fingerprints
     assert sorted(known) == ["cola/dev", "cola/train", "dev", "snli/test", "train"]
+    assert sorted(read) == ["cola/dev", "cola/train", "rte/dev", "rte/train", "snli/test"]
