@@ -53,8 +53,7 @@ def write_in_one_piece(file: Path) -> Iterator[Path]:
     part.open("xb").close()
     try:
         yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        sync_path(part)
         part.replace(file)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -71,11 +70,16 @@ def sync_tree(path: Path) -> None:
     """Wait until a file, or a folder with all in it, would outlast a power cut. Raises OSError."""
     below = [Path(place, name) for place, _, names in os.walk(path) for name in (*names, "")]
     for each in (*below, *([path] if path.is_file() else []), path.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_path(each)
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would outlast a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def hash_file(file: Path) -> str:

@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dps.paths import sync_path, sync_tree
+
 KEPT_CHECKPOINTS = 2
 BROKEN_CHECKPOINT_ERRORS = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError,
@@ -44,7 +46,7 @@ def save_checkpoint(folder: Path, step: int, tree: Any) -> Path:
         raise
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
-    _sync(folder)
+    sync_path(folder)
     for old in _list_checkpoints(folder)[KEPT_CHECKPOINTS:]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -74,8 +76,7 @@ def _write_files(part: Path, structure: Any, tensors: dict[str, Tensor]) -> None
         raise OSError(f"{part.name}: {error}") from error
     document = {"sha256": _hash_files(part / "tensors.safetensors", structure), "tree": structure}
     (part / "tree.json").write_text(json.dumps(document), encoding="utf-8")
-    for path in [*part.iterdir(), part]:
-        _sync(path)
+    sync_tree(part)
 
 
 def _hash_files(file: Path, structure: Any) -> str:
@@ -84,12 +85,6 @@ def _hash_files(file: Path, structure: Any) -> str:
         digest = hashlib.file_digest(stream, "sha256")
     digest.update(json.dumps(structure).encode())
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
 
 
 def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:

@@ -126,7 +126,7 @@ def test_a_write_that_was_cut_off_is_not_read(tmp_path: Path, monkeypatch: pytes
     def cut_off(folder: Path) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint, "_sync", cut_off)
+    monkeypatch.setattr(checkpoint, "sync_tree", cut_off)
     with pytest.raises(OSError, match="no space left"):
         checkpoint.save_checkpoint(tmp_path, 2, {"step": 2})
     assert checkpoint.load_checkpoint(tmp_path) == {"step": 1}
