@@ -106,6 +106,13 @@ class TaskProposal:
             examples[split] = list(zip(texts, labels, strict=True))
         return examples
 
+    @cached_property
+    def keys(self) -> dict[str, list[Texts]]:
+        """Key of the texts of each of `examples`, see `fold_texts`."""
+        return {
+            split: [fold_texts(texts) for texts, _ in examples] for split, examples in self.examples.items()
+        }
+
 
 def _name_labels(task: Task, label: Any) -> Texts:
     """Return the names of the labels of an example in the task's order; one if it is not multi-label."""
@@ -171,8 +178,8 @@ def _warn_label_kind(proposal: TaskProposal) -> list[str]:
 
 def _warn_repeated_texts(proposal: TaskProposal) -> list[str]:
     warnings = []
-    for split, examples in proposal.examples.items():
-        if repeated := len(examples) - len({fold_texts(texts) for texts, _ in examples}):
+    for split, keys in proposal.keys.items():
+        if repeated := len(keys) - len(set(keys)):
             note = "; they stay on one side of the split" if proposal.dev is None else ""
             warnings.append(f"{_count_rows(repeated)} of {split} repeat the text of another{note}")
     return warnings
@@ -196,8 +203,8 @@ def _warn_contradictions(proposal: TaskProposal) -> list[str]:
 def _warn_shared_texts(proposal: TaskProposal) -> list[str]:
     if proposal.dev is None:
         return []
-    train = {fold_texts(texts) for texts, _ in proposal.examples["train"]}
-    shared = sum(fold_texts(texts) in train for texts, _ in proposal.examples["dev"])
+    train = set(proposal.keys["train"])
+    shared = sum(key in train for key in proposal.keys["dev"])
     if not shared:
         return []
     return [
@@ -208,7 +215,7 @@ def _warn_shared_texts(proposal: TaskProposal) -> list[str]:
 def _warn_few_examples(proposal: TaskProposal) -> list[str]:
     """Warn of too few examples to learn from or to measure on."""
     train, warnings = proposal.examples["train"], []
-    distinct = len({fold_texts(texts) for texts, _ in train})
+    distinct = len(set(proposal.keys["train"]))
     if proposal.dev is None and distinct < MIN_SPLIT_TEXTS:
         warnings.append(
             f"{distinct} different texts are too few to split off dev; at least {MIN_SPLIT_TEXTS} are needed"

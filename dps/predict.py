@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from dps.command import CommandParser, parse_path, run_command
 from dps.distributed import get_device
 from dps.errors import InputError
-from dps.models import MAX_DEFAULT_TOKENS, count_readable_tokens, load_finetuned_model, measure_lengths
+from dps.models import count_readable_tokens, load_finetuned_model, measure_lengths
 from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
@@ -84,7 +84,7 @@ class Predictor:
     @property
     def max_length(self) -> int:
         """Tokens that an example is cut at: as in training, if the folder says so."""
-        return min(self.tokenizer.model_max_length, count_readable_tokens(self.model, MAX_DEFAULT_TOKENS))
+        return min(self.tokenizer.model_max_length, count_readable_tokens(self.model))
 
     def count_cut(self, examples: Sequence[Texts]) -> int:
         """Return how many of n >= 1 examples have more than `max_length` tokens."""

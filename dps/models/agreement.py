@@ -73,10 +73,10 @@ def count_max_tokens(model: nn.Module) -> int | None:
     return min(sizes) if declared is None else min(*sizes, declared)
 
 
-def count_readable_tokens(model: nn.Module, default: int) -> int:
+def count_readable_tokens(model: nn.Module) -> int:
     """Return the tokens that a model was made to read: as many as it has learned positions for, else as its
-    configuration declares, else `default`."""
-    return count_max_tokens(model) or read_declared_positions(model) or default
+    configuration declares, else `MAX_DEFAULT_TOKENS`."""
+    return count_max_tokens(model) or read_declared_positions(model) or MAX_DEFAULT_TOKENS
 
 
 def read_declared_positions(model: nn.Module) -> int | None:

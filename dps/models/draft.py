@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
 from dps.models.agreement import (
-    MAX_DEFAULT_TOKENS,
     agree_on_padding,
     check_vocabulary,
     count_max_tokens,
@@ -82,7 +81,7 @@ class ModelDraft:
     @property
     def readable_tokens(self) -> int:
         """Tokens that the model was made to read, see `count_readable_tokens`."""
-        return count_readable_tokens(self.skeleton, MAX_DEFAULT_TOKENS)
+        return count_readable_tokens(self.skeleton)
 
     def load(self) -> tuple[PreTrainedModel, dict[str, Any]]:
         """Return the model with its weights in fp32, and what transformers says of them: missing_keys, ..."""

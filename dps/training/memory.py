@@ -1,4 +1,4 @@
-"""Memory: the peak of a run, of its GPU if it has one, else of the process; what is left on this machine."""
+"""Peak memory of a run: of its GPU if it has one, else of the process."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ from pathlib import Path
 import torch
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_MEMORY = Path("/proc/meminfo")
 _RESET_PEAK = "5"  # see proc(5)
-
-
-def get_available_memory() -> int | None:
-    """Return the bytes that a process of this machine can take without swapping; None if unknown."""
-    with suppress(OSError, ValueError, IndexError, StopIteration):
-        lines = _MEMORY.read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    return None
 
 
 def reset_peak_memory(device: torch.device) -> None:

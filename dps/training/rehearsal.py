@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 import torch
 
 from dps.errors import InputError
@@ -13,7 +14,6 @@ from dps.models import ModelFolder, PretrainedEncoder
 from dps.tasks.task import Task
 from dps.text import quote_value
 from dps.training.data import PaddingCollator
-from dps.training.memory import get_available_memory
 from dps.training.tokens import encode_dataset
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def rehearse_step(model: ModelFolder, task: Task, splits: Sequence[Dataset], max
 
 def _find_obstacle(weights: int, max_length: int) -> str | None:
     """Return why a step of a model cannot be run on this machine, None if it can."""
-    available, needed = get_available_memory(), BYTES_PER_WEIGHT * weights
-    if available is not None and needed > available:
+    available, needed = psutil.virtual_memory().available, BYTES_PER_WEIGHT * weights
+    if needed > available:
         return f"need {needed / 2**30:.1f} GiB, but {available / 2**30:.1f} are free"
     if FLOPS_PER_WEIGHT * weights * REHEARSED_EXAMPLES * max_length > MAX_FLOPS:
         return f"and {max_length} tokens take minutes on a CPU"

@@ -106,7 +106,7 @@ def test_two_padding_tokens_or_none_are_refused() -> None:
 def test_the_positions_of_a_model_are_what_it_can_read(name: str) -> None:
     model = families.made(transformers.AutoModelForSequenceClassification, OTHER_SIZES[name]).eval()
     limit = count_max_tokens(model)
-    assert limit == count_readable_tokens(model, 512) == 64
+    assert limit == count_readable_tokens(model) == 64
     tokens = torch.full((1, limit + 1), 5)
     tokens[:, -2:] = 3  # BART reads the last end
     model(input_ids=tokens[:, :-1])
@@ -115,8 +115,8 @@ def test_the_positions_of_a_model_are_what_it_can_read(name: str) -> None:
 
 
 def test_without_learned_positions_the_declared_ones_or_the_default_count() -> None:
-    assert count_readable_tokens(families.classifier("llama"), 512) == 64
-    assert count_readable_tokens(families.classifier("xlnet"), 512) == 512
+    assert count_readable_tokens(families.classifier("llama")) == 64
+    assert count_readable_tokens(families.classifier("xlnet")) == 512
 
 
 def test_a_model_that_reads_its_padding_is_refused(tmp_path: Path) -> None:

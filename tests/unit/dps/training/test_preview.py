@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import transformers
@@ -201,7 +202,7 @@ def test_a_step_of_the_longest_texts_is_tried_before_anything_starts(
     save_file({**weights, name: weights[name] * float("nan")}, model / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=r"the loss of .* on the longest texts is nan"):
         preview(tiny_cola, model, max_length=None)
-    monkeypatch.setattr("dps.training.rehearsal.get_available_memory", lambda: 1000)
+    monkeypatch.setattr("dps.training.rehearsal.psutil.virtual_memory", lambda: Mock(available=1000))
     (note,) = preview(tiny_cola, model, max_length=None).notes
     assert re.fullmatch(r"no step was tried here: [\d,]+ weights need 0\.0 GiB, but 0\.0 are free", note)
 
