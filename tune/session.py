@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import ClassVar
 
 from dps.errors import find_root_cause, is_disk_full
-from tune import startup
+from tune import execution, startup
 from tune.console.plan import format_plan
 from tune.console.quiet import choose_display
 from tune.core.command import (
@@ -30,7 +30,6 @@ from tune.core.command import (
 )
 from tune.core.options import CommonOptions
 from tune.core.provenance import collect_provenance
-from tune.execution.tuner import run_trials
 from tune.planning.plan import Plan, describe_plan
 from tune.records.events import GuardedWatcher, Watcher, notify
 from tune.records.failures import TooManyFailuresError
@@ -121,7 +120,7 @@ class Session(ABC):
             with catch_stop_signals() as stop:
                 arms = self.make_arms(stop)
                 find_faults = startup.make_node_check(self.plan, self.output)
-                run_trials(arms, self.plan, self.folder.ray_files, stop, self.display, find_faults)
+                execution.run_trials(arms, self.plan, self.folder.ray_files, stop, self.display, find_faults)
                 if stop.is_set():
                     return self._interrupt(arms)
             was_ended, lost = bool(self.notes.noted("ended")), self._list_missing_results()

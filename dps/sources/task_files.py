@@ -104,4 +104,4 @@ class TaskSource:
         if (distinct := len(np.unique(texts))) < MIN_SPLIT_TEXTS:
             rule = f"{distinct} different texts are too few to split off dev; give a dev set, or more texts"
             raise InputError(f"{self.name}: {rule}")
-        return hold_out_texts(self._task, np.asarray(examples[LABEL_COLUMN]), texts, DEV_SHARE, SPLIT_SEED)
+        return hold_out_texts(self._task, np.asarray(examples[LABEL_COLUMN][:]), texts, DEV_SHARE, SPLIT_SEED)

@@ -207,7 +207,7 @@ def measure_drift(
 def sample_split(data: TaskData, split: str, max_examples: int) -> EncodedExamples:
     """Return a stratified sample of a split, the same at every call; only it is tokenised."""
     dataset = data.load_split(split)
-    labels = np.asarray(dataset[LABEL_COLUMN])
+    labels = np.asarray(dataset[LABEL_COLUMN][:])
     if len(labels) > max_examples:
         dataset = dataset.select(split_stratified(data.task, labels, max_examples, SUBSET_SEED)[0])
     return encode_dataset(dataset, data.task, data.tokenizer, data.max_length)

@@ -100,5 +100,5 @@ def choose_max_length(
     if config.max_length is not None and max_tokens is not None and config.max_length > max_tokens:
         problem = f"takes at most {max_tokens} tokens, but got {config.max_length}; lower it"
         raise InputError(f"--max-length: {model!r} {problem}")
-    texts = {each.name: [list(each.examples[column]) for column in each.task.columns] for each in sets}
+    texts = {each.name: [each.examples[column][:] for column in each.task.columns] for each in sets}
     return measure_lengths(texts, load_tokenizer, readable_tokens, config.max_length)

@@ -78,7 +78,7 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
     """
     sets = load_example_sets(config, task, source)
     splits = {each.split: each.examples for each in sets[: len(task.splits)]}
-    labels = {split: np.asarray(examples[LABEL_COLUMN]) for split, examples in splits.items()}
+    labels = {split: np.asarray(examples[LABEL_COLUMN][:]) for split, examples in splits.items()}
     for split, values in labels.items():
         _check_labels_differ(task, split, values)
     every = labels.pop("train")
@@ -87,7 +87,7 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         subset = choose_subset(task, every, config.train_size)
     train = every[subset]
     trained, scored_slice, scored = len(train), "dev", labels["dev"]
-    texts = number_texts([[*splits["train"][name], *splits["dev"][name]] for name in task.columns])
+    texts = number_texts([splits["train"][name][:] + splits["dev"][name][:] for name in task.columns])
     train_texts, dev_texts = texts[subset], texts[len(every) : len(every) + len(scored)]
     if config.select_on == "holdout":
         kept, held_out = hold_out_texts(task, train, train_texts, config.holdout_share, config.seed)

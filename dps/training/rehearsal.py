@@ -69,7 +69,7 @@ def _choose_longest(splits: Sequence[Dataset], task: Task) -> Dataset:
     """Return the longest examples of the split that has the longest one."""
     sizes = []
     for examples in splits:
-        columns = [examples[column] for column in task.columns]
+        columns = [examples[column][:] for column in task.columns]
         sizes.append(np.array([sum(map(len, texts)) for texts in zip(*columns, strict=True)]))
     chosen = max(range(len(splits)), key=lambda number: sizes[number].max())
     return splits[chosen].select(np.argsort(sizes[chosen], kind="stable")[-REHEARSED_EXAMPLES:])

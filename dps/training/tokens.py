@@ -95,11 +95,11 @@ def encode_dataset(
     dataset: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> EncodedExamples:
     """Tokenise a data set, cutting at `max_length` tokens, without padding."""
-    columns = [list(dataset[column]) for column in task.columns]
+    columns = [dataset[column][:] for column in task.columns]
     dtype = np.float32 if task.is_regression or task.multi_label else np.int64  # as the losses need them
     return EncodedExamples.from_tokens(
         tokenise_texts(columns, tokenizer, max_length),
-        np.asarray(dataset[LABEL_COLUMN], dtype=dtype),
+        np.asarray(dataset[LABEL_COLUMN][:], dtype=dtype),
         number_texts(columns),
     )
 

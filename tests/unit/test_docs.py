@@ -212,7 +212,6 @@ def test_the_example_of_a_tracker_hears_a_whole_search(
 ) -> None:
     """Handed in, beside one that fails, which neither ends the search nor is called again."""
     from tests.unit.tune.helpers import FakeTune, make_plan
-    from tune import session
     from tune.records.events import Watcher
     from tune.search_session import SearchSession
 
@@ -228,7 +227,7 @@ def test_the_example_of_a_tracker_hears_a_whole_search(
     plan = make_plan(
         output=tmp_path / "out", tracking_uri="none", trials=2, race=0, confirm=1, baseline=False
     )
-    monkeypatch.setattr(session, "run_trials", lambda arms, *others: FakeTune(arms).run())
+    monkeypatch.setattr("tune.execution.run_trials", lambda arms, *others: FakeTune(arms).run())
     assert SearchSession(plan, [broken, tracker]).run() == 0
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert Counter(line["event"] for line in lines) == {"started": 3, "reported": 9, "ended": 3, "session": 1}

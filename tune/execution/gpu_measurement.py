@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import ray
 import torch
 
 from dps.text import sanitise_line
@@ -28,6 +27,8 @@ def measure_gpu_memory_on_cluster(plan: Plan) -> GpuMemoryNeed:
 
     Raises RefusedError if it cannot be measured.
     """
+    import ray
+
     remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=0, max_calls=1)(measure_gpu_memory)
     future = remote.remote(plan.settings, plan.options.method_names)
     ready, _ = ray.wait([future], timeout=GPU_MEASUREMENT_TIMEOUT_S)

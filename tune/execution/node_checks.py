@@ -9,9 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from tune.core.storage import (
     describe_storage_error,
     is_remote_location,
@@ -71,6 +68,8 @@ def check_nodes(plan: Plan, output: Path, joined: str | None = None) -> list[Pre
 
 
 def _open_driver_listener() -> AbstractContextManager[Listener]:
+    import ray
+
     driver = ray.get_runtime_context().get_node_id()
     return open_listener(next(n["NodeManagerAddress"] for n in ray.nodes() if n["NodeID"] == driver))
 
@@ -95,6 +94,9 @@ def query_nodes(
     checks: NodeChecks, gpus: bool, only: str | None = None
 ) -> Iterator[tuple[str, NodeReport | Exception]]:
     """Yield (node, report or error) as nodes answer. gpus: probe them too; only: id of a single node."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     waiting: dict[Any, str] = {}
     probe_remotely = ray.remote(num_cpus=0, max_retries=0)(probe_node)
     for node in (node for node in ray.nodes() if node["Alive"] and only in (None, node["NodeID"])):

@@ -173,7 +173,6 @@ def test_what_the_terminal_says(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_sitting_that_breaks_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tune import session
     from tune.search_session import SearchSession
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://never:asked@nowhere")
@@ -183,7 +182,7 @@ def test_a_sitting_that_breaks_off(
     def fail(*values: object) -> None:
         raise RuntimeError(LEAK)
 
-    monkeypatch.setattr(session, "run_trials", fail)
+    monkeypatch.setattr("tune.execution.run_trials", fail)
     assert search.run() == command.EXIT_CRASHED
     assert is_clean(capsys.readouterr().err)
     assert "RuntimeError" in (tmp_path / "out/error.log").read_text()

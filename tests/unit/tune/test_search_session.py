@@ -53,7 +53,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         ran.append(FakeTune(arms, order=len(ran)))
         ran[-1].run()
 
-    monkeypatch.setattr(session, "run_trials", run)
+    monkeypatch.setattr("tune.execution.run_trials", run)
 
     def one(status: int = 0, **options: Any) -> list[Job]:
         given = {"trials": 3, "race": 0, "confirm": 3, "baseline": False} | options

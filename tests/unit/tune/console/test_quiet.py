@@ -22,7 +22,7 @@ from tests.unit.tune.helpers import (
     make_record,
 )
 from tests.unit.tune.reporting.test_tables import made as made_comparison
-from tune import compare, search, search_session, session
+from tune import compare, search, search_session
 from tune.console import quiet as console_quiet
 from tune.core import parsing
 from tune.core.command import EXIT_WRONG_INPUT
@@ -61,7 +61,7 @@ def searched(output: Path, capsys: pytest.CaptureFixture[str], **given: Any) -> 
             FakeTune(arms, end=end).run()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "run_trials", run)
+        patch.setattr("tune.execution.run_trials", run)
         assert search_session.SearchSession(plan).run() == 0
     return capsys.readouterr()
 

@@ -22,7 +22,6 @@ from dps.training.data import TaskData
 from dps.training.result import Outcome
 from dps.training.run import finetune_model
 from tests.unit.tune.helpers import SETTINGS, FakeTune, last_report, make_plan, open_ledger, strategy
-from tune import session
 from tune.core import command
 from tune.core.run import Job, RunReport
 from tune.execution import worker
@@ -197,7 +196,7 @@ def test_the_command_says_what_to_do(
     def broken(*values: object) -> None:
         raise RuntimeError("The Ray Tune run failed") from error
 
-    monkeypatch.setattr(session, "run_trials", broken)
+    monkeypatch.setattr("tune.execution.run_trials", broken)
     assert search.run() == status
     said = capsys.readouterr().err
     assert f"--resume {tmp_path / 'out'}" in said

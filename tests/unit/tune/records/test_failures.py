@@ -21,7 +21,6 @@ from tests.unit.tune.helpers import (
     open_ledger,
     strategy,
 )
-from tune import session
 from tune.core import command
 from tune.core.run import Job, RunReport
 from tune.execution import watchdog
@@ -84,7 +83,7 @@ def test_the_command_says_why_and_how_to_go_on(
     def broken(*values: object) -> None:
         raise TooManyFailuresError("8 runs in a row failed; 8 are lost")
 
-    monkeypatch.setattr(session, "run_trials", broken)
+    monkeypatch.setattr("tune.execution.run_trials", broken)
     monkeypatch.setattr(search.folder, "records", lambda *purposes: [make_record()] * completed)
     assert search.run() == status
     said = capsys.readouterr().err
