@@ -643,7 +643,8 @@ def test_what_mlflow_never_heard_is_delivered_from_the_ledger(
         assert found["1"].data.params["learning_rate"] == "0.0002"
     assert sync.main(["sync", "nowhere"]) == 2
     assert sync.main([]) == 2
-    assert capsys.readouterr().err.count("error: ") == 2
+    assert sync.main(["sync", "x" * 256]) == 2
+    assert capsys.readouterr().err.count("error: ") == 3
 
 
 @pytest.mark.parametrize(

@@ -459,6 +459,20 @@ print("it is", read_options(Path("config.yaml"))["data"])
 """
 CASES += [
     Case(
+        "a name that no file system takes",
+        "sync of a folder with a name of 256 bytes",
+        lambda folder: ["-m", "tune.tracking", "sync", "x" * 256],
+        _says("holds no search"),
+        "tests/integration/test_tracking.py::test_what_mlflow_never_heard_is_delivered_from_the_ledger",
+    ),
+    Case(
+        "a name that no file system takes",
+        "--method=,",
+        lambda folder: ["tune/search.py", "--task", "cola", "--method=,", *DRY],
+        _says("--method: unknown method"),
+        "tests/unit/tune/core/test_options.py::test_a_wrong_command_line_is_refused_in_one_line",
+    ),
+    Case(
         "secrets are struck out and break nothing",
         "another thread changes the environment meanwhile",
         _code(THREADS),

@@ -44,7 +44,7 @@ def _join_names(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         value = ",".join(value)
     names = split_names(value) if isinstance(value, str) else ()
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name in names if name and names.count(name) > 1]:
         raise ValueError(f"{twice[0]} is named twice; name it once")
     return value
 

@@ -20,7 +20,12 @@ from tune.core.run import RefusedError
 from tune.core.storage import check_location
 from tune.planning.cluster import Cluster
 from tune.records.saved_options import clear_unstarted, is_unstarted
-from tune.records.stores import find_sqlite_file, find_store_fault, resolve_tracking_uri
+from tune.records.stores import (
+    find_sqlite_file,
+    find_store_fault,
+    make_sqlite_url,
+    resolve_tracking_uri,
+)
 
 LOCK_FILE_NAME = ".lock"
 LOCK_TIMEOUT_S = 0.2  # a lock file that its holder is just deleting is tried again
@@ -43,6 +48,7 @@ def check_output(folder: Path, resume: bool, writing: bool = True) -> None:
             raise InputError(f"--output: {folder} is not empty; choose another folder, or --resume {folder}")
         if (folder / LOCK_FILE_NAME).is_symlink():
             raise InputError(f"--output: {folder / LOCK_FILE_NAME} is a link; remove it")
+        make_sqlite_url(folder.absolute() / "study.db")  # raises InputError for a name that it cannot be at
         if writing:
             _check_writable(folder)
         else:

@@ -86,7 +86,7 @@ class Ledger:
         try:
             self._read(direction)
         except Exception as error:  # of Optuna, SQLAlchemy, SQLite or pydantic, by what the file holds
-            if file is None or is_disk_full(error):
+            if file is None or isinstance(error, InputError) or is_disk_full(error):
                 raise
             reason = shorten_error(find_root_cause(error))
             raise self._refuse(f"cannot be read as a ledger ({reason})") from error

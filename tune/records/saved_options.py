@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dps.errors import InputError
-from dps.paths import find_link
+from dps.paths import find_link, is_folder
 from dps.text import sanitise_text
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import OptionsT, merge_saved_options, parse_option_text, read_options
@@ -45,11 +45,12 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
             f"put what it points to in its place"
         )
     file, ledger = folder / CONFIG_FILE, folder / "study.db"
-    noted = _read_config_note(ledger) if ledger.is_file() else None
+    has_ledger = is_folder(str(folder)) and ledger.is_file()
+    noted = _read_config_note(ledger) if has_ledger else None
     if noted is None:
-        if ledger.is_file() and file.is_file():
+        if has_ledger and file.is_file():
             return read_options(file)
-        if ledger.is_file() and is_unstarted(folder):
+        if has_ledger and is_unstarted(folder):
             raise InputError(
                 f"--resume: {folder} holds a search that was ended before it began; give its command again, "
                 f"with --output {folder}"

@@ -153,7 +153,8 @@ class SearchFolder:
 
     def remove_working_files(self) -> None:
         """Leave nothing but results: no error of an earlier session either."""
-        (self.output / "error.log").unlink(missing_ok=True)
+        if not (log := self.output / "error.log").is_dir():  # a folder of this name is the user's
+            log.unlink(missing_ok=True)
         shutil.rmtree(self.ray_files, ignore_errors=True)
         for part in self.output.glob(".*.part"):  # of a session that was killed
             remove_location(str(part))

@@ -222,5 +222,12 @@ def find_mlflow_error(uri: str, experiment: str | None = None) -> str | None:
 
 
 def make_sqlite_url(file: Path) -> str:
-    """Return the URI of a SQLite file, whatever characters its path has."""
+    """Return the URI of a SQLite file, whatever characters its path has. Raises InputError for a name that is
+    not UTF-8, which no database takes."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{file}: a name in this path is not UTF-8, which no database takes; rename it"
+        ) from None
     return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)

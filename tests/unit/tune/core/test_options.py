@@ -197,6 +197,7 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--space", "p=1,p=2"], ["--space:", "'p' stands twice"]),
         (["--space", "[1]"], ["--space:", "{name: value, ...} or name=value"]),
         (["--method", "vanilla,dps-mix,vanilla"], ["--method: vanilla is named twice"]),
+        (["--method", ",,vanilla,dps-mix,vanilla"], ["--method: vanilla is named twice"]),
         (["--objectives", "score, score"], ["--objectives: score is named twice"]),
         (["--warm-start", ""], ["--warm-start: must be names"]),
         (["--warm-start", "a,,b"], ["--warm-start: must be names"]),

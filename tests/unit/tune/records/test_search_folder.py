@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from dps.errors import InputError
+from tune.planning.locations import check_output
+from tune.records.ledger import Ledger
 from tune.records.search_folder import SearchFolder, find_original
 
 
-def open_folder(output: Path, shared: Path) -> SearchFolder:
+def open_folder(output: Path, shared: Path | None) -> SearchFolder:
     output.mkdir(exist_ok=True)
-    return SearchFolder(output, "max", {"": {"task": "cola"}}, str(shared))
+    return SearchFolder(output, "max", {"": {"task": "cola"}}, None if shared is None else str(shared))
 
 
 def test_the_place_in_the_storage_stays_when_the_output_folder_is_renamed(tmp_path: Path) -> None:
@@ -68,6 +71,26 @@ def test_the_folder_in_the_storage_goes_at_the_end_and_comes_again(tmp_path: Pat
         assert Path(folder.shared).is_dir()
         folder.remove_working_files()
         assert [*(tmp_path / "shared").iterdir()] == []
+
+
+def test_a_folder_of_the_name_of_a_log_stays(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "cola", None)
+    log = folder.output / "error.log"
+    log.mkdir()
+    folder.write_error_log(ValueError("told on the terminal"))
+    folder.remove_working_files()
+    assert log.is_dir()
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    said = r"caf\udce9.*: a name in this path is not UTF-8, which no database takes; rename it"
+    with pytest.raises(InputError, match=said):
+        Ledger(place / "study.db", "max")
+    for writing in (False, True):
+        with pytest.raises(InputError, match=said):
+            check_output(place, resume=False, writing=writing)
+    assert not place.exists()
 
 
 def test_a_copy_is_a_search_of_its_own(tmp_path: Path) -> None:
