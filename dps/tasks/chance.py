@@ -29,7 +29,7 @@ def predict_constant(task: Task, labels: NDArray[Any]) -> int | float | NDArray[
 def chance_level(task: Task, labels: NDArray[Any]) -> float:
     """Return the best score of any constant prediction, in the primary metric.
 
-    A run that scores no better has *collapsed*: the failed runs of Mosbach et al., "On the Stability of
+    A run that scores no better is not above chance: the failed runs of Mosbach et al., "On the Stability of
     Fine-tuning BERT", ICLR 2021, who compare with the most frequent class. That class is best here too,
     except for F1 if the positive class is the rarer one: then "positive" for all examples is best. In
     multi-label tasks the candidates are the most frequent label, the two most frequent, and so on. NaN if the

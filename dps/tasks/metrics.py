@@ -21,6 +21,8 @@ Array = NDArray[Any]
 Metric = Callable[[Array, Array], float]
 
 RANKING_METRICS = ("auroc",)  # they read margins
+CALIBRATION_BINS = 15
+CONSTANT_SPREAD = 0.01  # of the standard deviation of the labels
 CORRELATIONS = ("matthews_correlation", "pearson", "spearman")  # from -1 to 1; other metrics from 0
 
 
@@ -174,3 +176,62 @@ def compute_scores(task: Task, labels: Array, logits: NDArray[np.floating]) -> d
     """
     predictions = compute_predictions(task, logits)
     return {name: get_metric(name)(labels, predictions) for name in task.metrics}
+
+
+def compute_probability_scores(task: Task, labels: Array, logits: NDArray[np.floating]) -> dict[str, float]:
+    """Return "log_loss" and "calibration_error" of a classification, whatever metrics its task has; nothing
+    for a regression. labels, logits: see `compute_scores`. Lower is better in both.
+    """
+    if task.is_regression:
+        return {}
+    probabilities = compute_probabilities(logits, task.multi_label)
+    return {
+        "log_loss": compute_log_loss(labels, probabilities),
+        "calibration_error": compute_calibration_error(labels, probabilities),
+    }
+
+
+def compute_log_loss(labels: Array, probabilities: NDArray[np.float64]) -> float:
+    """Return the mean of -log(probability of what is right), >= 0; over examples and labels if multi-label.
+
+    labels: ids (n,), or 0 and 1 (n, labels). probabilities: (n, classes), or (n, labels) each by itself;
+    below the rounding unit of float64 they count as that, as in scikit-learn.
+    """
+    if labels.ndim == 1:
+        of_right = probabilities[np.arange(len(labels)), labels]
+    else:
+        of_right = np.where(labels == 1, probabilities, 1 - probabilities)
+    return float(-np.log(np.maximum(of_right, np.finfo(np.float64).eps)).mean())
+
+
+def compute_calibration_error(labels: Array, probabilities: NDArray[np.float64]) -> float:
+    """Return the expected calibration error (ECE) of the answers' probabilities, in [0, 1].
+
+    Sum over CALIBRATION_BINS equal bins of (0, 1] of |correct answers - sum of their probabilities| / n; in
+    multi-label tasks the mean over the labels of that of each, a question of yes or no.
+
+    labels, probabilities: see `compute_log_loss`.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (arXiv 1706.04599), equation 3.
+    """
+    if labels.ndim == 2:
+        pairs = zip(labels.T, probabilities.T, strict=True)
+        return float(np.mean([compute_calibration_error(y, np.stack([1 - p, p], 1)) for y, p in pairs]))
+    confidence = probabilities.max(axis=1)
+    bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64)
+    is_correct = probabilities.argmax(axis=1) == labels
+    return float(np.abs(np.bincount(bins, is_correct - confidence)).sum() / len(labels))
+
+
+def compute_top_share(task: Task, labels: Array, predictions: Array) -> float:
+    """Return the share of the most frequent answer, in (0, 1]: 1 where a model *collapsed* to a constant.
+
+    Of numbers, those count as one answer that lie around their median by less than CONSTANT_SPREAD of the
+    labels' standard deviation.
+
+    predictions: (n, ...), as the metrics read them, see `compute_predictions`.
+    """
+    if task.is_regression:
+        return float(np.mean(np.abs(predictions - np.median(predictions)) <= CONSTANT_SPREAD * labels.std()))
+    answers = classify_predictions(labels, predictions)
+    return float(np.unique(answers, axis=0, return_counts=True)[1].max() / len(answers))

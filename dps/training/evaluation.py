@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from dps import distributed
 from dps.errors import InputError
 from dps.models import PretrainedEncoder
-from dps.tasks.metrics import compute_scores
+from dps.tasks.metrics import (
+    compute_predictions,
+    compute_probability_scores,
+    compute_scores,
+    compute_top_share,
+)
 from dps.tasks.registry import get_task
 from dps.tasks.task import Task
 from dps.tasks.transfer import compute_transfer_scores, get_transfer_target
@@ -41,6 +46,7 @@ class Evaluator:
 
     control: called at each batch, see `dps.training.run.finetune_model`.
     warn: called with the reason if the probe fails.
+    top_share: of the latest examples scored, see `RunResult`; None before.
     logits, labels: (n, classes) and (n,) by evaluation set, from `score_at_end`.
     """
 
@@ -59,6 +65,7 @@ class Evaluator:
         self.batch_size = EVALUATION_BATCH_FACTOR * min(
             config.micro_batch or config.batch_size, config.batch_size
         )
+        self.top_share: float | None = None
         self.logits: dict[str, NDArray[np.float32]] = {}
         self.labels: dict[str, NDArray[Any]] = {}
         self._collate = PaddingCollator(base.tokenizer)
@@ -67,6 +74,8 @@ class Evaluator:
     def score(self, data: EncodedExamples) -> dict[str, float]:
         """Return the task's metrics on these examples. Raises RunEnded as `predict` does."""
         self._latest = self.predict(data)
+        predictions = compute_predictions(self.task, self._latest)
+        self.top_share = compute_top_share(self.task, data.labels, predictions)
         return compute_scores(self.task, data.labels, self._latest)
 
     def predict(self, data: EncodedExamples) -> NDArray[np.float32]:
@@ -102,7 +111,8 @@ class Evaluator:
         return logits
 
     def score_at_end(self) -> dict[str, dict[str, float]]:
-        """Return the final metrics by set: dev sets (with select_on="dev"), transfer sets, the probe.
+        """Return the final metrics by set: dev sets (with select_on="dev", those of the probabilities too),
+        transfer sets, the probe.
 
         Raises RunEnded as `predict` does.
         """
@@ -112,7 +122,8 @@ class Evaluator:
             data = self.data.get_split(split)
             self.logits[split] = self._latest if split == main else self.predict(data)
             self.labels[split] = data.labels
-            final[split] = compute_scores(self.task, data.labels, self.logits[split])
+            scored = self.task, data.labels, self.logits[split]
+            final[split] = compute_scores(*scored) | compute_probability_scores(*scored)
         for name in self.config.transfer:
             target = get_transfer_target(name)
             data = self.data.for_task(target.task).get_split(target.split)

@@ -79,6 +79,8 @@ class RunResult:
     micro_batch: examples that a worker had in the model at once; None for all of a step.
     parts: seconds of "start" (before the first step), "evaluation", "report" and "checkpoint"; the rest of
         `seconds` is training.
+    top_share: share of the most frequent answer in its last evaluation, in (0, 1], see
+        `dps.tasks.metrics.compute_top_share`; None if unknown, as in ledgers of an earlier version.
     final: metrics by evaluation set, of a completed run.
     predictions_sha256: of the file of its predictions; empty where it wrote none.
     warnings: a line each.
@@ -98,6 +100,7 @@ class RunResult:
     peak_memory: int | None = None
     micro_batch: int | None = None
     parts: dict[str, float] = field(default_factory=dict)
+    top_share: float | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     predictions_sha256: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -112,6 +115,11 @@ class RunResult:
     def step(self) -> int:
         """Optimizer step of the last score; 0 before the first evaluation."""
         return self.scores[-1][0] if self.scores else 0
+
+    @property
+    def is_collapsed(self) -> bool | None:
+        """Whether it gave one answer to all examples of its last evaluation; None if unknown."""
+        return None if self.top_share is None else self.top_share == 1
 
     def extract_result(self, **changes: Any) -> RunResult:
         """Copy the fields of `RunResult` only, without those that a subclass adds, with these changes."""

@@ -251,6 +251,7 @@ class _Run:
             peak_memory=memory.get_peak_memory(self.device),
             micro_batch=config.micro_batch,
             parts=self.seconds_by_part,
+            top_share=self.evaluator.top_share,
             final=final,
             warnings=self.warnings,
             steps=self.step,

@@ -1,7 +1,7 @@
 """Estimates of the full-length score of every configuration tried.
 
 Everything is computed from the records of the runs, so a resumed search reaches the same estimates. A run
-that diverged counts as one at the chance level.
+that diverged or collapsed (`RunResult.top_share`) counts as one at the chance level.
 """
 
 from __future__ import annotations
@@ -130,7 +130,10 @@ class Estimator:
         """Return (share of the steps, score) pairs; higher scores are better."""
         if run.outcome == Outcome.DIVERGED:
             return [] if self.chance is None else [(1.0, self.chance)]
-        return [(min(1.0, step / self.max_steps), self.sign * score) for step, score in run.scores]
+        scores = [(min(1.0, step / self.max_steps), self.sign * score) for step, score in run.scores]
+        if run.is_collapsed and self.chance is not None:  # of its slice, which may be a hair above chance
+            scores[-1:] = [(share, self.chance) for share, _ in scores[-1:]]
+        return scores
 
     def noise_at(self, share: float) -> float | None:
         """Return the standard deviation of a score at a share of the steps around its configuration's mean.

@@ -47,7 +47,7 @@ def collect_trial_params(record: TrialRecord) -> dict[str, Any]:
 
 def collect_trial_metrics(record: TrialRecord) -> dict[str, float | None]:
     """Return the MLflow metrics of a run that ended, beside its curve."""
-    values = {"seconds": record.seconds, "selected_share": record.selected_share}
+    values = {name: getattr(record, name) for name in ("seconds", "selected_share", "top_share")}
     if record.purpose != RunPurpose.CONFIRMATION:
         values["score"] = record.score
     for split, metrics in record.final.items():

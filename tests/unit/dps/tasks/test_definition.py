@@ -386,7 +386,7 @@ def test_a_whole_run_from_the_yaml_file(tmp_path: Path, tiny_model: Path) -> Non
         )
     )
     assert result.outcome == "completed"
-    assert list(result.final["dev"]) == ["auroc", "accuracy"]
+    assert list(result.final["dev"]) == ["auroc", "accuracy", "log_loss", "calibration_error"]
     assert len(result.labels["dev"]) == 12
     assert result.score == result.final["dev"]["auroc"]
 

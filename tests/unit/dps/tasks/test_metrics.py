@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from dps.tasks import metrics, registry
 from dps.tasks.task import Task
@@ -78,3 +80,71 @@ def test_every_task_scores_plain_floats_with_its_primary_metric_first(task: Task
     assert next(iter(scores)) == task.metric
     assert list(scores) == list(task.metrics)
     assert all(type(value) is float and value == pytest.approx(1.0) for value in scores.values())
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    return metrics.compute_probabilities(values, multi_label=False)
+
+
+def slow_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Guo et al., equation 3, bin by bin, each open on the left."""
+    confidence, total = probabilities.max(axis=1), 0.0
+    for number in range(15):
+        inside = (confidence > number / 15) & (confidence <= (number + 1) / 15)
+        if inside.any():
+            accuracy = np.mean(probabilities[inside].argmax(axis=1) == labels[inside])
+            total += inside.mean() * abs(accuracy - confidence[inside].mean())
+    return total
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_log_loss_and_calibration_error_of_classes(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    labels, made = rng.integers(classes, size=200), softmax(rng.normal(0, 3, (200, classes)))
+    expected = sklearn.metrics.log_loss(labels, made, labels=range(classes))
+    assert metrics.compute_log_loss(labels, made) == pytest.approx(expected)
+    slow = slow_calibration_error(labels, made)
+    assert metrics.compute_calibration_error(labels, made) == pytest.approx(slow)
+    assert slow > 0.05
+
+
+def test_log_loss_and_calibration_error_of_several_labels_are_means_over_the_labels() -> None:
+    rng = np.random.default_rng(1)
+    labels, made = rng.integers(2, size=(150, 3)), rng.random((150, 3))
+    pairs = [(labels[:, k], np.stack([1 - made[:, k], made[:, k]], axis=1)) for k in range(3)]
+    losses = [sklearn.metrics.log_loss(*pair, labels=(0, 1)) for pair in pairs]
+    assert metrics.compute_log_loss(labels, made) == pytest.approx(np.mean(losses))
+    errors = [slow_calibration_error(*pair) for pair in pairs]
+    assert metrics.compute_calibration_error(labels, made) == pytest.approx(np.mean(errors))
+
+
+def test_what_is_surely_right_costs_nothing_and_what_is_surely_wrong_a_finite_amount() -> None:
+    labels, sure = np.array([0, 1]), np.array([[1000.0, -1000.0], [-1000.0, 1000.0]])
+    right, wrong = (
+        metrics.compute_probability_scores(registry.get_task("cola"), labels, logits)
+        for logits in (sure, -sure)
+    )
+    assert right == {"log_loss": 0.0, "calibration_error": 0.0}
+    assert (wrong["log_loss"], wrong["calibration_error"]) == (pytest.approx(-math.log(2.0**-52)), 1.0)
+    numbers = metrics.compute_probability_scores(registry.get_task("stsb"), np.arange(2.0), np.zeros((2, 1)))
+    assert numbers == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "predictions", "share"),
+    [
+        ("cola", [0, 1, 1, 0], [1, 1, 1, 1], 1.0),
+        ("mnli", [0, 1, 2, 0], [1, 0, 1, 1], 0.75),
+        ("cola", [0, 1, 1, 0], [0.2, 3.0, -1.0, 0.1], 0.75),  # margins
+        ("cola", [0, 1, 1, 0], [[0.4, 0.6], [0.1, 0.9], [0.3, 0.7], [0.2, 0.8]], 1.0),
+        ("topics", [[0, 1], [1, 1], [0, 0]], [[0, 1], [0, 1], [1, 1]], 2 / 3),
+        ("stsb", [0.0, 1.0, 2.0, 5.0], [2.5, 2.5, 2.501, 2.499], 1.0),
+        ("stsb", [0.0, 1.0, 2.0, 5.0], [2.5, 2.5, 2.6, 2.4], 0.5),
+    ],
+)
+def test_the_share_of_the_most_frequent_answer(
+    task: str, labels: Any, predictions: Any, share: float
+) -> None:
+    topics = Task("topics", ("text",), ("a", "b"), ("micro_f1",), multi_label=True)
+    found = topics if task == "topics" else registry.get_task(task)
+    assert metrics.compute_top_share(found, np.array(labels), np.array(predictions)) == pytest.approx(share)

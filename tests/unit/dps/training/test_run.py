@@ -82,6 +82,17 @@ def test_a_run_from_its_configuration_alone_completes(tiny_model: Path, tiny_col
     assert 0 < result.parts["evaluation"] < result.seconds
 
 
+@pytest.mark.parametrize("select_on", ["holdout", "dev"])
+def test_a_run_says_the_share_of_its_most_frequent_answer(go: Run, select_on: str) -> None:
+    untrained = go(learning_rate=1e-12, select_on=select_on)
+    assert (untrained.top_share, untrained.is_collapsed) == (1.0, True)
+    learnt = go(learning_rate=1e-2, max_steps=24, select_on=select_on)
+    assert learnt.top_share is not None
+    assert (learnt.top_share < 0.8, learnt.is_collapsed) == (True, False)
+    never = go(control=lambda: "stop")
+    assert (never.top_share, never.is_collapsed) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("evaluations", "expected"),
     [(1, [12]), (3, [4, 8, 12]), (5, [2, 5, 7, 10, 12]), (99, list(range(1, 13)))],
@@ -305,7 +316,8 @@ def test_a_regression_task_is_learned(tiny_model: Path, tmp_path: Path) -> None:
 def test_mnli_returns_both_dev_sets_the_main_one_first(tiny_model: Path, tmp_path: Path) -> None:
     result = finetune_model(replace(CONFIG, task="mnli"), *other_task("mnli", tiny_model, tmp_path))
     assert list(result.final) == ["dev", "dev_mismatched"]
-    assert all(list(scores) == ["accuracy"] for scores in result.final.values())
+    figures = ["accuracy", "log_loss", "calibration_error"]
+    assert all(list(scores) == figures for scores in result.final.values())
     assert result.final["dev"]["accuracy"] == result.score
 
 

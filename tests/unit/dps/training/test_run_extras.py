@@ -70,7 +70,10 @@ def test_the_final_sets_are_those_of_the_task_the_transfer_and_the_probe(result:
 
 def test_scoring_the_kept_logits_again_gives_the_final_scores(result: FineTuneResult) -> None:
     rte = registry.get_task("rte")
-    assert metrics.compute_scores(rte, result.labels["dev"], result.logits["dev"]) == result.final["dev"]
+    kept = rte, result.labels["dev"], result.logits["dev"]
+    figures = metrics.compute_scores(*kept) | metrics.compute_probability_scores(*kept)
+    assert figures == result.final["dev"]
+    assert list(figures) == ["accuracy", "log_loss", "calibration_error"]
     for name in TRANSFER:
         labels, logits = result.labels[name], result.logits[name]
         assert (
