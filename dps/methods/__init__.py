@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from dps.attachment.base import Attachment, Method, attachment_of
+from dps.attachment.cost import MethodCost
 from dps.errors import InputError
-from dps.methods.base import Attachment, Method, attachment_of
 from dps.methods.bi_drop import BiDrop
 from dps.methods.child_tuning_d import ChildTuningD
 from dps.methods.child_tuning_f import ChildTuningF
-from dps.methods.cost import MethodCost
 from dps.methods.dps import DPSDense, DPSMix
 from dps.methods.dps_random import DPSRandom
 from dps.methods.fixed_masks import GradientMask, MagnitudeMask, RandomMask

@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.methods.base import Attachment, Batch, Method
-from dps.methods.cost import MethodCost
+from dps.attachment.base import Attachment, Batch, Method
+from dps.attachment.cost import MethodCost
 from dps.ranges import SHARE, Range, Rule, hyper_parameter
 from dps.selection import select_mask
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dps.methods.base import Attachment, Method
-from dps.methods.draws import SharedSeed, draw_bernoulli, make_generator
+from dps.attachment.base import Attachment, Method
+from dps.attachment.draws import SharedSeed, draw_bernoulli, make_generator
 from dps.ranges import SHARE, Choice, hyper_parameter
 
 

@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dps import selection
+from dps.attachment.base import DEFAULT_DROPOUT, Attachment, Method
+from dps.attachment.cost import MethodCost
+from dps.attachment.draws import DrawFunction, NeuronVector, SharedSeed, draw_input_neurons
+from dps.attachment.mixing import MixedWeights
+from dps.attachment.weight_state import WeightState
 from dps.distributed import get_world_size
 from dps.errors import InputError
-from dps.methods.base import DEFAULT_DROPOUT, Attachment, Method
-from dps.methods.cost import MethodCost
-from dps.methods.draws import DrawFunction, NeuronVector, SharedSeed, draw_input_neurons
-from dps.methods.mixing import MixedWeights
-from dps.methods.weight_state import WeightState
 from dps.ranges import SHARE, Domain, Range, Rule, hyper_parameter
 
 FREEZE_RULE = Rule("'gradient' or 'update'", lambda value: value in ("gradient", "update"))

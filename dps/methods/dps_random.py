@@ -18,10 +18,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dps.methods.cost import MethodCost
+from dps.attachment.cost import MethodCost
+from dps.attachment.draws import SharedSeed, make_generator
+from dps.attachment.weight_state import WeightState
 from dps.methods.dps import DPSDense, DPSDenseAttachment
-from dps.methods.draws import SharedSeed, make_generator
-from dps.methods.weight_state import WeightState
 
 
 @dataclass(frozen=True)

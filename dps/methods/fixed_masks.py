@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from dps.attachment.base import DEFAULT_DROPOUT, Attachment, Batch, Method
+from dps.attachment.calibration import require_calibration, sum_squared_gradients
+from dps.attachment.cost import MethodCost
+from dps.attachment.draws import SharedSeed, make_generator
 from dps.distributed import get_world_size
-from dps.methods.base import DEFAULT_DROPOUT, Attachment, Batch, Method
-from dps.methods.calibration import require_calibration, sum_squared_gradients
-from dps.methods.cost import MethodCost
 from dps.methods.dps import MIN_DROPOUT_STEPS
-from dps.methods.draws import SharedSeed, make_generator
 from dps.ranges import SHARE, Range, hyper_parameter
 from dps.selection import select_mask
 

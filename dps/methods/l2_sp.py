@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 
 import torch
 
+from dps.attachment.base import Attachment, Method
+from dps.attachment.cost import MethodCost
+from dps.attachment.groups import require_no_scheduler, split_groups
 from dps.depth import require_known_head
-from dps.methods.base import Attachment, Method
-from dps.methods.cost import MethodCost
-from dps.methods.groups import require_no_scheduler, split_groups
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
 REPLACED_KEY = "replaced_weight_decay"  # of a parameter group: what it had before

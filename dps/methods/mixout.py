@@ -22,18 +22,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dps.depth import require_known_head
-from dps.distributed import get_world_size
-from dps.methods.base import Attachment, Method
-from dps.methods.cost import MethodCost
-from dps.methods.draws import (
+from dps.attachment.base import Attachment, Method
+from dps.attachment.cost import MethodCost
+from dps.attachment.draws import (
     NeuronVector,
     SharedSeed,
     draw_bernoulli,
     draw_input_neurons,
     make_generator,
 )
-from dps.methods.mixing import MixedWeights
+from dps.attachment.mixing import MixedWeights
+from dps.depth import require_known_head
+from dps.distributed import get_world_size
 from dps.ranges import PROBABILITY, Range, hyper_parameter
 from dps.selection import compute_mixed_weight
 

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 import torch
 
+from dps.attachment.base import Attachment, Method
+from dps.attachment.draws import SharedSeed, make_generator
+from dps.attachment.guards import may_change_weights
 from dps.depth import require_known_head
-from dps.methods.base import Attachment, Method
-from dps.methods.draws import SharedSeed, make_generator
-from dps.methods.guards import may_change_weights
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 

@@ -20,16 +20,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.coverage import get_model_family, unwrap_model
-from dps.methods.base import Batch, Method
-from dps.methods.consistency import (
+from dps.attachment.base import Batch, Method
+from dps.attachment.consistency import (
     OwnLossAttachment,
     compute_disagreement,
     compute_task_loss,
     note_own_loss,
     repeat_batch,
 )
-from dps.methods.cost import MethodCost
+from dps.attachment.cost import MethodCost
+from dps.coverage import get_model_family, unwrap_model
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 LENGTH_FIRST_FAMILIES = ("xlnet",)  # families whose embeddings are (length, rows, hidden)

@@ -14,11 +14,11 @@ from typing import ClassVar
 
 import torch
 
+from dps.attachment.base import Attachment, Method
+from dps.attachment.draws import SharedSeed
+from dps.attachment.guards import may_change_weights
 from dps.coverage import unwrap_model
 from dps.depth import find_encoders, get_head_parameters, require_parameter_depths
-from dps.methods.base import Attachment, Method
-from dps.methods.draws import SharedSeed
-from dps.methods.guards import may_change_weights
 from dps.models import initialise_module
 from dps.ranges import NON_NEGATIVE, Choice, Domain, hyper_parameter
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dps.attachment.draws import derive_step_seed
 from dps.errors import InputError
-from dps.methods.draws import derive_step_seed
 from dps.sources.examples import fingerprint_examples
 from dps.tasks.splits import Indices, choose_subset, hold_out_texts
 from dps.tasks.task import Task

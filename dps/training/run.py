@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dps import distributed
+from dps.attachment.draws import derive_step_seed
 from dps.coverage import describe_coverage, find_covered_weights
 from dps.methods import attachment_of
-from dps.methods.draws import derive_step_seed
 from dps.models import PretrainedEncoder
 from dps.training import checkpoint, memory, optim
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult

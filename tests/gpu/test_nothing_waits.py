@@ -12,7 +12,7 @@ import torch
 import dps
 import dps.methods
 import dps.selection
-from dps.methods.draws import draw_input_neurons
+from dps.attachment.draws import draw_input_neurons
 from dps.models import PretrainedEncoder
 from dps.tasks import registry
 from dps.tasks.task import Task

@@ -15,11 +15,11 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 import dps
+from dps.attachment.base import Attachment
+from dps.attachment.draws import derive_step_seed, draw_bernoulli, make_generator
 from dps.coverage import find_covered_weights
 from dps.depth import get_head_parameters
-from dps.methods.base import Attachment
 from dps.methods.dps import DPSDenseAttachment, WeightState
-from dps.methods.draws import derive_step_seed, draw_bernoulli, make_generator
 from dps.methods.mixout import MixConnect, Mixout
 from dps.selection import accumulate_fam, accumulate_gam, compute_mix_score, compute_mixed_weight
 

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
 import dps
+from dps.attachment.draws import draw_input_neurons
 from dps.methods import Attachment, attachment_of
 from dps.methods.dps import DPSDenseAttachment
-from dps.methods.draws import draw_input_neurons
 from tests import tiny
 from tests.tiny import MLP
 

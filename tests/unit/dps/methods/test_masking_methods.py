@@ -339,16 +339,16 @@ def test_ranks_that_attach_before_they_share_weights_have_one_mask(
     method = make_method(name, selection_ratio=0.5)
     attached = [put(method, model, seed=seed) for seed, model in enumerate((first, second), start=3)]
     second.load_state_dict(first.state_dict())
-    for module in ("dps.methods.draws", "dps.methods.fixed_masks"):
+    for module in ("dps.attachment.draws", "dps.methods.fixed_masks"):
         monkeypatch.setattr(f"{module}.get_world_size", lambda: 2)
-    monkeypatch.setattr("dps.methods.draws.broadcast_value", lambda value: 0)
+    monkeypatch.setattr("dps.attachment.draws.broadcast_value", lambda value: 0)
     for model, (optimizer, _) in zip((first, second), attached, strict=True):
         give_grads(model)
         optimizer.step()
     masks: list[Any] = [cast(Any, attachment).masks for _, attachment in attached]
     assert all(map(torch.equal, *masks))
     saved = attached[0][0].state_dict()
-    monkeypatch.setattr("dps.methods.draws.broadcast_value", lambda value: value)
+    monkeypatch.setattr("dps.attachment.draws.broadcast_value", lambda value: value)
     optimizer, resumed = put(method, second, seed=9)
     optimizer.load_state_dict(saved)
     give_grads(second)

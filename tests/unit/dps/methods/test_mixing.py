@@ -297,7 +297,7 @@ def test_an_interrupt_while_the_weights_change_places_leaves_a_whole_model() -> 
         count = [0]
 
         def trace(frame: Any, event: str, arg: Any, count: list[int] = count, line: int = line) -> Any:
-            if not frame.f_code.co_filename.endswith("dps/methods/mixing.py"):
+            if not frame.f_code.co_filename.endswith("dps/attachment/mixing.py"):
                 return None
             count[0] += event == "line"
             if count[0] == line:

@@ -16,9 +16,9 @@ from sklearn.metrics import f1_score
 
 import dps
 from dps import data_checks, propose, sources
+from dps.attachment.consistency import compute_disagreement, compute_task_loss
 from dps.errors import InputError
 from dps.methods import make_method
-from dps.methods.consistency import compute_disagreement, compute_task_loss
 from dps.predict import Predictor, main
 from dps.tasks import definition, metrics, registry, transfer
 from dps.tasks.chance import chance_level, predict_constant

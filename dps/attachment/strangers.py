@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from dps.methods.stepping import StepHooks
+from dps.attachment.stepping import StepHooks
 
 
 class Attached(Protocol):

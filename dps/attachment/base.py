@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from dps.coverage import CoveredWeight, find_covered_weights, unwrap_model
-from dps.methods.cost import MethodCost
-from dps.methods.guards import (
+from dps.attachment.cost import MethodCost
+from dps.attachment.guards import (
     refuse_join,
     require_coverage,
     require_fitting_state,
@@ -30,10 +29,11 @@ from dps.methods.guards import (
     require_whole_steps,
     require_whole_weights,
 )
-from dps.methods.hooks import ModuleHook
-from dps.methods.mixing import MixedWeights
-from dps.methods.stepping import StepHooks, has_overflowed, is_warm_up, unscale_gradients
-from dps.methods.strangers import StrangerWatch
+from dps.attachment.hooks import ModuleHook
+from dps.attachment.mixing import MixedWeights
+from dps.attachment.stepping import StepHooks, has_overflowed, is_warm_up, unscale_gradients
+from dps.attachment.strangers import StrangerWatch
+from dps.coverage import CoveredWeight, find_covered_weights, unwrap_model
 from dps.ranges import Domain, is_number
 
 STATE_KEY = "method"  # of the method's state in optimizer.state_dict()

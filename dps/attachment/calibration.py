@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence, Sized
 import torch
 from torch import Tensor, nn
 
-from dps.methods.base import Attachment, Batch
+from dps.attachment.base import Attachment, Batch
 from dps.selection import accumulate_gam
 
 

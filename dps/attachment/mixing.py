@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from dps.attachment.hooks import ModuleHook
 from dps.coverage import CoveredWeight, unwrap_model
-from dps.methods.hooks import ModuleHook
 
 MixFunction = Callable[[list[Tensor]], list[Tensor] | None]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dps.methods.base import Attachment, Batch, attachment_of
+from dps.attachment.base import Attachment, Batch, attachment_of
 
 
 class OwnLossAttachment(Attachment):
