@@ -3,11 +3,11 @@
     python benchmarks/record_table.py --task cola --data ../glue --train-size 1000 --trials 40 --seeds 10
     python benchmarks/record_table.py --resume runs/table-cola-20261125-200000      # go on after Ctrl-C
 
-Each configuration (a Latin hypercube over the search space of --method) is trained with each seed, by the
-project's own slots, never stopped early. A run reports its scores on the held-out slice of its seed, as a
-trial of a search does, and is scored on dev at the end. The table is table.parquet in the output folder, a
-row an evaluation; the command, the options that it went by (also of what was resumed), the commit and the
-fingerprints stand in its metadata.
+Each configuration (the published values and a Latin hypercube over the search space of --method) is trained
+with each seed, by the project's own slots, never stopped early. A run reports its scores on the held-out
+slice of its seed, as a trial of a search does, and is scored on dev at the end. The table is table.parquet in
+the output folder, a row an evaluation; the command, the options that it went by (also of what was resumed),
+the commit and the fingerprints stand in its metadata.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class RecordOptions(SearchOptions):
     command: ClassVar[str] = "python benchmarks/record_table.py"
     examples: ClassVar[str] = __doc__ or ""
     seeds: int = define_option(10, "replicates of each configuration", gt=1)
-    race: int = 0
-    baseline: bool = False
+    race: int = define_option(0, "not here: every configuration runs with every seed")
+    register: str | None = define_option(None, "not here")  # else pydantic finds ABCMeta.register
 
 
 class Recorder(SearchPhases):
-    """Runs a Latin hypercube of configurations, each with every seed, for a recorded table."""
+    """Runs the published values and a Latin hypercube, each with every seed, for a recorded table."""
 
     def __init__(
         self,
@@ -59,17 +59,19 @@ class Recorder(SearchPhases):
     ) -> None:
         super().__init__(ledger, strategy, watchers, is_interrupted)
         self.made = len(ledger.records(RunPurpose.SEARCH))
-        design = strategy.space.draw_latin_hypercube(strategy.design_size, strategy.seed)
-        self.runs = [(place, strategy.seed + seed) for seed in range(seeds) for place in design]
+        space, published = strategy.space, strategy.space.list_published()[: strategy.design_size]
+        drawn = space.draw_latin_hypercube(strategy.design_size - len(published), strategy.seed)
+        design = [*published, *map(space.from_study_values, drawn)]
+        self.runs = [
+            (configuration, strategy.seed + seed) for seed in range(seeds) for configuration in design
+        ]
 
     def _start_new_run(self) -> TrialRecord | None:
         if self.made == len(self.runs):
             return None
         configuration, seed = self.runs[self.made]
         self.made += 1
-        return self.ledger.replicate(
-            self.strategy.space.from_study_values(configuration), self.strategy.space, seed, RunPurpose.SEARCH
-        )
+        return self.ledger.replicate(configuration, self.strategy.space, seed, RunPurpose.SEARCH)
 
     def _make_job(self, record: TrialRecord) -> Job:
         return replace(super()._make_job(record), transfers=True)

@@ -16,6 +16,11 @@ class Range:
     high: float
     log: bool = False
 
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """Both ends."""
+        return self.low, self.high
+
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}" + (", log scale" if self.log else "")
 
@@ -25,6 +30,11 @@ class Choice:
     """List of values: names, or the few numbers that were published."""
 
     values: tuple[Any, ...]
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """All values."""
+        return self.values
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.values))

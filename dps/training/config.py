@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+TRAINING_PARAMETERS = ("epochs", "batch_size", "weight_decay", "warmup_ratio")  # what a search may vary
+
+
 @dataclass(frozen=True)
 class FineTuneConfig:
     """Everything that one run depends on. Raises InputError for a value outside its range.

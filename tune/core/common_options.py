@@ -59,14 +59,18 @@ def _join_locations(value: Any) -> Any:
 
 
 def _parse_space(value: Any) -> Any:
-    """Parse a search space on the command line: {name: value, ...}, or name=value with commas between."""
+    """Parse a search space on the command line: {name: value, ...}, or name=1,2 and name=1..2 with commas
+    between."""
     if isinstance(value, list) and len(value) == 1:
         (value,) = value  # of a command line, where dictionaries are collected
     if not isinstance(value, str):
         return value
     if re.match(r"\s*[\w.-]+\s*=", value):
         pairs = [pair.partition("=") for pair in re.split(r",(?=\s*[\w.-]+\s*=)", value)]
-        value = "{" + ", ".join(f"{name.strip()}: {text}" for name, _, text in pairs) + "}"
+        lists = [
+            (name.strip(), f"[{text}]" if re.match(r"[^\[{]*,", text) else text) for name, _, text in pairs
+        ]
+        value = "{" + ", ".join(f"{name}: {text}" for name, text in lists) + "}"
     space = parse_yaml(value)
     if not isinstance(space, dict):
         raise ValueError("must be {name: value, ...} or name=value")

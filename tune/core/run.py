@@ -76,7 +76,8 @@ class RunSettings:
 class Job:
     """One run, as a slot receives it. id: see `RunId`.
 
-    configuration: "method" and its hyper-parameters, with "learning_rate".
+    configuration: "method" and its hyper-parameters, "learning_rate", and what else is searched of
+        `dps.training.config.TRAINING_PARAMETERS`, which then stands in place of the settings' value.
     location: storage of checkpoints, logits and (with keep_model) the model, see `tune.core.storage`.
     transfers: whether a run of the search is scored on other sets at its end, as a confirmation is.
     oom_retry: retry with half the micro-batch after running out of memory; micro_batch: examples that a
@@ -96,7 +97,8 @@ class Job:
 
     def halve_micro_batch(self, workers: int) -> Job | None:
         """Return the job with half the micro-batch, or None if it cannot be halved or oom_retry is off."""
-        before = self.micro_batch or -(-self.settings.batch_size // workers)
+        batch_size = self.configuration.get("batch_size", self.settings.batch_size)
+        before = self.micro_batch or -(-batch_size // workers)
         return replace(self, micro_batch=before // 2) if self.oom_retry and before > 1 else None
 
     @property

@@ -1,4 +1,5 @@
-"""Search spaces: the learning rate, and for each method what its file in `dps.methods` publishes.
+"""Search spaces: the learning rate, for each method what its file in `dps.methods` publishes, and on request
+how long and on what batches it trains (`dps.training.config.TRAINING_PARAMETERS`).
 
 The learning rate's range follows the size of the model (README, "What is searched"): the best peak
 shrinks as models grow.
@@ -10,7 +11,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
+from dps.training.config import TRAINING_PARAMETERS
 
 INITIAL_RATE_COUNT = 3  # learning rates among the starting configurations
 
@@ -57,12 +59,18 @@ def _value_at_share(domain: Domain, share: float) -> Any:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A search space. parameters: domains by study name. study_names: for each method, its hyper-parameters
-    with their study names, which differ only where two methods have different ranges."""
+    """A search space.
+
+    parameters: domains by study name.
+    study_names: for each method, its hyper-parameters with their study names, which differ only where two
+        methods have different ranges.
+    training_values: of the training parameters, with which the search begins.
+    """
 
     methods: tuple[str, ...]
     parameters: dict[str, Domain]
     study_names: dict[str, dict[str, str]]
+    training_values: dict[str, Any] = field(default_factory=dict)
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Suggest a configuration: "method", "learning_rate" and the method's own hyper-parameters."""
@@ -85,11 +93,11 @@ class SearchSpace:
         return {"method": method, **hyper}
 
     def for_method(self, method: str) -> SearchSpace:
-        """Return the space of one method; only the learning rate for a method outside this space."""
-        names = self.study_names.get(method, {"learning_rate": "learning_rate"})
-        return SearchSpace(
-            (method,), {name: self.parameters[name] for name in names.values()}, {method: names}
-        )
+        """Return the space of one method; for a method outside this space, without its own parameters."""
+        shared = ("learning_rate", *TRAINING_PARAMETERS)
+        names = self.study_names.get(method, {name: name for name in shared if name in self.parameters})
+        parameters = {name: self.parameters[name] for name in names.values()}
+        return SearchSpace((method,), parameters, {method: names}, self.training_values)
 
     @property
     def size(self) -> float:
@@ -133,18 +141,19 @@ class SearchSpace:
 
     def list_published(self) -> list[dict[str, Any]]:
         """Return the starting configurations: each method's published defaults, clipped to its ranges, at
-        learning rates spread over the range, the middle one first. Skips a method whose list lacks its
-        default."""
+        learning rates spread over the range, the middle one first, and trained as `training_values` say.
+        Skips a method whose list lacks its default."""
         rate, count = self.parameters["learning_rate"], max(1, INITIAL_RATE_COUNT // len(self.methods))
         shares = sorted(
             ((number + 0.5) / count for number in range(count)), key=lambda share: abs(share - 0.5)
         )
         configurations: list[dict[str, Any]] = []
         for method in self.methods:
-            defaults = vars(METHODS[method]())
+            defaults = {**vars(METHODS[method]()), **self.training_values}
             names = {key: name for key, name in self.study_names[method].items() if key in defaults}
             hyper = {
-                key: _find_nearest_value(self.parameters[name], defaults[key]) for key, name in names.items()
+                key: _find_nearest_value(self.parameters[name], defaults[key], key in TRAINING_PARAMETERS)
+                for key, name in names.items()
             }
             if None not in hyper.values():
                 configurations += [
@@ -186,10 +195,13 @@ class SearchSpace:
         return {"method": list(self.methods), **parameters}
 
 
-def _find_nearest_value(domain: Domain, value: Any) -> Any:
-    """Return the nearest value of a range; of a list the value itself, or None if it lacks it."""
+def _find_nearest_value(domain: Domain, value: Any, is_scale: bool) -> Any:
+    """Return the nearest value of a range, and of a list of numbers on a scale; of another list the value
+    itself, or None if it lacks it."""
     if isinstance(domain, Range):
         return min(max(value, domain.low), domain.high)
+    if is_scale:
+        return min(domain.values, key=lambda each: abs(each - value))
     return value if value in domain.values else None
 
 

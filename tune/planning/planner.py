@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from dps.errors import InputError
 from dps.models import ModelFolder
+from dps.training.config import TRAINING_PARAMETERS, FineTuneConfig
 from dps.training.preview import preview_run
 from tune.core.job_config import make_fine_tune_config
 from tune.core.options import CommonOptions
@@ -23,7 +25,12 @@ from tune.planning.estimate import estimate_speed
 from tune.planning.inputs import resolve_inputs
 from tune.planning.locations import check_storage, check_tracking
 from tune.planning.plan import NO_WARM_START, Plan, WarmStart
-from tune.planning.space_options import build_search_space, check_methods_and_sampler, refuse_shared_layers
+from tune.planning.space_options import (
+    build_search_space,
+    check_methods_and_sampler,
+    parse_training_domains,
+    refuse_shared_layers,
+)
 from tune.strategy.warm_start import adapt_to_space, propose_first_trials, read_earlier_searches
 
 WARM_START_SHARE = 0.25  # share of trials taken from earlier searches
@@ -39,8 +46,8 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     precision, precision_note = choose_precision(options, cluster, gpus)
     slots = _count_slots_or_refuse(options, cluster, gpus)
     settings = inputs.build_settings(options, precision)
-    vanilla = {"method": "vanilla", "learning_rate": 1.0}
-    trial = Job("0", RunPurpose.SEARCH, vanilla, options.seed, settings, "", transfers=True)
+    longest = {"method": "vanilla", "learning_rate": 1.0, **_choose_longest_training(options)}
+    trial = Job("0", RunPurpose.SEARCH, longest, options.seed, settings, "", transfers=True)
     config = replace(make_fine_tune_config(trial), max_length=options.max_length)
     preview = preview_run(config, inputs.task, inputs.source, inputs.model)
     options = options.copy_with(max_length=preview.lengths.max_length)
@@ -68,6 +75,16 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     )
 
 
+def _choose_longest_training(options: CommonOptions) -> dict[str, Any]:
+    """Return the values of the searched training parameters with which a trial has the most steps. Raises
+    InputError for wrong ones, and where --max-steps leaves the epochs without effect."""
+    domains = parse_training_domains(options.space)
+    if "epochs" in domains and options.max_steps is not None:
+        raise InputError("--space: epochs has no effect beside --max-steps; leave one of them out")
+    largest = {name: max(domains[name].extremes) for name in domains}
+    return largest | {name: min(domains[name].extremes) for name in ("batch_size",) if name in domains}
+
+
 def _check_options(options: CommonOptions, cluster: Cluster) -> None:
     check_storage(options, cluster)
     check_tracking(options)
@@ -81,7 +98,9 @@ def _build_search_space(
 ) -> SearchSpace:
     layers, weights = model.read_dimensions()[0], model.count_parameters()
     refuse_shared_layers(methods, layers, model.count_blocks())
-    space = build_search_space(methods, options.freeze, weights, max_steps, layers, options.space)
+    values = {"epochs": options.epochs, "batch_size": options.batch_size}
+    usual = {name: values.get(name, getattr(FineTuneConfig, name)) for name in TRAINING_PARAMETERS}
+    space = build_search_space(methods, options.freeze, weights, max_steps, layers, options.space, usual)
     if options.sampler == "grid":
         space.list_grid()  # raises InputError for a range
     return space

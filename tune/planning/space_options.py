@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +12,7 @@ from dps.depth import describe_shared_layers
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
+from dps.training.config import TRAINING_PARAMETERS, FineTuneConfig
 from tune.core.space import SearchSpace
 
 LEARNING_RATE_RANGES = (  # (model parameters below, low, high)
@@ -17,6 +20,7 @@ LEARNING_RATE_RANGES = (  # (model parameters below, low, high)
     (200e6, 1e-5, 1e-4),
     (float("inf"), 5e-6, 5e-5),
 )
+RANGE_TEXT = re.compile(r"(?P<low>[-+.\deE]+?)\.\.(?P<high>[-+.\deE]+)\s*(?P<log>:\s*log)?")  # 1e-5..1e-3:log
 
 
 def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") -> None:
@@ -43,27 +47,41 @@ def build_search_space(
     max_steps: int,
     layers: int = 0,
     named: dict[str, Any] | None = None,
+    training_values: dict[str, Any] | None = None,
 ) -> SearchSpace:
     """Build the default space, overridden by `named`.
 
-    max_steps: optimizer steps of a full trial; layers: of the model, 0 if unknown; named: by hyper-parameter
-    a value, a list of values, or low, high and log. Raises InputError as `check_methods_and_sampler` does,
-    and for what no method can take.
+    max_steps: optimizer steps of the longest trial; layers: of the model, 0 if unknown; named: by parameter
+    a value, a list of values, a range as text, or low, high and log; training_values: see `SearchSpace`.
+    Raises InputError as `check_methods_and_sampler` does, and for what no method can take.
     """
     check_methods_and_sampler(methods)
     low, high = next((low, high) for limit, low, high in LEARNING_RATE_RANGES if model_parameters < limit)
     given_domains = {key: _parse_domain(key, value) for key, value in (named or {}).items()}
-    rate = _check_learning_rates(given_domains.pop("learning_rate", Range(low, high, log=True)))
-    parameters: dict[str, Domain] = {"learning_rate": rate}
+    rate = _check_training_values(
+        "learning_rate", given_domains.pop("learning_rate", Range(low, high, log=True))
+    )
+    training = parse_training_domains(named or {})
+    given_domains = {key: domain for key, domain in given_domains.items() if key not in training}
+    parameters: dict[str, Domain] = {"learning_rate": rate, **training}
     study_names: dict[str, dict[str, str]] = {}
     for method in methods:
-        study_names[method] = {"learning_rate": "learning_rate"}
+        study_names[method] = {name: name for name in parameters if name in ("learning_rate", *training)}
         for key, domain in _build_method_domains(method, freeze, max_steps, layers, given_domains).items():
             name = key if parameters.get(key, domain) == domain else f"{method}.{key}"
             parameters[name], study_names[method][key] = domain, name
-    if unused := sorted(set(given_domains) - {key for names in study_names.values() for key in names}):
-        raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}")
-    return SearchSpace(methods, parameters, study_names)
+    known = {key for names in study_names.values() for key in names} | set(TRAINING_PARAMETERS)
+    if unused := sorted(set(given_domains) - known):
+        near = difflib.get_close_matches(unused[0], known, 1)
+        meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+        raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}; {meant}")
+    return SearchSpace(methods, parameters, study_names, training_values or {})
+
+
+def parse_training_domains(named: dict[str, Any]) -> dict[str, Domain]:
+    """Return the domains of the training parameters among `named`. Raises InputError for an unusable one."""
+    domains = {name: _parse_domain(name, named[name]) for name in TRAINING_PARAMETERS if name in named}
+    return {name: _check_training_values(name, domain) for name, domain in domains.items()}
 
 
 def _build_method_domains(
@@ -83,6 +101,8 @@ def _build_method_domains(
 
 
 def _parse_domain(key: str, value: Any) -> Domain:
+    if isinstance(value, str) and (ends := RANGE_TEXT.fullmatch(value)):
+        return _parse_range(key, {"low": ends["low"], "high": ends["high"], "log": ends["log"] is not None})
     if isinstance(value, dict):
         return _parse_range(key, value)
     values = [_parse_number(element) for element in (value if isinstance(value, list) else [value])]
@@ -111,11 +131,18 @@ def _parse_range(key: str, value: dict[str, Any]) -> Range:
     return Range(float(low), float(high), log)
 
 
-def _check_learning_rates(domain: Domain) -> Domain:
-    """Check the learning rates, which methods do not check."""
-    for value in (domain.low, domain.high) if isinstance(domain, Range) else domain.values:
-        if not _is_finite_number(value) or not value > 0:
-            raise InputError(f"--space: learning_rate must be a number above 0, but got {value!r}")
+def _check_training_values(name: str, domain: Domain) -> Domain:
+    """Check the values of what `dps.FineTuneConfig` itself takes, and return the domain."""
+    values = (domain.low, domain.high) if isinstance(domain, Range) else domain.values
+    if name == "batch_size" and not (isinstance(domain, Choice) and _are_integers(domain.values)):
+        raise InputError(f"--space: batch_size takes a list of whole numbers, but got {domain}")
+    for value in values:
+        if not _is_finite_number(value):
+            raise InputError(f"--space: {name} must be a number, but got {value!r}")
+        try:
+            FineTuneConfig(**{name: value})
+        except InputError as error:
+            raise InputError(f"--space: {error}") from None
     return domain
 
 

@@ -195,7 +195,7 @@ def _rate_configuration(runs: list[TrialRecord], sign: int) -> tuple[int, int, f
     if full:
         return 2, 0, sign * fmean(full)
     stopped = [run for run in runs if run.outcome == Outcome.STOPPED]
-    return max(((1, run.step, sign * (run.score or 0.0)) for run in stopped), default=(0, 0, 0.0))
+    return max(((1, len(run.scores), sign * (run.score or 0.0)) for run in stopped), default=(0, 0, 0.0))
 
 
 def _adapt_configuration(configuration: dict[str, Any], space: SearchSpace) -> dict[str, Any] | None:
@@ -204,7 +204,7 @@ def _adapt_configuration(configuration: dict[str, Any], space: SearchSpace) -> d
     if method not in space.methods:
         return None
     values = {
-        key: _fit_to_domain(space.parameters[name], configuration.get(key))
+        key: _fit_to_domain(space.parameters[name], configuration.get(key, space.training_values.get(key)))
         for key, name in space.study_names[method].items()
     }
     return None if None in values.values() else {"method": method, **values}

@@ -521,6 +521,8 @@ def test_yaml_of_a_comparison(tmp_path: Path) -> None:
         ("learning_rate=1e-5", {"learning_rate": "1e-5"}),
         ("p=[0.1, 0.8],freeze=update", {"p": [0.1, 0.8], "freeze": "update"}),
         ("p={low: 0.1, high: 0.8}", {"p": {"low": 0.1, "high": 0.8}}),
+        ("b=8, 16,e=2..6,p=[1, 2]", {"b": [8, 16], "e": "2..6", "p": [1, 2]}),
+        ("lr=1e-5..1e-3:log", {"lr": "1e-5..1e-3:log"}),
     ],
 )
 def test_a_space_on_the_command_line(text: str, space: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.tune.helpers import SETTINGS
 from tune.core.direction import Direction
-from tune.core.run import RunId
+from tune.core.job_config import make_fine_tune_config
+from tune.core.run import Job, RunId, RunPurpose
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,15 @@ def test_what_is_no_name_of_a_run_is_refused(text: str) -> None:
 
 def test_times_its_sign_the_higher_score_is_better() -> None:
     assert (Direction("max").sign, Direction("min").sign) == (1, -1)
+
+
+def test_a_configuration_decides_how_its_run_trains() -> None:
+    own = {"epochs": 5.0, "batch_size": 8, "weight_decay": 0.1, "warmup_ratio": 0.0}
+    configuration = {"method": "mixout", "learning_rate": 1e-4, "p": 0.8, **own}
+    job = Job("0", RunPurpose.SEARCH, configuration, 3, SETTINGS, "", oom_retry=True)
+    config = make_fine_tune_config(job)
+    assert {name: getattr(config, name) for name in own} == own
+    assert (config.learning_rate, config.seed, config.method.name) == (1e-4, 3, "mixout")
+    half = job.halve_micro_batch(workers=1)
+    assert half is not None
+    assert half.micro_batch == 4  # of its own batch of 8

@@ -233,6 +233,23 @@ def test_space_sets_the_learning_rate_of_every_method() -> None:
     assert {one["learning_rate"] for one in proposals(space)} == {1e-5, 2e-5}
 
 
+def test_how_long_and_on_what_batches_is_searched_by_all_methods() -> None:
+    named = {"epochs": "2..8", "batch_size": [8, 32], "weight_decay": "1e-3..1e-1:log", "warmup_ratio": 0.06}
+    values = {"epochs": 3, "batch_size": 16, "weight_decay": 0.01, "warmup_ratio": 0.1}
+    space = build_search_space(("vanilla", "mixout"), "gradient", 22_000_000, 60, 0, named, values)
+    assert {name: space.parameters[name] for name in named} == {
+        "epochs": Range(2.0, 8.0),
+        "batch_size": Choice((8, 32)),
+        "weight_decay": Range(1e-3, 1e-1, log=True),
+        "warmup_ratio": Choice((0.06,)),
+    }
+    assert {one["method"] for one in proposals(space) if named.keys() <= one.keys()} == {"vanilla", "mixout"}
+    first = space.list_published()[0]  # as the options say, or the nearest value that is searched
+    assert {name: first[name] for name in named} == {**values, "batch_size": 8, "warmup_ratio": 0.06}
+    outside = space.for_method("dps-dense").parameters
+    assert outside == {name: space.parameters[name] for name in ("learning_rate", *named)}
+
+
 def test_space_sets_what_a_method_has_but_does_not_search() -> None:
     assert one_of("r3f", {"sigma": 1e-4}).parameters["sigma"] == Choice((1e-4,))
     assert one_of("dps-dense", {"freeze": ["update", "gradient"]}).parameters["freeze"] == Choice(
@@ -264,10 +281,17 @@ def test_space_sets_what_a_method_has_but_does_not_search() -> None:
         ("mixout", {"p": {"low": 0, "high": 0.5, "log": True}}, "p needs low above 0 on a log scale"),
         ("top-k", {"layers": {"low": 1, "high": 3}}, "--space: top-k: layers takes a list of whole numbers"),
         ("top-k", {"layers": [1.5]}, "--space: top-k: layers takes a list of whole numbers, but got 1.5"),
-        ("vanilla", {"learning_rate": 0}, "--space: learning_rate must be a number above 0, but got 0"),
-        ("vanilla", {"learning_rate": [1e-5, -1e-5]}, "--space: learning_rate must be a number above 0"),
-        ("vanilla", {"learning_rate": "fast"}, "learning_rate must be a number above 0, but got 'fast'"),
-        ("vanilla", {"learning_rate": {"low": 0, "high": 1e-4}}, "learning_rate must be a number above 0"),
+        ("vanilla", {"learning_rate": 0}, "--space: learning_rate must be above 0, but got 0"),
+        ("vanilla", {"learning_rate": [1e-5, -1e-5]}, "--space: learning_rate must be above 0"),
+        ("vanilla", {"learning_rate": "fast"}, "--space: learning_rate must be a number, but got 'fast'"),
+        ("vanilla", {"learning_rate": {"low": 0, "high": 1e-4}}, "--space: learning_rate must be above 0"),
+        ("vanilla", {"epoch": 3}, "vanilla has no hyper-parameter 'epoch'; did you mean 'epochs'?"),
+        ("vanilla", {"q": 3}, "no hyper-parameter 'q'; there are batch_size, epochs, learning_rate, warmup_"),
+        ("vanilla", {"epochs": [0, 3]}, "--space: epochs must be above 0, but got 0"),
+        ("vanilla", {"epochs": "8..2"}, "--space: epochs needs finite numbers with low < high"),
+        ("vanilla", {"batch_size": "8..32"}, "--space: batch_size takes a list of whole numbers"),
+        ("vanilla", {"warmup_ratio": 1.5}, r"--space: warmup_ratio must be in \[0, 1\], but got 1.5"),
+        ("vanilla", {"weight_decay": -1}, "--space: weight_decay must be at least 0, but got -1"),
         ("dps-dense", {"freeze": "never"}, "--space: dps-dense: "),
     ],
 )  # fmt: skip
