@@ -21,7 +21,7 @@ API = {
     "dps.training.result": ("RunResult", "Outcome", "Evaluation"),
     "dps.training.config": ("Checkpointing",),
     "dps.methods": ("make_method", "attachment_of"),
-    "dps.attachment.base": ("Attachment", "MethodCost"),
+    "dps.attachment": ("Attachment", "MethodCost"),
     "dps.ranges": ("Range", "Choice"),
     "dps.tasks.task": ("Task",),
     "dps.predict": ("Predictor",),

@@ -1,18 +1,18 @@
-"""Base classes of the methods.
+"""Base class of what methods do around a step.
 
-A method is a frozen dataclass of hyper-parameters. `Method.attach` makes an `Attachment`, which holds the
-state, and returns the same optimizer: torch's own hooks call the attachment around each `optimizer.step()`,
-so schedulers, GradScaler, transformers.Trainer, Accelerate and Lightning work unchanged.
+`Method.attach` makes an `Attachment`, which holds the method's state, and returns the same optimizer: torch's
+own hooks call the attachment around each `optimizer.step()`, so schedulers, GradScaler, transformers.Trainer,
+Accelerate and Lightning work unchanged.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from dps.attachment.cost import MethodCost
 from dps.attachment.guards import (
     refuse_join,
     require_coverage,
@@ -30,84 +29,14 @@ from dps.attachment.guards import (
     require_whole_weights,
 )
 from dps.attachment.hooks import ModuleHook
+from dps.attachment.method import Batch, Method
 from dps.attachment.mixing import MixedWeights
 from dps.attachment.stepping import StepHooks, has_overflowed, is_warm_up, unscale_gradients
 from dps.attachment.strangers import StrangerWatch
 from dps.coverage import CoveredWeight, find_covered_weights, unwrap_model
-from dps.ranges import Domain, is_number
+from dps.ranges import is_number
 
 STATE_KEY = "method"  # of the method's state in optimizer.state_dict()
-DEFAULT_DROPOUT = 0.1
-Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Method:
-    """Way of fine-tuning: what happens around each optimizer step.
-
-    name: as on the command line.
-    needs_pretrained: whether it keeps a copy of the pre-trained weights.
-    selects_weights: whether it masks weights in stages; a run in which no mask acted is then a mistake.
-    counts_steps: whether masks or draws depend on the number of the step, so that ranks must count alike.
-    takes_split_weights: whether it works on weights that are split over devices.
-    goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
-    clips_first: whether gradients are clipped before the method changes them, as its released code does.
-    attachment_class: class that holds its state and acts around each step.
-    """
-
-    name: ClassVar[str]
-    needs_pretrained: ClassVar[bool] = False
-    selects_weights: ClassVar[bool] = False
-    counts_steps: ClassVar[bool] = False
-    takes_split_weights: ClassVar[bool] = False
-    goes_by_depth: ClassVar[bool] = False
-    clips_first: ClassVar[bool] = False
-    attachment_class: ClassVar[type[Attachment]]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, rule = getattr(self, field.name), field.metadata.get("rule")
-            if rule is not None and not rule.holds(value):
-                raise ValueError(f"{field.name} must be {rule.words}, but got {value!r}")
-
-    @classmethod
-    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
-        """Return the published search space, without the learning rate.
-
-        Values that a run of `max_steps` or a model of `layers` transformer blocks cannot take are left out.
-        """
-        searched = {field.name: field.metadata.get("searched") for field in fields(cls)}
-        return {name: domain for name, domain in searched.items() if domain is not None}
-
-    @property
-    def cost(self) -> MethodCost:
-        """Cost of the method beyond vanilla fine-tuning."""
-        return MethodCost()
-
-    def dropout(self, max_steps: int) -> float:
-        """Return the dropout probability that the method trains with, in [0, 1)."""
-        return DEFAULT_DROPOUT
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the training loss of one batch, a scalar; by default the model's own."""
-        return cast(Tensor, model(**batch).loss)
-
-    def attach(
-        self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None
-    ) -> Optimizer:
-        """Attach the method to `model` and `optimizer`; return `optimizer` itself.
-
-        model: a torch.nn.Module, plain or in DistributedDataParallel; its current weights count as
-            pre-trained.
-        max_steps: optimizer steps of the whole run.
-        max_grad_norm: norm that the (masked) gradient is clipped to; None for no clipping.
-
-        The method's state becomes part of `optimizer.state_dict()`. An earlier attachment of the same method
-        to these weights is detached first. Raises ValueError if a hyper-parameter does not fit `max_steps` or
-        the model, the model has no covered weight, or another method is attached already.
-        """
-        self.attachment_class(self, model, optimizer, max_steps, max_grad_norm)
-        return optimizer
 
 
 class Attachment:
@@ -116,6 +45,7 @@ class Attachment:
     steps: optimizer steps done; a step that a GradScaler skips does not count.
     mixed_weights: what the forward passes of training read in place of the trained weights, or None.
     superseded: whether a later attach took the weights over, with another optimizer.
+    is_evaluated: whether the model holds the weights that are scored and saved, see `evaluated`.
 
     A subclass names its method: `class MixoutAttachment(Attachment, method_class=Mixout)`.
     """
@@ -143,7 +73,7 @@ class Attachment:
         self.model, self.optimizer = model, optimizer
         self.max_steps, self.max_grad_norm = require_whole_steps(max_steps), max_grad_norm
         self.steps = 0
-        self.superseded = False
+        self.superseded = self.is_evaluated = False
         self.handles: list[RemovableHandle] = []
         self._counts = True  # whether the step under way is one
         self._warned = False
@@ -291,6 +221,33 @@ class Attachment:
         if self.mixed_weights is not None:
             self.mixed_weights.restore()
 
+    def take_evaluated(self) -> Callable[[], None]:
+        """Let the model hold the weights that are scored and saved; return what puts the trained ones back.
+
+        They are the trained ones, unless a method has others.
+        """
+        return lambda: None
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Let the model hold the weights that are scored and saved, in this context, which takes no step."""
+        if self.is_evaluated:
+            yield
+            return
+        self.restore_weights()
+        put_back, self.is_evaluated = self.take_evaluated(), True
+        try:
+            yield
+        finally:
+            self.is_evaluated = False
+            put_back()
+
+    def finish(self) -> None:
+        """Detach after the last step, and leave the weights that are scored and saved in the model."""
+        self.restore_weights()
+        self.take_evaluated()
+        self.detach()
+
     def detach(self) -> None:
         """Take the method off: remove every hook from the optimizer and the model."""
         if self.mixed_weights is not None:
@@ -315,6 +272,8 @@ class Attachment:
                 f"{self.method.name} was attached to this model again, with another optimizer; "
                 f"step that one, or attach the method to this one again"
             )
+        if self.is_evaluated:
+            raise ValueError(f"{self.method.name}: a step within evaluated(), whose weights are not trained")
         self.restore_weights()
         self._counts = not (has_overflowed(optimizer) or (self.steps == 0 and is_warm_up(optimizer)))
         if not self._counts:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence, Sized
 import torch
 from torch import Tensor, nn
 
-from dps.attachment.base import Attachment, Batch
+from dps.attachment.base import Attachment
+from dps.attachment.method import Batch
 from dps.selection import accumulate_gam
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dps.attachment.base import Attachment, Batch, attachment_of
+from dps.attachment.base import Attachment, attachment_of
+from dps.attachment.method import Batch
 
 
 class OwnLossAttachment(Attachment):

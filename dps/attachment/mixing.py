@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dps.attachment.hooks import ModuleHook
+from dps.attachment.weights import assign_weights
 from dps.coverage import CoveredWeight, unwrap_model
 
 MixFunction = Callable[[list[Tensor]], list[Tensor] | None]
@@ -140,7 +141,7 @@ class MixedWeights:
         """
         self.held = None
         if self.trained is not None:
-            _assign(self.parameters, self.trained)
+            assign_weights(self.parameters, self.trained)
             self.trained = None
         if mixed:
             self._require_same_traits()
@@ -149,7 +150,7 @@ class MixedWeights:
                 values = self.mix(trained)
             if values is not None:
                 self.trained = trained
-                _assign(self.parameters, values)
+                assign_weights(self.parameters, values)
             self.was_read = True
         if announce:
             torch.autograd.graph.increment_version(self.parameters)
@@ -195,8 +196,3 @@ class _StateDictHook:
 
 def _get_traits(parameter: nn.Parameter) -> tuple[torch.Size, torch.dtype, torch.device]:
     return parameter.shape, parameter.dtype, parameter.device
-
-
-def _assign(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
-    for parameter, value in zip(parameters, values, strict=True):
-        parameter.data = value

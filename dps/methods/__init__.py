@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from dps.attachment.base import Attachment, Method, attachment_of
-from dps.attachment.cost import MethodCost
+from dps.attachment import Attachment, Method, MethodCost, attachment_of
 from dps.errors import InputError
 from dps.methods.bi_drop import BiDrop
 from dps.methods.child_tuning_d import ChildTuningD
 from dps.methods.child_tuning_f import ChildTuningF
 from dps.methods.dps import DPSDense, DPSMix
 from dps.methods.dps_random import DPSRandom
+from dps.methods.ema import EMA
 from dps.methods.fixed_masks import GradientMask, MagnitudeMask, RandomMask
 from dps.methods.l2_sp import L2SP
 from dps.methods.llrd import LLRD
@@ -27,6 +27,7 @@ from dps.methods.re_init import ReInit
 from dps.methods.top_k import TopK
 from dps.methods.vanilla import Vanilla, VanillaNoDropout
 from dps.methods.weight_decay import WeightDecay
+from dps.methods.wise_ft import WiSEFT
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
@@ -52,6 +53,8 @@ METHODS: dict[str, type[Method]] = {
         LLRD,
         NoisyTune,
         BiDrop,
+        EMA,
+        WiSEFT,
     )
 }
 

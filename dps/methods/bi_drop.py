@@ -22,8 +22,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.attachment.base import Attachment, Batch, Method
-from dps.attachment.cost import MethodCost
+from dps.attachment import Attachment, Batch, Method, MethodCost
 from dps.ranges import SHARE, Range, Rule, hyper_parameter
 from dps.selection import select_mask
 

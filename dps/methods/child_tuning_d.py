@@ -22,9 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.attachment.base import Attachment, Batch, Method
+from dps.attachment import Attachment, Batch, Method, MethodCost
 from dps.attachment.calibration import require_calibration, sum_squared_gradients
-from dps.attachment.cost import MethodCost
 from dps.depth import require_parameter_depths
 from dps.ranges import SHARE, Choice, hyper_parameter
 from dps.selection import select_mask

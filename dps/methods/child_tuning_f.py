@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dps.attachment.base import Attachment, Method
+from dps.attachment import Attachment, Method
 from dps.attachment.draws import SharedSeed, draw_bernoulli, make_generator
 from dps.ranges import SHARE, Choice, hyper_parameter
 

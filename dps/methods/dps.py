@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dps import selection
-from dps.attachment.base import DEFAULT_DROPOUT, Attachment, Method
-from dps.attachment.cost import MethodCost
+from dps.attachment import DEFAULT_DROPOUT, Attachment, Method, MethodCost
 from dps.attachment.draws import DrawFunction, NeuronVector, SharedSeed, draw_input_neurons
 from dps.attachment.mixing import MixedWeights
 from dps.attachment.weight_state import WeightState

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dps.attachment.cost import MethodCost
+from dps.attachment import MethodCost
 from dps.attachment.draws import SharedSeed, make_generator
 from dps.attachment.weight_state import WeightState
 from dps.methods.dps import DPSDense, DPSDenseAttachment

@@ -23,9 +23,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.attachment.base import DEFAULT_DROPOUT, Attachment, Batch, Method
+from dps.attachment import DEFAULT_DROPOUT, Attachment, Batch, Method, MethodCost
 from dps.attachment.calibration import require_calibration, sum_squared_gradients
-from dps.attachment.cost import MethodCost
 from dps.attachment.draws import SharedSeed, make_generator
 from dps.distributed import get_world_size
 from dps.methods.dps import MIN_DROPOUT_STEPS

@@ -17,8 +17,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from dps.attachment.base import Attachment, Method
-from dps.attachment.cost import MethodCost
+from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.groups import require_no_scheduler, split_groups
 from dps.depth import require_known_head
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter

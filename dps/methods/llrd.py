@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dps.attachment.base import Attachment, Method
+from dps.attachment import Attachment, Method
 from dps.attachment.groups import require_no_scheduler, split_groups
 from dps.depth import require_parameter_depths
 from dps.ranges import SHARE, Range, hyper_parameter

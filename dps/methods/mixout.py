@@ -22,8 +22,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dps.attachment.base import Attachment, Method
-from dps.attachment.cost import MethodCost
+from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.draws import (
     NeuronVector,
     SharedSeed,

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from dps.attachment.base import Attachment, Method
+from dps.attachment import Attachment, Method
 from dps.attachment.draws import SharedSeed, make_generator
 from dps.attachment.guards import may_change_weights
 from dps.depth import require_known_head

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dps.attachment.base import Batch, Method
+from dps.attachment import Batch, Method, MethodCost
 from dps.attachment.consistency import (
     OwnLossAttachment,
     compute_disagreement,
@@ -28,7 +28,6 @@ from dps.attachment.consistency import (
     note_own_loss,
     repeat_batch,
 )
-from dps.attachment.cost import MethodCost
 from dps.coverage import get_model_family, unwrap_model
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 

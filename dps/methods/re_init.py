@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import torch
 
-from dps.attachment.base import Attachment, Method
+from dps.attachment import Attachment, Method
 from dps.attachment.draws import SharedSeed
 from dps.attachment.guards import may_change_weights
 from dps.coverage import unwrap_model

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dps.attachment.base import Attachment, Method
+from dps.attachment import Attachment, Method
 from dps.coverage import unwrap_model
 from dps.depth import require_parameter_depths
 from dps.ranges import NON_NEGATIVE, Choice, Domain, hyper_parameter

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dps.attachment.base import DEFAULT_DROPOUT, Method
+from dps.attachment import DEFAULT_DROPOUT, Method
 from dps.ranges import PROBABILITY, hyper_parameter
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from dps.attachment.base import Attachment, Method
+from dps.attachment import Attachment, Method
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
 

@@ -120,7 +120,7 @@ class _Run:
         try:
             outcome, final = self._train(), {}
             if outcome == Outcome.COMPLETED:
-                with self._timed("evaluation"):
+                with self._timed("evaluation"), self.attachment.evaluated():
                     final = self.evaluator.score_at_end()
         except RunEnded as ended:
             outcome, final = ended.outcome, {}
@@ -179,7 +179,7 @@ class _Run:
 
     def _evaluate(self, loss: float) -> None:
         """Score the model and report it."""
-        with self._timed("evaluation"):
+        with self._timed("evaluation"), self.attachment.evaluated():
             scores = self.evaluator.score(self.selection_examples)
         self.scores.append((self.step, scores[self.task.metric]))
         with self._timed("report"):
@@ -234,7 +234,7 @@ class _Run:
         self.scores = [(step, score) for step, score in tree["scores"]]
 
     def _make_result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
-        self.attachment.detach()
+        self.attachment.finish()
         config, share = self.config, self.attachment.selected_share
         if outcome == Outcome.COMPLETED and config.method.selects_weights and share in (None, 1.0):
             self.warnings.append(

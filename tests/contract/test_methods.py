@@ -50,22 +50,27 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "llrd": {"decay": 1.0},
     "noisytune": {"noise": 0.0},
     "bi-drop": {"selection_ratio": 1.0},
+    "ema": {"decay": 0.0},
+    "wise-ft": {"alpha": 1.0},
 }
 STRENGTH: list[Any] = [-0.1, math.inf, math.nan]
-REFUSED: dict[str, list[Any]] = {
-    "selection_ratio": [0.0, -0.1, 1.1, math.nan],
-    "update_ratio": [0.0, -0.1, 1.1, math.nan],
+SHARE: list[Any] = [0.0, -0.1, 1.1, math.nan]
+REFUSED: dict[str, list[Any]] = {  # by hyper-parameter, or by method and hyper-parameter
+    "selection_ratio": SHARE,
+    "update_ratio": SHARE,
     "freeze": ["weights", ""],
     "dropout_ratio": [-0.1, 1.0, math.nan],
     "p": [-0.1, 1.0, math.nan],
-    "reserve_p": [0.0, -0.1, 1.1, math.nan],
+    "reserve_p": SHARE,
     "alpha": STRENGTH,
     "weight": STRENGTH,
     "sigma": STRENGTH,
     "strength": STRENGTH,
     "noise": STRENGTH,
     "layers": [-1],
-    "decay": [0.0, 1.1, math.nan],
+    "llrd.decay": [0.0, 1.1, math.nan],
+    "ema.decay": [-0.1, 1.0, math.nan],
+    "wise-ft.alpha": SHARE,
     "passes": [1, 0],
 }
 SELECTING = [name for name, method in METHODS.items() if method.selects_weights]
@@ -151,6 +156,12 @@ def train(model: nn.Module, optimizer: Optimizer, first: int, last: int) -> list
     return losses
 
 
+def evaluated(model: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """A copy of the weights that are scored and saved."""
+    with at_work(optimizer).evaluated():
+        return tiny.snapshot(model)
+
+
 @every_method
 def test_attach_returns_the_very_optimizer(method: Method) -> None:
     _, optimizer = start(method)
@@ -192,6 +203,7 @@ def test_save_and_resume_equals_training_through(method: Method, kind: str, tmp_
         resumed.load_state_dict(tree["model"])
         its_optimizer.load_state_dict(tree["optimizer"])
         assert train(resumed, its_optimizer, cut + 1, last) == losses[cut:]
+        assert tiny.same(evaluated(resumed, its_optimizer), evaluated(model, optimizer))
         assert tiny.same(tiny.snapshot(resumed), tiny.snapshot(model))
         assert tiny.same(its_optimizer.state_dict(), optimizer.state_dict())
 
@@ -214,20 +226,40 @@ def test_the_models_state_dict_is_untouched_during_and_after(method: Method) -> 
 def test_a_saved_model_loads_into_a_plain_one(method: Method, tmp_path: Path) -> None:
     model, optimizer = start(method)
     train(model, optimizer, 1, INTERVAL + 1)
-    model.save_pretrained(tmp_path)
+    with at_work(optimizer).evaluated():
+        model.save_pretrained(tmp_path)
     plain, info = transformers.AutoModelForSequenceClassification.from_pretrained(
         tmp_path, output_loading_info=True
     )
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     assert not info["mismatched_keys"]
-    assert tiny.same(plain.state_dict(), dict(model.state_dict()))
+    assert tiny.same(plain.state_dict(), evaluated(model, optimizer))
+
+
+@every_method
+def test_what_is_scored_is_what_stays_and_training_goes_on_from_its_own_weights(method: Method) -> None:
+    (model, optimizer), (usual, its_optimizer) = start(method), start(method)
+    last = length(method)
+    for step in range(1, last + 1):
+        losses = train(model, optimizer, step, step), train(usual, its_optimizer, step, step)
+        assert losses[0] == losses[1]
+        before, scored = tiny.snapshot(model), evaluated(model, optimizer)
+        with at_work(optimizer).evaluated(), at_work(optimizer).evaluated():
+            assert tiny.same(tiny.snapshot(model), scored)
+            with pytest.raises(ValueError, match=r"a step within evaluated\(\)"):
+                optimizer.step()
+        assert tiny.same(tiny.snapshot(model), before)
+    at_work(optimizer).finish()
+    assert tiny.same(tiny.snapshot(model), scored)
+    assert attachment_of(optimizer) is None
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_hyper_parameter_refuses_what_is_outside_its_range(name: str) -> None:
     for field in fields(METHODS[name]):
-        for value in REFUSED[field.name]:
+        for value in REFUSED.get(f"{name}.{field.name}") or REFUSED[field.name]:
             with pytest.raises(ValueError, match=rf"^{field.name} must be .*, but got '?{value}'?$"):
                 make_method(name, **{field.name: value})
 
@@ -285,7 +317,7 @@ def test_at_strength_zero_it_is_vanilla_bit_for_bit(method: Method, kind: str) -
     neutral = make_method(method.name, **{**values, **NEUTRAL[method.name]})
     model, optimizer = start(neutral, kind)
     train(model, optimizer, 1, length(method))
-    assert tiny.same(tiny.snapshot(model), vanilla_weights(kind, length(method)))
+    assert tiny.same(evaluated(model, optimizer), vanilla_weights(kind, length(method)))
 
 
 @every_method

@@ -11,7 +11,7 @@ class Planted(importlib.abc.MetaPathFinder):
     """Wraps the loss of a method, once its module is there."""
 
     def find_spec(self, name, path, target=None):
-        if name != "dps.attachment.base":
+        if name != "dps.attachment.method":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 import dps
-from dps.attachment.base import Attachment
+from dps.attachment import Attachment
 from dps.attachment.draws import derive_step_seed, draw_bernoulli, make_generator
 from dps.coverage import find_covered_weights
 from dps.depth import get_head_parameters

@@ -9,17 +9,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 import dps
 from dps import sources
+from dps.methods.ema import EMA
+from dps.methods.wise_ft import WiSEFT
 from dps.models import PretrainedEncoder, locate_model
 from dps.tasks import metrics, registry
 from dps.training import checkpoint, optim
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
-from dps.training.data import TaskData, split_holdout
+from dps.training.data import PaddingCollator, TaskData, split_holdout
 from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.run import finetune, finetune_model
 from tests import tiny
@@ -62,6 +65,29 @@ def weights(result: FineTuneResult) -> dict[str, torch.Tensor]:
 
 def head(result: FineTuneResult) -> torch.Tensor:
     return weights(result)["classifier.weight"]
+
+
+@pytest.mark.parametrize("method", [EMA(decay=0.9), WiSEFT(alpha=0.5), MIX], ids=lambda method: method.name)
+def test_the_scored_weights_are_the_saved_ones(
+    go: Run, tiny_data: TaskData, method: dps.Method, tmp_path: Path
+) -> None:
+    """Also those of a run that was interrupted."""
+    result = go(method=method)
+    checkpointing = Checkpointing(tmp_path / "checkpoints", every_s=0)
+    cut = go(control=signals(8, "suspend"), checkpointing=checkpointing, method=method)
+    assert cut.outcome == "suspended"
+    resumed = go(checkpointing=checkpointing, method=method)
+    assert resumed.scores == result.scores
+    assert tiny.same(weights(resumed), weights(result))
+    result.save(tmp_path / "model")
+    load = transformers.AutoModelForSequenceClassification.from_pretrained
+    saved, info = load(tmp_path / "model", output_loading_info=True)
+    assert not any(info[keys] for keys in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    dev = tiny_data.get_split("dev")
+    batch = PaddingCollator(tiny_data.tokenizer)(dev, np.arange(len(dev)))
+    with torch.no_grad():
+        logits = saved.eval()(**batch).logits.numpy()
+    np.testing.assert_allclose(result.logits["dev"], logits, rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_from_its_configuration_alone_completes(tiny_model: Path, tiny_cola: Path) -> None:

@@ -1,0 +1,69 @@
+"""EMA: an exponential moving average of the weights is scored and saved; training goes on from the weights.
+
+    A <- d * A + (1 - d) * W after each step, from A = 0;  scored and saved: A / (1 - d^t) after step t
+
+The division makes the average one of the weights alone, whatever the number of steps. It covers every trained
+parameter, the head included.
+
+Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim.
+1992; the correction: Kingma and Ba, ICLR 2015 (arXiv 1412.6980). Values to try: decay 0.99, 0.999.
+Costs: a copy of the weights, and another while they are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from dps.attachment import Attachment, Method, MethodCost
+from dps.attachment.weights import exchange_weights
+from dps.ranges import PROBABILITY, Choice, hyper_parameter
+
+
+@dataclass(frozen=True)
+class EMA(Method):
+    """EMA. decay: d, in [0, 1)."""
+
+    name: ClassVar[str] = "ema"
+    decay: float = hyper_parameter(0.99, PROBABILITY, Choice((0.99, 0.999)))
+
+    @property
+    def cost(self) -> MethodCost:
+        return MethodCost(extra_bytes=8)
+
+
+class EMAAttachment(Attachment, method_class=EMA):
+    """Attachment of EMA. averages: A by parameter name, in float32 or wider."""
+
+    method: EMA
+
+    def set_up(self) -> None:
+        self.parameters = dict(self.trained_parameters())
+        self.averages = {
+            name: torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
+            for name, parameter in self.parameters.items()
+        }
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        averages = [*self.averages.values()]
+        weights = [p.to(a.dtype) for p, a in zip(self.parameters.values(), averages, strict=True)]
+        torch._foreach_lerp_(averages, weights, 1 - self.method.decay)
+
+    @torch.no_grad()
+    def take_evaluated(self) -> Callable[[], None]:
+        if not self.steps:
+            return super().take_evaluated()
+        weight = 1 - self.method.decay**self.steps
+        values = [(self.averages[name] / weight).to(p.dtype) for name, p in self.parameters.items()]
+        return exchange_weights([*self.parameters.values()], values)
+
+    def state(self) -> dict[str, Any]:
+        return {"averages": self.averages}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for name, average in self.averages.items():
+            average.copy_(state["averages"][name])
