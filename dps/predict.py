@@ -1,13 +1,14 @@
-"""Predict with a fine-tuned model: labels with probabilities, or the number of a regression.
+"""Predict with a fine-tuned model, or an ensemble: labels with probabilities, or the number of a regression.
 
 examples:
     python -m dps.predict --model runs/tickets-20261126-090000/best --text "It crashes at every start."
     python -m dps.predict --model best --text "Is it free?" --text2 "Yes, it costs nothing."
-    python -m dps.predict --model best --file new.csv --output predictions.jsonl
+    python -m dps.predict --model ensemble --file new.csv --output predictions.jsonl
 
 Prints one JSON object per example, in order: {"label": "bug", "probabilities": {"billing": 0.02, "bug":
 0.98}}, or {"value": 3.7} for a regression. A multi-label model gives {"labels": ["bug", "praise"], ...}:
-those with a probability above 0.5. A file needs the text columns of the model's task; its labels are not
+those with a probability above 0.5. Of an ensemble, the folder that a search with --ensemble leaves, these are
+the means over its models. A file needs the text columns of the model's task; its labels are not
 read.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,12 @@ from numpy.typing import NDArray
 from dps.command import CommandParser, parse_path, run_command
 from dps.distributed import get_device
 from dps.errors import InputError
-from dps.models import count_readable_tokens, load_finetuned_model, measure_lengths
+from dps.models import count_readable_tokens, list_models, load_finetuned_model, measure_lengths
 from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
 from dps.tasks.definition import SURROGATE_PATTERN, TASK_FILE_NAME, read_task_file
-from dps.tasks.metrics import compute_probabilities
+from dps.tasks.metrics import average_logits, compute_probabilities
 from dps.text import format_json_line, quote_value
 from dps.training.data import PaddingCollator, batch_by_length
 from dps.training.tokens import EncodedExamples, tokenise_texts
@@ -48,14 +49,15 @@ Examples = str | Iterable[str | Sequence[str]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """Fine-tuned model with its tokenizer, ready to predict.
+    """Fine-tuned model with its tokenizer, or an ensemble, ready to predict.
 
+    models: one, or those of an ensemble, which share all else.
     columns: text columns of its task; None if the folder does not name them.
     labels: class names in the order of their ids; empty for regression.
     multi_label: whether an example may have several labels.
     """
 
-    model: PreTrainedModel
+    models: tuple[PreTrainedModel, ...]
     tokenizer: PreTrainedTokenizerBase
     columns: Texts | None
     labels: Texts
@@ -63,10 +65,22 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str) -> Predictor:
-        """Load the model in a folder that a search or `save_pretrained` wrote.
+        """Load the model in a folder that a search or `save_pretrained` wrote, or the ensemble in it.
 
         Raises InputError for a folder without a complete fine-tuned model.
         """
+        first, *others = (cls._load_one(str(path)) for path in list_models(Path(folder)))
+        for other in others:
+            if (other.labels, other.multi_label, other.max_length) != (
+                first.labels,
+                first.multi_label,
+                first.max_length,
+            ):
+                raise InputError(f"--model: {folder}: its models are of different tasks; copy it again")
+        return replace(first, models=tuple(model for each in (first, *others) for model in each.models))
+
+    @classmethod
+    def _load_one(cls, folder: str) -> Predictor:
         model, tokenizer = load_finetuned_model(folder)
         model.to(get_device())  # type: ignore[arg-type]
         config: Any = model.config
@@ -79,12 +93,12 @@ class Predictor:
             raise InputError(f"--model: {folder}: {rule}; give each its own in id2label of config.json")
         columns = read_task_file(file).columns if file.is_file() else None
         multi_label = config.problem_type == "multi_label_classification"
-        return cls(model, tokenizer, columns, labels, multi_label)
+        return cls((model,), tokenizer, columns, labels, multi_label)
 
     @property
     def max_length(self) -> int:
         """Tokens that an example is cut at: as in training, if the folder says so."""
-        return min(self.tokenizer.model_max_length, count_readable_tokens(self.model))
+        return min(self.tokenizer.model_max_length, count_readable_tokens(self.models[0]))
 
     def count_cut(self, examples: Sequence[Texts]) -> int:
         """Return how many of n >= 1 examples have more than `max_length` tokens."""
@@ -114,9 +128,10 @@ class Predictor:
         return [tuple(row) for row in texts]
 
     def _predict_batch(self, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
-        inputs = {key: value.to(self.model.device) for key, value in batch.items() if key != "labels"}
-        logits: NDArray[np.float32] = self.model(**inputs).logits.float().cpu().numpy()
-        return logits
+        inputs = {key: value.to(get_device()) for key, value in batch.items() if key != "labels"}
+        logits = [model(**inputs).logits.float().cpu().numpy() for model in self.models]
+        mean = average_logits(np.stack(logits), self.multi_label) if len(logits) > 1 else logits[0]
+        return mean.astype(np.float32)
 
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """Return one dict an example: its label (or labels) with probabilities, or its value.
@@ -215,7 +230,7 @@ def _make_parser() -> CommandParser:
         type=parse_path,
         required=True,
         metavar="DIR",
-        help="the fine-tuned model, such as best/ of a search",
+        help="the fine-tuned model or the ensemble, such as best/ or ensemble/ of a search",
     )
     add("--text", nargs="+", metavar="TEXT", help="texts to predict for, one an example")
     add("--text2", nargs="+", metavar="TEXT", help="second text of each example, for pairs")
@@ -238,7 +253,7 @@ def _check_output(output: Path, options: Namespace) -> None:
     """Raise InputError for an --output that would overwrite what is read."""
     path, folder = output.resolve(), Path(options.model).resolve()
     read = options.file is not None and path == Path(options.file).resolve()
-    if read or (path.is_file() and path.parent == folder):
+    if read or (path.is_file() and folder in path.parents):
         what = "the file of --file" if read else "a file of the model"
         raise InputError(f"--output: {output} is {what}, which it would overwrite; choose another file")
 

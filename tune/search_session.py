@@ -9,6 +9,7 @@ from tune.records.events import notify
 from tune.records.ledger import TrialRecord
 from tune.reporting.best_model import BestModel
 from tune.reporting.document import build_search_document
+from tune.reporting.ensemble_model import EnsembleModel
 from tune.reporting.page import write_search_results
 from tune.reporting.profile import format_profile, profile_session
 from tune.reporting.summary import summarise_search
@@ -19,19 +20,27 @@ from tune.strategy.arms import Arms
 class SearchSession(Session):
     """Explore configurations, confirm the winner on fresh seeds, hand over its model."""
 
-    results = ("search.json", "report.html", "best/README.md")
+    results = ("search.json", "report.html", "best/README.md", "ensemble/ensemble.json")
 
     def make_arms(self, stop: threading.Event) -> Arms:
         arms = super().make_arms(stop)
         if self.plan.keep_models:
             (search,) = arms.searches
-            search.find_lost_run = lambda: self._find_lost_run(search.current_winner())
+            search.find_lost_runs = lambda: self._find_lost_runs(search.current_winner())
         return arms
 
-    def _find_lost_run(self, winner: TrialRecord | None) -> TrialRecord | None:
-        lost = self.best_model.find_lost_run(winner)
-        if lost is not None:
-            self.display.warn(f"the model in best/ is gone: {lost.id} is trained once more")
+    def _find_lost_runs(self, winner: TrialRecord | None) -> list[TrialRecord]:
+        lost = [] if (run := self.best_model.find_lost_run(winner)) is None else [run]
+        for run in lost:
+            self.display.warn(f"the model in best/ is gone: {run.id} is trained once more")
+        if self.options.ensemble:
+            missing = [
+                run for run in EnsembleModel(self.best_model).find_lost_runs(winner) if run not in lost
+            ]
+            if missing:
+                names = ", ".join(run.id for run in missing)
+                self.display.warn(f"models of ensemble/ are not there: trained once more are {names}")
+            lost += missing
         return lost
 
     @property
@@ -53,6 +62,7 @@ class SearchSession(Session):
         )
         write_search_results(document, self.output)
         has_model = self.best_model.hand_over(document, winner)
+        has_ensemble = not self.options.ensemble or EnsembleModel(self.best_model).hand_over(winner)
         if winner is not None:
             notify(self.watchers, "search_ended", document)
         self.close()
@@ -63,6 +73,10 @@ class SearchSession(Session):
             return print_error(f"{what}; {'; '.join(errors) or 'see search.json'}", EXIT_NOTHING_FINISHED)
         if self.plan.keep_models and not has_model:
             self.display.warn("there is no best/: its run could not be trained once more; try --resume again")
+        if not has_ensemble:
+            self.display.warn(
+                "there is no ensemble/: runs could not be trained once more; try --resume again"
+            )
         self.display.note("")
         for line in summarise_search(document, self.output, self.view_command):
             self.display.say(line)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dps.models.agreement import MAX_DEFAULT_TOKENS, count_readable_tokens
     from dps.models.draft import ModelDraft, load_tokenizer, silence_transformers
     from dps.models.encoder import PretrainedEncoder
+    from dps.models.ensemble import ENSEMBLE_FILE, list_models, read_ensemble, write_ensemble
     from dps.models.finetuned import load_finetuned_model
     from dps.models.folder import BUILTIN_MODEL_PACKAGE, ModelFolder, locate_model
     from dps.models.heads import initialise_module, make_head_config, set_dropout
@@ -23,6 +24,7 @@ _HOME = {
     "agreement": ("MAX_DEFAULT_TOKENS", "count_readable_tokens"),
     "draft": ("ModelDraft", "load_tokenizer", "silence_transformers"),
     "encoder": ("PretrainedEncoder",),
+    "ensemble": ("ENSEMBLE_FILE", "list_models", "read_ensemble", "write_ensemble"),
     "finetuned": ("load_finetuned_model",),
     "folder": ("BUILTIN_MODEL_PACKAGE", "ModelFolder", "locate_model"),
     "heads": ("initialise_module", "make_head_config", "set_dropout"),
@@ -30,10 +32,10 @@ _HOME = {
 }
 
 __all__ = [
-    "BUILTIN_MODEL_PACKAGE", "MAX_DEFAULT_TOKENS", "USUAL_TOKENS", "ModelDraft", "ModelFolder",
-    "PretrainedEncoder", "TextLengths", "count_readable_tokens", "initialise_module",
-    "load_finetuned_model", "load_tokenizer", "locate_model", "make_head_config", "measure_lengths",
-    "set_dropout", "silence_transformers",
+    "BUILTIN_MODEL_PACKAGE", "ENSEMBLE_FILE", "MAX_DEFAULT_TOKENS", "USUAL_TOKENS", "ModelDraft",
+    "ModelFolder", "PretrainedEncoder", "TextLengths", "count_readable_tokens", "initialise_module",
+    "list_models", "load_finetuned_model", "load_tokenizer", "locate_model", "make_head_config",
+    "measure_lengths", "read_ensemble", "set_dropout", "silence_transformers", "write_ensemble",
 ]  # fmt: skip
 
 

@@ -153,6 +153,21 @@ def compute_probabilities(logits: NDArray[np.floating], multi_label: bool) -> ND
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def average_logits(logits: NDArray[np.floating], multi_label: bool = False) -> NDArray[np.float64]:
+    """Return the logits (n, classes) of an ensemble: their probabilities are the mean of those of its models.
+
+    logits: (K, n, classes), of K models; the numbers of a regression (K, n, 1), whose mean is returned.
+    """
+    logits = logits.astype(np.float64)
+    if multi_label:  # log of the mean probability of yes, less that of no
+        yes, no = (np.logaddexp.reduce(-np.logaddexp(0, sign * logits), axis=0) for sign in (-1, 1))
+        return np.asarray(yes - no)
+    if logits.shape[2] == 1:
+        return np.asarray(logits.mean(axis=0))
+    logarithms = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+    return np.asarray(np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logits)))
+
+
 def compute_predictions(task: Task, logits: NDArray[np.floating]) -> NDArray[Any]:
     """Return the predictions that the metrics of `task` read, from logits (n, classes).
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -48,7 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(folder: Path, tiny_model: Path) -> Done:
-    return search(folder / "run", "--task", str(folder / "tickets.yaml"), "--model", str(tiny_model), *FEW)
+    return search(
+        folder / "run", "--task", str(folder / "tickets.yaml"), "--model", str(tiny_model), *FEW, "--ensemble"
+    )
 
 
 def test_the_search_knows_the_task(done: Done, folder: Path) -> None:
@@ -81,6 +84,21 @@ def test_the_model_predicts_the_label_names(done: Done, folder: Path) -> None:
     right = [json.loads(line)["label"] == TEAMS[number % 3] for number, line in enumerate(lines)]
     assert len(right) == 180
     assert sum(right) / 180 > 0.6  # a constant prediction is right in a third
+
+
+def test_the_ensemble_says_the_mean_of_the_models_of_all_fresh_seeds(done: Done) -> None:
+    from dps.predict import Predictor
+
+    folder = done.output / "ensemble"
+    names = [f"confirm-{number}" for number in (0, 1)]
+    assert sorted(path.name for path in folder.iterdir()) == [*names, "ensemble.json"]
+    texts, stored = [f"w{n % 3} w{20 + n // 10} w{40 + n % 10}" for n in range(6)], []
+    for name in names:
+        alone = Predictor.load(str(folder / name)).predict(texts)
+        stored.append([list(one["probabilities"].values()) for one in alone])
+    together = Predictor.load(str(folder)).predict(texts)
+    found = [list(one["probabilities"].values()) for one in together]
+    assert found == [pytest.approx(row, abs=1e-6) for row in np.mean(stored, axis=0).tolist()]
 
 
 def test_the_registry_has_the_model(done: Done, folder: Path) -> None:

@@ -133,6 +133,7 @@ class CommonOptions(BaseSettings):
     warm_start: ClassVar[str | None] = None
     objectives: ClassVar[str] = "score"
     profile: ClassVar[bool] = False
+    ensemble: ClassVar[bool] = False
 
     task: Location = define_option(
         "cola",

@@ -111,6 +111,9 @@ examples:
         gt=0,
         allow_inf_nan=False,
     )
+    ensemble: bool = define_option(
+        False, "keep all models of the winner's confirmations too, in ensemble/, which dps.predict averages"
+    )
     register: str | None = define_option(
         None, "register the winner's model under this name in MLflow: it is then models:/NAME@best"
     )

@@ -51,6 +51,7 @@ class _Notes(_Part):
     seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
     best: str | None = None
     best_sha256: str | None = None
+    ensemble_sha256: str | None = None
 
 
 def check_notes(notes: Mapping[str, Any]) -> None:

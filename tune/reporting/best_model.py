@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from dps.models.manifest import MANIFEST_FILE, find_damage
 from dps.paths import hash_file, sync_tree
+from dps.training.result import Outcome
 from tune.core.run import RunPurpose
 from tune.core.storage import join_location, location_exists, take_from_location
 from tune.records.ledger import TrialRecord
@@ -32,7 +33,7 @@ class BestModel:
         """Return the run that must be trained once more: its model is neither in best/ nor among the working
         files. None where nothing is lost, or nothing was confirmed."""
         chosen = self._choose_replicate(winner)
-        if chosen is None or self.staged.is_dir() or location_exists(self._locate_model(chosen)):
+        if chosen is None or self.staged.is_dir() or location_exists(self.locate_model(chosen)):
             return None
         owner = self._owner(chosen)
         if self._is_whole() and owner.configuration == chosen.configuration:
@@ -47,7 +48,7 @@ class BestModel:
         chosen = self._choose_replicate(winner)
         if chosen is None:
             return self._is_whole()
-        model = self._locate_model(chosen)
+        model = self.locate_model(chosen)
         if location_exists(model):
             self.folder.notes.note(_NOTE, chosen.id)
             shutil.rmtree(self.staged, ignore_errors=True)
@@ -72,12 +73,21 @@ class BestModel:
         noted, found = self.folder.notes.noted(_CHECKSUM_NOTE), _hash_manifest(self.best)
         return holds_whole_model(self.best) and (not noted or not found or found == noted)
 
+    def holds(self, run: TrialRecord) -> bool:
+        """Return whether best/ holds this run's model, whole."""
+        return self.folder.notes.noted(_NOTE) == run.id and self._is_whole()
+
     def _choose_replicate(self, winner: TrialRecord | None) -> TrialRecord | None:
+        return choose_median_replicate(self.list_completed(winner), self.metric)
+
+    def list_completed(self, winner: TrialRecord | None) -> list[TrialRecord]:
+        """Return the confirmations of the winner that completed, in the order in which they began."""
         configuration = None if winner is None else winner.configuration
         confirming = select_by_configuration(configuration, self.folder.records(RunPurpose.CONFIRMATION))
-        return choose_median_replicate(confirming, self.metric)
+        return [run for run in confirming if run.outcome == Outcome.COMPLETED]
 
-    def _locate_model(self, run: TrialRecord) -> str:
+    def locate_model(self, run: TrialRecord) -> str:
+        """Return where the run left its model among the working files."""
         return join_location(self.folder.work, f"trial-{run.id}", "model")
 
     def _owner(self, chosen: TrialRecord) -> TrialRecord:

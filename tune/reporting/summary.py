@@ -150,6 +150,7 @@ def summarise_search(document: SearchDocument, output: Path, view_command: str |
     if document.failures and document.failures.failed:
         lines.append(format_failure_summary(document.failures))
     model = "best/ is the model, " if (output / "best").is_dir() else ""
+    model += "ensemble/ all of them, " if (output / "ensemble").is_dir() else ""
     lines.append(f"Results: {output} ({model}report.html the report, search.json everything)")
     if view_command:
         lines.append(f"Look:    {view_command}")

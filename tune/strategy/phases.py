@@ -44,8 +44,8 @@ class SearchPhases:
     spent_before_s: wall seconds of earlier sessions.
     clock: seconds, from any moment on.
 
-    find_lost_run: asked once, when there is nothing else to run: which run of an earlier session is trained
-        once more, for its model alone.
+    find_lost_runs: asked once, when there is nothing else to run: which runs of an earlier session are
+        trained once more, for their models alone.
     running: running records, by the key under which the caller asked for them.
     unfinished: runs that an earlier session left unfinished; they come first.
     started_count: jobs handed out so far, in any session.
@@ -64,8 +64,9 @@ class SearchPhases:
     ) -> None:
         self.ledger, self.strategy, self.watchers = ledger, strategy, watchers
         self.is_interrupted, self.spent_before_s, self.clock = is_interrupted, spent_before_s, clock
-        self.find_lost_run: Callable[[], TrialRecord | None] = lambda: None
+        self.find_lost_runs: Callable[[], Sequence[TrialRecord]] = lambda: ()
         self.started_at = clock()
+        self.lost_runs: list[TrialRecord] | None = None
         self.running: dict[str, TrialRecord] = {}
         self.estimator = Estimator(
             ledger, strategy.space, strategy.direction, strategy.max_steps, strategy.chance
@@ -105,9 +106,10 @@ class SearchPhases:
 
     def _next_run(self) -> TrialRecord | None:
         record = self.unfinished.pop(0) if self.unfinished else self._start_new_run()
-        if record is None and not self.running:
-            find_lost_run, self.find_lost_run = self.find_lost_run, lambda: None
-            record = find_lost_run()
+        if record is None and self.lost_runs is None and not self.running:
+            self.lost_runs = [*self.find_lost_runs()]
+        if record is None and self.lost_runs:
+            record = self.lost_runs.pop(0)
         return record
 
     def _start_new_run(self) -> TrialRecord | None:

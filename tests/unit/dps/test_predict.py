@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 import transformers
 import yaml
+from safetensors.numpy import load_file, save_file
 
 import dps
 from dps.errors import InputError
-from dps.models.manifest import MANIFEST_FILE
+from dps.models import ENSEMBLE_FILE, write_ensemble
+from dps.models.manifest import MANIFEST_FILE, write_manifest
 from dps.predict import Predictor, main, read_example_texts
 from dps.tasks import definition, registry
 
@@ -49,6 +51,78 @@ def regression(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pa
     rows = ["a,b,label", *(f"w{number % 5} w{number},w{number % 3},{number % 5}" for number in range(30))]
     document = {"name": "own", "columns": ["a", "b"], "kind": "regression"}
     return trained(tmp_path_factory.mktemp("predict") / "pairs", tiny_model, document, rows, 3)
+
+
+@pytest.fixture
+def ensemble(best: Path, tmp_path: Path) -> Path:
+    """Two models of one task, the second with another head."""
+    folder = tmp_path / "ensemble"
+    first, second = folder / "confirm-0", folder / "confirm-1"
+    for copy in (first, second):
+        shutil.copytree(best, copy)
+    weights = load_file(second / "model.safetensors")
+    weights["classifier.weight"] = weights["classifier.weight"][::-1] * 0.5
+    with write_manifest(second):
+        save_file(
+            {name: np.ascontiguousarray(value) for name, value in weights.items()},
+            second / "model.safetensors",
+            {"format": "pt"},
+        )
+    write_ensemble(folder, [first.name, second.name])
+    return folder
+
+
+def test_an_ensemble_says_the_mean_of_its_probabilities(
+    ensemble: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model", str(ensemble), "--text", *TEXTS]) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert said == Predictor.load(str(ensemble)).predict(TEXTS)
+    parts = [Predictor.load(str(ensemble / name)).predict(TEXTS) for name in ("confirm-0", "confirm-1")]
+    assert parts[0] != parts[1]
+    for one, *each in zip(said, *parts, strict=True):
+        for label, probability in one["probabilities"].items():
+            mean = np.mean([part["probabilities"][label] for part in each])
+            assert probability == pytest.approx(mean, abs=1e-6)
+
+
+def test_the_value_of_an_ensemble_is_the_mean_of_its_values(regression: Path, tmp_path: Path) -> None:
+    for name in ("confirm-0", "confirm-1"):
+        shutil.copytree(regression, tmp_path / name)
+    write_ensemble(tmp_path, ["confirm-0", "confirm-1"])
+    pairs = [("w1", "w2"), ("w3", "w4")]
+    assert Predictor.load(str(tmp_path)).predict(pairs) == Predictor.load(str(regression)).predict(pairs)
+
+
+def test_an_ensemble_with_a_model_that_is_not_the_listed_one_is_refused(
+    ensemble: Path, best: Path, regression: Path
+) -> None:
+    listing, second = ensemble / ENSEMBLE_FILE, ensemble / "confirm-1"
+
+    def check_refused(message: str) -> None:
+        with pytest.raises(InputError, match=message) as refusal:
+            Predictor.load(str(ensemble))
+        assert "\n" not in str(refusal.value)
+
+    written = listing.read_text()
+    for broken in (
+        "",
+        "[]",
+        '{"models": {}}',
+        '{"models": {"../best": "0"}}',
+        '{"models": {"confirm-1": 3}}',
+    ):
+        listing.write_text(broken)
+        check_refused("^model: .*ensemble.json|^model: .*is not the model that .*ensemble.json lists")
+    listing.write_text(written)
+    shutil.rmtree(second)
+    check_refused("confirm-1 is not the model that .* lists")
+    shutil.copytree(best, second)
+    check_refused("confirm-1 is not the model that .* lists")  # a whole model, but another one
+    shutil.rmtree(second)
+    shutil.copytree(regression, second)
+    write_ensemble(ensemble, ["confirm-0", "confirm-1"])
+    check_refused("^--model: .* its models are of different tasks")
 
 
 def test_the_folder_says_what_the_model_was_trained_for(best: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from sqlalchemy import Engine, event
 
+from dps.models.manifest import write_manifest
 from dps.tasks import registry
 from dps.training.preview import RunPreview
 from dps.training.result import Evaluation, Outcome, RunResult
@@ -187,9 +188,9 @@ def last_report(job: str, outcome: Outcome, **result: Any) -> RunReport:
 
 def leave_model(folder: Path, weight: float = 0.0) -> None:
     """A model of one weight, as a run leaves it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text("{}")
-    save_file({"weight": np.full(8, weight, np.float32)}, folder / "model.safetensors")
+    with write_manifest(folder):
+        (folder / "config.json").write_text("{}")
+        save_file({"weight": np.full(8, weight, np.float32)}, folder / "model.safetensors")
 
 
 def end_well(job: Job) -> RunReport:

@@ -16,13 +16,14 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from safetensors.numpy import load_file, save_file
 
+from dps.models import list_models
 from dps.models.manifest import MANIFEST_FILE
 from dps.paths import hash_file
 from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_plan
 from tune import session
 from tune.core.run import Job
 from tune.records.ledger import Ledger
-from tune.reporting import best_model, page
+from tune.reporting import best_model, ensemble_model, page
 from tune.reporting.model_card import write_model_card as write_card
 from tune.search_session import SearchSession
 from tune.strategy.arms import Arms
@@ -147,6 +148,82 @@ def test_a_whole_model_of_another_search_is_not_taken_for_this_one(
         (output / "best" / MANIFEST_FILE).unlink()
     assert best_model.holds_whole_model(output / "best")
     assert len(search()) == listed
+
+
+def read_seeds(output: Path) -> list[float]:
+    """The seeds of the models in ensemble/, which are whole."""
+    models = list_models(output / "ensemble")
+    assert all(map(best_model.holds_whole_model, models))
+    assert {path.name for path in (output / "ensemble").iterdir()} == {
+        "ensemble.json",
+        *(p.name for p in models),
+    }
+    return [float(load_file(path / "model.safetensors")["weight"][0]) for path in models]
+
+
+def test_the_models_of_all_seeds_are_kept_on_request(search: Callable[..., list[Job]], output: Path) -> None:
+    search()
+    assert not (output / "ensemble").exists()
+    assert len(search(ensemble=True)) == 2  # that in best/ is there
+    seeds = read_seeds(output)
+    assert seeds == [1, 2, 3]
+    assert search(ensemble=True) == []
+    assert len(search(ensemble=True, confirm=4)) == 1
+    assert read_seeds(output) == [*seeds, 4]
+    assert is_whole(output)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        (ensemble_model, "take_from_location"),
+        (ensemble_model, "write_ensemble"),
+        (ensemble_model, "sync_tree"),
+        (shutil, "copytree"),
+        (SearchSession, "close"),
+    ],
+    ids=lambda point: point[1],
+)
+def test_the_ensemble_is_whole_after_a_kill(
+    search: Callable[..., list[Job]], output: Path, monkeypatch: pytest.MonkeyPatch, point: tuple[Any, str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(*point, killed)
+        with pytest.raises(KilledError):
+            search(ensemble=True)
+    assert not (output / "ensemble").exists() or read_seeds(output)
+    assert search(ensemble=True) == []  # nothing is trained again
+    assert read_seeds(output) == [1, 2, 3]
+    assert is_whole(output)
+
+
+@pytest.mark.parametrize(
+    ("lose", "count"),
+    [
+        (lambda folder: shutil.rmtree(folder), 2),
+        (lambda folder: shutil.rmtree(folder / "confirm-0"), 1),
+        (lambda folder: (folder / "confirm-0/model.safetensors").write_bytes(b""), 1),
+        (lambda folder: (folder / "ensemble.json").write_text("{}"), 2),
+    ],
+    ids=["gone", "without a model", "with an empty model", "without its list"],
+)
+def test_an_ensemble_that_is_gone_is_made_again(
+    search: Callable[..., list[Job]],
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    lose: Callable[[Path], object],
+    count: int,
+) -> None:
+    search(ensemble=True)
+    records = Ledger(output / "study.db", "max").records()
+    lose(output / "ensemble")
+    capsys.readouterr()
+    again = search(ensemble=True)
+    assert len(again) == count
+    names = ", ".join(sorted(job.id for job in again))
+    assert f"models of ensemble/ are not there: trained once more are {names}" in "".join(capsys.readouterr())
+    assert read_seeds(output) == [1, 2, 3]
+    assert Ledger(output / "study.db", "max").records() == records
 
 
 @pytest.mark.parametrize("name", ["search.json", "report.html", "best/README.md"])

@@ -148,3 +148,18 @@ def test_the_share_of_the_most_frequent_answer(
     topics = Task("topics", ("text",), ("a", "b"), ("micro_f1",), multi_label=True)
     found = topics if task == "topics" else registry.get_task(task)
     assert metrics.compute_top_share(found, np.array(labels), np.array(predictions)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_probabilities_of_averaged_logits_are_the_mean_probabilities(multi_label: bool) -> None:
+    logits = np.random.default_rng(0).normal(0, 4, (5, 30, 3)).astype(np.float32)
+    logits[0, 0], logits[1, 0] = [900, -900, 0], [-900, 900, 0]  # probabilities of 0 and 1
+    each = [metrics.compute_probabilities(run, multi_label) for run in logits.clip(-700, 700)]
+    found = metrics.average_logits(logits, multi_label)
+    assert np.isfinite(found).all()
+    made = metrics.compute_probabilities(found, multi_label)
+    assert made == pytest.approx(np.mean(each, axis=0))
+
+
+def test_numbers_are_averaged_as_they_are() -> None:
+    assert metrics.average_logits(np.array([[[1.0], [5.0]], [[2.0], [3.0]]])).tolist() == [[1.5], [4.0]]

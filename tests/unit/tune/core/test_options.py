@@ -65,6 +65,7 @@ OPTIONS: dict[str, Any] = {
     "target": None,
     "init_task": None,
     "worth": None,
+    "ensemble": False,
     "register": None,
     "profile": False,
     "tracking_uri": None,
@@ -115,6 +116,7 @@ def test_the_options_of_a_comparison_are_these() -> None:
         "cpu_hours",
         "target",
         "worth",
+        "ensemble",
         "register",
         "profile",
     }
