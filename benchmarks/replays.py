@@ -209,7 +209,6 @@ def replay(name: str, file: Path | None, number: int, runs: float) -> Result:
         stop_rules=[DeviceHoursLimit("CPU", hours, 1.0, EXPLORATION_BUDGET_SHARE if ours else 1.0)],
         race_stop_rules=[DeviceHoursLimit("CPU", hours, 1.0)],
         folder="nowhere",
-        max_steps=ground.world.steps[-1],
         race_settings=RaceSettings(ground.further) if ours else RaceSettings(1 if name == "repeater" else 0),
         chance=0.0,
         first_configurations=ground.space.list_published()

@@ -47,7 +47,6 @@ def search(
         slots=SlotCount(slots),
         stop_rules=[WallTimeLimit(seconds) if seconds else TrialLimit(trials)],
         folder="nowhere",
-        max_steps=75,
     )
     strategy = replace(strategy, **changes)
     return simulate(

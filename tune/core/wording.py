@@ -51,7 +51,8 @@ def format_configuration(configuration: dict[str, Any]) -> str:
     parts = [str(configuration["method"])]
     for name, value in configuration.items():
         if name != "method":
-            parts.append(f"{short.get(name, name)} {value:.3g}" if isinstance(value, float) else str(value))
+            said = f"{value:.3g}" if isinstance(value, float) else str(value)
+            parts.append(said if isinstance(value, str) else f"{short.get(name, name)} {said}")
     return "  ".join(parts)
 
 

@@ -74,7 +74,12 @@ def estimate_duration(
 
 
 def estimate_speed(
-    options: CommonOptions, model: ModelFolder, mean_words: float, gpus_per_worker: float, precision: str
+    options: CommonOptions,
+    model: ModelFolder,
+    mean_words: float,
+    gpus_per_worker: float,
+    precision: str,
+    batch_size: int,
 ) -> TrainingSpeed:
     """Estimate the model's FLOPs over this machine's measured speed, or over a typical GPU's."""
     layers, hidden, _ = model.read_dimensions()
@@ -82,7 +87,7 @@ def estimate_speed(
     tokens = min(options.max_length or math.inf, TOKENS_PER_WORD * mean_words + TOKENS_PER_EXAMPLE)
     flops = USUAL_GPU_FLOPS if gpus_per_worker else _measure_flops(options.cpus_per_worker, precision)
     forward = 2 * weights * tokens / flops
-    products = 3.3 * forward * options.batch_size / options.workers_per_trial
+    products = 3.3 * forward * batch_size / options.workers_per_trial
     others = GPU_STEP_OVERHEAD_S if gpus_per_worker else CPU_STEP_S_PER_WEIGHT * model.count_parameters()
     return TrainingSpeed(products + others, forward / EVALUATION_EFFICIENCY)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,13 +81,23 @@ class Plan:
 
     @property
     def max_steps(self) -> int:
-        """Optimizer steps of a full trial."""
+        """Optimizer steps of a full trial, of the longest where they differ."""
         return self.preview.max_steps
 
     @property
     def confirm_steps(self) -> int:
-        """Optimizer steps of a confirmation."""
+        """Optimizer steps of a confirmation, at most."""
         return self.preview.full_max_steps
+
+    @property
+    def mean_training_share(self) -> float:
+        """Mean training of the space's configurations, as a share of that of its longest, in examples."""
+        lengths = [
+            domain.extremes
+            for space in self.arms.values()
+            if (domain := space.parameters.get("epochs")) is not None
+        ]
+        return statistics.fmean(sum(each) / len(each) / max(each) for each in lengths) if lengths else 1.0
 
     @property
     def initial_configurations(self) -> list[dict[str, Any]]:
@@ -117,7 +128,7 @@ class Plan:
             self.trials / len(passes),
             self._slot_budget,
         )
-        return whole.scale(max(0.0, 1 - self.ended_runs / self.planned_runs))
+        return whole.scale(self.mean_training_share * max(0.0, 1 - self.ended_runs / self.planned_runs))
 
     @property
     def _slot_budget(self) -> float:
@@ -175,7 +186,6 @@ class Plan:
             slots=slots,
             stop_rules=self.get_stop_rules(),
             folder=folder,
-            max_steps=self.max_steps,
             scheduler=options.scheduler,
             evaluations=options.evaluations,
             chance=self.preview.chance_level,

@@ -69,7 +69,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
         slots=slots,
         gpus_per_worker=gpus,
         cluster=cluster,
-        speed=estimate_speed(options, inputs.model, preview.mean_words, gpus, precision),
+        speed=estimate_speed(options, inputs.model, preview.mean_words, gpus, precision, config.batch_size),
         warm_start=_load_warm_start(options, arms),
         model_parameters=inputs.model.count_parameters(),
     )

@@ -57,6 +57,10 @@ class TrialRecord(RunResult):
         """The arm of a comparison that it belongs to; empty in a search."""
         return RunId.parse(self.id).arm
 
+    def measure_share(self, evaluations: int) -> float:
+        """Return the share of its steps up to its last score. evaluations: of a full run."""
+        return 1.0 if self.outcome == Outcome.COMPLETED else min(1.0, len(self.scores) / evaluations)
+
 
 _RECORD_ADAPTER = TypeAdapter(TrialRecord)
 _OWN_PLACES = ("scores", "ended")  # of a result: Optuna has fields for these

@@ -43,24 +43,19 @@ def rank_trials(records: Sequence[TrialRecord], direction: str, count: int) -> l
 
 
 def choose_winner(records: Sequence[TrialRecord], direction: str) -> TrialRecord | None:
-    """Choose the best trial, compared at equal steps; None if none has a score.
+    """Choose the best trial, compared at equal shares of their steps; None if none has a score.
 
-    At the fewest steps the best trial leads; if it went further, it is compared again among those that did.
-    So a completed trial wins over one that was stopped behind it. The earlier trial wins a tie.
+    At the fewest evaluations the best trial leads; if it went further, it is compared again among those that
+    did. So a completed trial wins over one that was stopped behind it. The earlier trial wins a tie.
     """
     sign = Direction(direction).sign
     candidates = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
     best = None
     while candidates and (best is None or best in candidates):
-        step = min(r.step for r in candidates)
-        best = max(candidates, key=lambda r: (sign * _score_up_to(r, step), -r.number))
-        candidates = [r for r in candidates if r.step > step]
+        count = min(len(r.scores) for r in candidates)
+        best = max(candidates, key=lambda r: (sign * r.scores[count - 1][1], -r.number))
+        candidates = [r for r in candidates if len(r.scores) > count]
     return best
-
-
-def _score_up_to(record: TrialRecord, step: int) -> float:
-    """Return the last score up to this step."""
-    return next(score for at, score in reversed(record.scores) if at <= step)
 
 
 def select_by_configuration(

@@ -73,6 +73,7 @@ class SettingsSection(Section):
     batch_size: int
     max_length: int
     train_size: int | None
+    evaluations: int
     select_on: str
 
 

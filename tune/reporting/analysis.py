@@ -105,7 +105,7 @@ class SearchAnalysis:
 
     def __init__(self, document: SearchDocument) -> None:
         self.document, self.sign = document, document.direction.sign
-        self.max_steps, self.chance = document.plan.max_steps, document.chance
+        self.evaluations, self.chance = document.plan.settings.evaluations, document.chance
 
     @cached_property
     def runs(self) -> list[TrialRecord]:
@@ -128,7 +128,9 @@ class SearchAnalysis:
 
     def _estimate(self, runs: Sequence[TrialRecord]) -> Estimates | None:
         source = _RecordList(runs)
-        return Estimator(source, self.space, self.document.direction, self.max_steps, self.chance).estimate()
+        return Estimator(
+            source, self.space, self.document.direction, self.evaluations, self.chance
+        ).estimate()
 
     @cached_property
     def estimates(self) -> Estimates | None:

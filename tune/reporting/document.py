@@ -95,7 +95,7 @@ def _build_pareto_section(plan: Plan, records: list[TrialRecord]) -> ParetoSecti
     objectives = options.objective_names
     if objectives == ("score",):
         return None
-    points = build_pareto_points(records, objectives, plan.task.direction, plan.max_steps)
+    points = build_pareto_points(records, objectives, plan.task.direction, plan.options.evaluations)
     front = find_pareto_front(points)
     return ParetoSection(
         objectives=list(objectives),

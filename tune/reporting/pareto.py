@@ -32,31 +32,31 @@ class ParetoPoint:
 
 
 def build_pareto_points(
-    records: Sequence[TrialRecord], objectives: Sequence[str], direction: str, max_steps: int
+    records: Sequence[TrialRecord], objectives: Sequence[str], direction: str, evaluations: int
 ) -> list[ParetoPoint]:
     """Return a point for each configuration with a run to its end, in the order of the records.
 
-    records: of the search and the race. direction: "max" or "min", of the score. Over the seeds of the runs
-    that went to their end, score is the mean and stability the standard deviation (ddof 1, not known with
-    one seed) of the last scores; neither is known where a run diverged. Over all runs with a score, seconds
-    are those of a step times max_steps and memory is the highest peak in bytes.
+    records: of the search and the race. direction: "max" or "min", of the score. evaluations: of a full run.
+    Over the seeds of the runs that went to their end, score is the mean and stability the standard deviation
+    (ddof 1, not known with one seed) of the last scores; neither is known where a run diverged. Over all runs
+    with a score, seconds are those of a full run and memory is the highest peak in bytes.
     """
     return [
-        _build_pareto_point(runs, objectives, direction, max_steps)
+        _build_pareto_point(runs, objectives, direction, evaluations)
         for runs in group_by_configuration(records)
         if any(run.outcome == Outcome.COMPLETED and run.scores for run in runs)
     ]
 
 
 def _build_pareto_point(
-    runs: Sequence[TrialRecord], objectives: Sequence[str], direction: str, max_steps: int
+    runs: Sequence[TrialRecord], objectives: Sequence[str], direction: str, evaluations: int
 ) -> ParetoPoint:
     scores = list(collect_full_scores(runs).values())
     useful = [run for run in runs if run.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and run.scores]
     peaks = [run.peak_memory for run in useful if run.peak_memory]
     known = {
         "score": statistics.fmean(scores),
-        "seconds": sum(run.seconds for run in useful) / sum(run.step for run in useful) * max_steps,
+        "seconds": sum(run.seconds for run in useful) / sum(run.measure_share(evaluations) for run in useful),
         "memory": float(max(peaks)) if peaks else math.nan,
         "stability": _standard_deviation(scores),
     }

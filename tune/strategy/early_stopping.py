@@ -1,6 +1,8 @@
 """Early stopping rules (ASHA, median) as plain state that a ledger can rebuild.
 
-The fidelity is the optimizer step. Higher scores are better; callers that minimise negate them.
+The fidelity is the number of the evaluation. Each trial has as many, spread evenly over its steps, so that
+trials of different length are compared at the same share of their learning rate's schedule. Higher scores are
+better; callers that minimise negate them.
 """
 
 from __future__ import annotations
@@ -25,45 +27,45 @@ MIN_MEDIAN_TRIALS = 5  # other trials needed for a median
 class EarlyStoppingPolicy(ABC):
     """Decide after each evaluation whether to stop a trial.
 
-    Trials are identified by id and their steps increase. Each step of a trial counts once: reporting it
-    again, as after a restart from a checkpoint, changes nothing and gives the same answer. Scores that are
-    not finite never count. A stopped trial reports nothing further. `record_earlier` changes the state as
-    `should_stop` does, and the order of the trials does not matter to it.
+    Trials are identified by id and their evaluations are numbered from 1. Each number of a trial counts once:
+    reporting it again, as after a restart from a checkpoint, changes nothing and gives the same answer.
+    Scores that are not finite never count. A stopped trial reports nothing further. `record_earlier` changes
+    the state as `should_stop` does, and the order of the trials does not matter to it.
     """
 
-    def __init__(self, max_steps: int) -> None:
-        self.max_steps = max_steps
-        self._last_step: dict[str, int] = {}
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
+        self._latest: dict[str, int] = {}
         self._stopped_trials: set[str] = set()
 
-    def should_stop(self, trial: str, step: int, score: float | None) -> bool:
-        """Return whether to stop the trial after this evaluation; never once it has done all its steps.
+    def should_stop(self, trial: str, number: int, score: float | None) -> bool:
+        """Return whether to stop the trial after this evaluation; never after its last one.
 
         A score that is None, NaN or infinite means that the trial diverged: it is stopped and ignored.
         """
         if not is_finite_score(score):
             return True
-        if self._is_new_step(trial, step) and self._update(trial, step, score) and step < self.max_steps:
+        if self._is_new(trial, number) and self._update(trial, number, score) and number < self.evaluations:
             self._stopped_trials.add(trial)
         return trial in self._stopped_trials
 
     def record_completion(self, trial: str, score: float | None) -> None:
-        """Record that the trial has done all its steps, with this score."""
-        self.record_earlier(trial, self.max_steps, score)
+        """Record that the trial went to its end, with this score."""
+        self.record_earlier(trial, self.evaluations, score)
 
-    def record_earlier(self, trial: str, step: int, score: float | None) -> None:
+    def record_earlier(self, trial: str, number: int, score: float | None) -> None:
         """Record an evaluation of an earlier session without deciding anything."""
-        if is_finite_score(score) and self._is_new_step(trial, step):
-            self._update(trial, step, score)
+        if is_finite_score(score) and self._is_new(trial, number):
+            self._update(trial, number, score)
 
-    def _is_new_step(self, trial: str, step: int) -> bool:
-        if step <= self._last_step.get(trial, -1):
+    def _is_new(self, trial: str, number: int) -> bool:
+        if number <= self._latest.get(trial, -1):
             return False
-        self._last_step[trial] = step
+        self._latest[trial] = number
         return True
 
     @abstractmethod
-    def _update(self, trial: str, step: int, score: float) -> bool:
+    def _update(self, trial: str, number: int, score: float) -> bool:
         """Add a new finite score; return whether the trial falls behind."""
 
 
@@ -76,21 +78,18 @@ class ScoredTrial(Protocol):
     def scores(self) -> Sequence[tuple[int, float]]: ...
 
 
-def make_early_stopping(
-    name: str, max_steps: int, evaluations: int, noise_at: NoiseByShare
-) -> EarlyStoppingPolicy:
-    """Make the policy of this name for trials of `max_steps` with `evaluations` evenly spaced evaluations.
+def make_early_stopping(name: str, evaluations: int, noise_at: NoiseByShare) -> EarlyStoppingPolicy:
+    """Make the policy of this name for trials of so many evaluations.
 
     With a single evaluation nothing can be stopped. Raises ValueError for an unknown name.
     """
     if name not in EARLY_STOPPING_NAMES:
         raise ValueError(f"scheduler: must be one of {', '.join(EARLY_STOPPING_NAMES)}, but got {name!r}")
     if name == "none" or evaluations <= 1:
-        return NoEarlyStopping(max_steps)
-    grace = max(1, max_steps // evaluations)
+        return NoEarlyStopping(evaluations)
     if name == "median":
-        return MedianStopping(max_steps, grace)
-    return Asha(max_steps, grace, noise_at)
+        return MedianStopping(evaluations, grace=1)
+    return Asha(evaluations, 1, noise_at)
 
 
 def replay_records(
@@ -102,19 +101,19 @@ def replay_records(
     """
     sign = Direction(direction).sign
     for record in records:
-        for step, score in record.scores:
-            policy.record_earlier(record.id, step, sign * score)
+        for number, (_, score) in enumerate(record.scores, start=1):
+            policy.record_earlier(record.id, number, sign * score)
 
 
 class NoEarlyStopping(EarlyStoppingPolicy):
     """Stop only diverged trials."""
 
-    def _update(self, trial: str, step: int, score: float) -> bool:
+    def _update(self, trial: str, number: int, score: float) -> bool:
         return False
 
 
 class Rung:
-    """Scores of the trials that reached `level` steps, one a trial."""
+    """Scores of the trials that reached evaluation `level`, one a trial."""
 
     def __init__(self, level: float) -> None:
         self.level = level
@@ -135,10 +134,10 @@ class Rung:
 class Asha(EarlyStoppingPolicy):
     """ASHA in its stopping form, as Ray has it.
 
-    Rungs lie at grace * reduction^k steps. A trial's first score at or after a rung enters it, and the trial
-    is stopped there if
+    Rungs lie at the evaluations grace * reduction^k. A trial's first score at or after a rung enters it, and
+    the trial is stopped there if
 
-        score < Q(1 - 1 / reduction) - NOISE_SLACK * noise_at(level / max_steps)
+        score < Q(1 - 1 / reduction) - NOISE_SLACK * noise_at(level / evaluations)
 
     with Q the quantile of the scores that entered before. The first trial passes all rungs. A score beyond
     several new rungs enters only the highest; Ray would put a later one into the others.
@@ -151,34 +150,34 @@ class Asha(EarlyStoppingPolicy):
 
     def __init__(
         self,
-        max_steps: int,
+        evaluations: int,
         grace: int,
         noise_at: NoiseByShare = lambda share: None,
         reduction: float = REDUCTION_FACTOR,
     ) -> None:
-        super().__init__(max_steps)
+        super().__init__(evaluations)
         self.reduction, self.noise_at = reduction, noise_at
-        self.rungs = [Rung(level) for level in compute_rung_levels(max_steps, grace, reduction)]
+        self.rungs = [Rung(level) for level in compute_rung_levels(evaluations, grace, reduction)]
 
-    def _update(self, trial: str, step: int, score: float) -> bool:
-        index = self._rung_index(step)
+    def _update(self, trial: str, number: int, score: float) -> bool:
+        index = self._rung_index(number)
         if index < 0 or trial in self.rungs[index].scores:
             return False
         rung = self.rungs[index]
-        allowance = NOISE_SLACK * (self.noise_at(rung.level / self.max_steps) or 0.0)
+        allowance = NOISE_SLACK * (self.noise_at(rung.level / self.evaluations) or 0.0)
         falls_behind = score < rung.cutoff(self.reduction) - allowance
         rung.add(trial, score)
         return falls_behind
 
-    def _rung_index(self, step: int) -> int:
-        """Return the index of the highest rung at or below this step; -1 before the first."""
-        return sum(rung.level <= step for rung in self.rungs) - 1
+    def _rung_index(self, number: int) -> int:
+        """Return the index of the highest rung at or below this evaluation; -1 before the first."""
+        return sum(rung.level <= number for rung in self.rungs) - 1
 
 
-def compute_rung_levels(max_steps: int, grace: int, reduction: float = REDUCTION_FACTOR) -> list[float]:
-    """Return the steps of the rungs: grace, grace * reduction, grace * reduction², ... below max_steps."""
+def compute_rung_levels(evaluations: int, grace: int, reduction: float = REDUCTION_FACTOR) -> list[float]:
+    """Return the rungs' evaluations: grace, grace * reduction, grace * reduction², ... before the last."""
     levels: list[float] = []
-    while (level := grace * reduction ** len(levels)) < max_steps:
+    while (level := grace * reduction ** len(levels)) < evaluations:
         levels.append(level)
     return levels
 
@@ -186,27 +185,27 @@ def compute_rung_levels(max_steps: int, grace: int, reduction: float = REDUCTION
 class MedianStopping(EarlyStoppingPolicy):
     """Median stopping rule.
 
-    At a step >= grace at which at least `min_trials` other trials were evaluated, a trial is stopped if
+    At an evaluation >= grace that at least `min_trials` other trials reached, a trial is stopped if
 
-        max_{t <= step} score(t) < median over the other trials of mean_{t <= step} score(t)
+        max_{t <= number} score(t) < median over the other trials of mean_{t <= number} score(t)
 
-    Vizier takes only completed trials; here all that reached the step count, so that a short search can stop
-    too. Every trial must be evaluated at the same steps.
+    Vizier takes only completed trials; here all that reached it count, so that a short search can stop
+    too.
 
     Source: Golovin et al., Google Vizier, KDD 2017, section 3.2.1.
     """
 
-    def __init__(self, max_steps: int, grace: int, min_trials: int = MIN_MEDIAN_TRIALS) -> None:
-        super().__init__(max_steps)
+    def __init__(self, evaluations: int, grace: int, min_trials: int = MIN_MEDIAN_TRIALS) -> None:
+        super().__init__(evaluations)
         self.grace, self.min_trials = grace, min_trials
         self._running_totals: dict[str, tuple[int, float, float]] = {}  # count, sum and best of the scores
-        self._means_by_step: dict[int, list[float]] = {}  # ascending
+        self._means_by_number: dict[int, list[float]] = {}  # ascending
 
-    def _update(self, trial: str, step: int, score: float) -> bool:
+    def _update(self, trial: str, number: int, score: float) -> bool:
         count, total, best = self._running_totals.get(trial, (0, 0.0, -math.inf))
         count, total, best = count + 1, total + score, max(best, score)
-        others = self._means_by_step.setdefault(step, [])
-        is_comparable = step >= self.grace and len(others) >= self.min_trials
+        others = self._means_by_number.setdefault(number, [])
+        is_comparable = number >= self.grace and len(others) >= self.min_trials
         falls_behind = is_comparable and best < compute_sorted_quantile(others, 0.5)
         self._running_totals[trial] = count, total, best
         insort(others, total / count)

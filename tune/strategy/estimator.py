@@ -22,7 +22,7 @@ from tune.stats.best_arm import find_leader
 from tune.stats.surrogate import Observation, Posterior, fit_posterior
 
 INFORMATIVE_OUTCOMES = (Outcome.COMPLETED, Outcome.STOPPED, Outcome.DIVERGED)
-MAX_FITTED_CONFIGURATIONS = 150  # given to the Gaussian process: most steps first, then best scores
+MAX_FITTED_CONFIGURATIONS = 150  # given to the Gaussian process: longest share first, then best scores
 MIN_RUNS_TO_FIT = 4  # ended runs before a posterior is fitted
 IMPROVEMENT_POINTS = 200  # points of the space over which the expected improvement is maximised
 
@@ -68,7 +68,7 @@ class Estimator:
     """Estimate configurations from their runs; fit again after each run that ends.
 
     direction: of the metric; inside, higher is better.
-    max_steps: of a full trial.
+    evaluations: of a full trial, spread evenly over its steps.
     chance: score of a run that learnt nothing, None if unknown.
     """
 
@@ -77,10 +77,10 @@ class Estimator:
         source: RecordSource,
         space: SearchSpace,
         direction: str,
-        max_steps: int,
+        evaluations: int,
         chance: float | None = None,
     ) -> None:
-        self.source, self.space, self.max_steps = source, space, max_steps
+        self.source, self.space, self.evaluations = source, space, evaluations
         self.sign = Direction(direction).sign
         self.chance = None if chance is None else self.sign * chance
         self._ended_counts: tuple[int, int] | None = None
@@ -123,14 +123,21 @@ class Estimator:
         return sorted(promising, key=lambda trial: trial.number)
 
     def _promise_key(self, trial: TrialRecord) -> tuple[float, float]:
-        """Return a sort key that puts the most steps first, then the best score."""
-        return -trial.step, -self.sign * (trial.score if trial.score is not None else -math.inf)
+        """Return a sort key that puts the longest share first, then the best score."""
+        return -trial.measure_share(self.evaluations), -self.sign * (
+            trial.score if trial.score is not None else -math.inf
+        )
 
     def _scores_by_share(self, run: TrialRecord) -> list[tuple[float, float]]:
-        """Return (share of the steps, score) pairs; higher scores are better."""
+        """Return (share of the run's own steps, score) pairs; higher scores are better."""
         if run.outcome == Outcome.DIVERGED:
             return [] if self.chance is None else [(1.0, self.chance)]
-        scores = [(min(1.0, step / self.max_steps), self.sign * score) for step, score in run.scores]
+        scores = [
+            (min(1.0, number / self.evaluations), self.sign * score)
+            for number, (_, score) in enumerate(run.scores, start=1)
+        ]
+        if run.outcome == Outcome.COMPLETED:  # of fewer steps than evaluations
+            scores[-1:] = [(1.0, score) for _, score in scores[-1:]]
         if run.is_collapsed and self.chance is not None:  # of its slice, which may be a hair above chance
             scores[-1:] = [(share, self.chance) for share, _ in scores[-1:]]
         return scores

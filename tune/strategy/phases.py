@@ -69,7 +69,7 @@ class SearchPhases:
         self.lost_runs: list[TrialRecord] | None = None
         self.running: dict[str, TrialRecord] = {}
         self.estimator = Estimator(
-            ledger, strategy.space, strategy.direction, strategy.max_steps, strategy.chance
+            ledger, strategy.space, strategy.direction, strategy.evaluations, strategy.chance
         )
         self.race = Race(self.estimator, strategy.race_settings, strategy.seed)
         self.proposer = Proposer(strategy, ledger, self.estimator)
@@ -82,9 +82,7 @@ class SearchPhases:
         self.slot_seconds = sum(record.seconds for record in records)
         self.unfinished = [record for record in records if not record.outcome.is_final]
         self.started_count = len(records) - len(self.unfinished)
-        self.early_stopping = make_early_stopping(
-            strategy.scheduler, strategy.max_steps, strategy.evaluations, self.noise_at
-        )
+        self.early_stopping = make_early_stopping(strategy.scheduler, strategy.evaluations, self.noise_at)
         replay_records(self.early_stopping, ledger.records(RunPurpose.SEARCH), strategy.direction)
 
     def next_job(self, key: str) -> Job | NoJob:
@@ -233,7 +231,7 @@ class SearchPhases:
         if job.purpose != RunPurpose.SEARCH or evaluation is None:
             return False
         score = self.estimator.sign * evaluation.score
-        is_behind = self.early_stopping.should_stop(job.id, evaluation.step, score)
+        is_behind = self.early_stopping.should_stop(job.id, len(evaluation.curve), score)
         return is_behind and evaluation.step < evaluation.max_steps
 
     def take_report(self, key: str, report: RunReport) -> None:

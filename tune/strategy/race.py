@@ -120,9 +120,10 @@ class Race:
             self.estimator.source.records(RunPurpose.RACE),
         )
         under_way = {record.id for record in running}
-        explored = sum(map(_count_passes, trials))
-        raced = sum(_count_passes(run) for run in race_runs if run.id not in under_way)
-        full_run = explored / max(1, sum(trial.step for trial in trials)) * self.estimator.max_steps
+        explored = sum(map(self._count_passes, trials))
+        raced = sum(self._count_passes(run) for run in race_runs if run.id not in under_way)
+        shares = sum(trial.measure_share(self.estimator.evaluations) for trial in trials)
+        full_run = explored / max(1 / self.estimator.evaluations, shares)
         raced += len(running) * full_run
         if raced + full_run / 2 >= self.settings.max_cost_ratio * explored:
             return f"{self.settings.max_cost_ratio:.0%} of the exploration's training is used"
@@ -135,8 +136,9 @@ class Race:
         decision = weigh_replicate(estimates.posterior, candidates, self.settings.min_gain)
         return None if decision else decision.reason
 
-
-def _count_passes(run: TrialRecord) -> float:
-    """Return the forward-backward passes of a run up to its last score. Unlike seconds, they are the same
-    whenever and wherever it runs, so that the same seed leads to the same race."""
-    return METHODS[run.configuration["method"]]().cost.passes(run.step, steps_per_epoch=0)
+    def _count_passes(self, run: TrialRecord) -> float:
+        """Return the examples that went forward and backward in a run up to its last score, in batches of the
+        search. Unlike seconds, they are the same whenever and wherever it runs, so that the same seed leads
+        to the same race."""
+        batch_size: int = run.configuration.get("batch_size", 1)
+        return batch_size * METHODS[run.configuration["method"]]().cost.passes(run.step, steps_per_epoch=0)

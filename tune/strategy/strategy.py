@@ -28,7 +28,6 @@ class Strategy:
     slots: number of runs at once.
     stop_rules: end the exploration.
     folder: where runs keep their files.
-    max_steps: of a full trial.
     scheduler: name of the early stopping policy.
     evaluations: per trial; each may stop it.
     race_settings: how promising configurations race.
@@ -54,7 +53,6 @@ class Strategy:
     slots: SlotCount
     stop_rules: Sequence[StopRule]
     folder: str
-    max_steps: int
     scheduler: str = "asha"
     evaluations: int = 6
     race_settings: RaceSettings = NO_RACE

@@ -157,7 +157,6 @@ def strategy(
         slots=SlotCount(slots) if isinstance(slots, int) else slots,
         stop_rules=[TrialLimit(trials)] if rules is None else rules,
         folder=str(folder),
-        max_steps=STEPS[-1],
     )
     return replace(made, **changes)
 
@@ -170,7 +169,8 @@ def objective(job: Job, step: int) -> float:
 
 def make_evaluation(step: int, score: float = 0.5, max_steps: int = STEPS[-1]) -> Evaluation:
     """An evaluation that is the first of its run."""
-    return Evaluation(step, max_steps, {"matthews_correlation": score}, None, 0.0, [(step, score)])
+    curve = [(at, score) for at in range(STEPS[0], step + 1, STEPS[0])] or [(step, score)]
+    return Evaluation(step, max_steps, {"matthews_correlation": score}, None, 0.0, curve)
 
 
 def progress_report(

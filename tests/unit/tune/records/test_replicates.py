@@ -24,7 +24,9 @@ DONE, STOPPED = Outcome.COMPLETED, Outcome.STOPPED
 
 
 def trial(number: int, score: float | None, outcome: Outcome = DONE, step: int = 60) -> TrialRecord:
-    return make_record(number, outcome, scores=[] if score is None else [(10, 0.99), (step, score)])
+    """A trial of 60 steps that reached `step`, evaluated every 20."""
+    scores = [*((at, 0.99) for at in range(20, step, 20)), (step, score)]
+    return make_record(number, outcome, scores=[] if score is None else scores)
 
 
 def number(records: list[TrialRecord], direction: str = "max") -> int | None:
@@ -62,6 +64,14 @@ def test_what_was_cut_short_ahead_of_all_others_wins_over_a_worse_one_that_went_
         make_record(n, STOPPED, scores=[(20, sign * score)]) for n, score in ((1, 0.4), (2, 0.9), (3, 0.3))
     ]
     assert number([went_on, *cut], direction) == 2
+
+
+def test_trials_of_different_length_are_compared_at_the_same_share() -> None:
+    short = make_record(0, STOPPED, scores=[(10, 0.3), (20, 0.4)])
+    long = make_record(1, STOPPED, scores=[(40, 0.2), (80, 0.5)])
+    assert number([short, long]) == 1
+    assert number([make_record(0, scores=[(10, 0.3), (20, 0.4), (30, 0.45)]), long]) == 1
+    assert number([make_record(0, scores=[(10, 0.3), (20, 0.6), (30, 0.45)]), long]) == 0
 
 
 def test_where_all_were_stopped_the_best_of_those_that_went_furthest_wins() -> None:

@@ -18,14 +18,14 @@ from tune.core.wording import format_objective
 from tune.records.ledger import TrialRecord
 from tune.reporting.pareto import ParetoPoint, build_pareto_points, find_pareto_front, is_dominating
 
-STEPS = 60
+STEPS, EVALUATIONS = 60, 2
 numbers = st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(-1, 1)
 
 
 def run(rate: float, score: float | None = 0.5, step: int = STEPS, **changes: Any) -> TrialRecord:
     """A run of the configuration with this learning rate."""
     changes = {"number": int(rate), "seconds": 10.0, "peak_memory": 2**30, **changes}
-    scores = [] if score is None else [(step // 2, 0.9), (step, score)]
+    scores = [] if score is None else [*([(STEPS // 2, 0.9)] if step == STEPS else []), (step, score)]
     configuration = {"method": "vanilla", "learning_rate": rate}
     return make_record(configuration=configuration, scores=scores, **changes)
 
@@ -39,7 +39,7 @@ def point(*costs: float) -> ParetoPoint:
 
 
 def only(records: list[TrialRecord], *objectives: str, direction: str = "max") -> dict[str, float | None]:
-    (found,) = build_pareto_points(records, objectives or OBJECTIVES, direction, STEPS)
+    (found,) = build_pareto_points(records, objectives or OBJECTIVES, direction, EVALUATIONS)
     return found.values
 
 
@@ -77,7 +77,7 @@ def test_a_point_is_a_mean_over_the_seeds_of_a_configuration() -> None:
         raced(3, 1, 0.6, seconds=18.0, peak_memory=3 * 2**30),
         raced(3, 2, 0.1, seconds=15.0),
     ]
-    (found,) = build_pareto_points(records, OBJECTIVES, "max", STEPS)
+    (found,) = build_pareto_points(records, OBJECTIVES, "max", EVALUATIONS)
     assert (found.trial, found.seeds, found.configuration["learning_rate"]) == (7, 3, 3)
     assert found.values == {
         "score": pytest.approx(0.4),
@@ -89,7 +89,7 @@ def test_a_point_is_a_mean_over_the_seeds_of_a_configuration() -> None:
 
 
 def test_the_score_of_an_error_is_minimised() -> None:
-    (found,) = build_pareto_points([run(1, 0.3)], ("seconds", "score"), "min", STEPS)
+    (found,) = build_pareto_points([run(1, 0.3)], ("seconds", "score"), "min", EVALUATIONS)
     assert found.costs == (10.0, 0.3)
     assert list(found.values) == ["seconds", "score"]
 
@@ -104,15 +104,15 @@ def test_only_what_went_to_its_end_is_a_point() -> None:
         raced(5, 1, 0.7),
     ]
     assert [
-        p.configuration["learning_rate"] for p in build_pareto_points(records, ("score",), "max", STEPS)
+        p.configuration["learning_rate"] for p in build_pareto_points(records, ("score",), "max", EVALUATIONS)
     ] == [4, 5]
     assert only(records[4:], "score") == {"score": 0.7}
-    assert build_pareto_points([], OBJECTIVES, "max", STEPS) == []
+    assert build_pareto_points([], OBJECTIVES, "max", EVALUATIONS) == []
 
 
-def test_the_seconds_of_a_stopped_run_count_by_the_step() -> None:
-    stopped = run(5, 0.6, 20, outcome=Outcome.STOPPED, seconds=8.0)
-    assert only([stopped, raced(5, 1, 0.7, seconds=12.0)], "score", "seconds")["seconds"] == pytest.approx(15)
+def test_the_seconds_of_a_stopped_run_count_by_its_share() -> None:
+    stopped = run(5, 0.6, 30, outcome=Outcome.STOPPED, seconds=9.0)  # after the first of two evaluations
+    assert only([stopped, raced(5, 1, 0.7, seconds=12.0)], "score", "seconds")["seconds"] == pytest.approx(14)
 
 
 def test_one_seed_has_no_stability_and_two_have() -> None:
@@ -122,7 +122,7 @@ def test_one_seed_has_no_stability_and_two_have() -> None:
 
 
 def test_where_the_system_does_not_tell_memory_is_not_known() -> None:
-    (found,) = build_pareto_points([run(1, peak_memory=None)], ("score", "memory"), "max", STEPS)
+    (found,) = build_pareto_points([run(1, peak_memory=None)], ("score", "memory"), "max", EVALUATIONS)
     assert found.values["memory"] is None
     assert math.isnan(found.costs[1])
     assert find_pareto_front([found]) == []
@@ -130,7 +130,7 @@ def test_where_the_system_does_not_tell_memory_is_not_known() -> None:
 
 def test_a_run_that_diverged_leaves_no_mean_and_never_stands_on_the_front() -> None:
     bad = [run(1, 0.99), raced(1, 1, None, outcome=Outcome.DIVERGED), raced(1, 2, 0.99)]
-    both = build_pareto_points([*bad, run(2, 0.1, seconds=99.0)], OBJECTIVES[:3], "max", STEPS)
+    both = build_pareto_points([*bad, run(2, 0.1, seconds=99.0)], OBJECTIVES[:3], "max", EVALUATIONS)
     assert [p.values["score"] for p in both] == [None, 0.1]
     assert both[0].seeds == 3
     assert find_pareto_front(both) == [both[1]]

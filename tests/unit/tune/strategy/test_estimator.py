@@ -47,7 +47,7 @@ def run(
 
 def make(direction: str = "max", chance: float | None = 0.0) -> tuple[Ledger, Estimator]:
     ledger = Ledger(None, direction)
-    return ledger, Estimator(ledger, SPACE, direction, STEPS[-1], chance)
+    return ledger, Estimator(ledger, SPACE, direction, len(STEPS), chance)
 
 
 def explored(scores: list[float], direction: str = "max") -> tuple[Ledger, Estimator]:
@@ -135,7 +135,7 @@ def test_estimates_that_grew_with_the_ledger_are_those_of_a_resume() -> None:
     for number, rate in enumerate(RATES):
         run(ledger, rate, [0.2, 0.3, 0.4 + 0.02 * (-1) ** number])
         grown.estimate()
-    resumed = Estimator(ledger, SPACE, "max", STEPS[-1], 0.0)
+    resumed = Estimator(ledger, SPACE, "max", len(STEPS), 0.0)
     assert grown.expected_scores() == resumed.expected_scores()
 
 

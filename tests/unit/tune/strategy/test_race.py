@@ -99,5 +99,5 @@ def test_a_race_ends_when_one_is_left() -> None:
 
 def test_the_same_ledger_decides_the_same() -> None:
     _, estimator = explored([0.40, 0.42, 0.50, 0.49, 0.41, 0.40, 0.42, 0.41])
-    again = Estimator(estimator.source, SPACE, "max", STEPS[-1], 0.0)
+    again = Estimator(estimator.source, SPACE, "max", len(STEPS), 0.0)
     assert make_race(estimator).next_replicate([]) == make_race(again).next_replicate([])
