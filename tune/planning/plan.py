@@ -24,7 +24,7 @@ from tune.strategy.strategy import Strategy
 
 SEARCH_DECISIONS = ("seed", "scheduler", "sampler")  # options of the identity that no run knows
 CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand in the identity
-    *("trials", "confirm", "finalists", "race", "baseline", "methods", "objectives", "register"),
+    *("trials", "confirm", "finalists", "race", "baseline", "methods", "objectives", "register", "ensemble"),
     *("time_budget", "gpu_hours", "cpu_hours", "target", "worth", "price", "warm_start"),
     *("max_concurrent", "workers_per_trial", "gpus_per_worker", "share_gpus", "cpus_per_worker"),
     *("oom_retry", "step_timeout", "trial_timeout", "storage", "tracking_uri", "experiment"),
