@@ -58,6 +58,7 @@ def is_number(value: object) -> bool:
 SHARE = Rule("in (0, 1]", lambda value: is_number(value) and 0 < value <= 1)
 PROBABILITY = Rule("in [0, 1)", lambda value: is_number(value) and 0 <= value < 1)
 NON_NEGATIVE = Rule("at least 0 and finite", lambda value: is_number(value) and 0 <= value < float("inf"))
+COUNT = Rule("a whole number of at least 1", lambda value: type(value) is int and value >= 1)
 
 
 def hyper_parameter(default: Any, rule: Rule, searched: Domain | None = None) -> Any:

@@ -79,10 +79,9 @@ class Attachment:
         self._warned = False
         self._uncovered: list[CoveredWeight] = []  # linear weights that were not trained at attach
         self.step_hooks = StepHooks(optimizer, self._prepare, self._after)
-        parameters = [parameter for _, parameter in self.trained_parameters()]
-        self._parameters = {id(parameter): (parameter, parameter.shape) for parameter in parameters}
+        self._note_trained()
         if not method.takes_split_weights:
-            require_whole_weights(method.name, model, parameters)
+            require_whole_weights(method.name, model, [p for p, _ in self._parameters.values()])
         earlier, replaced = self._find_earlier(), attachment_of(optimizer)
         for attachment in earlier:
             attachment.restore_weights()
@@ -92,6 +91,7 @@ class Attachment:
         if replaced is not None:
             replaced.detach()
         self.start()
+        self._note_trained()
         self.handles += [
             *self.step_hooks.register(),
             optimizer.register_state_dict_post_hook(self._save),
@@ -111,6 +111,10 @@ class Attachment:
 
     def start(self) -> None:
         """Change what the method changes once, at attach: weights, parameter groups."""
+
+    def _note_trained(self) -> None:
+        """Note the parameters that the optimizer trains, by id, with their shapes."""
+        self._parameters = {id(p): (p, p.shape) for _, p in self.trained_parameters()}
 
     def _find_earlier(self) -> list[Attachment]:
         """Return the attachments of this method to these weights, by other optimizers.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dps.attachment.cost import MethodCost
+from dps.errors import InputError
 from dps.ranges import Domain
 
 DEFAULT_DROPOUT = 0.1
@@ -26,6 +28,8 @@ class Method:
     takes_split_weights: whether it works on weights that are split over devices.
     goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
     clips_first: whether gradients are clipped before the method changes them, as its released code does.
+    learning_rate_factor: learning rates that are searched, by those of full fine-tuning.
+    extra: extra of this package, and name of the package, that it needs; empty for none.
     attachment_class: class that holds its state and acts around each step.
     """
 
@@ -36,6 +40,8 @@ class Method:
     takes_split_weights: ClassVar[bool] = False
     goes_by_depth: ClassVar[bool] = False
     clips_first: ClassVar[bool] = False
+    learning_rate_factor: ClassVar[float] = 1.0
+    extra: ClassVar[str] = ""
     attachment_class: ClassVar[type[Any]]
 
     def __post_init__(self) -> None:
@@ -52,6 +58,15 @@ class Method:
         """
         searched = {field.name: field.metadata.get("searched") for field in fields(cls)}
         return {name: domain for name, domain in searched.items() if domain is not None}
+
+    @classmethod
+    def require_packages(cls) -> None:
+        """Raise InputError if a package that the method needs is not installed."""
+        if cls.extra and find_spec(cls.extra) is None:
+            raise InputError(
+                f"method: {cls.name} needs the package {cls.extra}; install it with "
+                f"pip install 'dps-tune[{cls.extra}]'"
+            )
 
     @property
     def cost(self) -> MethodCost:

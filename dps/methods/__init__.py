@@ -17,8 +17,10 @@ from dps.methods.dps import DPSDense, DPSMix
 from dps.methods.dps_random import DPSRandom
 from dps.methods.ema import EMA
 from dps.methods.fixed_masks import GradientMask, MagnitudeMask, RandomMask
+from dps.methods.ia3 import IA3
 from dps.methods.l2_sp import L2SP
 from dps.methods.llrd import LLRD
+from dps.methods.lora import DoRA, LoRA
 from dps.methods.mixout import MixConnect, Mixout
 from dps.methods.noisytune import NoisyTune
 from dps.methods.r3f import R3F
@@ -55,6 +57,9 @@ METHODS: dict[str, type[Method]] = {
         BiDrop,
         EMA,
         WiSEFT,
+        LoRA,
+        DoRA,
+        IA3,
     )
 }
 

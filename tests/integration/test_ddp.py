@@ -51,7 +51,9 @@ OTHERS: list[dps.Method] = [
 ]
 # they draw by the number of the step
 COUNTING = [_make(name) for name in ("mixout", "mixconnect", "child-tuning-f", "dps-random")]
-RUNS: list[dps.Method] = [dps.DPSMix(**HYPER), TOP, make_method("child-tuning-d")]
+RUNS: list[dps.Method] = [
+    *(dps.DPSMix(**HYPER), TOP, make_method("child-tuning-d"), make_method("lora"), make_method("ema")),
+]
 EARLY = {
     f"{number} {m.name}": m for number, m in enumerate([*METHODS[:4], *COUNTING, make_method("random-mask")])
 }
@@ -124,9 +126,13 @@ def trajectory_of_bert(method: dps.Method) -> dict[str, Any]:
     """The same of a model of transformers, with dropout."""
     rank = distributed.get_rank()
     torch.manual_seed(100 + rank)
-    wrapped = distributed.wrap_model(tiny.bert(rank, dropout=0.1, labels=3))
-    optimizer = tiny.OPTIMIZERS["adamw-fused"](wrapped.parameters())
-    method.attach(wrapped, optimizer, STEPS, max_grad_norm=1.0)
+    model = tiny.bert(rank, dropout=0.1, labels=3)
+    optimizer = tiny.OPTIMIZERS["adamw-fused"](model.parameters())
+    if method.extra:  # it adds layers
+        method.attach(model, optimizer, STEPS, max_grad_norm=1.0)
+    wrapped = distributed.wrap_model(model)
+    if not method.extra:
+        method.attach(wrapped, optimizer, STEPS, max_grad_norm=1.0)
     attachment = attachment_of(optimizer)
     assert attachment is not None
     batches = tiny.batches(4, seed=rank)

@@ -109,10 +109,11 @@ def _format_comparison(plan: Plan) -> list[str]:
         f"comparing    {len(plan.arms)} methods, each: {options.trials} configurations of at most "
         f"{plan.max_steps} steps, {options.sampler} + {options.scheduler},",
         f"             then its best with {options.confirm} paired seeds, {plan.confirm_steps} steps each",
-        f"  {'learning_rate':<20} {rate} (all methods)",
+        f"  {'learning_rate':<20} {rate}",
     ]
     for method, space in plan.arms.items():
-        own = [f"{name} {domain}" for name, domain in space.parameters.items() if name != "learning_rate"]
+        shared = {"learning_rate": rate}
+        own = [f"{name} {domain}" for name, domain in space.parameters.items() if shared.get(name) != domain]
         lines.append(f"  {method:<20} {', '.join(own) or '-'}{format_method_cost(method)}")
     return lines
 

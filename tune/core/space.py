@@ -1,8 +1,8 @@
 """Search spaces: the learning rate, for each method what its file in `dps.methods` publishes, and on request
 how long and on what batches it trains (`dps.training.config.TRAINING_PARAMETERS`).
 
-The learning rate's range follows the size of the model (README, "What is searched"): the best peak
-shrinks as models grow.
+The learning rate's range follows the size of the model (README, "What is searched"), as the best peak
+shrinks as models grow, and the method's `learning_rate_factor`.
 """
 
 from __future__ import annotations
@@ -143,12 +143,13 @@ class SearchSpace:
         """Return the starting configurations: each method's published defaults, clipped to its ranges, at
         learning rates spread over the range, the middle one first, and trained as `training_values` say.
         Skips a method whose list lacks its default."""
-        rate, count = self.parameters["learning_rate"], max(1, INITIAL_RATE_COUNT // len(self.methods))
+        count = max(1, INITIAL_RATE_COUNT // len(self.methods))
         shares = sorted(
             ((number + 0.5) / count for number in range(count)), key=lambda share: abs(share - 0.5)
         )
         configurations: list[dict[str, Any]] = []
         for method in self.methods:
+            rate = self.parameters[self.study_names[method]["learning_rate"]]
             defaults = {**vars(METHODS[method]()), **self.training_values}
             names = {key: name for key, name in self.study_names[method].items() if key in defaults}
             hyper = {

@@ -29,6 +29,8 @@ def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") ->
         raise InputError(
             f"--method: unknown method {', '.join(unknown)!r}; choose among {', '.join(METHODS)}"
         )
+    for name in methods:
+        METHODS[name].require_packages()
     if sampler not in ("", "tpe", "random") and len(methods) > 1:
         raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
 
@@ -58,16 +60,16 @@ def build_search_space(
     check_methods_and_sampler(methods)
     low, high = next((low, high) for limit, low, high in LEARNING_RATE_RANGES if model_parameters < limit)
     given_domains = {key: _parse_domain(key, value) for key, value in (named or {}).items()}
-    rate = _check_training_values(
-        "learning_rate", given_domains.pop("learning_rate", Range(low, high, log=True))
-    )
+    given_rate = given_domains.pop("learning_rate", None)
     training = parse_training_domains(named or {})
     given_domains = {key: domain for key, domain in given_domains.items() if key not in training}
-    parameters: dict[str, Domain] = {"learning_rate": rate, **training}
-    study_names: dict[str, dict[str, str]] = {}
+    parameters: dict[str, Domain] = {}
+    study_names: dict[str, dict[str, str]] = {method: {} for method in methods}
     for method in methods:
-        study_names[method] = {name: name for name in parameters if name in ("learning_rate", *training)}
-        for key, domain in _build_method_domains(method, freeze, max_steps, layers, given_domains).items():
+        rate = given_rate or _scale_range(low, high, METHODS[method].learning_rate_factor)
+        own = _build_method_domains(method, freeze, max_steps, layers, given_domains)
+        shared = {"learning_rate": _check_training_values("learning_rate", rate), **training}
+        for key, domain in {**shared, **own}.items():
             name = key if parameters.get(key, domain) == domain else f"{method}.{key}"
             parameters[name], study_names[method][key] = domain, name
     known = {key for names in study_names.values() for key in names} | set(TRAINING_PARAMETERS)
@@ -76,6 +78,11 @@ def build_search_space(
         meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
         raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}; {meant}")
     return SearchSpace(methods, parameters, study_names, training_values or {})
+
+
+def _scale_range(low: float, high: float, factor: float) -> Range:
+    """Return the learning rates of a method, by those of full fine-tuning."""
+    return Range(float(f"{low * factor:.6g}"), float(f"{high * factor:.6g}"), log=True)
 
 
 def parse_training_domains(named: dict[str, Any]) -> dict[str, Domain]:

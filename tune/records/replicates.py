@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dps.methods import METHODS
 from dps.training.result import Outcome
 from tune.core.direction import Direction
 from tune.core.space import make_configuration_key
@@ -113,7 +114,11 @@ def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> Tria
 
 
 def derive_baseline(configuration: dict[str, Any]) -> dict[str, Any] | None:
-    """Return ordinary fine-tuning at this configuration's learning rate, or None if it is already that."""
+    """Return ordinary fine-tuning at this configuration's learning rate, or None if it is already that.
+
+    The rate of a method whose rates are higher than those of full fine-tuning is divided by its factor.
+    """
     if configuration["method"] == BASELINE_METHOD:
         return None
-    return {"method": BASELINE_METHOD, "learning_rate": configuration["learning_rate"]}
+    factor = METHODS[configuration["method"]].learning_rate_factor
+    return {"method": BASELINE_METHOD, "learning_rate": configuration["learning_rate"] / factor}

@@ -17,6 +17,8 @@ import transformers
 import dps
 from dps import sources
 from dps.methods.ema import EMA
+from dps.methods.ia3 import IA3
+from dps.methods.lora import DoRA
 from dps.methods.wise_ft import WiSEFT
 from dps.models import PretrainedEncoder, locate_model
 from dps.tasks import metrics, registry
@@ -67,7 +69,9 @@ def head(result: FineTuneResult) -> torch.Tensor:
     return weights(result)["classifier.weight"]
 
 
-@pytest.mark.parametrize("method", [EMA(decay=0.9), WiSEFT(alpha=0.5), MIX], ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "method", [EMA(decay=0.9), WiSEFT(alpha=0.5), MIX, DoRA(), IA3()], ids=lambda method: method.name
+)
 def test_the_scored_weights_are_the_saved_ones(
     go: Run, tiny_data: TaskData, method: dps.Method, tmp_path: Path
 ) -> None:
@@ -430,3 +434,10 @@ def test_a_result_tells_its_last_and_its_highest_score() -> None:
     result = FineTuneResult(outcome=Outcome.COMPLETED, scores=[(1, 0.2), (2, 0.5), (3, 0.4)])
     assert (result.last, result.best) == (0.4, 0.5)
     assert (FineTuneResult().last, FineTuneResult().best) == (None, None)
+
+
+def test_adapters_train_under_bf16_and_leave_a_model_in_fp32(go: Run) -> None:
+    result = go(method=DoRA(), precision="bf16")
+    assert result.outcome == "completed"
+    assert {value.dtype for value in weights(result).values() if value.is_floating_point()} == {torch.float32}
+    assert not tiny.same(result.logits["dev"].tolist(), go(method=DoRA()).logits["dev"].tolist())

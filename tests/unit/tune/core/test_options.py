@@ -582,6 +582,6 @@ def test_a_dry_run_of_a_comparison_prints_what_each_method_is_given(
     said = capsys.readouterr()
     assert said.err == ""
     words = ["comparing    3 methods, each: 4 configurations of at most 60 steps", "5 paired seeds"]
-    words += ["(all methods)", "vanilla", "reserve_p 0.1 | 0.2 | 0.3", "alpha 0.05 to 16, log scale"]
+    words += ["vanilla", "reserve_p 0.1 | 0.2 | 0.3", "alpha 0.05 to 16, log scale"]
     assert [word for word in words if word not in said.out] == []
     assert list(tmp_path.iterdir()) == []

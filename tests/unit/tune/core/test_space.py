@@ -191,10 +191,11 @@ def test_a_latin_design_is_the_same_again_and_another_with_another_seed() -> Non
 
 def test_a_parameter_of_a_latin_design_does_not_depend_on_the_others() -> None:
     rates = {
-        method: [row["learning_rate"] for row in one_of(method).draw_latin_hypercube(4, 1)]
-        for method in METHODS
+        name: [row["learning_rate"] / method.learning_rate_factor for row in design]
+        for name, method in METHODS.items()
+        if (design := one_of(name).draw_latin_hypercube(4, 1))
     }
-    assert set(map(tuple, rates.values())) == {tuple(rates["vanilla"])}
+    assert all(found == pytest.approx(rates["vanilla"]) for found in rates.values())
     ratios = [
         [row["selection_ratio"] for row in one_of(m).draw_latin_hypercube(4, 1)]
         for m in ("dps-dense", "dps-mix")
@@ -224,6 +225,28 @@ def test_space_puts_its_own_domain_in_place_of_the_default(named: dict[str, Any]
     space = one_of("mixout", named)
     assert space.parameters["p"] == expected
     assert space.parameters["learning_rate"] == one_of("mixout").parameters["learning_rate"]
+
+
+@pytest.mark.parametrize("named", [{}, {"learning_rate": [1e-5, 2e-5]}], ids=["default", "given"])
+def test_a_method_has_learning_rates_of_its_own_unless_they_are_given(named: dict[str, Any]) -> None:
+    space = build_search_space(("vanilla", "lora", "dora", "ia3"), "gradient", 110_000_000, 60, 0, named)
+    rates = {m: space.parameters[names["learning_rate"]] for m, names in space.study_names.items()}
+    if named:
+        assert {*rates.values()} == {Choice((1e-5, 2e-5))}
+        return
+    assert rates == {
+        "vanilla": Range(1e-5, 1e-4, log=True),
+        "lora": Range(1e-4, 1e-3, log=True),
+        "dora": Range(1e-4, 1e-3, log=True),
+        "ia3": Range(5e-4, 5e-3, log=True),
+    }
+    for one in proposals(space, 40):
+        rate = rates[str(one["method"])]
+        assert isinstance(rate, Range)
+        assert rate.low <= one["learning_rate"] <= rate.high  # type: ignore[operator]
+        assert space.from_study_values(space.to_study_values(one)) == one
+    first = {one["method"]: one["learning_rate"] for one in space.list_published()}
+    assert first["lora"] == pytest.approx(10 * first["vanilla"])
 
 
 def test_space_sets_the_learning_rate_of_every_method() -> None:
@@ -430,7 +453,8 @@ def test_a_search_begins_with_the_published_values_at_three_learning_rates(metho
     space = build_search_space((method,), "gradient", 22_000_000, 600, 6)
     found = space.list_published()
     rates = [configuration.pop("learning_rate") for configuration in found]
-    assert [round(math.log(rate / 3e-5) / math.log(5e-4 / 3e-5), 6) for rate in rates] == [
+    low = 3e-5 * METHODS[method].learning_rate_factor
+    assert [round(math.log(rate / low) / math.log(5e-4 / 3e-5), 6) for rate in rates] == [
         round(share, 6) for share in (1 / 2, 1 / 6, 5 / 6)
     ]
     defaults = vars(METHODS[method]())

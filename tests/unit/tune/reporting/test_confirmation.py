@@ -103,6 +103,9 @@ def test_the_baseline_is_vanilla_at_the_same_learning_rate_and_vanilla_has_none(
         "method": "vanilla",
         "learning_rate": 0.1,
     }
+    assert derive_baseline({"method": "lora", "learning_rate": 1e-3, "rank": 8}) == {
+        "method": "vanilla", "learning_rate": 1e-4,
+    }  # fmt: skip
     assert derive_baseline(BASELINE) is None
 
 
