@@ -15,6 +15,7 @@ from tune.records import schema
 from tune.records.comparison_document import COMPARISON_DOCUMENT_FILE
 from tune.records.failures import FailureSummary
 from tune.records.replicates import Confirmation
+from tune.stats.ensemble import AnswerSummary
 from tune.stats.evidence import MeanEstimate
 
 SEARCH_DOCUMENT_FILE = "search.json"
@@ -30,9 +31,11 @@ class WinnerSection(schema.Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence(MeanEstimate):
-    """The mean of a configuration over seeds and examples. diverged: how many of its runs did."""
+    """The mean of a configuration over seeds and examples. diverged: how many of its runs did.
+    answers: of those that completed."""
 
     diverged: int = 0
+    answers: AnswerSummary | None = None
 
 
 class RivalSection(schema.Section):

@@ -11,9 +11,11 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from dps.errors import InputError
 from dps.tasks.metrics import compute_predictions
@@ -36,6 +38,7 @@ from tune.records.replicates import (
 from tune.records.schema import DifferenceSection
 from tune.records.search_document import Evidence, FinalistSection, RaceDistance, RaceRow, RivalSection
 from tune.stats.chance import fill_missing_runs, serialise_difference
+from tune.stats.ensemble import summarise_answers
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
     CONFIDENCE_LEVEL,
@@ -44,17 +47,18 @@ from tune.stats.evidence import (
     estimate_difference,
     estimate_mean,
 )
-from tune.stats.resampling import AnyArray
 
 
 @dataclass(frozen=True)
 class DevPredictions:
-    """Predictions of runs on dev. labels: (n,), n >= 2; rows: (n,) by the id of a completed run."""
+    """Predictions of runs on dev. labels: (n,), n >= 2; rows: (n,), logits: (n, classes), by the id of a
+    completed run."""
 
-    labels: AnyArray
-    rows: dict[str, AnyArray]
+    labels: NDArray[Any]
+    rows: dict[str, NDArray[Any]]
+    logits: dict[str, NDArray[Any]]
 
-    def by_seed(self, runs: Sequence[TrialRecord]) -> dict[int, AnyArray]:
+    def by_seed(self, runs: Sequence[TrialRecord]) -> dict[int, NDArray[Any]]:
         """Return the predictions of those runs that completed, by seed."""
         return {run.seed: self.rows[run.id] for run in runs if run.id in self.rows}
 
@@ -72,7 +76,8 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
     labels, logits = read_evaluation_set(split, files, "predictions")
     if len(labels) < 2:
         raise InputError(f"predictions: {split} has a single example")
-    return DevPredictions(labels, {run: compute_predictions(task, values) for run, values in logits.items()})
+    rows = {run: compute_predictions(task, values) for run, values in logits.items()}
+    return DevPredictions(labels, rows, {**logits})
 
 
 def summarise_evidence(
@@ -136,7 +141,13 @@ def _summarise_mean(task: Task, runs: Sequence[TrialRecord], seen: DevPrediction
         return None
     rows = fill_missing_runs(task, seen.labels, seen.by_seed(runs), seeds)
     estimate = estimate_mean(task.metric, seen.labels, rows, BOOTSTRAP_SEED)
-    return Evidence(**asdict(estimate), diverged=sum(run.outcome == Outcome.DIVERGED for run in runs))
+    return Evidence(
+        **vars(estimate),
+        diverged=sum(run.outcome == Outcome.DIVERGED for run in runs),
+        answers=summarise_answers(
+            task, seen.labels, [seen.logits[run.id] for run in runs if run.id in seen.logits]
+        ),
+    )
 
 
 def _compare_with_winner(

@@ -19,7 +19,7 @@ from tests.unit.tune.helpers import make_record
 from tune.records import predictions
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import BASELINE_NAME, derive_baseline
-from tune.records.search_document import RaceRow
+from tune.records.search_document import Evidence, RaceRow
 from tune.reporting.confirmation import (
     compare_finalists,
     describe_incomplete_runs,
@@ -28,6 +28,7 @@ from tune.reporting.confirmation import (
     summarise_race,
 )
 from tune.stats import evidence
+from tune.stats.ensemble import summarise_answers
 from tune.stats.evidence import BOOTSTRAP_SEED
 
 WINNER = {"method": "dps-dense", "learning_rate": 2e-4, "selection_ratio": 0.7}
@@ -117,7 +118,11 @@ def test_evidence_and_difference_are_those_of_evidence_by_hand(tmp_path: Path) -
     )
     for found, method in ((mean, "dps-dense"), (baseline.evidence, "vanilla")):
         estimate = evidence.estimate_mean("accuracy", gold(), rows[method], BOOTSTRAP_SEED)
-        assert asdict(found) == {**asdict(estimate), "diverged": 0}
+        answers = summarise_answers(
+            registry.get_task("rte"), gold(), [logits(method, seed) for seed in (1, 2, 3, 4)]
+        )
+        assert answers is not None
+        assert found == Evidence(**vars(estimate), answers=answers)
     assert baseline.configuration == BASELINE
     assert dict(baseline.difference) == {
         **asdict(by_hand),
