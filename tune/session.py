@@ -83,6 +83,7 @@ class Session(ABC):
         self.notes.note("precision", plan.settings.precision)
         self.folder.write_config(self.options, plan.settings.data, plan.settings.model)
         earlier = self.folder.records()
+        self.notes.note_earlier_look()
         self.display = choose_display(plan, earlier, self.expected_runs)
         if self.folder.copied_from is not None:
             self.display.warn(

@@ -57,9 +57,9 @@ class MethodResult(schema.Section):
     worst: float
     best: float
     collapsed: float
+    collapsed_at_most: float | None = None
     n: int
-    interval: tuple[float, float]
-    interval_over_seeds: tuple[float, float] | None
+    interval: tuple[float, float] | None
     others: dict[str, float]
     difference: schema.DifferenceSection | None
     verdict: str | None
@@ -99,6 +99,7 @@ class ComparisonDocument(schema.Section):
 
     results: by evaluation set, the task's own first; costs, probe: by method.
     joined: where the methods come from, if this was put together from several comparisons.
+    looks: the numbers of seeds with which verdicts were given, this one last.
     """
 
     schema_version: int
@@ -120,6 +121,7 @@ class ComparisonDocument(schema.Section):
     probe: dict[str, dict[str, float]] = Field(default_factory=dict)
     sentences: list[str] = Field(default_factory=list)
     joined: list[OriginSection] = Field(default_factory=list)
+    looks: list[int] = Field(default_factory=list)
 
     @property
     def origins(self) -> list[OriginSection]:

@@ -246,6 +246,19 @@ class Ledger:
         """Return a value kept with the study, or None."""
         return self.study.user_attrs.get(key)
 
+    def note_look(self, seeds: int) -> list[int]:
+        """Note that a verdict is given with so many fresh seeds; return all such numbers so far."""
+        looks: list[int] = self.noted("looks") or []
+        if seeds and seeds not in looks:
+            looks = [*looks, seeds]
+            self.note("looks", looks)
+        return looks
+
+    def note_earlier_look(self) -> None:
+        """Note the verdict of a search that ended under a version which counted none."""
+        if self.noted("ended") and self.noted("looks") is None:
+            self.note_look(len({run.seed for run in self.records(RunPurpose.CONFIRMATION)}))
+
     def _record(self, purpose: RunPurpose, trial: FrozenTrial) -> TrialRecord:
         attributes = trial.user_attrs
         over = trial.state.is_finished()  # what `finish` wrote counts once the study was told

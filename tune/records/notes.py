@@ -48,6 +48,7 @@ class _Notes(_Part):
     described: _Description | None = None
     warm_start: tuple[list[dict[str, Any]], list[Any]] | None = Field(None, strict=False)
     commits: list[str] | None = None
+    looks: list[int] | None = None
     seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
     best: str | None = None
     best_sha256: str | None = None

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scipy import stats
+
 from dps.methods import METHODS
 from dps.training.result import Outcome
 from tune.core.direction import Direction
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
-from tune.stats.evidence import CONFIDENCE_LEVEL, bound_mean
+from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
 
 BASELINE_METHOD = "vanilla"
 BASELINE_NAME = f"{BASELINE_METHOD} at the same learning rate"
@@ -23,8 +25,7 @@ BASELINE_NAME = f"{BASELINE_METHOD} at the same learning rate"
 class Confirmation:
     """Scores of one configuration on the dev set, one for each fresh seed.
 
-    std, interval: None with one seed. The interval is Student's t for the mean over seeds, the dev set held
-    fixed.
+    std: None with one seed. interval: see `compute_t_interval`.
     """
 
     scores: dict[int, float]
@@ -100,10 +101,13 @@ def summarise_confirmation(records: Sequence[TrialRecord], metric: str) -> Confi
 
 
 def compute_t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return Student's t interval of the mean; None with fewer than two values."""
-    if len(values) < 2:
+    """Return Student's t interval of the mean over seeds, the examples held fixed: it leaves out what another
+    sample of examples would change. None with fewer than MIN_SEEDS values, or if all are the same."""
+    if len(values) < MIN_SEEDS or min(values) == max(values):
         return None
-    return bound_mean(statistics.fmean(values), statistics.stdev(values), len(values))
+    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    low, high = stats.t.interval(CONFIDENCE_LEVEL, len(values) - 1, mean, error)
+    return float(low), float(high)
 
 
 def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> TrialRecord | None:

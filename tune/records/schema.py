@@ -103,12 +103,12 @@ class SpentSection(Section):
 class DifferenceSection(Section):
     """A difference over paired seeds, see `evidence.PairedDifference`.
 
-    points: the mean times 100.
-    seeds_needed: to detect a difference of this size; None if no number is enough.
+    points: the mean times 100. look: see `verdict.compute_look_share`.
+    more_seeds: see `verdict.estimate_more_seeds`.
     """
 
     mean: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     standard_error: float
     seeds_part: float | None
     examples_part: float
@@ -121,7 +121,8 @@ class DifferenceSection(Section):
     probability_better: float | None
     points: float
     adjusted_p: float | None
-    seeds_needed: int | None
+    look: int = 1
+    more_seeds: tuple[int, int | None] | None = None
 
 
 def parse_json_object(text: str, where: str, remedy: str) -> dict[str, Any]:

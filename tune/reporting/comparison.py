@@ -30,7 +30,7 @@ from tune.strategy.budget import SpentResources
 def build_comparison(
     plan: Plan, ledgers: dict[str, Ledger], spent: SpentResources, provenance: Provenance
 ) -> ComparisonDocument:
-    """Build the document of what was run, method by method."""
+    """Build the document of what was run, method by method. It is a look, which is noted."""
     options = plan.options
     methods = [_build_method_section(plan, name, ledger) for name, ledger in ledgers.items()]
     return ComparisonDocument(
@@ -50,6 +50,7 @@ def build_comparison(
         baseline=options.method_names[0],
         methods=methods,
         spent=SpentSection.model_validate(asdict(spent) | plan.slot_devices.used(spent.slot_seconds)),
+        looks=next(iter(ledgers.values())).note_look(options.confirm),
     )
 
 
@@ -88,6 +89,7 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
         new = [method for method in document.methods if method.method not in folders_by_method]
         first.methods += new
         first.joined.append(_make_origin(document, folder, new))
+        first.looks = max(first.looks, document.looks, key=len)
         folders_by_method |= {method.method: folder for method in new}
     for document, folders_by_method in joined.values():
         analyse_comparison(document, folders_by_method)

@@ -29,16 +29,15 @@ from tune.records.comparison_document import (
 )
 from tune.records.predictions import find_predictions, read_evaluation_set
 from tune.records.schema import DifferenceSection
-from tune.stats.chance import fill_missing_runs, serialise_difference
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
-    adjust_p_values,
-    describe_difference,
     estimate_difference,
     estimate_mean,
+    fill_missing_runs,
     summarise_scores,
 )
 from tune.stats.resampling import score_runs
+from tune.stats.verdict import adjust_p_values, describe_difference, serialise_difference
 
 
 def analyse_comparison(document: ComparisonDocument, folders: dict[str, Path]) -> None:
@@ -82,9 +81,9 @@ def _evaluate_methods(
         for method, runs in predicted.items()
         if method != baseline
     }
-    p_values = [difference.p for difference in differences.values() if difference.p is not None]
-    is_known = len(p_values) == len(differences)
-    adjusted = dict(zip(differences, adjust_p_values(p_values), strict=True)) if is_known else {}
+    p_values = {name: each.p for name, each in differences.items() if each.p is not None}
+    look, tests = max(1, len(document.looks)), len(p_values)
+    adjusted = dict(zip(p_values, adjust_p_values([*p_values.values()], look), strict=True))
     rows = {}
     for method, runs in predicted.items():
         scores = score_runs(metric, labels, runs)
@@ -93,7 +92,6 @@ def _evaluate_methods(
             scores=dict(zip(document.budget.seeds, map(float, scores), strict=True)),
             **asdict(summarise_scores(scores, chance)),
             interval=estimate.interval,
-            interval_over_seeds=estimate.interval_over_seeds,
             others={
                 other: float(np.mean([get_metric(other)(labels, run) for run in runs]))
                 for other in task.metrics
@@ -103,9 +101,9 @@ def _evaluate_methods(
             verdict=None,
         )
     for method, difference in differences.items():
-        p, tests = adjusted.get(method), len(differences)
-        rows[method].difference = DifferenceSection(**serialise_difference(difference, p, tests))
-        rows[method].verdict = describe_difference(difference, p, baseline, comparisons=tests)
+        p = adjusted.get(method)
+        rows[method].difference = DifferenceSection(**serialise_difference(difference, p, tests, look))
+        rows[method].verdict = describe_difference(difference, p, baseline, tests, look)
     return EvaluationSetResult(metric=metric, examples=len(labels), chance=chance, methods=rows)
 
 

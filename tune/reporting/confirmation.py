@@ -37,16 +37,16 @@ from tune.records.replicates import (
 )
 from tune.records.schema import DifferenceSection
 from tune.records.search_document import Evidence, FinalistSection, RaceDistance, RaceRow, RivalSection
-from tune.stats.chance import fill_missing_runs, serialise_difference
 from tune.stats.ensemble import summarise_answers
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
     CONFIDENCE_LEVEL,
     PairedDifference,
-    describe_difference,
     estimate_difference,
     estimate_mean,
+    fill_missing_runs,
 )
+from tune.stats.verdict import adjust_p_values, describe_difference, serialise_difference
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _compare_with_winner(
     if difference is None:
         section, verdict = None, f"not compared with {name} ({why})"
     else:
-        section = DifferenceSection(**serialise_difference(difference, difference.p))
+        section = DifferenceSection(**serialise_difference(difference, _adjust_p(difference)))
         verdict = describe_winner_difference(difference, name)
     return RivalSection(
         configuration=theirs[0].configuration,
@@ -192,6 +192,10 @@ def _paired_difference(
     return estimate_difference(task.metric, seen.labels, baseline, winner, BOOTSTRAP_SEED)
 
 
+def _adjust_p(difference: PairedDifference) -> float | None:
+    return None if difference.p is None else adjust_p_values([difference.p])[0]
+
+
 def _informative_seeds(runs: Sequence[TrialRecord]) -> list[int]:
     """Return the seeds of those that completed or diverged."""
     return sorted({r.seed for r in runs if r.outcome in (Outcome.COMPLETED, Outcome.DIVERGED)})
@@ -199,7 +203,7 @@ def _informative_seeds(runs: Sequence[TrialRecord]) -> list[int]:
 
 def describe_winner_difference(difference: PairedDifference, name: str = BASELINE_NAME) -> str:
     """Describe the winner beside the configuration of this name, in half a sentence."""
-    said = describe_difference(difference, difference.p, name)
+    said = describe_difference(difference, _adjust_p(difference), name)
     if difference.probability_better is None:
         return said
     return f"{said}; P(better) {format_probability(difference.probability_better)}, over seeds and examples"

@@ -222,7 +222,7 @@ class ConfirmedConfiguration:
     @property
     def behind(self) -> tuple[float, float, float] | None:
         """Return (mean, low, high) of its difference to the winner; None if they were not compared."""
-        if self.difference is None:
+        if self.difference is None or self.difference.interval is None:
             return None
         low, high = self.difference.interval
         return 0.0 - self.difference.mean, 0.0 - high, 0.0 - low  # and not -0.0

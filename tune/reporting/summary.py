@@ -12,6 +12,7 @@ from tune.records.replicates import BASELINE_NAME
 from tune.records.schema import PlanSection
 from tune.records.search_document import Evidence, ParetoSection, RaceDistance, RaceRow, SearchDocument
 from tune.reporting.confirmation import describe_incomplete_runs
+from tune.stats.evidence import MIN_SEEDS
 
 CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
 
@@ -83,14 +84,15 @@ def describe_cut_texts(plan: PlanSection) -> list[str]:
 
 
 def _format_standard_error(evidence: Evidence) -> str:
-    low, high = evidence.interval
     parts = f"{evidence.examples_part:.4f} by the {evidence.examples:,} examples"
+    interval = f"too few for an interval ({evidence.seeds} of {MIN_SEEDS} seeds)"
+    if evidence.interval is not None:
+        interval = f"{evidence.level:.0%} interval {evidence.interval[0]:.4f} to {evidence.interval[1]:.4f}"
     seeds = "the spread over seeds is not known"
     if evidence.seeds_part is not None:
         seeds = f"{evidence.seeds_part:.4f} by the {evidence.seeds} seeds"
     return (
-        f"Over seeds and examples together: {evidence.mean:.4f}, {evidence.level:.0%} interval "
-        f"{low:.4f} to {high:.4f}; standard error {parts}, {seeds}."
+        f"Over seeds and examples together: {evidence.mean:.4f}, {interval}; standard error {parts}, {seeds}."
     )
 
 

@@ -18,7 +18,7 @@ from tune.core.wording import (
 from tune.records.comparison_document import ComparisonDocument, MethodResult
 from tune.records.schema import DifferenceSection
 from tune.reporting.summary import describe_cut_texts
-from tune.stats import evidence
+from tune.stats import verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,10 +31,12 @@ COST_COLUMNS = ("method", "passes a run", "seconds a run", "peak memory", "secon
 MIN_WIDE_TERMINAL = 140  # characters that all columns take
 NARROW_COLUMNS = ("method", "mean", "std", "difference", "p")  # fits 80
 COLUMNS_NOTE = (
-    "Collapsed: the share of runs no better than the best constant prediction. Difference: paired difference "
-    "from the baseline, in hundredths of the metric, with its 95 % interval over seeds and examples. p: "
-    "two-sided, corrected by Holm within each table. P(better): that the true mean difference is above 0, "
-    "under a flat prior; not corrected."
+    "Collapsed: the share of runs no better than the best constant prediction, and how large their rate may "
+    "still be (exact upper 95 % bound). An interval knows only the collapses that were seen: of few seeds it "
+    "may lie too high. Difference: paired difference from the baseline over shared seeds, in hundredths of "
+    "the metric, with its 95 % interval over seeds and examples. p: two-sided, corrected by Holm within each "
+    "table and for looking again with more seeds. P(better): that the true mean difference is above 0, under "
+    "a flat prior; not corrected."
 )
 
 
@@ -56,14 +58,14 @@ def summarise_comparison(document: ComparisonDocument) -> list[str]:
     name, *others = document.evaluation_sets
     result = document.results[name]
     row = result.methods[document.baseline]
-    low, high = row.interval
+    within = "95 % interval {:.4f} to {:.4f}, ".format(*row.interval) if row.interval else ""
     lines = [
         *document.sentences,
-        f"{document.baseline}: mean {result.metric} {row.mean:.4f} (95 % interval {low:.4f} to "
-        f"{high:.4f}, over {row.n} seeds and the {result.examples:,} examples of {name}; "
+        f"{document.baseline}: mean {result.metric} {row.mean:.4f} ({within}"
+        f"over {row.n} seeds and the {result.examples:,} examples of {name}; "
         f"chance {result.chance:.4f}).",
         *_budget_lines(document),
-        _test_line(len(result.methods) - 1, name),
+        _test_line(len(result.methods) - 1, name, document.looks),
     ]
     return [*lines, f"Also tested on {', '.join(others)}: see compare.md."] if others else lines
 
@@ -90,15 +92,16 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
     return [*lines, f"All runs together: {took}."]
 
 
-def _test_line(comparisons: int, evaluation_set: str) -> str:
-    """Say what the p-values are corrected for."""
-    corrected = (
-        f"corrected for {comparisons} comparisons with the baseline on {evaluation_set} (Holm); intervals "
-        f"are not corrected"
-        if comparisons > 1
-        else "of one comparison"
+def _test_line(comparisons: int, evaluation_set: str, looks: Sequence[int]) -> str:
+    """Say what the p-values are corrected for. looks: see `ComparisonDocument`."""
+    many = f"{comparisons} comparisons with the baseline on {evaluation_set} (Holm) and for "
+    look = "looking again with more seeds"
+    if len(looks) > 1:
+        look = f"looking {len(looks)} times (before with {', '.join(map(str, looks[:-1]))} seeds)"
+    return (
+        f"p is two-sided, corrected for {many if comparisons > 1 else ''}{look}; intervals are not "
+        f"corrected; there is no correction across evaluation sets, tasks or tables."
     )
-    return f"p is two-sided, {corrected}; there is no correction across evaluation sets, tasks or tables."
 
 
 def make_terminal_table(document: ComparisonDocument, width: int) -> Table:
@@ -128,9 +131,10 @@ def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tupl
         difference = row.difference
         difference_cells: tuple[str, ...] = ("", "", "")
         if difference is not None:
-            low, high = (100 * bound for bound in difference.interval)
+            interval = difference.interval
+            within = "" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
             difference_cells = (
-                f"{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]",
+                f"{difference.points:+.1f}{within}",
                 format_p_value(difference.adjusted_p),
                 format_probability(difference.probability_better),
             )
@@ -140,9 +144,15 @@ def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tupl
             format_number(row.std, ".4f"),
             f"{row.median:.4f}",
             f"{row.worst:.4f} to {row.best:.4f}",
-            f"{row.collapsed:.0%}",
+            _format_collapsed(row),
             *difference_cells,
         )
+
+
+def _format_collapsed(row: MethodResult) -> str:
+    """Return the share of runs that collapsed, with the bound of their rate where it is known."""
+    bound = "" if row.collapsed_at_most is None else f" (up to {row.collapsed_at_most:.0%})"
+    return f"{row.collapsed:.0%}{bound}"
 
 
 def format_cost_rows(document: ComparisonDocument) -> Iterator[tuple[str, ...]]:
@@ -282,7 +292,7 @@ def _latex_cell(row: MethodResult) -> str:
 
 def is_distinguishable(difference: DifferenceSection) -> bool:
     """Return whether a difference is significant, by the rule of `describe_difference`."""
-    return evidence.is_distinguishable(difference.adjusted_p, difference.interval, difference.level)
+    return verdict.is_distinguishable(difference.adjusted_p, difference.interval, difference.level)
 
 
 def _escape_latex(text: str) -> str:

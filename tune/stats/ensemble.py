@@ -14,7 +14,7 @@ from dps.tasks.metrics import (
     compute_top_share,
 )
 from dps.tasks.task import Task
-from tune.stats.evidence import BOOTSTRAP_SEED, CONFIDENCE_LEVEL, estimate_mean
+from tune.stats.evidence import BOOTSTRAP_SEED, CONFIDENCE_LEVEL, estimate_model_score
 from tune.stats.resampling import AnyArray
 
 
@@ -69,8 +69,8 @@ def summarise_answers(task: Task, labels: AnyArray, logits: Sequence[AnyArray]) 
 
 def _estimate_ensemble(task: Task, labels: AnyArray, logits: Sequence[AnyArray]) -> Ensemble:
     averaged = average_logits(np.stack(logits), task.multi_label)
-    predictions = compute_predictions(task, averaged)[None]
-    estimate = estimate_mean(task.metric, labels, predictions, BOOTSTRAP_SEED)
+    predictions = compute_predictions(task, averaged)
+    estimate = estimate_model_score(task.metric, labels, predictions, BOOTSTRAP_SEED)
     return Ensemble(
         runs=len(logits),
         score=estimate.mean,

@@ -98,7 +98,7 @@ def collect_method_metrics(document: ComparisonDocument, method: str) -> dict[st
         for key in ("mean", "median", "std", "worst", "best"):
             values[f"{prefix}_{key}"] = getattr(row, key)
         values[f"{name}_collapsed"] = row.collapsed
-        values[f"{prefix}_low"], values[f"{prefix}_high"] = row.interval
+        values[f"{prefix}_low"], values[f"{prefix}_high"] = row.interval or (None, None)
         if row.difference:
             values |= _collect_difference_metrics(name, row.difference, row.difference.adjusted_p)
     probe = document.probe.get(method, {})

@@ -342,3 +342,19 @@ def test_runs_of_a_search_that_is_not_named_are_not_adopted(ledger: Ledger, tmp_
     propose(ledger)
     with pytest.raises(InputError, match="does not say which search its runs are of"):
         open_ledger(tmp_path).open(IDENTITY)
+
+
+def test_looks_are_counted_once_for_each_number_of_seeds() -> None:
+    ledger = Ledger(None, "max")
+    assert [ledger.note_look(seeds) for seeds in (0, 5, 5, 20)] == [[], [5], [5], [5, 20]]
+
+
+def test_the_verdict_of_an_earlier_version_was_a_look() -> None:
+    ledger, space = Ledger(None, "max"), make_space()
+    for seed in (1, 2, 3):
+        ledger.replicate({"method": "vanilla", "learning_rate": 1e-4}, space.for_method("vanilla"), seed)
+    ledger.note_earlier_look()
+    assert ledger.noted("looks") is None  # it has not ended
+    ledger.note("ended", True)
+    ledger.note_earlier_look()
+    assert ledger.note_look(20) == [3, 20]

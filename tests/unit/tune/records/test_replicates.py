@@ -14,7 +14,6 @@ from tune.records.replicates import (
     choose_median_replicate,
     choose_winner,
     collect_full_scores,
-    compute_t_interval,
     group_by_configuration,
     summarise_confirmation,
 )
@@ -96,22 +95,23 @@ def test_without_a_score_there_is_no_winner() -> None:
 
 def test_mean_deviation_and_interval_are_those_worked_by_hand() -> None:
     found = summarise_confirmation(
-        [make_replicate(seed, score) for seed, score in ((1, 0.5), (2, 0.6), (3, 0.7))], METRIC
+        [make_replicate(seed, score) for seed, score in ((1, 0.5), (2, 0.6), (3, 0.6), (4, 0.7))], METRIC
     )
     assert found is not None
-    assert found.scores == {1: 0.5, 2: 0.6, 3: 0.7}
+    assert found.scores == {1: 0.5, 2: 0.6, 3: 0.6, 4: 0.7}
     assert found.mean == pytest.approx(0.6)
-    assert found.std == pytest.approx(0.1)
-    half = 4.302653 * 0.1 / 3**0.5  # Student's t, 2 degrees of freedom, 97.5 %
+    assert found.std == pytest.approx((0.02 / 3) ** 0.5)
+    half = 3.182446 * (0.02 / 12) ** 0.5  # Student's t, 3 degrees of freedom, 97.5 %
     assert found.interval == pytest.approx((0.6 - half, 0.6 + half), abs=1e-6)
     assert found.level == 0.95
 
 
-def test_the_interval_of_two_seeds() -> None:
-    found = summarise_confirmation([make_replicate(1, 0.4), make_replicate(2, 0.6)], METRIC)
+@pytest.mark.parametrize("scores", [(0.4, 0.6), (0.4, 0.5, 0.6), (0.4,) * 5])
+def test_few_seeds_or_equal_scores_have_no_interval(scores: tuple[float, ...]) -> None:
+    found = summarise_confirmation([make_replicate(n, score) for n, score in enumerate(scores)], METRIC)
     assert found is not None
-    assert found.std == pytest.approx(statistics.stdev([0.4, 0.6]))
-    assert found.interval == pytest.approx((0.5 - 12.706205 * 0.1, 0.5 + 12.706205 * 0.1), abs=1e-5)
+    assert found.std == pytest.approx(statistics.stdev(scores))
+    assert found.interval is None
 
 
 def test_one_seed_has_a_mean_and_no_interval() -> None:
@@ -147,15 +147,6 @@ def test_without_a_completed_replicate_none_is_typical() -> None:
     bad = make_replicate(2, 0.9)
     bad.outcome = Outcome.FAILED
     assert choose_median_replicate([bad], METRIC) is None
-
-
-def test_the_interval_is_that_of_the_confirmation_and_needs_two_values() -> None:
-    found = summarise_confirmation(
-        [make_replicate(seed, score) for seed, score in enumerate((0.5, 0.6, 0.9))], METRIC
-    )
-    assert found is not None
-    assert compute_t_interval([0.5, 0.6, 0.9]) == found.interval
-    assert (compute_t_interval([0.5]), compute_t_interval([])) == (None, None)
 
 
 def test_records_are_grouped_by_configuration_whatever_the_order_of_its_keys() -> None:

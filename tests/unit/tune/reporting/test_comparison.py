@@ -39,7 +39,7 @@ from tune.records.ledger import Ledger
 from tune.reporting import comparison_page, tables
 from tune.reporting.comparison import build_comparison, join_comparisons
 from tune.reporting.comparison_analysis import analyse_comparison
-from tune.stats import evidence
+from tune.stats import evidence, verdict
 from tune.stats.evidence import BOOTSTRAP_SEED
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SpentResources
@@ -189,16 +189,17 @@ def test_what_is_re_scored_from_the_predictions_is_what_the_runs_said(found: dic
             }
 
 
-def test_the_results_are_those_of_evidence_by_hand(found: dict[str, Any], folder: Path) -> None:
-    labels, _ = predicted(folder, "vanilla", "dev")
-    runs = {m: np.stack([v.argmax(axis=1) for v in predicted(folder, m, "dev")[1]]) for m in METHODS}
+def test_the_results_are_those_of_evidence_by_hand(tmp_path: Path) -> None:
+    found = finished(tmp_path, confirm=5)
+    labels, _ = predicted(tmp_path, "vanilla", "dev")
+    runs = {m: np.stack([v.argmax(axis=1) for v in predicted(tmp_path, m, "dev", 5)[1]]) for m in METHODS}
     others = METHODS[1:]
     differences = {
         m: evidence.estimate_difference("accuracy", labels, runs["vanilla"], runs[m], BOOTSTRAP_SEED)
         for m in others
     }
     adjusted = dict(
-        zip(others, evidence.adjust_p_values([differences[m].p or 0.0 for m in others]), strict=True)
+        zip(others, verdict.adjust_p_values([differences[m].p or 0.0 for m in others]), strict=True)
     )
     chance = max(np.mean(labels == 0), np.mean(labels == 1))
     result = found["results"]["dev"]
@@ -209,7 +210,6 @@ def test_the_results_are_those_of_evidence_by_hand(found: dict[str, Any], folder
         assert row.items() >= plain(asdict(evidence.summarise_scores(each, chance))).items()
         estimate = evidence.estimate_mean("accuracy", labels, runs[method], BOOTSTRAP_SEED)
         assert row["interval"] == list(estimate.interval)
-        assert row["interval_over_seeds"] == list(estimate.interval_over_seeds or ())
         if method == "vanilla":
             assert (row["difference"], row["verdict"]) == (None, None)
             continue
@@ -219,12 +219,14 @@ def test_the_results_are_those_of_evidence_by_hand(found: dict[str, Any], folder
                 **asdict(difference),
                 "points": difference.points,
                 "adjusted_p": adjusted[method],
-                "seeds_needed": evidence.estimate_seeds_needed(difference, comparisons=2),
+                "look": 1,
+                "more_seeds": verdict.estimate_more_seeds(difference, comparisons=2),
             }
         )
-        assert row["verdict"] == evidence.describe_difference(
+        assert row["verdict"] == verdict.describe_difference(
             difference, adjusted[method], "vanilla", comparisons=2
         )
+    assert found["looks"] == [5]
     assert found["sentences"] == [f"{m} is {result['methods'][m]['verdict']}." for m in others]
     assert "better than vanilla by" in found["sentences"][0]
 
@@ -428,8 +430,10 @@ def test_with_json_a_finished_comparison_is_one_event(
     assert json.loads(Path(told["file"]).read_text(encoding="utf-8"))["results"] == found["results"]
 
 
-def test_two_comparisons_are_one_table_with_the_baseline_once(folder: Path, tmp_path: Path) -> None:
-    finished(tmp_path / "more", ("vanilla", "mixout"), transfer="snli,scitail")
+def test_two_comparisons_are_one_table_with_the_baseline_once(tmp_path: Path) -> None:
+    folder = tmp_path / "first"
+    finished(folder, transfer="snli,scitail", confirm=4)
+    finished(tmp_path / "more", ("vanilla", "mixout"), transfer="snli,scitail", confirm=4)
     (joined,) = join_comparisons([folder, tmp_path / "more"], allow_dirty=False)
     both = joined.to_json()
     assert [m["method"] for m in both["methods"]] == [*METHODS, "mixout"]
@@ -443,7 +447,8 @@ def test_two_comparisons_are_one_table_with_the_baseline_once(folder: Path, tmp_
     adjusted = [
         both["results"]["dev"]["methods"][m]["difference"]["adjusted_p"] for m in (*METHODS[1:], "mixout")
     ]
-    assert adjusted == evidence.adjust_p_values(p_values)  # of three comparisons now, not of one
+    assert adjusted == verdict.adjust_p_values(p_values)  # of three comparisons now, not of one
+    assert both["looks"] == [4]
     assert read(folder)["baseline"] == "vanilla"
     assert len(read(folder)["methods"]) == 3  # what was joined is untouched
 

@@ -27,7 +27,7 @@ from tune.reporting.confirmation import (
     summarise_evidence,
     summarise_race,
 )
-from tune.stats import evidence
+from tune.stats import evidence, verdict
 from tune.stats.ensemble import summarise_answers
 from tune.stats.evidence import BOOTSTRAP_SEED
 
@@ -127,8 +127,9 @@ def test_evidence_and_difference_are_those_of_evidence_by_hand(tmp_path: Path) -
     assert dict(baseline.difference) == {
         **asdict(by_hand),
         "points": by_hand.points,
-        "adjusted_p": by_hand.p,
-        "seeds_needed": evidence.estimate_seeds_needed(by_hand),
+        "adjusted_p": verdict.adjust_p_values([by_hand.p or 0])[0],
+        "look": 1,
+        "more_seeds": verdict.estimate_more_seeds(by_hand),
     }
     assert baseline.difference.mean == pytest.approx(
         mean.mean - baseline.confirmation.mean
@@ -151,10 +152,9 @@ def test_the_verdict_is_in_words(tmp_path: Path) -> None:
             predictions.locate_predictions(tmp_path, f"confirm-{3 + seed}"), made, {"dev": gold()}
         )
     _, same = proved(records, tmp_path)
-    assert same.verdict.startswith(
-        f"not distinguishable from {BASELINE_NAME} at this budget (difference 0.0 points"
+    assert same.verdict == (
+        f"not distinguishable from {BASELINE_NAME} (difference 0.0 points; the same in all 4 pairs)"
     )
-    assert "P(better) 0.50" in same.verdict
 
 
 def test_runs_are_paired_by_seed_and_not_by_place(tmp_path: Path) -> None:
@@ -208,10 +208,11 @@ def test_without_runs_of_both_with_one_seed_there_is_no_difference(tmp_path: Pat
     assert (mean.seeds, baseline.evidence.seeds) == (1, 1)
 
 
-def test_one_seed_is_known_over_the_examples_alone(tmp_path: Path) -> None:
-    mean, baseline = proved(confirmed(tmp_path, (1,)), tmp_path)
-    assert (mean.seeds_part, baseline.difference.p) == (None, None)
-    assert "with one seed" in baseline.verdict
+@pytest.mark.parametrize(("seeds", "says"), [((1,), "1 pair: too few"), ((1, 2), "2 pairs: too few")])
+def test_few_pairs_have_no_interval(tmp_path: Path, seeds: tuple[int, ...], says: str) -> None:
+    mean, baseline = proved(confirmed(tmp_path, seeds), tmp_path)
+    assert (mean.interval, baseline.difference.interval, baseline.difference.p) == (None, None, None)
+    assert says in baseline.verdict
     assert "P(better)" not in baseline.verdict
     assert baseline.confirmation.interval is None
 
@@ -347,22 +348,23 @@ def run(
 
 
 def raced(direction: str = "max", winner: int = 1) -> list[RaceRow]:
-    """Trials 1 to 4, of which 1 and 2 were raced with seeds 1 and 2, and 3 with seed 1."""
+    """Trials 1 to 4, of which 1 and 2 were raced with seeds 1 to 3, and 3 with seed 1."""
     trials = [run(1, 0, 0.6), run(2, 0, 0.7), run(3, 0, 0.4, Outcome.STOPPED), run(4, 0, 0.9)]
     races = [run(1, 1, 0.8), run(2, 1, 0.5), run(3, 1, 0.75), run(1, 2, 0.7), run(2, 2, 0.3)]
+    races += [run(1, 3, 0.7), run(2, 3, 0.5)]
     return summarise_race(trials, races, trials[winner - 1], direction)
 
 
 def test_the_race_has_means_and_differences_paired_by_seed() -> None:
     first, *others = raced()
     assert (first.trial, first.won, first.difference) == (1, True, None)
-    assert first.scores == {0: 0.6, 1: 0.8, 2: 0.7}
-    assert (first.seeds, first.mean, first.std) == (3, pytest.approx(0.7), pytest.approx(0.1))
+    assert first.scores == {0: 0.6, 1: 0.8, 2: 0.7, 3: 0.7}
+    assert (first.seeds, first.mean, first.std) == (4, pytest.approx(0.7), pytest.approx(0.02**0.5 / 3**0.5))
     assert [row.trial for row in others] == [3, 2]  # the best mean first
-    behind = np.array([0.1, -0.3, -0.4])
-    interval = stats.t.interval(0.95, 2, behind.mean(), stats.sem(behind))
+    behind = np.array([0.1, -0.3, -0.4, -0.2])
+    interval = stats.t.interval(0.95, 3, behind.mean(), stats.sem(behind))
     assert dict(others[1].difference) == {
-        "mean": pytest.approx(-0.2), "interval": pytest.approx(interval), "seeds": 3, "level": 0.95,
+        "mean": pytest.approx(-0.2), "interval": pytest.approx(interval), "seeds": 4, "level": 0.95,
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from dps.tasks import metrics, registry
 from dps.tasks.task import Task
 from tune.stats.ensemble import summarise_answers
-from tune.stats.evidence import BOOTSTRAP_SEED, estimate_mean
+from tune.stats.evidence import BOOTSTRAP_SEED, estimate_model_score
 
 EXAMPLES = 120
 RTE, STSB = registry.get_task("rte"), registry.get_task("stsb")
@@ -51,7 +51,7 @@ def test_the_ensemble_is_the_model_of_the_mean_probabilities(task: Task) -> None
         )
         assert found.ensemble.log_loss < found.log_loss  # by Jensen's inequality
     score = metrics.get_metric(task.metric)(labels, answers)
-    alone = estimate_mean(task.metric, labels, answers[None], BOOTSTRAP_SEED)
+    alone = estimate_model_score(task.metric, labels, answers, BOOTSTRAP_SEED)
     assert found.ensemble.score == pytest.approx(score)
     assert found.ensemble.interval == pytest.approx(alone.interval)
     assert score > max(metrics.compute_scores(task, labels, run)[task.metric] for run in logits)
