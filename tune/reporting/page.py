@@ -15,12 +15,13 @@ from typing import Any
 from dps.paths import write_text_file
 from dps.selection import StageSchedule
 from dps.text import escape_controls, redact_addresses, redact_tree, sanitise_text
-from tune.core.wording import format_configuration, format_objective, format_usage
+from tune.core.wording import format_configuration, format_number, format_objective, format_usage
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, ProfileSection, SearchDocument
 from tune.reporting import parameter_plots, plots
 from tune.reporting.analysis import SearchAnalysis
 from tune.reporting.summary import format_certainty_lines
+from tune.stats.ensemble import AnswerSummary
 
 PAGE_SECTIONS = {
     "cost": "score against cost", "fresh": "fresh seeds", "race": "race", "pareto": "Pareto front",
@@ -97,6 +98,8 @@ def render_search_page(document: SearchDocument, certainty: Sequence[str]) -> st
         trials=sorted(document.trials, key=lambda run: math.inf if run.score is None else -sign * run.score),
         sides=sides,
         seeds=seeds,
+        answers=_describe_answers(sides),
+        collapsed=_count_collapsed(document),
         shown=format_objective,
         effects=effects,
         surfaces=surfaces,
@@ -238,6 +241,41 @@ def _scores_by_seed(
         ends = {seed: f"{score:.4f}" for seed, score in scores.items()}
         columns.append(ends | {run.seed: _describe_end(run, document.metric) for run in side.runs})
     return [(seed, [ends.get(seed, "-") for ends in columns]) for seed in sorted(set().union(*columns))]
+
+
+def _describe_answers(sides: Sequence[plots.ConfirmedConfiguration]) -> list[tuple[str, list[str]]]:
+    """Return (what, of each configuration) for what is known of the answers of their runs."""
+
+    def describe(answers: AnswerSummary | None) -> dict[str, str]:
+        if answers is None:
+            return {}
+        together = answers.ensemble
+        figures = {"log loss": answers.log_loss, "calibration error (ECE)": answers.calibration_error}
+        said = {name: format_number(value, ".4f") for name, value in figures.items()}
+        said["collapsed"] = f"{answers.collapsed} of {answers.runs}"
+        if together is not None:
+            said["ensemble of the seeds"] = f"{together.score:.4f}"
+            low, high = together.interval or (None, None)
+            said["ensemble: 95 % interval"] = f"{low:.4f} to {high:.4f}" if together.interval else "-"
+            said["ensemble: log loss"] = format_number(together.log_loss, ".4f")
+            said["ensemble: calibration error"] = format_number(together.calibration_error, ".4f")
+        return said
+
+    columns = [describe(side.answers) for side in sides]
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = [(name, [column.get(name, "-") for column in columns]) for name in names]
+    return [(name, cells) for name, cells in rows if {*cells} != {"-"}]
+
+
+def _count_collapsed(document: SearchDocument) -> tuple[int, int]:
+    """Return how many runs gave one answer to all examples, and of how many it is known."""
+    known = [
+        run.is_collapsed
+        for runs in _runs_by_phase(document).values()
+        for run in runs
+        if run.outcome.is_usable and run.is_collapsed is not None
+    ]
+    return sum(known), len(known)
 
 
 def _describe_end(run: TrialRecord, metric: str) -> str:

@@ -18,9 +18,10 @@ from tune.core.wording import format_configuration
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import Confirmation
 from tune.records.schema import DifferenceSection
-from tune.records.search_document import ParetoSection, ProfileSection, SearchDocument
+from tune.records.search_document import Evidence, ParetoSection, ProfileSection, SearchDocument
 from tune.reporting.analysis import IncumbentPoint
 from tune.reporting.profile import TIME_PART_NAMES
+from tune.stats.ensemble import AnswerSummary
 
 Trace = dict[str, Any]
 TIME_UNITS = ((3 * 3600.0, 3600.0, "hours"), (600.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
@@ -218,6 +219,12 @@ class ConfirmedConfiguration:
     confirmation: Confirmation | None
     runs: Sequence[TrialRecord]
     difference: DifferenceSection | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def answers(self) -> AnswerSummary | None:
+        """What its runs answered; None if unknown."""
+        return None if self.evidence is None else self.evidence.answers
 
     @property
     def behind(self) -> tuple[float, float, float] | None:
@@ -235,18 +242,27 @@ def collect_confirmed_configurations(document: SearchDocument) -> list[Confirmed
     if winner:
         title = f"trial {winner.trial}, the winner"
         made.append(
-            ConfirmedConfiguration("winner", title, document.confirmation, document.confirmation_runs)
+            ConfirmedConfiguration(
+                "winner", title, document.confirmation, document.confirmation_runs, None, document.evidence
+            )
         )
     if baseline:
         title = f"{baseline.configuration['method']}, same learning rate"
         made.append(
             ConfirmedConfiguration(
-                "baseline", title, baseline.confirmation, baseline.runs, baseline.difference
+                "baseline",
+                title,
+                baseline.confirmation,
+                baseline.runs,
+                baseline.difference,
+                baseline.evidence,
             )
         )
     for one in document.finalists:
         name = f"trial {one.trial}"
-        made.append(ConfirmedConfiguration(name, name, one.confirmation, one.runs, one.difference))
+        made.append(
+            ConfirmedConfiguration(name, name, one.confirmation, one.runs, one.difference, one.evidence)
+        )
     return [side for side in made if side.runs or side.confirmation]
 
 

@@ -51,6 +51,7 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
     confirmations |= {f"Trial {finalist.trial}": finalist.runs for finalist in document.finalists}
     lines = _describe_chance(document)
     lines += [_format_standard_error(document.evidence)] if document.evidence else []
+    lines += _describe_answers(document)
     if document.evidence_error and document.confirmation:
         lines.append(f"Over seeds and examples nothing can be said: {document.evidence_error}.")
     lines += [f"The winner is {finalist.verdict}." for finalist in document.finalists]
@@ -73,6 +74,33 @@ def _describe_chance(document: SearchDocument) -> list[str]:
         f"The winner may have learned nothing: one answer for all examples scores {chance:.4f} on the "
         f"selection data; train longer, search other learning rates, or look at the data."
     ]
+
+
+def _describe_answers(document: SearchDocument) -> list[str]:
+    """Say how sure the winner's runs are of their answers, which of them collapsed, and what they say
+    together."""
+    answers = document.evidence and document.evidence.answers
+    if not answers:
+        return []
+    lines = []
+    if answers.collapsed:
+        lines.append(
+            f"{answers.collapsed} of {answers.runs} runs of the winner collapsed to one answer for all."
+        )
+    if answers.log_loss is not None and answers.calibration_error is not None:
+        lines.append(
+            f"Log loss {answers.log_loss:.4f}, calibration error (ECE) {answers.calibration_error:.4f}: "
+            f"means over the fresh seeds."
+        )
+    if (together := answers.ensemble) is not None:
+        said = f"The ensemble of the {together.runs} models: {document.metric} {together.score:.4f}"
+        if together.interval is not None:
+            low, high = together.interval
+            said += f", {together.level:.0%} interval {low:.4f} to {high:.4f} over the examples"
+        if together.log_loss is not None:
+            said += f"; log loss {together.log_loss:.4f}, calibration error {together.calibration_error:.4f}"
+        lines.append(f"{said}.")
+    return lines
 
 
 def describe_cut_texts(plan: PlanSection) -> list[str]:

@@ -60,7 +60,10 @@ def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], t
     assert "Texts are cut at 128 tokens" in text
     for name, value in found["winner"]["configuration"].items():
         assert f"- `{name}`: `{json.dumps(value)}`" in text
-    assert rendered(text).count("<tr>") == 1 + 4
+    ensemble = found["evidence"]["answers"]["ensemble"]
+    assert f"| ensemble of 3 | {ensemble['score']:.4f} |" in text
+    assert f"log loss {ensemble['log_loss']:.4f}, calibration error" in text
+    assert rendered(text).count("<tr>") == 1 + 5
 
 
 def test_a_regression_of_pairs(found: dict[str, Any]) -> None:

@@ -251,6 +251,45 @@ def test_finalists_stand_beside_the_winner_by_seed(tmp_path: Path) -> None:
     assert (older[6], older[7][3]) == (rows["6"], "-")
 
 
+def test_what_the_runs_answered_stands_below_their_scores(whole: Found, whole_page: str) -> None:
+    rows = {row[0]: row[1:] for row in cells(whole_page, "fresh-section")}
+    answers = [whole["evidence"]["answers"], whole["baseline"]["evidence"]["answers"]]
+    ensembles = [each["ensemble"] for each in answers]
+    assert rows["collapsed"] == ["0 of 3", "0 of 3"]
+    assert rows["log loss"] == [f"{each['log_loss']:.4f}" for each in answers]
+    assert rows["calibration error (ECE)"] == [f"{each['calibration_error']:.4f}" for each in answers]
+    assert rows["ensemble of the seeds"] == [f"{each['score']:.4f}" for each in ensembles]
+    assert ensembles[0]["interval"] is None  # it is right of all examples
+    low, high = ensembles[1]["interval"]
+    assert rows["ensemble: 95 % interval"] == ["-", f"{low:.4f} to {high:.4f}"]
+    assert rows["ensemble: log loss"] == [f"{each['log_loss']:.4f}" for each in ensembles]
+    said = Tags(whole_page).text
+    together = ensembles[0]
+    assert (
+        f"The ensemble of the 3 models: {whole['metric']} 1.0000; log loss {together['log_loss']:.4f}" in said
+    )
+
+    older = copy.deepcopy(whole)
+    older["evidence"]["answers"]["ensemble"]["interval"] = [0.9, 0.95]
+    assert "1.0000, 95% interval 0.9000 to 0.9500 over the examples; log loss" in Tags(made(older)).text
+    for part in (older, older["baseline"]):
+        del part["evidence"]["answers"]
+    text = made(older)
+    assert "ensemble" not in text
+    assert "log loss" not in text
+
+
+def test_runs_that_collapsed_are_named(whole: Found) -> None:
+    found = copy.deepcopy(whole)
+    found["trials"][0]["top_share"], found["race_runs"][0]["top_share"] = 1.0, 0.999
+    found["evidence"]["answers"]["collapsed"] = 2
+    text = made(found)
+    assert text.count("completed, collapsed") == 1
+    assert "1 of 2 runs with a score collapsed: they gave one answer to all examples." in text
+    assert "2 of 3 runs of the winner collapsed to one answer for all." in text
+    assert "collapsed: they gave" not in made(whole)  # of nothing known
+
+
 def test_curves_tell_how_each_run_ended(small: Found) -> None:
     found = copy.deepcopy(small)
     won = found["winner"]["trial"]

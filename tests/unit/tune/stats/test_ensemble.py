@@ -53,6 +53,7 @@ def test_the_ensemble_is_the_model_of_the_mean_probabilities(task: Task) -> None
     score = metrics.get_metric(task.metric)(labels, answers)
     alone = estimate_model_score(task.metric, labels, answers, BOOTSTRAP_SEED)
     assert found.ensemble.score == pytest.approx(score)
+    assert alone.interval is not None
     assert found.ensemble.interval == pytest.approx(alone.interval)
     assert score > max(metrics.compute_scores(task, labels, run)[task.metric] for run in logits)
     assert (found.runs, found.ensemble.runs, found.collapsed) == (5, 5, 0)
