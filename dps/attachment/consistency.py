@@ -20,7 +20,7 @@ class OwnLossAttachment(Attachment):
 
     def before_step(self) -> None:
         gradients = (parameter.grad for _, parameter in self.trained_parameters())
-        if self.method.cost.extra_passes and not self.had_loss and any(g is not None for g in gradients):
+        if self.method.has_own_loss and not self.had_loss and any(g is not None for g in gradients):
             raise ValueError(
                 f"{self.method.name} has a loss of its own, but the gradients are those of another; call "
                 f"attachment_of(optimizer).backward(model, batch) in place of loss.backward(), or take "

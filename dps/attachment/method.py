@@ -27,6 +27,7 @@ class Method:
     counts_steps: whether masks or draws depend on the number of the step, so that ranks must count alike.
     takes_split_weights: whether it works on weights that are split over devices.
     goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
+    needs_classes: whether it has no meaning for a regression.
     clips_first: whether gradients are clipped before the method changes them, as its released code does.
     learning_rate_factor: learning rates that are searched, by those of full fine-tuning.
     extra: extra of this package, and name of the package, that it needs; empty for none.
@@ -39,6 +40,7 @@ class Method:
     counts_steps: ClassVar[bool] = False
     takes_split_weights: ClassVar[bool] = False
     goes_by_depth: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False
     clips_first: ClassVar[bool] = False
     learning_rate_factor: ClassVar[float] = 1.0
     extra: ClassVar[str] = ""
@@ -67,6 +69,11 @@ class Method:
                 f"method: {cls.name} needs the package {cls.extra}; install it with "
                 f"pip install 'dps-tune[{cls.extra}]'"
             )
+
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether gradients of the model's own loss are not those of the method."""
+        return False
 
     @property
     def cost(self) -> MethodCost:

@@ -11,6 +11,7 @@ from typing import Any
 from dps.attachment import Attachment, Method, MethodCost, attachment_of
 from dps.errors import InputError
 from dps.methods.bi_drop import BiDrop
+from dps.methods.bitfit import BitFit
 from dps.methods.child_tuning_d import ChildTuningD
 from dps.methods.child_tuning_f import ChildTuningF
 from dps.methods.dps import DPSDense, DPSMix
@@ -19,6 +20,8 @@ from dps.methods.ema import EMA
 from dps.methods.fixed_masks import GradientMask, MagnitudeMask, RandomMask
 from dps.methods.ia3 import IA3
 from dps.methods.l2_sp import L2SP
+from dps.methods.label_smoothing import LabelSmoothing
+from dps.methods.linear_probe import LPFT, LinearProbe
 from dps.methods.llrd import LLRD
 from dps.methods.lora import DoRA, LoRA
 from dps.methods.mixout import MixConnect, Mixout
@@ -26,6 +29,7 @@ from dps.methods.noisytune import NoisyTune
 from dps.methods.r3f import R3F
 from dps.methods.r_drop import RDrop
 from dps.methods.re_init import ReInit
+from dps.methods.sam import SAM
 from dps.methods.top_k import TopK
 from dps.methods.vanilla import Vanilla, VanillaNoDropout
 from dps.methods.weight_decay import WeightDecay
@@ -60,6 +64,11 @@ METHODS: dict[str, type[Method]] = {
         LoRA,
         DoRA,
         IA3,
+        BitFit,
+        LinearProbe,
+        LPFT,
+        LabelSmoothing,
+        SAM,
     )
 }
 

@@ -49,6 +49,10 @@ class R3F(Method):
     sigma: float = hyper_parameter(1e-5, NON_NEGATIVE)
 
     @property
+    def has_own_loss(self) -> bool:
+        return self.weight > 0
+
+    @property
     def cost(self) -> MethodCost:
         return MethodCost(extra_passes=1 if self.weight else 0)
 

@@ -34,6 +34,10 @@ class RDrop(Method):
     alpha: float = hyper_parameter(0.5, NON_NEGATIVE, Range(0.05, 16.0, log=True))
 
     @property
+    def has_own_loss(self) -> bool:
+        return self.alpha > 0
+
+    @property
     def cost(self) -> MethodCost:
         return MethodCost(extra_passes=1 if self.alpha else 0)
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dps.attachment import Attachment, Method
-from dps.coverage import unwrap_model
+from dps.attachment import Method
+from dps.attachment.freezing import FreezingAttachment
 from dps.depth import require_parameter_depths
 from dps.ranges import NON_NEGATIVE, Choice, Domain, hyper_parameter
 
@@ -33,27 +33,13 @@ class TopK(Method):
         return {"layers": Choice(fitting or (layers,))}
 
 
-class TopKAttachment(Attachment, method_class=TopK):
-    """Attachment of Top-K. Frozen parameters get no gradient, unless DDP waits for one."""
+class TopKAttachment(FreezingAttachment, method_class=TopK):
+    """Attachment of Top-K."""
 
     method: TopK
 
     def set_up(self) -> None:
         self.depths, self.count = require_parameter_depths(self.model, self.method.name)
 
-    def start(self) -> None:
-        lowest = self.count - self.method.layers + 1
-        low = [p for name, p in self.trained_parameters() if self.depths[name] < lowest]
-        self.frozen = [parameter for parameter in low if parameter.requires_grad]
-        if self.model is unwrap_model(self.model):
-            for parameter in self.frozen:
-                parameter.requires_grad_(False)
-
-    def before_step(self) -> None:
-        for parameter in self.frozen:
-            parameter.grad = None
-
-    def detach(self) -> None:
-        super().detach()
-        for parameter in self.frozen:
-            parameter.requires_grad_(True)
+    def is_trained(self, name: str) -> bool:
+        return self.depths[name] > self.count - self.method.layers

@@ -71,10 +71,15 @@ class RunPreview:
     shared_texts: int = 0
 
 
-def preview_run(config: FineTuneConfig, task: Task, source: Source, model: ModelFolder) -> RunPreview:
+def preview_run(
+    config: FineTuneConfig, task: Task, source: Source, model: ModelFolder, methods: Sequence[str] = ()
+) -> RunPreview:
     """Preview a run from its data and the limits of its model.
 
-    Raises InputError for data and values with which the run would fail or learn nothing.
+    methods: names of those that the model will be trained with.
+
+    Raises InputError for data and values with which the run would fail or learn nothing, and for a method
+    that cannot take the model.
     """
     sets = load_example_sets(config, task, source)
     splits = {each.split: each.examples for each in sets[: len(task.splits)]}
@@ -96,7 +101,7 @@ def preview_run(config: FineTuneConfig, task: Task, source: Source, model: Model
         warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
         for set_name, values in {**labels, scored_slice: scored}.items():
             _check_metrics_rank(task, set_name, values)
-    lengths, notes = _try_model(config, task, sets, model)
+    lengths, notes = _try_model(config, task, sets, model, methods)
     return RunPreview(
         examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},
         scored_examples=len(scored),
@@ -162,7 +167,11 @@ def _check_metrics_rank(task: Task, set_name: str, labels: NDArray[Any]) -> None
 
 
 def _try_model(
-    config: FineTuneConfig, task: Task, sets: Sequence[ExampleSet], model: ModelFolder
+    config: FineTuneConfig,
+    task: Task,
+    sets: Sequence[ExampleSet],
+    model: ModelFolder,
+    methods: Sequence[str],
 ) -> tuple[TextLengths, list[str]]:
     """Choose the tokens of an example, and run a step of the longest ones; return notes on the model too.
 
@@ -177,7 +186,7 @@ def _try_model(
         config, sets, model.name, draft.max_tokens, draft.readable_tokens, lambda: draft.tokenizer
     )
     own = [each.examples for each in sets if each.task == task]
-    return lengths, rehearse_step(model, task, own, lengths.max_length)
+    return lengths, rehearse_step(model, task, own, lengths.max_length, methods)
 
 
 def _count_mean_words(task: Task, train: Dataset) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 import torch
+from torch import nn
 
 from dps.errors import InputError
+from dps.methods import attachment_of, make_method
 from dps.models import ModelFolder, PretrainedEncoder
 from dps.tasks.task import Task
 from dps.text import quote_value
@@ -20,17 +23,22 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 REHEARSED_EXAMPLES = 2
+MANY_STEPS = 1000  # of a run in which every method has room for its stages
 BYTES_PER_WEIGHT = 16  # the model, its copy, the gradients, the rest
 FLOPS_PER_WEIGHT = 6  # of a forward and a backward pass, by token
 MAX_FLOPS = 3e12  # a minute on a slow core
 
 
-def rehearse_step(model: ModelFolder, task: Task, splits: Sequence[Dataset], max_length: int) -> list[str]:
+def rehearse_step(
+    model: ModelFolder, task: Task, splits: Sequence[Dataset], max_length: int, methods: Sequence[str]
+) -> list[str]:
     """Run a forward and a backward pass of the longest examples of a task; return notes on the model.
 
-    It is not run where the model is too large for this machine: a note says so.
+    It is not run where the model is too large for this machine: a note says so. The methods are attached to
+    the model, with the values that they have by default.
 
-    Raises InputError if the model cannot be loaded, if a pass fails, or if the loss is not finite.
+    Raises InputError if the model cannot be loaded, if a pass fails, if the loss is not finite, and for a
+    method that cannot take the model.
     """
     weights = model.count_parameters()
     if reason := _find_obstacle(weights, max_length):
@@ -40,7 +48,8 @@ def rehearse_step(model: ModelFolder, task: Task, splits: Sequence[Dataset], max
     batch = PaddingCollator(base.tokenizer)(data, np.arange(len(data)))
     with torch.random.fork_rng(devices=[]):
         try:
-            loss = base.build(0, 0.0).train()(**batch).loss
+            built = base.build(0, 0.0).train()
+            loss = built(**batch).loss
             loss.backward()
         except Exception as error:  # each model has errors of its own
             text = quote_value(" ".join(str(error).split()), 200)
@@ -52,7 +61,23 @@ def rehearse_step(model: ModelFolder, task: Task, splits: Sequence[Dataset], max
         raise InputError(
             f"model: the loss of {model.name!r} on the longest texts is {loss.item()}; its weights are broken"
         )
+    _attach_methods(methods, built)
     return ["its head was trained for something else and starts anew"] if base.replaces_head else []
+
+
+def _attach_methods(methods: Sequence[str], model: nn.Module) -> None:
+    """Attach each method to the model and detach it. Raises InputError for one that cannot take the model."""
+    for name in methods:
+        optimizer = torch.optim.SGD(model.parameters(), 0.0)
+        try:
+            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+                warnings.simplefilter("ignore")  # of a run, which says it again
+                make_method(name).attach(model, optimizer, MANY_STEPS)
+        except ValueError as error:
+            raise InputError(f"--method: {error}") from error
+        attachment = attachment_of(optimizer)
+        assert attachment is not None
+        attachment.detach()
 
 
 def _find_obstacle(weights: int, max_length: int) -> str | None:

@@ -53,16 +53,21 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "bi-drop": {"selection_ratio": 1.0},
     "ema": {"decay": 0.0},
     "wise-ft": {"alpha": 1.0},
+    "lp-ft": {"head_share": 0.0},
+    "label-smoothing": {"smoothing": 0.0},
+    "sam": {"rho": 0.0},
 }
-TRAIN_A_PART = ("lora", "dora", "ia3")  # whatever their values, they are not vanilla
+ADD_LAYERS = ("lora", "dora", "ia3")
+TRAIN_A_PART = (*ADD_LAYERS, "bitfit", "linear-probe")  # whatever their values, they are not vanilla
 STRENGTH: list[Any] = [-0.1, math.inf, math.nan]
+PROBABILITY: list[Any] = [-0.1, 1.0, math.nan]
 SHARE: list[Any] = [0.0, -0.1, 1.1, math.nan]
 REFUSED: dict[str, list[Any]] = {  # by hyper-parameter, or by method and hyper-parameter
     "selection_ratio": SHARE,
     "update_ratio": SHARE,
     "freeze": ["weights", ""],
-    "dropout_ratio": [-0.1, 1.0, math.nan],
-    "p": [-0.1, 1.0, math.nan],
+    "dropout_ratio": PROBABILITY,
+    "p": PROBABILITY,
     "reserve_p": SHARE,
     "alpha": STRENGTH,
     "weight": STRENGTH,
@@ -71,10 +76,13 @@ REFUSED: dict[str, list[Any]] = {  # by hyper-parameter, or by method and hyper-
     "noise": STRENGTH,
     "layers": [-1],
     "llrd.decay": [0.0, 1.1, math.nan],
-    "ema.decay": [-0.1, 1.0, math.nan],
+    "ema.decay": PROBABILITY,
     "wise-ft.alpha": SHARE,
     "passes": [1, 0],
     "rank": [0, -1, 1.5],
+    "head_share": PROBABILITY,
+    "smoothing": PROBABILITY,
+    "rho": STRENGTH,
 }
 SELECTING = [name for name, method in METHODS.items() if method.selects_weights]
 NEEDING_WEIGHTS = [
@@ -219,7 +227,7 @@ def test_the_models_state_dict_is_untouched_during_and_after(method: Method) -> 
     shapes = {name: value.shape for name, value in plain.state_dict().items()}
     names = [name for name, _ in plain.named_parameters()]
     for step in range(length(method)):
-        with at_work(optimizer).evaluated() if method.name in TRAIN_A_PART else nullcontext():
+        with at_work(optimizer).evaluated() if method.name in ADD_LAYERS else nullcontext():
             assert {name: value.shape for name, value in model.state_dict().items()} == shapes
             assert [name for name, _ in model.named_parameters()] == names
             assert all(isinstance(parameter, nn.Parameter) for parameter in model.parameters())

@@ -28,10 +28,11 @@ from tune.core.durations import Duration
 __all__ = ["CommonOptions", "CompareOptions", "SearchOptions"]
 
 METHOD_PRESETS = {  # methods that go by one name
+    "popular": ("vanilla", "vanilla-no-dropout", "dps-dense", "lora", "llrd", "lp-ft", "ema"),
     "controls": (
         *("vanilla", "vanilla-no-dropout", "dps-dense", "dps-random"),
         *("random-mask", "magnitude-mask", "gradient-mask"),
-    )
+    ),
 }
 
 # It shadows a method of ABCMeta, and the values that `CommonOptions` has in place of options of a search.
@@ -159,7 +160,8 @@ examples:
 
     methods: NameList = define_option(
         "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
-        "what is compared, with commas; README lists them all; controls: what the selection of DPS is worth",
+        "what is compared, with commas; README lists them all; controls: what the selection of DPS is worth; "
+        "popular: what is in daily use",
     )
     baseline: str = define_option("vanilla", "the method that the others are compared with")
     trials: int = define_option(4, "configurations that each method is tuned over", gt=0, le=MAX_OPTION_VALUE)

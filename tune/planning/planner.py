@@ -29,6 +29,7 @@ from tune.planning.space_options import (
     build_search_space,
     check_methods_and_sampler,
     parse_training_domains,
+    refuse_regression,
     refuse_shared_layers,
 )
 from tune.strategy.warm_start import adapt_to_space, propose_first_trials, read_earlier_searches
@@ -42,6 +43,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     _check_options(options, cluster)
     inputs = resolve_inputs(options, cluster)
     options.check_scale(inputs.task.metric)
+    refuse_regression(options.method_names, inputs.task)
     gpus = choose_gpus_per_worker(options, cluster)
     precision, precision_note = choose_precision(options, cluster, gpus)
     slots = _count_slots_or_refuse(options, cluster, gpus)
@@ -49,7 +51,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     longest = {"method": "vanilla", "learning_rate": 1.0, **_choose_longest_training(options)}
     trial = Job("0", RunPurpose.SEARCH, longest, options.seed, settings, "", transfers=True)
     config = replace(make_fine_tune_config(trial), max_length=options.max_length)
-    preview = preview_run(config, inputs.task, inputs.source, inputs.model)
+    preview = preview_run(config, inputs.task, inputs.source, inputs.model, options.method_names)
     options = options.copy_with(max_length=preview.lengths.max_length)
     settings = replace(settings, max_length=preview.lengths.max_length)
     arms = {

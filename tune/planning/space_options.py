@@ -12,6 +12,7 @@ from dps.depth import describe_shared_layers
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
+from dps.tasks.task import Task
 from dps.training.config import TRAINING_PARAMETERS, FineTuneConfig
 from tune.core.space import SearchSpace
 
@@ -40,6 +41,15 @@ def refuse_shared_layers(methods: tuple[str, ...], layers: int, blocks: int) -> 
     by_depth = [method for method in methods if METHODS[method].goes_by_depth]
     if by_depth and blocks < layers:
         raise InputError(f"--method: {describe_shared_layers(by_depth[0], layers, blocks)}")
+
+
+def refuse_regression(methods: tuple[str, ...], task: Task) -> None:
+    """Raise InputError for a method that needs classes, if the labels of the task are numbers."""
+    needing = [method for method in methods if METHODS[method].needs_classes]
+    if needing and task.is_regression:
+        raise InputError(
+            f"--method: {needing[0]} needs classes, but the labels of {task.name} are numbers; leave it out"
+        )
 
 
 def build_search_space(

@@ -1,4 +1,4 @@
-"""Methods that change the loss or pull at the weights: R-Drop, R3F, L2-SP, weight decay, vanilla."""
+"""Methods that change the loss, or pull at the weights, and vanilla."""
 
 from __future__ import annotations
 
@@ -274,3 +274,94 @@ def test_vanilla_is_the_optimizer_alone(name: str) -> None:
     optimizer.step()
     for name, value in model.named_parameters():
         torch.testing.assert_close(value.detach(), before[name] - RATE * expected[name])
+
+
+def test_label_smoothing_mixes_the_target_with_the_uniform_distribution() -> None:
+    model, one, _, batch = fixed(3)
+    model.logits.data = one
+    odds = np.exp(one.numpy())
+    targets = 0.8 * np.eye(3)[LABELS.numpy()] + 0.2 / 3
+    expected = -(targets * np.log(odds / odds.sum(axis=1, keepdims=True))).sum(axis=1).mean()
+    found = make_method("label-smoothing", smoothing=0.2).loss(model, batch)
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_label_smoothing_of_several_labels_leaves_each_a_doubt_and_numbers_are_refused() -> None:
+    model, one, *_ = fixed(3)
+    model.logits.data = one
+    labels = torch.eye(3, dtype=torch.float64)[LABELS]
+    chance, targets = 1 / (1 + np.exp(-one.numpy())), 0.8 * labels.numpy() + 0.1
+    expected = -(targets * np.log(chance) + (1 - targets) * np.log(1 - chance)).mean()
+    ids, method = torch.zeros(4, 3, dtype=torch.long), make_method("label-smoothing", smoothing=0.2)
+    found = method.loss(model, {"input_ids": ids, "labels": labels})
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="label-smoothing needs classes, but the labels are numbers"):
+        method.loss(model, {"input_ids": ids, "labels": LABELS.double()})
+
+
+@pytest.mark.parametrize("name", ["label-smoothing", "sam"])
+def test_the_gradients_of_another_loss_are_refused(name: str) -> None:
+    model = tiny.bert()
+    optimizer, _ = put(make_method(name), model)
+    model(**tiny.batches(1)[0]).loss.backward()
+    with pytest.raises(ValueError, match=rf"^{name} .*attachment_of\(optimizer\).backward\(model, batch\)"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("sizes", [(8,), (3, 5), (2, 2, 4)], ids=str)
+def test_sam_steps_with_the_gradient_at_the_worst_point_for_the_whole_batch(sizes: tuple[int, ...]) -> None:
+    model = tiny.bert(labels=3).double()
+    before = dict(model.named_parameters())
+    weights = {name: p.detach().clone() for name, p in before.items()}
+    (batch,) = tiny.batches(1)
+    optimizer, attachment = put(make_method("sam", rho=0.5), model)
+    first = plain_grads(model, batch)
+    length = sum(float((g**2).sum()) for g in first.values()) ** 0.5
+    with torch.no_grad():
+        for name, p in before.items():
+            p += 0.5 / length * first[name]
+    second = plain_grads(model, batch)
+    with torch.no_grad():
+        for name, p in before.items():
+            p.copy_(weights[name])
+    begin = 0
+    for size in sizes:
+        part = {key: value[begin : begin + size] for key, value in batch.items()}
+        attachment.backward(model, part, scale=lambda loss, share=size / 8: loss * share)
+        begin += size
+    optimizer.step()
+    for name, p in before.items():
+        torch.testing.assert_close(p.detach(), weights[name] - RATE * second[name], rtol=1e-9, atol=1e-12)
+    assert max(float((second[n] - first[n]).abs().max()) for n in first) > 1e-3
+
+
+def test_the_second_pass_of_sam_has_the_dropout_of_the_first_and_draws_nothing() -> None:
+    """At a ball of almost no size both passes are one."""
+    (batch,) = tiny.batches(1)
+    found, draws = [], []
+    for values in ({"rho": 1e-9}, {"rho": 0.0}):
+        model = tiny.bert(dropout=0.3)
+        optimizer, attachment = put(make_method("sam", **values), model)
+        attachment.backward(model, batch)
+        optimizer.step()
+        found.append(tiny.snapshot(model))
+        draws.append(float(torch.rand(())))
+    for name, value in found[1].items():
+        torch.testing.assert_close(found[0][name], value, rtol=1e-4, atol=1e-6)
+    assert draws[0] == draws[1]
+
+
+def test_sam_refuses_a_loss_that_is_scaled_up_and_forgets_a_step_that_was_left_out() -> None:
+    model, (batch, other) = tiny.bert(), tiny.batches(2)
+    optimizer, attachment = put(make_method("sam"), model)
+    with pytest.raises(ValueError, match="sam takes no scaled loss, which fp16 needs; use bf16 or fp32"):
+        attachment.backward(model, batch, scale=lambda loss: loss * 1024)
+    attachment.backward(model, other)
+    optimizer.zero_grad()
+    attachment.backward(model, batch)
+    optimizer.step()
+    usual = tiny.bert()
+    its_optimizer, at_work = put(make_method("sam"), usual)
+    at_work.backward(usual, batch)
+    its_optimizer.step()
+    assert tiny.same(tiny.snapshot(model), tiny.snapshot(usual))

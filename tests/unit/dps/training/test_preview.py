@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from dps.errors import InputError
-from dps.methods import Vanilla
+from dps.methods import METHODS, Vanilla
 from dps.models import MAX_DEFAULT_TOKENS, USUAL_TOKENS, PretrainedEncoder, locate_model
 from dps.models.lengths import TOKEN_STEP
 from dps.sources import open_data_source
@@ -205,6 +205,19 @@ def test_a_step_of_the_longest_texts_is_tried_before_anything_starts(
     monkeypatch.setattr("dps.training.rehearsal.psutil.virtual_memory", lambda: Mock(available=1000))
     (note,) = preview(tiny_cola, model, max_length=None).notes
     assert re.fullmatch(r"no step was tried here: [\d,]+ weights need 0\.0 GiB, but 0\.0 are free", note)
+
+
+def test_a_method_that_cannot_take_the_model_is_refused_before_anything_starts(
+    tiny_cola: Path, tmp_path: Path
+) -> None:
+    model = families.classifier("electra")
+    model.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    folder, source = locate_model(str(tmp_path)), open_data_source(str(tiny_cola))
+    others = [name for name in METHODS if name != "ia3"]
+    preview_run(CONFIG, COLA, source, folder, others)
+    with pytest.raises(InputError, match=r"^--method: ia3: PEFT names no layers for the family 'electra'"):
+        preview_run(CONFIG, COLA, source, folder, [*others, "ia3"])
 
 
 def test_what_a_tokenizer_says_of_second_texts_must_be_known_to_the_model(tmp_path: Path) -> None:

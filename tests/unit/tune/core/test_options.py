@@ -531,10 +531,11 @@ def test_a_space_on_the_command_line(text: str, space: dict[str, Any]) -> None:
     assert parse_options(["--space", text], CompareOptions).space == space
 
 
-def test_a_preset_stands_for_its_methods() -> None:
-    options = parse_options(["--methods", "controls,mixout", "--baseline", "dps-dense"], CompareOptions)
+@pytest.mark.parametrize("preset", METHOD_PRESETS)
+def test_a_preset_stands_for_its_methods(preset: str) -> None:
+    options = parse_options(["--methods", f"{preset},mixout", "--baseline", "dps-dense"], CompareOptions)
     assert options.method_names[0] == "dps-dense"
-    assert {*options.method_names} == {*METHOD_PRESETS["controls"], "mixout"} <= METHODS.keys()
+    assert {*options.method_names} == {*METHOD_PRESETS[preset], "mixout"} <= METHODS.keys()
 
 
 def test_the_yaml_of_a_comparison_is_read_back_to_the_same_options(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from dps.errors import InputError
 from dps.methods import METHODS, make_method
 from dps.selection import StageSchedule
+from dps.tasks.registry import get_task
 from tests.unit.tune.helpers import FakeTune, strategy
 from tune.core.space import Choice, Range, SearchSpace, encode_configurations
-from tune.planning.space_options import build_search_space, check_methods_and_sampler
+from tune.planning.space_options import build_search_space, check_methods_and_sampler, refuse_regression
 from tune.records.ledger import Ledger
 from tune.strategy.phases import SearchPhases
 
@@ -247,6 +248,13 @@ def test_a_method_has_learning_rates_of_its_own_unless_they_are_given(named: dic
         assert space.from_study_values(space.to_study_values(one)) == one
     first = {one["method"]: one["learning_rate"] for one in space.list_published()}
     assert first["lora"] == pytest.approx(10 * first["vanilla"])
+
+
+def test_a_method_that_needs_classes_is_refused_for_a_regression() -> None:
+    refuse_regression(("vanilla", "label-smoothing"), get_task("cola"))
+    refuse_regression(("vanilla",), get_task("stsb"))
+    with pytest.raises(InputError, match="label-smoothing needs classes, but the labels of stsb are numbers"):
+        refuse_regression(("vanilla", "label-smoothing"), get_task("stsb"))
 
 
 def test_space_sets_the_learning_rate_of_every_method() -> None:

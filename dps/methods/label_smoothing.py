@@ -1,0 +1,53 @@
+"""Label smoothing: the targets are mixed with the uniform distribution.
+
+    CE of (1 - s) * y + s / k,  y: the label as a distribution over k classes
+
+In multi-label tasks each label is a distribution over two values. A regression has no classes, and is
+refused. It is a method, not a setting of every run, so that comparisons say what it is worth by itself.
+
+Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (arXiv
+1512.00567). Values to try: smoothing 0.05, 0.1, 0.2. Costs: nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dps.attachment import Batch, Method
+from dps.attachment.consistency import OwnLossAttachment, note_own_loss
+from dps.ranges import PROBABILITY, Choice, hyper_parameter
+
+
+@dataclass(frozen=True)
+class LabelSmoothing(Method):
+    """Label smoothing. smoothing: s, in [0, 1)."""
+
+    name: ClassVar[str] = "label-smoothing"
+    takes_split_weights: ClassVar[bool] = True
+    needs_classes: ClassVar[bool] = True
+    smoothing: float = hyper_parameter(0.1, PROBABILITY, Choice((0.05, 0.1, 0.2)))
+
+    @property
+    def has_own_loss(self) -> bool:
+        return self.smoothing > 0
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        if not self.smoothing:
+            return super().loss(model, batch)
+        note_own_loss(model)
+        labels = batch["labels"]
+        logits = model(**{key: value for key, value in batch.items() if key != "labels"}).logits
+        if labels.ndim == 2:
+            targets = (1 - self.smoothing) * labels + self.smoothing / 2
+            return functional.binary_cross_entropy_with_logits(logits, targets)
+        if labels.is_floating_point():
+            raise ValueError("label-smoothing needs classes, but the labels are numbers; use another method")
+        return functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+
+
+class LabelSmoothingAttachment(OwnLossAttachment, method_class=LabelSmoothing):
+    """Attachment of label smoothing."""
