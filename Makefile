@@ -15,7 +15,7 @@ READY  := $(VENV)/.ready
 ARGS   ?= --task cola
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 FAST   := tests/unit tests/contract
-NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp docs hub optuna_dashboard real_data report_page search_quality storage tracking)
+NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp docs hub optuna_dashboard real_data report_page storage tracking)
 
 .PHONY: setup search test test-fast test-slow lint docs bench gpu chaos clean
 

@@ -1,21 +1,21 @@
-"""How good is what a search chooses, and is the score that it reports true? Replays at equal cost.
+"""How good is what a search chooses? Whole searches over recorded tables, at equal cost.
 
-    python benchmarks/search_quality.py benchmarks/tables/stsb.parquet --replays 300
-    python benchmarks/search_quality.py --replays 300                   # a synthetic surface
+    python benchmarks/search_quality.py                        # every table in benchmarks/tables
+    python benchmarks/search_quality.py --quick                # a look at it, in seconds
 
-Every replay is a whole search against a virtual clock (`benchmarks.simulator`) over a recorded table of real
-runs, or over a synthetic surface, from another seed and with the recorded seeds in another order. Every
-strategy
-may use as many slot seconds, all that it spends on confirming among them. Prints Markdown.
+Prints Markdown. Every replay is a whole search within a budget of mean full runs of its table (counted in
+forward-backward passes over an example), five of which are for confirming what it chooses. Strategies are
+paired: the same replay has the same seeds, the same reflection and the same re-drawing for all.
 
-"begun alike" is with the published configurations that ours begins with, too.
-
-regret: the best true mean there is less that of the configuration chosen; true means are over all recorded
-seeds (of the surface: known). top fifth: how often one of the truly best fifth is chosen. optimism: the score
-reported less the true mean of the same kind of score. coverage: how often the interval over the fresh seeds
-holds their true mean. In a table fresh seeds are drawn, with replacement, from the half of the recorded seeds
-that took no part in the search, and their true mean is over that half. Few values draw the same one again and
-again, which makes an interval too narrow: how often it covers at best is what it does with normal scores.
+- *recorded*: the table as it was recorded. Half of its seeds select, the other half is the truth.
+- *re-drawn*: twelve such tables with other seeds (`benchmarks.recorded.Table.redraw`), whose truth is known.
+- *reflected*: parameter ranges mirrored, others in each replay, so that the published values lie anywhere.
+- *regret*: the best true mean of the table less that of the choice, in points. Where the truth is that of few
+  seeds, the best is lucky: regrets of *recorded* are too high, by as much for every strategy.
+- *optimism*: the score by which the configuration was chosen less its true mean, before confirming.
+- "begun alike": with the published values, as ours begins.
+- ± is 1.96 standard errors over replays. Intervals in brackets resample tables and recordings (the recorded
+  one and the re-drawn ones), not replays: how far another table, and other seeds, would move the mean.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -37,179 +38,228 @@ if __name__ == "__main__":
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each core
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.replays import CONFIRM, STRATEGIES, Result, recorded, replay
+from benchmarks.libraries import find_missing
+from benchmarks.replays import REDRAWN_SEEDS, Replayed, list_strategies, read_table, replay_recording
 from tune.core.provenance import collect_provenance
-from tune.records.replicates import compute_t_interval
 
-RESAMPLES = 2000
-SHARES = (0.5, 0.35, 0.25)  # of the regret of choosing blindly
-SHOWN = ("task", "train_size", "max_steps", "max_length", "trials", "seeds", "evaluations", "sampler")
-COLUMNS = (
-    "strategy",
-    "regret, points",
-    "top fifth",
-    "optimism, points",
-    "coverage",
-    "cost, runs",
-    "our regret to theirs",
+TABLES = Path(__file__).parent / "tables"
+OURS = "ours"
+RESAMPLES = 4000
+GROUNDS = ("recorded", "recorded, reflected", "re-drawn", "re-drawn, reflected")
+SHOWN = (
+    "task",
+    "train_size",
+    "epochs",
+    "max_steps",
+    "max_length",
+    "trials",
+    "seeds",
+    "evaluations",
+    "sampler",
 )
+Floats = NDArray[np.float64]
+Found = dict[tuple[int, bool], list[Replayed]]  # replays by recording (0: the recorded one) and reflection
 
 
-def _mean(values: Sequence[float]) -> str:
+@dataclass(frozen=True)
+class Extent:
+    """How much is replayed. replays: of each of GROUNDS, those of re-drawn tables shared among so many
+    re-drawings; costly: one in so many for strategies that take seconds a replay, 0 for none of them."""
+
+    replays: int = 300
+    redrawings: int = 12
+    costly: int = 12
+
+    def count(self, recording: int, is_costly: bool) -> int:
+        """Return the number of replays of a recording, reflected or not."""
+        shared = self.replays // (self.redrawings if recording else 1)
+        return max(1 if recording else 2, shared // (self.costly if is_costly else 1))
+
+
+QUICK = Extent(replays=4, redrawings=2, costly=0)
+
+
+def split_grounds(found: Found) -> list[list[Replayed]]:
+    """Return the replays of each of GROUNDS."""
+    return [
+        [
+            one
+            for (recording, mirrored), each in found.items()
+            if (recording > 0, mirrored) == kind
+            for one in each
+        ]
+        for kind in ((False, False), (False, True), (True, False), (True, True))
+    ]
+
+
+def average_recordings(found: Found, less: Found | None = None) -> Floats:
+    """Return the mean regret of each recording over its reflections, the recorded one first; with `less`
+    the mean difference to those of another strategy, over the replays that both have."""
+    means: dict[int, list[float]] = {}
+    for (recording, mirrored), replays in found.items():
+        others = replays if less is None else less[recording, mirrored]
+        pairs = zip(replays, others, strict=False)
+        means.setdefault(recording, []).append(
+            statistics.fmean(one.regret - (0.0 if less is None else other.regret) for one, other in pairs)
+        )
+    return np.array([statistics.fmean(means[recording]) for recording in sorted(means)])
+
+
+def resample(recordings: Sequence[Floats]) -> tuple[float, float, float]:
+    """Return the mean over tables, with a 95 % interval over tables and recordings.
+
+    recordings: for each table its recordings' means, the recorded one first, which counts as much as all that
+    were re-drawn and varies as one of them does.
+    """
+    rng = np.random.default_rng(0)
+    real, drawn = np.array([each[0] for each in recordings]), np.array([each[1:] for each in recordings])
+    tables = rng.integers(len(real), size=(RESAMPLES, len(real)))
+    again = rng.integers(drawn.shape[1], size=(*tables.shape, drawn.shape[1]))
+    one = rng.integers(drawn.shape[1], size=tables.shape)
+    luck = drawn - drawn.mean(axis=1, keepdims=True)
+    means = (real[tables] + luck[tables, one] + drawn[tables[:, :, None], again].mean(axis=2)) / 2
+    low, high = np.quantile(means.mean(axis=1), [0.025, 0.975])
+    return float(np.mean((real + drawn.mean(axis=1)) / 2)), float(low), float(high)
+
+
+def _points(values: Sequence[float]) -> str:
     half = 1.96 * statistics.stdev(values) / math.sqrt(len(values))
     return f"{100 * statistics.fmean(values):.2f} ± {100 * half:.2f}"
 
 
-def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Return the ratio of mean regrets, with a 95 % interval from resampled replays."""
-    one, other = np.array(ours), np.array(theirs)
-    drawn = np.random.default_rng(0).integers(len(one), size=(RESAMPLES, len(one)))
-    low, high = np.quantile(one[drawn].mean(axis=1) / other[drawn].mean(axis=1), [0.025, 0.975])
-    return f"{one.mean() / other.mean():.2f} [{low:.2f}, {high:.2f}]"
+def _interval(found: tuple[float, float, float]) -> str:
+    mean, low, high = (100 * value for value in found)
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _row(name: str, results: Sequence[Result], ours: Sequence[float]) -> str:
-    covered = [one.covered for one in results if one.covered is not None]
-    regrets = [one.regret for one in results]
-    cells = [
-        name,
-        _mean(regrets),
-        f"{statistics.fmean(one.top_fifth for one in results):.0%}",
-        _mean([one.optimism for one in results]),
-        f"{statistics.fmean(covered):.1%}" if covered else "-",
-        f"{statistics.fmean(one.runs for one in results):.1f}",
-        "-" if name == "ours" else _ratio(ours, regrets),
-    ]
-    return "| " + " | ".join(cells) + " |"
-
-
-def _verdicts(found: dict[str, list[Result]]) -> str:
-    """What was aimed at, and whether it was reached."""
-    ours, theirs = ([one.regret for one in found[name]] for name in ("ours", "tpe + asha"))
-    ratio = statistics.fmean(ours) / statistics.fmean(theirs)
-    optimism = [one.optimism for one in found["ours"]]
-    off = abs(statistics.fmean(optimism)) / (statistics.stdev(optimism) / math.sqrt(len(optimism)))
-    covered = statistics.fmean(bool(one.covered) for one in found["ours"])
-    lines = (
-        ("at most half the regret of tpe + asha", ratio <= 0.5, f"{ratio:.2f} of it"),
-        ("a reported score without bias", off <= 1.96, f"{off:.1f} standard errors from none"),
-        ("an interval that covers the truth in 90 to 98 %", 0.9 <= covered <= 0.98, f"{covered:.1%}"),
-    )
-    return "\n".join(f"- {aim}: {'reached' if met else 'not reached'}, {how}" for aim, met, how in lines)
+def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for cells in (columns, ["---"] * len(columns), *rows):
+        print("| " + " | ".join(cells) + " |")
+    sys.stdout.flush()
 
 
 def _heading() -> str:
     origin = collect_provenance("python benchmarks/search_quality.py")
     versions = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
+    missing = f"\n\nNot installed, so not compared: {', '.join(find_missing())}." * bool(find_missing())
+    commit = f"{(origin.git_commit or 'unknown')[:10]}{', with changes' * bool(origin.git_dirty)}"
+    command = " ".join(origin.command)
     return (
         "# How good is what a search chooses\n\n"
         f"{time.strftime('%Y-%m-%d')}, {origin.cores} cores, {origin.platform}, "
-        f"Python {origin.python}, {versions}; commit {(origin.git_commit or 'unknown')[:10]}"
-        f"{', with changes' if origin.git_dirty else ''}. Made with\n\n    {' '.join(origin.command)}\n"
+        f"Python {origin.python}, {versions}; commit {commit}. Made with\n\n    {command}{missing}\n"
     )
 
 
-def _ground_lines(file: Path | None) -> str:
-    """What is replayed, and how noisy it is."""
-    if file is None:
-        return "\n## A synthetic surface, another one in each replay (`benchmarks/synthetic.py`)\n"
-    table = recorded(file)
-    true, spread = table.final.mean(axis=1), table.final.std(axis=1, ddof=1)
-    origin = table.metadata["provenance"]
-    options = table.metadata.get("options", {})
+def _table_lines(file: Path) -> str:
+    """What was recorded, and whether there is anything to find in it."""
+    table = read_table(file)
+    origin, options = table.metadata["provenance"], table.metadata.get("options", {})
     went_by = " ".join(f"--{name.replace('_', '-')} {options[name]}" for name in SHOWN if options.get(name))
-    shape = f"{len(true)} configurations x {table.final.shape[1]} seeds x {len(table.steps)} evaluations"
+    true, seeds = table.final.mean(axis=1), table.final.shape[1]
+    within = math.sqrt(float(table.final.var(axis=1, ddof=1).mean()))
+    between = math.sqrt(max(0.0, float(true.var(ddof=1)) - within**2 / seeds))
+    shape = f"{len(true)} configurations x {seeds} seeds x {table.scores.shape[2]} evaluations"
     return (
         f"\n## {file.stem}: {shape}\n\n"
-        f"Recorded with `{' '.join(origin['command'])}` {f'({went_by}) ' * bool(went_by)}"
-        f"at commit {origin['git_commit'][:10]}. "
-        f"True means on dev lie between {true.min():.4f} and {true.max():.4f} (standard "
-        f"deviation {true.std(ddof=1):.4f}); within a configuration the standard "
-        f"deviation over seeds is {math.sqrt(float(np.mean(spread**2))):.4f}. Of normal scores, as many and "
-        f"drawn alike, the interval would cover {coverage_of_normal(table.final.shape[1] // 2):.1%}.\n"
+        f"Recorded with `{' '.join(origin['command'])}` ({went_by}) at commit {origin['git_commit'][:10]}. "
+        f"Means on dev lie between {true.min():.4f} and {true.max():.4f}; the standard deviation of "
+        f"true means (that of luck taken off) is {between:.4f}, within a configuration over seeds "
+        f"{within:.4f}"
+        f"{'' if between >= within else ': less, so luck decides much'}.\n"
     )
 
 
-def coverage_of_normal(recorded: int, draws: int = 20_000) -> float:
-    """How often the interval over CONFIRM seeds, drawn with replacement from so many that have normal scores,
-    holds their mean."""
-    random = np.random.default_rng(0)
-    scores = random.normal(size=(draws, recorded))
-    fresh = np.take_along_axis(scores, random.integers(recorded, size=(draws, CONFIRM)), axis=1)
-    low, high = np.array([compute_t_interval(row) for row in fresh.tolist()]).T
-    return float(np.mean((low <= scores.mean(axis=1)) & (scores.mean(axis=1) <= high)))
-
-
-def report(files: Sequence[Path | None], budgets: Sequence[float], replays: int, processes: int) -> None:
-    """Print a table for each ground and budget."""
+def report(files: Sequence[Path], budgets: Sequence[float], extent: Extent, processes: int) -> None:
+    """Print a table for each ground and budget, and what comes of all."""
     print(_heading(), *__doc__.split("\n\n")[2:], sep="\n\n")
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for file in files:
-            print(_ground_lines(file))
-            found = {runs: _report_budget(pool, file, runs, replays) for runs in sorted(budgets)}
-            print(_costs(found), flush=True)
+    make_pool = multiprocessing.get_context("spawn").Pool if processes > 1 else ThreadPool
+    with make_pool(processes) as pool:
+        for runs in sorted(budgets):
+            print(f"\n# A budget of {runs:g} mean full runs")
+            found = {file: _report_table(pool, file, runs, extent) for file in files}
+            _report_all(found)
 
 
-def _report_budget(pool: Any, file: Path | None, runs: float, replays: int) -> dict[str, list[Result]]:
-    print(f"\nBudget of {runs:g} full runs, {replays} replays of each:\n")
-    print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
-    jobs = {
-        name: pool.starmap_async(replay, [(name, file, number, runs) for number in range(replays)], 4)
-        for name in STRATEGIES
-    }
-    found = {name: job.get() for name, job in jobs.items()}
-    ours = [one.regret for one in found["ours"]]
-    for name, results in found.items():
-        print(_row(name, results, ours), flush=True)
-    print(f"\nOurs:\n\n{_verdicts(found)}", flush=True)
+def _report_table(pool: Any, file: Path, runs: float, extent: Extent) -> dict[str, Found]:
+    strategies = {name: costly for name, costly in list_strategies().items() if extent.costly or not costly}
+    keys = [(recording, mirrored) for mirrored in (False, True) for recording in range(extent.redrawings + 1)]
+    jobs: dict[str, list[Any]] = {}
+    for name, costly in strategies.items():
+        for recording, mirrored in keys:
+            count = extent.count(recording, costly)
+            jobs.setdefault(name, []).append(
+                pool.apply_async(replay_recording, (name, file, recording, mirrored, runs, count))
+            )
+    found = {name: dict(zip(keys, (job.get() for job in each), strict=True)) for name, each in jobs.items()}
+    print(_table_lines(file))
+    rows = []
+    for name, each in found.items():
+        every = [one for replays in each.values() for one in replays]
+        rows.append(
+            [
+                name,
+                *(_points([one.regret for one in ground]) for ground in split_grounds(each)),
+                _points([one.optimism for one in every]),
+                f"{statistics.fmean(one.runs for one in every):.1f}",
+                f"{len(every)}",
+            ]
+        )
+    _print_rows(["strategy", *GROUNDS, "optimism", "cost, runs", "replays"], rows)
+    blind = statistics.fmean(one.blind for replays in found[OURS].values() for one in replays)
+    print(f"\nA configuration drawn at random has a regret of {100 * blind:.2f} points.")
+    print(f"\n{_spread(found)}", flush=True)
     return found
 
 
-def _costs(found: dict[float, dict[str, list[Result]]]) -> str:
-    """What it costs to reach a share of the regret that choosing blindly has."""
-    blind = statistics.fmean(one.blind for results in found.values() for one in results["ours"])
-    lines = [
-        f"\nCost, in full runs, of a mean regret that is a share of {100 * blind:.2f} points, "
-        f"that of choosing blindly:\n",
-        "| strategy | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |",
-        "|---" * (1 + len(SHARES)) + "|",
-    ]
-    for name in STRATEGIES:
-        spent = [
-            (statistics.fmean(one.runs for one in r[name]), statistics.fmean(one.regret for one in r[name]))
-            for r in found.values()
-        ]
-        lines.append(f"| {name} | " + " | ".join(_cost(spent, share * blind) for share in SHARES) + " |")
+def _spread(found: dict[str, Found]) -> str:
+    """How much one recording says: the difference to ours in each of the re-drawn ones."""
+    lines = [f"How far re-drawings of {REDRAWN_SEEDS} seeds are apart, in regret less that of ours:\n"]
+    for name, each in found.items():
+        if name != OURS:
+            apart = np.sort(100 * average_recordings(each, found[OURS])[1:])
+            lines.append(
+                f"- {name}: {apart[0]:.2f} to {apart[-1]:.2f}, median {np.median(apart):.2f}; "
+                f"ours is ahead in {int((apart > 0).sum())} of {len(apart)}"
+            )
     return "\n".join(lines)
 
 
-def _cost(spent: Sequence[tuple[float, float]], regret: float) -> str:
-    """Between the budgets (cost, mean regret) on a straight line; below the least, and above the most, it
-    is not known."""
-    if spent[0][1] <= regret:
-        return f"at most {spent[0][0]:.0f}"
-    for (cost, above), (more, below) in pairwise(spent):
-        if below <= regret:
-            return f"{cost + (more - cost) * (above - regret) / (above - below):.0f}"
-    return f"not with {spent[-1][0]:.0f}"
+def _report_all(found: dict[Path, dict[str, Found]]) -> None:
+    """Print the mean over tables and reflections, the best first."""
+    rows = []
+    for name in next(iter(found.values())):
+        regret = resample([average_recordings(each[name]) for each in found.values()])
+        apart = resample([average_recordings(each[name], each[OURS]) for each in found.values()])
+        rows.append((regret[0], [name, _interval(regret), "-" if name == OURS else _interval(apart)]))
+    print(f"\n## All {len(found)} tables, recorded and re-drawn, as they are and reflected\n")
+    _print_rows(["strategy", "mean regret", "less that of ours"], [row for _, row in sorted(rows)])
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "tables",
-        type=Path,
-        nargs="*",
-        help="Parquet of benchmarks/record_table.py; none: a synthetic surface",
+        "tables", type=Path, nargs="*", help="of benchmarks/record_table.py; none: all there are"
     )
-    parser.add_argument("--replays", type=int, default=300)
-    parser.add_argument("--runs", type=float, nargs="+", default=[16, 24, 40], help="budgets, in full runs")
+    parser.add_argument(
+        "--replays", type=int, default=300, help="of each of the four grounds of a table (300)"
+    )
+    parser.add_argument("--runs", type=float, nargs="+", default=[24], help="budgets, in mean full runs (24)")
+    parser.add_argument(
+        "--costly", type=int, default=12, help="one replay in so many where one takes seconds"
+    )
     parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
-    report(options.tables or [None], options.runs, options.replays, options.processes)
+    parser.add_argument(
+        "--quick", action="store_true", help="few replays, and no strategy that takes seconds"
+    )
+    options = parser.parse_args(arguments)
+    files = options.tables or sorted(TABLES.glob("*.parquet"))
+    extent = QUICK if options.quick else Extent(options.replays, costly=options.costly)
+    report(files, options.runs, extent, options.processes)
     return 0
 
 

@@ -41,7 +41,7 @@ class Lookup:
 class World(Protocol):
     """Says what a run of a configuration with a seed would come to; the same at every call.
 
-    steps: at which a run is evaluated, the last of them its end.
+    steps: at which a run is evaluated, the last of them its end; as many as of every run.
     """
 
     @property
