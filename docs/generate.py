@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,9 @@ API = {
     "dps.attachment": ("Attachment", "MethodCost"),
     "dps.ranges": ("Range", "Choice"),
     "dps.tasks.task": ("Task",),
-    "dps.predict": ("Predictor",),
     "dps.sources.base": ("Source",),
-    "tune.records.events": ("Watcher",),
+    "tune": (),
+    "tune.own_data": ("write_own_task",),
 }
 
 
@@ -126,7 +127,7 @@ def _documented(name: str, thing: Any) -> Iterator[str]:
     yield from (_prose(kind) for kind in _kinds(thing))
     for attribute, member in _members(thing):
         doc = inspect.getdoc(member)
-        if doc and isinstance(member, property):
+        if doc and isinstance(member, property | cached_property):
             yield f"`{name.lower()}.{attribute}`\n\n{_prose(member)}"
         elif doc and inspect.isroutine(member):
             function = getattr(member, "__func__", member)

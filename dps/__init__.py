@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dps.errors import InputError
     from dps.methods import DPSDense, DPSMix, Method, Vanilla
+    from dps.predict import Predictor
     from dps.selection import StageSchedule, select_mask
     from dps.training.config import FineTuneConfig, FineTuneResult
     from dps.training.run import finetune
@@ -27,6 +28,7 @@ _HOME = {
     "FineTuneResult": "dps.training.config",
     "InputError": "dps.errors",
     "Method": "dps.methods",
+    "Predictor": "dps.predict",
     "StageSchedule": "dps.selection",
     "Vanilla": "dps.methods",
     "finetune": "dps.training.run",
@@ -34,8 +36,8 @@ _HOME = {
 }
 
 __all__ = [
-    "DPSDense", "DPSMix", "FineTuneConfig", "FineTuneResult", "InputError", "Method", "StageSchedule",
-    "Vanilla", "finetune", "select_mask",
+    "DPSDense", "DPSMix", "FineTuneConfig", "FineTuneResult", "InputError", "Method", "Predictor",
+    "StageSchedule", "Vanilla", "finetune", "select_mask",
 ]  # fmt: skip
 
 
@@ -45,3 +47,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

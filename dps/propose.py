@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -50,16 +50,27 @@ MIN_REPEATS = 3  # mean number of rows of each of many classes
 MIN_PAIR_WORDS, MIN_PAIR_SHARE = 3, 0.1  # mean words of a second text, also as a share of the first's
 
 
-def inspect_data(path: Path) -> TaskProposal:
-    """Infer a task from a data file, and from the dev file beside it (see `find_dev_file`).
+def inspect_data(
+    path: Path, texts: Sequence[str] | None = None, label: str | None = None, dev_path: Path | None = None
+) -> TaskProposal:
+    """Infer a task from a data file, and from its dev file.
 
-    Raises InputError for unusable files, or where no column looks like a label or like text.
+    texts, label: columns; found by their values if they are None. dev_path: None for the file beside it, see
+    `find_dev_file`.
+
+    Raises InputError for unusable files, a column that is not there, or where none looks like a label or like
+    text.
     """
     train = DataFile.read(path)
-    dev = DataFile.read(sibling) if (sibling := find_dev_file(path)) else None
+    sibling = dev_path or find_dev_file(path)
+    dev = DataFile.read(sibling) if sibling else None
     columns = list(dict.fromkeys(name for row in train.rows for name in row.values))
-    label = find_label_column(columns, train)
-    texts = find_text_columns([name for name in columns if name and name != label], train, label)
+    if missing := [name for name in (*(texts or ()), *((label,) if label else ())) if name not in columns]:
+        raise InputError(f"--init-task: there is no column {missing[0]!r}; there are {', '.join(columns)}")
+    label = label or find_label_column(columns, train)
+    texts = tuple(
+        texts or find_text_columns([name for name in columns if name and name != label], train, label)
+    )
     unused = tuple(name for name in columns if name and name not in (label, *texts))
     task, notes = _propose_task(path, texts, label, train.values(label))
     proposal = TaskProposal(train, dev, task, unused, notes)

@@ -1,4 +1,49 @@
 """Searching for the configuration that is truly better, and comparing methods: commands, session, packages.
 
-May import dps. Imported by cluster alone.
+    result = tune.run_search(task="cola", trials=12)
+    print(result.sentence)
+
+Names are imported when first used, so that `import tune` is quick. May import dps. Imported by cluster alone.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dps.errors import InputError
+    from tune.calls import run_comparison, run_search
+    from tune.core.command import UnfinishedError
+    from tune.core.run import RefusedError
+    from tune.records.events import Watcher
+    from tune.result import ComparisonResult, SearchResult, load_result
+
+_HOME = {
+    "ComparisonResult": "tune.result",
+    "InputError": "dps.errors",
+    "RefusedError": "tune.core.run",
+    "SearchResult": "tune.result",
+    "UnfinishedError": "tune.core.command",
+    "Watcher": "tune.records.events",
+    "load_result": "tune.result",
+    "run_comparison": "tune.calls",
+    "run_search": "tune.calls",
+}
+
+__all__ = [
+    "ComparisonResult", "InputError", "RefusedError", "SearchResult", "UnfinishedError", "Watcher",
+    "load_result", "run_comparison", "run_search",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tune' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -34,10 +34,15 @@ def main(argv: Sequence[str], watchers: Sequence[Watcher] = ()) -> int:
 
 
 def _start(watchers: Sequence[Watcher], options: CompareOptions) -> int:
-    if options.results is not None:
-        from tune.joined_comparisons import report_joined_comparisons
+    if options.results is None:
+        return start_comparison(options, watchers)
+    from tune.joined_comparisons import report_joined_comparisons
 
-        return report_joined_comparisons(options)
+    return report_joined_comparisons(options)
+
+
+def start_comparison(options: CompareOptions, watchers: Sequence[Watcher] = ()) -> int:
+    """Run a comparison with these options; return the exit status. Raises what `run_session_command` says."""
     options = load_resumed_options(options)
     prepare_environment()  # before Ray is imported
     from tune.compare_session import (

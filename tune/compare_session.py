@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dps.errors import InputError
 from dps.methods import METHODS
 from dps.training.result import Outcome
-from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
+from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, UnfinishedError
 from tune.core.options import CommonOptions, CompareOptions
 from tune.records.events import Watcher, notify
 from tune.reporting.comparison import build_comparison
@@ -42,7 +42,7 @@ class ComparisonSession(Session):
             self.close()
             trials = [run for method in document.methods for run in method.trials]
             errors = sorted({run.error for run in (*confirmations, *trials) if run.error})
-            return print_error(
+            raise UnfinishedError(
                 f"no method finished; {'; '.join(errors) or 'see MLflow'}", EXIT_NOTHING_FINISHED
             )
         analyse_comparison(document, {method.method: self.output for method in document.methods})

@@ -35,13 +35,18 @@ def main(argv: Sequence[str], watchers: Sequence[Watcher] = ()) -> int:
     return run_session_command(argv, SearchOptions, partial(_start, watchers))
 
 
+def start_search(options: SearchOptions, watchers: Sequence[Watcher] = ()) -> int:
+    """Run a search with these options; return the exit status. Raises what `run_session_command` says."""
+    options = load_resumed_options(options)
+    prepare_environment()  # before Ray is imported
+    from tune.search_session import SearchSession  # after the options were read: it imports Ray and torch
+
+    return SearchSession.start(options, watchers)
+
+
 def _start(watchers: Sequence[Watcher], options: SearchOptions) -> int:
     if options.init_task is None:
-        options = load_resumed_options(options)
-        prepare_environment()  # before Ray is imported
-        from tune.search_session import SearchSession  # after the options were read: it imports Ray and torch
-
-        return SearchSession.start(options, watchers)
+        return start_search(options, watchers)
     if options.json:
         raise InputError("--json, --init-task: what is found in a file is no event; leave one out")
     return propose_task(options.init_task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, print_error
+from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, UnfinishedError
 from tune.records.events import notify
 from tune.records.ledger import TrialRecord
 from tune.reporting.best_model import BestModel
@@ -70,7 +70,7 @@ class SearchSession(Session):
             runs = [*document.trials, *document.confirmation_runs]
             errors = sorted({run.error for run in runs if run.error})
             what = "no trial finished" if winner is None else "no confirmation finished"
-            return print_error(f"{what}; {'; '.join(errors) or 'see search.json'}", EXIT_NOTHING_FINISHED)
+            raise UnfinishedError(f"{what}; {'; '.join(errors) or 'see search.json'}", EXIT_NOTHING_FINISHED)
         if self.plan.keep_models and not has_model:
             self.display.warn("there is no best/: its run could not be trained once more; try --resume again")
         if not has_ensemble:

@@ -22,11 +22,10 @@ from tune.core.command import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_NOTHING_FINISHED,
-    EXIT_REFUSED,
+    UnfinishedError,
     catch_stop_signals,
     choose_output_folder,
     format_command,
-    print_error,
 )
 from tune.core.options import CommonOptions
 from tune.core.provenance import collect_provenance
@@ -61,8 +60,7 @@ class Session(ABC):
         with ExitStack() as holding:
             plan = startup.plan_on_cluster(options, output, holding)
             output = plan.options.output or output
-            if obstacles := startup.find_obstacles(plan, output):
-                return max(print_error(str(obstacle), EXIT_REFUSED) for obstacle in obstacles)
+            startup.check_obstacles(plan, output)
             if options.preflight:
                 choose_display(plan).planned([*format_plan(plan), startup.PREFLIGHT_PASSED], output)
                 return EXIT_DONE
@@ -129,8 +127,10 @@ class Session(ABC):
             if was_ended and (made := [name for name in lost if name not in self._list_missing_results()]):
                 self.display.note(f"made again: {', '.join(made)}")
             return status
+        except UnfinishedError:
+            raise
         except Exception as error:
-            return self._crash(error)
+            raise self._explain_crash(error) from error
 
     def _list_missing_results(self) -> list[str]:
         return [name for name in self.results if not (self.output / name).is_file()]
@@ -168,21 +168,22 @@ class Session(ABC):
         self.display.interrupted(self.resume_command)
         return EXIT_INTERRUPTED
 
-    def _crash(self, error: Exception) -> int:
-        """Say that Ray, this program or the disk failed, or run after run; the ledger is whole."""
+    def _explain_crash(self, error: Exception) -> UnfinishedError:
+        """Return what to say where Ray, this program or the disk failed, or run after run; the ledger is
+        whole."""
         self.folder.write_error_log(error)
         notify(self.watchers, "session_ended", self.output, True)
         if is_disk_full(error):
             places = startup.name_written_places(self.output)
-            return print_error(
+            return UnfinishedError(
                 f"the disk is full; make room for {places}, then go on with: {self.resume_command}",
                 EXIT_INTERRUPTED,
             )
         if isinstance(error, TooManyFailuresError):
             status = EXIT_INTERRUPTED if self.folder.has_usable_trial else EXIT_NOTHING_FINISHED
-            return print_error(f"{error}; then go on with: {self.resume_command}", status)
+            return UnfinishedError(f"{error}; then go on with: {self.resume_command}", status)
         if not (self.output / "study.db").exists():
-            return print_error(
+            return UnfinishedError(
                 f"{self.output}/study.db was removed or moved while the {self.noun} ran; put it back, then "
                 f"go on with: {self.resume_command}",
                 EXIT_CRASHED,
@@ -190,7 +191,7 @@ class Session(ABC):
         if isinstance(cause := find_root_cause(error), sqlite3.Error):
             error = cause
         message = str(error).splitlines()[-1] if str(error) else ""
-        return print_error(
+        return UnfinishedError(
             f"the {self.noun} broke off: {type(error).__name__}: {message}; see {self.output}/error.log, "
             f"go on with: {self.resume_command}",
             EXIT_CRASHED,

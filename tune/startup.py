@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tune.core.options import CommonOptions
+from tune.core.run import RefusedError
 from tune.execution import addresses, connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
 from tune.execution.node_checks import check_nodes, run_preflight_checks
@@ -73,9 +74,10 @@ def _make_first_plan(options: CommonOptions) -> tuple[Plan, bool]:
     return make_plan(options, cluster), named
 
 
-def find_obstacles(plan: Plan, output: Path) -> list[PreflightFinding]:
-    """Return what the plan would come to grief on, see `tune.planning.preflight`."""
-    return run_preflight_checks(plan, output)
+def check_obstacles(plan: Plan, output: Path) -> None:
+    """Raise RefusedError with what the plan would come to grief on, see `tune.planning.preflight`."""
+    if obstacles := run_preflight_checks(plan, output):
+        raise RefusedError("\n".join(map(str, obstacles)))
 
 
 def make_node_check(plan: Plan, output: Path) -> Callable[[str], list[PreflightFinding]]:

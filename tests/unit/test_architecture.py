@@ -38,7 +38,9 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("cluster",),
     ("tune/__init__",),
+    ("tune/calls",),
     ("tune/search", "tune/compare"),
+    ("tune/result", "tune/own_data"),
     ("tune/search_session", "tune/compare_session", "tune/joined_comparisons"),
     ("tune/report",),
     ("tune/session", "tune/search_report"),

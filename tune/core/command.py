@@ -27,6 +27,14 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _START_TIME = time.localtime()
 
 
+class UnfinishedError(Exception):
+    """Raised when a search or comparison ends without a result. status: exit status of the command."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def print_error(message: str, status: int) -> int:
     """Print one line on standard error. Returns the exit status."""
     print(f"error: {sanitise_line(message)}", file=sys.stderr)
@@ -36,13 +44,15 @@ def print_error(message: str, status: int) -> int:
 @outlive_readers()
 def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callable[[OptionsT], int]) -> int:
     """Parse the options and start a session. Returns the exit status."""
-    gc.disable()  # until the first trial: imported objects stay, so collecting them again and again is waste
     try:
-        return start(parse_options(argv, kind))
+        with suspend_collection():
+            return start(parse_options(argv, kind))
     except InputError as error:
         return print_error(str(error), EXIT_WRONG_INPUT)
     except RefusedError as error:
-        return print_error(str(error), EXIT_REFUSED)
+        return max(print_error(line, EXIT_REFUSED) for line in str(error).splitlines())
+    except UnfinishedError as error:
+        return print_error(str(error), error.status)
     except ConnectionError as error:
         return print_error(f"RAY_ADDRESS: {error}", EXIT_REFUSED)
     except Exception as error:
@@ -53,6 +63,14 @@ def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callab
         )
     except KeyboardInterrupt:
         return print_error("interrupted before the first trial", EXIT_INTERRUPTED)
+
+
+@contextmanager
+def suspend_collection() -> Iterator[None]:
+    """Collect no garbage until the first trial: imported objects stay, and looking at them is waste."""
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
 
@@ -81,8 +99,12 @@ def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:
 
 @contextmanager
 def catch_stop_signals() -> Iterator[threading.Event]:
-    """Yield an event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process."""
+    """Yield an event that the first SIGINT, SIGTERM or SIGHUP sets; a second one ends the process. Python
+    gives signals to the main thread alone: in another one nothing sets it."""
     stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
 
     def on_signal(number: int, frame: object) -> None:
         if stop.is_set():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +31,15 @@ def parse_options(argv: Sequence[str], kind: type[OptionsT] = SearchOptions) -> 
     if options.config is None:
         return options
     return _build_options(kind, given, read_options(options.config), options.config)
+
+
+def make_options(given: Mapping[str, Any], kind: type[OptionsT]) -> OptionsT:
+    """Return options from their values by name in Python. Raises InputError for a wrong one, by that name."""
+    try:
+        return _build_options(kind, given)
+    except InputError as error:
+        named = re.sub(r"(?<!\S)--([a-z][a-z-]*)", lambda name: name[1].replace("-", "_"), str(error))
+        raise InputError(named) from None
 
 
 def merge_saved_options(saved: Mapping[str, Any], file: Path, explicit: OptionsT) -> OptionsT:
@@ -89,9 +100,9 @@ def _build_options(
         only_saved = saved.keys() - given.keys()
         raise InputError(
             "; ".join(
-                f"{file}: {_format_validation_error(item)}"
+                f"{file}: {_format_validation_error(item, kind)}"
                 if only_saved.intersection(item["loc"][:1])
-                else _format_validation_error(item)
+                else _format_validation_error(item, kind)
                 for item in error.errors()
             )
         ) from None
@@ -104,13 +115,14 @@ def make_options_parser(kind: type[CommonOptions]) -> CommandParser:
     return parser
 
 
-def _format_validation_error(error: Any) -> str:
+def _format_validation_error(error: Any, kind: type[CommonOptions]) -> str:
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     if not error["loc"]:  # concerns several options; the message names them
         return str(message)
     name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
     if error["type"] == "extra_forbidden":
-        return f"{name}: unknown option; see --help"
+        near = difflib.get_close_matches(str(error["loc"][0]), [*kind.model_fields], 1)
+        return f"{name}: unknown option; " + (f"did you mean {near[0]}?" if near else "see --help")
     remedy = (
         "; put it in quotes"
         if error["type"] == "string_type" and isinstance(error["input"], int | float)

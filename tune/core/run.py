@@ -131,5 +131,5 @@ class RunReport:
 
 
 class RefusedError(Exception):
-    """Raised when the cluster or a service cannot do what was asked. The message is one line: problem, place,
-    remedy."""
+    """Raised when the cluster or a service cannot do what was asked. The message is a line for each problem:
+    what, where, remedy."""

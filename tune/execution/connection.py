@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import stat
+import sys
 import sysconfig
 import tempfile
 import threading
@@ -118,6 +119,14 @@ def connect_to_cluster() -> Cluster:
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return read_cluster_resources(address)
+
+
+def disconnect_from_cluster() -> None:
+    """Leave the cluster, and end a local one, so that the same process can connect again."""
+    if "ray" in sys.modules:
+        import ray
+
+        ray.shutdown()
 
 
 def _start_local_ray(options: dict[str, Any]) -> None:
