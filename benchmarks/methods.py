@@ -121,11 +121,11 @@ def _collapsed(comparisons: list[ComparisonDocument]) -> list[str]:
     lines = []
     for found in comparisons:
         rows = found.main_result.methods.values()
-        share = float(np.mean([row.collapsed for row in rows]))
+        share = float(np.mean([row.not_above_chance or 0.0 for row in rows]))
         if share:
             lines.append(
-                f"- On {found.task} {share:.0%} of the runs collapsed: they are no better than the best "
-                "constant prediction, whatever the method."
+                f"- On {found.task} {share:.0%} of the runs are no better than the best constant prediction, "
+                f"whatever the method; {np.mean([row.collapsed for row in rows]):.0%} gave one answer to all."
             )
     return lines
 

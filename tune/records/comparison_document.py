@@ -11,6 +11,7 @@ from dps.errors import InputError
 from tune.core.direction import Direction
 from tune.core.provenance import Provenance
 from tune.records import schema
+from tune.stats.ensemble import AnswerSummary
 
 COMPARISON_DOCUMENT_FILE = "compare.json"
 
@@ -46,7 +47,8 @@ class MethodSection(schema.Section):
 class MethodResult(schema.Section):
     """A method's scores on one evaluation set, see `evidence.ScoreSummary` and `MeanEstimate`.
 
-    scores: by seed. others: means of the task's further metrics.
+    scores: by seed. others: means of the task's further metrics. collapsed: in a document of an earlier
+    version what is now not_above_chance. answers: of the runs that completed, on the task's own sets.
     difference, verdict: to the baseline; None for the baseline itself.
     """
 
@@ -56,11 +58,13 @@ class MethodResult(schema.Section):
     std: float | None
     worst: float
     best: float
+    not_above_chance: float | None = None
     collapsed: float
     collapsed_at_most: float | None = None
     n: int
     interval: tuple[float, float] | None
     others: dict[str, float]
+    answers: AnswerSummary | None = None
     difference: schema.DifferenceSection | None
     verdict: str | None
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dps.tasks.chance import chance_level
-from dps.tasks.metrics import compute_predictions, get_metric
+from dps.tasks.metrics import compute_predictions, compute_top_share, get_metric
 from dps.tasks.registry import restore_task
 from dps.tasks.task import Task
 from dps.tasks.transfer import get_transfer_target, map_to_transfer_classes
@@ -29,6 +29,7 @@ from tune.records.comparison_document import (
 )
 from tune.records.predictions import find_predictions, read_evaluation_set
 from tune.records.schema import DifferenceSection
+from tune.stats.ensemble import AnswerSummary, summarise_answers
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
     estimate_difference,
@@ -74,7 +75,7 @@ def _evaluate_methods(
     document: ComparisonDocument, evaluation_set: str, folders: dict[str, Path]
 ) -> EvaluationSetResult:
     """Evaluate all methods on one evaluation set."""
-    task, labels, predicted = _read_method_predictions(document, evaluation_set, folders)
+    task, labels, predicted, answers = _read_method_predictions(document, evaluation_set, folders)
     metric, chance, baseline = task.metric, chance_level(task, labels), document.baseline
     differences = {
         method: estimate_difference(metric, labels, predicted[baseline], runs, BOOTSTRAP_SEED)
@@ -88,15 +89,17 @@ def _evaluate_methods(
     for method, runs in predicted.items():
         scores = score_runs(metric, labels, runs)
         estimate = estimate_mean(metric, labels, runs, BOOTSTRAP_SEED)
+        collapsed = sum(compute_top_share(task, labels, run) == 1 for run in runs)
         rows[method] = MethodResult(
             scores=dict(zip(document.budget.seeds, map(float, scores), strict=True)),
-            **asdict(summarise_scores(scores, chance)),
+            **asdict(summarise_scores(scores, chance, collapsed)),
             interval=estimate.interval,
             others={
                 other: float(np.mean([get_metric(other)(labels, run) for run in runs]))
                 for other in task.metrics
                 if other != metric
             },
+            answers=answers.get(method),
             difference=None,
             verdict=None,
         )
@@ -109,8 +112,9 @@ def _evaluate_methods(
 
 def _read_method_predictions(
     document: ComparisonDocument, evaluation_set: str, folders: dict[str, Path]
-) -> tuple[Task, NDArray[Any], dict[str, NDArray[Any]]]:
-    """Read (task, labels (n,), predictions (seeds, n) by method) of an evaluation set.
+) -> tuple[Task, NDArray[Any], dict[str, NDArray[Any]], dict[str, AnswerSummary | None]]:
+    """Read (task, labels (n,), predictions (seeds, n) by method, answers by method) of an evaluation set; the
+    answers of a set of the task's own alone.
 
     A run that did not complete, or was not started because no configuration trained, is filled with the
     constant prediction.
@@ -133,7 +137,12 @@ def _read_method_predictions(
             labels, predicted[method][seed] = map_to_transfer_classes(trained, target, gold, logits)
     seeds = document.budget.seeds
     filled = {name: fill_missing_runs(task, labels, runs, seeds) for name, runs in predicted.items()}
-    return task, labels, filled
+    answers = {}
+    if target is None:
+        for name in predicted:
+            logits_of_runs = [logits for (method, _), logits in logits_by_run.items() if method == name]
+            answers[name] = summarise_answers(task, labels, logits_of_runs)
+    return task, labels, filled, answers
 
 
 def _compute_cost(method: MethodSection) -> CostSection:

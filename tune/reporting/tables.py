@@ -15,7 +15,7 @@ from tune.core.wording import (
     format_probability,
     format_usage,
 )
-from tune.records.comparison_document import ComparisonDocument, MethodResult
+from tune.records.comparison_document import ComparisonDocument, EvaluationSetResult, MethodResult
 from tune.records.schema import DifferenceSection
 from tune.reporting.summary import describe_cut_texts
 from tune.stats import verdict
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 
 _MARKUP_START = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])")
 RESULT_COLUMNS = (
-    "method", "mean", "std", "median", "worst to best", "collapsed", "difference", "p", "P(better)",
+    "method", "mean", "std", "median", "worst to best", "log loss", "calibration error", "not above chance",
+    "collapsed", "difference", "p", "P(better)",
 )  # fmt: skip
+ENSEMBLE_COLUMNS = ("method", "models", "score", "95 % interval", "log loss", "calibration error")
 COST_COLUMNS = ("method", "passes a run", "seconds a run", "peak memory", "seconds in all", "configuration")
-MIN_WIDE_TERMINAL = 140  # characters that all columns take
-NARROW_COLUMNS = ("method", "mean", "std", "difference", "p")  # fits 80
+NARROW_COLUMNS = ("method", "mean", "std", "log loss", "difference", "p")  # fit 80
 COLUMNS_NOTE = (
-    "Collapsed: the share of runs no better than the best constant prediction, and how large their rate may "
-    "still be (exact upper 95 % bound). An interval knows only the collapses that were seen: of few seeds it "
-    "may lie too high. Difference: paired difference from the baseline over shared seeds, in hundredths of "
-    "the metric, with its 95 % interval over seeds and examples. p: two-sided, corrected by Holm within each "
-    "table and for looking again with more seeds. P(better): that the true mean difference is above 0, under "
-    "a flat prior; not corrected."
+    "Log loss, calibration error (ECE): means over the completed runs, lower is better. Not above chance: "
+    "the share of runs no better than the best constant prediction. Collapsed: that of runs which gave one "
+    "answer to all examples, and how large their rate may still be (exact upper 95 % bound). An interval "
+    "knows only the collapses that were seen: of few seeds it may lie too high. Difference: paired "
+    "difference from the baseline over shared seeds, in hundredths of the metric, with its 95 % interval "
+    "over seeds and examples. p: two-sided, corrected by Holm within each table and for looking again with "
+    "more seeds. P(better): that the true mean difference is above 0, under a flat prior; not corrected. "
+    "The interval of an ensemble is over examples, with its models given."
 )
 
 
@@ -105,30 +108,48 @@ def _test_line(comparisons: int, evaluation_set: str, looks: Sequence[int]) -> s
 
 
 def make_terminal_table(document: ComparisonDocument, width: int) -> Table:
-    """Return the methods on the task's evaluation set and their costs; a small width shows fewer columns."""
+    """Return the methods on the task's evaluation set and their costs: NARROW_COLUMNS, and what there is room
+    for of the others."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
+    all_rows = []
+    for row in format_result_rows(document, document.evaluation_sets[0]):
+        cost, answers = document.costs[row[0]], document.main_result.methods[row[0]].answers
+        together = None if answers is None or answers.ensemble is None else answers.ensemble.score
+        figures = (together, ".4f"), (cost.passes_per_run, ".0f"), (cost.seconds_per_run, ".1f")
+        all_rows.append((*row, *(format_number(*figure) for figure in figures)))
+    columns, rows = _leave_out_unknown((*RESULT_COLUMNS, "ensemble", "passes", "seconds a run"), all_rows)
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    is_narrow = [column in NARROW_COLUMNS for column in columns]
+    room = width + 2 - sum(each + 2 for each, needed in zip(widths, is_narrow, strict=True) if needed)
+    shown = []
+    for number, needed in enumerate(is_narrow):
+        if needed or widths[number] + 2 <= room:
+            shown.append(number)
+            room -= 0 if needed else widths[number] + 2
     table = Table(box=None, pad_edge=False)
-    columns = (*RESULT_COLUMNS, "passes", "seconds a run")
-    shown = [
-        number
-        for number, column in enumerate(columns)
-        if width >= MIN_WIDE_TERMINAL or column in NARROW_COLUMNS
-    ]
     for number in shown:
         table.add_column(columns[number], no_wrap=True, justify="right" if number else "left")
-    for row in format_result_rows(document, document.evaluation_sets[0]):
-        cost = document.costs[row[0]]
-        costs = format_number(cost.passes_per_run, ".0f"), format_number(cost.seconds_per_run, ".1f")
-        table.add_row(*(Text(sanitise_text([*row, *costs][number])) for number in shown))
+    for row in rows:
+        table.add_row(*(Text(sanitise_text(row[number])) for number in shown))
     return table
+
+
+def _leave_out_unknown(
+    columns: Sequence[str], rows: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the columns, and the rows, without those of which no row knows anything."""
+    known = [place for place in range(len(columns)) if {row[place] for row in rows} != {"-"}]
+    return tuple(columns[place] for place in known), [tuple(row[place] for place in known) for row in rows]
 
 
 def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tuple[str, ...]]:
     """Yield a row of RESULT_COLUMNS for each method on an evaluation set."""
     for method, row in document.results[name].methods.items():
-        difference = row.difference
+        difference, answers = row.difference, row.answers
+        losses = (None, None) if answers is None else (answers.log_loss, answers.calibration_error)
         difference_cells: tuple[str, ...] = ("", "", "")
         if difference is not None:
             interval = difference.interval
@@ -144,9 +165,25 @@ def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tupl
             format_number(row.std, ".4f"),
             f"{row.median:.4f}",
             f"{row.worst:.4f} to {row.best:.4f}",
+            *(format_number(loss, ".4f") for loss in losses),
+            format_number(row.not_above_chance, ".0%"),
             _format_collapsed(row),
             *difference_cells,
         )
+
+
+def format_ensemble_rows(result: EvaluationSetResult) -> Iterator[tuple[str, ...]]:
+    """Yield a row of ENSEMBLE_COLUMNS for each method of which several runs completed."""
+    for method, row in result.methods.items():
+        if row.answers is not None and (together := row.answers.ensemble) is not None:
+            yield (
+                method,
+                f"{together.runs}",
+                f"{together.score:.4f}",
+                "{:.4f} to {:.4f}".format(*together.interval) if together.interval else "-",
+                format_number(together.log_loss, ".4f"),
+                format_number(together.calibration_error, ".4f"),
+            )
 
 
 def _format_collapsed(row: MethodResult) -> str:
@@ -171,7 +208,8 @@ def format_cost_rows(document: ComparisonDocument) -> Iterator[tuple[str, ...]]:
 
 
 def make_result_tables(document: ComparisonDocument) -> list[TextTable]:
-    """Return one table for each evaluation set; the means of further metrics are its last columns."""
+    """Return one table for each evaluation set, the means of further metrics in its last columns, and one of
+    the ensembles on the task's own sets."""
     tables = []
     for name, result in document.results.items():
         others = sorted({metric for row in result.methods.values() for metric in row.others})
@@ -180,7 +218,10 @@ def make_result_tables(document: ComparisonDocument) -> list[TextTable]:
             for row in format_result_rows(document, name)
         ]
         title = f"{name}: {result.metric}, {result.examples:,} examples, chance {result.chance:.4f}"
-        tables.append(TextTable(title, (*RESULT_COLUMNS, *others), rows))
+        tables.append(TextTable(title, *_leave_out_unknown((*RESULT_COLUMNS, *others), rows)))
+        if ensembles := list(format_ensemble_rows(result)):
+            title = f"{name}: {result.metric} of each method's models as one, the mean of what they say"
+            tables.append(TextTable(title, *_leave_out_unknown(ENSEMBLE_COLUMNS, ensembles)))
     return tables
 
 

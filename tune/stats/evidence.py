@@ -43,7 +43,8 @@ class ScoreSummary:
     """Summary of one method's scores over seeds.
 
     std: ddof 1, None with one seed. n: seeds.
-    collapsed: share of the runs that are no better than chance.
+    not_above_chance: share of the runs that are no better than chance.
+    collapsed: share of those that gave one answer to all examples.
     collapsed_at_most: upper end of the exact one-sided 95 % interval of the rate of such runs.
     """
 
@@ -52,6 +53,7 @@ class ScoreSummary:
     std: float | None
     worst: float
     best: float
+    not_above_chance: float
     collapsed: float
     collapsed_at_most: float
     n: int
@@ -101,17 +103,18 @@ class PairedDifference(MeanEstimate):
         return 100 * self.mean
 
 
-def summarise_scores(scores: AnyArray, chance: float) -> ScoreSummary:
-    """Summarise one method's scores (K,) over seeds. chance: see `dps.tasks.chance.chance_level`."""
+def summarise_scores(scores: AnyArray, chance: float, collapsed: int) -> ScoreSummary:
+    """Summarise one method's scores (K,) over seeds. chance: see `dps.tasks.chance.chance_level`. collapsed:
+    how many of the runs gave one answer to all examples."""
     if len(scores) == 0:
         raise ValueError("scores: there must be one run, but got none")
-    collapsed = int(np.sum(scores <= chance + 1e-9))
     return ScoreSummary(
         mean=float(np.mean(scores)),
         median=float(np.median(scores)),
         std=float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
         worst=float(np.min(scores)),
         best=float(np.max(scores)),
+        not_above_chance=float(np.mean(scores <= chance + 1e-9)),
         collapsed=collapsed / len(scores),
         collapsed_at_most=bound_rate(collapsed, len(scores)),
         n=len(scores),

@@ -12,6 +12,7 @@ from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
 from tune.records.schema import DifferenceSection
 from tune.records.search_document import SearchDocument
+from tune.stats.ensemble import AnswerSummary
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -74,8 +75,21 @@ def collect_search_metrics(document: SearchDocument) -> dict[str, float]:
             values[f"dev_{document.metric}_{name}"] = value
     if document.baseline and (difference := document.baseline.difference):
         values |= _collect_difference_metrics("dev", difference, difference.p)
+    if document.evidence:
+        values |= _collect_answer_metrics("dev", document.evidence.answers)
     values |= document.spent.to_json()
     return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def _collect_answer_metrics(name: str, answers: AnswerSummary | None) -> dict[str, float | None]:
+    """Return the MLflow metrics of what runs answered on an evaluation set."""
+    if answers is None:
+        return {}
+    return {
+        f"{name}_log_loss_mean": answers.log_loss,
+        f"{name}_calibration_error_mean": answers.calibration_error,
+        f"{name}_ensemble": answers.ensemble.score if answers.ensemble else None,
+    }
 
 
 def _collect_difference_metrics(
@@ -98,6 +112,7 @@ def collect_method_metrics(document: ComparisonDocument, method: str) -> dict[st
         for key in ("mean", "median", "std", "worst", "best"):
             values[f"{prefix}_{key}"] = getattr(row, key)
         values[f"{name}_collapsed"] = row.collapsed
+        values |= _collect_answer_metrics(name, row.answers)
         values[f"{prefix}_low"], values[f"{prefix}_high"] = row.interval or (None, None)
         if row.difference:
             values |= _collect_difference_metrics(name, row.difference, row.difference.adjusted_p)

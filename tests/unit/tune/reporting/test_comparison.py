@@ -40,6 +40,7 @@ from tune.reporting import comparison_page, tables
 from tune.reporting.comparison import build_comparison, join_comparisons
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.stats import evidence, verdict
+from tune.stats.ensemble import summarise_answers
 from tune.stats.evidence import BOOTSTRAP_SEED
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SpentResources
@@ -207,7 +208,12 @@ def test_the_results_are_those_of_evidence_by_hand(tmp_path: Path) -> None:
     for method in METHODS:
         row = result["methods"][method]
         each = (runs[method] == labels).mean(axis=1)
-        assert row.items() >= plain(asdict(evidence.summarise_scores(each, chance))).items()
+        assert row.items() >= plain(asdict(evidence.summarise_scores(each, chance, 0))).items()
+        answers = summarise_answers(
+            registry.get_task("rte"), labels, predicted(tmp_path, method, "dev", 5)[1]
+        )
+        assert answers is not None
+        assert row["answers"] == plain(asdict(answers))
         estimate = evidence.estimate_mean("accuracy", labels, runs[method], BOOTSTRAP_SEED)
         assert row["interval"] == list(estimate.interval)
         if method == "vanilla":
@@ -295,7 +301,9 @@ def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -
     row = found["results"]["dev"]["methods"]["r-drop"]
     assert row["scores"]["2"] == pytest.approx(most)
     assert row["scores"]["1"] == pytest.approx(np.mean(values[0].argmax(axis=1) == labels))
-    assert row["collapsed"] >= 1 / 3
+    assert row["collapsed"] == pytest.approx(1 / 3)
+    assert row["not_above_chance"] >= 1 / 3
+    assert (row["answers"]["runs"], row["answers"]["collapsed"]) == (2, 0)  # of those that completed
     assert found["sentences"][-2:] == [
         "dps-dense: 1 of 3 runs did not complete (1 lost); each is replaced by the constant prediction.",
         "r-drop: 1 of 3 runs did not complete (1 diverged); each is replaced by the constant prediction.",

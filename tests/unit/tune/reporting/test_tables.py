@@ -45,6 +45,7 @@ def row(scores: list[float], chance: float, **difference: Any) -> dict[str, Any]
         "examples_part": 0.006, "df": 7.5, "std": 0.02, "seeds": 3, "examples": 277, "level": 0.95,
         "p": 0.0061, "points": 3.2, "adjusted_p": 0.0123, "probability_better": 0.991,
     }  # fmt: skip
+    answers = {"runs": len(scores), "collapsed": 0, "log_loss": 0.61234, "calibration_error": 0.0456}
     return {
         "scores": {str(seed): score for seed, score in enumerate(scores, start=1)},
         "mean": mean,
@@ -52,10 +53,13 @@ def row(scores: list[float], chance: float, **difference: Any) -> dict[str, Any]
         "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
         "worst": min(scores),
         "best": max(scores),
-        "collapsed": float(np.mean([score <= chance for score in scores])),
+        "not_above_chance": float(np.mean([score <= chance for score in scores])),
+        "collapsed": 0.0,
+        "collapsed_at_most": 0.632,
         "n": len(scores),
         "interval": [mean - 0.03, mean + 0.03],
         "others": {},
+        "answers": {**answers, "ensemble": {**answers, "score": max(scores), "interval": [0.55, 0.75]}},
         "difference": {**told, **difference} if difference else None,
         "verdict": "worse than vanilla" if difference else None,
     }
@@ -121,21 +125,36 @@ def shown(found: ComparisonDocument, width: int) -> str:
 
 
 NARROW = """\
-method                mean     std         difference      p
-vanilla             0.6200  0.0200
-vanilla-no-dropout  0.6523  0.0202  +3.2 [+1.1, +5.3]  0.012
-dps-mix             0.5857  0.0529  -3.4 [-9.1, +1.2]  0.173"""
+method                mean     std  log loss         difference      p
+vanilla             0.6200  0.0200    0.6123
+vanilla-no-dropout  0.6523  0.0202    0.6123  +3.2 [+1.1, +5.3]  0.012
+dps-mix             0.5857  0.0529    0.6123  -3.4 [-9.1, +1.2]  0.173"""
 WIDE = """\
-method                mean     std  median     worst to best  collapsed         difference      p  P(better)  passes  seconds a run
-vanilla             0.6200  0.0200  0.6200  0.6000 to 0.6400         0%                                           96           31.3
-vanilla-no-dropout  0.6523  0.0202  0.6523  0.6321 to 0.6724         0%  +3.2 [+1.1, +5.3]  0.012       0.99      96           31.3
-dps-mix             0.5857  0.0529  0.6000  0.5271 to 0.6300        33%  -3.4 [-9.1, +1.2]  0.173       0.09      96           31.3"""  # noqa: E501
+method                mean     std  median     worst to best  log loss  calibration error  not above chance       collapsed         difference      p  P(better)  ensemble  passes  seconds a run
+vanilla             0.6200  0.0200  0.6200  0.6000 to 0.6400    0.6123             0.0456                0%  0% (up to 63%)                                         0.6400      96           31.3
+vanilla-no-dropout  0.6523  0.0202  0.6523  0.6321 to 0.6724    0.6123             0.0456                0%  0% (up to 63%)  +3.2 [+1.1, +5.3]  0.012       0.99    0.6724      96           31.3
+dps-mix             0.5857  0.0529  0.6000  0.5271 to 0.6300    0.6123             0.0456               33%  0% (up to 63%)  -3.4 [-9.1, +1.2]  0.173       0.09    0.6300      96           31.3"""  # noqa: E501
 
 
-@pytest.mark.parametrize(("width", "text"), [(80, NARROW), (139, NARROW), (140, WIDE), (200, WIDE)])
+@pytest.mark.parametrize(("width", "text"), [(70, NARROW), (77, NARROW), (193, WIDE), (250, WIDE)])
 def test_the_table_of_the_terminal(width: int, text: str) -> None:
     assert shown(made(), width) == text
-    assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_table_of_the_terminal_has_the_columns_that_it_has_room_for() -> None:
+    heads = [shown(made(), width).splitlines()[0] for width in range(70, 194)]
+    assert all(max(map(len, shown(made(), width).splitlines())) <= width for width in (78, 100, 140, 192))
+    assert all(set(NARROW.split()[:7]) <= set(head.split()) for head in heads)
+    assert "median" in shown(made(), 80)
+
+
+def test_columns_of_which_nothing_is_known_are_left_out() -> None:
+    numbers = made()  # of a regression
+    for one in numbers.main_result.methods.values():
+        one.answers = None
+    text = shown(numbers, 250)
+    assert not {"log", "calibration", "ensemble"} & {*text.split()}
+    assert "log loss" not in tables.render_markdown(numbers).split("Log loss, calibration")[0]
 
 
 def test_the_longest_names_and_numbers_fit_a_screen_of_80() -> None:
@@ -156,7 +175,7 @@ def test_the_longest_names_and_numbers_fit_a_screen_of_80() -> None:
 def test_no_p_reads_as_0(p: float | None, text: str) -> None:
     found = made()
     difference_of(found, "dps-mix").adjusted_p = p
-    assert list(tables.format_result_rows(found, "dev"))[2][7] == text
+    assert list(tables.format_result_rows(found, "dev"))[2][tables.RESULT_COLUMNS.index("p")] == text
 
 
 @pytest.mark.parametrize(
@@ -167,7 +186,7 @@ def test_no_p_reads_as_0(p: float | None, text: str) -> None:
 def test_nothing_is_certain(probability: float | None, text: str) -> None:
     found = made()
     difference_of(found, "dps-mix").probability_better = probability
-    assert list(tables.format_result_rows(found, "dev"))[2][8] == text
+    assert list(tables.format_result_rows(found, "dev"))[2][tables.RESULT_COLUMNS.index("P(better)")] == text
 
 
 def test_the_summary_says_what_it_rests_on() -> None:
@@ -229,19 +248,22 @@ def test_every_table_of_the_markdown_is_whole() -> None:
         one.others = {"f1": 0.25}
     text = tables.render_markdown(found)
     every = markdown_tables(text)
-    assert len(every) == 4  # dev, snli, costs, probe
+    assert len(every) == 6  # dev and its ensembles, snli and its, costs, probe
     for table in every:
         assert {len(line) for line in table} == {len(table[0])}
         assert set(table[1]) == {"---"}
         assert [line[0] for line in table[2:]] == list(THREE)
     assert every[0][0] == list(tables.RESULT_COLUMNS)
-    assert every[1][0] == [*tables.RESULT_COLUMNS, "f1"]
+    assert every[1][0] == list(tables.ENSEMBLE_COLUMNS)
+    assert every[1][2] == ["vanilla", "3", "0.6400", "0.5500 to 0.7500", "0.6123", "0.0456"]
+    assert every[2][0] == [*tables.RESULT_COLUMNS, "f1"]
     assert every[0][3] == [
-        "vanilla-no-dropout", "0.6523", "0.0202", "0.6523", "0.6321 to 0.6724", "0%", "+3.2 [+1.1, +5.3]",
+        "vanilla-no-dropout", "0.6523", "0.0202", "0.6523", "0.6321 to 0.6724", "0.6123", "0.0456",
+        "0%", "0% (up to 63%)", "+3.2 [+1.1, +5.3]",
         "0.012", "0.99",
     ]  # fmt: skip
-    assert every[2][2] == ["vanilla", "96", "31.3", "1.50 GiB", "432", "vanilla  lr 0.000123"]
-    assert every[3][0] == ["method", "cka_last"]
+    assert every[4][2] == ["vanilla", "96", "31.3", "1.50 GiB", "432", "vanilla  lr 0.000123"]
+    assert every[5][0] == ["method", "cka_last"]
     assert text.count("commit `0123abc`.") == 1
     for line in tables.summarise_comparison(found):
         assert f"- {line}" in text

@@ -57,20 +57,21 @@ def test_chance_is_the_best_constant() -> None:
     assert chance_level(registry.get_task("qqp"), np.array([1, 0, 0, 0])) == pytest.approx(2 / 5)
 
 
-def test_a_summary_counts_runs_at_chance_as_collapsed() -> None:
+def test_a_summary_counts_runs_at_chance_apart_from_those_that_collapsed() -> None:
     labels = np.array([1, 0, 1] * 3)
     at_chance = score_runs("accuracy", labels, np.ones((1, 9), int))[0]
     found = summarise_scores(
-        np.array([0.9, at_chance, 0.8, 0.5]), chance_level(registry.get_task("rte"), labels)
+        np.array([0.9, at_chance, 0.8, 0.5]), chance_level(registry.get_task("rte"), labels), 1
     )
-    assert (found.worst, found.best, found.collapsed, found.n) == (0.5, 0.9, 0.5, 4)
-    assert found.collapsed_at_most == pytest.approx(stats.beta.ppf(0.95, 3, 2))
+    assert (found.worst, found.best, found.n) == (0.5, 0.9, 4)
+    assert (found.not_above_chance, found.collapsed) == (0.5, 0.25)
+    assert found.collapsed_at_most == pytest.approx(stats.beta.ppf(0.95, 2, 3))
     assert found.mean == pytest.approx((2.2 + 2 / 3) / 4)
     assert found.median == pytest.approx((0.8 + 2 / 3) / 2)
     assert found.std == pytest.approx(np.std([0.9, 2 / 3, 0.8, 0.5], ddof=1))
-    assert summarise_scores(np.array([0.9]), 0.5).std is None
+    assert summarise_scores(np.array([0.9]), 0.5, 0).std is None
     with pytest.raises(ValueError, match="there must be one run"):
-        summarise_scores(np.array([]), 0.5)
+        summarise_scores(np.array([]), 0.5, 0)
 
 
 @pytest.mark.parametrize(("count", "total", "bound"), [(0, 5, 1 - 0.05**0.2), (0, 10, 0.2589), (5, 5, 1.0)])
