@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT_EVERY_S = 1.0
 CONFIRM = 3
 SEARCH = (
-    *("--task", "cola", "--sampler", "random", "--scheduler", "none", "--race", "0", "--no-baseline"),
+    *("--task", "cola", "--sampler", "random", "--scheduler", "none", "--race", "0", "--baseline", "none"),
     *("--batch-size", "8", "--max-steps", "400", "--evaluations", "8", "--confirm", str(CONFIRM)),
     *("--precision", "fp32"),  # the same on one machine and on a cluster
 )

@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from tune.core.command import EXIT_DONE, run_session_command
-from tune.core.options import CommonOptions, SearchOptions, define_option
+from tune.core.options import BaselineList, CommonOptions, SearchOptions, define_option
 from tune.core.run import Job, RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.events import Watcher
@@ -44,6 +44,7 @@ class RecordOptions(SearchOptions):
     seeds: int = define_option(10, "replicates of each configuration", gt=1)
     race: int = define_option(0, "not here: every configuration runs with every seed")
     register: str | None = define_option(None, "not here")  # else pydantic finds ABCMeta.register
+    baseline: BaselineList = define_option("none", "not here")
 
 
 class Recorder(SearchPhases):

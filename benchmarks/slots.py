@@ -83,7 +83,7 @@ def warm_slots(setting: argparse.Namespace) -> None:
         options = f"--task cola --model builtin --method vanilla --trials {setting.trials} "
         options += f"--max-steps {setting.steps} --train-size {TRAIN} --batch-size {BATCH} "
         options += f"--max-length {LENGTH} --evaluations 1 --scheduler none --sampler grid --race 0 "
-        options += "--no-baseline --confirm 1 --tracking-uri none"
+        options += "--baseline none --confirm 1 --tracking-uri none"
         command = [sys.executable, str(ROOT / "tune/search.py"), *options.split()]
         command += ["--space", space, "--data", setting.data]
         output = Path(folder) / "out"

@@ -21,6 +21,10 @@ class Range:
         """Both ends."""
         return self.low, self.high
 
+    def scale(self, factor: float) -> Range:
+        """Return the range of these values times a factor."""
+        return Range(_scale(self.low, factor), _scale(self.high, factor), self.log)
+
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}" + (", log scale" if self.log else "")
 
@@ -36,8 +40,17 @@ class Choice:
         """All values."""
         return self.values
 
+    def scale(self, factor: float) -> Choice:
+        """Return these values, which are numbers, times a factor."""
+        return Choice(tuple(_scale(value, factor) for value in self.values))
+
     def __str__(self) -> str:
         return " | ".join(map(str, self.values))
+
+
+def _scale(value: float, factor: float) -> float:
+    """Multiply to six digits, without what rounding adds; by 1 not at all."""
+    return value if factor == 1 else float(f"{value * factor:.6g}")
 
 
 Domain = Range | Choice

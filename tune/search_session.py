@@ -25,7 +25,7 @@ class SearchSession(Session):
     def make_arms(self, stop: threading.Event) -> Arms:
         arms = super().make_arms(stop)
         if self.plan.keep_models:
-            (search,) = arms.searches
+            search = arms.searches[0]
             search.find_lost_runs = lambda: self._find_lost_runs(search.current_winner())
         return arms
 
@@ -51,14 +51,14 @@ class SearchSession(Session):
     def finish(self, arms: Arms) -> int:
         spent = arms.spent()
         self.notes.note_seconds(spent.seconds)
-        (search,) = arms.searches
+        search = arms.searches[0]
         winner = search.current_winner()
         self.folder.keep_predictions()
         phases = {"explored": search.exploration_end, "raced": search.race_end}
         started = self.provenance.started
         profile = profile_session(self.folder.records(), self.slots, started, self.planned_at)
         document = build_search_document(
-            self.plan, self.notes, winner, spent, self.provenance, self.output, phases, profile
+            self.plan, self.folder.ledgers, winner, spent, self.provenance, self.output, phases, profile
         )
         write_search_results(document, self.output)
         has_model = self.best_model.hand_over(document, winner)

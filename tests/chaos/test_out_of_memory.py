@@ -14,7 +14,7 @@ PLANTED = {"PYTHONPATH": str(Path(__file__).parent / "planted")}
 OPTIONS = ("--task", "cola", "--trials", "2", "--confirm", "1", "--scheduler", "none", "--race", "0")
 TWO = (
     *("--workers-per-trial", "2", "--batch-size", "16", "--max-steps", "6", "--method", "vanilla"),
-    *("--evaluations", "3", "--train-size", "160", "--no-baseline"),
+    *("--evaluations", "3", "--train-size", "160", "--baseline", "none"),
 )
 
 

@@ -19,7 +19,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 280.0
 TINY = ("--max-steps", "18", "--evaluations", "3", "--batch-size", "8", "--train-size", "160")
-SMALL = (*TINY, "--race", "0", "--no-baseline")
+SMALL = (*TINY, "--race", "0", "--baseline", "none")
 
 
 @dataclass

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 TEAMS = ("billing", "bug", "praise")  # "w0 ..." is billing, "w1 ..." bug, "w2 ..." praise
 FEW = (
-    "--trials", "2", "--confirm", "2", "--race", "0", "--no-baseline", "--max-steps", "60",
+    "--trials", "2", "--confirm", "2", "--race", "0", "--baseline", "none", "--max-steps", "60",
     "--evaluations", "2", "--batch-size", "8", "--space", '{"learning_rate": [3e-3, 5e-3]}',
     "--register", "tickets",
 )  # fmt: skip

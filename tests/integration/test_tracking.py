@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ from tune import report as report_command
 from tune.records.ledger import Ledger, TrialRecord
 from tune.records.replicates import Confirmation
 from tune.records.schema import DifferenceSection, SpentSection
-from tune.records.search_document import RivalSection, SearchDocument, WinnerSection
+from tune.records.search_document import BaselineSection, SearchDocument, WinnerSection
 from tune.records.stores import format_view_command, resolve_tracking_uri
 from tune.reporting import page
 from tune.tracking import delivery, mlflow, sync
@@ -107,12 +108,15 @@ def confirm(tracker: MlflowTracker) -> None:
     tracker.trial_started(replace(replicate, outcome=Outcome.RUNNING, final={}))
     report(tracker, replicate, (75, 0.61))
     tracker.trial_ended(replicate)
-    difference = DifferenceSection.model_construct(points=2.5, p=0.04, probability_better=0.97)
+    difference = DifferenceSection.model_construct(points=2.5, adjusted_p=0.04, probability_better=0.97)
     tracker.search_ended(
         SearchDocument.model_construct(
             metric=METRIC,
-            confirmation=Confirmation({1: 0.61}, 0.61, 0.02, (0.58, 0.64)),
-            baseline=RivalSection.model_construct(difference=difference),
+            confirmation=Confirmation({1: 0.61}, 0.61, 0.02),
+            evidence=SimpleNamespace(interval=(0.58, 0.64)),
+            baselines=[
+                BaselineSection.model_construct(name="vanilla", difference=difference, verdict="better")
+            ],
             spent=SpentSection(seconds=60.0, slot_seconds=50.0, trials=4),
             winner=WinnerSection(trial=0, configuration=DENSE),
             sentence="Trial 0 won.",
@@ -183,9 +187,9 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     figures = {key: parent.data.metrics[f"dev_{METRIC}_{key}"] for key in ("mean", "std", "low", "high")}
     assert figures == {"mean": 0.61, "std": 0.02, "low": 0.58, "high": 0.64}
     assert parent.data.metrics["slot_seconds"] == 50.0
-    assert parent.data.metrics["dev_difference_points"] == 2.5
-    assert parent.data.metrics["dev_difference_p"] == 0.04
-    assert parent.data.metrics["dev_probability_better"] == 0.97
+    assert parent.data.metrics["dev_vanilla_difference_points"] == 2.5
+    assert parent.data.metrics["dev_vanilla_difference_p"] == 0.04
+    assert parent.data.metrics["dev_vanilla_probability_better"] == 0.97
     assert parent.data.tags["mlflow.note.content"] == "Trial 0 won."
 
     client = MlflowClient(tracking_uri=uri)
@@ -393,8 +397,9 @@ def end_search(tracker: MlflowTracker, trial: int, configuration: dict[str, Any]
     tracker.search_ended(
         SearchDocument.model_construct(
             metric=METRIC,
-            confirmation=Confirmation({1: 0.61}, 0.61, 0.02, (0.58, 0.64)),
-            baseline=None,
+            confirmation=Confirmation({1: 0.61}, 0.61, 0.02),
+            evidence=None,
+            baselines=[],
             spent=SpentSection(seconds=60.0, slot_seconds=50.0, trials=4),
             winner=WinnerSection(trial=trial, configuration=configuration),
             sentence=sentence,

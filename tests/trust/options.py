@@ -106,7 +106,7 @@ CASES = [
         for name, command in {
             "the task of a search twice": [*DRY, "--task", "cola", "--task", "rte"],
             "a seed twice, once with =": [*DRY, "--seed=1", "--seed", "2"],
-            "--baseline and --no-baseline": [*DRY, "--baseline", "--no-baseline"],
+            "--quiet and --no-quiet": [*DRY, "--quiet", "--no-quiet"],
             "a space twice, in two forms": [*DRY, "--space", f"{RATIO}=0.1", "--space", f"{{{RATIO}: 0.2}}"],
             "the methods of a comparison twice": [
                 *("tune/compare.py", "--dry-run", "--methods", "vanilla,r-drop", "--methods", "r-drop")

@@ -225,7 +225,7 @@ def test_the_example_of_a_tracker_hears_a_whole_search(
     tracker, broken = run("extend/tracker.md")["LinesTracker"](tmp_path / "events.jsonl"), Broken()
     (tmp_path / "out").mkdir()
     plan = make_plan(
-        output=tmp_path / "out", tracking_uri="none", trials=2, race=0, confirm=1, baseline=False
+        output=tmp_path / "out", tracking_uri="none", trials=2, race=0, confirm=1, baseline="none"
     )
     monkeypatch.setattr("tune.execution.run_trials", lambda arms, *others: FakeTune(arms).run())
     assert SearchSession(plan, [broken, tracker]).run() == 0

@@ -7,6 +7,8 @@ from dps.text import quote_value
 from dps.training.preview import RunPreview
 from tune.core.wording import format_clock, format_usage
 from tune.planning.plan import Plan
+from tune.stats.evidence import MIN_SEEDS
+from tune.stats.verdict import find_detectable_difference
 from tune.strategy.race import RaceSettings
 
 MAX_LISTED_CLASSES = 8
@@ -70,7 +72,7 @@ def _format_search(plan: Plan) -> list[str]:
     options, space = plan.options, plan.space
     begun = f"beginning    with the published values: {len(plan.initial_configurations)} trials"
     return [
-        f"searching    {plan.trials} trials of at most {plan.max_steps} steps, "
+        f"searching    {plan.count_trials('')} trials of at most {plan.max_steps} steps, "
         f"{options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
@@ -86,7 +88,11 @@ def _format_budgets(plan: Plan) -> list[str]:
         format_clock(limit) if resource == "time" else f"{limit:g} {resource}-hours"
         for resource, limit in plan.options.resource_limits.items()
     ]
-    return [f"budget       {', '.join(limits)}; no trial and no race run starts after it"] if limits else []
+    if not limits:
+        return []
+    said = f"budget       {', '.join(limits)}; no trial and no race run starts after it"
+    kept = f", {1 - plan.own_budget_share:.0%} of it is for the baselines" if plan.baseline_arms else ""
+    return [said + kept]
 
 
 def _format_race_and_confirmation(plan: Plan) -> list[str]:
@@ -96,10 +102,30 @@ def _format_race_and_confirmation(plan: Plan) -> list[str]:
         f"{RaceSettings.max_cost_ratio:.0%} of what the trials took"
     )
     who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
-    whose = "its" if options.finalists == 1 else "the winner's"
-    beside = f", and as many of vanilla at {whose} learning rate" if options.confirms_baseline else ""
-    confirming = f"confirming   {who}: {options.confirm} runs of {plan.confirm_steps} steps{beside}"
-    return [racing, confirming] if options.race else [confirming]
+    confirming = f"confirming   {who}: {options.confirm} runs of {plan.confirm_steps} steps"
+    lines = [racing, confirming] if options.race else [confirming]
+    return [*lines, *_format_baselines(plan)]
+
+
+def _format_baselines(plan: Plan) -> list[str]:
+    """Say what the winner is compared with, what that costs, and which difference it can tell."""
+    options, tuned = plan.options, plan.baseline_arms
+    comparisons = len(tuned) + options.confirms_published
+    if not comparisons:
+        return []
+    parts = ["the published values, unless they win"] if options.confirms_published else []
+    if tuned:
+        each = plan.count_trials(tuned[0])
+        what = "learning rates" if len(plan.arms[tuned[0]].parameters) == 1 else "configurations"
+        parts.append(f"{', '.join(tuned)}, each at the best of {each} {what}")
+    trials = sum(map(plan.count_trials, tuned))
+    cost = f"{trials} trials and " if trials else ""
+    lines = [f"baselines    {'; '.join(parts)}: {cost}{comparisons * options.confirm} runs on the same seeds"]
+    pairs, least = options.confirm, find_detectable_difference(options.confirm, comparisons)
+    told = f"too few to tell a difference; give --confirm {MIN_SEEDS} or more"
+    if least is not None:
+        told = f"a difference of {least:.1f} times the standard deviation between pairs is told (80 % power)"
+    return [*lines, f"telling      {pairs} pair{'s' if pairs > 1 else ''}: {told}"]
 
 
 def _format_comparison(plan: Plan) -> list[str]:

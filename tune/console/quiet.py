@@ -16,7 +16,7 @@ from tune.console.progress import ProgressDisplay, get_display_score
 from tune.planning.plan import Plan, describe_plan
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
-from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument
+from tune.records.search_document import SEARCH_DOCUMENT_FILE, BaselineSection, SearchDocument
 
 
 def choose_display(
@@ -106,7 +106,8 @@ class JsonLinesDisplay(QuietDisplay):
             winner=winner and winner.to_json(),
             metric=document.metric,
             score=confirmation and confirmation.mean,
-            interval=confirmation and confirmation.interval,
+            interval=document.interval,
+            baselines=[_describe_baseline(baseline) for baseline in document.baselines],
             sentence=document.sentence,
         )
 
@@ -133,6 +134,12 @@ def build_comparison_event(document: ComparisonDocument, output: Path) -> dict[s
         ],
         "sentences": document.sentences,
     }
+
+
+def _describe_baseline(baseline: BaselineSection) -> dict[str, Any]:
+    shown = {"name", "configuration", "learning_rates", "difference", "verdict"}
+    score = baseline.confirmation and baseline.confirmation.mean
+    return {**baseline.model_dump(mode="json", include=shown), "score": score}
 
 
 def _describe_run(record: TrialRecord) -> dict[str, Any]:

@@ -302,14 +302,19 @@ class CommonOptions(BaseSettings):
         raise NotImplementedError
 
     @property
-    def confirms_baseline(self) -> bool:
-        """Whether vanilla is confirmed beside the finalists."""
-        return False
+    def baseline_names(self) -> tuple[str, ...]:
+        """What the winner of a search is compared with; empty in a comparison."""
+        return ()
 
     @property
-    def confirmed_per_arm(self) -> int:
-        """The number of configurations of an arm that are confirmed on fresh seeds."""
-        return self.finalists + self.confirms_baseline
+    def baseline_methods(self) -> tuple[str, ...]:
+        """The methods among the baselines, each of which is an arm of the search."""
+        return ()
+
+    @property
+    def confirms_published(self) -> bool:
+        """Whether the published values of the winner's method are confirmed beside it."""
+        return False
 
     @property
     def begins_with_published(self) -> bool:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import warnings
 from itertools import chain
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator
 
 from tune.core.common_options import (
     MAX_OPTION_VALUE,
@@ -34,6 +36,18 @@ METHOD_PRESETS = {  # methods that go by one name
         *("random-mask", "magnitude-mask", "gradient-mask"),
     ),
 }
+
+PUBLISHED = "published"  # among the baselines: the winner's method with its published values
+USUAL_BASELINES = f"{PUBLISHED},vanilla,vanilla-no-dropout"
+
+
+def _read_yes_or_no(value: Any) -> Any:
+    """Return the baselines that yes and no stand for, which files of earlier versions have."""
+    words = {"true": USUAL_BASELINES, "false": "none"}
+    return words.get(str(value).lower(), value)
+
+
+BaselineList = Annotated[NameList, BeforeValidator(_read_yes_or_no)]
 
 # It shadows a method of ABCMeta, and the values that `CommonOptions` has in place of options of a search.
 warnings.filterwarnings("ignore", 'Field name "[a-z_]+" in "SearchOptions" shadows')
@@ -64,7 +78,7 @@ examples:
     )
     confirm: int = define_option(
         5,
-        "fresh seeds that the winner, and the baseline, are trained with on all training data",
+        "fresh seeds that the winner, and every baseline, are trained with on all training data",
         gt=0,
         le=MAX_OPTION_VALUE,
     )
@@ -80,8 +94,10 @@ examples:
         ge=0,
         le=MAX_OPTION_VALUE,
     )
-    baseline: bool = define_option(
-        True, "also confirm ordinary fine-tuning (vanilla) at the winner's learning rate, on the same seeds"
+    baseline: BaselineList = define_option(
+        USUAL_BASELINES,
+        "what is trained with the same seeds, to compare with: published (values of the winner's method) and "
+        "methods, each at its own best learning rate; with commas, or none",
     )
     time_budget: Duration | None = define_option(
         None, "start no further trial or race run after this long: 30m, 2h, 1h30m"
@@ -130,8 +146,16 @@ examples:
         return {"": self.method_names}
 
     @property
-    def confirms_baseline(self) -> bool:
-        return self.baseline
+    def baseline_names(self) -> tuple[str, ...]:
+        return () if self.baseline == "none" else split_names(self.baseline)
+
+    @property
+    def baseline_methods(self) -> tuple[str, ...]:
+        return tuple(name for name in self.baseline_names if name not in (PUBLISHED, self.method))
+
+    @property
+    def confirms_published(self) -> bool:
+        return PUBLISHED in self.baseline_names
 
     @property
     def begins_with_published(self) -> bool:

@@ -26,6 +26,8 @@ OptionsT = TypeVar("OptionsT", bound=CommonOptions)
 
 def parse_options(argv: Sequence[str], kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
     """Parse the command line, which takes precedence over --config. Raises InputError with one line."""
+    if "--no-baseline" in argv:
+        raise InputError("--no-baseline: there are several baselines; give --baseline none")
     given = vars(make_options_parser(kind).parse_args(argv))
     options = _build_options(kind, given)
     if options.config is None:

@@ -94,10 +94,27 @@ class SearchSpace:
 
     def for_method(self, method: str) -> SearchSpace:
         """Return the space of one method; for a method outside this space, without its own parameters."""
-        shared = ("learning_rate", *TRAINING_PARAMETERS)
-        names = self.study_names.get(method, {name: name for name in shared if name in self.parameters})
+        if method not in self.methods:
+            return self.for_baseline(method)
+        names = self.study_names[method]
         parameters = {name: self.parameters[name] for name in names.values()}
         return SearchSpace((method,), parameters, {method: names}, self.training_values)
+
+    def for_baseline(self, method: str) -> SearchSpace:
+        """Return the space of a method with its published values: what all methods share is searched, the
+        learning rates by its `learning_rate_factor`."""
+        source = method if method in self.methods else self.methods[0]
+        names = self.study_names[source]
+        shared = [name for name in ("learning_rate", *TRAINING_PARAMETERS) if name in names]
+        parameters = {name: self.parameters[names[name]] for name in shared}
+        factor = METHODS[method].learning_rate_factor / METHODS[source].learning_rate_factor
+        parameters["learning_rate"] = parameters["learning_rate"].scale(factor)
+        return SearchSpace((method,), parameters, {method: {n: n for n in shared}}, self.training_values)
+
+    def get_published(self, method: str) -> dict[str, Any] | None:
+        """Return the published values of a method at the middle learning rate; None if the space lacks
+        them."""
+        return next(iter(self.for_method(method).list_published()), None)
 
     @property
     def size(self) -> float:

@@ -41,36 +41,44 @@ class DurationEstimate:
         return DurationEstimate(self.seconds * share, self.slot_seconds * share)
 
 
+@dataclass(frozen=True)
+class ArmLoad:
+    """What an arm has to run. passes: forward-backward passes of a step; is_baseline: no trial is stopped,
+    and nothing races."""
+
+    trials: int
+    confirmations: int
+    passes: float
+    is_baseline: bool
+
+
 def estimate_duration(
     options: CommonOptions,
     preview: RunPreview,
     speed: TrainingSpeed,
     slots: int,
-    passes: Sequence[float],
-    trials: float,
+    loads: Sequence[ArmLoad],
     budget: float = math.inf,
 ) -> DurationEstimate:
     """Estimate the duration of the whole search.
 
-    passes: forward-backward passes of a step, by arm; trials: of an arm; budget: slot-seconds after which no
-    trial and no race run starts.
+    budget: slot-seconds after which no trial and no race run of an arm starts that is no baseline.
     """
-    arms, step_seconds = len(passes), sum(passes) * speed.step_seconds
     evaluating = min(options.evaluations, preview.max_steps) * preview.scored_examples * speed.example_seconds
-    trial = arms * evaluating + preview.max_steps * step_seconds
-    searching = trials * MEAN_TRIAL_SHARE[options.scheduler] * trial
     scoring = preview.examples["dev"] * speed.example_seconds
-    confirming = options.confirm * (arms * scoring + preview.full_max_steps * step_seconds)
-    if arms > 1:  # all slots stay busy
-        together = searching + confirming
-        return DurationEstimate(STARTUP_S + together / slots, together)
-    exploring = searching * (1 + (RACE_TIME_FACTOR if options.race else 0.0))
-    exploring = min(exploring, max(budget, min(trials, slots) * trial))  # what has started goes to its end
-    rounds = math.ceil(options.confirmed_per_arm * options.confirm / slots) / options.confirm
-    return DurationEstimate(
-        STARTUP_S + exploring / slots + rounds * confirming,
-        exploring + options.confirmed_per_arm * confirming,
-    )
+    exploring, confirming = 0.0, 0.0
+    for load in loads:
+        step = load.passes * speed.step_seconds
+        trial = evaluating + preview.max_steps * step
+        trials = load.trials * trial
+        if not load.is_baseline:
+            trials *= MEAN_TRIAL_SHARE[options.scheduler] * (1 + (RACE_TIME_FACTOR if options.race else 0.0))
+            trials = min(trials, max(budget, min(load.trials, slots) * trial))  # what has started ends
+        exploring += trials
+        confirming += load.confirmations * (scoring + preview.full_max_steps * step)
+    runs = sum(load.confirmations for load in loads)
+    rounds = math.ceil(runs / slots) / runs
+    return DurationEstimate(STARTUP_S + exploring / slots + rounds * confirming, exploring + confirming)
 
 
 def estimate_speed(

@@ -16,11 +16,19 @@ from tune.core.options import CommonOptions
 from tune.core.run import RunSettings
 from tune.core.space import SearchSpace
 from tune.planning.cluster import Cluster, count_slots
-from tune.planning.estimate import DurationEstimate, TrainingSpeed, estimate_duration
+from tune.planning.estimate import ArmLoad, DurationEstimate, TrainingSpeed, estimate_duration
 from tune.planning.inputs import ResolvedInput
-from tune.strategy.budget import DeviceHoursLimit, SlotCount, SlotDevices, StopRule, TrialLimit, WallTimeLimit
+from tune.strategy.budget import (
+    AfterFirstTrial,
+    DeviceHoursLimit,
+    SlotCount,
+    SlotDevices,
+    StopRule,
+    TrialLimit,
+    WallTimeLimit,
+)
 from tune.strategy.race import RaceSettings
-from tune.strategy.strategy import Strategy
+from tune.strategy.strategy import NO_RACE, Strategy
 
 SEARCH_DECISIONS = ("seed", "scheduler", "sampler")  # options of the identity that no run knows
 CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand in the identity
@@ -31,7 +39,9 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("output", "config", "resume", "dry_run", "preflight", "quiet", "json", "profile"),
     *("init_task", "results", "allow_dirty"),
 }
-EXPLORATION_BUDGET_SHARE = 0.4  # share of the budget for exploration; the race gets the rest
+BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines
+EXPLORATION_BUDGET_SHARE = 0.4  # share of the rest for exploration, in a search that races
+BASELINE_TRIALS = 3  # of each, and as many more for each parameter beside the learning rate
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,12 @@ NO_WARM_START = WarmStart()
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything decided before a search starts. arms: search spaces by method; a search has one arm with an
-    empty name. gpu_note: of --share-gpus. ended_runs: of a search that is resumed, by now."""
+    """Everything decided before a search starts.
+
+    arms: search spaces by method; of a search by baseline, its own first, with an empty name.
+    gpu_note: of --share-gpus.
+    ended_runs: of a search that is resumed, by now.
+    """
 
     options: CommonOptions
     task: Task
@@ -75,9 +89,13 @@ class Plan:
 
     @property
     def space(self) -> SearchSpace:
-        """The one space of a search."""
-        (space,) = self.arms.values()
-        return space
+        """The space of a search."""
+        return self.arms[""]
+
+    @property
+    def baseline_arms(self) -> tuple[str, ...]:
+        """The methods that a search tunes to compare its winner with."""
+        return tuple(self.arms)[1:] if "" in self.arms else ()
 
     @property
     def max_steps(self) -> int:
@@ -107,27 +125,39 @@ class Plan:
     @property
     def planned_runs(self) -> int:
         """The number of trials and confirmations over all arms, without the race."""
-        confirmations = self.options.confirmed_per_arm * self.options.confirm
-        return self.trials + len(self.arms) * confirmations
+        return sum(self.count_trials(arm) + self.count_confirmations(arm) for arm in self.arms)
 
     @property
     def trials(self) -> int:
-        """The number of trials over all arms: --trials of each, or all configurations of a smaller space."""
-        return sum(int(min(self.options.trials, space.size)) for space in self.arms.values())
+        """The number of trials over all arms."""
+        return sum(map(self.count_trials, self.arms))
+
+    def count_trials(self, arm: str) -> int:
+        """Return the number of trials of an arm: all configurations of a space that is smaller than it."""
+        space, trials = self.arms[arm], self.options.trials
+        if arm in self.baseline_arms:
+            trials = BASELINE_TRIALS * len(space.parameters)
+        return int(min(trials, space.size))
+
+    def count_confirmations(self, arm: str) -> int:
+        """Return the number of runs with fresh seeds that an arm has."""
+        configurations = self.options.finalists + self.options.confirms_published if not arm else 1
+        return configurations * self.options.confirm
 
     @property
     def estimate(self) -> DurationEstimate:
         """The expected duration of the search, of what is left of a resumed one."""
-        passes = [1 + METHODS[arm]().cost.extra_passes if arm else 1.0 for arm in self.arms]
-        whole = estimate_duration(
-            self.options,
-            self.preview,
-            self.speed,
-            self.slots,
-            passes,
-            self.trials / len(passes),
-            self._slot_budget,
-        )
+        loads = [
+            ArmLoad(
+                self.count_trials(arm),
+                self.count_confirmations(arm),
+                1 + METHODS[arm]().cost.extra_passes if arm else 1.0,
+                arm in self.baseline_arms,
+            )
+            for arm in self.arms
+        ]
+        budget = self._slot_budget * self.own_budget_share
+        whole = estimate_duration(self.options, self.preview, self.speed, self.slots, loads, budget)
         return whole.scale(self.mean_training_share * max(0.0, 1 - self.ended_runs / self.planned_runs))
 
     @property
@@ -154,20 +184,25 @@ class Plan:
         return self.options.keeps_models
 
     def get_stop_rules(self) -> list[StopRule]:
-        """Return the stop rules of the exploration of an arm."""
+        """Return the stop rules of the exploration of an arm that is no baseline."""
         share = EXPLORATION_BUDGET_SHARE if self.options.race else 1.0
-        return [TrialLimit(self.options.trials), *self.get_budget_rules(share)]
+        return [TrialLimit(self.options.trials), *self._get_budget_rules(share * self.own_budget_share)]
 
-    def get_budget_rules(self, share: float = 1.0) -> list[StopRule]:
-        """Return the time and device-hour rules, limited to a share."""
+    @property
+    def own_budget_share(self) -> float:
+        """The share of the budgets that the baselines leave to trials and race."""
+        return 1 - BASELINE_BUDGET_SHARE if self.baseline_arms else 1.0
+
+    def _get_budget_rules(self, of_hours: float, of_time: float | None = None) -> list[StopRule]:
+        """Return the time and device-hour rules, limited to these shares; of_time: None for the same."""
         options, rules = self.options, list[StopRule]()
         per_worker = {"GPU": self.gpus_per_worker, "CPU": options.cpus_per_worker}
         for resource, limit in options.resource_limits.items():
             if resource == "time":
-                rules.append(WallTimeLimit(limit, share))
+                rules.append(WallTimeLimit(limit, of_hours if of_time is None else of_time))
             else:
                 per_slot = per_worker[resource] * options.workers_per_trial
-                rules.append(DeviceHoursLimit(resource, limit, per_slot, share))
+                rules.append(DeviceHoursLimit(resource, limit, per_slot, of_hours))
         return rules
 
     def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
@@ -175,7 +210,7 @@ class Plan:
         initial configurations and observations of the warm start, as the first session read them."""
         options = self.options
         initial_configurations, observations = warm
-        return Strategy(
+        strategy = Strategy(
             space=self.arms[arm],
             settings=self.settings,
             direction=self.task.direction,
@@ -192,13 +227,34 @@ class Plan:
             keep_models=self.keep_models,
             oom_retry=options.oom_retry,
             race_settings=RaceSettings(options.race, min_gain=options.min_gain or RaceSettings.min_gain),
-            race_stop_rules=self.get_budget_rules(),
+            race_stop_rules=self._get_budget_rules(self.own_budget_share),
             target_score=options.target,
             min_gain=options.min_gain,
             first_configurations=[*initial_configurations, *self.initial_configurations],
             earlier_configurations=[(configuration, score) for configuration, score in observations],
             finalist_count=options.finalists,
-            confirms_baseline=options.confirms_baseline,
+            confirms_published=options.confirms_published,
+        )
+        return self._make_baseline_strategy(arm, strategy) if arm in self.baseline_arms else strategy
+
+    def _make_baseline_strategy(self, arm: str, strategy: Strategy) -> Strategy:
+        """Return the strategy of a baseline, which finds the learning rate of published values."""
+        rules = self._get_budget_rules(BASELINE_BUDGET_SHARE / len(self.baseline_arms), of_time=1.0)
+        return replace(
+            strategy,
+            sampler="latin",
+            design_size=self.count_trials(arm),
+            stop_rules=[TrialLimit(self.count_trials(arm)), *map(AfterFirstTrial, rules)],
+            scheduler="none",
+            keep_models=False,
+            race_settings=NO_RACE,
+            target_score=None,
+            min_gain=None,
+            first_configurations=strategy.space.list_published(),
+            earlier_configurations=(),
+            finalist_count=1,
+            confirms_published=False,
+            is_baseline=True,
         )
 
     def with_gpu_share(self, gpus_per_worker: float, note: str) -> Plan:

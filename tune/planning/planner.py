@@ -27,6 +27,7 @@ from tune.planning.locations import check_storage, check_tracking
 from tune.planning.plan import NO_WARM_START, Plan, WarmStart
 from tune.planning.space_options import (
     build_search_space,
+    check_baselines,
     check_methods_and_sampler,
     parse_training_domains,
     refuse_regression,
@@ -44,6 +45,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     inputs = resolve_inputs(options, cluster)
     options.check_scale(inputs.task.metric)
     refuse_regression(options.method_names, inputs.task)
+    refuse_regression(options.baseline_methods, inputs.task, "--baseline")
     gpus = choose_gpus_per_worker(options, cluster)
     precision, precision_note = choose_precision(options, cluster, gpus)
     slots = _count_slots_or_refuse(options, cluster, gpus)
@@ -57,6 +59,9 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     arms = {
         arm: _build_search_space(options, methods, inputs.model, preview.max_steps)
         for arm, methods in options.methods_by_arm.items()
+    }
+    arms |= {
+        method: _build_baseline_space(method, arms[""], inputs.model) for method in options.baseline_methods
     }
     return Plan(
         options=options,
@@ -92,6 +97,7 @@ def _check_options(options: CommonOptions, cluster: Cluster) -> None:
     check_tracking(options)
     for methods in options.methods_by_arm.values():
         check_methods_and_sampler(methods, options.sampler)
+    check_baselines(options.baseline_names)
     _ = options.objective_names  # raises InputError for a wrong list
 
 
@@ -108,13 +114,18 @@ def _build_search_space(
     return space
 
 
+def _build_baseline_space(method: str, space: SearchSpace, model: ModelFolder) -> SearchSpace:
+    refuse_shared_layers((method,), model.read_dimensions()[0], model.count_blocks(), "--baseline")
+    return space.for_baseline(method)
+
+
 def _load_warm_start(options: CommonOptions, arms: dict[str, SearchSpace]) -> WarmStart:
     """Read the warm start; a resume takes it from the ledger instead."""
     sources = options.warm_start
     if not sources or options.resume:
         return NO_WARM_START
     earlier = read_earlier_searches(sources, options.tracking_uri)
-    (space,) = arms.values()
+    space = arms[""]
     fitting = adapt_to_space(earlier, space)
     if not fitting:
         raise InputError(

@@ -84,10 +84,8 @@ def judge_node_report(
 
 def check_free_space(plan: Plan, folder: Path) -> list[PreflightFinding]:
     """Return a finding if the storage has less space than a plan may need."""
-    confirmations = plan.planned_runs - plan.trials
-    needed = estimate_storage_bytes(
-        plan.model_parameters, plan.slots, confirmations if plan.keep_models else 0
-    )
+    models = plan.options.confirm if plan.keep_models else 0
+    needed = estimate_storage_bytes(plan.model_parameters, plan.slots, models)
     free = shutil.disk_usage(folder).free
     if free >= needed:
         return []

@@ -14,6 +14,7 @@ from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
 from dps.tasks.task import Task
 from dps.training.config import TRAINING_PARAMETERS, FineTuneConfig
+from tune.core.options import PUBLISHED
 from tune.core.space import SearchSpace
 
 LEARNING_RATE_RANGES = (  # (model parameters below, low, high)
@@ -36,19 +37,35 @@ def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") ->
         raise InputError(f"--sampler: {sampler} cannot search several methods at once; use tpe or random")
 
 
-def refuse_shared_layers(methods: tuple[str, ...], layers: int, blocks: int) -> None:
-    """Raise InputError for a method that goes by depth, if the layers of the model share fewer blocks."""
+def check_baselines(names: tuple[str, ...]) -> None:
+    """Raise InputError for a baseline that there is none of, or whose packages are not there."""
+    for name in names:
+        if name in METHODS:
+            METHODS[name].require_packages()
+        elif name != PUBLISHED:
+            raise InputError(
+                f"--baseline: there is no method {name!r}; choose among {PUBLISHED}, {', '.join(METHODS)}, "
+                f"or none"
+            )
+
+
+def refuse_shared_layers(
+    methods: tuple[str, ...], layers: int, blocks: int, option: str = "--method"
+) -> None:
+    """Raise InputError for a method that goes by depth, if the layers of the model share fewer blocks.
+    option: that named it."""
     by_depth = [method for method in methods if METHODS[method].goes_by_depth]
     if by_depth and blocks < layers:
-        raise InputError(f"--method: {describe_shared_layers(by_depth[0], layers, blocks)}")
+        raise InputError(f"{option}: {describe_shared_layers(by_depth[0], layers, blocks)}")
 
 
-def refuse_regression(methods: tuple[str, ...], task: Task) -> None:
-    """Raise InputError for a method that needs classes, if the labels of the task are numbers."""
+def refuse_regression(methods: tuple[str, ...], task: Task, option: str = "--method") -> None:
+    """Raise InputError for a method that needs classes, if the labels of the task are numbers. option: that
+    named it."""
     needing = [method for method in methods if METHODS[method].needs_classes]
     if needing and task.is_regression:
         raise InputError(
-            f"--method: {needing[0]} needs classes, but the labels of {task.name} are numbers; leave it out"
+            f"{option}: {needing[0]} needs classes, but the labels of {task.name} are numbers; leave it out"
         )
 
 
@@ -76,7 +93,7 @@ def build_search_space(
     parameters: dict[str, Domain] = {}
     study_names: dict[str, dict[str, str]] = {method: {} for method in methods}
     for method in methods:
-        rate = given_rate or _scale_range(low, high, METHODS[method].learning_rate_factor)
+        rate = given_rate or Range(low, high, log=True).scale(METHODS[method].learning_rate_factor)
         own = _build_method_domains(method, freeze, max_steps, layers, given_domains)
         shared = {"learning_rate": _check_training_values("learning_rate", rate), **training}
         for key, domain in {**shared, **own}.items():
@@ -88,11 +105,6 @@ def build_search_space(
         meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
         raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}; {meant}")
     return SearchSpace(methods, parameters, study_names, training_values or {})
-
-
-def _scale_range(low: float, high: float, factor: float) -> Range:
-    """Return the learning rates of a method, by those of full fine-tuning."""
-    return Range(float(f"{low * factor:.6g}"), float(f"{high * factor:.6g}"), log=True)
 
 
 def parse_training_domains(named: dict[str, Any]) -> dict[str, Domain]:

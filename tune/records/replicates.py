@@ -8,31 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
-from dps.methods import METHODS
 from dps.training.result import Outcome
 from tune.core.direction import Direction
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
-from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
-
-BASELINE_METHOD = "vanilla"
-BASELINE_NAME = f"{BASELINE_METHOD} at the same learning rate"
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Scores of one configuration on the dev set, one for each fresh seed.
-
-    std: None with one seed. interval: see `compute_t_interval`.
-    """
+    """Scores of one configuration on the dev set, one for each fresh seed. std: None with one seed."""
 
     scores: dict[int, float]
     mean: float
     std: float | None
-    interval: tuple[float, float] | None
-    level: float = CONFIDENCE_LEVEL
 
 
 def rank_trials(records: Sequence[TrialRecord], direction: str, count: int) -> list[TrialRecord]:
@@ -94,20 +82,8 @@ def summarise_confirmation(records: Sequence[TrialRecord], metric: str) -> Confi
     if not scores:
         return None
     values = list(scores.values())
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return Confirmation(scores, mean, None, None)
-    return Confirmation(scores, mean, statistics.stdev(values), compute_t_interval(values))
-
-
-def compute_t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return Student's t interval of the mean over seeds, the examples held fixed: it leaves out what another
-    sample of examples would change. None with fewer than MIN_SEEDS values, or if all are the same."""
-    if len(values) < MIN_SEEDS or min(values) == max(values):
-        return None
-    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-    low, high = stats.t.interval(CONFIDENCE_LEVEL, len(values) - 1, mean, error)
-    return float(low), float(high)
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Confirmation(scores, statistics.fmean(values), std)
 
 
 def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> TrialRecord | None:
@@ -115,14 +91,3 @@ def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> Tria
     completed = [r for r in records if r.outcome == Outcome.COMPLETED and "dev" in r.final]
     ranked = sorted(completed, key=lambda r: r.final["dev"][metric])
     return ranked[(len(ranked) - 1) // 2] if ranked else None
-
-
-def derive_baseline(configuration: dict[str, Any]) -> dict[str, Any] | None:
-    """Return ordinary fine-tuning at this configuration's learning rate, or None if it is already that.
-
-    The rate of a method whose rates are higher than those of full fine-tuning is divided by its factor.
-    """
-    if configuration["method"] == BASELINE_METHOD:
-        return None
-    factor = METHODS[configuration["method"]].learning_rate_factor
-    return {"method": BASELINE_METHOD, "learning_rate": configuration["learning_rate"] / factor}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dps.errors import InputError
 from tune.core.direction import Direction
@@ -23,10 +23,12 @@ READING_REMEDY = "resume the search to make it again"
 
 
 class WinnerSection(schema.Section):
-    """The configuration that won. trial: its number in the search."""
+    """The configuration that won. trial: its number in the search. published: whether its values are the
+    published ones, at the middle learning rate."""
 
     trial: int
     configuration: dict[str, Any]
+    published: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,34 @@ class RivalSection(schema.Section):
     verdict: str
     runs: list[schema.Run] = Field(default_factory=list)
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of its mean over seeds and examples."""
+        return None if self.evidence is None else self.evidence.interval
+
+
+class BaselineSection(RivalSection):
+    """What the winner was compared with: a method at its own best learning rate, or the published values.
+
+    name: as --baseline names it. title: in a sentence. published: whether it is the winner's method with its
+    published values. trials: of its own search, of which it is the best; none for published values.
+    learning_rates: that these tried. differs: how its training differs from the winner's, or does not, in
+    words; empty if only the method does.
+    """
+
+    name: str
+    title: str
+    method: str
+    published: bool = False
+    trials: list[schema.Run] = Field(default_factory=list)
+    learning_rates: list[float] = Field(default_factory=list)
+    differs: str = ""
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether its learning rate was found for it."""
+        return bool(self.learning_rates)
+
 
 class FinalistSection(RivalSection):
     """Another configuration of the search that was confirmed. trial: its number."""
@@ -61,16 +91,11 @@ class FinalistSection(RivalSection):
 
 
 class RaceDistance(schema.Section):
-    """How far a configuration's scores in the race are from the winner's, paired by seed.
-
-    mean, interval: of the differences; the interval is Student's t at `level`, None with one seed.
-    seeds: pairs.
-    """
+    """How far a configuration's scores in the race are from the winner's, paired by seed. mean: of the
+    differences. seeds: pairs."""
 
     mean: float
-    interval: tuple[float, float] | None
     seeds: int
-    level: float
 
 
 class RaceRow(schema.Section):
@@ -130,13 +155,14 @@ class SearchDocument(schema.Section):
     task, metric, direction: what was learnt, and what scores are in. data, model: what exactly they were.
     plan: what was decided before. provenance: code, versions and machine of the last session.
     space: what was searched, see `SearchSpace.describe`.
-    chance: the score of the best constant prediction; None if unknown.
+    chance: the score of the best constant prediction on the selection data, dev_chance: on dev; None if
+    unknown.
     trials: the runs of the search. race_runs: further seeds. confirmation_runs: fresh seeds of the winner.
     covered: which weights methods select among, in a line. outcomes: how many trials ended how.
     failures: of all runs.
     winner: None if no trial finished. confirmation: its scores on dev by fresh seed. evidence: its mean over
     seeds and examples. evidence_error: why the predictions say nothing, None if they do.
-    baseline: vanilla at its learning rate. finalists: the others that were confirmed.
+    baselines: what else was confirmed to compare it with. finalists: the others that were confirmed.
     race: the configurations in it, the winner first. pareto: None if the score was the only objective.
     phases: why "explored" and "raced" ended. spent: over all sessions. sentence: the result.
     profile: where the seconds of the last session went.
@@ -152,6 +178,7 @@ class SearchDocument(schema.Section):
     provenance: Provenance
     space: dict[str, Any]
     chance: float | None = None
+    dev_chance: float | None = None
     trials: list[schema.Run]
     covered: str | None = None
     outcomes: dict[str, int] = Field(default_factory=dict)
@@ -161,7 +188,7 @@ class SearchDocument(schema.Section):
     confirmation_runs: list[schema.Run] = Field(default_factory=list)
     evidence: Evidence | None = None
     evidence_error: str | None = None
-    baseline: RivalSection | None = None
+    baselines: list[BaselineSection] = Field(default_factory=list)
     finalists: list[FinalistSection] = Field(default_factory=list)
     race: list[RaceRow] = Field(default_factory=list)
     race_runs: list[schema.Run] = Field(default_factory=list)
@@ -170,6 +197,21 @@ class SearchDocument(schema.Section):
     spent: schema.SpentSection
     sentence: str
     profile: ProfileSection | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of the winner's mean over seeds and examples."""
+        return None if self.evidence is None else self.evidence.interval
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_one_baseline(cls, content: Any) -> Any:
+        """Read the one baseline of an earlier version: vanilla at the winner's learning rate."""
+        if not isinstance(content, dict) or "baseline" not in content:
+            return content
+        found, rest = content["baseline"], {k: v for k, v in content.items() if k != "baseline"}
+        kind = {"name": "vanilla", "title": "vanilla at the same learning rate", "method": "vanilla"}
+        return {**rest, "baselines": [{**kind, **found}]} if isinstance(found, dict) else rest
 
 
 def read_search_document(folder: Path) -> SearchDocument:

@@ -83,7 +83,7 @@ class BestModel:
     def list_completed(self, winner: TrialRecord | None) -> list[TrialRecord]:
         """Return the confirmations of the winner that completed, in the order in which they began."""
         configuration = None if winner is None else winner.configuration
-        confirming = select_by_configuration(configuration, self.folder.records(RunPurpose.CONFIRMATION))
+        confirming = select_by_configuration(configuration, self._confirmations)
         return [run for run in confirming if run.outcome == Outcome.COMPLETED]
 
     def locate_model(self, run: TrialRecord) -> str:
@@ -93,8 +93,12 @@ class BestModel:
     def _owner(self, chosen: TrialRecord) -> TrialRecord:
         """Return the run whose model was put into best/; `chosen` if an earlier version did not note it."""
         noted = self.folder.notes.noted(_NOTE)
-        runs = self.folder.records(RunPurpose.CONFIRMATION)
-        return next((run for run in runs if run.id == noted), chosen)
+        return next((run for run in self._confirmations if run.id == noted), chosen)
+
+    @property
+    def _confirmations(self) -> list[TrialRecord]:
+        """The runs that may have left a model: those of the search, not of its baselines."""
+        return self.folder.notes.records(RunPurpose.CONFIRMATION)
 
 
 def _hash_manifest(folder: Path) -> str | None:

@@ -1,6 +1,7 @@
-"""What a search proves: that the winner is better than ordinary fine-tuning at its learning rate, or not.
+"""What a search proves: that the winner is better than its published values, and than methods that were
+tuned as well, or not.
 
-Winner and baseline are confirmed with the same fresh seeds, which pairs their runs. A run that diverged
+Winner and baselines are confirmed with the same fresh seeds, which pairs their runs. A run that diverged
 counts with the constant prediction. One that was lost or failed tells nothing of its configuration: it is
 left out, with the run that it is paired with.
 """
@@ -18,29 +19,25 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dps.errors import InputError
+from dps.tasks.chance import chance_level
 from dps.tasks.metrics import compute_predictions
 from dps.tasks.task import Task
 from dps.training.result import Outcome
 from tune.core.direction import Direction
 from tune.core.run import RunPurpose
-from tune.core.wording import format_probability
 from tune.records.ledger import TrialRecord
 from tune.records.predictions import find_predictions, read_evaluation_set
 from tune.records.replicates import (
-    BASELINE_NAME,
     collect_full_scores,
-    compute_t_interval,
-    derive_baseline,
     group_by_configuration,
     select_by_configuration,
     summarise_confirmation,
 )
 from tune.records.schema import DifferenceSection
-from tune.records.search_document import Evidence, FinalistSection, RaceDistance, RaceRow, RivalSection
+from tune.records.search_document import Evidence, RaceDistance, RaceRow, RivalSection
 from tune.stats.ensemble import summarise_answers
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
-    CONFIDENCE_LEVEL,
     PairedDifference,
     estimate_difference,
     estimate_mean,
@@ -80,57 +77,74 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
     return DevPredictions(labels, rows, {**logits})
 
 
+@dataclass(frozen=True)
+class Rival:
+    """Another configuration that was confirmed on the winner's fresh seeds. name: in a sentence."""
+
+    name: str
+    configuration: dict[str, Any]
+    runs: Sequence[TrialRecord]
+
+
 def summarise_evidence(
-    task: Task, winner: dict[str, Any] | None, records: Sequence[TrialRecord], output: Path | None
-) -> tuple[Evidence | None, RivalSection | None]:
-    """Return "evidence" and "baseline" of search.json, each None if there is none.
+    task: Task, runs: Sequence[TrialRecord], output: Path | None
+) -> tuple[Evidence | None, float | None, str | None]:
+    """Return the mean of the winner's confirmations over seeds and examples, the score of the best constant
+    prediction on dev, and why they are not known, each None if there is none.
 
-    winner: its configuration. records: the confirmations, of any configuration. output: the folder that holds
-    the predictions.
+    output: the folder that holds the predictions.
     """
-    configuration = None if winner is None else derive_baseline(winner)
-    mine, theirs = select_by_configuration(winner, records), select_by_configuration(configuration, records)
     try:
-        mean = _summarise_mean(task, mine, read_dev_predictions(task, [*mine, *theirs], output))
-    except InputError:
-        mean = None
-    return mean, _compare_with_winner(task, mine, theirs, output, BASELINE_NAME) if theirs else None
-
-
-def explain_missing_evidence(
-    task: Task, winner: dict[str, Any], records: Sequence[TrialRecord], output: Path
-) -> str | None:
-    """Return why the predictions of the winner, or of the baseline beside it, say nothing; None if they do.
-    winner, records, output: see `summarise_evidence`."""
-    baseline = derive_baseline(winner)
-    runs = [run for run in records if run.configuration in (winner, baseline)]
-    try:
-        read_dev_predictions(task, runs, output)
+        seen = read_dev_predictions(task, runs, output)
     except InputError as error:
-        return str(error)
-    return None
+        return None, None, str(error)
+    chance = chance_level(task, seen.labels)
+    return _summarise_mean(task, runs, seen), None if math.isnan(chance) else chance, None
 
 
-def compare_finalists(
-    task: Task,
-    winner: dict[str, Any] | None,
-    trials: Sequence[TrialRecord],
-    records: Sequence[TrialRecord],
-    output: Path | None,
-) -> list[FinalistSection]:
-    """Return the other configurations that were confirmed, beside the winner.
+def compare_rivals(
+    task: Task, mine: Sequence[TrialRecord], rivals: Sequence[Rival], output: Path | None, look: int = 1
+) -> list[RivalSection]:
+    """Compare the winner's confirmations with those of each rival. p is corrected for their number (Holm) and
+    for the look.
 
-    trials: of the search. records, output: see `summarise_evidence`.
+    output: the folder that holds the predictions. look: see `verdict.compute_look_share`.
     """
-    if winner is None:
-        return []
-    mine, finalists = select_by_configuration(winner, records), list[FinalistSection]()
+    found = [_compare_with_winner(task, mine, rival.runs, output) for rival in rivals]
+    known = [each.p for each, _, _ in found if each is not None and each.p is not None]
+    adjusted, tests, sections = iter(adjust_p_values(known, look)), max(1, len(known)), list[RivalSection]()
+    for rival, (difference, evidence, why) in zip(rivals, found, strict=True):
+        section, verdict = None, f"not compared with {rival.name} ({why})"
+        if difference is not None:
+            p = None if difference.p is None else next(adjusted)
+            section = DifferenceSection(**serialise_difference(difference, p, tests, look))
+            verdict = describe_difference(difference, p, rival.name, tests, look)
+        sections.append(
+            RivalSection(
+                configuration=rival.configuration,
+                confirmation=summarise_confirmation(rival.runs, task.metric),
+                evidence=evidence,
+                difference=section,
+                verdict=verdict,
+                runs=[*rival.runs],
+            )
+        )
+    return sections
+
+
+def list_finalists(
+    apart: Sequence[Any], trials: Sequence[TrialRecord], records: Sequence[TrialRecord]
+) -> dict[int, Rival]:
+    """Return the trials of the search, by number, that were confirmed beside the winner.
+
+    apart: configurations that have their own place. records: confirmations of any configuration.
+    """
+    finalists = {}
     for runs in group_by_configuration(records):
-        trial = next((t.number for t in trials if t.configuration == runs[0].configuration), None)
-        if trial is None or runs[0].configuration in (winner, derive_baseline(winner)):
-            continue
-        rival = _compare_with_winner(task, mine, runs, output, f"trial {trial}")
-        finalists.append(FinalistSection(trial=trial, **dict(rival)))
+        configuration = runs[0].configuration
+        trial = next((trial.number for trial in trials if trial.configuration == configuration), None)
+        if trial is not None and configuration not in apart:
+            finalists[trial] = Rival(f"trial {trial}", configuration, runs)
     return finalists
 
 
@@ -151,31 +165,16 @@ def _summarise_mean(task: Task, runs: Sequence[TrialRecord], seen: DevPrediction
 
 
 def _compare_with_winner(
-    task: Task, mine: Sequence[TrialRecord], theirs: Sequence[TrialRecord], output: Path | None, name: str
-) -> RivalSection:
-    """Compare the winner's runs with those of another configuration, which has this name."""
-    difference, evidence, why = None, None, "they share no seed"
+    task: Task, mine: Sequence[TrialRecord], theirs: Sequence[TrialRecord], output: Path | None
+) -> tuple[PairedDifference | None, Evidence | None, str]:
+    """Return the difference of the winner's runs from those of another configuration, the evidence of that,
+    and why there is no difference if there is none."""
     try:
         seen = read_dev_predictions(task, [*mine, *theirs], output)
-        difference, evidence = (
-            _paired_difference(task, mine, theirs, seen),
-            _summarise_mean(task, theirs, seen),
-        )
     except InputError as error:
-        why = str(error)
-    if difference is None:
-        section, verdict = None, f"not compared with {name} ({why})"
-    else:
-        section = DifferenceSection(**serialise_difference(difference, _adjust_p(difference)))
-        verdict = describe_winner_difference(difference, name)
-    return RivalSection(
-        configuration=theirs[0].configuration,
-        confirmation=summarise_confirmation(theirs, task.metric),
-        evidence=evidence,
-        difference=section,
-        verdict=verdict,
-        runs=[*theirs],
-    )
+        return None, None, str(error)
+    difference = _paired_difference(task, mine, theirs, seen)
+    return difference, _summarise_mean(task, theirs, seen), "they share no seed"
 
 
 def _paired_difference(
@@ -192,21 +191,9 @@ def _paired_difference(
     return estimate_difference(task.metric, seen.labels, baseline, winner, BOOTSTRAP_SEED)
 
 
-def _adjust_p(difference: PairedDifference) -> float | None:
-    return None if difference.p is None else adjust_p_values([difference.p])[0]
-
-
 def _informative_seeds(runs: Sequence[TrialRecord]) -> list[int]:
     """Return the seeds of those that completed or diverged."""
     return sorted({r.seed for r in runs if r.outcome in (Outcome.COMPLETED, Outcome.DIVERGED)})
-
-
-def describe_winner_difference(difference: PairedDifference, name: str = BASELINE_NAME) -> str:
-    """Describe the winner beside the configuration of this name, in half a sentence."""
-    said = describe_difference(difference, _adjust_p(difference), name)
-    if difference.probability_better is None:
-        return said
-    return f"{said}; P(better) {format_probability(difference.probability_better)}, over seeds and examples"
 
 
 def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
@@ -271,9 +258,4 @@ def _distance_to_winner(scores: Mapping[int, float], base: Mapping[int, float]) 
     both = [score - base[seed] for seed, score in scores.items() if math.isfinite(base.get(seed, math.nan))]
     if not both:
         return None
-    return RaceDistance(
-        mean=statistics.fmean(both),
-        interval=compute_t_interval(both),
-        seeds=len(both),
-        level=CONFIDENCE_LEVEL,
-    )
+    return RaceDistance(mean=statistics.fmean(both), seeds=len(both))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+from dps.methods import METHODS
+from tune.core.options import PUBLISHED
 from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
 from tune.planning.plan import Plan, describe_plan
 from tune.records.failures import summarise_failures
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
-from tune.records.replicates import select_by_configuration, summarise_confirmation
+from tune.records.replicates import choose_winner, select_by_configuration, summarise_confirmation
 from tune.records.schema import SpentSection
 from tune.records.search_document import (
+    BaselineSection,
+    FinalistSection,
     ParetoRow,
     ParetoSection,
     ProfileSection,
@@ -20,8 +27,9 @@ from tune.records.search_document import (
     WinnerSection,
 )
 from tune.reporting.confirmation import (
-    compare_finalists,
-    explain_missing_evidence,
+    Rival,
+    compare_rivals,
+    list_finalists,
     summarise_evidence,
     summarise_race,
 )
@@ -32,7 +40,7 @@ from tune.strategy.budget import SpentResources
 
 def build_search_document(
     plan: Plan,
-    ledger: Ledger,
+    ledgers: Mapping[str, Ledger],
     winner: TrialRecord | None,
     spent: SpentResources,
     provenance: Provenance,
@@ -40,36 +48,47 @@ def build_search_document(
     phases: dict[str, str | None] | None = None,
     profile: ProfileSection | None = None,
 ) -> SearchDocument:
-    """Gather what was searched, what each trial did, who won and how sure that is.
+    """Gather what was searched, what each trial did, who won and how sure that is. It is a look, which is
+    noted.
 
-    output: the folder that holds the predictions of the confirmations; without it nothing is said of
-    examples. phases: why each of them ended. profile: of this session.
+    ledgers: of the search and of its baselines, by arm. output: the folder that holds the predictions of the
+    confirmations; without it nothing is said of examples. phases: why each of them ended. profile: of this
+    session.
     """
+    ledger = ledgers[""]
     trials, races = ledger.records(RunPurpose.SEARCH), ledger.records(RunPurpose.RACE)
     confirmations = ledger.records(RunPurpose.CONFIRMATION)
     configuration = None if winner is None else winner.configuration
     confirming = select_by_configuration(configuration, confirmations)
-    evidence, baseline = summarise_evidence(plan.task, configuration, confirmations, output)
-    evidence_error = None
-    if evidence is None and configuration is not None and confirming and output is not None:
-        evidence_error = explain_missing_evidence(plan.task, configuration, confirmations, output)
+    evidence, dev_chance, evidence_error = None, None, None
+    if confirming and output is not None:
+        evidence, dev_chance, evidence_error = summarise_evidence(plan.task, confirming, output)
+    look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0)))
+    baselines = _compare_baselines(plan, ledgers, winner, output, look) if winner else []
+    apart = [configuration, *(baseline.configuration for baseline in baselines if baseline.published)]
+    finalists = list_finalists(apart, trials, confirmations)
+    beside = compare_rivals(plan.task, confirming, [*finalists.values()], output, look)
     document = SearchDocument(
         schema_version=SCHEMA_VERSION,
         **describe_plan(plan),
         provenance=provenance,
         space=plan.space.to_description(),
         chance=plan.preview.chance_level,
+        dev_chance=dev_chance,
         trials=trials,
         covered=next((trial.covered for trial in trials if trial.covered), None),
         outcomes=dict(Counter(str(trial.outcome) for trial in trials)),
-        failures=summarise_failures(ledger.records()),
-        winner=WinnerSection(trial=winner.number, configuration=winner.configuration) if winner else None,
+        failures=summarise_failures([run for each in ledgers.values() for run in each.records()]),
+        winner=None if winner is None else _describe_winner(plan, winner),
         confirmation=summarise_confirmation(confirming, plan.task.metric),
         confirmation_runs=confirming,
         evidence=evidence,
         evidence_error=evidence_error,
-        baseline=baseline,
-        finalists=compare_finalists(plan.task, configuration, trials, confirmations, output),
+        baselines=baselines,
+        finalists=[
+            FinalistSection(trial=trial, **dict(section))
+            for trial, section in zip(finalists, beside, strict=True)
+        ],
         race=summarise_race(trials, races, winner, plan.task.direction),
         race_runs=races,
         pareto=_build_pareto_section(plan, [*trials, *races]),
@@ -87,6 +106,72 @@ def build_search_document(
     )
     document.sentence = format_result_sentence(document)
     return document
+
+
+def _describe_winner(plan: Plan, winner: TrialRecord) -> WinnerSection:
+    configuration = winner.configuration
+    is_published = configuration == plan.space.get_published(configuration["method"])
+    return WinnerSection(trial=winner.number, configuration=configuration, published=is_published)
+
+
+def _compare_baselines(
+    plan: Plan, ledgers: Mapping[str, Ledger], winner: TrialRecord, output: Path | None, look: int
+) -> list[BaselineSection]:
+    """Compare the winner with its method's published values, unless it is these, and with each baseline at
+    its own best learning rate."""
+    method = winner.configuration["method"]
+    published = plan.space.get_published(method) if plan.options.confirms_published else None
+    parts = []
+    if published not in (None, winner.configuration):
+        parts.append((PUBLISHED, "the published values", published, "", list[TrialRecord]()))
+    for arm in plan.baseline_arms:
+        trials = ledgers[arm].records(RunPurpose.SEARCH)
+        best = choose_winner(trials, plan.task.direction)
+        configuration = {"method": arm} if best is None else best.configuration
+        parts.append((arm, f"{arm} at its own learning rate", configuration, arm, trials))
+    confirmed = {arm: ledger.records(RunPurpose.CONFIRMATION) for arm, ledger in ledgers.items()}
+    rivals = [
+        Rival(title, configuration, select_by_configuration(configuration, confirmed[arm]))
+        for _, title, configuration, arm, _ in parts
+    ]
+    mine = select_by_configuration(winner.configuration, confirmed[""])
+    return [
+        BaselineSection(
+            name=name,
+            title=title,
+            method=configuration["method"],
+            published=name == PUBLISHED,
+            trials=trials,
+            learning_rates=sorted({trial.configuration["learning_rate"] for trial in trials}),
+            differs=_describe_training(configuration, winner.configuration, plan.confirm_steps),
+            **dict(section),
+        )
+        for (name, title, configuration, _, trials), section in zip(
+            parts, compare_rivals(plan.task, mine, rivals, output, look), strict=True
+        )
+    ]
+
+
+def _describe_training(baseline: dict[str, Any], winner: dict[str, Any], steps: int) -> str:
+    """Say how a baseline trains beside the winner: with or without dropout, and what was searched for both.
+    Empty where the method alone differs. steps: of a run."""
+    methods = [METHODS[each["method"]] for each in (baseline, winner)]
+    own = [{field.name for field in fields(method)} for method in methods]
+    theirs, mine = (
+        method(**{key: each[key] for key in names & each.keys()}).dropout(steps)
+        for method, names, each in zip(methods, own, (baseline, winner), strict=True)
+    )
+    said = [f"{_name_dropout(theirs)}, the winner {_name_dropout(mine)}"] if theirs != mine else []
+    if not theirs and not mine and methods[0] is not methods[1]:
+        said = ["without dropout, as the winner does"]
+    shared = baseline.keys() & winner.keys() - own[0] - own[1] - {"method", "learning_rate"}
+    changed = [name for name in sorted(shared) if baseline[name] != winner[name]]
+    said += [f"with {name} {baseline[name]:g}, the winner with {winner[name]:g}" for name in changed]
+    return "; ".join(said)
+
+
+def _name_dropout(probability: float) -> str:
+    return f"with dropout {probability:g}" if probability else "without dropout"
 
 
 def _build_pareto_section(plan: Plan, records: list[TrialRecord]) -> ParetoSection | None:

@@ -99,7 +99,7 @@ def _data_section(document: SearchDocument, task: Task) -> str:
 
 
 def _scores_section(document: SearchDocument, seed: int) -> str:
-    """List the score of every fresh seed, and the intervals of their mean."""
+    """List the score of every fresh seed, and how sure their mean is."""
     assert document.confirmation is not None
     scores = document.confirmation.scores
     lines = [f"On dev, after training on all training data, {format_code_span(document.metric)}:", ""]
@@ -112,10 +112,6 @@ def _scores_section(document: SearchDocument, seed: int) -> str:
         lines.append(f"| ensemble of {answers.ensemble.runs} | {answers.ensemble.score:.4f} |")
     lines.append("")
     lines += [escape_markdown(line) for line in format_certainty_lines(document)]
-    if document.baseline:
-        lines.append(
-            escape_markdown(f"Compared with ordinary fine-tuning: it is {document.baseline.verdict}.")
-        )
     return "\n".join(lines).rstrip()
 
 

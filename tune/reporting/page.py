@@ -15,6 +15,7 @@ from typing import Any
 from dps.paths import write_text_file
 from dps.selection import StageSchedule
 from dps.text import escape_controls, redact_addresses, redact_tree, sanitise_text
+from tune.core.run import RunPurpose
 from tune.core.wording import format_configuration, format_number, format_objective, format_usage
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, ProfileSection, SearchDocument
@@ -186,7 +187,7 @@ def _runs_by_phase(document: SearchDocument) -> dict[str, list[TrialRecord]]:
         "exploration": document.trials,
         "race": document.race_runs,
         "confirmation": document.confirmation_runs,
-        "baseline": document.baseline.runs if document.baseline else [],
+        **{f"baseline {each.name}": [*each.trials, *each.runs] for each in document.baselines},
         **{f"trial {finalist.trial}, confirmed": finalist.runs for finalist in document.finalists},
     }
 
@@ -197,7 +198,8 @@ def _failures_by_kind(document: SearchDocument) -> list[tuple[str, list[TrialRec
     for phase, runs in _runs_by_phase(document).items():
         for run in runs:
             if run.outcome.is_failure:
-                name = f"trial {run.id}" if phase == "exploration" else f"{phase}, seed {run.seed}"
+                of_search = run.purpose == RunPurpose.SEARCH
+                name = f"trial {run.id}" if of_search else f"{phase}, seed {run.seed}"
                 kinds.setdefault(str(run.outcome), []).append(replace(run, id=name))
     return sorted(kinds.items(), key=lambda pair: -len(pair[1]))
 

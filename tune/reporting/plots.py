@@ -18,7 +18,13 @@ from tune.core.wording import format_configuration
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import Confirmation
 from tune.records.schema import DifferenceSection
-from tune.records.search_document import Evidence, ParetoSection, ProfileSection, SearchDocument
+from tune.records.search_document import (
+    Evidence,
+    ParetoSection,
+    ProfileSection,
+    RivalSection,
+    SearchDocument,
+)
 from tune.reporting.analysis import IncumbentPoint
 from tune.reporting.profile import TIME_PART_NAMES
 from tune.stats.ensemble import AnswerSummary
@@ -106,17 +112,15 @@ def plot_score_over_cost(document: SearchDocument, course: Sequence[IncumbentPoi
         ),
     ]  # fmt: skip
     end = max(document.spent.slot_seconds / size, x[-1])
-    for who, confirmed, colour, symbol, beside in (
-        ("winner", document.confirmation, "accent", "star", 1.0),
-        ("baseline", document.baseline and document.baseline.confirmation, "cool", "square", 1.02),
-    ):
-        if confirmed:
+    for place, side in enumerate(collect_confirmed_configurations(document)[: 1 + len(document.baselines)]):
+        if confirmed := side.confirmation:
+            colour, symbol = _choose_mark(side, "star")
             data.append(
                 make_marker_trace(
-                    [beside * end], [confirmed.mean],
-                    f"{who}, mean of {len(confirmed.scores)} fresh seeds (dev)", colour, symbol,
+                    [(1 + 0.02 * place) * end], [confirmed.mean],
+                    f"{side.name}, mean of {len(confirmed.scores)} fresh seeds (dev)", colour, symbol,
                     marker={"size": 13},
-                    error_y=_error_bars(confirmed.mean, confirmed.interval),
+                    error_y=_error_bars(confirmed.mean, side.interval),
                 )
             )  # fmt: skip
     last = course[-1]
@@ -150,7 +154,7 @@ def plot_searches_over_cost(named: Sequence[tuple[str, SearchDocument, Sequence[
                     [document.spent.slot_seconds / size], [confirmed.mean],
                     f"{label}, confirmed on dev", colour, place % 8, marker={"size": 12},
                     legendgroup=str(place),
-                    error_y=_error_bars(confirmed.mean, confirmed.interval),
+                    error_y=_error_bars(confirmed.mean, document.interval),
                 )
             )  # fmt: skip
     alt = f"Expected score of the best configuration against slot {name}, a line a search; see the table."
@@ -212,14 +216,16 @@ def _bundle_curves(name: str, runs: Sequence[TrialRecord], kind: str) -> Trace:
 
 @dataclass(frozen=True)
 class ConfirmedConfiguration:
-    """A configuration that was trained with fresh seeds. difference: of the winner from it."""
+    """A configuration that was trained with fresh seeds. kind: "winner", "baseline" or "finalist".
+    difference: of the winner from it."""
 
+    kind: str
     name: str
     title: str
     confirmation: Confirmation | None
     runs: Sequence[TrialRecord]
+    evidence: Evidence | None
     difference: DifferenceSection | None = None
-    evidence: Evidence | None = None
 
     @property
     def answers(self) -> AnswerSummary | None:
@@ -227,77 +233,82 @@ class ConfirmedConfiguration:
         return None if self.evidence is None else self.evidence.answers
 
     @property
-    def behind(self) -> tuple[float, float, float] | None:
-        """Return (mean, low, high) of its difference to the winner; None if they were not compared."""
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of its mean over seeds and examples; None where there is none."""
+        return None if self.evidence is None else self.evidence.interval
+
+    @property
+    def behind(self) -> float | None:
+        """Return its mean difference to the winner; None if they were not compared."""
+        return None if self.difference is None else 0.0 - self.difference.mean  # and not -0.0
+
+    @property
+    def behind_interval(self) -> tuple[float, float] | None:
+        """Return the interval of this difference; None where there is none."""
         if self.difference is None or self.difference.interval is None:
             return None
         low, high = self.difference.interval
-        return 0.0 - self.difference.mean, 0.0 - high, 0.0 - low  # and not -0.0
+        return 0.0 - high, 0.0 - low
 
 
 def collect_confirmed_configurations(document: SearchDocument) -> list[ConfirmedConfiguration]:
-    """Return the winner, the baseline and the other finalists, as far as there are runs of them."""
-    winner, baseline = document.winner, document.baseline
+    """Return the winner, the baselines and the other finalists, as far as there are runs of them."""
+
+    def describe(kind: str, name: str, title: str, rival: RivalSection) -> ConfirmedConfiguration:
+        return ConfirmedConfiguration(
+            kind, name, title, rival.confirmation, rival.runs, rival.evidence, rival.difference
+        )
+
     made = []
-    if winner:
-        title = f"trial {winner.trial}, the winner"
-        made.append(
-            ConfirmedConfiguration(
-                "winner", title, document.confirmation, document.confirmation_runs, None, document.evidence
-            )
-        )
-    if baseline:
-        title = f"{baseline.configuration['method']}, same learning rate"
-        made.append(
-            ConfirmedConfiguration(
-                "baseline",
-                title,
-                baseline.confirmation,
-                baseline.runs,
-                baseline.difference,
-                baseline.evidence,
-            )
-        )
+    if document.winner:
+        title, won = f"trial {document.winner.trial}, the winner", document.confirmation
+        runs = document.confirmation_runs
+        made.append(ConfirmedConfiguration("winner", "winner", title, won, runs, document.evidence))
+    for baseline in document.baselines:
+        rate = baseline.configuration.get("learning_rate")
+        title = f"{baseline.title} ({rate:.3g})" if baseline.is_tuned and rate else baseline.title
+        made.append(describe("baseline", baseline.name, title, baseline))
     for one in document.finalists:
-        name = f"trial {one.trial}"
-        made.append(
-            ConfirmedConfiguration(name, name, one.confirmation, one.runs, one.difference, one.evidence)
-        )
+        made.append(describe("finalist", f"trial {one.trial}", f"trial {one.trial}", one))
     return [side for side in made if side.runs or side.confirmation]
+
+
+def _choose_mark(side: ConfirmedConfiguration, winner: str = "circle") -> tuple[str, str]:
+    """Return (colour, symbol) of a configuration. winner: the symbol of the winner."""
+    marks = {"winner": ("accent", winner), "baseline": ("cool", "square")}
+    return marks.get(side.kind, ("muted", "circle-open"))
 
 
 def plot_fresh_seeds(document: SearchDocument) -> Plot | None:
     """Plot all that was confirmed on the same fresh seeds, with a line for each seed."""
     named = [
-        (side.name, side.confirmation)
-        for side in collect_confirmed_configurations(document)
-        if side.confirmation
+        (side, side.confirmation) for side in collect_confirmed_configurations(document) if side.confirmation
     ]
     if not named:
         return None
     by_seed: dict[Any, dict[str, float]] = {}
-    for name, confirmed in named:
+    for side, confirmed in named:
         for seed, score in confirmed.scores.items():
-            by_seed.setdefault(seed, {})[name] = score
+            by_seed.setdefault(seed, {})[side.name] = score
     data = [
         make_line_trace([*met.values()], [*met], f"seed {seed}", "grid", showlegend=False, hoverinfo="skip")
         for seed, met in by_seed.items()
         if len(met) > 1
     ]
-    marked = {"winner": ("accent", "circle"), "baseline": ("cool", "square")}
-    for place, (name, confirmed) in enumerate(named):
-        colour, symbol = marked.get(name, ("muted", "circle-open"))
-        scores = confirmed.scores
+    for place, (side, confirmed) in enumerate(named):
+        colour, symbol = _choose_mark(side)
+        name, scores = side.name, confirmed.scores
         text = [f"seed {seed}" for seed in scores]
         data.append(
             make_marker_trace(
                 [*scores.values()], [name] * len(scores), f"{name}, a point a seed", colour, symbol,
-                text=text, hovertemplate="%{text}: %{x:.4f}<extra></extra>", showlegend=name in marked,
+                text=text, hovertemplate="%{text}: %{x:.4f}<extra></extra>",
+                showlegend=side.kind != "finalist",
             )
         )  # fmt: skip
         mean = make_marker_trace([confirmed.mean], [name], "mean and 95 % interval", "text", "diamond")
         mean |= {"marker": {**mean["marker"], "size": 14}, "showlegend": place == 0}
-        data.append({**mean, "error_x": _error_bars(confirmed.mean, confirmed.interval)})
+        data.append({**mean, "error_x": _error_bars(confirmed.mean, side.interval)})
     alt = "Scores on dev by seed, a line joins the runs of a seed; the table below has the numbers."
     y = make_axis("", type="category", autorange="reversed")
     return Plot(data, make_layout(make_axis(f"{document.metric} (dev)"), y), alt, 140 + 60 * len(named))

@@ -6,74 +6,168 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tune.core.direction import Direction
-from tune.core.wording import format_configuration, format_objective, format_usage
+from tune.core.wording import format_configuration, format_objective, format_p_value, format_usage
 from tune.records.failures import format_failure_summary
-from tune.records.replicates import BASELINE_NAME
-from tune.records.schema import PlanSection
-from tune.records.search_document import Evidence, ParetoSection, RaceDistance, RaceRow, SearchDocument
+from tune.records.schema import DifferenceSection, PlanSection
+from tune.records.search_document import (
+    BaselineSection,
+    Evidence,
+    ParetoSection,
+    RaceDistance,
+    RaceRow,
+    SearchDocument,
+)
 from tune.reporting.confirmation import describe_incomplete_runs
 from tune.stats.evidence import MIN_SEEDS
+from tune.stats.verdict import is_distinguishable
 
 CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
 
 
 def format_result_sentence(document: SearchDocument) -> str:
-    """Say what won, by how much, and how sure that is."""
-    winner, confirmation = document.winner, document.confirmation
+    """Say what won, what searching added to the published values, and how it compares with methods that were
+    tuned as well; first of all, where it is so, that nothing was learned."""
+    winner = document.winner
     if winner is None:
         return "No trial finished."
-    text = f"Trial {winner.trial} won: {format_configuration(winner.configuration)}."
+    won = f"Trial {winner.trial} won: {format_configuration(winner.configuration)}"
+    won += "; nothing found beats the published values, which these are." if winner.published else "."
+    parts = [*_describe_nothing_learned(document), won, _format_mean(document)]
+    compared = [baseline for baseline in document.baselines if baseline.difference is not None]
+    parts += [_format_baseline(baseline) for baseline in _order_baselines(document.baselines)]
+    if compared:
+        parts.append(_describe_pairs(compared))
+    return " ".join(parts)
+
+
+def _describe_nothing_learned(document: SearchDocument) -> list[str]:
+    """Say that the winner is no better than one answer for all examples; else nothing."""
+    mean, chance = _find_mean_and_chance(document)
+    sign = Direction(document.direction).sign
+    if mean is None or chance is None or sign * mean > sign * chance + CHANCE_TOLERANCE:
+        return []
+    return [
+        f"Nothing was learned: one answer for all examples scores {chance:.4f}, the winner {mean:.4f}; train "
+        f"longer (--epochs), search other learning rates (--space), or look at the data."
+    ]
+
+
+def _find_mean_and_chance(document: SearchDocument) -> tuple[float | None, float | None]:
+    """Return the winner's mean over the fresh seeds and the score of one answer for all examples."""
+    means = [found.mean for found in (document.evidence, document.confirmation) if found]
+    return next(iter(means), None), document.chance if document.dev_chance is None else document.dev_chance
+
+
+def _format_mean(document: SearchDocument) -> str:
+    """Say what the winner scores on dev, with its interval."""
+    evidence, confirmation = document.evidence, document.confirmation
     if confirmation is None:
-        return text + " It was not confirmed." + _format_baseline_verdict(document)
-    count = len(confirmation.scores)
-    text += f" On dev, over {count} fresh seed{'s' if count > 1 else ''}: "
-    text += f"{document.metric} {confirmation.mean:.4f}"
-    if confirmation.std is None or confirmation.interval is None:
-        return text + "." + _format_baseline_verdict(document)
-    low, high = confirmation.interval
-    text += (
-        f" (standard deviation {confirmation.std:.4f}, {confirmation.level:.0%} interval of the mean "
-        f"{low:.4f} to {high:.4f})."
-    )
-    return text + _format_baseline_verdict(document)
+        return "It was not confirmed."
+    count = len(confirmation.scores) if evidence is None else evidence.seeds
+    mean, _ = _find_mean_and_chance(document)
+    text = f"On dev, over {count} fresh seed{'s' if count > 1 else ''}: {document.metric} {mean:.4f}"
+    if count < MIN_SEEDS:
+        return f"{text} (too few seeds for an interval)."
+    if evidence is None or evidence.interval is None:
+        return f"{text}."
+    low, high = evidence.interval
+    within = f"{evidence.level:.0%} interval {low:.4f} to {high:.4f}, over seeds and examples"
+    return f"{text} ({within})."
 
 
-def _format_baseline_verdict(document: SearchDocument) -> str:
-    """Return the verdict on the winner beside the baseline, if there is one, to append."""
-    return f" It is {document.baseline.verdict}." if document.baseline else ""
+def _order_baselines(baselines: Sequence[BaselineSection]) -> list[BaselineSection]:
+    """Order them as a sentence names them: the published values, then what trains as the winner does."""
+    return sorted(baselines, key=lambda each: (not each.published, ", the winner " in each.differs))
+
+
+def _format_baseline(baseline: BaselineSection) -> str:
+    """Say how the winner compares with a baseline, what that is, and how else it trains."""
+    difference = baseline.difference
+    if difference is None:
+        return f"It was {baseline.verdict}."
+    told = describe_told_difference(difference)
+    size, within = _format_size(difference)
+    which = f", which trains {baseline.differs}" if baseline.differs else ""
+    if baseline.published:
+        if told == "better":
+            return f"Searching added {size} points to the published values ({within}){which}."
+        if told == "not distinguishable":
+            said = f"What searching added to the published values cannot be told: {size} points ({within})"
+            return f"{said}{which}."
+    if baseline.is_tuned:
+        rates = len(baseline.learning_rates)
+        tried = f"best of {rates}" if rates > 1 else "the one tried"
+        title = f"{baseline.title} ({baseline.configuration['learning_rate']:.3g}, {tried})"
+    else:
+        title = baseline.title
+    if told == "not distinguishable":
+        return f"It is not distinguishable from {title}: {size} points ({within}){which}."
+    return f"It is {told} than {title} by {size.lstrip('+-')} points ({within}){which}."
+
+
+def describe_told_difference(difference: DifferenceSection) -> str:
+    """Return "better", "worse" or "not distinguishable": what the data tell of the winner."""
+    if difference.seeds < MIN_SEEDS:  # of an earlier version, which gave these an interval
+        return "not distinguishable"
+    if not is_distinguishable(difference.adjusted_p, difference.interval, difference.level):
+        return "not distinguishable"
+    return "better" if difference.mean > 0 else "worse"
+
+
+def _format_size(difference: DifferenceSection) -> tuple[str, str]:
+    """Return the points of a difference, and what is known of them."""
+    size = format_points(difference.mean)
+    if difference.seeds < MIN_SEEDS:
+        return size, f"{difference.seeds} pair{'s' if difference.seeds > 1 else ''}: too few to tell"
+    if difference.interval is None:
+        return size, "all pairs the same"
+    low, high = map(format_points, difference.interval)
+    p = "" if difference.adjusted_p is None else f", p {format_p_value(difference.adjusted_p)}"
+    return size, f"{difference.level:.0%} interval {low} to {high}{p}"
+
+
+def format_points(difference: float) -> str:
+    """Format a difference in hundredths of the metric, with its sign."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+
+
+def _describe_pairs(compared: Sequence[BaselineSection]) -> str:
+    """Say what the differences are over."""
+    differences = [each.difference for each in compared if each.difference is not None]
+    seeds = {difference.seeds for difference in differences}
+    over = f"the same {seeds.pop()} seeds" if len(seeds) == 1 else "the seeds that both sides share"
+    tests = sum(difference.adjusted_p is not None for difference in differences)
+    corrected = f"; p is corrected for {tests} comparisons (Holm)" if tests > 1 else ""
+    return f"Differences are over {over} and the examples of dev{corrected}."
 
 
 def format_certainty_lines(document: SearchDocument) -> list[str]:
     """Say how sure the confirmation is: over seeds and examples, what did not complete, what ranked."""
-    confirmations = {"The winner": document.confirmation_runs}
-    if document.baseline:
-        confirmations[BASELINE_NAME] = document.baseline.runs
-    confirmations |= {f"Trial {finalist.trial}": finalist.runs for finalist in document.finalists}
-    lines = _describe_chance(document)
-    lines += [_format_standard_error(document.evidence)] if document.evidence else []
-    lines += _describe_answers(document)
+    lines = [_format_standard_error(document.evidence)] if document.evidence else []
+    lines += [*_describe_doubt(document), *_describe_answers(document)]
     if document.evidence_error and document.confirmation:
         lines.append(f"Over seeds and examples nothing can be said: {document.evidence_error}.")
-    lines += [f"The winner is {finalist.verdict}." for finalist in document.finalists]
-    for name, runs in confirmations.items():
+    rivals = {f"Trial {finalist.trial}": finalist for finalist in document.finalists}
+    lines += [f"The winner is {rival.verdict}." for rival in (*document.baselines, *rivals.values())]
+    confirmed = {"The winner": document.confirmation_runs}
+    confirmed |= {baseline.title.capitalize(): baseline.runs for baseline in document.baselines}
+    confirmed |= {name: rival.runs for name, rival in rivals.items()}
+    for name, runs in confirmed.items():
         lines += describe_incomplete_runs(name, [run.outcome for run in runs])
     if document.plan.settings.select_on == "dev" and document.confirmation:
         lines.append("Configurations were ranked on dev, which is reported too: these scores are optimistic.")
     return [*lines, *describe_cut_texts(document.plan)]
 
 
-def _describe_chance(document: SearchDocument) -> list[str]:
-    """Say in one line that the winner is no better than one answer for all examples; else nothing."""
-    confirmation, chance = document.confirmation, document.chance
-    if confirmation is None or chance is None or not confirmation.scores:
+def _describe_doubt(document: SearchDocument) -> list[str]:
+    """Say that the winner may have learned nothing, where its interval holds what one answer scores."""
+    evidence, (_, chance) = document.evidence, _find_mean_and_chance(document)
+    if evidence is None or evidence.interval is None or chance is None:
         return []
-    sign = Direction(document.direction).sign
-    if sign * confirmation.mean > sign * chance + CHANCE_TOLERANCE:
+    low, high = evidence.interval
+    if not low <= chance <= high:
         return []
-    return [
-        f"The winner may have learned nothing: one answer for all examples scores {chance:.4f} on the "
-        f"selection data; train longer, search other learning rates, or look at the data."
-    ]
+    return [f"It may have learned nothing: one answer for all examples scores {chance:.4f}."]
 
 
 def _describe_answers(document: SearchDocument) -> list[str]:
@@ -113,15 +207,10 @@ def describe_cut_texts(plan: PlanSection) -> list[str]:
 
 def _format_standard_error(evidence: Evidence) -> str:
     parts = f"{evidence.examples_part:.4f} by the {evidence.examples:,} examples"
-    interval = f"too few for an interval ({evidence.seeds} of {MIN_SEEDS} seeds)"
-    if evidence.interval is not None:
-        interval = f"{evidence.level:.0%} interval {evidence.interval[0]:.4f} to {evidence.interval[1]:.4f}"
     seeds = "the spread over seeds is not known"
     if evidence.seeds_part is not None:
         seeds = f"{evidence.seeds_part:.4f} by the {evidence.seeds} seeds"
-    return (
-        f"Over seeds and examples together: {evidence.mean:.4f}, {interval}; standard error {parts}, {seeds}."
-    )
+    return f"Standard error of its mean {evidence.mean:.4f}: {parts}, {seeds}."
 
 
 def format_race_lines(rows: Sequence[RaceRow]) -> list[str]:
@@ -145,11 +234,8 @@ def _format_distance_to_winner(difference: RaceDistance | None) -> str:
     """Return the distance of a configuration from the winner, to append."""
     if difference is None:
         return ""
-    text = f"; to the winner {difference.mean:+.4f}"
-    if difference.interval is None:
-        return text
-    low, high = difference.interval
-    return f"{text} ({difference.level:.0%} interval {low:+.4f} to {high:+.4f}, {difference.seeds} pairs)"
+    pairs = f"{difference.seeds} pair{'s' if difference.seeds > 1 else ''}"
+    return f"; to the winner {difference.mean:+.4f} over {pairs}"
 
 
 def format_pareto_lines(pareto: ParetoSection) -> list[str]:

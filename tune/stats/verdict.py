@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from tune.stats.evidence import MIN_SEEDS, PairedDifference, compute_degrees_of_freedom
+from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS, PairedDifference, compute_degrees_of_freedom
 
 TEST_POWER = 0.8
 MAX_SEEDS_NEEDED = 1000
@@ -84,6 +84,19 @@ def _count_seeds_needed(difference: PairedDifference, size: float, comparisons: 
 
     needed = MIN_SEEDS + bisect_left(range(MIN_SEEDS, MAX_SEEDS_NEEDED + 1), True, key=is_enough)
     return needed if needed <= MAX_SEEDS_NEEDED else None
+
+
+def find_detectable_difference(pairs: int, comparisons: int = 1) -> float | None:
+    """Return the smallest true difference that a first look at paired seeds tells with TEST_POWER, in
+    standard deviations of the differences between pairs; None with fewer than MIN_SEEDS.
+
+    comparisons: how many tests are corrected for, at the strictest step of Holm.
+    """
+    if pairs < MIN_SEEDS:
+        return None
+    level = (1 - CONFIDENCE_LEVEL) * compute_look_share(1)
+    bound = stats.t.isf(level / comparisons / 2, pairs - 1)
+    return float(special.nctdtrinc(pairs - 1, 1 - TEST_POWER, bound)) / math.sqrt(pairs)
 
 
 def is_distinguishable(adjusted_p: float | None, interval: Sequence[float] | None, level: float) -> bool:

@@ -1,4 +1,4 @@
-"""Several searches at once over the same slots: the arms of a comparison, or the one of a search."""
+"""Several searches at once over the same slots: the arms of a comparison, or a search and its baselines."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Arms:
     def __init__(self, searches: Sequence[SearchPhases]) -> None:
         self.searches = searches
         self.owners: dict[str, SearchPhases] = {}
+        self._has_baselines = any(search.strategy.is_baseline for search in searches)
         self._by_arm = {search.ledger.arm: search for search in searches}
         for search in searches:  # what fails in one may well fail in another
             search.failure_streak = searches[0].failure_streak
@@ -32,17 +33,23 @@ class Arms:
 
     def next_job(self, key: str) -> Job | NoJob:
         """Return the next job, or why there is none: first one left unfinished by an earlier session, then
-        from the search with the fewest started."""
+        from the search with the fewest started. A baseline's trials and confirmations fill what those of the
+        search leave, and no confirmation goes before a trial."""
         if len(self.owners) >= self.slots.now:
             return NoJob.YET
         answers = []
-        for search in sorted(self.searches, key=lambda each: (not each.unfinished, each.started_count)):
+        for search in sorted(self.searches, key=self._rank):
             answer = search.next_job(key)
             if isinstance(answer, Job):
                 self.owners[key] = search
                 return answer
             answers.append(answer)
         return NoJob.EVER if all(answer == NoJob.EVER for answer in answers) else NoJob.YET
+
+    def _rank(self, search: SearchPhases) -> tuple[bool, bool, bool, int]:
+        """Return what orders the searches: the smallest is asked first."""
+        confirms = self._has_baselines and search.confirmed_winner is not None
+        return not search.unfinished, confirms, search.strategy.is_baseline, search.started_count
 
     def is_behind(self, job: Job, report: RunReport) -> bool:
         """Return whether a trial falls behind the others of its arm; see `SearchPhases.is_behind`."""

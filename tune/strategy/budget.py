@@ -38,8 +38,7 @@ class TrialLimit:
 
 @dataclass(frozen=True)
 class WallTimeLimit:
-    """Limit on the seconds since the search began, earlier sessions included. share: usable part; the rest
-    is for the race."""
+    """Limit on the seconds since the search began, earlier sessions included. share: usable part."""
 
     max_s: float
     share: float = 1.0
@@ -70,8 +69,7 @@ class SlotDevices:
 
 @dataclass(frozen=True)
 class DeviceHoursLimit:
-    """Limit on the GPU-hours or CPU-hours of the slots. per_slot: devices of a slot; share: usable part, the
-    rest is for the race."""
+    """Limit on the GPU-hours or CPU-hours of the slots. per_slot: devices of a slot; share: usable part."""
 
     device: str
     max_hours: float
@@ -85,10 +83,20 @@ class DeviceHoursLimit:
         )
 
 
+@dataclass(frozen=True)
+class AfterFirstTrial:
+    """A rule that holds from the second trial on."""
+
+    rule: StopRule
+
+    def reached(self, spent: SpentResources) -> str | None:
+        return self.rule.reached(spent) if spent.trials else None
+
+
 def _reason_if_reached(share: float, budget: str, used: float, limit: float) -> str | None:
     if used < share * limit:
         return None
-    return budget if share == 1 else f"{share:.0%} of the {budget}, the rest is for the race"
+    return budget if share == 1 else f"{share:.0%} of the {budget}"
 
 
 def find_stop_reason(rules: Sequence[StopRule], spent: SpentResources) -> str | None:

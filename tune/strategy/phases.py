@@ -21,7 +21,7 @@ from tune.core.storage import join_location, remove_location
 from tune.records.events import Watcher, notify
 from tune.records.failures import FailureStreak
 from tune.records.ledger import Ledger, TrialRecord
-from tune.records.replicates import derive_baseline, rank_trials
+from tune.records.replicates import rank_trials
 from tune.strategy.budget import SpentResources, find_stop_reason
 from tune.strategy.early_stopping import make_early_stopping, replay_records
 from tune.strategy.estimator import Estimator
@@ -130,8 +130,12 @@ class SearchPhases:
         record = None if reason else self.proposer.propose_next()
         if record is None:
             self.exploration_end = reason or "every configuration was tried"
-            notify(self.watchers, "phase_ended", f"explored: {self.exploration_end}")
+            self._tell(f"explored: {self.exploration_end}")
         return record
+
+    def _tell(self, end: str) -> None:
+        """Tell the watchers of the end of a phase."""
+        notify(self.watchers, "phase_ended", f"{self.ledger.arm} {end}".lstrip())
 
     def _sufficiency_reason(self) -> str | None:
         """Return why the exploration may end early (target reached, or too little to gain), or None."""
@@ -164,7 +168,7 @@ class SearchPhases:
             return self.ledger.replicate(configuration, self.strategy.space, seed, RunPurpose.RACE)
         if not race_runs and not self._is_running(RunPurpose.SEARCH):
             self.race_end = reason or self.race.end_reason
-            notify(self.watchers, "phase_ended", f"raced: {self.race_end}")
+            self._tell(f"raced: {self.race_end}")
         return None
 
     def noise_at(self, share: float) -> float | None:
@@ -183,15 +187,16 @@ class SearchPhases:
         return (ranked or rank_trials(trials, self.strategy.direction, count))[:count]
 
     def _next_confirmation(self) -> TrialRecord | None:
-        """Start the next confirmation: seed by seed, the finalists and then the baseline."""
+        """Start the next confirmation: seed by seed, the finalists and then the published values."""
         strategy = self.strategy
         self.confirmed_winner = self.confirmed_winner or self.current_winner()
         if self.confirmed_winner is None:
             return None
         configurations = [trial.configuration for trial in self.rank_finalists(strategy.finalist_count)]
-        if strategy.confirms_baseline:
-            baseline = derive_baseline(self.confirmed_winner.configuration)
-            configurations += [baseline] if baseline is not None and baseline not in configurations else []
+        if strategy.confirms_published:
+            published = strategy.space.get_published(self.confirmed_winner.configuration["method"])
+            if published is not None and published not in configurations:
+                configurations.append(published)
         confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
         started = {(make_configuration_key(run.configuration), run.seed) for run in confirmations}
         for seed in range(strategy.seed + 1, strategy.seed + 1 + strategy.confirmation_seeds):

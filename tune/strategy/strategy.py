@@ -38,7 +38,8 @@ class Strategy:
     first_configurations: tried before any is proposed.
     earlier_configurations: (configuration, normal score) of other searches, see `tune.strategy.warm_start`.
     finalist_count: number of best configurations that are confirmed.
-    confirms_baseline: whether vanilla at the winner's learning rate is confirmed too.
+    confirms_published: whether the published values of the winner's method are confirmed too.
+    is_baseline: whether the search tunes what another one's winner is compared with, for which it waits.
     keep_models: whether the winner's confirmations write their models.
     oom_retry: see `tune.core.run.Job`.
     """
@@ -63,6 +64,7 @@ class Strategy:
     first_configurations: Sequence[dict[str, Any]] = ()
     earlier_configurations: Sequence[tuple[dict[str, Any], float]] = ()
     finalist_count: int = 1
-    confirms_baseline: bool = False
+    confirms_published: bool = False
+    is_baseline: bool = False
     keep_models: bool = True
     oom_retry: bool = False

@@ -67,14 +67,15 @@ def is_complete(run: Run, record: TrialRecord) -> bool:
 
 
 def collect_search_metrics(document: SearchDocument) -> dict[str, float]:
-    """Return the MLflow metrics of a search: winner, difference to vanilla, cost."""
+    """Return the MLflow metrics of a search: winner, differences to the baselines, cost."""
     values: dict[str, float | None] = {}
     if confirmed := document.confirmation:
-        low, high = confirmed.interval or (None, None)
+        low, high = document.interval or (None, None)
         for name, value in (("mean", confirmed.mean), ("std", confirmed.std), ("low", low), ("high", high)):
             values[f"dev_{document.metric}_{name}"] = value
-    if document.baseline and (difference := document.baseline.difference):
-        values |= _collect_difference_metrics("dev", difference, difference.p)
+    for baseline in document.baselines:
+        if difference := baseline.difference:
+            values |= _collect_difference_metrics(f"dev_{baseline.name}", difference, difference.adjusted_p)
     if document.evidence:
         values |= _collect_answer_metrics("dev", document.evidence.answers)
     values |= document.spent.to_json()

@@ -46,7 +46,7 @@ FLUSH_TIMEOUT_S, INTERRUPT_TIMEOUT_S = 60.0, 5.0
 MAX_VALUE_LENGTH = 6000  # characters of a parameter or a tag
 PARENT = "search"  # the tag dps.trial of the parent run
 METHOD_PREFIX = "method "  # of that tag, of a comparison's methods
-OPTION_PREFIX, WINNER_PREFIX = "option.", "winner."  # of tags
+OPTION_PREFIX, WINNER_PREFIX, BASELINE_PREFIX = "option.", "winner.", "baseline."  # of tags
 LOGGED_FILES = (
     "config.yaml", "study.db", "search.json", "report.html",
     "compare.json", "compare.md", "compare.tex", "compare.html",
@@ -305,8 +305,9 @@ class MlflowTracker(Watcher, Server):
     def _log_search_end(self, document: SearchDocument) -> None:
         winner = document.winner.configuration if document.winner else {}
         tags = {f"{WINNER_PREFIX}{key}": value for key, value in winner.items()}
+        tags |= {f"{BASELINE_PREFIX}{each.name}": each.verdict for each in document.baselines}
         for key in self._client.get_run(self._parent).data.tags:
-            if key.startswith(WINNER_PREFIX) and key not in tags:  # of an earlier winner
+            if key.startswith((WINNER_PREFIX, BASELINE_PREFIX)) and key not in tags:  # of an earlier winner
                 self._client.delete_tag(self._parent, key)
         tags["mlflow.note.content"] = document.sentence
         self._write(PARENT, collect_search_metrics(document), tags=tags)

@@ -58,7 +58,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     monkeypatch.setattr("tune.execution.run_trials", run)
 
     def one(status: int = 0, **options: Any) -> list[Job]:
-        given = {"trials": 3, "race": 0, "confirm": 3, "baseline": False} | options
+        given = {"trials": 3, "race": 0, "confirm": 3, "baseline": "none"} | options
         try:
             ended = SearchSession(make_plan(output=output, tracking_uri="none", **given)).run()
         except UnfinishedError as error:

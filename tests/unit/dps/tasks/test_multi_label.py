@@ -193,7 +193,10 @@ def test_a_search_proves_it_from_the_logits_that_were_kept(
             if not diverged:
                 record.final = {"dev": metrics.compute_scores(task, labels, logits)}
             records.append(record)
-    mean, baseline = confirmation.summarise_evidence(task, records[0].configuration, records, tmp_path)
+    mine, theirs = records[::2], records[1::2]
+    mean, *_ = confirmation.summarise_evidence(task, mine, tmp_path)
+    rival = confirmation.Rival("vanilla", theirs[0].configuration, theirs)
+    (baseline,) = confirmation.compare_rivals(task, mine, [rival], tmp_path)
     assert mean.mean == pytest.approx(np.mean([r.final["dev"][metric] for r in records[::2]]))
     assert baseline.difference.mean > 0.1
     assert baseline.evidence.diverged == 1

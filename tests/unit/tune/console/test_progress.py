@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -209,7 +210,9 @@ def test_with_a_price_the_plan_says_what_it_will_cost() -> None:
 
 
 def test_the_plan_says_what_was_chosen() -> None:
-    assert format_plan(make_plan()) == [
+    plan = make_plan()
+    space = plan.space.for_baseline("vanilla-no-dropout")
+    assert format_plan(replace(plan, arms={**plan.arms, "vanilla-no-dropout": space})) == [
         "task         cola (matthews_correlation, max)",
         "data         built-in generator (named): 800 train, 400 dev",
         "texts        none has more than 128 tokens",
@@ -222,8 +225,12 @@ def test_the_plan_says_what_was_chosen() -> None:
         "  update_ratio     0.05 to 0.25, log scale",
         "beginning    with the published values: 2 trials",
         "racing       the promising ones on up to 6 further seeds each, at most 150% of what the trials took",
-        "confirming   the winner: 5 runs of 75 steps, and as many of vanilla at its learning rate",
+        "confirming   the winner: 5 runs of 75 steps",
+        "baselines    the published values, unless they win; vanilla-no-dropout, each at the best of 3 "
+        "learning rates: 3 trials and 10 runs on the same seeds",
+        "telling      5 pairs: a difference of 2.2 times the standard deviation between pairs is told (80 % "
+        "power)",
         "slots        2 x 1 worker(s) x 1 thread; local Ray on loopback, 2 cores",
         "precision    fp32 (auto: this CPU has no bf16 in hardware)",
-        "expected     about 03:24, 0.11 CPU-hours",
+        "expected     about 04:13, 0.13 CPU-hours",
     ]

@@ -54,7 +54,9 @@ def end(job: Job) -> RunReport:
 def searched(output: Path, capsys: pytest.CaptureFixture[str], **given: Any) -> Said:
     """(standard output, standard error) of a search without Ray."""
     output.mkdir()
-    plan = make_plan(output=output, tracking_uri="none", trials=4, race=0, confirm=2, baseline=False, **given)
+    plan = make_plan(
+        output=output, tracking_uri="none", trials=4, race=0, confirm=2, baseline="none", **given
+    )
 
     def run(arms: Arms, plan: Plan, ray_files: Path, stop: Any, display: Any, check_node: Any) -> None:
         with display:
@@ -114,7 +116,7 @@ def test_json_is_a_line_an_event_with_the_documented_keys(
     assert warning["text"].startswith("trial 0: slow")
     found = json.loads(Path(told[-1]["file"]).read_text(encoding="utf-8"))
     assert told[-1]["score"] == found["confirmation"]["mean"]
-    assert told[-1]["interval"] == found["confirmation"]["interval"]
+    assert (told[-1]["interval"], told[-1]["baselines"]) == (found.get("evidence"), [])
     assert (told[-1]["winner"], told[-1]["sentence"]) == (found["winner"], found["sentence"])
     assert told[0]["output"] == str(tmp_path / "json")
 

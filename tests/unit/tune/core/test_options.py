@@ -60,7 +60,7 @@ OPTIONS: dict[str, Any] = {
     "warm_start": None,
     "objectives": "score",
     "finalists": 1,
-    "baseline": True,
+    "baseline": "published,vanilla,vanilla-no-dropout",
     "cpu_hours": None,
     "target": None,
     "init_task": None,
@@ -194,7 +194,9 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
             ["--task: is given twice, --task cola and --task rte; leave one out"],
         ),
         (["--task=cola", "--seed", "1", "--task", "rte"], ["--task: is given twice, --task=cola and"]),
-        (["--baseline", "--no-baseline"], ["--baseline: is given twice, --baseline and --no-baseline"]),
+        (["--quiet", "--no-quiet"], ["--quiet: is given twice, --quiet and --no-quiet"]),
+        (["--no-baseline"], ["--no-baseline: there are several baselines; give --baseline none"]),
+        (["--baseline", "vanilla,vanilla"], ["--baseline: vanilla is named twice"]),
         (["--space", "p=1", "--space", '{"q": 1}'], ["--space: is given twice"]),
         (["--space", "p=1,p=2"], ["--space:", "'p' stands twice"]),
         (["--space", "[1]"], ["--space:", "{name: value, ...} or name=value"]),
@@ -361,6 +363,26 @@ def test_write_yaml_is_read_back_to_the_same_options(tmp_path: Path) -> None:
     one_run = {"config", "output", "dry_run", "profile", "resume"}
     assert again.model_dump(exclude=one_run) == options.model_dump(exclude=one_run)
     assert (again.output, again.dry_run) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "names", "methods"),
+    [
+        ("true", ("published", "vanilla", "vanilla-no-dropout"), ("vanilla", "vanilla-no-dropout")),
+        ("false", (), ()),
+        ("none", (), ()),
+        ("[vanilla, published]", ("vanilla", "published"), ("vanilla",)),
+        ("dps-dense,r-drop", ("dps-dense", "r-drop"), ("r-drop",)),
+    ],
+)
+def test_baselines_are_named_and_yes_and_no_of_earlier_files_are_read(
+    said: str, names: tuple[str, ...], methods: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The search's only method is tuned already."""
+    (tmp_path / "config.yaml").write_text(f"baseline: {said}\n")
+    options = parse_options(["--config", str(tmp_path / "config.yaml")])
+    assert (options.baseline_names, options.baseline_methods) == (names, methods)
+    assert options.confirms_published == ("published" in names)
 
 
 def test_variables_of_the_environment_are_no_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -470,6 +470,29 @@ def test_a_search_begins_with_the_published_values_at_three_learning_rates(metho
     assert found == [{"method": method, **{name: defaults[name] for name in searched}}] * 3
 
 
+def test_a_baseline_is_tuned_over_what_all_methods_share() -> None:
+    named = {"epochs": [2, 4], "selection_ratio": [0.3, 0.6]}
+    space = build_search_space(("dps-dense",), "gradient", 22_000_000, 60, named=named)
+    for method in ("vanilla", "dps-dense"):
+        baseline = space.for_baseline(method)
+        assert baseline.methods == (method,)
+        assert baseline.parameters == {name: space.parameters[name] for name in ("learning_rate", "epochs")}
+    assert build_search_space(("lora",), "gradient", 22_000_000, 60).for_baseline("vanilla").parameters == {
+        "learning_rate": Range(3e-5, 5e-4, log=True)
+    }
+
+
+def test_the_published_values_of_a_method_are_at_the_middle_learning_rate() -> None:
+    space = build_search_space(("vanilla", "dps-dense"), "gradient", 22_000_000, 60)
+    published = space.get_published("dps-dense")
+    assert published in space.list_published()
+    assert published is not None
+    assert published.pop("learning_rate") == pytest.approx(math.sqrt(3e-5 * 5e-4))
+    assert published == {"method": "dps-dense", "selection_ratio": 0.7, "update_ratio": 0.05}
+    lacking = build_search_space(("top-k",), "gradient", 22_000_000, 60, named={"layers": [6]})
+    assert lacking.get_published("top-k") is None
+
+
 def test_published_values_stay_within_the_space() -> None:
     (one, *_) = build_search_space(("dps-dense",), "gradient", 22_000_000, 20).list_published()
     assert one["update_ratio"] == 0.15  # at least three steps a stage; the paper's 0.05 is one

@@ -19,7 +19,7 @@ TRIAL_S = 60 * 0.1 + 6 * 160 * 0.0066  # of the made-up plan
 
 def explore_only(**options: Any) -> float:
     """Return the expected slot-seconds of trials and race."""
-    plan = make_plan(scheduler="none", baseline=False, **options)
+    plan = make_plan(scheduler="none", baseline="none", **options)
     return plan.estimate.slot_seconds - make_confirmation_seconds(plan)
 
 
@@ -66,7 +66,7 @@ def test_a_small_space_ends_the_trials() -> None:
 
 
 def test_a_resumed_search_is_planned_for_what_is_left() -> None:
-    whole = make_plan(trials=10, confirm=5, baseline=False)
+    whole = make_plan(trials=10, confirm=5, baseline="none")
     rest = replace(whole, ended_runs=12)
     assert rest.estimate.seconds == pytest.approx(whole.estimate.seconds * 3 / 15)
     assert rest.estimate.slot_seconds == pytest.approx(whole.estimate.slot_seconds * 3 / 15)

@@ -48,7 +48,7 @@ OTHER_VALUES: dict[str, Any] = {
     "confirm": 2,
     "finalists": 2,
     "race": 0,
-    "baseline": False,
+    "baseline": "none",
     "time_budget": "1h",
     "target": 0.5,
     "worth": 1.0,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from tests.unit.tune.helpers import (
     make_record,
     make_space,
     open_ledger,
+    open_ledgers,
     strategy,
 )
 from tune.console.progress import ProgressDisplay
@@ -31,12 +34,13 @@ from tune.core.run import Job, RunPurpose, RunReport
 from tune.planning.plan import Plan
 from tune.records import predictions, replicates
 from tune.records.ledger import SCHEMA_VERSION, Ledger
-from tune.records.search_document import SearchDocument, WinnerSection
+from tune.records.schema import DifferenceSection
+from tune.records.search_document import BaselineSection, SearchDocument, WinnerSection
 from tune.reporting import document as reporting_document
 from tune.reporting import page, plots, summary
 from tune.search_session import SearchSession
 from tune.strategy.arms import Arms
-from tune.strategy.budget import SpentResources
+from tune.strategy.budget import SlotCount, SpentResources
 from tune.strategy.phases import SearchPhases
 
 HOSTILE = '<script>alert("x")</script>&\'"'
@@ -64,24 +68,35 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return made
 
 
-def told(plan: Plan, ledger: Ledger, output: Path | None = None) -> SearchDocument:
-    winner = replicates.choose_winner(ledger.records("search"), "max")
+def told(plan: Plan, ledgers: Ledger | dict[str, Ledger], output: Path | None = None) -> SearchDocument:
+    """The document of these ledgers, by arm, or of one without baselines."""
+    ledgers = {"": ledgers} if isinstance(ledgers, Ledger) else ledgers
+    winner = replicates.choose_winner(ledgers[""].records("search"), "max")
+    baselines = {arm: make_space().for_baseline(arm) for arm in ledgers if arm}
     return reporting_document.build_search_document(
-        plan, ledger, winner, SpentResources(5, 61.5, 24.0), PROVENANCE, output
+        replace(plan, arms={**plan.arms, **baselines}),
+        ledgers,
+        winner,
+        SpentResources(5, 61.5, 24.0),
+        PROVENANCE,
+        output,
     )
 
 
-def document(ledger: Ledger, plan: Plan | None = None) -> SearchDocument:
-    return told(plan or make_plan(), ledger)
+def document(ledger: Ledger | dict[str, Ledger], plan: Plan | None = None) -> SearchDocument:
+    return told(plan or make_plan(baseline="none"), ledger)
 
 
-def test_a_winner_that_is_no_better_than_one_answer_for_all_is_told(ledger: Ledger) -> None:
+def test_a_winner_that_is_no_better_than_one_answer_for_all_is_told_first(ledger: Ledger) -> None:
     found = document(ledger)
     assert found.confirmation is not None
     mean = found.confirmation.mean
     for chance, is_told in ((mean, True), (mean - 0.01, False), (None, False)):
-        lines = summary.format_certainty_lines(found.model_copy(update={"chance": chance}))
-        assert ("The winner may have learned nothing" in "\n".join(lines)) == is_told
+        said = summary.format_result_sentence(found.model_copy(update={"chance": chance}))
+        assert said.startswith("Nothing was learned: one answer for all examples scores ") == is_told
+    assert "train longer (--epochs)" in summary.format_result_sentence(
+        found.model_copy(update={"chance": mean - 0.01, "dev_chance": mean})
+    )
 
 
 def test_search_json_has_its_fixed_keys(ledger: Ledger) -> None:
@@ -117,10 +132,8 @@ def test_search_json_has_the_winner_and_its_confirmation(ledger: Ledger) -> None
     best = max((run for run in found.trials if run.outcome == "completed"), key=lambda run: run.score)
     assert (found.winner.trial, found.winner.configuration) == (best.number, best.configuration)
     confirmation = found.confirmation
-    keys = {"scores", "mean", "std", "interval", "level"}
-    assert found.to_json()["confirmation"].keys() == keys
+    assert found.to_json()["confirmation"].keys() == {"scores", "mean", "std"}
     assert sorted(confirmation.scores) == [6, 7, 8]
-    assert confirmation.interval is None  # of three seeds
 
 
 def test_a_search_without_a_finished_trial_has_no_winner(tmp_path: Path) -> None:
@@ -131,35 +144,120 @@ def test_a_search_without_a_finished_trial_has_no_winner(tmp_path: Path) -> None
     assert "No trial finished." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def confirmed(scores: dict[int, float] | None, std: float | None = None) -> SearchDocument:
-    confirmation = None
+CONFIGURATION = {"method": "dps-dense", "learning_rate": 1.234e-4, "selection_ratio": 0.7}
+
+
+def differ(mean: float, half: float, p: float, seeds: int = 5) -> DifferenceSection:
+    """A difference with its interval."""
+    return DifferenceSection.model_construct(
+        mean=mean, interval=(mean - half, mean + half), adjusted_p=p, seeds=seeds, level=0.95
+    )
+
+
+def beside(name: str, difference: DifferenceSection | None, **values: Any) -> BaselineSection:
+    return BaselineSection.model_construct(
+        name=name, difference=difference, verdict="not compared", **{"published": False, **values}
+    )
+
+
+VANILLA, CONTROL = (
+    {
+        "title": f"{name} at its own learning rate",
+        "learning_rates": [1e-4, 2e-4],
+        "configuration": {"method": name, "learning_rate": 2e-4},
+        "differs": differs,
+    }
+    for name, differs in (
+        ("vanilla", "with dropout 0.1, the winner without dropout"),
+        ("vanilla-no-dropout", "without dropout, as the winner does"),
+    )
+)
+PUBLISHED = {"published": True, "title": "the published values", "differs": "", "learning_rates": []}
+
+
+def confirmed(
+    scores: dict[int, float] | None,
+    interval: tuple[float, float] | None = None,
+    baselines: Sequence[BaselineSection] = (),
+    published: bool = False,
+) -> SearchDocument:
+    confirmation, evidence = None, None
     if scores:
         mean = sum(scores.values()) / len(scores)
-        interval = None if std is None else (mean - 0.02, mean + 0.02)
-        confirmation = replicates.Confirmation(scores, mean, std, interval)
-    configuration = {"method": "dps-dense", "learning_rate": 1.234e-4, "selection_ratio": 0.7}
-    winner = WinnerSection(trial=3, configuration=configuration)
+        confirmation = replicates.Confirmation(scores, mean, None)
+        evidence = SimpleNamespace(mean=mean, interval=interval, seeds=len(scores), level=0.95)
+    winner = WinnerSection(trial=3, configuration=CONFIGURATION, published=published)
     return SearchDocument.model_construct(
-        metric="matthews_correlation", winner=winner, confirmation=confirmation, baseline=None
+        metric="matthews_correlation",
+        direction="max",
+        winner=winner,
+        confirmation=confirmation,
+        evidence=evidence,
+        baselines=list(baselines),
     )
+
+
+FIVE = dict.fromkeys(range(1, 6), 0.63)
+WON = "Trial 3 won: dps-dense  lr 0.000123  selection_ratio 0.7. "
+SURE = (
+    "On dev, over 5 fresh seeds: matthews_correlation 0.6300 (95% interval 0.6100 to 0.6500, over seeds and "
+    "examples). "
+)
 
 
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (confirmed(None), " It was not confirmed."),
-        (confirmed({4: 0.63}), " On dev, over 1 fresh seed: matthews_correlation 0.6300."),
+        (confirmed(None), f"{WON}It was not confirmed."),
         (
-            confirmed({1: 0.61, 2: 0.63, 3: 0.65}, 0.02),
-            " On dev, over 3 fresh seeds: matthews_correlation 0.6300 (standard deviation 0.0200, "
-            "95% interval of the mean 0.6100 to 0.6500).",
+            confirmed({4: 0.63}),
+            f"{WON}On dev, over 1 fresh seed: matthews_correlation 0.6300 (too few seeds for an interval).",
+        ),
+        (
+            confirmed(
+                FIVE,
+                (0.61, 0.65),
+                [
+                    beside("vanilla", differ(0.143, 0.087, 0.018), **VANILLA),
+                    beside("published", differ(0.023, 0.03, 0.2), **PUBLISHED),
+                    beside("vanilla-no-dropout", differ(-0.012, 0.04, 0.5), **CONTROL),
+                ],
+            ),
+            f"{WON}{SURE}What searching added to the published values cannot be told: +2.3 points (95% "
+            f"interval -0.7 to +5.3, p 0.200). It is not distinguishable from vanilla-no-dropout at its own "
+            f"learning rate (0.0002, best of 2): -1.2 points (95% interval -5.2 to +2.8, p 0.500), which "
+            f"trains without dropout, as the winner does. It is better than vanilla at its own learning rate "
+            f"(0.0002, best of 2) by 14.3 points (95% interval +5.6 to +23.0, p 0.018), which trains with "
+            f"dropout 0.1, the winner without dropout. Differences are over the same 5 seeds and the "
+            f"examples of dev; p is corrected for 3 comparisons (Holm).",
+        ),
+        (
+            confirmed(FIVE, (0.61, 0.65), [beside("vanilla", None, **VANILLA)], published=True),
+            f"{WON[:-2]}; nothing found beats the published values, which these are. {SURE}It was not "
+            f"compared.",
+        ),
+        (
+            confirmed(FIVE, (0.61, 0.65), [beside("published", differ(0.042, 0.03, 0.01), **PUBLISHED)]),
+            f"{WON}{SURE}Searching added +4.2 points to the published values (95% interval +1.2 to +7.2, p "
+            f"0.010). Differences are over the same 5 seeds and the examples of dev.",
+        ),
+        (
+            confirmed(
+                FIVE, (0.61, 0.65), [beside("published", differ(0.042, 0.03, 0.01, seeds=2), **PUBLISHED)]
+            ),
+            f"{WON}{SURE}What searching added to the published values cannot be told: +4.2 points (2 pairs: "
+            f"too few to tell). Differences are over the same 2 seeds and the examples of dev.",
+        ),
+        (
+            confirmed(FIVE, (0.61, 0.65), [beside("published", differ(-0.042, 0.03, 0.01), **PUBLISHED)]),
+            f"{WON}{SURE}It is worse than the published values by 4.2 points (95% interval -7.2 to -1.2, p "
+            f"0.010). Differences are over the same 5 seeds and the examples of dev.",
         ),
     ],
-    ids=["0 seeds", "1 seed", "3 seeds"],
+    ids=["0 seeds", "1 seed", "dropout", "published", "gain", "2 pairs", "loss"],
 )
 def test_the_sentence(found: SearchDocument, said: str) -> None:
-    won = "Trial 3 won: dps-dense  lr 0.000123  selection_ratio 0.7."
-    assert summary.format_result_sentence(found) == won + said
+    assert summary.format_result_sentence(found) == said
 
 
 def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger, tmp_path: Path) -> None:
@@ -248,31 +346,31 @@ def further(
 
 def proven(
     output: Path, where: Any = predictions.locate_predictions, diverged: int | None = None
-) -> tuple[Ledger, Arms]:
-    """A search of dps-dense with a race and a confirmed baseline; where: what confirmations predicted.
-    diverged: a seed of the baseline."""
+) -> tuple[dict[str, Ledger], Arms]:
+    """A search of dps-dense with a race, its published values and vanilla confirmed beside the winner; where:
+    what confirmations predicted. diverged: a seed with which vanilla did."""
 
     def end(job: Job) -> RunReport:
-        return confirm(job, where(output, job.id)) if job.purpose == "confirmation" else end_well(job)
+        if job.purpose != "confirmation":
+            return end_well(job)
+        if job.arm and job.seed == diverged:
+            return last_report(job.id, Outcome.DIVERGED)
+        return confirm(job, where(output, job.id))
 
-    ledger = open_ledger(output)
-    searcher = SearchPhases(ledger, strategy(output, 4, space=make_space(("dps-dense",))), [], lambda: False)
-    arms = Arms([searcher])
+    ledgers = open_ledgers(output, ("", "vanilla"))
+    space, slots = make_space(("dps-dense",)), SlotCount(2)
+    shared = {"slots": slots, "confirmation_seeds": 4}
+    own = strategy(output, 4, space=space, confirms_published=True, **shared)
+    baseline = strategy(output, 3, space=space.for_baseline("vanilla"), is_baseline=True, **shared)
+    plans = {"": own, "vanilla": replace(baseline, keep_models=False)}
+    arms = Arms([SearchPhases(ledgers[arm], plans[arm], [], lambda: False) for arm in ledgers])
     FakeTune(arms, end=end).run()
-    best, *others = sorted(ledger.records("search"), key=lambda r: -(r.score or 0))
+    best, *others = sorted(ledgers[""].records("search"), key=lambda r: -(r.score or 0))
     for number, record in enumerate((best, *others)):
         for seed in (6, 7, 8)[: 3 - number]:
             score = (record.score or 0) + 0.01 * (seed % 2)
-            further(ledger, record.configuration, seed, "race", full(score, 9.0 - number))
-    baseline = replicates.derive_baseline(best.configuration)
-    assert baseline is not None
-    for number, seed in enumerate((6, 7, 8)):
-        if seed == diverged:
-            further(ledger, baseline, seed, "confirmation", RunResult(outcome=Outcome.DIVERGED))
-            continue
-        job = Job(f"confirm-{3 + number}", "confirmation", baseline, seed, make_plan().settings, "")
-        further(ledger, baseline, seed, "confirmation", confirm(job, where(output, job.id)).result)
-    return ledger, arms
+            further(ledgers[""], record.configuration, seed, "race", full(score, 9.0 - number))
+    return ledgers, arms
 
 
 def full(score: float, seconds: float) -> RunResult:
@@ -286,42 +384,48 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def proven_ledger(folder: Path) -> Ledger:
+def proven_ledger(folder: Path) -> dict[str, Ledger]:
     return proven(folder)[0]
 
 
 @pytest.fixture
-def found(proven_ledger: Ledger, folder: Path) -> SearchDocument:
+def found(proven_ledger: dict[str, Ledger], folder: Path) -> SearchDocument:
     return told(make_plan(objectives="score,seconds"), proven_ledger, folder)
 
 
-def test_the_baseline_stands_beside_the_winner(found: SearchDocument) -> None:
-    winner, baseline = found.winner.configuration, found.baseline
-    assert baseline.configuration == {"method": "vanilla", "learning_rate": winner["learning_rate"]}
-    assert sorted(baseline.confirmation.scores) == sorted(found.confirmation.scores) == [6, 7, 8]
-    assert [run.id for run in baseline.runs] == ["confirm-3", "confirm-4", "confirm-5"]
-    assert [run.id for run in found.confirmation_runs] == ["confirm-0", "confirm-1", "confirm-2"]
-    assert baseline.difference.seeds == 3
-    assert baseline.difference.mean == pytest.approx(found.confirmation.mean - baseline.confirmation.mean)
+def test_the_baselines_stand_beside_the_winner(found: SearchDocument) -> None:
+    published, vanilla = found.baselines
+    assert (published.name, published.published, published.trials) == ("published", True, [])
+    assert published.configuration == make_space(("dps-dense",)).get_published("dps-dense")
+    assert (vanilla.name, vanilla.method, vanilla.published) == ("vanilla", "vanilla", False)
+    best = max(vanilla.trials, key=lambda trial: trial.score)
+    assert vanilla.configuration == best.configuration
+    assert vanilla.learning_rates == sorted(t.configuration["learning_rate"] for t in vanilla.trials)
+    assert vanilla.differs == "with dropout 0.1, the winner without dropout"
+    assert [run.id for run in vanilla.runs] == [f"vanilla:confirm-{number}" for number in range(4)]
+    for baseline in found.baselines:
+        mean = found.confirmation.mean - baseline.confirmation.mean
+        assert baseline.difference.mean == pytest.approx(mean)
+        assert sorted(baseline.confirmation.scores) == sorted(found.confirmation.scores) == [6, 7, 8, 9]
     assert found.evidence.mean == pytest.approx(found.confirmation.mean)
-    assert (found.evidence.interval, baseline.difference.interval) == (None, None)  # of three seeds
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["baseline"]["verdict"] == baseline.verdict
+    again = SearchDocument.model_validate(json.loads(json.dumps(found.to_json(), allow_nan=False)))
+    assert again.baselines == found.baselines
 
 
 def with_finalists(output: Path) -> SearchDocument:
     """The search.json of `proven`, in which two more were confirmed; a run of the second failed."""
-    ledger, turns = proven(output)
+    ledgers, turns = proven(output)
     _, *others = turns.searches[0].rank_finalists(3)
     for place, other in enumerate(others):
         for number, seed in enumerate((6, 7, 8)):
-            name = f"confirm-{6 + 3 * place + number}"
+            name = f"confirm-{8 + 3 * place + number}"
             drawn = 100 * (place + 1) + seed  # not the winner's predictions
             job = Job(name, "confirmation", other.configuration, drawn, make_plan().settings, "")
             made = confirm(job, predictions.locate_predictions(output, job.id)).result
             if (place, seed) == (1, 7):
                 made = RunResult(outcome=Outcome.FAILED, error="RuntimeError: no")
-            further(ledger, other.configuration, seed, "confirmation", made)
-    return told(make_plan(), ledger, output)
+            further(ledgers[""], other.configuration, seed, "confirmation", made)
+    return told(make_plan(), ledgers, output)
 
 
 def test_the_other_finalists_have_their_lines(tmp_path: Path) -> None:
@@ -330,45 +434,49 @@ def test_the_other_finalists_have_their_lines(tmp_path: Path) -> None:
     tried = {trial.number: trial.configuration for trial in found.trials}
     for place, finalist in enumerate((first, second)):
         assert finalist.configuration == tried[finalist.trial]
-        assert [run.id for run in finalist.runs] == [f"confirm-{6 + 3 * place + n}" for n in range(3)]
+        assert [run.id for run in finalist.runs] == [f"confirm-{8 + 3 * place + n}" for n in range(3)]
         assert f"The winner is {finalist.verdict}." in summary.summarise_search(found, tmp_path, None)
     left_out = f"Trial {second.trial}: 1 of 3 runs did not complete (1 failed)"
     assert left_out in "\n".join(summary.summarise_search(found, tmp_path, None))
 
 
 def test_the_summary_says_how_the_winner_compares(found: SearchDocument, tmp_path: Path) -> None:
-    assert found.sentence.endswith(f" It is {found.baseline.verdict}.")
-    assert "3 pairs: too few to tell" in found.sentence
+    assert "What searching added to the published values cannot be told: " in found.sentence
+    assert "It is better than vanilla at its own learning rate (" in found.sentence
     lines = summary.summarise_search(found, tmp_path, None)
-    (over,) = [line for line in lines if line.startswith("Over seeds and examples together: ")]
+    assert lines[0] == found.sentence
+    (over,) = [line for line in lines if line.startswith("Standard error of its mean ")]
     assert "by the 90 examples" in over
-    assert "by the 3 seeds" in over
+    assert "by the 4 seeds" in over
+    assert {f"The winner is {baseline.verdict}." for baseline in found.baselines} <= {*lines}
     assert "one seed" not in "\n".join(lines)  # the race tells more than the runner-up's one
 
 
 def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
-    ledger, _ = proven(tmp_path, diverged=7)
-    found = told(make_plan(), ledger, tmp_path)
-    assert found.baseline.evidence.diverged == 1
-    assert found.baseline.difference.seeds == 3
-    said = "vanilla at the same learning rate: 1 of 3 runs diverged"
+    found = told(make_plan(), proven(tmp_path, diverged=7)[0], tmp_path)
+    vanilla = found.baselines[1]
+    assert (vanilla.evidence.diverged, vanilla.difference.seeds) == (1, 4)
+    said = "Vanilla at its own learning rate: 1 of 4 runs diverged"
     assert said in "\n".join(summary.summarise_search(found, tmp_path, None))
     made = page.render_search_page(found, summary.format_certainty_lines(found))
     assert said in made
-    assert re.search(r'<td>7</td><td class="number">0\.\d+</td><td class="number">diverged</td>', made)
+    cell = '<td class="number">{}</td>'.format
+    assert re.search(rf"<td>7</td>{2 * cell('0.[0-9]+')}{cell('diverged')}", made)
 
 
-def test_without_predictions_and_without_a_baseline_the_report_is_as_before(ledger: Ledger) -> None:
+def test_without_predictions_and_baselines_the_report_has_neither(ledger: Ledger) -> None:
     found = document(ledger)
-    assert (found.evidence, found.baseline, found.race, found.pareto) == (None, None, [], None)
+    assert (found.evidence, found.baselines, found.race, found.pareto) == (None, [], [], None)
     assert "It is" not in found.sentence
     made = page.render_search_page(found, [])
-    for heading in (">Race<", "Pareto", "vanilla, same learning rate"):
+    for heading in (">Race<", "Pareto", "What the winner was compared with"):
         assert heading not in made
     assert "Fresh seeds, scored on dev" in made
 
 
-def test_what_was_ranked_on_dev_is_said_to_be_optimistic(proven_ledger: Ledger, folder: Path) -> None:
+def test_what_was_ranked_on_dev_is_said_to_be_optimistic(
+    proven_ledger: dict[str, Ledger], folder: Path
+) -> None:
     plan = make_plan()
     plan = replace(plan, settings=replace(plan.settings, select_on="dev"))
     found = told(plan, proven_ledger, folder)
@@ -383,7 +491,7 @@ def test_the_race_is_a_table_and_three_lines(found: SearchDocument, tmp_path: Pa
     lines = summary.format_race_lines(found.race)
     assert len(lines) == 3
     assert lines[0].startswith(f"Race on the selection data: trial {found.winner.trial}, 4 seeds: mean ")
-    assert re.search(r"; to the winner -\d\.\d{4}$", lines[1])  # of three pairs
+    assert re.search(r"; to the winner -\d\.\d{4} over 3 pairs$", lines[1])
     assert set(lines) <= set(summary.summarise_search(found, tmp_path, None))
     more = [*found.race, found.race[-1]]
     assert len(summary.format_race_lines(more)) == 3
@@ -415,7 +523,7 @@ def test_the_front_is_in_the_document_the_page_and_the_summary(found: SearchDocu
 
 
 def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
-    proven_ledger: Ledger, folder: Path
+    proven_ledger: dict[str, Ledger], folder: Path
 ) -> None:
     found = document(proven_ledger, make_plan(objectives="stability,score,memory"))
     (lacking,) = [point for point in found.pareto.others if point.seeds == 1]
@@ -445,7 +553,9 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
         return output / "work" / f"trial-{name}" / "logits.safetensors"
 
     said, plan = io.StringIO(), make_plan(output=tmp_path, tracking_uri="none")
-    open_ledger(tmp_path).open(plan.get_identity(next(iter(plan.arms))))
+    plan = replace(plan, arms={**plan.arms, "vanilla": plan.space.for_baseline("vanilla")})
+    for arm, ledger in open_ledgers(tmp_path, tuple(plan.arms)).items():
+        ledger.open(plan.get_identity(arm))
     _, arms = proven(tmp_path, working)
     made = SearchSession(plan)
     made.display = ProgressDisplay(plan, [], console=Console(file=said, width=400, highlight=False))
@@ -457,7 +567,7 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
         made_page = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert '<th scope="row">explored until</th><td>12 trials</td>' in made_page
         assert "raced until" not in made_page
-        assert found["baseline"]["difference"]["seeds"] == found["evidence"]["seeds"] == 3
-        assert "3 pairs: too few to tell" in said.getvalue()
-        assert len(list((tmp_path / "predictions").iterdir())) == 6
+        assert [each["difference"]["seeds"] for each in found["baselines"]] == [4, 4]
+        assert "It is better than vanilla at its own learning rate (" in said.getvalue()
+        assert len(list((tmp_path / "predictions").iterdir())) == 12
         assert not (tmp_path / "work").exists()

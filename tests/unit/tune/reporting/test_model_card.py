@@ -51,8 +51,9 @@ def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], t
     assert f"| 7 (this model) | {scores['7']:.4f} |" in text
     assert text.count("(this model)") == 1
     assert all(f"| {seed} | {scores[seed]:.4f} |" in text for seed in ("6", "8"))
-    assert "Over seeds and examples together" in text
-    assert "vanilla at the same learning rate (difference" in text
+    assert "95% interval" in text
+    assert "Standard error of its mean" in text
+    assert "better than vanilla at its own learning rate" in text
     assert "- says: one of 2 classes: `unacceptable`, `acceptable`" in text
     assert "800 train, 400 dev examples" in text
     assert "held-out slice of the training data" in text
@@ -61,9 +62,9 @@ def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], t
     for name, value in found["winner"]["configuration"].items():
         assert f"- `{name}`: `{json.dumps(value)}`" in text
     ensemble = found["evidence"]["answers"]["ensemble"]
-    assert f"| ensemble of 3 | {ensemble['score']:.4f} |" in text
+    assert f"| ensemble of 4 | {ensemble['score']:.4f} |" in text
     assert f"log loss {ensemble['log_loss']:.4f}, calibration error" in text
-    assert rendered(text).count("<tr>") == 1 + 5
+    assert rendered(text).count("<tr>") == 1 + 6
 
 
 def test_a_regression_of_pairs(found: dict[str, Any]) -> None:

@@ -185,7 +185,8 @@ def test_hostile_words_are_shown_and_not_run(small: Found) -> None:
     found = copy.deepcopy(small)
     found["task"] = found["metric"] = found["data"]["name"] = HOSTILE
     found["sentence"] = found["provenance"]["command"][0] = HOSTILE
-    found["confirmation"] = found["baseline"] = None
+    found["confirmation"] = None
+    found["baselines"] = []
     found["confirmation_runs"] = []
     found["winner"]["configuration"][HOSTILE] = HOSTILE
     for trial in found["trials"]:
@@ -219,60 +220,66 @@ def test_finalists_stand_beside_the_winner_by_seed(tmp_path: Path) -> None:
     text, (first, second) = made(found), found["finalists"]
     rows = {row[0]: row[1:] for row in cells(text, "fresh-section")}
     names = [f"trial {one['trial']}" for one in (first, second)]
-    assert rows["seed"] == [
-        f"trial {found['winner']['trial']}, the winner", "vanilla, same learning rate", *names
-    ]  # fmt: skip
-    sides = [found["confirmation"], *(one["confirmation"] for one in (found["baseline"], first, second))]
-    assert [*rows][1:4] == ["6", "7", "8"]
+    rivals = [*found["baselines"], first, second]
+    rate = found["baselines"][1]["configuration"]["learning_rate"]
+    own = f"vanilla at its own learning rate ({rate:.3g})"
+    winner = f"trial {found['winner']['trial']}, the winner"
+    assert rows["seed"] == [winner, "the published values", own, *names]
+    sides = [found["confirmation"], *(one["confirmation"] for one in rivals)]
+    assert [*rows][1:5] == ["6", "7", "8", "9"]
     for seed in "678":
         assert rows[seed] == [f"{s['scores'][seed]:.4f}" if seed in s["scores"] else "failed" for s in sides]
-    assert rows["7"][3] == "failed"
+    assert rows["7"][4] == "failed"
     assert rows["mean"] == [f"{side['mean']:.4f}" for side in sides]
-    assert rows["95 % interval"] == ["-"] * 4  # of three seeds
+    intervals = [one["evidence"]["interval"] for one in (found, *rivals)]
+    shown = ["{:.4f} to {:.4f}".format(*interval) if interval else "-" for interval in intervals]
+    assert rows["95 % interval"] == shown
     assert rows["difference to the winner"][0] == "-"
-    assert first["difference"]["interval"] is None
-    assert rows["its 95 % interval"][2] == "-"
+    behind = sides[2]["mean"] - sides[0]["mean"]
+    assert float(rows["difference to the winner"][2]) == pytest.approx(behind, abs=1e-4)
+    low, high = rivals[1]["difference"]["interval"]
+    assert rows["its 95 % interval"][2] == f"{-high:+.4f} to {-low:+.4f}"
 
     plot = figures(text)["fresh"]["data"]
     points = {trace["y"][0]: trace["x"] for trace in plot if trace["name"].endswith("a point a seed")}
     assert points == {
         name: [*side["scores"].values()]
-        for name, side in zip(["winner", "baseline", *names], sides, strict=True)
+        for name, side in zip(["winner", "published", "vanilla", *names], sides, strict=True)
     }
     joined = {trace["name"]: trace["y"] for trace in plot if trace["mode"] == "lines"}
-    assert joined["seed 6"] == ["winner", "baseline", *names]
-    assert joined["seed 7"] == ["winner", "baseline", names[0]]
+    assert joined["seed 6"] == ["winner", "published", "vanilla", *names]
+    assert joined["seed 7"] == ["winner", "published", "vanilla", names[0]]
     assert re.search(rf"failed\s*1\s*{names[1]}, confirmed, seed 7", Tags(text).text)
     for one in (first, second):  # a search.json of before
         del one["runs"]
     document = SearchDocument.model_validate(found)
     sides = reporting_plots.collect_confirmed_configurations(document)
     older = dict(reporting_page._scores_by_seed(document, sides))
-    assert (older[6], older[7][3]) == (rows["6"], "-")
+    assert (older[6], older[7][4]) == (rows["6"], "-")
 
 
 def test_what_the_runs_answered_stands_below_their_scores(whole: Found, whole_page: str) -> None:
     rows = {row[0]: row[1:] for row in cells(whole_page, "fresh-section")}
-    answers = [whole["evidence"]["answers"], whole["baseline"]["evidence"]["answers"]]
+    answers = [one["evidence"]["answers"] for one in (whole, *whole["baselines"])]
     ensembles = [each["ensemble"] for each in answers]
-    assert rows["collapsed"] == ["0 of 3", "0 of 3"]
+    assert rows["collapsed"] == ["0 of 4"] * 3
     assert rows["log loss"] == [f"{each['log_loss']:.4f}" for each in answers]
     assert rows["calibration error (ECE)"] == [f"{each['calibration_error']:.4f}" for each in answers]
     assert rows["ensemble of the seeds"] == [f"{each['score']:.4f}" for each in ensembles]
     assert ensembles[0]["interval"] is None  # it is right of all examples
-    low, high = ensembles[1]["interval"]
-    assert rows["ensemble: 95 % interval"] == ["-", f"{low:.4f} to {high:.4f}"]
+    low, high = ensembles[2]["interval"]
+    assert rows["ensemble: 95 % interval"] == ["-", "-", f"{low:.4f} to {high:.4f}"]
     assert rows["ensemble: log loss"] == [f"{each['log_loss']:.4f}" for each in ensembles]
     said = Tags(whole_page).text
     together = ensembles[0]
     assert (
-        f"The ensemble of the 3 models: {whole['metric']} 1.0000; log loss {together['log_loss']:.4f}" in said
+        f"The ensemble of the 4 models: {whole['metric']} 1.0000; log loss {together['log_loss']:.4f}" in said
     )
 
     older = copy.deepcopy(whole)
     older["evidence"]["answers"]["ensemble"]["interval"] = [0.9, 0.95]
     assert "1.0000, 95% interval 0.9000 to 0.9500 over the examples; log loss" in Tags(made(older)).text
-    for part in (older, older["baseline"]):
+    for part in (older, *older["baselines"]):
         del part["evidence"]["answers"]
     text = made(older)
     assert "ensemble" not in text
@@ -286,7 +293,7 @@ def test_runs_that_collapsed_are_named(whole: Found) -> None:
     text = made(found)
     assert text.count("completed, collapsed") == 1
     assert "1 of 2 runs with a score collapsed: they gave one answer to all examples." in text
-    assert "2 of 3 runs of the winner collapsed to one answer for all." in text
+    assert "2 of 4 runs of the winner collapsed to one answer for all." in text
     assert "collapsed: they gave" not in made(whole)  # of nothing known
 
 

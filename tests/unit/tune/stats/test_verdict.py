@@ -17,6 +17,7 @@ from tune.stats.verdict import (
     compute_look_share,
     describe_difference,
     estimate_more_seeds,
+    find_detectable_difference,
 )
 
 
@@ -151,3 +152,14 @@ def test_better_needs_both_the_corrected_p_and_the_interval() -> None:
 def test_a_later_look_is_named(look: int, says: str) -> None:
     told = make_difference(0.018, interval=(0.004, 0.032))
     assert describe_difference(told, 0.02, "vanilla", look=look).endswith(says)
+
+
+def test_the_smallest_difference_that_pairs_tell_is_told_with_that_power() -> None:
+    """By simulation: of three tests at the strictest step, at a first look."""
+    assert find_detectable_difference(3) is None
+    size = find_detectable_difference(5, comparisons=3)
+    assert size is not None
+    pairs = size + np.random.default_rng(0).standard_normal((20_000, 5))
+    t = pairs.mean(axis=1) / pairs.std(axis=1, ddof=1) * 5**0.5
+    told = np.mean(2 * stats.t.sf(t, 4) < 0.04 / 3)
+    assert told == pytest.approx(0.8, abs=0.01)

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from dps.training.result import Outcome
-from tests.unit.tune.helpers import FakeTune, end_well, last_report, make_arms, open_ledgers
+from tests.unit.tune.helpers import FakeTune, end_well, last_report, make_arms, open_ledgers, strategy
 from tune.core.run import Job, RunReport
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount
+from tune.strategy.phases import SearchPhases
 
 ARMS = ("vanilla", "dps-dense", "child-tuning-d")
 IDS = {f"{arm}:{name}" for arm in ARMS for name in ("0", "1", "confirm-0", "confirm-1")}
@@ -253,3 +254,27 @@ def test_arms_of_one_search_are_that_search() -> None:
     assert [job.id for job in tune.seen] == [
         "vanilla:0", "vanilla:1", "vanilla:confirm-0", "vanilla:confirm-1",
     ]  # fmt: skip
+
+
+class Longest(FakeTune):
+    """The run that was asked for first ends first."""
+
+    def advance(self, name: str) -> None:
+        super().advance(next(iter(self.jobs)))
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_baselines_wait_for_the_trials_of_the_search_and_fill_its_idle_slots(slots: int) -> None:
+    ledgers = open_ledgers(None, ("", "vanilla", "r-drop"))
+    shared = {"slots": SlotCount(slots), "sampler": "latin", "confirmation_seeds": 2}
+    plans = {arm: strategy(Path("work"), 3, is_baseline=bool(arm), **shared) for arm in ledgers}
+    arms = Arms([SearchPhases(ledgers[arm], plans[arm], [], lambda: False) for arm in ledgers])
+    tune = Longest(arms)
+    tune.run(events=1)
+    tune.run()
+    begun = [job.id for job in tune.seen]
+    assert begun[:3] == ["0", "1", "2"]
+    trials = {f"{arm}:{number}" for arm in ("vanilla", "r-drop") for number in range(3)}
+    assert trials <= {*begun[: begun.index("confirm-1")]}  # the first confirmation shows that it confirms
+    assert len(begun) == 3 * (3 + 2)
+    assert (tune.finished, tune.most_live) == (True, slots)

@@ -8,9 +8,10 @@ import pytest
 
 from tests.unit.tune.helpers import make_plan
 from tune.core.wording import format_usage
-from tune.planning.plan import EXPLORATION_BUDGET_SHARE
+from tune.planning.plan import EXPLORATION_BUDGET_SHARE, Plan
 from tune.strategy.budget import (
     DeviceHoursLimit,
+    SlotCount,
     SlotDevices,
     SpentResources,
     StopRule,
@@ -18,6 +19,7 @@ from tune.strategy.budget import (
     WallTimeLimit,
     find_stop_reason,
 )
+from tune.strategy.strategy import Strategy
 
 
 @pytest.mark.parametrize(
@@ -61,10 +63,33 @@ def test_the_options_make_the_rules() -> None:
     assert make_plan().get_stop_rules() == [TrialLimit(12)]
     plan = make_plan(trials=5, time_budget="1h30m", gpu_hours=2.5, cpu_hours=1, workers_per_trial=2)
     rules = [WallTimeLimit(5400), DeviceHoursLimit("GPU", 2.5, 0.0), DeviceHoursLimit("CPU", 1, 2)]
-    assert plan.get_budget_rules() == rules
+    made = make_rules(plan)
+    assert made.race_stop_rules == rules
     exploring = [replace(rule, share=EXPLORATION_BUDGET_SHARE) for rule in rules]
-    assert plan.get_stop_rules() == [TrialLimit(5), *exploring]
-    assert replace(plan, options=plan.options.copy_with(race=0)).get_stop_rules() == [TrialLimit(5), *rules]
+    assert made.stop_rules == [TrialLimit(5), *exploring]
+    unraced = replace(plan, options=plan.options.copy_with(race=0))
+    assert make_rules(unraced).stop_rules == [TrialLimit(5), *rules]
+
+
+def make_rules(plan: Plan, arm: str = "") -> Strategy:
+    return plan.make_strategy(arm, SlotCount(2), "work", [[], []])
+
+
+def test_baselines_have_a_share_of_the_budget_and_one_trial_at_least() -> None:
+    plan = make_plan(trials=5, time_budget="100s", cpu_hours=1)
+    plan = replace(
+        plan, arms={name: plan.space.for_baseline(name or "vanilla") for name in ("", "top-k", "r-drop")}
+    )
+    own, baseline = make_rules(plan), make_rules(plan, "top-k")
+    assert own.race_stop_rules == [WallTimeLimit(100, 0.8), DeviceHoursLimit("CPU", 1, 1, 0.8)]
+    assert [rule.share for rule in own.stop_rules[1:]] == pytest.approx([0.32, 0.32])
+    spent = SpentResources(0, 1000.0, 1e6)
+    assert find_stop_reason(own.stop_rules, spent)
+    assert find_stop_reason(baseline.stop_rules, spent) is None
+    assert find_stop_reason(baseline.stop_rules, replace(spent, trials=1))
+    within = SpentResources(1, 99.0, 0.099 * 3600)
+    assert find_stop_reason(baseline.stop_rules, within) is None
+    assert find_stop_reason(baseline.stop_rules, replace(within, slot_seconds=0.1 * 3600))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +121,4 @@ def test_a_price_is_of_what_the_slots_hold() -> None:
 def test_what_may_be_used_of_a_budget_leaves_the_rest_to_the_race() -> None:
     rule = WallTimeLimit(100, share=0.6)
     assert rule.reached(SpentResources(seconds=59)) is None
-    assert (
-        rule.reached(SpentResources(seconds=60))
-        == "60% of the time budget of 100 s, the rest is for the race"
-    )
+    assert rule.reached(SpentResources(seconds=60)) == "60% of the time budget of 100 s"

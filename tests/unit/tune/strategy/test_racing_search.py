@@ -44,7 +44,7 @@ def search(ledger: Ledger, trials: int = 10, **changes: Any) -> SearchPhases:
     settings = {
         "space": SPACE,
         "race_settings": RaceSettings(4, max_cost_ratio=1.0),
-        "confirms_baseline": True,
+        "confirms_published": True,
         "chance": 0.0,
     } | changes
     return SearchPhases(ledger, strategy(Path("work"), trials, **settings), [], lambda: False)
@@ -130,15 +130,14 @@ def test_the_seeds_of_search_race_and_confirmation_are_none_of_the_others() -> N
     assert seeds["confirmation"] == {6, 7, 8}
 
 
-def test_winner_and_baseline_are_confirmed_on_the_same_seeds_and_the_winners_models_are_kept() -> None:
+def test_winner_and_published_values_have_the_same_seeds_and_the_winners_models_are_kept() -> None:
     ledger = Ledger(None, "max")
     made, tune = ran(ledger)
     winner = made.current_winner()
     assert winner is not None
     assert made.confirmed_winner is winner
-    baseline = {"method": "vanilla", "learning_rate": winner.configuration["learning_rate"]}
     confirming = [job for job in tune.seen if job.purpose == "confirmation"]
-    for configuration in (winner.configuration, baseline):
+    for configuration in (winner.configuration, SPACE.get_published("dps-dense")):
         assert [job.seed for job in confirming if job.configuration == configuration] == [6, 7, 8]
     assert [job.configuration == winner.configuration for job in tune.seen] == [
         job.keep_model or (job.purpose != "confirmation" and job.configuration == winner.configuration)
@@ -151,20 +150,21 @@ def test_the_next_best_are_confirmed_too_where_asked_for(seeds: int) -> None:
     ledger = Ledger(None, "max")
     made, tune = ran(ledger, race_settings=RaceSettings(seeds, max_cost_ratio=1.0), finalist_count=3)
     first, second, third = (trial.configuration for trial in made.rank_finalists(3))
-    baseline = {"method": "vanilla", "learning_rate": first["learning_rate"]}
+    published = SPACE.get_published("dps-dense")
     confirming = [job for job in tune.seen if job.purpose == "confirmation"]
     assert len(confirming) == 4 * 3
-    for configuration in (first, second, third, baseline):
+    for configuration in (first, second, third, published):
         mine = [job for job in confirming if job.configuration == configuration]
         assert [job.seed for job in mine] == [6, 7, 8]
         assert [job.keep_model for job in mine] == [configuration == first] * 3
     assert made.current_winner() is made.confirmed_winner
 
 
-def test_vanilla_needs_no_baseline() -> None:
-    ledger = Ledger(None, "max")
-    ran(ledger, space=make_space(("vanilla",)))
-    assert len(ledger.records("confirmation")) == 3
+def test_published_values_that_win_are_confirmed_once() -> None:
+    ledger, published = Ledger(None, "max"), SPACE.get_published("dps-dense")
+    made, _ = ran(ledger, trials=1, first_configurations=[published])
+    assert made.current_winner().configuration == published  # type: ignore[union-attr]
+    assert [run.configuration for run in ledger.records("confirmation")] == [published] * 3
 
 
 def test_without_a_race_one_seed_says_who_wins() -> None:
