@@ -150,3 +150,19 @@ def test_gradients_and_optimizer_state_are_of_the_trained_weights_alone() -> Non
     assert len(optimizer.state) == len(with_gradient) == 2 * 13 + 2
     group: dict[str, Any] = optimizer.param_groups[0]
     assert {*group["param_names"]} == with_gradient
+
+
+@pytest.mark.parametrize("name", [*NAMES, "bitfit", "linear-probe", "sam"])
+def test_gradient_checkpointing_changes_nothing(name: str) -> None:
+    found = []
+    for checkpoints in (False, True):
+        model = tiny.bert()
+        if checkpoints:
+            model.gradient_checkpointing_enable()  # type: ignore[operator]
+        optimizer, attachment = put(make_method(name), model)
+        for batch in tiny.batches(2):
+            optimizer.zero_grad()
+            attachment.backward(model, batch)
+            optimizer.step()
+        found.append(tiny.snapshot(model))
+    assert tiny.same(*found)
