@@ -35,10 +35,11 @@ COLUMNS_NOTE = (
     "Log loss, calibration error (ECE): means over the completed runs, lower is better. Not above chance: "
     "the share of runs no better than the best constant prediction. Collapsed: that of runs which gave one "
     "answer to all examples, and how large their rate may still be (exact upper 95 % bound). An interval "
-    "knows only the collapses that were seen: of few seeds it may lie too high. Difference: paired "
-    "difference from the baseline over shared seeds, in hundredths of the metric, with its 95 % interval "
-    "over seeds and examples. p: two-sided, corrected by Holm within each table and for looking again with "
-    "more seeds. P(better): that the true mean difference is above 0, under a flat prior; not corrected. "
+    "knows only the collapses that were seen: where none was, it is one of the runs that do not collapse. "
+    "Difference: paired difference from the baseline over shared seeds, in hundredths of the metric, with "
+    "its 95 % interval over seeds and examples. p: two-sided, corrected by Holm within each table and for "
+    "looking again with more seeds. P(better): that the true mean difference is above 0, under a flat prior; "
+    "not corrected. "
     "The interval of an ensemble is over examples, with its models given."
 )
 

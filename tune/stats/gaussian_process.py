@@ -33,7 +33,7 @@ OUTLIER_DEVIATIONS = 4.0  # standard deviations of a leave-one-out prediction
 COMMON_HYPERPARAMETER_COUNT = 5  # hyper-parameters before the lengths
 
 # Log-normal priors: (median, standard deviation of the logarithm).
-_SMOOTH_PRIOR = 1.0, 0.7
+_SMOOTH_PRIOR = 0.3, 1.2
 _OWN_PRIOR = 0.2, 0.7
 _NOISE_PRIOR = 0.6, 1.0
 _SEED_PRIOR = 0.6, 1.0

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import STEPS, make_space
@@ -87,14 +86,14 @@ def test_further_seeds_take_the_luck_away() -> None:
 def test_where_less_is_better_estimates_keep_their_sign() -> None:
     _, estimator = explored([0.4, 0.3, 0.2, 0.3, 0.4, 0.5], "min")
     assert estimator.rank_trials()[0].number == 2
-    assert estimator.best_expected_score() == pytest.approx(0.2, abs=0.08)
+    assert 0.2 < estimator.best_expected_score() < 0.35  # between its one score and the mean of all
 
 
 def test_a_stopped_trial_is_believed_in_but_does_not_lead() -> None:
     """It would be ahead of all others at full length, but was not seen there."""
     ledger, estimator = explored([0.40, 0.41, 0.42, 0.41, 0.40])
     run(ledger, RATES[6], [0.5])
-    assert estimator.expected_scores()[5] > 0.45
+    assert estimator.expected_scores()[5] > 0.42
     assert estimator.rank_trials()[0].number in (1, 2, 3)
 
 
