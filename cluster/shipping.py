@@ -13,6 +13,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 UNSHIPPED_TOP_FOLDERS = frozenset(
     {"runs", "data", "benchmarks", "build", "dist", "mlruns", "mlartifacts", "tests"}
 )
+PACKAGES = ("cluster", "dps", "tune")  # all that is shipped of an installed package, which lies among others
 UNSHIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 UNSHIPPED_SUFFIXES = frozenset({".db", ".pyc", ".pem", ".key", ".safetensors", ".pt", ".log"})
 MAX_SHIPPED_BYTES = 50 * 2**20
@@ -23,8 +24,11 @@ def list_shipped_files(root: Path) -> Iterator[Path]:
 
     Left out are results, data, tests, hidden files, virtual environments, data bases and keys.
     """
+    is_checkout = (root / "pyproject.toml").is_file()
     for folder, folders, names in os.walk(root):
         parent = Path(folder).relative_to(root)
+        if parent == Path() and not is_checkout:
+            folders[:], names = [name for name in folders if name in PACKAGES], []
         folders[:] = sorted(name for name in folders if _is_shipped_folder(root, parent / name))
         yield from (parent / name for name in sorted(names) if _is_shipped_file(root, parent / name))
 

@@ -47,6 +47,16 @@ from tune.core.parsing import parse_options
 DEFAULT_JOB_SERVER = os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265")
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 MAX_JOBS = 100
+RECIPES = {
+    "slurm": "slurm/search.sbatch",
+    "kuberay": "kuberay/rayjob.yaml",
+    "kuberay-cluster": "kuberay/raycluster.yaml",
+    "aws": "aws.yaml",
+    "gcp": "gcp.yaml",
+    "ssh": "ssh.yaml",
+    "docker": "docker/Dockerfile",
+    "compose": "docker/compose.yaml",
+}
 EXAMPLES = """
 All other options are those of `python tune/search.py`, with --methods those of `python tune/compare.py` (see
 their --help), checked before anything is sent.
@@ -62,13 +72,17 @@ examples:
   python cluster/submit.py --task rte --methods vanilla,dps-dense,r-drop --storage /shared/dps
   python cluster/submit.py --follow cola-1126-101500
   python cluster/submit.py --stop cola-1126-101500
+  python cluster/submit.py --recipe slurm > search.sbatch
 """
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     try:
         chosen, rest = _make_parser().parse_known_args(argv)
+        if chosen.recipe:
+            print((Path(__file__).parent / RECIPES[chosen.recipe]).read_text(encoding="utf-8"), end="")
+            return EXIT_DONE
         if (chosen.follow or chosen.stop) and (rest or chosen.matrix):
             raise InputError("--follow, --stop: cannot be combined with options of a search; leave those out")
         if chosen.stop:
@@ -331,6 +345,7 @@ def _make_parser() -> CommandParser:
     add("--matrix", nargs="+", metavar="OPTION=VALUES", help="one job for each combination, as a group")
     add("--env", metavar="NAMES", help="environment variables to pass to the job, with commas")
     add("--detach", action="store_true", help="return right after submitting")
+    add("--recipe", choices=RECIPES, help="print a file to start a cluster with, and end")
     add("--follow", metavar="JOB", help="follow a running job or group")
     add("--stop", metavar="JOB", help="stop a job or group and wait until it has ended")
     return parser

@@ -39,6 +39,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, lines in (("options", options()), ("methods", methods()), ("api", api())):
         text = "\n".join(lines) + "\n"
         files.append(File.generated(config, f"reference/{name}.md", content=text))
+    skill = (ROOT / "SKILL.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    files.append(File.generated(config, "howto/agents.md", content=skill))
     return files
 
 

@@ -10,11 +10,36 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from dps.errors import InputError
 from dps.paths import expand_home
 from dps.text import sanitise_line
+
+CONSOLE_SCRIPTS = {  # of an installed package, by the command of a checkout
+    "python tune/search.py": "dps-search",
+    "python tune/compare.py": "dps-compare",
+    "python tune/report.py": "dps-report",
+    "python cluster/submit.py": "dps-submit",
+    "python -m dps.predict": "dps-predict",
+}
+
+
+def find_console_script(program: str) -> Path | None:
+    """Return the file of a command's console script, where this process was started by one; else None."""
+    started = Path(sys.argv[0])
+    if program not in CONSOLE_SCRIPTS or started.stem not in CONSOLE_SCRIPTS.values():
+        return None
+    return started.absolute().with_name(CONSOLE_SCRIPTS[program] + started.suffix)
+
+
+def name_commands(text: str) -> str:
+    """Return a text with the commands in it as the user types them: console scripts where one was started."""
+    for program, script in CONSOLE_SCRIPTS.items():
+        if find_console_script(program) is not None:
+            text = text.replace(program, script)
+    return text
 
 
 class CommandParser(ArgumentParser):
@@ -26,9 +51,9 @@ class CommandParser(ArgumentParser):
 
     def __init__(self, program: str, description: str | None, examples: str = "") -> None:
         super().__init__(
-            prog=program,
-            description=description,
-            epilog=examples,
+            prog=name_commands(program),
+            description=description and name_commands(description),
+            epilog=name_commands(examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tune.records.events import Watcher  # it imports the ledger, and that Optuna
 
 
-def main(argv: Sequence[str], watchers: Sequence[Watcher] = ()) -> int:
+def main(argv: Sequence[str] | None = None, watchers: Sequence[Watcher] = ()) -> int:
     """Run the command; returns its exit status. watchers: hear of every event, beside the terminal and
     MLflow (`tune.records.events.Watcher`)."""
     return run_session_command(argv, CompareOptions, partial(_start, watchers))

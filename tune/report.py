@@ -35,7 +35,7 @@ The page is one file that opens offline: DIR/report.html of one folder; in the w
 of one search of an experiment, searches.html of several."""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 for wrong options or input, said in one line."""
     try:
         options = _make_parser().parse_args(argv)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dps.command import outlive_readers
+from dps.command import find_console_script, outlive_readers
 from dps.errors import InputError, is_disk_full
 from dps.tasks.registry import get_task_name
 from dps.text import sanitise_line
@@ -42,7 +42,9 @@ def print_error(message: str, status: int) -> int:
 
 
 @outlive_readers()
-def run_session_command(argv: Sequence[str], kind: type[OptionsT], start: Callable[[OptionsT], int]) -> int:
+def run_session_command(
+    argv: Sequence[str] | None, kind: type[OptionsT], start: Callable[[OptionsT], int]
+) -> int:
     """Parse the options and start a session. Returns the exit status."""
     try:
         with suspend_collection():
@@ -84,9 +86,11 @@ def format_command(program: str, *arguments: str | Path) -> str:
     words = [str(word.absolute()) if isinstance(word, Path) else word for word in arguments]
     if is_in_ray_job():
         return shlex.join([*program.split(), *words])
+    if (script := find_console_script(program)) is not None:
+        return shlex.join([str(script), *words])
     name = program.split()[-1]
-    script = PROJECT_ROOT / (name if name.endswith(".py") else f"{name.replace('.', '/')}/__main__.py")
-    return shlex.join([sys.executable, str(script), *words])
+    file = PROJECT_ROOT / (name if name.endswith(".py") else f"{name.replace('.', '/')}/__main__.py")
+    return shlex.join([sys.executable, str(file), *words])
 
 
 def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:

@@ -24,9 +24,10 @@ from tune.core.options import CommonOptions, SearchOptions
 OptionsT = TypeVar("OptionsT", bound=CommonOptions)
 
 
-def parse_options(argv: Sequence[str], kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
-    """Parse the command line, which takes precedence over --config. Raises InputError with one line."""
-    if "--no-baseline" in argv:
+def parse_options(argv: Sequence[str] | None, kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
+    """Parse the command line (None: of this process), which takes precedence over --config. Raises InputError
+    with one line."""
+    if "--no-baseline" in (argv or ()):
         raise InputError("--no-baseline: there are several baselines; give --baseline none")
     given = vars(make_options_parser(kind).parse_args(argv))
     options = _build_options(kind, given)
@@ -52,11 +53,24 @@ def merge_saved_options(saved: Mapping[str, Any], file: Path, explicit: OptionsT
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """Read the options in a YAML file, loaded safely; keys as on the command line, with - or _."""
+    """Read the options in a YAML file, loaded safely; keys as on the command line, with - or _.
+
+    A name without a folder that is no file here is that of one in the project's configs/.
+    """
+    path = _find_config(path)
     try:
         return parse_option_text(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--config: cannot read {path}: {' '.join(str(error).split())}") from None
+
+
+def _find_config(path: Path) -> Path:
+    root = Path(__file__).resolve().parents[2]
+    for folder in (root / "configs", root / "tune" / "configs"):  # of a checkout, of an installed package
+        file = folder / path.with_suffix(".yaml")
+        if len(path.parts) == 1 and not path.exists() and file.is_file():
+            return file
+    return path
 
 
 def parse_option_text(text: str, path: Path) -> dict[str, Any]:

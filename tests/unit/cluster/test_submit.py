@@ -25,7 +25,7 @@ def make(root: Path, *names: str) -> None:
 
 def test_a_job_takes_code_along_and_nothing_large_or_private(tmp_path: Path) -> None:
     project, stage = tmp_path / "project", tmp_path / "stage"
-    taken = ["README.md", "configs/a.yaml", "tune/data/x.py", "tune/search.py"]
+    taken = ["README.md", "configs/a.yaml", "pyproject.toml", "tune/data/x.py", "tune/search.py"]
     make(project, *taken, "runs/cola/study.db", "data/glue/train.tsv", ".git/config", ".venv/bin/python")
     make(
         project,
@@ -39,8 +39,11 @@ def test_a_job_takes_code_along_and_nothing_large_or_private(tmp_path: Path) -> 
     (project / "link.py").symlink_to("/etc/hostname")
     said = shipping.copy_shipped_files(project, stage)
     assert sorted(str(p.relative_to(stage)) for p in stage.rglob("*") if p.is_file()) == taken
-    assert said.startswith("shipping     4 files, 0.0 MiB")
+    assert said.startswith("shipping     5 files, 0.0 MiB")
     assert "(not: .git, .venv, data, env, runs)" in said
+    make(tmp_path / "installed", "tune/search.py", "dps/x.py", "cluster/aws.yaml", "torch/x.py", "six.py")
+    files = [str(file) for file in shipping.list_shipped_files(tmp_path / "installed")]
+    assert files == ["cluster/aws.yaml", "dps/x.py", "tune/search.py"]  # its packages, not its neighbours
 
 
 def test_this_project_ships_what_a_search_needs_and_is_small() -> None:
@@ -54,7 +57,7 @@ def test_this_project_ships_what_a_search_needs_and_is_small() -> None:
 
 
 def test_more_than_the_limit_is_not_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(tmp_path / "project", "a.bin")
+    make(tmp_path / "project", "a.bin", "pyproject.toml")
     monkeypatch.setattr(shipping, "MAX_SHIPPED_BYTES", 2)
     with pytest.raises(InputError, match=r"MiB to ship, at a\.bin; move"):
         shipping.copy_shipped_files(tmp_path / "project", tmp_path / "stage")
