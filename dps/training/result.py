@@ -47,6 +47,7 @@ class Evaluation:
     loss: of the last training batch; None if unknown.
     seconds: since the run began, without the wait for a slot.
     curve: (step, primary metric) of this evaluation and all earlier ones, those before an interruption too.
+    top_share: see `RunResult`; None if unknown.
     """
 
     step: int
@@ -55,6 +56,7 @@ class Evaluation:
     loss: float | None
     seconds: float
     curve: list[tuple[int, float]]
+    top_share: float | None = None
 
     @property
     def score(self) -> float:

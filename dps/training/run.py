@@ -183,8 +183,9 @@ class _Run:
             scores = self.evaluator.score(self.selection_examples)
         self.scores.append((self.step, scores[self.task.metric]))
         with self._timed("report"):
-            curve = list(self.scores)
-            self.report(Evaluation(self.step, self.max_steps, scores, loss, self._count_seconds(), curve))
+            seconds, curve = self._count_seconds(), list(self.scores)
+            top_share = self.evaluator.top_share
+            self.report(Evaluation(self.step, self.max_steps, scores, loss, seconds, curve, top_share))
 
     def _end_early(self, signal: ControlSignal) -> Outcome:
         if signal == "stop":

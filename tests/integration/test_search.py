@@ -100,6 +100,13 @@ def test_dps_masked_weights_in_every_completed_trial(done: Done) -> None:
     assert all(0 < share < 1 for share in shares)
 
 
+def test_every_run_with_a_score_says_the_share_of_its_most_frequent_answer(done: Done) -> None:
+    runs = [run for key in ("trials", "race_runs", "confirmation_runs") for run in done.found[key]]
+    assert all(0.5 <= run["top_share"] <= 1 for run in runs if run["scores"])
+    of_runs = [run["top_share"] == 1 for run in done.found["confirmation_runs"]]
+    assert done.found["evidence"]["answers"]["collapsed"] == sum(of_runs)
+
+
 def test_the_best_model_loads_and_carries_no_trace_of_dps(done: Done) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

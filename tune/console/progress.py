@@ -105,7 +105,7 @@ class ProgressDisplay(Watcher):
         self.records[record.id] = replace(record)
         score = get_display_score(record, self.task)
         self.plain(
-            f"trial {record.id} {record.outcome}"
+            f"trial {record.id} {record.outcome}{', collapsed' if record.is_collapsed else ''}"
             + (f": {self.task.metric} {score:.4f}" if score is not None else "")
             + (f", {record.error}" if record.error else "")
             + (self.best_now(record.arm) if record.purpose == RunPurpose.SEARCH else "")

@@ -182,7 +182,10 @@ class _Worker:
         if not self.is_first:
             return
         so_far = RunResult(
-            scores=evaluation.curve, seconds=evaluation.seconds, **self._build_timing(evaluation.seconds)
+            scores=evaluation.curve,
+            seconds=evaluation.seconds,
+            top_share=evaluation.top_share,
+            **self._build_timing(evaluation.seconds),
         )
         self._send_report(RunReport(job.id, so_far, evaluation))
 

@@ -102,7 +102,8 @@ class RaceRow(schema.Section):
     """A configuration in the race, scored on the selection data.
 
     trial: its number in the search, None if it has none there. won: whether it is the winner.
-    seeds: runs that went to their end or diverged; diverged: how many did. scores: by seed.
+    seeds: runs that went to their end or diverged; diverged: how many did. collapsed: how many are known to
+    have given one answer to all examples. scores: by seed.
     mean, std: of the scores; None without any, and with one. difference: to the winner.
     """
 
@@ -111,6 +112,7 @@ class RaceRow(schema.Section):
     won: bool
     seeds: int
     diverged: int
+    collapsed: int = 0
     scores: dict[int, float]
     mean: float | None
     std: float | None

@@ -246,6 +246,7 @@ def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool)
         won=won,
         seeds=len(ends),
         diverged=len(ends) - len(scores),
+        collapsed=len({run.seed for run in runs if run.seed in scores and run.is_collapsed}),
         scores=scores,
         mean=statistics.fmean(values) if values else None,
         std=statistics.stdev(values) if len(values) > 1 else None,

@@ -227,6 +227,7 @@ def _format_race_row(row: RaceRow) -> str:
     mean = "no score" if row.mean is None else f"mean {row.mean:.4f}"
     std = "" if row.std is None else f", standard deviation {row.std:.4f}"
     bad = f", {row.diverged} diverged" if row.diverged else ""
+    bad += f", {row.collapsed} collapsed" if row.collapsed else ""
     return f"trial {row.trial}, {row.seeds} seed{'' if row.seeds == 1 else 's'}: {mean}{std}{bad}"
 
 

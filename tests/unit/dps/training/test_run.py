@@ -116,8 +116,11 @@ def test_a_run_from_its_configuration_alone_completes(tiny_model: Path, tiny_col
 def test_a_run_says_the_share_of_its_most_frequent_answer(go: Run, select_on: str) -> None:
     untrained = go(learning_rate=1e-12, select_on=select_on)
     assert (untrained.top_share, untrained.is_collapsed) == (1.0, True)
-    learnt = go(learning_rate=1e-2, max_steps=24, select_on=select_on)
+    reports: list[Evaluation] = []
+    learnt = go(reports.append, learning_rate=1e-2, max_steps=24, select_on=select_on)
     assert learnt.top_share is not None
+    assert reports[-1].top_share == learnt.top_share
+    assert reports[0].top_share is not None
     assert (learnt.top_share < 0.8, learnt.is_collapsed) == (True, False)
     never = go(control=lambda: "stop")
     assert (never.top_share, never.is_collapsed) == (None, None)

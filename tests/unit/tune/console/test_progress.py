@@ -97,6 +97,12 @@ def test_what_is_left_of_a_resumed_search_is_told_by_this_session_alone(
     assert shown.expected_left() == pytest.approx(10 / 2 * (shown.total - 32))
 
 
+def test_a_collapsed_trial_is_told_as_one() -> None:
+    file = io.StringIO()
+    progress(file, width=200).trial_ended(make_record(4, scores=[(20, 0.0)], top_share=1.0))
+    assert file.getvalue().startswith("00:00  trial 4 completed, collapsed: matthews_correlation 0.0000")
+
+
 def test_the_score_of_a_diverged_trial_is_not_shown_as_its_result() -> None:
     file = io.StringIO()
     progress(file, width=200).trial_ended(make_record(4, Outcome.DIVERGED, scores=[(20, 0.4)]))

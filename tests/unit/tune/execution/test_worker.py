@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError
 
 from dps.paths import hash_file
 from dps.training.config import FineTuneResult
-from dps.training.result import Outcome
+from dps.training.result import Evaluation, Outcome
 from tests.unit.tune.helpers import SETTINGS
 from tune.core.run import Job, RunReport
 from tune.execution import worker
@@ -106,3 +106,18 @@ def test_results_would_outlast_a_power_cut_before_the_ledger_hears_of_them(
     assert {path.name for path in written} == {PREDICTIONS_FILE, "model", "model.safetensors", "config.json"}
     assert {path.stat().st_ino for path in written} <= on_disk
     assert result.predictions_sha256 == hash_file(tmp_path / "trial-0" / PREDICTIONS_FILE)
+
+
+def test_a_run_that_is_stopped_has_told_whether_it_collapsed_by_then(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of a run that the scheduler stops, the report of its last evaluation is all that is known."""
+
+    def evaluate(*_: object, report: Callable[[Evaluation], None], **__: object) -> FineTuneResult:
+        report(Evaluation(20, 60, {"f1": 0.5}, 0.7, 3.0, [(20, 0.5)], top_share=1.0))
+        return completed()
+
+    reports: list[RunReport] = []
+    one, _ = make_worker(monkeypatch, tmp_path, reports.append, evaluate)
+    one.run_job(job(tmp_path, 0))
+    assert (reports[0].result.scores, reports[0].result.is_collapsed) == ([(20, 0.5)], True)

@@ -30,6 +30,7 @@ from tests.unit.tune.helpers import (
 from tune.compare import main
 from tune.compare_session import ComparisonSession
 from tune.console.progress import ProgressDisplay
+from tune.core.command import UnfinishedError
 from tune.core.run import Job, RunReport
 from tune.planning.plan import Plan
 from tune.records import predictions
@@ -658,6 +659,6 @@ def test_where_nothing_finishes_the_end_is_one_line(
 
     heard: list[ComparisonDocument] = []
     made, arms, _ = open_session(make_comparison(METHODS, trials=1, confirm=2), tmp_path, end, heard)
-    assert made.finish(arms) == 4
-    assert capsys.readouterr().err == "error: no method finished; RuntimeError: no\n"
+    with pytest.raises(UnfinishedError, match=r"^no method finished; RuntimeError: no$"):
+        made.finish(arms)
     assert heard == []

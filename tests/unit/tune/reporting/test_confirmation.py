@@ -13,17 +13,19 @@ import pytest
 
 from dps.paths import hash_file
 from dps.tasks import metrics, registry
+from dps.tasks.registry import restore_task
 from dps.training.result import Outcome
-from tests.unit.tune.helpers import make_record
+from tests.unit.tune.helpers import make_record, restore_old_search
 from tune.records import predictions
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import select_by_configuration
-from tune.records.search_document import Evidence, RaceRow
+from tune.records.search_document import Evidence, RaceRow, read_search_document
 from tune.reporting.confirmation import (
     Rival,
     compare_rivals,
     describe_incomplete_runs,
     list_finalists,
+    read_dev_predictions,
     summarise_evidence,
     summarise_race,
 )
@@ -386,3 +388,31 @@ def test_a_run_of_the_race_that_diverged_is_counted_and_not_paired() -> None:
     assert (second.seeds, second.mean, second.difference.seeds) == (2, 0.7, 1)
     assert (third.mean, third.std, third.difference) == (None, None, None)
     assert json.dumps([row.to_json() for row in (first, second, third)], allow_nan=False)
+
+
+def test_a_run_of_the_race_that_collapsed_is_counted_and_paired() -> None:
+    trials, races = [run(1, 0, 0.6), run(2, 0, 0.0)], [run(1, 1, 0.8), run(2, 1, 0.5)]
+    trials[1].top_share, races[1].top_share = 1.0, 0.99
+    first, second = summarise_race(trials, races, trials[0], "max")
+    assert (first.collapsed, second.collapsed) == (0, 1)
+    assert (second.seeds, second.mean) == (2, 0.25)
+
+
+@pytest.mark.parametrize("name", ["search", "own"])
+def test_the_answers_of_an_earlier_search_come_from_its_predictions(name: str, tmp_path: Path) -> None:
+    folder = restore_old_search(name, tmp_path)
+    document = read_search_document(folder)
+    runs = document.confirmation_runs
+    assert {run.is_collapsed for run in runs} == {None}
+    assert document.evidence is not None
+    assert document.evidence.answers is None
+    task = restore_task(document.plan.settings.task)
+    seen = read_dev_predictions(task, runs, folder)
+    answers = summarise_answers(task, seen.labels, [seen.logits[run.id] for run in runs])
+    assert answers is not None
+    logits = [
+        predictions.read_predictions(predictions.locate_predictions(folder, run.id))["dev"][1] for run in runs
+    ]
+    constant = [len({*(run.argmax(axis=1) if task.labels else run[:, 0])}) == 1 for run in logits]
+    assert (answers.runs, answers.collapsed) == (len(runs), sum(constant))
+    assert (answers.log_loss is None) == task.is_regression
