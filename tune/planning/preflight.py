@@ -84,7 +84,7 @@ def judge_node_report(
 
 def check_free_space(plan: Plan, folder: Path) -> list[PreflightFinding]:
     """Return a finding if the storage has less space than a plan may need."""
-    models = plan.options.confirm if plan.keep_models else 0
+    models = plan.options.confirm + plan.options.ensemble if plan.keep_models else 0  # one is copied
     needed = estimate_storage_bytes(plan.model_parameters, plan.slots, models)
     free = shutil.disk_usage(folder).free
     if free >= needed:

@@ -442,6 +442,12 @@ def test_several_searches_stand_side_by_side(
         assert name in tags.text
         assert found["sentence"] in tags.text
     assert "img" not in tags.tags
+    head, first, *_ = re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)
+    names = re.findall(r"<th.*?>(.*?)</th>", head, re.DOTALL)
+    texts = dict(zip(names, re.findall(r"<t[dh].*?>(.*?)</t[dh]>", first, re.DOTALL), strict=True))
+    answers = whole["evidence"]["answers"]
+    assert texts["log loss"] == f"{answers['log_loss']:.4f}"
+    assert texts["ensemble of the seeds"] == f"{answers['ensemble']['score']:.4f}"
     drawn = figures(text)
     assert sorted(drawn) == ["cost-0", "cost-1"]  # a plot for each task
     assert [trace["name"] for trace in drawn["cost-0"]["data"]] == [
