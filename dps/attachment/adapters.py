@@ -141,12 +141,12 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
 
     def detach(self) -> None:
         """Take the method off: merge the adapters, and let the pre-trained weights be trained again."""
+        super().detach()
         self.take_evaluated()
         if hasattr(self.model, "peft_config"):
             del self.model.peft_config
         for parameter in self.frozen:
             parameter.requires_grad_(True)
-        super().detach()
 
 
 def _is_transposed(module: nn.Module) -> bool:

@@ -248,12 +248,13 @@ class Attachment:
 
     def finish(self) -> None:
         """Detach after the last step, and leave the weights that are scored and saved in the model."""
-        self.restore_weights()
-        self.take_evaluated()
         self.detach()
+        self.take_evaluated()
 
     def detach(self) -> None:
         """Take the method off: remove every hook from the optimizer and the model."""
+        if self.is_evaluated:
+            raise ValueError(f"{self.method.name}: leave evaluated() before detach, finish or another attach")
         if self.mixed_weights is not None:
             self.mixed_weights.remove()
         for handle in self.handles:

@@ -263,6 +263,8 @@ def test_what_is_scored_is_what_stays_and_training_goes_on_from_its_own_weights(
             assert tiny.same(tiny.snapshot(model), scored)
             with pytest.raises(ValueError, match=r"a step within evaluated\(\)"):
                 optimizer.step()
+            with pytest.raises(ValueError, match=r"leave evaluated\(\) before detach"):
+                at_work(optimizer).finish()
         assert tiny.same(tiny.snapshot(model), before)
     at_work(optimizer).finish()
     assert tiny.same(tiny.snapshot(model), scored)
