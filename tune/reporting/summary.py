@@ -19,7 +19,7 @@ from tune.records.search_document import (
 )
 from tune.reporting.confirmation import describe_incomplete_runs
 from tune.stats.evidence import MIN_SEEDS
-from tune.stats.verdict import is_distinguishable
+from tune.stats.verdict import describe_more_seeds, is_distinguishable
 
 CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
 
@@ -148,7 +148,8 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
     if document.evidence_error and document.confirmation:
         lines.append(f"Over seeds and examples nothing can be said: {document.evidence_error}.")
     rivals = {f"Trial {finalist.trial}": finalist for finalist in document.finalists}
-    lines += [f"The winner is {rival.verdict}." for rival in (*document.baselines, *rivals.values())]
+    lines += [line for baseline in document.baselines for line in _advise_more_seeds(baseline)]
+    lines += [f"The winner is {rival.verdict}." for rival in rivals.values()]
     confirmed = {"The winner": document.confirmation_runs}
     confirmed |= {baseline.title.capitalize(): baseline.runs for baseline in document.baselines}
     confirmed |= {name: rival.runs for name, rival in rivals.items()}
@@ -159,6 +160,17 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
     return [*lines, *describe_cut_texts(document.plan)]
 
 
+def _advise_more_seeds(baseline: BaselineSection) -> list[str]:
+    """Say how many more seeds would tell the winner from a baseline that it was not told from."""
+    difference = baseline.difference
+    if difference is None or difference.adjusted_p is None or "more_seeds" not in difference.model_fields_set:
+        return []
+    if describe_told_difference(difference) != "not distinguishable":
+        return []
+    advice = describe_more_seeds(difference.more_seeds, difference.examples)
+    return [f"To tell it from {baseline.title}: {advice}."]
+
+
 def _describe_doubt(document: SearchDocument) -> list[str]:
     """Say that the winner may have learned nothing, where its interval holds what one answer scores."""
     evidence, (_, chance) = document.evidence, _find_mean_and_chance(document)
@@ -167,7 +179,7 @@ def _describe_doubt(document: SearchDocument) -> list[str]:
     low, high = evidence.interval
     if not low <= chance <= high:
         return []
-    return [f"It may have learned nothing: one answer for all examples scores {chance:.4f}."]
+    return [f"The winner may have learned nothing: one answer for all examples scores {chance:.4f}."]
 
 
 def _describe_answers(document: SearchDocument) -> list[str]:

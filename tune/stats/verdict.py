@@ -142,7 +142,7 @@ def describe_difference(
         return f"{'worse' if worse else 'better'} than {baseline_name} by {size} points {over} ({within})"
     return (
         f"not distinguishable from {baseline_name} {over} (difference {size} points, {within}); "
-        f"{_describe_more_seeds(estimate_more_seeds(difference, comparisons, look), difference.examples)}"
+        f"{describe_more_seeds(estimate_more_seeds(difference, comparisons, look), difference.examples)}"
     )
 
 
@@ -165,7 +165,7 @@ def _explain_missing_interval(difference: PairedDifference) -> str:
     return f"{pairs}: too few to tell" if difference.seeds < MIN_SEEDS else f"the same in all {pairs}"
 
 
-def _describe_more_seeds(more: tuple[int, int | None] | None, examples: int) -> str:
+def describe_more_seeds(more: tuple[int, int | None] | None, examples: int) -> str:
     """Say how many more seeds would tell a difference of such a size. more: see `estimate_more_seeds`."""
     if more is None:
         return f"more seeds would hardly help, the evaluation set of {examples:,} examples is too small"

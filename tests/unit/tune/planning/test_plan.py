@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 import yaml
 
 from dps.errors import InputError
+from tests.unit.tune.helpers import FakeTune, restore_old_search
 from tests.unit.tune.helpers import make_plan as make_test_plan
-from tests.unit.tune.helpers import restore_old_search
 from tune.console.plan import format_plan
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.run import RunSettings
@@ -23,6 +24,8 @@ from tune.planning.planner import make_plan
 from tune.records.identity import describe_changes
 from tune.records.ledger import Ledger
 from tune.records.saved_options import load_resumed_options
+from tune.strategy.arms import make_arms
+from tune.strategy.budget import SlotCount
 
 HERE = Cluster(None, (Node(64.0, 0.0, 2.0**40),))
 SETTING_OPTIONS = {field.name for field in fields(RunSettings)}
@@ -190,6 +193,24 @@ def test_a_search_of_commit_521c27d_is_resumed_with_its_own_options_alone(name: 
     other = make_plan(options.copy_with(batch_size=8), HERE)
     with pytest.raises(InputError, match="another search: batch_size was 16, now 8; use a new --output"):
         Ledger(folder / "study.db", plan.task.direction, arm).open(other.get_identity(arm))
+
+
+def test_an_old_search_that_is_resumed_gets_its_baselines_and_runs_nothing_else_again(tmp_path: Path) -> None:
+    folder = restore_old_search("search", tmp_path)
+    plan = make_plan(load_resumed_options(SearchOptions(resume=folder)), HERE)
+    ledgers = {arm: Ledger(folder / "study.db", plan.task.direction, arm) for arm in plan.arms}
+    before = ledgers[""].records()
+    strategies = {arm: plan.make_strategy(arm, SlotCount(2), "work", [[], []]) for arm in plan.arms}
+    tune = FakeTune(make_arms(ledgers, strategies, [], lambda: False, 0.0))
+    tune.run()
+    assert [run for run in ledgers[""].records() if run in before] == before
+    added = Counter((job.arm, str(job.purpose)) for job in tune.seen)
+    baselines = ("vanilla", "vanilla-no-dropout")
+    assert added == {
+        ("", "confirmation"): 2,  # of the published values
+        **{(arm, "search"): 3 for arm in baselines},
+        **{(arm, "confirmation"): 2 for arm in baselines},
+    }
 
 
 def test_a_setting_that_was_not_there_had_its_default() -> None:

@@ -448,7 +448,14 @@ def test_the_summary_says_how_the_winner_compares(found: SearchDocument, tmp_pat
     (over,) = [line for line in lines if line.startswith("Standard error of its mean ")]
     assert "by the 90 examples" in over
     assert "by the 4 seeds" in over
-    assert {f"The winner is {baseline.verdict}." for baseline in found.baselines} <= {*lines}
+    assert not [line for line in lines if line.startswith("To tell it from ")]  # told, or all the same
+    published, vanilla = found.baselines
+    unsure = vanilla.difference.model_copy(update={"adjusted_p": 0.3, "more_seeds": (10, 140)})
+    found = found.model_copy(update={"baselines": [published.model_copy(update={"difference": unsure})]})
+    assert (
+        "To tell it from the published values: between 10 and 140 more seeds would tell such a difference."
+        in summary.summarise_search(found, tmp_path, None)
+    )
     assert "one seed" not in "\n".join(lines)  # the race tells more than the runner-up's one
 
 
