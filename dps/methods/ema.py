@@ -6,7 +6,8 @@ The division makes the average one of the weights alone, whatever the number of 
 parameter, the head included.
 
 Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim.
-1992; the correction: Kingma and Ba, ICLR 2015 (arXiv 1412.6980). Values to try: decay 0.99, 0.999.
+1992; the correction: Kingma and Ba, ICLR 2015 (arXiv 1412.6980). Values to try: decay 0.99, 0.999, or 0.9 in
+short runs: the average covers about 1 / (1 - d) steps, and at most a fifth of the run is searched.
 Costs: a copy of the weights, and another while they are scored.
 """
 
@@ -20,7 +21,10 @@ import torch
 
 from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.weights import exchange_weights
-from dps.ranges import PROBABILITY, Choice, hyper_parameter
+from dps.ranges import PROBABILITY, Choice, Domain, hyper_parameter
+
+DECAYS = (0.9, 0.99, 0.999)
+MAX_AVERAGED_SHARE = 0.2  # of the steps of a run, in the average
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,12 @@ class EMA(Method):
     """EMA. decay: d, in [0, 1)."""
 
     name: ClassVar[str] = "ema"
-    decay: float = hyper_parameter(0.99, PROBABILITY, Choice((0.99, 0.999)))
+    decay: float = hyper_parameter(0.99, PROBABILITY)
+
+    @classmethod
+    def search_space(cls, max_steps: int, layers: int) -> dict[str, Domain]:
+        fitting = [decay for decay in DECAYS if round(1 / (1 - decay)) <= MAX_AVERAGED_SHARE * max_steps]
+        return {"decay": Choice(tuple(fitting[-2:]) or DECAYS[:1])}
 
     @property
     def cost(self) -> MethodCost:

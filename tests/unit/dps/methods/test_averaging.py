@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from dps.methods import attachment_of, make_method
+from dps.methods.ema import EMA
+from dps.ranges import Choice
 from tests import tiny
 
 STEPS = 7
@@ -45,6 +47,14 @@ def test_the_scored_weights_are_those_of_the_equation(name: str, values: dict[st
     for key, value in expected.items():
         np.testing.assert_allclose(scored[key], value, rtol=1e-9, atol=1e-12)
     assert any(np.abs(scored[key] - trained[-1][key]).max() > 1e-4 for key in first)
+
+
+@pytest.mark.parametrize(
+    ("steps", "decays"),
+    [(10, (0.9,)), (50, (0.9,)), (499, (0.9,)), (500, (0.9, 0.99)), (5000, (0.99, 0.999))],
+)
+def test_a_short_run_averages_few_steps(steps: int, decays: tuple[float, ...]) -> None:
+    assert EMA.search_space(steps, 12) == {"decay": Choice(decays)}
 
 
 def test_an_average_of_weights_in_bfloat16_does_not_stall() -> None:
