@@ -183,7 +183,9 @@ def test_a_sitting_that_breaks_off(
         raise RuntimeError(LEAK)
 
     monkeypatch.setattr("tune.execution.run_trials", fail)
-    assert search.run() == command.EXIT_CRASHED
+    with pytest.raises(command.UnfinishedError) as ended:
+        search.run()
+    assert ended.value.status == command.print_error(str(ended.value), command.EXIT_CRASHED)
     assert is_clean(capsys.readouterr().err)
     assert "RuntimeError" in (tmp_path / "out/error.log").read_text()
     for file in (tmp_path / "out").rglob("*"):
