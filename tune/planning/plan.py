@@ -14,7 +14,7 @@ from dps.tasks.task import Task
 from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
 from tune.core.run import RunSettings
-from tune.core.space import SearchSpace
+from tune.core.space import INITIAL_RATE_COUNT, SearchSpace
 from tune.planning.cluster import Cluster, count_slots
 from tune.planning.estimate import ArmLoad, DurationEstimate, TrainingSpeed, estimate_duration
 from tune.planning.inputs import ResolvedInput
@@ -41,7 +41,6 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
 }
 BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines
 EXPLORATION_BUDGET_SHARE = 0.4  # share of the rest for exploration, in a search that races
-BASELINE_TRIALS = 3  # of each, and as many more for each parameter beside the learning rate
 
 
 @dataclass(frozen=True)
@@ -133,10 +132,11 @@ class Plan:
         return sum(map(self.count_trials, self.arms))
 
     def count_trials(self, arm: str) -> int:
-        """Return the number of trials of an arm: all configurations of a space that is smaller than it."""
+        """Return the number of trials of an arm: of a baseline the learning rates that a search begins with,
+        and as many more for each other parameter; all configurations of a smaller space."""
         space, trials = self.arms[arm], self.options.trials
         if arm in self.baseline_arms:
-            trials = BASELINE_TRIALS * len(space.parameters)
+            trials = INITIAL_RATE_COUNT * len(space.parameters)
         return int(min(trials, space.size))
 
     def count_confirmations(self, arm: str) -> int:

@@ -138,7 +138,9 @@ def _describe_pairs(compared: Sequence[BaselineSection]) -> str:
     over = f"the same {seeds.pop()} seeds" if len(seeds) == 1 else "the seeds that both sides share"
     tests = sum(difference.adjusted_p is not None for difference in differences)
     corrected = f"; p is corrected for {tests} comparisons (Holm)" if tests > 1 else ""
-    return f"Differences are over {over} and the examples of dev{corrected}."
+    look = max(difference.look for difference in differences)
+    again = f"; it allows for looking {look} times" if look > 1 else ""
+    return f"Differences are over {over} and the examples of dev{corrected}{again}."
 
 
 def format_certainty_lines(document: SearchDocument) -> list[str]:

@@ -147,10 +147,10 @@ def test_a_search_without_a_finished_trial_has_no_winner(tmp_path: Path) -> None
 CONFIGURATION = {"method": "dps-dense", "learning_rate": 1.234e-4, "selection_ratio": 0.7}
 
 
-def differ(mean: float, half: float, p: float, seeds: int = 5) -> DifferenceSection:
+def differ(mean: float, half: float, p: float, seeds: int = 5, look: int = 1) -> DifferenceSection:
     """A difference with its interval."""
     return DifferenceSection.model_construct(
-        mean=mean, interval=(mean - half, mean + half), adjusted_p=p, seeds=seeds, level=0.95
+        mean=mean, interval=(mean - half, mean + half), adjusted_p=p, seeds=seeds, level=0.95, look=look
     )
 
 
@@ -218,7 +218,7 @@ SURE = (
                 FIVE,
                 (0.61, 0.65),
                 [
-                    beside("vanilla", differ(0.143, 0.087, 0.018), **VANILLA),
+                    beside("vanilla", differ(0.143, 0.087, 0.018, look=2), **VANILLA),
                     beside("published", differ(0.023, 0.03, 0.2), **PUBLISHED),
                     beside("vanilla-no-dropout", differ(-0.012, 0.04, 0.5), **CONTROL),
                 ],
@@ -229,7 +229,7 @@ SURE = (
             f"trains without dropout, as the winner does. It is better than vanilla at its own learning rate "
             f"(0.0002, best of 2) by 14.3 points (95% interval +5.6 to +23.0, p 0.018), which trains with "
             f"dropout 0.1, the winner without dropout. Differences are over the same 5 seeds and the "
-            f"examples of dev; p is corrected for 3 comparisons (Holm).",
+            f"examples of dev; p is corrected for 3 comparisons (Holm); it allows for looking 2 times.",
         ),
         (
             confirmed(FIVE, (0.61, 0.65), [beside("vanilla", None, **VANILLA)], published=True),
@@ -258,6 +258,25 @@ SURE = (
 )
 def test_the_sentence(found: SearchDocument, said: str) -> None:
     assert summary.format_result_sentence(found) == said
+
+
+@pytest.mark.parametrize(
+    ("baseline", "winner", "said"),
+    [
+        ({"method": "vanilla"}, CONFIGURATION, "with dropout 0.1, the winner without dropout"),
+        ({"method": "vanilla-no-dropout"}, CONFIGURATION, "without dropout, as the winner does"),
+        ({"method": "r-drop"}, {"method": "vanilla", "learning_rate": 1e-4}, ""),
+        (
+            {"method": "vanilla", "epochs": 3, "learning_rate": 1e-4},
+            {"method": "r-drop", "epochs": 8, "learning_rate": 2e-4, "alpha": 1.0},
+            "with epochs 3, the winner with 8",
+        ),
+    ],
+)
+def test_what_a_baseline_does_otherwise_is_named(
+    baseline: dict[str, Any], winner: dict[str, Any], said: str
+) -> None:
+    assert reporting_document._describe_training(baseline, winner, 150) == said
 
 
 def test_the_summary_names_the_runner_up_the_seeds_and_the_place(ledger: Ledger, tmp_path: Path) -> None:
