@@ -5,10 +5,10 @@ effect of the seed that all configurations share, noise, and a gap for every sha
 score is therefore sufficient for its true score, and its earlier ones inform the gaps, in one likelihood with
 the runs that were stopped there, so that the gaps are not biased by which runs were stopped.
 
-A collapse (a run that ends at chance) is a property of a configuration, not an outlier. If chance lies far
-below the other scores, the probability of a collapse is modelled apart (`_add_collapses`); collapses then do
-not count as noise of all other runs. Any other score that lies more than 4 standard deviations from what all
-others predict is clipped to that.
+A collapse (a run that ends at chance, where one with a constant prediction is put) is a property of a
+configuration, not an outlier. If chance lies far below the other scores, the probability of a collapse is
+modelled apart (`_add_collapses`); collapses then do not count as noise of all other runs. Any other score
+that lies more than 4 standard deviations from what all others predict is clipped to that.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006 (2.2, 5.4); Kennedy and O'Hagan,
 Biometrika 2000 (fidelities as steps).

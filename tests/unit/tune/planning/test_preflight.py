@@ -82,6 +82,16 @@ def test_space_is_for_a_checkpoint_of_each_slot_and_a_model_of_each_confirmation
     assert preflight.estimate_storage_bytes(10**9, 8, 10) == 4 * 10**9 * (3 * 8 + 10) + 2**30
 
 
+def test_an_ensemble_takes_room_for_one_more_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        preflight, "estimate_storage_bytes", lambda weights, slots, models: asked.append(models) or 0
+    )
+    for options in ({}, {"ensemble": True}):
+        assert preflight.check_free_space(make_plan(confirm=5, **options), tmp_path) == []
+    assert asked == [5, 6]
+
+
 def test_a_tracker_that_does_not_answer_is_told_by_a_preflight_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
