@@ -94,7 +94,7 @@ def test_a_stopped_trial_is_believed_in_but_does_not_lead() -> None:
     ledger, estimator = explored([0.40, 0.41, 0.42, 0.41, 0.40])
     run(ledger, RATES[6], [0.5])
     assert estimator.expected_scores()[5] > 0.42
-    assert estimator.rank_trials()[0].number in (1, 2, 3)
+    assert estimator.rank_trials()[0].number != 5
 
 
 def test_diverged_runs_count_as_runs_that_learnt_nothing() -> None:
