@@ -23,6 +23,7 @@ from tune.reporting import parameter_plots, plots
 from tune.reporting.analysis import SearchAnalysis
 from tune.reporting.summary import format_certainty_lines
 from tune.stats.ensemble import AnswerSummary
+from tune.stats.evidence import bound_rate
 
 PAGE_SECTIONS = {
     "cost": "score against cost", "fresh": "fresh seeds", "race": "race", "pareto": "Pareto front",
@@ -254,7 +255,8 @@ def _describe_answers(sides: Sequence[plots.ConfirmedConfiguration]) -> list[tup
         together = answers.ensemble
         figures = {"log loss": answers.log_loss, "calibration error (ECE)": answers.calibration_error}
         said = {name: format_number(value, ".4f") for name, value in figures.items()}
-        said["collapsed"] = f"{answers.collapsed} of {answers.runs}"
+        bound = bound_rate(answers.collapsed, answers.runs)
+        said["collapsed"] = f"{answers.collapsed} of {answers.runs} (up to {bound:.0%})"
         if together is not None:
             said["ensemble of the seeds"] = f"{together.score:.4f}"
             low, high = together.interval or (None, None)

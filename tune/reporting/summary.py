@@ -18,7 +18,7 @@ from tune.records.search_document import (
     SearchDocument,
 )
 from tune.reporting.confirmation import describe_incomplete_runs
-from tune.stats.evidence import MIN_SEEDS
+from tune.stats.evidence import MIN_SEEDS, bound_rate
 from tune.stats.verdict import describe_more_seeds, is_distinguishable
 
 CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
@@ -190,11 +190,10 @@ def _describe_answers(document: SearchDocument) -> list[str]:
     answers = document.evidence and document.evidence.answers
     if not answers:
         return []
-    lines = []
-    if answers.collapsed:
-        lines.append(
-            f"{answers.collapsed} of {answers.runs} runs of the winner collapsed to one answer for all."
-        )
+    lines = [
+        f"{answers.collapsed} of {answers.runs} runs of the winner collapsed to one answer for all; of "
+        f"further runs up to {bound_rate(answers.collapsed, answers.runs):.0%} may (95 % bound)."
+    ]
     if answers.log_loss is not None and answers.calibration_error is not None:
         lines.append(
             f"Log loss {answers.log_loss:.4f}, calibration error (ECE) {answers.calibration_error:.4f}: "
