@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -313,10 +314,11 @@ def simulate_races(noise: float, collapse: float, races: int) -> list[str | Figu
     ]  # fmt: skip
 
 
-def make_tables(replays: int, races: int) -> list[Table]:
-    """Simulate everything."""
+def make_tables(replays: int, races: int, pool: Executor) -> list[Table]:
+    """Simulate everything, a row a job of the pool."""
+    submit = pool.submit
     gains = [f"told at +{100 * gain:.0f}" for gain in GAINS]
-    intervals = Table(
+    intervals = (
         "Intervals and tests at the first look",
         (
             "metric", "collapses", "seeds", "mean covered (at least 95)",
@@ -326,27 +328,30 @@ def make_tables(replays: int, races: int) -> list[Table]:
             "false alarms (at most 5)", *gains,
         ),
         [
-            simulate_intervals(world, seeds, collapse, replays)
+            submit(simulate_intervals, world, seeds, collapse, replays)
             for world in WORLDS for collapse in COLLAPSES for seeds in SEEDS
         ],
     )  # fmt: skip
-    looks = Table(
+    looks = (
         f"Following the advice on more seeds twice, from 5 to {MAX_SEEDS} at most",
         ("metric", "collapses", "true difference", "told by 5 seeds (at most 5 of no difference)",
          "told at last (at most 5 of no difference)", "if every look were tested at 5 %", "seeds used"),
         [
-            simulate_looks(world, collapse, gain, replays)
+            submit(simulate_looks, world, collapse, gain, replays)
             for world in WORLDS for collapse in (COLLAPSES[0], COLLAPSES[-1]) for gain in (0.0, *GAINS)
         ],
     )  # fmt: skip
-    raced = Table(
+    raced = (
         f"The race of {CONFIGURATIONS} configurations, {RACE_RUNS} further runs at most",
         ("noise", "collapses", "P(best) said of the leader", "the leader is the best (as said, within 5)",
          "believed score too high by (within 1)", "the best was out at the end (nothing is promised)",
          "further runs"),
-        [simulate_races(*world, races) for world in ((0.05, 0.0), (0.15, 0.0), (0.05, 0.15))],
+        [submit(simulate_races, *world, races) for world in ((0.05, 0.0), (0.15, 0.0), (0.05, 0.15))],
     )  # fmt: skip
-    return [intervals, looks, raced]
+    tables = []
+    for title, columns, jobs in (intervals, looks, raced):
+        tables.append(Table(title, columns, [job.result() for job in jobs]))
+    return tables
 
 
 def render_report(tables: Sequence[Table], command: str) -> str:
@@ -375,9 +380,11 @@ def main() -> int:
     )
     parser.add_argument("--replays", type=int, default=400, help="of each row (400)")
     parser.add_argument("--races", type=int, default=500, help="of each row (500)")
+    parser.add_argument("--processes", type=int, default=1, help="at once (1)")
     options = parser.parse_args()
     command = shlex.join(["python", "benchmarks/calibration_of_claims.py", *sys.argv[1:]])
-    print(render_report(make_tables(options.replays, options.races), command))
+    with ProcessPoolExecutor(options.processes) as pool:
+        print(render_report(make_tables(options.replays, options.races, pool), command))
     return 0
 
 
