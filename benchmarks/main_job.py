@@ -25,7 +25,7 @@ def rows(found: dict[str, Any]) -> dict[str, str]:
         found["plan"],
         [r["waited"] for r in runs if r.get("waited") is not None],
     )
-    low, high = confirmation["interval"] or (float("nan"), float("nan"))
+    low, high = (found["evidence"] or {}).get("interval") or (float("nan"), float("nan"))
     return {
         "data": f"{found['data']['source']} {found['data']['fingerprint'][:8]}",
         "training examples, steps of a full trial": f"{plan['examples']['train']:,}, {plan['max_steps']}",
@@ -49,7 +49,7 @@ def rows(found: dict[str, Any]) -> dict[str, str]:
             f"{score:.4f}" for score in confirmation["scores"].values()
         ),
         "mean, standard deviation": f"{confirmation['mean']:.4f}, {confirmation['std'] or float('nan'):.4f}",
-        "95 % interval of the mean": f"{low:.4f} to {high:.4f}",
+        "95 % interval of the mean, over seeds and examples": f"{low:.4f} to {high:.4f}",
         "commit": f"{(found['provenance']['git_commit'] or 'none')[:10]}",
     }
 

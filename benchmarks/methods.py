@@ -94,8 +94,7 @@ def _cells(row: MethodResult | None) -> list[str]:
     difference = row.difference
     if difference is None:
         return [score, "-"]
-    low, high = (100 * bound for bound in difference.interval)
-    text = f"{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]"
+    text = tables.format_difference(difference)
     return [score, f"**{text}**" if tables.is_distinguishable(difference) else text]
 
 

@@ -153,10 +153,8 @@ def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tupl
         losses = (None, None) if answers is None else (answers.log_loss, answers.calibration_error)
         difference_cells: tuple[str, ...] = ("", "", "")
         if difference is not None:
-            interval = difference.interval
-            within = "" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
             difference_cells = (
-                f"{difference.points:+.1f}{within}",
+                format_difference(difference),
                 format_p_value(difference.adjusted_p),
                 format_probability(difference.probability_better),
             )
@@ -185,6 +183,14 @@ def format_ensemble_rows(result: EvaluationSetResult) -> Iterator[tuple[str, ...
                 format_number(together.log_loss, ".4f"),
                 format_number(together.calibration_error, ".4f"),
             )
+
+
+def format_difference(difference: DifferenceSection) -> str:
+    """Format a difference in points, with its interval if it has one."""
+    if difference.interval is None:
+        return f"{difference.points:+.1f}"
+    low, high = (100 * bound for bound in difference.interval)
+    return f"{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _format_collapsed(row: MethodResult) -> str:
