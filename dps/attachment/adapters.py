@@ -13,6 +13,7 @@ from torch import nn
 
 from dps.attachment.base import Attachment
 from dps.attachment.draws import SharedSeed
+from dps.attachment.groups import PER_PARAMETER_KEYS
 from dps.attachment.method import Method
 from dps.attachment.weights import exchange_weights
 from dps.coverage import CoveredWeight, get_model_family, get_transformers_classes, unwrap_model
@@ -113,6 +114,10 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
                 place = bias if is_vector and bias is not None else weight
                 successors.setdefault(id(place), []).append(parameter)
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        self.lists_before = [
+            {key: group[key] for key in PER_PARAMETER_KEYS if key in group}
+            for group in self.optimizer.param_groups
+        ]
         for group in self.optimizer.param_groups:
             group["params"] = [
                 new
@@ -140,9 +145,13 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
         return unmerge
 
     def detach(self) -> None:
-        """Take the method off: merge the adapters, and let the pre-trained weights be trained again."""
+        """Take the method off: merge the adapters, and let the optimizer train the pre-trained weights."""
         super().detach()
         self.take_evaluated()
+        for group, lists in zip(self.optimizer.param_groups, self.lists_before, strict=False):
+            group.update(lists)
+        for parameter in (p for adapted in self.adapted for _, p in adapted.own_parameters):
+            self.optimizer.state.pop(parameter, None)
         if hasattr(self.model, "peft_config"):
             del self.model.peft_config
         for parameter in self.frozen:

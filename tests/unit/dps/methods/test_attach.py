@@ -8,6 +8,7 @@ import math
 import warnings
 import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ VARIANTS = [
     make_method(name, **({"update_ratio": INTERVAL / STEPS} if kind.selects_weights else {}))
     for name, kind in METHODS.items()
 ]
+NEED_HEAD = ("linear-probe", "lp-ft")
 CHANGING_WEIGHTS = ("noisytune", "re-init")  # once, at attach
 MIX = dps.DPSMix(selection_ratio=0.4, update_ratio=INTERVAL / STEPS)
 DENSE = dps.DPSDense(selection_ratio=0.4, update_ratio=INTERVAL / STEPS)
@@ -59,9 +61,10 @@ def bert() -> nn.Module:
 
 
 def copy_of(model: nn.Module) -> nn.Module:
-    """A model of its own with these weights."""
-    plain = bert()
-    plain.load_state_dict(model.state_dict())
+    """A model of its own with these weights, and without the layers of a method."""
+    plain, found = bert(), attachment_of(model)
+    with found.evaluated() if found is not None and found.method.extra else nullcontext():
+        plain.load_state_dict(model.state_dict())
     return plain
 
 
@@ -145,8 +148,10 @@ def test_a_second_attach_may_see_more_or_less_of_the_model(method: Method, part:
     first = attach(method, model)
     train(first, model, 2)
     other = {"whole": model, "encoder": model.bert, "wrapper": nn.DataParallel(model)}[part]
-    if part == "encoder" and method.cost.calibration_epochs:
-        return  # it has no loss to calibrate by
+    if part == "encoder" and (method.cost.calibration_epochs or method.name in NEED_HEAD):
+        return  # it has no loss to calibrate by, and no head
+    if part == "wrapper" and method.extra:
+        return  # see test_a_wrapped_model_is_refused
     with warnings.catch_warnings(action="ignore"):
         second = attach(method, other, AdamW(model.bert.parameters(), 3e-3))
     assert attachment_of(model) is second
