@@ -1,9 +1,9 @@
-"""How good is what a search chooses? Whole searches over recorded tables, at equal cost.
+"""How good is what a search chooses? Whole searches over recorded tables, at equal cost. Prints Markdown.
 
     python benchmarks/search_quality.py                        # every table in benchmarks/tables
     python benchmarks/search_quality.py --quick                # a look at it, in seconds
 
-Prints Markdown. Every replay is a whole search within a budget of mean full runs of its table (counted in
+Every replay is a whole search within a budget of mean full runs of its table (counted in
 forward-backward passes over an example), five of which are for confirming what it chooses. Strategies are
 paired: the same replay has the same seeds, the same reflection and the same re-drawing for all.
 
