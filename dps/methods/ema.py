@@ -41,7 +41,7 @@ class EMA(Method):
 
     @property
     def cost(self) -> MethodCost:
-        return MethodCost(extra_bytes=8)
+        return MethodCost(extra_bytes=4)
 
 
 class EMAAttachment(Attachment, method_class=EMA):

@@ -32,7 +32,7 @@ class WiSEFT(Method):
 
     @property
     def cost(self) -> MethodCost:
-        return MethodCost(extra_bytes=8)
+        return MethodCost(extra_bytes=4)
 
 
 class WiSEFTAttachment(Attachment, method_class=WiSEFT):

@@ -61,11 +61,21 @@ PUBLISHED: dict[str, dict[str, Range | Choice]] = {
     "dps-dense": {"selection_ratio": Range(0.2, 0.9), "update_ratio": Range(0.01, 0.25, log=True)},
     "dps-mix": {"selection_ratio": Range(0.2, 0.9), "update_ratio": Range(0.01, 0.25, log=True)},
     "dps-random": {"selection_ratio": Range(0.2, 0.9), "update_ratio": Range(0.01, 0.25, log=True)},
+    "ema": {"decay": Choice((0.99, 0.999))},
+    "wise-ft": {"alpha": Range(0.5, 0.9)},
+    "lora": {"rank": Choice((8, 16))},
+    "dora": {"rank": Choice((8, 16))},
+    "ia3": {},
+    "bitfit": {},
+    "linear-probe": {},
+    "lp-ft": {"head_share": Choice((0.1, 0.2, 0.3))},
+    "label-smoothing": {"smoothing": Choice((0.05, 0.1, 0.2))},
+    "sam": {"rho": Choice((0.02, 0.05, 0.1, 0.15))},
 }
 
 
 def test_the_spaces_of_a_large_model_and_a_long_run_are_the_published_ones() -> None:
-    assert {name: kind.search_space(2000, 24) for name, kind in METHODS.items()} == PUBLISHED
+    assert {name: kind.search_space(5000, 24) for name, kind in METHODS.items()} == PUBLISHED
 
 
 @every_name
@@ -98,7 +108,7 @@ def test_a_run_too_short_for_two_stages_has_no_space_for_dps_alone() -> None:
         if kind.selects_weights:
             with pytest.raises(InputError, match=r"--max-steps: DPS needs at least 4 steps .* has 3"):
                 kind.search_space(3, 2)
-        else:
+        elif name != "ema":  # it averages few steps of a short run
             assert kind.search_space(1, 2) == kind.search_space(2000, 2), name
 
 
@@ -208,6 +218,8 @@ def test_a_method_keeps_no_more_than_it_declares(method: Method) -> None:
     neurons = 5 * sum(w.in_features for w in find_covered_weights(model))  # a count and a draw of each
     assert max(seen) <= method.cost.extra_bytes * weights + neurons
     least = 0.9 * method.cost.extra_bytes * covered if method.cost.extra_bytes else 0
+    if method.name == "sam":
+        least = 0  # it keeps a copy within the step alone
     if method.name == "child-tuning-d":
         least = 0.7 * covered  # of the blocks alone
     if method.name == "dps-dense":
