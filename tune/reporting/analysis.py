@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from dps.ranges import Choice, Domain, Range
 from tune.core.run import RunPurpose
@@ -21,8 +24,6 @@ from tune.core.space import SearchSpace, encode_configurations
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
 from tune.records.search_document import SearchDocument
-from tune.stats.best_arm import find_leader
-from tune.stats.surrogate import fit_posterior
 from tune.strategy.estimator import Estimates, Estimator
 
 MAX_TRAJECTORY_POINTS = 24  # along the cost, at which the runs so far are taken together
@@ -32,6 +33,7 @@ EFFECT_BACKGROUND_POINTS, SURFACE_BACKGROUND_POINTS = (
     8,
 )  # points over which the other parameters are averaged
 MAX_JOINT_POINTS = 72  # points that are asked about together: the time grows with their square
+MIN_SMOOTH_LENGTH, MAX_SMOOTH_LENGTH = 0.1, 10.0  # over which a surface may change, in shares of the range
 FLAT_TOLERANCE = 1e-6  # in the metric's scale
 MIN_IMPORTANCE_CONFIGURATIONS = 8  # of full length, for importances
 IMPORTANCE_RESAMPLES = 10  # of the configurations, for the spread of an importance
@@ -128,9 +130,7 @@ class SearchAnalysis:
 
     def _estimate(self, runs: Sequence[TrialRecord]) -> Estimates | None:
         source = _RecordList(runs)
-        return Estimator(
-            source, self.space, self.document.direction, self.evaluations, self.chance
-        ).estimate()
+        return Estimator(source, self.document.direction, self.evaluations, self.chance).estimate()
 
     @cached_property
     def estimates(self) -> Estimates | None:
@@ -147,9 +147,9 @@ class SearchAnalysis:
         for count in map(int, counts):
             estimates = self.estimates if count == len(self.runs) else self._estimate(self.runs[:count])
             if estimates is not None:
-                first = find_leader(estimates.posterior, estimates.full_length_indices)
-                mean = self.sign * float(estimates.posterior.mean[first])
-                reach = NORMAL_QUANTILE * _standard_deviation(estimates, first)
+                first = int(estimates.means.mean.argmax())
+                mean = self.sign * float(estimates.means.mean[first])
+                reach = NORMAL_QUANTILE * float(estimates.means.measure_sd()[first])
                 number = estimates.trials[first].number
                 points.append(
                     IncumbentPoint(float(costs[count - 1]), number, mean, mean - reach, mean + reach)
@@ -215,26 +215,35 @@ class SearchAnalysis:
     def _average(self, rows: Sequence[Sequence[dict[str, Any]]]) -> tuple[Any, Any]:
         """Return the expected score (higher is better) of the mean over each row of points, with its standard
         deviation; both are empty if too few runs have ended."""
-        estimates = self.estimates
-        if estimates is None or not rows or not rows[0] or not any(estimates.full_scores):
+        smooth = self._smooth_surface
+        if smooth is None or not rows or not rows[0]:
             return [], []
-        tried = [trial.configuration for trial in estimates.trials]
         means, sds, size = [], [], len(rows[0])
         step = max(1, MAX_JOINT_POINTS // size)
         for some in (rows[first : first + step] for first in range(0, len(rows), step)):
             asked = [self.space.from_study_values(point) for row in some for point in row]
-            posterior = fit_posterior(
-                encode_configurations(self.space, [*tried, *asked]),
-                estimates.full_length_observations,
-                self.chance,
-                estimates.posterior,
-            )
-            blocks = posterior.covariance[len(tried) :, len(tried) :].reshape(
-                len(some), size, len(some), size
-            )
-            means.append(posterior.mean[len(tried) :].reshape(-1, size).mean(axis=1))
+            mean, covariance = smooth.predict(encode_configurations(self.space, asked), return_cov=True)
+            blocks = covariance.reshape(len(some), size, len(some), size)
+            means.append(mean.reshape(-1, size).mean(axis=1))
             sds.append(np.sqrt(np.maximum(np.einsum("iaib->i", blocks) / size**2, 0.0)))
         return np.concatenate(means), np.concatenate(sds)
+
+    @cached_property
+    def _smooth_surface(self) -> GaussianProcessRegressor | None:
+        """Return a Gaussian process through the means of full-length scores (higher is better), without the
+        noise around it; None for too few."""
+        if self.estimates is None:
+            return None
+        x = encode_configurations(self.space, [trial.configuration for trial in self.estimates.trials])
+        y = [np.mean([*scores.values()]) for scores in self.estimates.full_scores]
+        lengths = RBF(np.ones(x.shape[1]), (MIN_SMOOTH_LENGTH, MAX_SMOOTH_LENGTH))
+        kernel = ConstantKernel() * lengths + WhiteKernel(0.5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a hyper-parameter at its bound
+            noisy = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(x, y).kernel_
+            return GaussianProcessRegressor(
+                noisy.k1, alpha=noisy.k2.noise_level, optimizer=None, normalize_y=True
+            ).fit(x, y)
 
     def collect_full_means(self) -> list[tuple[dict[str, Any], float]]:
         """Return (configuration, mean score) of those that were run to their end. A diverged run counts as
@@ -325,7 +334,3 @@ def _spread_values(domain: Domain, count: int) -> list[Any]:
 
 def _replace_value(row: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     return {**row, name: value}
-
-
-def _standard_deviation(estimates: Estimates, place: int) -> float:
-    return math.sqrt(max(float(estimates.posterior.covariance[place, place]), 0.0))

@@ -158,7 +158,7 @@ def plot_parallel_coordinates(analysis: SearchAnalysis) -> plots.Plot | None:
     if estimates is None or len(estimates.trials) < 2 or not analysis.varied:
         return None
     rows = [analysis.space.to_study_values(trial.configuration) for trial in estimates.trials]
-    scores = [analysis.sign * float(mean) for mean in estimates.posterior.mean]
+    scores = [analysis.sign * float(mean) for mean in estimates.means.mean]
     dimensions = [_parallel_axis(name, domain, rows) for name, domain in analysis.varied.items()]
     dimensions.append({"label": "expected score", "values": scores})
     line = {"color": scores, "colorscale": "scale", "showscale": False}

@@ -1,4 +1,4 @@
-"""Statistics, arrays in and numbers out: significance, resampling, surrogate models, best-arm selection.
+"""Statistics, arrays in and numbers out: significance, resampling, shrinkage.
 
 May import dps only. Imported by every package of tune but tune.core, which stands beside it.
 """

@@ -10,17 +10,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeGuard
 
 from tune.core.direction import Direction
 
-# The standard deviation of a score around its configuration's mean, by share of the steps; None if unknown.
-NoiseByShare = Callable[[float], float | None]
-
 EARLY_STOPPING_NAMES = ("asha", "median", "none")
 REDUCTION_FACTOR = 3  # about one trial in three continues past a rung
-NOISE_SLACK = 2.0  # standard deviations that chance alone stays within 19 times in 20
 MIN_MEDIAN_TRIALS = 5  # other trials needed for a median
 
 
@@ -78,7 +74,7 @@ class ScoredTrial(Protocol):
     def scores(self) -> Sequence[tuple[int, float]]: ...
 
 
-def make_early_stopping(name: str, evaluations: int, noise_at: NoiseByShare) -> EarlyStoppingPolicy:
+def make_early_stopping(name: str, evaluations: int) -> EarlyStoppingPolicy:
     """Make the policy of this name for trials of so many evaluations.
 
     With a single evaluation nothing can be stopped. Raises ValueError for an unknown name.
@@ -89,7 +85,7 @@ def make_early_stopping(name: str, evaluations: int, noise_at: NoiseByShare) -> 
         return NoEarlyStopping(evaluations)
     if name == "median":
         return MedianStopping(evaluations, grace=1)
-    return Asha(evaluations, 1, noise_at)
+    return Asha(evaluations, 1)
 
 
 def replay_records(
@@ -137,26 +133,17 @@ class Asha(EarlyStoppingPolicy):
     Rungs lie at the evaluations grace * reduction^k. A trial's first score at or after a rung enters it, and
     the trial is stopped there if
 
-        score < Q(1 - 1 / reduction) - NOISE_SLACK * noise_at(level / evaluations)
+        score < Q(1 - 1 / reduction)
 
     with Q the quantile of the scores that entered before. The first trial passes all rungs. A score beyond
     several new rungs enters only the highest; Ray would put a later one into the others.
 
-    Ray has no noise term: a trial that is below by no more than chance explains continues here, because early
-    scores on small data are mostly noise. With unknown noise there is no allowance.
-
     Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020.
     """
 
-    def __init__(
-        self,
-        evaluations: int,
-        grace: int,
-        noise_at: NoiseByShare = lambda share: None,
-        reduction: float = REDUCTION_FACTOR,
-    ) -> None:
+    def __init__(self, evaluations: int, grace: int, reduction: float = REDUCTION_FACTOR) -> None:
         super().__init__(evaluations)
-        self.reduction, self.noise_at = reduction, noise_at
+        self.reduction = reduction
         self.rungs = [Rung(level) for level in compute_rung_levels(evaluations, grace, reduction)]
 
     def _update(self, trial: str, number: int, score: float) -> bool:
@@ -164,8 +151,7 @@ class Asha(EarlyStoppingPolicy):
         if index < 0 or trial in self.rungs[index].scores:
             return False
         rung = self.rungs[index]
-        allowance = NOISE_SLACK * (self.noise_at(rung.level / self.evaluations) or 0.0)
-        falls_behind = score < rung.cutoff(self.reduction) - allowance
+        falls_behind = score < rung.cutoff(self.reduction)
         rung.add(trial, score)
         return falls_behind
 

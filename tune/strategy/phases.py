@@ -68,9 +68,7 @@ class SearchPhases:
         self.started_at = clock()
         self.lost_runs: list[TrialRecord] | None = None
         self.running: dict[str, TrialRecord] = {}
-        self.estimator = Estimator(
-            ledger, strategy.space, strategy.direction, strategy.evaluations, strategy.chance
-        )
+        self.estimator = Estimator(ledger, strategy.direction, strategy.evaluations, strategy.chance)
         self.race = Race(self.estimator, strategy.race_settings, strategy.seed)
         self.proposer = Proposer(strategy, ledger, self.estimator)
         self.exploration_end: str | None = None
@@ -82,7 +80,7 @@ class SearchPhases:
         self.slot_seconds = sum(record.seconds for record in records)
         self.unfinished = [record for record in records if not record.outcome.is_final]
         self.started_count = len(records) - len(self.unfinished)
-        self.early_stopping = make_early_stopping(strategy.scheduler, strategy.evaluations, self.noise_at)
+        self.early_stopping = make_early_stopping(strategy.scheduler, strategy.evaluations)
         replay_records(self.early_stopping, ledger.records(RunPurpose.SEARCH), strategy.direction)
 
     def next_job(self, key: str) -> Job | NoJob:
@@ -152,7 +150,7 @@ class SearchPhases:
         min_gain = self.strategy.min_gain
         if min_gain is None or len(self.ledger.records(RunPurpose.SEARCH)) < STARTUP_TRIALS:
             return None
-        gain = self.estimator.expected_improvement(self.strategy.seed)
+        gain = self.estimator.expected_improvement()
         if gain is None or gain >= min_gain:
             return None
         return f"one more trial is expected to add {100 * gain:.2g} points, less than {100 * min_gain:g}"
@@ -170,10 +168,6 @@ class SearchPhases:
             self.race_end = reason or self.race.end_reason
             self._tell(f"raced: {self.race_end}")
         return None
-
-    def noise_at(self, share: float) -> float | None:
-        """Return the noise of a score for early stopping; None without a race, where one seed decides."""
-        return self.estimator.noise_at(share) if self.strategy.race_settings.max_seeds else None
 
     def current_winner(self) -> TrialRecord | None:
         """Return the best trial so far, or None if nothing finished."""

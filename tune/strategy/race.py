@@ -1,11 +1,13 @@
-"""The race: further seeds for promising configurations, until one wins or the budget is used.
+"""The race: further seeds for promising configurations, until none is worth one or the budget is used.
 
-The decisions rest on the estimates of `tune.strategy.estimator`; their mathematics is `tune.stats.best_arm`.
+The leader has the highest expected score; the promise of another one is its expected score and one standard
+deviation more. Of the leader and the most promising, the one with fewer seeds runs next. The estimates are
+those of `tune.strategy.estimator`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +17,8 @@ from dps.methods import METHODS
 from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
-from tune.stats.best_arm import (
-    choose_candidates,
-    choose_next_replicate,
-    drop_inferior_candidates,
-    weigh_replicate,
-)
 from tune.strategy.estimator import Estimates, Estimator
 
-MAX_RACE_CANDIDATES = 8
-MIN_RACE_CONFIGURATIONS, MIN_RACE_SEEDS = 2, 3  # full-length runs of the best before anything is decided
 RACE_SEED_OFFSET = 1000  # first race seed, from the search's own seed, which the confirmation's follow
 
 
@@ -39,11 +33,11 @@ class RaceSettings:
 
     max_seeds: int = 0
     max_cost_ratio: float = 1.5
-    min_gain: float = 0.0005
+    min_gain: float = 0.0
 
 
 class Race:
-    """Choose further seeds for promising configurations until one wins.
+    """Choose further seeds for promising configurations.
 
     seed: of the search.
     end_reason: why the race is over, None while it goes on.
@@ -60,52 +54,35 @@ class Race:
         running: race runs in progress.
         """
         estimates = self.estimator.estimate()
-        self.end_reason = self._budget_reason(running) if estimates is not None else "too few runs"
-        if estimates is None or self.end_reason:
+        if estimates is None:
+            self.end_reason = "too few runs"
             return None
-        pending = self._pending_seeds(estimates, running)
-        choice = self._choose_first_seed(estimates, pending) or self._choose_replicate(estimates, pending)
-        return choice and (estimates.trials[choice[0]].configuration, choice[1])
-
-    def _pending_seeds(self, estimates: Estimates, running: Sequence[TrialRecord]) -> dict[int, set[int]]:
-        """Return the seeds in progress by the index of their configuration."""
-        index_of = {
-            make_configuration_key(trial.configuration): n for n, trial in enumerate(estimates.trials)
-        }
-        pending: dict[int, set[int]] = {}
-        for record in running:
-            if (index := index_of.get(make_configuration_key(record.configuration))) is not None:
-                pending.setdefault(index, set()).add(record.seed)
-        return pending
-
-    def _choose_first_seed(
-        self, estimates: Estimates, pending: Mapping[int, set[int]]
-    ) -> tuple[int, int] | None:
-        """Return a configuration that lacks its first MIN_RACE_SEEDS seeds, with the seed to run: one seed
-        says almost nothing about the noise."""
-        best = choose_candidates(estimates.posterior, MIN_RACE_CONFIGURATIONS, negligible=0.0)
-        for count, seed in enumerate(self._seeds[:MIN_RACE_SEEDS]):
-            for index in best:
-                used = estimates.full_scores[index].keys() | pending.get(index, set())
-                if len(used) <= count and seed not in used:
-                    return index, seed
-        return None
+        self.end_reason = self._budget_reason(running) or self._gain_reason(estimates)
+        return None if self.end_reason else self._choose_replicate(estimates, running)
 
     def _choose_replicate(
-        self, estimates: Estimates, pending: Mapping[int, set[int]]
-    ) -> tuple[int, int] | None:
-        look = len(self.estimator.source.records(RunPurpose.RACE))
-        entered = choose_candidates(estimates.posterior, MAX_RACE_CANDIDATES)
-        candidates = drop_inferior_candidates(estimates.posterior, entered, max(1, look))
-        self.end_reason = self._decision_reason(estimates, candidates)
-        if self.end_reason:
-            return None
-        finished = {index: set(scores) for index, scores in enumerate(estimates.full_scores)}
-        rng = np.random.default_rng([self.seed, look])
-        choice = choose_next_replicate(estimates.posterior, candidates, finished, pending, self._seeds, rng)
-        if choice is None:
-            self.end_reason = "every candidate has run with every seed"
-        return choice
+        self, estimates: Estimates, running: Sequence[TrialRecord]
+    ) -> tuple[dict[str, Any], int] | None:
+        """Return the leader or the most promising other one, whichever has fewer seeds (the leader if equal);
+        who has them all is passed over. A run in progress counts as ended, with the expected score."""
+        under_way = [(make_configuration_key(run.configuration), run.seed) for run in running]
+        keys = [make_configuration_key(trial.configuration) for trial in estimates.trials]
+        used = [
+            {*scores, *(seed for one, seed in under_way if one == key)}
+            for key, scores in zip(keys, estimates.full_scores, strict=True)
+        ]
+        pending = np.array([len(seeds) for seeds in used]) - estimates.means.counts
+        promise = estimates.means.mean + estimates.means.measure_sd(pending)
+        order = [int(index) for index in np.argsort(-promise, kind="stable")]
+        leader = int(estimates.means.mean.argmax())
+        order.remove(leader)
+        pair = sorted([leader, *order[:1]], key=lambda index: len(used[index]))
+        for index in [*pair, *order[1:]]:
+            seed = next((seed for seed in self._seeds if seed not in used[index]), None)
+            if seed is not None:
+                return estimates.trials[index].configuration, seed
+        self.end_reason = None if running else "every configuration has run with every seed"
+        return None
 
     @property
     def _seeds(self) -> list[int]:
@@ -129,12 +106,15 @@ class Race:
             return f"{self.settings.max_cost_ratio:.0%} of the exploration's training is used"
         return None
 
-    def _decision_reason(self, estimates: Estimates, candidates: Sequence[int]) -> str | None:
-        """Return why no further run can change the choice, or is worth it."""
-        if len(candidates) < 2:
-            return "one configuration is left"
-        decision = weigh_replicate(estimates.posterior, candidates, self.settings.min_gain)
-        return None if decision else decision.reason
+    def _gain_reason(self, estimates: Estimates) -> str | None:
+        """Return why no further run is worth it."""
+        gain = float(estimates.means.compute_gains().max())
+        if gain > self.settings.min_gain:
+            return None
+        return (
+            f"one more run is expected to improve the choice by {100 * gain:.2g} points, not more than its "
+            f"cost of {100 * self.settings.min_gain:.2g}"
+        )
 
     def _count_passes(self, run: TrialRecord) -> float:
         """Return the examples that went forward and backward in a run up to its last score, in batches of the

@@ -21,7 +21,6 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from tune.strategy import early_stopping
 from tune.strategy.early_stopping import (
-    NOISE_SLACK,
     Asha,
     EarlyStoppingPolicy,
     MedianStopping,
@@ -372,18 +371,18 @@ def test_the_best_so_far_is_never_below_the_median(search: tuple[Curves, list[in
     ],
 )
 def test_make(kind: str, evaluations: int, expected: type) -> None:
-    assert type(make_early_stopping(kind, evaluations, lambda share: None)) is expected
+    assert type(make_early_stopping(kind, evaluations)) is expected
 
 
 def test_make_gives_the_first_evaluation_as_grace() -> None:
-    made = make_early_stopping("asha", 6, lambda share: None)
+    made = make_early_stopping("asha", 6)
     assert isinstance(made, Asha)
     assert [rung.level for rung in made.rungs] == [1, 3]
 
 
 def test_make_knows_no_other() -> None:
     with pytest.raises(ValueError, match="scheduler: must be one of asha, median, none, but got 'x'"):
-        make_early_stopping("x", 6, lambda share: None)
+        make_early_stopping("x", 6)
 
 
 def test_the_rules_load_none_of_the_heavy_libraries() -> None:
@@ -392,19 +391,3 @@ def test_the_rules_load_none_of_the_heavy_libraries() -> None:
         [sys.executable, "-c", f"import sys, tune.strategy.early_stopping; assert not {heavy}"],
         check=True,
     )
-
-
-def test_a_trial_that_is_behind_by_no_more_than_luck_goes_on() -> None:
-    """The slack is asked for at the rung's share of the steps, and nothing is allowed for while it is
-    unknown."""
-    asked: list[float] = []
-
-    def noise(share: float) -> float | None:
-        asked.append(share)
-        return 0.02 if asked[1:] else None
-
-    policy = Asha(MAX_STEPS, 1, noise_at=noise)
-    assert not policy.should_stop("first", 1, 0.50)
-    assert not policy.should_stop("near", 1, 0.50 - NOISE_SLACK * 0.0199)
-    assert policy.should_stop("far", 1, 0.50 - NOISE_SLACK * 0.0201 - 0.02)
-    assert set(asked) == {1 / MAX_STEPS}

@@ -43,7 +43,7 @@ def proposed(
     """So many trials, each of them run to its end before the next one is asked for."""
     ledger = ledger or Ledger(None, "max")
     plan = strategy(Path("nowhere"), space=space, sampler=sampler, trials=8, **changes)
-    estimator = Estimator(ledger, space, "max", len(STEPS), 0.0)
+    estimator = Estimator(ledger, "max", len(STEPS), 0.0)
     proposals, found = Proposer(plan, ledger, estimator), []
     for _ in range(count):
         record = proposals.propose_next()
@@ -109,7 +109,7 @@ def test_of_very_many_trials_a_sampler_sees_the_best_and_the_latest(
     ledger, space = Ledger(None, "max"), make_space(("vanilla",))
     proposed(space, "random", 40, ledger)
     plan = strategy(Path("nowhere"), space=space, sampler="tpe", race_settings=RaceSettings(race))
-    proposals = Proposer(plan, ledger, Estimator(ledger, space, "max", len(STEPS), 0.0))
+    proposals = Proposer(plan, ledger, Estimator(ledger, "max", len(STEPS), 0.0))
     expected = proposals.estimator.expected_scores() if race else {}
     shown = [record.number for record in proposals._informative_trials(expected)]
     worth = expected or {record.number: record.score for record in ledger.records("search")}

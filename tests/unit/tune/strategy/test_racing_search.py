@@ -213,7 +213,7 @@ def test_a_race_cut_off_and_continued_loses_and_doubles_nothing(tmp_path: Path) 
 def test_a_target_ends_the_exploration() -> None:
     ledger = Ledger(None, "max")
     made, _ = ran(ledger, trials=50, target_score=0.3)
-    assert 4 <= len(ledger.records("search")) < 10
+    assert 2 <= len(ledger.records("search")) < 10
     assert made.exploration_end is not None
     assert made.exploration_end.startswith(
         "target score 0.3 reached: the best configuration is expected to score 0."
