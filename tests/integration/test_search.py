@@ -133,11 +133,13 @@ def test_mlflow_has_the_search_its_trials_and_the_files(done: Done) -> None:
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in runs if run is not parent]
-    assert len(children) == 4 + len(done.found["race_runs"]) + 2 * 2
+    baselines = done.found["baselines"]
+    of_baselines = sum(len(baseline["trials"]) + len(baseline["runs"]) for baseline in baselines)
+    assert len(children) == 4 + len(done.found["race_runs"]) + 2 + of_baselines
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     for run in children:
-        own = set() if run.data.tags["method"] == "vanilla" else {"selection_ratio", "update_ratio"}
+        own = {"selection_ratio", "update_ratio"} if run.data.tags["method"] == "dps-dense" else set()
         assert {"learning_rate", "seed"} | own <= set(run.data.params)
         assert {"method", "model", "data_fingerprint", "git_commit", "outcome"} <= set(run.data.tags)
     trial = next(run for run in children if run.data.tags["dps.trial"] == "0")

@@ -12,12 +12,7 @@ from scipy import stats
 
 PRIOR_RUNS = 2.0  # runs at the common mean that every configuration is believed to have had
 PRIOR_NOISE = 0.05  # standard deviation of a run, in the metric's scale
-BATCH_SIZES = (
-    1,
-    2,
-    4,
-    8,
-)  # further runs over which the gain looks ahead: one may be too few to change a choice
+BATCH_SIZES = (1, 2, 4, 8)  # further runs that the gain looks ahead: one may be too few to change a choice
 
 
 @dataclass(frozen=True)

@@ -174,11 +174,24 @@ class SearchPhases:
         return next(iter(self.rank_finalists(1)), None)
 
     def rank_finalists(self, count: int) -> list[TrialRecord]:
-        """Return at most `count` trials, best first: by expected score if the search races, else by each
-        trial's one run."""
+        """Return at most `count` trials, best first: what was confirmed, else by expected score if the search
+        races, else by each trial's one run."""
         ranked = self.estimator.rank_trials() if self.strategy.race_settings.max_seeds else []
         trials = self.ledger.records(RunPurpose.SEARCH)
-        return (ranked or rank_trials(trials, self.strategy.direction, count))[:count]
+        ranked = ranked or rank_trials(trials, self.strategy.direction, count)
+        confirmed = self._find_confirmed_trial()
+        others = [trial for trial in ranked if confirmed is None or trial.id != confirmed.id]
+        return [*([confirmed] if confirmed else []), *others][:count]
+
+    def _find_confirmed_trial(self) -> TrialRecord | None:
+        """Return the trial whose confirmations have begun, so that another version of the strategy does not
+        choose anew; None if there is none, or if a trial or a run of the race ended since."""
+        confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
+        selecting = self.ledger.records(RunPurpose.SEARCH, RunPurpose.RACE)
+        if not confirmations or any(run.ended > confirmations[0].began for run in selecting):
+            return None
+        first = confirmations[0].configuration
+        return next((trial for trial in selecting if trial.configuration == first), None)
 
     def _next_confirmation(self) -> TrialRecord | None:
         """Start the next confirmation: seed by seed, the finalists and then the published values."""

@@ -21,7 +21,7 @@ from dps.models.manifest import write_manifest
 from dps.tasks import registry
 from dps.training.preview import RunPreview
 from dps.training.result import Evaluation, Outcome, RunResult
-from tune.core import space
+from tune.core import command, space
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.provenance import Provenance
 from tune.core.run import Job, RunReport, RunSettings
@@ -184,6 +184,14 @@ def progress_report(
 def last_report(job: str, outcome: Outcome, **result: Any) -> RunReport:
     """The report that a run ended."""
     return RunReport(job, RunResult(outcome=outcome, **result))
+
+
+def end_session(start: Callable[[], int]) -> int:
+    """Run a session as its command does: the exit status, with what broke it off on standard error."""
+    try:
+        return start()
+    except command.UnfinishedError as error:
+        return command.print_error(str(error), error.status)
 
 
 def leave_model(folder: Path, weight: float = 0.0) -> None:

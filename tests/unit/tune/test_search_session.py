@@ -19,9 +19,8 @@ from safetensors.numpy import load_file, save_file
 from dps.models import list_models
 from dps.models.manifest import MANIFEST_FILE
 from dps.paths import hash_file
-from tests.unit.tune.helpers import PROVENANCE, FakeTune, make_plan
+from tests.unit.tune.helpers import PROVENANCE, FakeTune, end_session, make_plan
 from tune import session
-from tune.core.command import UnfinishedError, print_error
 from tune.core.run import Job
 from tune.records.ledger import Ledger
 from tune.reporting import best_model, ensemble_model, page
@@ -59,11 +58,9 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
     def one(status: int = 0, **options: Any) -> list[Job]:
         given = {"trials": 3, "race": 0, "confirm": 3, "baseline": "none"} | options
-        try:
-            ended = SearchSession(make_plan(output=output, tracking_uri="none", **given)).run()
-        except UnfinishedError as error:
-            ended = print_error(str(error), error.status)
-        assert ended == status
+        assert (
+            end_session(SearchSession(make_plan(output=output, tracking_uri="none", **given)).run) == status
+        )
         return ran[-1].seen
 
     yield one

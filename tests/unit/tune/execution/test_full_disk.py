@@ -21,7 +21,15 @@ from dps.training.config import Checkpointing, FineTuneConfig
 from dps.training.data import TaskData
 from dps.training.result import Outcome
 from dps.training.run import finetune_model
-from tests.unit.tune.helpers import SETTINGS, FakeTune, last_report, make_plan, open_ledger, strategy
+from tests.unit.tune.helpers import (
+    SETTINGS,
+    FakeTune,
+    end_session,
+    last_report,
+    make_plan,
+    open_ledger,
+    strategy,
+)
 from tune.core import command
 from tune.core.run import Job, RunReport
 from tune.execution import worker
@@ -197,7 +205,7 @@ def test_the_command_says_what_to_do(
         raise RuntimeError("The Ray Tune run failed") from error
 
     monkeypatch.setattr("tune.execution.run_trials", broken)
-    assert search.run() == status
+    assert end_session(search.run) == status
     said = capsys.readouterr().err
     assert f"--resume {tmp_path / 'out'}" in said
     assert ("the disk is full; make room" in said) == (error is FULL)

@@ -14,6 +14,7 @@ from dps.training.result import Outcome
 from tests.unit.tune.helpers import (
     PROVENANCE,
     FakeTune,
+    end_session,
     end_well,
     last_report,
     make_plan,
@@ -85,7 +86,7 @@ def test_the_command_says_why_and_how_to_go_on(
 
     monkeypatch.setattr("tune.execution.run_trials", broken)
     monkeypatch.setattr(search.folder, "records", lambda *purposes: [make_record()] * completed)
-    assert search.run() == status
+    assert end_session(search.run) == status
     said = capsys.readouterr().err
     assert "8 are lost; then go on with: " in said
     assert f"/tune/search.py --resume {tmp_path}/out" in said
