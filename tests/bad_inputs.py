@@ -381,7 +381,8 @@ DATA = [
         ("own.jsonl:1: label must be a list of labels, or a text with '|' between the labels, got 1",),
         prepare=both(text("own.yaml", "name: own\ncolumns: text\nkind: multi-label\nlabels: [a, b]\n"
                           "files: own.jsonl\n"), text("own.jsonl", row({"text": "w1", "label": 1})))),
-    Bad("data", "too few examples for two stages", (*PAIR, "--train-size", "5", "--select-on", "dev"),
+    Bad("data", "too few examples for two stages",
+        (*PAIR, "--train-size", "5", "--select-on", "dev", "--epochs", "3"),
         ("--max-steps:", "4 steps")),
     Bad("data", "a slice of one class", (*PAIR, "--train-size", "5"),
         ("metric: matthews_correlation is 0 for the best model and the worst", "held out")),

@@ -138,7 +138,10 @@ def test_every_option_that_is_named_is_one(page: Path) -> None:
     fields = {
         name.replace("_", "-") for kind in (SearchOptions, CompareOptions) for name in kind.model_fields
     }
-    known = {f"--{no}{name}" for name in fields for no in ("", "no-")} | {"--help", "--backend-store-uri"}
+    known = {f"--{no}{name}" for name in fields for no in ("", "no-")} | {
+        *("--help", "--backend-store-uri"),
+        *("--head", "--working-dir", "--generate"),  # of Ray
+    }
     for command in (local, submit, predict, probing):
         known |= set(command._make_parser()._option_string_actions)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8"))) <= known

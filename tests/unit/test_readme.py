@@ -1,4 +1,4 @@
-"""What the README names is there."""
+"""What the README and the table of methods name is there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dps.tasks import registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+METHODS_PAGE = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
@@ -21,10 +22,14 @@ def test_every_link_leads_to_a_file(document: str) -> None:
 
 
 def test_the_table_of_methods_names_each_once() -> None:
-    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", README, re.MULTILINE)) == sorted(METHODS)
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", METHODS_PAGE, re.MULTILINE)) == sorted(METHODS)
 
 
 def test_every_task_is_named() -> None:
     found = re.search(r"^Tasks: ([^.]+)\.", README, re.MULTILINE)
     assert found is not None
     assert found.group(1).split(", ") == list(registry.TASKS)
+
+
+def test_the_readme_can_be_read_in_five_minutes() -> None:
+    assert len(README.splitlines()) <= 170

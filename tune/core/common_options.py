@@ -144,7 +144,7 @@ class CommonOptions(BaseSettings):
         "gradient",
         "how DPS holds unselected weights back: their gradient, their update, or let the search choose",
     )
-    trials: int = define_option(12, "configurations to try", gt=0, le=MAX_OPTION_VALUE)
+    trials: int = define_option(8, "configurations to try", gt=0, le=MAX_OPTION_VALUE)
     confirm: int = define_option(
         3, "fresh seeds that the winner is trained with on all training data", gt=0, le=MAX_OPTION_VALUE
     )
@@ -164,7 +164,7 @@ class CommonOptions(BaseSettings):
         "auto", "auto, builtin, a name on the hub, or a transformers folder", min_length=1
     )
     epochs: float = define_option(
-        3, "passes over the training data of a full run", gt=0, le=MAX_OPTION_VALUE, allow_inf_nan=False
+        4, "passes over the training data of a full run", gt=0, le=MAX_OPTION_VALUE, allow_inf_nan=False
     )
     max_steps: int | None = define_option(
         None, "optimizer steps of a full run, in place of --epochs", gt=0, le=MAX_OPTION_VALUE

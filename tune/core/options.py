@@ -74,7 +74,7 @@ examples:
 
     method: NameList = define_option(
         "dps-dense",
-        "dps-dense, dps-mix, vanilla, ... (README); several with commas let the search choose among them",
+        "dps-dense, lora, vanilla, ... (docs/methods.md); several with commas: the search chooses",
     )
     confirm: int = define_option(
         5,
@@ -89,7 +89,7 @@ examples:
         le=MAX_OPTION_VALUE,
     )
     race: int = define_option(
-        6,
+        3,
         "maximum number of further seeds in the race of promising configurations; 0: one seed decides",
         ge=0,
         le=MAX_OPTION_VALUE,
@@ -184,7 +184,7 @@ examples:
 
     methods: NameList = define_option(
         "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
-        "what is compared, with commas; README lists them all; controls: what the selection of DPS is worth; "
+        "what is compared, with commas (docs/methods.md); controls: what the selection of DPS is worth; "
         "popular: what is in daily use",
     )
     baseline: str = define_option("vanilla", "the method that the others are compared with")

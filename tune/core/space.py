@@ -1,7 +1,7 @@
 """Search spaces: the learning rate, for each method what its file in `dps.methods` publishes, and on request
 how long and on what batches it trains (`dps.training.config.TRAINING_PARAMETERS`).
 
-The learning rate's range follows the size of the model (README, "What is searched"), as the best peak
+The learning rate's range follows the size of the model (docs/howto/search.md), as the best peak
 shrinks as models grow, and the method's `learning_rate_factor`.
 """
 

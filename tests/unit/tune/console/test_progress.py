@@ -212,7 +212,7 @@ def test_brief_has_every_value_once() -> None:
 
 def test_with_a_price_the_plan_says_what_it_will_cost() -> None:
     plan = make_plan(price=1.5, workers_per_trial=2)
-    assert format_plan(plan)[-1] == "expected     about 03:24, 0.21 CPU-hours, cost 0.32"
+    assert format_plan(plan)[-1] == "expected     about 02:37, 0.16 CPU-hours, cost 0.24"
 
 
 def test_the_plan_says_what_was_chosen() -> None:
@@ -224,13 +224,13 @@ def test_the_plan_says_what_was_chosen() -> None:
         "texts        none has more than 128 tokens",
         "model        built-in MiniLM encoder (named)",
         "selected on  holdout; reported on dev, 5 fresh seeds",
-        "searching    12 trials of at most 60 steps, tpe + asha",
+        "searching    8 trials of at most 60 steps, tpe + asha",
         "  method           dps-dense | vanilla",
         "  learning_rate    3e-05 to 0.0005, log scale",
         "  selection_ratio  0.2 to 0.9",
         "  update_ratio     0.05 to 0.25, log scale",
         "beginning    with the published values: 2 trials",
-        "racing       the promising ones on up to 6 further seeds each, at most 150% of what the trials took",
+        "racing       the promising ones on up to 3 further seeds each, at most 150% of what the trials took",
         "confirming   the winner: 5 runs of 75 steps",
         "baselines    the published values, unless they win; vanilla-no-dropout, each at the best of 3 "
         "learning rates: 3 trials and 10 runs on the same seeds",
@@ -238,5 +238,5 @@ def test_the_plan_says_what_was_chosen() -> None:
         "power)",
         "slots        2 x 1 worker(s) x 1 thread; local Ray on loopback, 2 cores",
         "precision    fp32 (auto: this CPU has no bf16 in hardware)",
-        "expected     about 04:13, 0.13 CPU-hours",
+        "expected     about 03:26, 0.1 CPU-hours",
     ]

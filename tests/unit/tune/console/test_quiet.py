@@ -170,7 +170,7 @@ def test_of_a_dry_run_the_plan_is_the_result(
     monkeypatch.chdir(tmp_path)
     argv = ["--task", "cola", "--data", "builtin", "--model", "builtin", "--max-steps", "60", "--dry-run"]
     assert search.main([*argv, "--quiet"]) == 0
-    assert "searching    12 trials of at most 60 steps" in capsys.readouterr().out
+    assert "searching    8 trials of at most 60 steps" in capsys.readouterr().out
     assert search.main([*argv, "--json", "--output", "here"]) == 0
     (told,) = events(capsys.readouterr().out)
     assert (told["event"], told["task"], told["output"]) == ("plan", "cola", str(tmp_path / "here"))

@@ -26,12 +26,12 @@ OPTIONS: dict[str, Any] = {
     "task": "cola",
     "method": "dps-dense",
     "freeze": "gradient",
-    "trials": 12,
+    "trials": 8,
     "seed": 0,
     "output": None,
     "data": "auto",
     "model": "auto",
-    "epochs": 3,
+    "epochs": 4,
     "max_steps": None,
     "batch_size": 16,
     "max_length": None,
@@ -56,7 +56,7 @@ OPTIONS: dict[str, Any] = {
     "select_on": "holdout",
     "evaluations": 6,
     "confirm": 5,
-    "race": 6,
+    "race": 3,
     "warm_start": None,
     "objectives": "score",
     "finalists": 1,
@@ -463,7 +463,7 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(
     assert search.main(["--task", "cola", *pair, "--dry-run", "--max-steps", "60", "--confirm", "2"]) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    words = ["cola (matthews_correlation, max)", "800 train, 400 dev", "12 trials of at most 60 steps"]
+    words = ["cola (matthews_correlation, max)", "800 train, 400 dev", "8 trials of at most 60 steps"]
     words += ["learning_rate", "selection_ratio", "update_ratio", "2 runs of 60 steps", "expected"]
     assert [word for word in words if word not in said.out] == []
     assert not ray.is_initialized()

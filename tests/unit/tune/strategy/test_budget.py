@@ -60,7 +60,7 @@ def test_the_first_rule_that_is_reached_gives_the_reason() -> None:
 
 
 def test_the_options_make_the_rules() -> None:
-    assert make_plan().get_stop_rules() == [TrialLimit(12)]
+    assert make_plan().get_stop_rules() == [TrialLimit(8)]
     plan = make_plan(trials=5, time_budget="1h30m", gpu_hours=2.5, cpu_hours=1, workers_per_trial=2)
     rules = [WallTimeLimit(5400), DeviceHoursLimit("GPU", 2.5, 0.0), DeviceHoursLimit("CPU", 1, 2)]
     made = make_rules(plan)
