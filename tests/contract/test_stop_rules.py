@@ -7,13 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune.strategy import budget
-from tune.strategy.budget import DeviceHoursLimit, SpentResources, StopRule, TrialLimit, WallTimeLimit
+from tune.strategy.budget import (
+    AfterFirstTrial,
+    DeviceHoursLimit,
+    SpentResources,
+    StopRule,
+    TrialLimit,
+    WallTimeLimit,
+)
 
 # A new rule adds a line here: (rule, its limit as the reason names it, a Spent that reaches it).
 RULES: list[tuple[StopRule, str, SpentResources]] = [
     (TrialLimit(7), "7 trials", SpentResources(trials=7)),
     (WallTimeLimit(90.0), "90 s", SpentResources(seconds=90.0)),
     (DeviceHoursLimit("GPU", 0.5, 2.0), "0.5 GPU-hours", SpentResources(slot_seconds=900.0)),
+    (AfterFirstTrial(WallTimeLimit(90.0)), "90 s", SpentResources(trials=1, seconds=90.0)),
 ]
 AMOUNTS = st.floats(min_value=0, max_value=1e5)
 SPENT = st.builds(SpentResources, st.integers(min_value=0, max_value=50), AMOUNTS, AMOUNTS)
