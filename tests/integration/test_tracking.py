@@ -181,7 +181,7 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     }
     assert parent.data.params["task"] == "cola"
     tags = parent.data.tags
-    assert (tags["option.trials"], tags["winner.selection_ratio"]) == ("12", "0.7")
+    assert (tags["option.trials"], tags["winner.selection_ratio"]) == ("8", "0.7")
     assert {"score": 0.3, "seconds": 9.0, "selected_share": 0.7}.items() <= found["0"].data.metrics.items()
     assert found["confirm-1"].data.metrics[f"dev_{METRIC}"] == 0.61
     figures = {key: parent.data.metrics[f"dev_{METRIC}_{key}"] for key in ("mean", "std", "low", "high")}
