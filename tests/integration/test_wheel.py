@@ -46,10 +46,10 @@ def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run a command of a fresh environment in an empty folder. It borrows the dependencies of this one."""
     fresh, empty = tmp_path_factory.mktemp("fresh"), tmp_path_factory.mktemp("empty")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", fresh], check=True)
-    packages = next(fresh.glob("lib/python*/site-packages"))
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     install = ["--python", fresh / "bin/python", "install", "--no-deps", "--quiet", wheel]
     subprocess.run([sys.executable, "-m", "pip", *map(str, install)], check=True)
+    packages = next(fresh.glob("lib/python*/site-packages"))  # lent after it: this package is there too
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def one(name: str, *options: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
