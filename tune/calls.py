@@ -19,7 +19,7 @@ from tune.compare import start_comparison
 from tune.core.command import EXIT_INTERRUPTED, suspend_collection
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import make_options
-from tune.execution.connection import disconnect_from_cluster
+from tune.execution.connection import check_disconnected, disconnect_from_cluster
 from tune.own_data import Examples, write_own_task
 from tune.records.events import Watcher
 from tune.result import ComparisonResult, SearchResult
@@ -95,6 +95,7 @@ def _choose_task(task: str | Path | None, options: Mapping[str, Any], **data: An
 
 def _run(options: CommonOptions, start: Any, watchers: Sequence[Watcher]) -> Path:
     """Run a session to its end; return its output folder."""
+    check_disconnected()
     listener = _Listener()
     try:
         with suspend_collection():

@@ -50,13 +50,13 @@ def write_own_task(
     digest = hashlib.sha256(repr((text, label)).encode())
     contents = {split: _read_content(split, part, digest) for split, part in parts.items()}
     folder = DATA_FOLDER / f"{name}-{digest.hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for split, content in contents.items():
         if isinstance(content, Path):
             files[split] = content.resolve()
         else:
             files[split] = (folder / f"{split}.parquet").resolve()
-            folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(content.with_format("arrow")[:], files[split])  # to_parquet shows a bar
     proposal = _inspect(files, (text,) if isinstance(text, str) else text, label)
     file = folder / f"{name}.yaml"

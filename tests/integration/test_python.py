@@ -89,6 +89,7 @@ def test_the_same_data_are_the_same_task(here: Path) -> None:
     assert write_own_task(Dataset.from_pandas(FRAME), label="team") == file
     assert write_own_task(FRAME[:-1], label="team") != file
     FRAME.to_csv("tickets.csv", index=False)
+    assert write_own_task("tickets.csv", label="team").is_file()
     own = write_own_task("tickets.csv", dev=FRAME, label="team").read_text(encoding="utf-8")
     assert str(here / "tickets.csv") in own
     assert "dev.parquet" in own
@@ -115,6 +116,17 @@ def test_what_is_wrong_is_an_exception_of_one_line(here: Path, given: dict[str, 
         tune.run_search(**given)
     assert str(refused.value).startswith(says)
     assert "\n" not in str(refused.value)
+
+
+def test_a_connection_of_the_users_own_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    ended: list[str] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append("shutdown"))
+    with pytest.raises(tune.InputError, match=r"connected to Ray already; call ray\.shutdown\(\)"):
+        tune.run_search(task="cola", tracking_uri="none")
+    assert ended == []
 
 
 def test_public_names_are_listed() -> None:

@@ -121,6 +121,17 @@ def connect_to_cluster() -> Cluster:
     return read_cluster_resources(address)
 
 
+def check_disconnected() -> None:
+    """Raise InputError where this process has joined Ray by itself: a search would end that connection."""
+    if "ray" in sys.modules:
+        import ray
+
+        if ray.is_initialized():
+            raise InputError(
+                "ray: this process is connected to Ray already; call ray.shutdown() before a search"
+            )
+
+
 def disconnect_from_cluster() -> None:
     """Leave the cluster, and end a local one, so that the same process can connect again."""
     if "ray" in sys.modules:
