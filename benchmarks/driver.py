@@ -3,7 +3,7 @@
     python benchmarks/driver.py                          # two minutes on 2 cores
     python benchmarks/driver.py --slots 64 --trials 128 --a-second 10   # eight minutes there, 16 GB
 
-A whole `python tune/search.py` with all of it: TPE and its Gaussian process, ASHA, race, ledger, MLflow on
+A whole `python tune/search.py` with all of it: TPE, ASHA, race, ledger, MLflow on
 SQLite. Only the slots are made up: an actor each, as in a search, that makes up the scores of its job
 instead of training, an evaluation at a time. Prints Markdown: the driver's CPU seconds (all its
 threads; not Ray's own processes) in the seconds that all slots had work, and the reports that arrived of

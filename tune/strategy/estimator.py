@@ -44,7 +44,7 @@ class Estimates:
 
 
 class Estimator:
-    """Estimate configurations from their runs.
+    """Estimate configurations from their runs; anew after each run that ends.
 
     direction: of the metric; inside, higher is better.
     evaluations: of a full trial, spread evenly over its steps.
@@ -57,19 +57,28 @@ class Estimator:
         self.source, self.evaluations = source, evaluations
         self.sign = Direction(direction).sign
         self.chance = None if chance is None else self.sign * chance
+        self._ended_counts: tuple[int, int] | None = None
+        self._estimates: Estimates | None = None
 
     def estimate(self) -> Estimates | None:
         """Return the estimates from all ended runs, or None while there are fewer than MIN_RUNS."""
+        explored, raced = self.source.records(RunPurpose.SEARCH), self.source.records(RunPurpose.RACE)
+        counts = _count_informative(explored), _count_informative(raced)
+        if self._ended_counts != counts:
+            self._ended_counts = counts
+            self._estimates = self._estimate(explored, raced) if sum(counts) >= MIN_RUNS else None
+        return self._estimates
+
+    def _estimate(self, explored: Sequence[TrialRecord], raced: Sequence[TrialRecord]) -> Estimates | None:
         trials: dict[str, TrialRecord] = {}
         scores: dict[str, dict[int, float]] = {}
-        for trial in self.source.records(RunPurpose.SEARCH):
+        for trial in explored:
             trials.setdefault(make_configuration_key(trial.configuration), trial)
-        runs = [*self.source.records(RunPurpose.SEARCH), *self.source.records(RunPurpose.RACE)]
-        for run in runs:
+        for run in (*explored, *raced):
             key, score = make_configuration_key(run.configuration), self._full_score(run)
             if score is not None and key in trials:
                 scores.setdefault(key, {})[run.seed] = score
-        if sum(run.outcome in INFORMATIVE_OUTCOMES for run in runs) < MIN_RUNS or not scores:
+        if not scores:
             return None
         chosen = sorted(scores, key=lambda key: trials[key].number)
         full = [scores[key] for key in chosen]
@@ -114,3 +123,7 @@ class Estimator:
         """Return by how much a new configuration is expected to exceed the best, in the metric's scale."""
         estimates = self.estimate()
         return None if estimates is None else estimates.means.compute_improvement()
+
+
+def _count_informative(runs: Sequence[TrialRecord]) -> int:
+    return sum(run.outcome in INFORMATIVE_OUTCOMES for run in runs)
