@@ -47,16 +47,16 @@ def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     fresh, empty = tmp_path_factory.mktemp("fresh"), tmp_path_factory.mktemp("empty")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", fresh], check=True)
     install = ["--python", fresh / "bin/python", "install", "--no-deps", "--quiet", wheel]
-    subprocess.run([sys.executable, "-m", "pip", *map(str, install)], check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-m", "pip", *map(str, install)], cwd=empty, env=environment, check=True)
     packages = next(fresh.glob("lib/python*/site-packages"))  # lent after it: this package is there too
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def one(name: str, *options: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        environment.pop("PYTHONPATH", None)
         command = [str(fresh / "bin" / name), *options]
+        offline = {**environment, "HF_HUB_OFFLINE": "1"}
         return subprocess.run(
-            command, cwd=empty, env=environment, capture_output=True, text=True, timeout=280, check=False
+            command, cwd=empty, env=offline, capture_output=True, text=True, timeout=280, check=False
         )
 
     return one

@@ -149,10 +149,8 @@ def _start_local_ray(options: dict[str, Any]) -> None:
     make_auth_token()
     ray_private.disable_gc_in_new_processes()
     ray_private.start_in_own_groups()
-    if Path(sysconfig.get_path("purelib")) != SOURCE_ROOT:  # slots run this copy, whatever else is installed
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE_ROOT), *_get_python_path()])
     try:
-        with _run_in_background(ray_private.report_missing_names):
+        with _run_in_background(ray_private.report_missing_names), _own_copy_first():
             ray.init(address="local", include_dashboard=False, _temp_dir=folder, **options)
     except Exception as error:  # of many kinds: sockets, folders, processes
         if is_disk_full(error):
@@ -163,10 +161,20 @@ def _start_local_ray(options: dict[str, Any]) -> None:
         ) from None
 
 
-def _get_python_path() -> list[str]:
-    """Return the folders in PYTHONPATH, without this project's own."""
-    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [folder for folder in folders if folder not in ("", str(SOURCE_ROOT))]
+@contextmanager
+def _own_copy_first() -> Iterator[None]:
+    """Let the processes that start now, the slots' own, import this copy of the project, whatever else is
+    installed. What this process starts later, such as a user's own programs, is left as it was."""
+    before = os.environ.get("PYTHONPATH")
+    if Path(sysconfig.get_path("purelib")) != SOURCE_ROOT:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE_ROOT), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def choose_ray_folder() -> str:

@@ -115,9 +115,20 @@ def test_what_ray_opens_to_everybody_lies_where_nobody_else_can_enter(
         connection.connect_to_cluster()
 
 
-def test_slots_run_this_copy_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    fail_to_start(monkeypatch, OSError("stop"))
-    monkeypatch.setenv("PYTHONPATH", f"/elsewhere:{connection.SOURCE_ROOT}")
+@pytest.mark.parametrize("before", ["/elsewhere", None])
+def test_slots_run_this_copy_of_the_project(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    """Ray's processes inherit the path; what this process starts after that does not."""
+    seen: list[str] = []
+
+    def init(**_: object) -> None:
+        seen.extend(os.environ["PYTHONPATH"].split(":"))
+        raise OSError("stop")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setenv("PYTHONPATH", before or "")
+    if before is None:
+        monkeypatch.delenv("PYTHONPATH")
     with pytest.raises(RefusedError):
         connection.connect_to_cluster()
-    assert os.environ["PYTHONPATH"].split(":") == [str(connection.SOURCE_ROOT), "/elsewhere"]
+    assert seen == [str(connection.SOURCE_ROOT), *([before] if before else [])]
+    assert os.environ.get("PYTHONPATH") == before
