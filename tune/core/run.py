@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -78,6 +79,7 @@ class Job:
 
     configuration: "method" and its hyper-parameters, "learning_rate", and what else is searched of
         `dps.training.config.TRAINING_PARAMETERS`, which then stands in place of the settings' value.
+    fingerprints: of the examples by split, see `dps.training.data.TaskData`.
     location: storage of checkpoints, logits and (with keep_model) the model, see `tune.core.storage`.
     transfers: whether a run of the search is scored on other sets at its end, as a confirmation is.
     oom_retry: retry with half the micro-batch after running out of memory; micro_batch: examples that a
@@ -94,6 +96,7 @@ class Job:
     transfers: bool = False
     oom_retry: bool = False
     micro_batch: int | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def halve_micro_batch(self, workers: int) -> Job | None:
         """Return the job with half the micro-batch, or None if it cannot be halved or oom_retry is off."""

@@ -42,7 +42,7 @@ class SearchScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial that falls behind."""
-        behind = self.arms.is_behind(trial.config["job"], result["report"])
+        behind = self.arms.is_behind(trial.trial_id, trial.config["job"], result["report"])
         return TrialScheduler.STOP if behind else TrialScheduler.CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:

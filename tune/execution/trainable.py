@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,15 +35,14 @@ SLOT_ACTOR_MEMORY_BYTES = 64 * 2**20  # requested by the actor instead of CPU, w
 class SlotConfig:
     """Configuration of a slot.
 
-    fingerprints: of the task's examples by split; stop_signal: actor that stops the search; is_local: whether
-    Ray is the search's own, on one machine; step_timeout_s, trial_timeout_s: see `Watchdog`.
+    stop_signal: actor that stops the search; is_local: whether Ray is the search's own, on one machine;
+    step_timeout_s, trial_timeout_s: see `Watchdog`.
     """
 
     workers: int
     cpus_per_worker: int
     gpus_per_worker: float
     checkpoint_every_s: float
-    fingerprints: Mapping[str, str]
     step_timeout_s: float
     trial_timeout_s: float | None
     stop_signal: Any
@@ -167,7 +165,6 @@ class SlotTrainable(ray.tune.Trainable):
                     "slot": self.trial_id,
                     "threads": slot.cpus_per_worker,
                     "checkpoint_every_s": slot.checkpoint_every_s,
-                    "fingerprints": slot.fingerprints,
                 },
                 scaling_config=ray.train.ScalingConfig(
                     num_workers=slot.workers,

@@ -149,7 +149,6 @@ def _configure_slot(plan: Plan, signal: Any) -> SlotConfig:
         cpus_per_worker=options.cpus_per_worker,
         gpus_per_worker=plan.gpus_per_worker,
         checkpoint_every_s=CHECKPOINT_INTERVAL_S,
-        fingerprints=plan.preview.fingerprints,
         step_timeout_s=parse_duration(options.step_timeout),
         trial_timeout_s=parse_duration(options.trial_timeout) if options.trial_timeout else None,
         stop_signal=signal,

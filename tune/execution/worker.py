@@ -1,7 +1,7 @@
 """The training loop of a worker group: take a job, fine-tune, report.
 
 Only rank 0 uses the mailbox and broadcasts to the others. Data and base weights are read with the
-first job and stay in memory.
+first job that needs them; those that were used last stay in memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import gc
 import math
 import time
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +26,25 @@ from dps.training.result import ControlSignal, Evaluation, Outcome, RunResult
 from dps.training.run import finetune_model
 from dps.training.tokens import TokenCache
 from tune.core.job_config import make_fine_tune_config
-from tune.core.run import Job, RunPurpose, RunReport, RunSettings
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.job_folder import JobFolder
 from tune.records import predictions
 from tune.records.predictions import PREDICTIONS_FILE
 
 HEARTBEAT_INTERVAL_S = 1.0
+MAX_LOADED_INPUTS = 3  # models with their data that a worker keeps in memory
 IDLE_TIMEOUT_S = 120.0  # an idle group leaves after this long; shorter than the ranks' time-out
 
 
 def run_worker_loop(loop: dict[str, Any]) -> None:
     """Run the jobs of a mailbox until there are no more; Ray Train calls this on every worker.
 
-    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s", "fingerprints" (of
-    the examples by split).
+    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s".
     """
     freeze_imported_objects()
     torch.set_num_threads(loop["threads"])
-    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["fingerprints"])
+    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"])
     handle = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)
     ray.get(loop["mailbox"].register_worker.remote(get_rank(), handle))
     while (job := worker.next_job()) is not None:
@@ -55,14 +54,11 @@ def run_worker_loop(loop: dict[str, Any]) -> None:
 class _Worker:
     """One rank of a slot's worker group."""
 
-    def __init__(
-        self, mailbox: Any, slot: str, checkpoint_every_s: float, fingerprints: Mapping[str, str]
-    ) -> None:
+    def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float) -> None:
         self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
-        self.fingerprints = fingerprints
         self.is_first = get_rank() == 0
         self.world_size = get_world_size()  # read now: Ray may end the process group before the job
-        self.loaded: tuple[RunSettings, RunInputs] | None = None
+        self.loaded: dict[Any, RunInputs] = {}  # by what they are read from, the last used last
         self.last_job_ended: float | None = None
         self.finished_folder: JobFolder | None = None  # of the previous job
         self.imports_frozen = False
@@ -109,12 +105,12 @@ class _Worker:
         gc.collect()  # models and optimizers hold one another through their hooks
         if retries and torch.cuda.is_available():
             torch.cuda.empty_cache()  # the retry needs blocks of other sizes
-        if retries or self.loaded is None:
+        if retries or not self.loaded:
             return
         if not self.imports_frozen:
             gc.freeze()  # a first run imports much that stays
             self.imports_frozen = True
-        self.loaded[1].base.prepare_copy()
+        next(reversed(self.loaded.values())).base.prepare_copy()
         reset_peak_memory(get_device())
 
     def _handle_out_of_memory(self, job: Job, error: Exception) -> None:
@@ -129,7 +125,7 @@ class _Worker:
         self._send_report(RunReport(job.id, RunResult(outcome=Outcome.OUT_OF_MEMORY, error=message)))
 
     def _fine_tune(self, job: Job, job_folder: JobFolder) -> RunResult:
-        base, data = self._load_inputs(job.settings)
+        base, data = self._load_inputs(job)
         job_folder.fetch_checkpoints()
         result = finetune_model(
             make_fine_tune_config(job),
@@ -162,21 +158,21 @@ class _Worker:
             result.save(job_folder.folder / "model")
             job_folder.keep_result("model")
 
-    def _load_inputs(self, settings: RunSettings) -> RunInputs:
-        """Return base weights and tokenised data, read once per search."""
-        if self.loaded is None or self.loaded[0] != settings:
-            inputs = load_run_inputs(
-                settings.task,
-                settings.data,
-                settings.model,
-                settings.max_length,
-                TokenCache(),
-                self.fingerprints,
-            )
-            self.loaded = settings, inputs
+    def _load_inputs(self, job: Job) -> RunInputs:
+        """Return the base weights and the tokenised data of a job; few are kept, as each has a model."""
+        config = make_fine_tune_config(job)
+        origin = config.task, config.data, config.model, config.max_length or job.settings.max_length
+        key = (*origin, *sorted(job.fingerprints.items()))
+        inputs = self.loaded.pop(key, None)
+        if inputs is None:
+            while len(self.loaded) >= MAX_LOADED_INPUTS:
+                del self.loaded[next(iter(self.loaded))]
+                gc.unfreeze()  # what was dropped may go
+            inputs = load_run_inputs(*origin, TokenCache(), job.fingerprints)
             gc.collect()
             gc.freeze()  # what stays is not examined after every job
-        return self.loaded[1]
+        self.loaded[key] = inputs
+        return inputs
 
     def _send_evaluation(self, job: Job, evaluation: Evaluation) -> None:
         if not self.is_first:

@@ -234,6 +234,7 @@ class Plan:
             earlier_configurations=[(configuration, score) for configuration, score in observations],
             finalist_count=options.finalists,
             confirms_published=options.confirms_published,
+            fingerprints=self.preview.fingerprints,
         )
         return self._make_baseline_strategy(arm, strategy) if arm in self.baseline_arms else strategy
 

@@ -22,7 +22,6 @@ class Arms:
         self.searches = searches
         self.owners: dict[str, SearchPhases] = {}
         self._has_baselines = any(search.strategy.is_baseline for search in searches)
-        self._by_arm = {search.ledger.arm: search for search in searches}
         for search in searches:  # what fails in one may well fail in another
             search.failure_streak = searches[0].failure_streak
 
@@ -51,9 +50,9 @@ class Arms:
         confirms = self._has_baselines and search.confirmed_winner is not None
         return not search.unfinished, confirms, search.strategy.is_baseline, search.started_count
 
-    def is_behind(self, job: Job, report: RunReport) -> bool:
-        """Return whether a trial falls behind the others of its arm; see `SearchPhases.is_behind`."""
-        return self._by_arm[job.arm].is_behind(job, report)
+    def is_behind(self, key: str, job: Job, report: RunReport) -> bool:
+        """Return whether a trial falls behind the others of its search; see `SearchPhases.is_behind`."""
+        return self.owners[key].is_behind(job, report)
 
     def take_report(self, key: str, report: RunReport) -> None:
         """Forward an evaluation to the search that owns the run."""

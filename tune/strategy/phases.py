@@ -223,6 +223,7 @@ class SearchPhases:
             self._folder(record),
             keep_model=self.strategy.keep_models and self._confirms_winner(record),
             oom_retry=self.strategy.oom_retry,
+            fingerprints=self.strategy.fingerprints,
         )
 
     def _folder(self, record: TrialRecord) -> str:

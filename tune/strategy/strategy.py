@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tune.core.run import RunSettings
@@ -20,6 +20,7 @@ class Strategy:
 
     space: what is searched.
     settings: what every run shares.
+    fingerprints: of the examples that every run reads, see `tune.core.run.Job`.
     direction: "max" or "min", of the primary metric.
     sampler: "tpe", "gp", "random", "latin" or "grid".
     seed: of the search; the confirmation's seeds follow it, the race's begin at seed + RACE_SEED_OFFSET.
@@ -68,3 +69,4 @@ class Strategy:
     is_baseline: bool = False
     keep_models: bool = True
     oom_retry: bool = False
+    fingerprints: Mapping[str, str] = field(default_factory=dict)

@@ -153,8 +153,8 @@ def test_a_run_out_of_memory_is_tried_again_with_half_until_it_fits(
     monkeypatch.setattr(worker, "finetune_model", run)
     monkeypatch.setattr(worker.ray, "get", lambda answer: answer)
     mailbox = Near()
-    one = worker._Worker(mailbox, "slot", 60.0, "")
-    monkeypatch.setattr(one, "_load_inputs", lambda settings: (None, None))
+    one = worker._Worker(mailbox, "slot", 60.0)
+    monkeypatch.setattr(one, "_load_inputs", lambda job: (None, None))
     configuration = {"method": "vanilla", "learning_rate": 1e-4}
     mailbox.submit.remote(Job("3", "search", configuration, 0, SETTINGS, str(tmp_path), oom_retry=oom_retry))
     while (job := mailbox.next_job.remote(0.01)) is not None:

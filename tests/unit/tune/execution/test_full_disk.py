@@ -129,8 +129,8 @@ def test_a_confirmation_whose_results_do_not_fit_stays_open(
     job = Job("confirm-0", "confirmation", configuration, 1, SETTINGS, str(tmp_path))
     kept = tmp_path / "checkpoints" / "step-00000001"
     kept.mkdir(parents=True)
-    one, job_folder = worker._Worker(Mailbox(), "slot", 60.0, ""), JobFolder(job.location, is_writer=True)
-    monkeypatch.setattr(one, "_load_inputs", lambda settings: (None, None))
+    one, job_folder = worker._Worker(Mailbox(), "slot", 60.0), JobFolder(job.location, is_writer=True)
+    monkeypatch.setattr(one, "_load_inputs", lambda job: (None, None))
     if outcome is None:
         with pytest.raises(OSError, match="x"):
             one._fine_tune(job, job_folder)

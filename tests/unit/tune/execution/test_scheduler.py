@@ -87,6 +87,7 @@ class Rig:
         searches = [SearchPhases(ledger, plan, [], lambda: False) for ledger in ledgers]
         for search in searches:
             search.early_stopping = search.early_stopping if isinstance(policy, str) else policy
+        self.searches = {search.ledger.arm: search for search in searches}
         self.scheduler = SearchScheduler(Arms(searches))
         self.controller = FakeController()
         self.ids = itertools.count(100)
@@ -94,7 +95,10 @@ class Rig:
     def trial(self, id: str | None = None, purpose: RunPurpose = "search") -> Any:
         name = id or str(next(self.ids))
         job = Job(name, purpose, {"method": "vanilla", "learning_rate": 1e-4}, 0, SETTINGS, "")
-        made = SimpleNamespace(trial_id=name, config={"job": job}, placement_group_factory="group")
+        made = SimpleNamespace(
+            trial_id=f"what Tune calls {name}", config={"job": job}, placement_group_factory="group"
+        )
+        self.scheduler.arms.owners[made.trial_id] = self.searches[job.arm]
         self.scheduler.on_trial_add(self.controller, made)
         return made
 
@@ -187,7 +191,6 @@ def test_the_policy_knows_trials_by_the_ids_of_the_ledger_and_higher_is_better(
     policy = FakePolicy()
     rig = Rig(policy, direction)
     trial = rig.trial("arm:7")
-    trial.trial_id = "what Tune calls it"
     assert rig.tell(trial, 0.25) == STOP
     assert rig.tell(trial, 0.75, 20) == STOP
     assert policy.told == [

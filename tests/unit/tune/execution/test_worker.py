@@ -48,8 +48,8 @@ def make_worker(
         (folder / f"trial-{number}/checkpoints/step-00000010").mkdir(parents=True)
     monkeypatch.setattr(worker, "finetune_model", ends)
     monkeypatch.setattr(worker.ray, "get", lambda answer: answer)
-    one = worker._Worker(Mailbox(taken), "slot", 60.0, "")
-    monkeypatch.setattr(one, "_load_inputs", lambda settings: (None, None))
+    one = worker._Worker(Mailbox(taken), "slot", 60.0)
+    monkeypatch.setattr(one, "_load_inputs", lambda job: (None, None))
     return one, lambda number: any((folder / f"trial-{number}/checkpoints").glob("step-*"))
 
 
@@ -121,3 +121,36 @@ def test_a_run_that_is_stopped_has_told_whether_it_collapsed_by_then(
     one, _ = make_worker(monkeypatch, tmp_path, reports.append, evaluate)
     one.run_job(job(tmp_path, 0))
     assert (reports[0].result.scores, reports[0].result.is_collapsed) == ([(20, 0.5)], True)
+
+
+def test_inputs_stay_in_memory_by_what_they_are_read_from_and_the_oldest_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A slot runs jobs of several tasks, models and data; each is checked against its own fingerprints."""
+
+    def load(task: str, data: str, model: str, length: int, cache: object, known: Any) -> SimpleNamespace:
+        made.append((task, data, model, length, known["dev"]))
+        return SimpleNamespace()
+
+    made: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(worker, "load_run_inputs", load)
+    one, plain = (
+        worker._Worker(Mailbox(print), "slot", 60.0),
+        replace(job(tmp_path, 0), fingerprints={"dev": "a"}),
+    )
+    jobs = [
+        plain,
+        replace(plain, settings=replace(SETTINGS, task="rte", model="other")),
+        replace(plain, fingerprints={"dev": "b"}),
+    ]
+    kept = [one._load_inputs(each) for each in jobs]
+    assert [one._load_inputs(replace(each, id="9", seed=5)) for each in jobs] == kept
+    assert made == [
+        ("cola", "builtin", "builtin", 128, "a"),
+        ("rte", "builtin", "other", 128, "a"),
+        ("cola", "builtin", "builtin", 128, "b"),
+    ]
+    one._load_inputs(replace(plain, settings=replace(SETTINGS, max_length=64)))
+    assert len(one.loaded) == worker.MAX_LOADED_INPUTS
+    assert one._load_inputs(jobs[1]) is kept[1]
+    assert one._load_inputs(plain) is not kept[0]

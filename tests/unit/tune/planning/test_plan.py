@@ -204,6 +204,8 @@ def test_an_old_search_that_is_resumed_gets_its_baselines_and_runs_nothing_else_
     tune = FakeTune(make_arms(ledgers, strategies, [], lambda: False, 0.0))
     tune.run()
     assert [run for run in ledgers[""].records() if run in before] == before
+    assert {job.id for job in tune.seen if dict(job.fingerprints) != plan.preview.fingerprints} == set()
+    assert plan.preview.fingerprints
     added = Counter((job.arm, str(job.purpose)) for job in tune.seen)
     baselines = ("vanilla", "vanilla-no-dropout")
     assert added == {
