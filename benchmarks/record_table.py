@@ -30,6 +30,7 @@ from tune.core.run import Job, RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.events import Watcher
 from tune.records.ledger import Ledger, TrialRecord
+from tune.records.saved_options import load_resumed_options
 from tune.session import Session
 from tune.strategy.arms import Arms
 from tune.strategy.phases import SearchPhases
@@ -90,6 +91,7 @@ class Recording(Session):
     @classmethod
     def start(cls, options: CommonOptions, watchers: Sequence[Watcher] = ()) -> int:
         """Every run goes to its end, and is scored on the task's own dev set there."""
+        options = load_resumed_options(options)
         return super().start(options.copy_with(transfer=options.task, scheduler="none"), watchers)
 
     def plan_lines(self) -> list[str]:
