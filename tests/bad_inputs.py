@@ -228,6 +228,8 @@ OPTIONS = [
     Bad("options", "an unknown method", ("--method", "magic", *PAIR), ("--method:", "'magic'", "dps-dense")),
     Bad("options", "label smoothing of numbers", ("--task", "stsb", "--method", "label-smoothing"),
         ("--method: label-smoothing needs classes", "stsb")),
+    Bad("options", "a balanced loss of numbers", ("--task", "stsb", "--loss", "balanced", *PAIR),
+        ("--loss: balanced needs classes", "stsb")),
     Bad("options", "a registered name with a slash", ("--register", "a/b", *PAIR), ("--register:", "'a/b'")),
     Bad("options", "registering without MLflow", ("--register", "a", "--tracking-uri", "none", *PAIR),
         ("--register: MLflow is off",)),

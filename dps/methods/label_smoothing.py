@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dps.attachment import Batch, Method
-from dps.attachment.consistency import OwnLossAttachment, note_own_loss
+from dps.attachment.losses import OwnLossAttachment, get_task_loss, note_own_loss
 from dps.ranges import PROBABILITY, Choice, hyper_parameter
 
 
@@ -29,6 +28,7 @@ class LabelSmoothing(Method):
     name: ClassVar[str] = "label-smoothing"
     takes_split_weights: ClassVar[bool] = True
     needs_classes: ClassVar[bool] = True
+    smooths_labels: ClassVar[bool] = True
     smoothing: float = hyper_parameter(0.1, PROBABILITY, Choice((0.05, 0.1, 0.2)))
 
     @property
@@ -41,12 +41,9 @@ class LabelSmoothing(Method):
         note_own_loss(model)
         labels = batch["labels"]
         logits = model(**{key: value for key, value in batch.items() if key != "labels"}).logits
-        if labels.ndim == 2:
-            targets = (1 - self.smoothing) * labels + self.smoothing / 2
-            return functional.binary_cross_entropy_with_logits(logits, targets)
-        if labels.is_floating_point():
+        if labels.ndim == 1 and labels.is_floating_point():
             raise ValueError("label-smoothing needs classes, but the labels are numbers; use another method")
-        return functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        return get_task_loss(model).compute(logits, labels, self.smoothing)
 
 
 class LabelSmoothingAttachment(OwnLossAttachment, method_class=LabelSmoothing):

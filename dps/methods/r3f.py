@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from dps.attachment import Batch, Method, MethodCost
-from dps.attachment.consistency import (
+from dps.attachment.losses import (
     OwnLossAttachment,
     compute_disagreement,
-    compute_task_loss,
+    get_task_loss,
     note_own_loss,
     repeat_batch,
 )
@@ -74,9 +74,8 @@ class R3F(Method):
                 "without; take a model that was not compiled"
             )
         clean, noisy = logits.chunk(2)
-        return compute_task_loss(clean, batch["labels"]) + self.weight * compute_disagreement(
-            clean, noisy, batch["labels"]
-        )
+        loss = get_task_loss(model).compute(clean, batch["labels"])
+        return loss + self.weight * compute_disagreement(clean, noisy, batch["labels"])
 
     def _add_noise(self, rows: int, module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
         """Add noise to the second half of the batch, along axis `rows`."""

@@ -21,7 +21,7 @@ from typing import ClassVar, cast
 from torch import Tensor, nn
 
 from dps.attachment import Batch, Method, MethodCost
-from dps.attachment.consistency import OwnLossAttachment, compute_disagreement, note_own_loss, repeat_batch
+from dps.attachment.losses import OwnLossAttachment, compute_disagreement, note_own_loss, repeat_batch
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dps.attachment.losses import LOSSES
 from dps.errors import InputError
 from dps.methods import DPSDense, Method
 from dps.models.manifest import write_manifest
@@ -49,6 +50,8 @@ class FineTuneConfig:
     warmup_ratio: share of the steps in which the learning rate rises, in [0, 1].
     weight_decay: of AdamW, >= 0; none on biases and normalisation.
     max_grad_norm: norm that the gradient is clipped to; None for no clipping.
+    loss: "plain", the model's own; "balanced", by the classes of the examples that are trained on; or
+        "focal"; see `dps.attachment.losses.TaskLoss`.
     precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
     seed: of the head, dropout and the method's draws, >= 0.
     data_seed: of the order of the data; None for `seed`.
@@ -74,6 +77,7 @@ class FineTuneConfig:
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float | None = 1.0
+    loss: Literal["plain", "balanced", "focal"] = "plain"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = 0
     data_seed: int | None = None
@@ -97,7 +101,11 @@ class FineTuneConfig:
             raise InputError(f"weight_decay must be at least 0, but got {self.weight_decay}")
         if self.seed < 0:
             raise InputError(f"seed must be at least 0, but got {self.seed}")
-        for name, choices in (("select_on", ("holdout", "dev")), ("precision", PRECISIONS)):
+        for name, choices in (
+            ("select_on", ("holdout", "dev")),
+            ("precision", PRECISIONS),
+            ("loss", LOSSES),
+        ):
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}"

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dps.attachment.losses import check_loss
 from dps.errors import InputError
+from dps.methods import METHODS
 from dps.models import (
     USUAL_TOKENS,
     ModelDraft,
@@ -83,6 +85,7 @@ def preview_run(
     Raises InputError for data and values with which the run would fail or learn nothing, and for a method
     that cannot take the model.
     """
+    check_loss(config.loss, task, [type(config.method), *(METHODS[name] for name in methods)])
     sets = load_example_sets(config, task, source)
     splits = {each.split: each.examples for each in sets[: len(task.splits)]}
     labels = {split: np.asarray(examples[LABEL_COLUMN][:]) for split, examples in splits.items()}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dps import distributed
 from dps.attachment.draws import derive_step_seed
+from dps.attachment.losses import TaskLoss, check_loss
 from dps.coverage import describe_coverage, find_covered_weights
 from dps.methods import attachment_of
 from dps.models import PretrainedEncoder
@@ -97,6 +98,8 @@ class _Run:
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
         self.model.to(self.device)  # type: ignore[arg-type]
         self.optimizer = optim.make_adamw(self.model, config.learning_rate, config.weight_decay)
+        check_loss(config.loss, self.task, [type(config.method)])
+        self.restore_loss = TaskLoss.fit(config.loss, self.task, train.labels).apply(self.model)
         config.method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
         attachment = attachment_of(self.optimizer)
         assert attachment is not None
@@ -236,6 +239,7 @@ class _Run:
 
     def _make_result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
         self.attachment.finish()
+        self.restore_loss()
         config, share = self.config, self.attachment.selected_share
         if outcome == Outcome.COMPLETED and config.method.selects_weights and share in (None, 1.0):
             self.warnings.append(

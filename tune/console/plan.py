@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from dps.attachment.losses import FOCAL_GAMMA, balance_classes
 from dps.methods import METHODS
 from dps.text import quote_value
 from dps.training.preview import RunPreview
@@ -26,6 +29,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"task         {plan.task.name} ({plan.task.metric}, {plan.task.direction})",
         f"data         {plan.data.note}: {examples}",
         *_format_labels(plan.preview),
+        *_format_loss(plan),
         f"texts        {plan.preview.lengths}",
         f"model        {'; '.join([plan.model.note, *plan.preview.notes])}",
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
@@ -66,6 +70,21 @@ def _format_labels(preview: RunPreview) -> list[str]:
         rule = "scores on dev will be too good; remove them from either"
         lines.append(f"check        {preview.shared_texts:,} texts of dev are in train too: {rule}")
     return lines
+
+
+def _format_loss(plan: Plan) -> list[str]:
+    """Say what a run minimises, unless that is the usual loss."""
+    name, counts = plan.settings.loss, np.array([*plan.preview.label_counts.values()])
+    if name == "plain":
+        return []
+    if name == "focal":
+        return [f"loss         focal: what is right with probability p counts (1 - p)^{FOCAL_GAMMA:g}"]
+    if plan.task.multi_label:
+        counts = np.stack([plan.preview.examples["train"] - counts, counts])
+    weights, what = balance_classes(counts), "weights of a label" if plan.task.multi_label else "weights"
+    ends = weights.min(), weights.max()
+    said = " to ".join(f"{weight:.2g}" for weight in dict.fromkeys(ends))
+    return [f"loss         balanced: {what} {said}, by the classes of what a run trains on"]
 
 
 def _format_search(plan: Plan) -> list[str]:

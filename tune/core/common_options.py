@@ -182,6 +182,11 @@ class CommonOptions(BaseSettings):
     train_size: int | None = define_option(
         None, "train on a stratified subset of this many examples (low resource)", gt=1
     )
+    loss: Literal["plain", "balanced", "focal"] = define_option(
+        "plain",
+        "plain: cross entropy (squared error of a regression); balanced: rare classes count more, by their "
+        "frequency; focal: examples that are hard count more",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = define_option(
         "auto",
         "auto: bf16 or fp16 on a GPU; on this machine's CPU bf16 where it is in hardware (AVX512_BF16), else "

@@ -66,6 +66,7 @@ class RunSettings:
     select_on: str
     transfer: tuple[str, ...] = ()
     probe: str | None = None
+    loss: str = "plain"
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values; a user-defined task becomes its definition."""

@@ -71,6 +71,7 @@ class SearchInputs:
             select_on=options.select_on,
             transfer=_resolve_transfer(options.transfer, task),
             probe=_check_probe_task(options.probe),
+            loss=options.loss,
         )
 
 

@@ -55,7 +55,13 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     longest = {"method": "vanilla", "learning_rate": 1.0, **_choose_training(options, max, min)}
     trial = Job("0", RunPurpose.SEARCH, longest, options.seed, settings, "", transfers=True)
     config = replace(make_fine_tune_config(trial), max_length=options.max_length)
-    preview = preview_run(config, inputs.task, inputs.source, inputs.model, options.method_names)
+    preview = preview_run(
+        config,
+        inputs.task,
+        inputs.source,
+        inputs.model,
+        (*options.method_names, *options.baseline_methods),
+    )
     options = options.copy_with(max_length=preview.lengths.max_length)
     settings = replace(settings, max_length=preview.lengths.max_length)
     shortest = replace(config, **_choose_training(options, min, max)).steps(preview.trained_examples)

@@ -75,6 +75,7 @@ class SettingsSection(Section):
     train_size: int | None
     evaluations: int
     select_on: str
+    loss: str = "plain"
 
 
 class PlanSection(Section):

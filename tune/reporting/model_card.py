@@ -18,6 +18,11 @@ from tune.core.wording import format_code_span
 from tune.records.search_document import SearchDocument
 from tune.reporting.summary import format_certainty_lines
 
+_LOSS_WORDS = {
+    "balanced": " with the balanced loss (every class counts the same)",
+    "focal": " with the focal loss (what is hard counts more)",
+}
+
 
 def write_model_card(document: SearchDocument, seed: int, folder: Path) -> None:
     """Write README.md of the model in `folder`, which the winner's run with this seed left."""
@@ -137,8 +142,8 @@ def _search_section(document: SearchDocument, seed: int) -> str:
 
 {configuration}
 
-fine-tuned from {format_code_span(Path(document.model.name).name)}, {plan.confirm_steps:,} steps of \
-{settings.batch_size} examples, seed {seed}. Of {len(scores)} fresh seeds \
+fine-tuned from {format_code_span(Path(document.model.name).name)}{_LOSS_WORDS.get(settings.loss, "")}, \
+{plan.confirm_steps:,} steps of {settings.batch_size} examples, seed {seed}. Of {len(scores)} fresh seeds \
 this is {which}.
 
 Made with {escape_markdown(versions)}; commit {", before it ".join(map(format_code_span, commits))}."""

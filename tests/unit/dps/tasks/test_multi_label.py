@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 
 import dps
 from dps import data_checks, propose, sources
-from dps.attachment.consistency import compute_disagreement, compute_task_loss
+from dps.attachment.losses import compute_disagreement, compute_task_loss
 from dps.errors import InputError
 from dps.methods import make_method
 from dps.predict import Predictor, main

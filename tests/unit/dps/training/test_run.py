@@ -16,6 +16,7 @@ import transformers
 
 import dps
 from dps import sources
+from dps.attachment.losses import TaskLoss, get_task_loss
 from dps.methods.ema import EMA
 from dps.methods.ia3 import IA3
 from dps.methods.lora import DoRA
@@ -444,3 +445,16 @@ def test_adapters_train_under_bf16_and_leave_a_model_in_fp32(go: Run) -> None:
     assert result.outcome == "completed"
     assert {value.dtype for value in weights(result).values() if value.is_floating_point()} == {torch.float32}
     assert not tiny.same(result.logits["dev"].tolist(), go(method=DoRA()).logits["dev"].tolist())
+
+
+def test_balanced_weights_come_from_what_is_trained_on(
+    go: Run, tiny_data: TaskData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[Any] = []
+    fit = TaskLoss.fit
+    monkeypatch.setattr(TaskLoss, "fit", lambda *given: fitted.append(given) or fit(*given))
+    result = go(loss="balanced", select_on="holdout", holdout_share=0.5, evaluations=1)
+    (_, _, labels), train = fitted[0], tiny_data.get_split("train")
+    kept, _ = split_holdout(tiny_data.task, train, 0.5, CONFIG.seed)
+    assert labels.tolist() == kept.labels.tolist()
+    assert get_task_loss(result.model).name == "plain"  # type: ignore[arg-type]

@@ -36,6 +36,7 @@ OPTIONS: dict[str, Any] = {
     "batch_size": 16,
     "max_length": None,
     "train_size": None,
+    "loss": "plain",
     "precision": "auto",
     "max_concurrent": None,
     "workers_per_trial": 1,

@@ -41,6 +41,7 @@ OTHER_VALUES: dict[str, Any] = {
     "precision": "bf16",
     "evaluations": 2,
     "select_on": "dev",
+    "loss": "focal",
     "transfer": "cola",
     "probe": "cola",
     "seed": 1,
@@ -251,3 +252,12 @@ def test_every_configuration_that_may_be_proposed_can_be_trained() -> None:
         lengths.add(steps)
     assert min(lengths) < 15
     assert 100 < max(lengths) <= plan.max_steps
+
+
+def test_the_plan_says_the_weights_of_a_balanced_loss() -> None:
+    plan = make_test_plan()
+    preview = replace(plan.preview, label_counts={"no": 30, "yes": 10})
+    said = "\n".join(
+        format_plan(replace(plan, preview=preview, settings=replace(plan.settings, loss="balanced")))
+    )
+    assert "loss         balanced: weights 0.67 to 2, by the classes" in said
