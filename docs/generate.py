@@ -6,6 +6,7 @@ import html
 import inspect
 import re
 import sys
+from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from importlib import import_module
@@ -46,31 +47,38 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def options() -> Iterator[str]:
     """Every option of the two commands, as their command lines have it; the tasks; the metrics."""
-    from tune.core.options import CommonOptions, CompareOptions, SearchOptions
+    from tune.core.options import CompareOptions, SearchOptions
 
-    commands = (SearchOptions, CompareOptions)
-    both = set(CommonOptions.model_fields).difference(*(vars(kind)["__annotations__"] for kind in commands))
     yield "# Options\n"
     yield "A YAML file (`--config`) takes each of them too, without the dashes in front; what the command"
-    yield "line says goes before it. `--help` says the same as this page.\n"
-    for kind in commands:
-        yield f"## {kind.command.removeprefix('python ')}\n\n{inspect.getdoc(kind)}\n"
-        yield from _table("option | default | what it is", _rows(kind, set(kind.model_fields) - both))
-    yield f"## Both commands\n\n{inspect.getdoc(CommonOptions)}\n"
-    yield from _table("option | default | what it is", _rows(SearchOptions, both))
+    yield "line says goes before it. `--help-all` says the same as this page.\n"
+    yield from _command(SearchOptions, set(SearchOptions.model_fields))
+    yield from _command(CompareOptions, set(vars(CompareOptions)["__annotations__"]))
+    yield "The other options are those of a search.\n"
     yield from _tasks()
 
 
-def _rows(kind: Any, names: set[str]) -> Iterator[tuple[str, ...]]:
+def _command(kind: Any, names: set[str]) -> Iterator[str]:
+    """A command's options of these names, in the groups of its help."""
     from tune.core.parsing import make_options_parser
 
-    for action in make_options_parser(kind)._actions:
-        if action.dest in names:
-            found = re.fullmatch(r"(.*?) \(default: ([^()]*)\)", action.help)
-            text, default = found.groups() if found else (action.help, "")
-            value = "" if action.metavar is None else f" {action.metavar}"
-            option = action.option_strings[-1 if default == "True" else 0]  # the one that changes something
-            yield f"`{option}{value}`", html.escape(default.replace("None", "")), html.escape(text)
+    yield f"## {kind.command.removeprefix('python ')}\n\n{inspect.getdoc(kind)}\n"
+    for group in make_options_parser(kind)._action_groups:
+        if rows := [
+            _row(action)
+            for action in group._group_actions
+            if action.dest in names and action.help != SUPPRESS
+        ]:
+            yield f"### {group.title.capitalize()}\n"
+            yield from _table("option | default | what it is", rows)
+
+
+def _row(action: Any) -> tuple[str, ...]:
+    text = action.help.replace("%%", "%")
+    found = re.fullmatch(r"(.*?) \(default: ([^()]*)\)", text)
+    text, default = found.groups() if found else (text, "")
+    value = f" {action.metavar}" if action.metavar else ""
+    return f"`{action.option_strings[0]}{value}`", html.escape(default), html.escape(text)
 
 
 def _tasks() -> Iterator[str]:

@@ -8,12 +8,13 @@ import os
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.paths import expand_home
 from dps.text import sanitise_line
 
@@ -46,11 +47,22 @@ class CommandParser(ArgumentParser):
     """Parser that raises InputError, in one line, and takes neither abbreviated options nor one given twice.
 
     program: as a user types it, such as "python -m dps.predict". description, examples: stand above and below
-    the options in --help, with their line breaks.
+    the options in --help, with their line breaks. advice: what to do instead, by an option that there is none
+    of. adds_help: whether --help is added here.
     """
 
-    def __init__(self, program: str, description: str | None, examples: str = "") -> None:
+    def __init__(
+        self,
+        program: str,
+        description: str | None,
+        examples: str = "",
+        advice: Mapping[str, str] = MappingProxyType({}),
+        adds_help: bool = True,
+    ) -> None:
+        self.advice = advice
         super().__init__(
+            usage="%(prog)s [OPTION ...]",
+            add_help=adds_help,
             prog=name_commands(program),
             description=description and name_commands(description),
             epilog=name_commands(examples),
@@ -64,7 +76,12 @@ class CommandParser(ArgumentParser):
         return super().parse_known_args(arguments, namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message.removeprefix('argument ')}; see --help")
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        advice = self._suggest_option(unknown[1]) if unknown else "see --help"
+        raise InputError(f"{message.removeprefix('argument ')}; {advice}")
+
+    def _suggest_option(self, name: str) -> str:
+        return self.advice.get(name) or suggest_name(name, self._option_string_actions, "see --help")
 
 
 def parse_path(text: str) -> str:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
     """Error for input that cannot be used. Its message is one line: option and value, rule, remedy."""
+
+
+def suggest_name(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """Return what to do about a name that there is none of: "did you mean cola?", or which there are.
+
+    otherwise: said in place of all known names where none is close.
+    """
+    listed = list(known)
+    near = difflib.get_close_matches(name.lower(), listed, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"choose one of {', '.join(listed)}" if otherwise is None else otherwise
 
 
 def is_disk_full(error: BaseException | None) -> bool:

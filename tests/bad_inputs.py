@@ -206,7 +206,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 OPTIONS = [
-    Bad("options", "an option that there is not", ("--trails", "3"), ("--trails 3", "--help")),
+    Bad("options", "an option that there is not", ("--trails", "3"), ("--trails 3", "--trials?")),
     Bad("options", "a word without an option", ("cola",), ("cola", "--help")),
     Bad("options", "an option without its value", ("--trials",), ("--trials", "expected one argument")),
     Bad("options", "an option as a value", ("--task", "--x"), ("--task", "expected one argument")),
@@ -225,6 +225,7 @@ OPTIONS = [
     Bad("options", "an unknown sampler", ("--sampler", "bohb"), ("--sampler:", "'tpe'", "'bohb'")),
     Bad("options", "an unknown task", ("--task", "poems"), ("task: there is no task 'poems'", "cola")),
     Bad("options", "a path as a task", ("--task", "../../etc/passwd"), ("there is no task", "cola")),
+    Bad("options", "data as a task", ("--task", "t.csv"), ("task: 't.csv' is data; --init-task t.csv",)),
     Bad("options", "an unknown method", ("--method", "magic", *PAIR), ("--method:", "'magic'", "dps-dense")),
     Bad("options", "label smoothing of numbers", ("--task", "stsb", "--method", "label-smoothing"),
         ("--method: label-smoothing needs classes", "stsb")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.methods import METHODS
 from dps.training.result import Outcome
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, UnfinishedError
@@ -65,9 +65,8 @@ def check_compared_methods(options: CompareOptions) -> None:
     """Raises InputError for a method that there is none of, and where there is nothing to compare."""
     for option, names in (("--baseline", (options.baseline,)), ("--methods", options.method_names)):
         if unknown := [name for name in names if name not in METHODS]:
-            raise InputError(
-                f"{option}: there is no method {unknown[0]!r}; choose among {', '.join(METHODS)}"
-            )
+            advice = suggest_name(unknown[0], METHODS)
+            raise InputError(f"{option}: there is no method {unknown[0]!r}; {advice}")
     if len(options.method_names) < 2:
         raise InputError(
             f"--methods: {options.methods} is the baseline alone; name a method to compare it with"

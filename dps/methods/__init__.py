@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from dps.attachment import Attachment, Method, MethodCost, attachment_of
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.methods.bi_drop import BiDrop
 from dps.methods.bitfit import BitFit
 from dps.methods.child_tuning_d import ChildTuningD
@@ -88,7 +88,7 @@ __all__ = [
 def make_method(name: str, **hyper_parameters: Any) -> Method:
     """Return the method of this name. Raises InputError for an unknown name or hyper-parameter."""
     if name not in METHODS:
-        raise InputError(f"method: there is no method {name!r}; choose one of {', '.join(METHODS)}")
+        raise InputError(f"method: there is no method {name!r}; {suggest_name(name, METHODS)}")
     known = {field.name for field in fields(METHODS[name])}
     if unknown := set(hyper_parameters) - known:
         raise InputError(

@@ -17,7 +17,6 @@ Without files and hub, the examples are in the folder that `data` names.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -27,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.paths import DATA_SUFFIXES, expand_home, write_text_file
 from dps.tasks.metrics import METRICS, list_fitting_metrics
 from dps.tasks.scorers import is_fitting_scorer, suggest_scorers
@@ -130,8 +129,7 @@ def _check_keys(parent: str, document: object, known: Sequence[str]) -> TaskDocu
     for key in document:
         if key in known:
             continue
-        similar = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
-        advice = f"did you mean {similar[0]}?" if similar else f"the keys are {', '.join(known)}"
+        advice = suggest_name(str(key), known, f"the keys are {', '.join(known)}")
         raise InputError(f"{parent + ': ' if parent else ''}there is no key {quote_value(key)}; {advice}")
     return {key: value for key, value in document.items() if value is not None}
 

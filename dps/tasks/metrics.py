@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dps.errors import suggest_name
 from dps.tasks.scorers import get_score_bounds, is_scorer_name, make_scorer_metric
 from dps.tasks.task import Task
 
@@ -111,9 +112,8 @@ METRICS: dict[str, Metric] = {
 def get_metric(name: str) -> Metric:
     """Return the metric, or scikit-learn's scorer, of this name. Raises ValueError for an unknown one."""
     if name not in METRICS and not is_scorer_name(name):
-        raise ValueError(
-            f"metric: there is no {name!r}; choose one of {', '.join(METRICS)}, or a scorer's name"
-        )
+        advice = suggest_name(name, METRICS, f"choose one of {', '.join(METRICS)}, or a scorer's name")
+        raise ValueError(f"metric: there is no {name!r}; {advice}")
     return METRICS[name] if name in METRICS else make_scorer_metric(name)
 
 

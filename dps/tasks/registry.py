@@ -13,7 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
+from dps.paths import DATA_SUFFIXES
 from dps.tasks.definition import parse_definition, read_task_file
 from dps.tasks.task import Task
 
@@ -60,8 +61,10 @@ def get_task(task: str | Task) -> Task:
     if task in TASKS:
         return TASKS[task]
     if not is_task_file(task):
-        names = ", ".join(TASKS)
-        raise InputError(f"task: there is no task {task!r}; choose one of {names}, or give a YAML file")
+        if Path(task).suffix in DATA_SUFFIXES:
+            raise InputError(f"task: {task!r} is data; --init-task {task} proposes the YAML file of its task")
+        advice = suggest_name(task, TASKS, f"choose one of {', '.join(TASKS)}, or give a YAML file")
+        raise InputError(f"task: there is no task {task!r}; {advice}")
     defined = read_task_file(Path(task))
     if defined.name in TASKS:
         raise InputError(

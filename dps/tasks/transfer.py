@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.tasks.metrics import METRICS, compute_scores
 from dps.tasks.registry import TASKS, get_task
 from dps.tasks.task import Task
@@ -74,8 +74,8 @@ def get_transfer_target(name: str) -> TransferTarget:
     try:
         return EVALUATION_SETS[name]
     except KeyError:
-        names = ", ".join(EVALUATION_SETS)
-        raise InputError(f"transfer: there is no evaluation set {name!r}; choose among {names}") from None
+        advice = suggest_name(name, EVALUATION_SETS)
+        raise InputError(f"transfer: there is no evaluation set {name!r}; {advice}") from None
 
 
 def check_transfer(trained: Task, target: TransferTarget) -> None:

@@ -7,10 +7,9 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.paths import expand_home
 from dps.tasks.metrics import get_metric_range
 from dps.yaml_text import parse_yaml
@@ -61,8 +60,6 @@ def _join_locations(value: Any) -> Any:
 def _parse_space(value: Any) -> Any:
     """Parse a search space on the command line: {name: value, ...}, or name=1,2 and name=1..2 with commas
     between."""
-    if isinstance(value, list) and len(value) == 1:
-        (value,) = value  # of a command line, where dictionaries are collected
     if not isinstance(value, str):
         return value
     if re.match(r"\s*[\w.-]+\s*=", value):
@@ -106,18 +103,10 @@ def define_option(default: Any, text: str, **rules: Any) -> Any:
     return Field(default, description=text, **rules)
 
 
-class CommonOptions(BaseSettings):
+class CommonOptions(BaseModel):
     """Options of both commands: task, data, model, training, slots, tracking."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        protected_namespaces=(),
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     command: ClassVar[str]
     examples: ClassVar[str]
     keeps_models: ClassVar[bool] = False  # of the confirmations
@@ -286,16 +275,6 @@ class CommonOptions(BaseSettings):
             )
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *others: Any,
-        **named: Any,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
     @property
     def method_names(self) -> tuple[str, ...]:
         """The methods that the options name."""
@@ -371,9 +350,8 @@ def parse_objectives(objectives: str) -> tuple[str, ...]:
     names = split_names(objectives)
     for name in names:
         if name not in OBJECTIVES:
-            raise InputError(
-                f"--objectives: there is no objective {name!r}; choose among {', '.join(OBJECTIVES)}"
-            )
+            advice = suggest_name(name, OBJECTIVES)
+            raise InputError(f"--objectives: there is no objective {name!r}; {advice}")
     if "score" not in names:
         raise InputError(f"--objectives: {objectives!r} lacks score; name it too")
     return names

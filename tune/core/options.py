@@ -1,6 +1,6 @@
 """Options of a search and of a comparison: the single source of the command line and of YAML files.
 
-pydantic-settings makes both from the fields below and checks types and ranges (`tune.core.parsing`).
+`tune.core.parsing` makes both from the fields below; pydantic checks types and ranges.
 """
 
 # mypy: disable-error-code="misc"
@@ -54,22 +54,18 @@ warnings.filterwarnings("ignore", 'Field name "[a-z_]+" in "SearchOptions" shado
 
 
 class SearchOptions(CommonOptions):
-    """Find the fine-tuning configuration that is truly better for a task, and prove it on fresh seeds."""
+    """Find the fine-tuning configuration that is truly better for a task, and prove
+    it on fresh seeds."""
 
     command: ClassVar[str] = "python tune/search.py"
     keeps_models: ClassVar[bool] = True
     examples: ClassVar[str] = """
 examples:
   python tune/search.py --task cola
-  python tune/search.py --task rte --trials 24 --confirm 5 --time-budget 2h
-  python tune/search.py --task mrpc --data ../glue --train-size 500 --method dps-dense,vanilla
-  python tune/search.py --task rte --warm-start runs/cola-20261123-120000 --objectives score,seconds
-  python tune/search.py --init-task tickets.csv          # proposes tickets.yaml, a task of your own
-  python tune/search.py --task tickets.yaml
-  python tune/search.py --config configs/paper-rte.yaml --data hub
-  python tune/search.py --config runs/cola-20261123-120000/config.yaml --seed 7
-  python tune/search.py --resume runs/cola-20261123-120000
-  RAY_ADDRESS=auto python tune/search.py --task cola --model bert-large-cased --gpus-per-worker 1
+  python tune/search.py --init-task tickets.csv         # proposes tickets.yaml
+  python tune/search.py --task tickets.yaml --time-budget 2h
+  python tune/search.py --task rte --method dps-dense,vanilla --trials 24
+  python tune/search.py --resume runs/rte-20261125-120000
 """
 
     method: NameList = define_option(
@@ -167,19 +163,19 @@ examples:
 
 
 class CompareOptions(CommonOptions):
-    """Compare methods at an equal budget: is one better for this task, and how sure is that?"""
+    """Compare methods at an equal budget: is one better for this task, and how sure
+    is that?"""
 
     command: ClassVar[str] = "python tune/compare.py"
     examples: ClassVar[str] = """
-Each method is tuned over the same number of configurations, with one seed, and its best is then trained with
-fresh seeds that are the same for all methods: same head, same order of the data.
+Each method is tuned over the same number of configurations with one seed; its
+best then runs with fresh seeds, which are the same for all methods.
 
 examples:
-  python tune/compare.py --task rte --methods vanilla,dps-dense,dps-mix,child-tuning-d,r-drop
-  python tune/compare.py --task cola --data ../glue --train-size 500 --trials 4 --confirm 10
-  python tune/compare.py --resume runs/compare-rte-20261125-120000
-  python tune/compare.py --resume runs/compare-rte-20261125-120000 --confirm 20      # more seeds
-  python tune/compare.py --results runs/compare-rte-1,runs/compare-rte-2             # one table of both
+  python tune/compare.py --task rte --methods vanilla,dps-dense,lora
+  python tune/compare.py --task tickets.yaml --trials 4 --confirm 10
+  python tune/compare.py --resume runs/compare-rte-20261125-120000 --confirm 20
+  python tune/compare.py --results runs/compare-rte-1,runs/compare-rte-2
 """
 
     methods: NameList = define_option(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
-from pydantic_settings import CliSettingsSource
 
 from dps.command import CommandParser
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.paths import write_text_file
 from dps.text import quote_value, redact_addresses
 from dps.yaml_text import parse_yaml
+from tune.core.help_text import ADVICE, BRIEF_END, add_options
 from tune.core.options import CommonOptions, SearchOptions
 
 OptionsT = TypeVar("OptionsT", bound=CommonOptions)
@@ -29,7 +29,8 @@ def parse_options(argv: Sequence[str] | None, kind: type[OptionsT] = SearchOptio
     with one line."""
     if "--no-baseline" in (argv or ()):
         raise InputError("--no-baseline: there are several baselines; give --baseline none")
-    given = vars(make_options_parser(kind).parse_args(argv))
+    words = sys.argv[1:] if argv is None else argv
+    given = vars(make_options_parser(kind, "--help-all" not in words).parse_args(words))
     options = _build_options(kind, given)
     if options.config is None:
         return options
@@ -124,10 +125,11 @@ def _build_options(
         ) from None
 
 
-def make_options_parser(kind: type[CommonOptions]) -> CommandParser:
-    """Return the parser of a command's options, by their fields; values stay text."""
-    parser = CommandParser(kind.command, inspect.getdoc(kind), kind.examples)
-    CliSettingsSource(kind, root_parser=parser)
+def make_options_parser(kind: type[CommonOptions], is_brief: bool = False) -> CommandParser:
+    """Return the parser of a command's options, by their fields; values stay text. is_brief: of its help."""
+    description = f"{inspect.getdoc(kind)}\n{kind.examples.rstrip()}"
+    parser = CommandParser(kind.command, description, BRIEF_END if is_brief else "", ADVICE, adds_help=False)
+    add_options(parser, kind.model_fields, is_brief)
     return parser
 
 
@@ -137,11 +139,11 @@ def _format_validation_error(error: Any, kind: type[CommonOptions]) -> str:
         return str(message)
     name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][0]), [*kind.model_fields], 1)
-        return f"{name}: unknown option; " + (f"did you mean {near[0]}?" if near else "see --help")
-    remedy = (
-        "; put it in quotes"
-        if error["type"] == "string_type" and isinstance(error["input"], int | float)
-        else ""
-    )
-    return f"{name}: {message}, but got {quote_value(error['input'])}{remedy}"
+        advice = suggest_name(str(error["loc"][0]), kind.model_fields, "see --help")
+        return f"{name}: unknown option; {advice}"
+    remedy = ""
+    if error["type"] == "string_type" and isinstance(error["input"], int | float):
+        remedy = "put it in quotes"
+    elif error["type"] == "literal_error":
+        remedy = suggest_name(str(error["input"]), re.findall(r"'([^']+)'", error["ctx"]["expected"]), "")
+    return f"{name}: {message}, but got {quote_value(error['input'])}{remedy and f'; {remedy}'}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from dataclasses import fields
 from typing import Any
 
 from dps.depth import describe_shared_layers
-from dps.errors import InputError
+from dps.errors import InputError, suggest_name
 from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
 from dps.tasks.task import Task
@@ -28,9 +27,7 @@ RANGE_TEXT = re.compile(r"(?P<low>[-+.\deE]+?)\.\.(?P<high>[-+.\deE]+)\s*(?P<log
 def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") -> None:
     """Raise InputError for an unknown method, and for a sampler that cannot propose the methods."""
     if unknown := [name for name in methods if name not in METHODS]:
-        raise InputError(
-            f"--method: unknown method {', '.join(unknown)!r}; choose among {', '.join(METHODS)}"
-        )
+        raise InputError(f"--method: there is no method {unknown[0]!r}; {suggest_name(unknown[0], METHODS)}")
     for name in methods:
         METHODS[name].require_packages()
     if sampler not in ("", "tpe", "random") and len(methods) > 1:
@@ -43,10 +40,8 @@ def check_baselines(names: tuple[str, ...]) -> None:
         if name in METHODS:
             METHODS[name].require_packages()
         elif name != PUBLISHED:
-            raise InputError(
-                f"--baseline: there is no method {name!r}; choose among {PUBLISHED}, {', '.join(METHODS)}, "
-                f"or none"
-            )
+            advice = suggest_name(name, (PUBLISHED, "none", *METHODS))
+            raise InputError(f"--baseline: there is no method {name!r}; {advice}")
 
 
 def refuse_shared_layers(
@@ -101,8 +96,7 @@ def build_search_space(
             parameters[name], study_names[method][key] = domain, name
     known = {key for names in study_names.values() for key in names} | set(TRAINING_PARAMETERS)
     if unused := sorted(set(given_domains) - known):
-        near = difflib.get_close_matches(unused[0], known, 1)
-        meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+        meant = suggest_name(unused[0], sorted(known))
         raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}; {meant}")
     return SearchSpace(methods, parameters, study_names, training_values or {})
 

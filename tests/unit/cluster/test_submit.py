@@ -66,7 +66,7 @@ def test_more_than_the_limit_is_not_shipped(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--trails", "3"], ["--trails", "--help"]),
+        (["--trails", "3"], ["--trails 3", "--trials?"]),
         (["--trials", "0"], ["--trials:", "greater than 0", "'0'"]),
         (["--output", "results"], ["--output:", "absolute path", "results"]),
         (["--storage", "shared"], ["--storage:", "absolute path"]),

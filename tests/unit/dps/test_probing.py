@@ -440,7 +440,7 @@ def test_the_command_prints_what_collapse_finds(
         (["--model", "nowhere"], "--model: there is no folder 'nowhere'"),
         (["--base", "./nowhere"], "there is no folder './nowhere'"),
         (["--data", "nowhere"], "there is no folder 'nowhere'"),
-        (["--task", "colour"], "there is no task 'colour'; choose one of cola"),
+        (["--task", "colour"], "there is no task 'colour'; did you mean cola?"),
         (["--probe-task", "stsb"], "no file for train of task stsb"),
         (["--max-length", "0"], "--max-length must be above 0, but got 0"),
         (["--max-length", "long"], "--max-length: invalid int value: 'long'; see --help"),

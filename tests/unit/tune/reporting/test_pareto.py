@@ -58,7 +58,7 @@ def test_objectives_are_named_with_commas(named: str, names: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("score,speed", "--objectives: there is no objective 'speed'; choose among score, seconds, memory"),
+        ("score,speed", "--objectives: there is no objective 'speed'; choose one of score, seconds, memory"),
         ("", "--objectives: there is no objective ''"),
         ("score,", "--objectives: there is no objective ''"),
         ("seconds,memory", "--objectives: 'seconds,memory' lacks score"),
