@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -81,6 +81,10 @@ class Method:
     def cost(self) -> MethodCost:
         """Cost of the method beyond vanilla fine-tuning."""
         return MethodCost()
+
+    def fit_to_length(self, max_steps: int) -> Self:
+        """Return the method as a run of so many steps can take it; by default the method itself."""
+        return self
 
     def dropout(self, max_steps: int) -> float:
         """Return the dropout probability that the method trains with, in [0, 1)."""

@@ -20,8 +20,8 @@ weight at the start of Stage II) and a mask; Mix also W0, and a mixed weight a f
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,11 @@ class _DPS(Method):
             "selection_ratio": Range(0.2, 0.9),
             "update_ratio": Range(max(floor, 1 / max_steps), 0.25, log=True),
         }
+
+    def fit_to_length(self, max_steps: int) -> Self:
+        """Return the method with a staging interval of at least one step."""
+        one_step = (1 + 1e-9) / max_steps  # a little more: 49 * (1 / 49) is less than 1
+        return replace(self, update_ratio=min(1.0, max(self.update_ratio, one_step)))
 
 
 @dataclass(frozen=True)

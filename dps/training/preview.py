@@ -57,7 +57,6 @@ class RunPreview:
     label_counts: number of training examples by class or label, after `train_size`; empty for a regression.
     label_notes: how the labels of a split were read, where that is not by their names.
     shared_texts: number of examples of dev whose texts are among the training examples too.
-    trained_examples: number of examples that the run is trained on.
     """
 
     examples: dict[str, int]
@@ -72,7 +71,6 @@ class RunPreview:
     label_counts: Mapping[str, int] = field(default_factory=dict)
     label_notes: Mapping[str, str] = field(default_factory=dict)
     shared_texts: int = 0
-    trained_examples: int = 0
 
 
 def preview_run(
@@ -129,7 +127,6 @@ def preview_run(
             if examples.info.description
         },
         shared_texts=int(np.isin(dev_texts, train_texts).sum()),
-        trained_examples=trained,
     )
 
 

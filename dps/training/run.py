@@ -100,7 +100,11 @@ class _Run:
         self.optimizer = optim.make_adamw(self.model, config.learning_rate, config.weight_decay)
         check_loss(config.loss, self.task, [type(config.method)])
         self.restore_loss = TaskLoss.fit(config.loss, self.task, train.labels).apply(self.model)
-        config.method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
+        method = config.method.fit_to_length(self.max_steps)
+        if method != config.method:
+            short = f"a run of {self.max_steps} steps is too short for {config.method}"
+            self.warnings.append(f"{short}: trained with {method}")
+        method.attach(self.model, self.optimizer, self.max_steps, config.max_grad_norm)
         attachment = attachment_of(self.optimizer)
         assert attachment is not None
         self.attachment = attachment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +35,6 @@ from tune.planning.space_options import (
 )
 from tune.strategy.warm_start import adapt_to_space, propose_first_trials, read_earlier_searches
 
-Pick = Callable[[Iterable[float]], float]
 WARM_START_SHARE = 0.25  # share of trials taken from earlier searches
 
 
@@ -52,7 +50,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     precision, precision_note = choose_precision(options, cluster, gpus)
     slots = _count_slots_or_refuse(options, cluster, gpus)
     settings = inputs.build_settings(options, precision)
-    longest = {"method": "vanilla", "learning_rate": 1.0, **_choose_training(options, max, min)}
+    longest = {"method": "vanilla", "learning_rate": 1.0, **_choose_longest_training(options)}
     trial = Job("0", RunPurpose.SEARCH, longest, options.seed, settings, "", transfers=True)
     config = replace(make_fine_tune_config(trial), max_length=options.max_length)
     preview = preview_run(
@@ -64,9 +62,8 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     )
     options = options.copy_with(max_length=preview.lengths.max_length)
     settings = replace(settings, max_length=preview.lengths.max_length)
-    shortest = replace(config, **_choose_training(options, min, max)).steps(preview.trained_examples)
     arms = {
-        arm: _build_search_space(options, methods, inputs.model, shortest)
+        arm: _build_search_space(options, methods, inputs.model, preview.max_steps)
         for arm, methods in options.methods_by_arm.items()
     }
     arms |= {
@@ -91,15 +88,14 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     )
 
 
-def _choose_training(options: CommonOptions, of_all: Pick, of_batch_size: Pick) -> dict[str, Any]:
-    """Return the values of the searched training parameters with which a trial has the most steps (max, min)
-    or the fewest (min, max). Raises InputError for wrong ones, and where --max-steps leaves the epochs
-    without effect."""
+def _choose_longest_training(options: CommonOptions) -> dict[str, Any]:
+    """Return the values of the searched training parameters with which a trial has the most steps. Raises
+    InputError for wrong ones, and where --max-steps leaves the epochs without effect."""
     domains = parse_training_domains(options.space)
     if "epochs" in domains and options.max_steps is not None:
         raise InputError("--space: epochs has no effect beside --max-steps; leave one of them out")
-    picks = {name: of_batch_size if name == "batch_size" else of_all for name in domains}
-    return {name: pick(domains[name].extremes) for name, pick in picks.items()}
+    largest = {name: max(domains[name].extremes) for name in domains}
+    return largest | {name: min(domains[name].extremes) for name in ("batch_size",) if name in domains}
 
 
 def _check_options(options: CommonOptions, cluster: Cluster) -> None:

@@ -75,7 +75,7 @@ def build_search_space(
 ) -> SearchSpace:
     """Build the default space, overridden by `named`.
 
-    max_steps: optimizer steps of the shortest trial; layers: of the model, 0 if unknown; named: by parameter
+    max_steps: optimizer steps of the longest trial; layers: of the model, 0 if unknown; named: by parameter
     a value, a list of values, a range as text, or low, high and log; training_values: see `SearchSpace`.
     Raises InputError as `check_methods_and_sampler` does, and for what no method can take.
     """

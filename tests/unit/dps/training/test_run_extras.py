@@ -120,6 +120,21 @@ def test_passes_memory_and_coverage_are_filled_in(result: FineTuneResult) -> Non
     assert result.covered.startswith("bert: 14 linear weights, ")
 
 
+def test_an_interval_of_less_than_a_step_becomes_one_step(config: FineTuneConfig) -> None:
+    """A search that varies epochs proposes such runs; it is told, and nothing fails."""
+    short = replace(config, method=dps.DPSDense(update_ratio=0.05), max_steps=6, transfer=(), probe=None)
+    result = finetune(short)
+    assert result.outcome == "completed"
+    assert 0 < (result.selected_share or 0) < 1
+    assert any("6 steps is too short for DPSDense(" in line for line in result.warnings)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 49, 249, 2999])
+def test_one_step_is_one_step(steps: int) -> None:
+    """1 / 49 of 49 steps is 0.999... in floating point."""
+    assert dps.StageSchedule(steps, dps.DPSDense().fit_to_length(steps).update_ratio).interval >= 1
+
+
 def test_a_run_selected_on_a_holdout_does_not_look_at_dev(config: FineTuneConfig) -> None:
     result = finetune(replace(config, select_on="holdout", max_steps=4))
     assert result.outcome == "completed"

@@ -13,8 +13,6 @@ import pytest
 import yaml
 
 from dps.errors import InputError
-from dps.selection import StageSchedule
-from dps.training.config import FineTuneConfig
 from tests.unit.tune.helpers import FakeTune, restore_old_search
 from tests.unit.tune.helpers import make_plan as make_test_plan
 from tune.console.plan import format_plan
@@ -236,28 +234,3 @@ def test_the_plan_says_the_classes_and_what_is_odd_about_them() -> None:
     assert "labels       train: 'c0' 0, 'c1' 1, 'c2' 2" in said
     assert "'c7' 7, and 2 more with 8 to 9; numbers are read as ids (dev)" in said
     assert "check        3 texts of dev are in train too" in said
-
-
-def test_every_configuration_that_may_be_proposed_can_be_trained() -> None:
-    """A run of few steps needs a longer interval: the range fits the shortest run, not the longest."""
-    space = {"epochs": {"low": 1, "high": 6}, "batch_size": [8, 32]}
-    options = SearchOptions(task="cola", data="builtin", model="builtin", train_size=300, space=space)
-    plan = make_plan(options, HERE)
-    lengths = set()
-    for values in plan.space.draw_latin_hypercube(64, 0):
-        drawn = plan.space.from_study_values(values)
-        training = FineTuneConfig(epochs=drawn["epochs"], batch_size=drawn["batch_size"])
-        steps = training.steps(plan.preview.trained_examples)
-        StageSchedule(steps, drawn["update_ratio"])
-        lengths.add(steps)
-    assert min(lengths) < 15
-    assert 100 < max(lengths) <= plan.max_steps
-
-
-def test_the_plan_says_the_weights_of_a_balanced_loss() -> None:
-    plan = make_test_plan()
-    preview = replace(plan.preview, label_counts={"no": 30, "yes": 10})
-    said = "\n".join(
-        format_plan(replace(plan, preview=preview, settings=replace(plan.settings, loss="balanced")))
-    )
-    assert "loss         balanced: weights 0.67 to 2, by the classes" in said
