@@ -79,7 +79,8 @@ class Session(ABC):
         self.notes.note("git_dirty", self.provenance.git_dirty)
         self._note_commit()
         self.notes.note("precision", plan.settings.precision)
-        self.folder.write_config(self.options, plan.settings.data, plan.settings.model)
+        model = self.options.model if plan.models else plan.settings.model
+        self.folder.write_config(self.options, plan.settings.data, model)
         earlier = self.folder.records()
         self.notes.note_earlier_look()
         self.display = choose_display(plan, earlier, self.expected_runs)

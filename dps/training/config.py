@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-TRAINING_PARAMETERS = ("epochs", "batch_size", "weight_decay", "warmup_ratio")  # what a search may vary
+TRAINING_PARAMETERS = (  # what a search may vary
+    *("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_length"),
+)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"data         {plan.data.note}: {examples}",
         *_format_labels(plan.preview),
         *_format_loss(plan),
-        f"texts        {plan.preview.lengths}",
-        f"model        {'; '.join([plan.model.note, *plan.preview.notes])}",
+        *_format_models(plan),
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
     lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)
@@ -49,6 +48,22 @@ def format_plan(plan: Plan) -> list[str]:
         ),
     ]
     return lines
+
+
+def _format_models(plan: Plan) -> list[str]:
+    """Say which model is trained, or among which the search chooses, and what each reads of the texts."""
+    lengths = [
+        space.parameters["max_length"] for space in plan.arms.values() if "max_length" in space.parameters
+    ]
+    shorter = f", of the lengths {lengths[0]} the longest" if lengths else ""
+    if not plan.models:
+        texts = f"texts        {plan.preview.lengths}{shorter}"
+        return [texts, f"model        {'; '.join([plan.model.note, *plan.preview.notes])}"]
+    return [
+        f"model        {label}: {model.size.parameters / 1e6:,.0f} million weights; "
+        f"{'; '.join([f'texts: {model.preview.lengths}{shorter}', *model.preview.notes])}"
+        for label, model in plan.models.items()
+    ]
 
 
 def _format_labels(preview: RunPreview) -> list[str]:

@@ -224,7 +224,9 @@ class CommonOptions(BaseModel):
         "range, in as many steps as --trials; grid: every combination of a --space of lists",
     )
     space: Space = define_option(
-        {}, "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], p: [0.1, 0.8]}"
+        {},
+        "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], epochs: 2..8}; "
+        "also batch_size, weight_decay, warmup_ratio, max_length, model, method and what is its own",
     )
     select_on: Literal["holdout", "dev"] = define_option(
         "holdout",

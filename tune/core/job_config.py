@@ -10,9 +10,9 @@ from tune.core.run import Job, RunPurpose
 def make_fine_tune_config(job: Job) -> FineTuneConfig:
     """Return the job as a `FineTuneConfig`.
 
-    A confirmation trains on all data and is scored on dev at its end.
+    A confirmation trains on all data and is scored on dev at its end. The model is that of the settings.
     """
-    own = dict(job.configuration)
+    own = {key: value for key, value in job.configuration.items() if key != "model"}
     method = own.pop("method")
     searched = {name: own.pop(name) for name in ("learning_rate", *TRAINING_PARAMETERS) if name in own}
     shared = {**vars(job.settings), "micro_batch": job.micro_batch, **searched}

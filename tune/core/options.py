@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from itertools import chain
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
+from dps.errors import InputError
 from tune.core.common_options import (
     MAX_OPTION_VALUE,
     CommonOptions,
@@ -29,6 +31,8 @@ from tune.core.durations import Duration
 
 __all__ = ["CommonOptions", "CompareOptions", "SearchOptions"]
 
+ALTERNATIVES = ("method", "model")  # of which --space lists several, each with a space of its own
+
 METHOD_PRESETS = {  # methods that go by one name
     "popular": ("vanilla", "vanilla-no-dropout", "dps-dense", "lora", "llrd", "lp-ft", "ema"),
     "controls": (
@@ -39,6 +43,26 @@ METHOD_PRESETS = {  # methods that go by one name
 
 PUBLISHED = "published"  # among the baselines: the winner's method with its published values
 USUAL_BASELINES = f"{PUBLISHED},vanilla,vanilla-no-dropout"
+
+
+def read_alternatives(space: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """Return the methods or models that a space lists, each with what it searches in place of the others.
+
+    name: "method" or "model". A value is one name, a list, or a mapping from names to parts of a space.
+    Raises InputError for anything else.
+    """
+    value = space.get(name, [])
+    if not isinstance(value, Mapping):
+        value = dict.fromkeys(value if isinstance(value, list) else [value])
+    for each, own in value.items():
+        if not isinstance(each, str) or not isinstance(own, Mapping | None):
+            raise InputError(
+                f"--space: {name} takes names, or names with a space of their own, as in {name}: "
+                f"{{A: {{learning_rate: 1e-5..1e-4:log}}, B: }}; but got {each!r}: {own!r}"
+            )
+    if name in space and not value:
+        raise InputError(f"--space: {name} has an empty list; give at least one value")
+    return {each: dict(own or {}) for each, own in value.items()}
 
 
 def _read_yes_or_no(value: Any) -> Any:
@@ -134,8 +158,13 @@ examples:
 
     @property
     def method_names(self) -> tuple[str, ...]:
-        """The methods named by --method."""
-        return split_names(self.method)
+        """The methods named by --method, or by --space. Raises InputError where both name some."""
+        named = tuple(read_alternatives(self.space, "method"))
+        if named and self.method not in (SearchOptions.model_fields["method"].default, ",".join(named)):
+            raise InputError(
+                "--space: the methods are searched; leave --method out, or method out of --space"
+            )
+        return named or split_names(self.method)
 
     @property
     def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
@@ -147,7 +176,9 @@ examples:
 
     @property
     def baseline_methods(self) -> tuple[str, ...]:
-        return tuple(name for name in self.baseline_names if name not in (PUBLISHED, self.method))
+        return tuple(
+            name for name in self.baseline_names if name != PUBLISHED and (name,) != self.method_names
+        )
 
     @property
     def confirms_published(self) -> bool:

@@ -1,5 +1,5 @@
 """Search spaces: the learning rate, for each method what its file in `dps.methods` publishes, and on request
-how long and on what batches it trains (`dps.training.config.TRAINING_PARAMETERS`).
+the model and how it trains (`dps.training.config.TRAINING_PARAMETERS`).
 
 The learning rate's range follows the size of the model (docs/howto/search.md), as the best peak
 shrinks as models grow, and the method's `learning_rate_factor`.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,7 +63,8 @@ class SearchSpace:
 
     parameters: domains by study name.
     study_names: for each method, its hyper-parameters with their study names, which differ only where two
-        methods have different ranges.
+        methods have different ranges; where they differ between models, those of one of them, see
+        `find_study_name`.
     training_values: of the training parameters, with which the search begins.
     """
 
@@ -77,52 +78,82 @@ class SearchSpace:
         method = self.methods[0]
         if len(self.methods) > 1:
             method = suggest_value(trial, "method", Choice(self.methods))
-        names = self.study_names[method].items()
+        model = suggest_value(trial, "model", self.parameters["model"]) if self.models else None
+        names = self.name_parameters(method, model).items()
         values = {key: suggest_value(trial, name, self.parameters[name]) for key, name in names}
         return {"method": method, **values}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are searched; empty where all runs have the same."""
+        domain = self.parameters.get("model")
+        return tuple(map(str, domain.values)) if isinstance(domain, Choice) else ()
+
+    def name_parameters(self, method: str, model: str | None) -> dict[str, str]:
+        """Return the study names of the hyper-parameters of a method on a model, None for the only one."""
+        names = self.study_names[method]
+        if model is None:
+            return names
+        return {key: find_study_name(self.parameters, method, model, key) for key in names}
+
+    def list_names(self, method: str) -> list[str]:
+        """Return the study names of a method's hyper-parameters, on any model."""
+        parts = [self.name_parameters(method, model) for model in self.models or (None,)]
+        return list(dict.fromkeys(name for part in parts for name in part.values()))
 
     def from_study_values(self, values: dict[str, Any]) -> dict[str, Any]:
         """Convert values by study name to a configuration; the inverse of `to_study_values`."""
         method = values.get("method", self.methods[0])
-        return {"method": method, **{key: values[name] for key, name in self.study_names[method].items()}}
+        names = self.name_parameters(method, values.get("model")).items()
+        return {"method": method, **{key: values[name] for key, name in names}}
 
     def to_study_values(self, configuration: dict[str, Any]) -> dict[str, Any]:
         """Convert a configuration to values by study name."""
         method = configuration["method"]
-        hyper = {name: configuration[key] for key, name in self.study_names[method].items()}
-        return {"method": method, **hyper}
+        names = self.name_parameters(method, configuration.get("model")).items()
+        return {"method": method, **{name: configuration[key] for key, name in names}}
 
     def for_method(self, method: str) -> SearchSpace:
         """Return the space of one method; for a method outside this space, without its own parameters."""
         if method not in self.methods:
             return self.for_baseline(method)
-        names = self.study_names[method]
-        parameters = {name: self.parameters[name] for name in names.values()}
-        return SearchSpace((method,), parameters, {method: names}, self.training_values)
+        parameters = {name: self.parameters[name] for name in self.list_names(method)}
+        return SearchSpace((method,), parameters, {method: self.study_names[method]}, self.training_values)
 
     def for_baseline(self, method: str) -> SearchSpace:
         """Return the space of a method with its published values: what all methods share is searched, the
         learning rates by its `learning_rate_factor`."""
         source = method if method in self.methods else self.methods[0]
-        names = self.study_names[source]
-        shared = [name for name in ("learning_rate", *TRAINING_PARAMETERS) if name in names]
-        parameters = {name: self.parameters[names[name]] for name in shared}
         factor = METHODS[method].learning_rate_factor / METHODS[source].learning_rate_factor
-        parameters["learning_rate"] = parameters["learning_rate"].scale(factor)
-        return SearchSpace((method,), parameters, {method: {n: n for n in shared}}, self.training_values)
+        parameters: dict[str, Domain] = {}
+        names: dict[str, str] = {}
+        for model in self.models or (None,):
+            found = self.name_parameters(source, model)
+            for key in (key for key in ("model", "learning_rate", *TRAINING_PARAMETERS) if key in found):
+                domain = self.parameters[found[key]]
+                name = names[key] = found[key].removeprefix(f"{source}.")
+                parameters[name] = domain.scale(factor) if key == "learning_rate" else domain
+        return SearchSpace((method,), parameters, {method: names}, self.training_values)
 
-    def get_published(self, method: str) -> dict[str, Any] | None:
-        """Return the published values of a method at the middle learning rate; None if the space lacks
-        them."""
-        return next(iter(self.for_method(method).list_published()), None)
+    def get_published(self, method: str, model: str | None = None) -> dict[str, Any] | None:
+        """Return the published values of a method on a model, at the middle learning rate; None if the space
+        lacks them. model: None for the first."""
+        found = self.for_method(method).list_published()
+        return next((each for each in found if model in (None, each.get("model"))), None)
 
     @property
     def size(self) -> float:
         """The number of configurations; infinite if a parameter has a range."""
-        return sum(
-            math.prod(_count_values(self.parameters[name]) for name in self.study_names[method].values())
+        domains = [
+            [
+                self.parameters[name]
+                for key, name in self.name_parameters(method, model).items()
+                if key != "model"
+            ]
             for method in self.methods
-        )
+            for model in self.models or (None,)
+        ]
+        return sum(math.prod(map(_count_values, each)) for each in domains)
 
     def list_grid(self) -> dict[str, list[Any]]:
         """Return every value of every parameter. Raises InputError if one has a range."""
@@ -145,38 +176,42 @@ class SearchSpace:
         """Draw a Latin hypercube of `count` configurations by study name.
 
         Each range is cut into `count` parts and each part is used once, the values of a list equally often
-        (give or take one). A parameter's values depend on its name, `count` and `seed` alone, so that all
-        methods get the same learning rates.
+        (give or take one). A parameter's values depend on its own name, `count` and `seed` alone, so that all
+        methods get the same learning rates, and models those at the same place of their ranges.
 
         Source: McKay, Beckman and Conover, Technometrics 1979.
         """
         columns = {
-            name: _draw_latin_column(domain, count, np.random.default_rng([seed, *name.encode()]))
+            name: _draw_latin_column(
+                domain, count, np.random.default_rng([seed, *name.rpartition(".")[2].encode()])
+            )
             for name, domain in self.parameters.items()
         }
         return [{name: column[number] for name, column in columns.items()} for number in range(count)]
 
     def list_published(self) -> list[dict[str, Any]]:
-        """Return the starting configurations: each method's published defaults, clipped to its ranges, at
-        learning rates spread over the range, the middle one first, and trained as `training_values` say.
-        Skips a method whose list lacks its default."""
-        count = max(1, INITIAL_RATE_COUNT // len(self.methods))
+        """Return the starting configurations: each method's published defaults on each model, clipped to its
+        ranges, at learning rates spread over the range, the middle one first, and trained as
+        `training_values` say. Skips a method whose list lacks its default."""
+        branches = [(method, model) for method in self.methods for model in self.models or (None,)]
+        count = max(1, INITIAL_RATE_COUNT // len(branches))
         shares = sorted(
             ((number + 0.5) / count for number in range(count)), key=lambda share: abs(share - 0.5)
         )
         configurations: list[dict[str, Any]] = []
-        for method in self.methods:
-            rate = self.parameters[self.study_names[method]["learning_rate"]]
+        for method, model in branches:
+            found = self.name_parameters(method, model)
+            rate = self.parameters[found["learning_rate"]]
             defaults = {**vars(METHODS[method]()), **self.training_values}
-            names = {key: name for key, name in self.study_names[method].items() if key in defaults}
+            names = {key: name for key, name in found.items() if key in defaults}
             hyper = {
                 key: _find_nearest_value(self.parameters[name], defaults[key], key in TRAINING_PARAMETERS)
                 for key, name in names.items()
             }
             if None not in hyper.values():
+                own = {"method": method} if model is None else {"method": method, "model": model}
                 configurations += [
-                    {"method": method, "learning_rate": _value_at_share(rate, share), **hyper}
-                    for share in shares
+                    {**own, "learning_rate": _value_at_share(rate, share), **hyper} for share in shares
                 ]
         return configurations
 
@@ -184,8 +219,8 @@ class SearchSpace:
         self, configuration: dict[str, Any]
     ) -> dict[str, optuna.distributions.BaseDistribution]:
         """Return the distributions of a configuration's parameters, as `suggest` draws them."""
-        method = configuration["method"]
-        domains = {name: self.parameters[name] for name in self.study_names[method].values()}
+        names = self.name_parameters(configuration["method"], configuration.get("model"))
+        domains = {name: self.parameters[name] for name in names.values()}
         if len(self.methods) > 1:
             domains = {"method": Choice(self.methods), **domains}
         return {name: _make_distribution(domain) for name, domain in domains.items()}
@@ -211,6 +246,13 @@ class SearchSpace:
             for name, value in self.parameters.items()
         }
         return {"method": list(self.methods), **parameters}
+
+
+def find_study_name(known: Collection[str], method: str, model: str | None, key: str) -> str:
+    """Return the study name of a hyper-parameter of a method on a model: with the name of the model, the
+    method or both before it, where its domain depends on these. known: all study names."""
+    names = (f"{method}.{model}.{key}", f"{model}.{key}", f"{method}.{key}")
+    return next((name for name in names if name in known), key)
 
 
 def _find_nearest_value(domain: Domain, value: Any, is_scale: bool) -> Any:

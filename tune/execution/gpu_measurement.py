@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -30,7 +31,13 @@ def measure_gpu_memory_on_cluster(plan: Plan) -> GpuMemoryNeed:
     import ray
 
     remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=0, max_calls=1)(measure_gpu_memory)
-    future = remote.remote(plan.settings, plan.options.method_names)
+    batches = [
+        space.parameters["batch_size"] for space in plan.arms.values() if "batch_size" in space.parameters
+    ]
+    largest = max((max(domain.extremes) for domain in batches), default=plan.settings.batch_size)
+    models = [model.settings for model in plan.models.values()] or [plan.settings]
+    models = [replace(settings, batch_size=largest) for settings in models]
+    future = remote.remote(models, plan.options.method_names)
     ready, _ = ray.wait([future], timeout=GPU_MEASUREMENT_TIMEOUT_S)
     if not ready:
         ray.cancel(future, force=True)
@@ -44,12 +51,19 @@ def measure_gpu_memory_on_cluster(plan: Plan) -> GpuMemoryNeed:
     return need
 
 
-def measure_gpu_memory(settings: RunSettings, methods: tuple[str, ...]) -> GpuMemoryNeed:
-    """Run each method once on the longest examples and return the GPU memory then in use.
+def measure_gpu_memory(models: Sequence[RunSettings], methods: tuple[str, ...]) -> GpuMemoryNeed:
+    """Run each method once on the longest examples of each model and return the GPU memory then in use.
 
-    Memory is not freed in between, so this is the maximum over the methods; other processes' memory counts
-    too, as there is no room for it.
+    Memory is not freed in between, so this is the maximum over the runs; other processes' memory counts too,
+    as there is no room for it.
     """
+    for settings in models:
+        _run_methods(settings, methods)
+    free, total = torch.cuda.mem_get_info()
+    return GpuMemoryNeed(total - free, total)
+
+
+def _run_methods(settings: RunSettings, methods: tuple[str, ...]) -> None:
     base, every = load_run_inputs(settings.task, settings.data, settings.model, settings.max_length)
     data = LongestExamples(every.task, every.source, base.tokenizer, settings.max_length)
     data.max_examples = EVALUATION_BATCH_FACTOR * settings.batch_size
@@ -58,8 +72,6 @@ def measure_gpu_memory(settings: RunSettings, methods: tuple[str, ...]) -> GpuMe
         configuration = {"method": method, "learning_rate": 1e-5}
         job = Job("", RunPurpose.CONFIRMATION, configuration, 0, measured, "")
         finetune_model(make_fine_tune_config(job), base, data)
-    free, total = torch.cuda.mem_get_info()
-    return GpuMemoryNeed(total - free, total)
 
 
 class LongestExamples(TaskData):

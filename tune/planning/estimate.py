@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ def estimate_speed(
     products = 3.3 * forward * batch_size / options.workers_per_trial
     others = GPU_STEP_OVERHEAD_S if gpus_per_worker else CPU_STEP_S_PER_WEIGHT * model.count_parameters()
     return TrainingSpeed(products + others, forward / EVALUATION_EFFICIENCY)
+
+
+def average_speeds(speeds: Sequence[TrainingSpeed]) -> TrainingSpeed:
+    """Return the mean of the speeds of several models, each of which as many runs have."""
+    steps, examples = zip(*((each.step_seconds, each.example_seconds) for each in speeds), strict=True)
+    return TrainingSpeed(statistics.fmean(steps), statistics.fmean(examples))
 
 
 def _measure_flops(threads: int, precision: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +50,7 @@ class SearchInputs:
 
     def describe_model(self) -> ResolvedInput:
         """Return the model with its fingerprint, for which all of it is read."""
-        model = self.model
-        return ResolvedInput(
-            model.kind, model.name, model.fingerprint(), self.model_note, model.fingerprint_tokenizer()
-        )
+        return describe_model(self.model, self.model_note)
 
     def build_settings(self, options: CommonOptions, precision: str) -> RunSettings:
         """Return the settings of every run. Raises InputError for --transfer and --probe that cannot be."""
@@ -75,12 +73,19 @@ class SearchInputs:
         )
 
 
-def resolve_inputs(options: CommonOptions, cluster: Cluster) -> SearchInputs:
-    """Find task, data and model. Raises InputError for what is not there."""
+def describe_model(model: ModelFolder, note: str) -> ResolvedInput:
+    """Return a model with its fingerprint, for which all of it is read. note: for the plan."""
+    return ResolvedInput(model.kind, model.name, model.fingerprint(), note, model.fingerprint_tokenizer())
+
+
+def resolve_inputs(
+    options: CommonOptions, cluster: Cluster, models: Sequence[ModelFolder] = ()
+) -> SearchInputs:
+    """Find task, data and model. models: among which the search chooses, in place of --model. Raises
+    InputError for what is not there."""
     task = get_task(options.task)
-    return SearchInputs(
-        task, *_choose_data_source(options.data, task), *_choose_model(options.model, cluster)
-    )
+    model = (models[0], "searched") if models else _choose_model(options.model, cluster)
+    return SearchInputs(task, *_choose_data_source(options.data, task), *model)
 
 
 def _choose_data_source(data: str, task: Task) -> tuple[Source, str]:

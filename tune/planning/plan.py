@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dps.methods import METHODS
@@ -18,6 +18,7 @@ from tune.core.space import INITIAL_RATE_COUNT, SearchSpace
 from tune.planning.cluster import Cluster, count_slots
 from tune.planning.estimate import ArmLoad, DurationEstimate, TrainingSpeed, estimate_duration
 from tune.planning.inputs import ResolvedInput
+from tune.planning.models import SearchedModel
 from tune.strategy.budget import (
     AfterFirstTrial,
     DeviceHoursLimit,
@@ -65,6 +66,8 @@ class Plan:
     """Everything decided before a search starts.
 
     arms: search spaces by method; of a search by baseline, its own first, with an empty name.
+    model, preview, settings: of several models, all as one, and those of the first; models: by the names that
+    they have in the space, empty where all runs have the same.
     gpu_note: of --share-gpus.
     ended_runs: of a search that is resumed, by now.
     """
@@ -85,6 +88,7 @@ class Plan:
     precision_note: str = ""
     gpu_note: str = ""
     ended_runs: int = 0
+    models: Mapping[str, SearchedModel] = field(default_factory=dict)
 
     @property
     def space(self) -> SearchSpace:
@@ -136,7 +140,7 @@ class Plan:
         and as many more for each other parameter; all configurations of a smaller space."""
         space, trials = self.arms[arm], self.options.trials
         if arm in self.baseline_arms:
-            trials = INITIAL_RATE_COUNT * len(space.parameters)
+            trials = INITIAL_RATE_COUNT * len(space.study_names[arm])
         return int(min(trials, space.size))
 
     def count_confirmations(self, arm: str) -> int:
@@ -213,6 +217,7 @@ class Plan:
         strategy = Strategy(
             space=self.arms[arm],
             settings=self.settings,
+            settings_by_model={label: model.settings for label, model in self.models.items()},
             direction=self.task.direction,
             sampler=options.sampler,
             seed=options.seed,
@@ -226,7 +231,11 @@ class Plan:
             chance=self.preview.chance_level,
             keep_models=self.keep_models,
             oom_retry=options.oom_retry,
-            race_settings=RaceSettings(options.race, min_gain=options.min_gain or RaceSettings.min_gain),
+            race_settings=RaceSettings(
+                options.race,
+                min_gain=options.min_gain or RaceSettings.min_gain,
+                model_costs={label: float(model.size.parameters) for label, model in self.models.items()},
+            ),
             race_stop_rules=self._get_budget_rules(self.own_budget_share),
             target_score=options.target,
             min_gain=options.min_gain,
@@ -269,8 +278,13 @@ class Plan:
         precision = precision or ("auto" if self.gpus_per_worker else "fp32")
         if self.options.precision != "auto" or precision == self.settings.precision:
             return self
+        models = {
+            label: replace(model, settings=replace(model.settings, precision=precision))
+            for label, model in self.models.items()
+        }
         settings = replace(self.settings, precision=precision)
-        return replace(self, settings=settings, precision_note=f"{precision} (as the search began)")
+        note = f"{precision} (as the search began)"
+        return replace(self, settings=settings, models=models, precision_note=note)
 
     def get_identity(self, arm: str) -> dict[str, object]:
         """Return what a resume must not change. Data and model may lie elsewhere by then."""
@@ -296,6 +310,10 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "direction": plan.task.direction,
         "data": _describe_input(plan.data),
         "model": _describe_input(plan.model),
+        "models": {
+            label: {**_describe_input(model.described), "max_length": model.settings.max_length}
+            for label, model in plan.models.items()
+        },
         "plan": {
             "examples": plan.preview.examples,
             "cut": plan.preview.lengths.cut,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from dps.errors import InputError
-from dps.models import ModelFolder
 from dps.training.config import TRAINING_PARAMETERS, FineTuneConfig
 from dps.training.preview import preview_run
 from tune.core.job_config import make_fine_tune_config
@@ -21,11 +21,19 @@ from tune.planning.cluster import (
     count_slots,
     count_trials_by_resource,
 )
-from tune.planning.estimate import estimate_speed
-from tune.planning.inputs import resolve_inputs
+from tune.planning.estimate import average_speeds, estimate_speed
+from tune.planning.inputs import SearchInputs, resolve_inputs
 from tune.planning.locations import check_storage, check_tracking
+from tune.planning.models import (
+    SearchedModel,
+    join_models,
+    locate_models,
+    make_paths_absolute,
+    rename_models,
+)
 from tune.planning.plan import NO_WARM_START, Plan, WarmStart
 from tune.planning.space_options import (
+    ModelSize,
     build_search_space,
     check_baselines,
     check_methods_and_sampler,
@@ -42,60 +50,89 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     """Make the plan from data, model and cluster. Raises InputError for bad input, RefusedError for what the
     cluster lacks."""
     _check_options(options, cluster)
-    inputs = resolve_inputs(options, cluster)
+    folders = locate_models(options)
+    inputs = resolve_inputs(options, cluster, [*folders.values()])
     options.check_scale(inputs.task.metric)
     refuse_regression(options.method_names, inputs.task)
     refuse_regression(options.baseline_methods, inputs.task, "--baseline")
     gpus = choose_gpus_per_worker(options, cluster)
     precision, precision_note = choose_precision(options, cluster, gpus)
     slots = _count_slots_or_refuse(options, cluster, gpus)
-    settings = inputs.build_settings(options, precision)
-    longest = {"method": "vanilla", "learning_rate": 1.0, **_choose_longest_training(options)}
-    trial = Job("0", RunPurpose.SEARCH, longest, options.seed, settings, "", transfers=True)
-    config = replace(make_fine_tune_config(trial), max_length=options.max_length)
-    preview = preview_run(
-        config,
-        inputs.task,
-        inputs.source,
-        inputs.model,
-        (*options.method_names, *options.baseline_methods),
-    )
-    options = options.copy_with(max_length=preview.lengths.max_length)
-    settings = replace(settings, max_length=preview.lengths.max_length)
+    models = {
+        label: _preview_model(options, replace(inputs, model=folder), gpus, precision)
+        for label, folder in (folders or {"": inputs.model}).items()
+    }
+    first = next(iter(models.values()))
+    options = options.copy_with(space=make_paths_absolute(options.space))
+    if not folders and "max_length" not in options.space:
+        options = options.copy_with(max_length=first.settings.max_length)
     arms = {
-        arm: _build_search_space(options, methods, inputs.model, preview.max_steps)
+        arm: _build_search_space(options, methods, models, rename_models(options.space, folders))
         for arm, methods in options.methods_by_arm.items()
     }
-    arms |= {
-        method: _build_baseline_space(method, arms[""], inputs.model) for method in options.baseline_methods
-    }
+    arms |= {method: arms[""].for_baseline(method) for method in options.baseline_methods}
+    for folder in folders.values() or (inputs.model,):
+        layers, blocks = folder.read_dimensions()[0], folder.count_blocks()
+        refuse_shared_layers(options.method_names, layers, blocks)
+        refuse_shared_layers(options.baseline_methods, layers, blocks, "--baseline")
     return Plan(
         options=options,
         task=inputs.task,
         data=inputs.describe_data(),
-        model=inputs.describe_model(),
-        preview=preview,
-        settings=settings,
+        model=join_models(models),
+        preview=first.preview,
+        settings=first.settings,
         precision_note=precision_note,
         gpu_note=SHARING_MEASURED_LATER if options.share_gpus and gpus else "",
         arms=arms,
         slots=slots,
         gpus_per_worker=gpus,
         cluster=cluster,
-        speed=estimate_speed(options, inputs.model, preview.mean_words, gpus, precision, config.batch_size),
+        speed=average_speeds([model.speed for model in models.values()]),
         warm_start=_load_warm_start(options, arms),
-        model_parameters=inputs.model.count_parameters(),
+        model_parameters=max(model.size.parameters for model in models.values()),
+        models=models if folders else {},
+    )
+
+
+def _preview_model(
+    options: CommonOptions, inputs: SearchInputs, gpus: float, precision: str
+) -> SearchedModel:
+    """Look at the longest run on a model, with all that the run reads."""
+    settings = inputs.build_settings(options, precision)
+    longest = _choose_longest_training(options)
+    configuration = {"method": "vanilla", "learning_rate": 1.0, **longest}
+    trial = Job("0", RunPurpose.SEARCH, configuration, options.seed, settings, "", transfers=True)
+    config = replace(make_fine_tune_config(trial), max_length=longest.get("max_length", options.max_length))
+    try:
+        methods = (*options.method_names, *options.baseline_methods)
+        preview = preview_run(config, inputs.task, inputs.source, inputs.model, methods)
+    except InputError as error:
+        option = "--space: max_length:" if "max_length" in longest else "--max-length:"
+        raise InputError(str(error).replace("--max-length:", option)) from None
+    model, read = inputs.model, options.copy_with(max_length=preview.lengths.max_length)
+    return SearchedModel(
+        inputs.describe_model(),
+        ModelSize(model.count_parameters(), model.read_dimensions()[0]),
+        preview,
+        replace(settings, max_length=preview.lengths.max_length),
+        estimate_speed(read, model, preview.mean_words, gpus, precision, config.batch_size),
     )
 
 
 def _choose_longest_training(options: CommonOptions) -> dict[str, Any]:
     """Return the values of the searched training parameters with which a trial has the most steps. Raises
-    InputError for wrong ones, and where --max-steps leaves the epochs without effect."""
+    InputError for wrong ones, and where an option has no effect beside them."""
     domains = parse_training_domains(options.space)
     if "epochs" in domains and options.max_steps is not None:
         raise InputError("--space: epochs has no effect beside --max-steps; leave one of them out")
-    largest = {name: max(domains[name].extremes) for name in domains}
-    return largest | {name: min(domains[name].extremes) for name in ("batch_size",) if name in domains}
+    if "max_length" in domains and options.max_length is not None:
+        raise InputError("--space: max_length is searched; leave --max-length out, or max_length of --space")
+    values = {name: [*domain.extremes] for name, domain in domains.items()}
+    for name in ("epochs", "batch_size"):
+        if name in values and name not in options.space:  # only some methods or models search it
+            values[name].append(getattr(options, name))
+    return {name: (min if name == "batch_size" else max)(each) for name, each in values.items()}
 
 
 def _check_options(options: CommonOptions, cluster: Cluster) -> None:
@@ -108,21 +145,27 @@ def _check_options(options: CommonOptions, cluster: Cluster) -> None:
 
 
 def _build_search_space(
-    options: CommonOptions, methods: tuple[str, ...], model: ModelFolder, max_steps: int
+    options: CommonOptions,
+    methods: tuple[str, ...],
+    models: Mapping[str, SearchedModel],
+    named: Mapping[str, Any],
 ) -> SearchSpace:
-    layers, weights = model.read_dimensions()[0], model.count_parameters()
-    refuse_shared_layers(methods, layers, model.count_blocks())
-    values = {"epochs": options.epochs, "batch_size": options.batch_size}
-    usual = {name: values.get(name, getattr(FineTuneConfig, name)) for name in TRAINING_PARAMETERS}
-    space = build_search_space(methods, options.freeze, weights, max_steps, layers, options.space, usual)
+    first = next(iter(models.values()))
+    settings = first.settings
+    usual = {name: getattr(settings, name, getattr(FineTuneConfig, name)) for name in TRAINING_PARAMETERS}
+    space = build_search_space(
+        methods,
+        options.freeze,
+        first.size.parameters,
+        first.preview.max_steps,
+        first.size.layers,
+        named,
+        usual,
+        {label: model.size for label, model in models.items() if label},
+    )
     if options.sampler == "grid":
         space.list_grid()  # raises InputError for a range
     return space
-
-
-def _build_baseline_space(method: str, space: SearchSpace, model: ModelFolder) -> SearchSpace:
-    refuse_shared_layers((method,), model.read_dimensions()[0], model.count_blocks(), "--baseline")
-    return space.for_baseline(method)
 
 
 def _load_warm_start(options: CommonOptions, arms: dict[str, SearchSpace]) -> WarmStart:

@@ -43,10 +43,13 @@ class PreflightFinding:
 
 def build_node_checks(plan: Plan, note_location: str | None, listener: Listener | None) -> NodeChecks:
     """Return what every node must have for a plan. note_location: of the driver's note in the storage."""
-    inputs = ((plan.data.source, plan.settings.data), (plan.model.source, plan.settings.model))
+    models = [(plan.model.source, plan.settings.model)]
+    if plan.models:
+        models = [(model.described.source, model.settings.model) for model in plan.models.values()]
+    inputs = [(plan.data.source, plan.settings.data), *models]
     return NodeChecks(
         paths=tuple(path for source, path in inputs if source == "folder"),
-        packages=(BUILTIN_MODEL_PACKAGE,) if plan.model.source == "builtin" else (),
+        packages=(BUILTIN_MODEL_PACKAGE,) if "builtin" in dict(models) else (),
         storage_location=note_location,
         listener=listener,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dps.depth import describe_shared_layers
@@ -13,7 +15,7 @@ from dps.methods import METHODS
 from dps.ranges import Choice, Domain, Range
 from dps.tasks.task import Task
 from dps.training.config import TRAINING_PARAMETERS, FineTuneConfig
-from tune.core.options import PUBLISHED
+from tune.core.options import ALTERNATIVES, PUBLISHED, read_alternatives
 from tune.core.space import SearchSpace
 
 LEARNING_RATE_RANGES = (  # (model parameters below, low, high)
@@ -64,47 +66,115 @@ def refuse_regression(methods: tuple[str, ...], task: Task, option: str = "--met
         )
 
 
+@dataclass(frozen=True)
+class ModelSize:
+    """What of a model decides its search space. parameters: weights; layers: 0 if unknown."""
+
+    parameters: int
+    layers: int = 0
+
+
 def build_search_space(
     methods: tuple[str, ...],
     freeze: str,
     model_parameters: int,
     max_steps: int,
     layers: int = 0,
-    named: dict[str, Any] | None = None,
+    named: Mapping[str, Any] | None = None,
     training_values: dict[str, Any] | None = None,
+    models: Mapping[str, ModelSize] | None = None,
 ) -> SearchSpace:
     """Build the default space, overridden by `named`.
 
     max_steps: optimizer steps of the longest trial; layers: of the model, 0 if unknown; named: by parameter
-    a value, a list of values, a range as text, or low, high and log; training_values: see `SearchSpace`.
-    Raises InputError as `check_methods_and_sampler` does, and for what no method can take.
+    a value, a list of values, a range as text, or low, high and log, and under "method" and "model" what
+    `read_alternatives` reads; training_values: see `SearchSpace`; models: that are searched, by their names
+    in `named`, in place of the one. Raises InputError as `check_methods_and_sampler` does, and for what no
+    method can take.
     """
     check_methods_and_sampler(methods)
-    low, high = next((low, high) for limit, low, high in LEARNING_RATE_RANGES if model_parameters < limit)
-    given_domains = {key: _parse_domain(key, value) for key, value in (named or {}).items()}
-    given_rate = given_domains.pop("learning_rate", None)
-    training = parse_training_domains(named or {})
-    given_domains = {key: domain for key, domain in given_domains.items() if key not in training}
+    sizes: Mapping[Any, ModelSize] = models or {None: ModelSize(model_parameters, layers)}
+    named = named or {}
+    shared = {key: value for key, value in named.items() if key not in ALTERNATIVES}
+    own = {name: read_alternatives(named, name) for name in ALTERNATIVES}
+    if outside := [method for method in own["method"] if method not in methods]:
+        raise InputError(
+            f"--space: {outside[0]} is not among the methods, {', '.join(methods)}; name it there"
+        )
+    domains: dict[tuple[str, str | None], dict[str, Domain]] = {}
+    known, asked = {*TRAINING_PARAMETERS, "learning_rate"}, set(shared)
+    for method, (model, size) in itertools.product(methods, sizes.items()):
+        given = {**shared, **own["model"].get(model or "", {}), **own["method"].get(method, {})}
+        asked |= {*given}
+        domains[method, model] = _build_domains(method, freeze, size, max_steps, given)
+        known |= {field.name for field in fields(METHODS[method])}
+        if models:
+            domains[method, model] = {"model": Choice(tuple(models)), **domains[method, model]}
+    _refuse_unknown_names(asked - known, known, methods)
     parameters: dict[str, Domain] = {}
     study_names: dict[str, dict[str, str]] = {method: {} for method in methods}
-    for method in methods:
-        rate = given_rate or Range(low, high, log=True).scale(METHODS[method].learning_rate_factor)
-        own = _build_method_domains(method, freeze, max_steps, layers, given_domains)
-        shared = {"learning_rate": _check_training_values("learning_rate", rate), **training}
-        for key, domain in {**shared, **own}.items():
-            name = key if parameters.get(key, domain) == domain else f"{method}.{key}"
-            parameters[name], study_names[method][key] = domain, name
-    known = {key for names in study_names.values() for key in names} | set(TRAINING_PARAMETERS)
-    if unused := sorted(set(given_domains) - known):
-        meant = suggest_name(unused[0], sorted(known))
-        raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {unused[0]!r}; {meant}")
+    for branch, found in domains.items():
+        for key, domain in found.items():
+            name = _choose_study_name(domains, parameters, branch, key)
+            parameters[name], study_names[branch[0]][key] = domain, name
     return SearchSpace(methods, parameters, study_names, training_values or {})
 
 
-def parse_training_domains(named: dict[str, Any]) -> dict[str, Domain]:
-    """Return the domains of the training parameters among `named`. Raises InputError for an unusable one."""
-    domains = {name: _parse_domain(name, named[name]) for name in TRAINING_PARAMETERS if name in named}
-    return {name: _check_training_values(name, domain) for name, domain in domains.items()}
+def _choose_study_name(
+    domains: Mapping[tuple[str, str | None], Mapping[str, Domain]],
+    parameters: Mapping[str, Domain],
+    branch: tuple[str, str | None],
+    key: str,
+) -> str:
+    """Return the study name of a hyper-parameter: with what its domain depends on before it."""
+    method, model = branch
+    every = {each: found[key] for each, found in domains.items() if key in found}
+    if len({repr(domain) for (of, _), domain in every.items() if of == method}) == 1 and all(
+        len({repr(domain) for (of, _), domain in every.items() if of == other}) == 1 for other, _ in every
+    ):
+        return key if parameters.get(key, every[branch]) == every[branch] else f"{method}.{key}"
+    by_model = all(len({repr(d) for (_, of), d in every.items() if of == other}) == 1 for _, other in every)
+    return f"{model}.{key}" if by_model else f"{method}.{model}.{key}"
+
+
+def _refuse_unknown_names(names: set[str], known: set[str], methods: tuple[str, ...]) -> None:
+    """Raise InputError for what --space names and no run knows."""
+    if names:
+        first = min(names)
+        meant = suggest_name(first, sorted(known | set(ALTERNATIVES)))
+        raise InputError(f"--space: {', '.join(methods)} has no hyper-parameter {first!r}; {meant}")
+
+
+def parse_training_domains(named: Mapping[str, Any]) -> dict[str, Domain]:
+    """Return the domains of the training parameters among `named`, with all that its methods and models
+    search by themselves. Raises InputError for an unusable one."""
+    own = [part for name in ALTERNATIVES for part in read_alternatives(named, name).values()]
+    found: dict[str, Domain] = {}
+    for name in TRAINING_PARAMETERS:
+        domains = [_parse_training_domain(name, part[name]) for part in (named, *own) if name in part]
+        if len(domains) > 1:
+            found[name] = Choice(tuple(value for domain in domains for value in domain.extremes))
+        elif domains:
+            found[name] = domains[0]
+    return found
+
+
+def _parse_training_domain(name: str, value: Any) -> Domain:
+    return _check_training_values(name, _parse_domain(name, value))
+
+
+def _build_domains(
+    method: str, freeze: str, size: ModelSize, max_steps: int, given: Mapping[str, Any]
+) -> dict[str, Domain]:
+    """Return the domains of all that a method searches on a model."""
+    low, high = next((low, high) for limit, low, high in LEARNING_RATE_RANGES if size.parameters < limit)
+    rate: Domain = Range(low, high, log=True).scale(METHODS[method].learning_rate_factor)
+    if "learning_rate" in given:
+        rate = _parse_domain("learning_rate", given["learning_rate"])
+    training = {n: _parse_training_domain(n, given[n]) for n in TRAINING_PARAMETERS if n in given}
+    shared = {"learning_rate": _check_training_values("learning_rate", rate), **training}
+    rest = {key: _parse_domain(key, value) for key, value in given.items() if key not in shared}
+    return shared | _build_method_domains(method, freeze, max_steps, size.layers, rest)
 
 
 def _build_method_domains(
@@ -157,8 +227,10 @@ def _parse_range(key: str, value: dict[str, Any]) -> Range:
 def _check_training_values(name: str, domain: Domain) -> Domain:
     """Check the values of what `dps.FineTuneConfig` itself takes, and return the domain."""
     values = (domain.low, domain.high) if isinstance(domain, Range) else domain.values
-    if name == "batch_size" and not (isinstance(domain, Choice) and _are_integers(domain.values)):
-        raise InputError(f"--space: batch_size takes a list of whole numbers, but got {domain}")
+    if name in ("batch_size", "max_length") and not (
+        isinstance(domain, Choice) and _are_integers(domain.values)
+    ):
+        raise InputError(f"--space: {name} takes a list of whole numbers, but got {domain}")
     for value in values:
         if not _is_finite_number(value):
             raise InputError(f"--space: {name} must be a number, but got {value!r}")

@@ -119,6 +119,12 @@ class RaceRow(schema.Section):
     difference: RaceDistance | None
 
 
+class ModelSection(schema.InputSection):
+    """One of the models that a search chose among. max_length: tokens that its examples were cut at."""
+
+    max_length: int
+
+
 class ParetoRow(schema.Section):
     """A configuration by its objectives. trial: see `RaceRow`. seeds: how many the score is a mean of.
     values: by objective, None if unknown."""
@@ -155,6 +161,7 @@ class SearchDocument(schema.Section):
     """search.json.
 
     task, metric, direction: what was learnt, and what scores are in. data, model: what exactly they were.
+    models: among which the search chose, by the names that configurations have; empty where there was one.
     plan: what was decided before. provenance: code, versions and machine of the last session.
     space: what was searched, see `SearchSpace.describe`.
     chance: the score of the best constant prediction on the selection data, dev_chance: on dev; None if
@@ -176,6 +183,7 @@ class SearchDocument(schema.Section):
     direction: Direction
     data: schema.InputSection
     model: schema.InputSection
+    models: dict[str, ModelSection] = Field(default_factory=dict)
     plan: schema.PlanSection
     provenance: Provenance
     space: dict[str, Any]
@@ -204,6 +212,19 @@ class SearchDocument(schema.Section):
     def interval(self) -> tuple[float, float] | None:
         """The interval of the winner's mean over seeds and examples."""
         return None if self.evidence is None else self.evidence.interval
+
+    @property
+    def won_model(self) -> schema.InputSection:
+        """The model that the winner was trained from."""
+        configuration = self.winner.configuration if self.winner else {}
+        return self.models.get(configuration.get("model", ""), self.model)
+
+    @property
+    def won_max_length(self) -> int:
+        """The tokens that the winner's examples were cut at."""
+        configuration = self.winner.configuration if self.winner else {}
+        found = self.models.get(configuration.get("model", ""), self.plan.settings).max_length
+        return int(configuration.get("max_length", found))
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from dps.ranges import Choice, Domain, Range
 from tune.core.run import RunPurpose
-from tune.core.space import SearchSpace, encode_configurations
+from tune.core.space import SearchSpace, encode_configurations, find_study_name
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
 from tune.records.search_document import SearchDocument
@@ -202,7 +202,7 @@ class SearchAnalysis:
     def _names(self, method: str) -> set[str]:
         """Return the names of the parameters that a method has, in the study; none of one that was not
         tried."""
-        names = self.space.study_names[method].values()
+        names = self.space.list_names(method)
         return {"method", *names} if names else set()
 
     def _background(self, name: str, count: int = EFFECT_BACKGROUND_POINTS) -> list[dict[str, Any]]:
@@ -210,7 +210,9 @@ class SearchAnalysis:
         methods = [method for method in self.space.methods if name in self._names(method)]
         rows = self.space.draw_latin_hypercube(count, 0)
         cycle = itertools.cycle(methods)
-        return [{**row, "method": method} for row, method in zip(rows, cycle, strict=False)]
+        points = [{**row, "method": method} for row, method in zip(rows, cycle, strict=False)]
+        models = [model for model in self.space.models if f"{model}.{name.rpartition('.')[2]}" == name]
+        return [{**point, **({"model": models[0]} if models else {})} for point in points]
 
     def _average(self, rows: Sequence[Sequence[dict[str, Any]]]) -> tuple[Any, Any]:
         """Return the expected score (higher is better) of the mean over each row of points, with its standard
@@ -315,8 +317,7 @@ def _restore_space(described: dict[str, Any], configurations: Sequence[dict[str,
         method = configuration["method"]
         for key in configuration:
             if key != "method":
-                own = f"{method}.{key}"
-                names[method][key] = own if own in described else key
+                names[method][key] = find_study_name(described, method, configuration.get("model"), key)
     return SearchSpace.from_description(described, names)
 
 

@@ -110,7 +110,8 @@ def build_search_document(
 
 def _describe_winner(plan: Plan, winner: TrialRecord) -> WinnerSection:
     configuration = winner.configuration
-    is_published = configuration == plan.space.get_published(configuration["method"])
+    published = plan.space.get_published(configuration["method"], configuration.get("model"))
+    is_published = configuration == published
     return WinnerSection(trial=winner.number, configuration=configuration, published=is_published)
 
 
@@ -120,7 +121,9 @@ def _compare_baselines(
     """Compare the winner with its method's published values, unless it is these, and with each baseline at
     its own best learning rate."""
     method = winner.configuration["method"]
-    published = plan.space.get_published(method) if plan.options.confirms_published else None
+    published = None
+    if plan.options.confirms_published:
+        published = plan.space.get_published(method, winner.configuration.get("model"))
     parts = []
     if published not in (None, winner.configuration):
         parts.append((PUBLISHED, "the published values", published, "", list[TrialRecord]()))
@@ -157,17 +160,23 @@ def _describe_training(baseline: dict[str, Any], winner: dict[str, Any], steps: 
     Empty where the method alone differs. steps: of a run."""
     methods = [METHODS[each["method"]] for each in (baseline, winner)]
     own = [{field.name for field in fields(method)} for method in methods]
-    theirs, mine = (
+    dropped, mine_dropped = (
         method(**{key: each[key] for key in names & each.keys()}).dropout(steps)
         for method, names, each in zip(methods, own, (baseline, winner), strict=True)
     )
-    said = [f"{_name_dropout(theirs)}, the winner {_name_dropout(mine)}"] if theirs != mine else []
-    if not theirs and not mine and methods[0] is not methods[1]:
+    dropouts = f"{_name_dropout(dropped)}, the winner {_name_dropout(mine_dropped)}"
+    said = [dropouts] if dropped != mine_dropped else []
+    if not dropped and not mine_dropped and methods[0] is not methods[1]:
         said = ["without dropout, as the winner does"]
     shared = baseline.keys() & winner.keys() - own[0] - own[1] - {"method", "learning_rate"}
     changed = [name for name in sorted(shared) if baseline[name] != winner[name]]
-    said += [f"with {name} {baseline[name]:g}, the winner with {winner[name]:g}" for name in changed]
+    values = {name: [_format_value(each[name]) for each in (baseline, winner)] for name in changed}
+    said += [f"with {name} {theirs}, the winner with {mine}" for name, (theirs, mine) in values.items()]
     return "; ".join(said)
+
+
+def _format_value(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _name_dropout(probability: float) -> str:

@@ -35,7 +35,7 @@ def render_model_card(document: SearchDocument, seed: int) -> str:
     parts = [
         _front_matter(document, task),
         f"# {format_code_span(task.name)}: a fine-tuned model\n\n{escape_markdown(document.sentence)}",
-        "## Use\n\n" + _usage_section(task, document.plan.settings.max_length),
+        "## Use\n\n" + _usage_section(task, document.won_max_length),
         "## Task\n\n" + _task_section(task),
         "## Data\n\n" + _data_section(document, task),
         "## Scores\n\n" + _scores_section(document, seed),
@@ -53,8 +53,8 @@ def escape_markdown(text: str) -> str:
 def _front_matter(document: SearchDocument, task: Task) -> str:
     """Return what the hub reads of a card."""
     said: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
-    if document.model.source == "hub":
-        said["base_model"] = document.model.name
+    if document.won_model.source == "hub":
+        said["base_model"] = document.won_model.name
     said["tags"] = ["dps-tune", get_task_kind(task)]
     return f"---\n{yaml.safe_dump(said, sort_keys=False)}---"
 
@@ -123,10 +123,11 @@ def _scores_section(document: SearchDocument, seed: int) -> str:
 def _search_section(document: SearchDocument, seed: int) -> str:
     assert document.winner is not None
     assert document.confirmation is not None
-    plan, settings = document.plan, document.plan.settings
+    settings, values = document.plan.settings, document.winner.configuration
+    batch_size = values.get("batch_size", settings.batch_size)
+    steps = next(run.step for run in document.confirmation_runs if run.seed == seed)
     configuration = "\n".join(
-        f"- {format_code_span(name)}: {format_code_span(json.dumps(value))}"
-        for name, value in document.winner.configuration.items()
+        f"- {format_code_span(name)}: {format_code_span(json.dumps(value))}" for name, value in values.items()
     )
     tried, raced = len(document.trials), len(document.race)
     race = f", {raced} of them raced on further seeds" if raced else ""
@@ -142,8 +143,8 @@ def _search_section(document: SearchDocument, seed: int) -> str:
 
 {configuration}
 
-fine-tuned from {format_code_span(Path(document.model.name).name)}{_LOSS_WORDS.get(settings.loss, "")}, \
-{plan.confirm_steps:,} steps of {settings.batch_size} examples, seed {seed}. Of {len(scores)} fresh seeds \
+fine-tuned from {format_code_span(Path(document.won_model.name).name)}{_LOSS_WORDS.get(settings.loss, "")}, \
+{steps:,} steps of {batch_size} examples, seed {seed}. Of {len(scores)} fresh seeds \
 this is {which}.
 
 Made with {escape_markdown(versions)}; commit {", before it ".join(map(format_code_span, commits))}."""
@@ -163,5 +164,5 @@ def _limits_section(document: SearchDocument, task: Task) -> str:
             "Its probabilities are a softmax that was not calibrated: do not read 0.9 as nine in ten."
         )
         said.append(f"It always chooses one of the {len(task.labels)} classes, whatever it is given.")
-    said.append(f"Whatever stands after {document.plan.settings.max_length} tokens is not read.")
+    said.append(f"Whatever stands after {document.won_max_length} tokens is not read.")
     return "\n".join(f"- {line}" for line in said)

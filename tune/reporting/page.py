@@ -211,7 +211,7 @@ def _describe_stages(document: SearchDocument) -> list[str]:
     ratio, share = configuration.get("update_ratio"), configuration.get("selection_ratio")
     if ratio is None or share is None:
         return []
-    steps = document.plan.confirm_steps
+    steps = max((run.step for run in document.confirmation_runs), default=0) or document.plan.confirm_steps
     interval = StageSchedule(steps, ratio).interval
     lines = [
         f"{configuration['method']} alternates every {interval} of {steps:,} steps: Stage I gathers, "

@@ -201,7 +201,8 @@ class SearchPhases:
             return None
         configurations = [trial.configuration for trial in self.rank_finalists(strategy.finalist_count)]
         if strategy.confirms_published:
-            published = strategy.space.get_published(self.confirmed_winner.configuration["method"])
+            winner = self.confirmed_winner.configuration
+            published = strategy.space.get_published(winner["method"], winner.get("model"))
             if published is not None and published not in configurations:
                 configurations.append(published)
         confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
@@ -219,7 +220,7 @@ class SearchPhases:
             record.purpose,
             record.configuration,
             record.seed,
-            self.strategy.settings,
+            self.strategy.choose_settings(record.configuration),
             self._folder(record),
             keep_model=self.strategy.keep_models and self._confirms_winner(record),
             oom_retry=self.strategy.oom_retry,

@@ -7,8 +7,8 @@ those of `tune.strategy.estimator`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,13 @@ class RaceSettings:
     max_seeds: further seeds that a configuration may get, 0 for no race.
     max_cost_ratio: forward-backward passes that the race may take for each one that the exploration took.
     min_gain: expected gain below which another run is not worth it, in the metric's scale.
+    model_costs: of an example on each model, in any unit, where several are searched.
     """
 
     max_seeds: int = 0
     max_cost_ratio: float = 1.5
     min_gain: float = 0.0
+    model_costs: Mapping[str, float] = field(default_factory=dict)
 
 
 class Race:
@@ -118,7 +120,12 @@ class Race:
 
     def _count_passes(self, run: TrialRecord) -> float:
         """Return the examples that went forward and backward in a run up to its last score, in batches of the
-        search. Unlike seconds, they are the same whenever and wherever it runs, so that the same seed leads
-        to the same race."""
+        search, times the cost of its model. Unlike seconds, they are the same whenever and wherever it runs,
+        so that the same seed leads to the same race."""
         batch_size: int = run.configuration.get("batch_size", 1)
-        return batch_size * METHODS[run.configuration["method"]]().cost.passes(run.step, steps_per_epoch=0)
+        cost = self.settings.model_costs.get(run.configuration.get("model", ""), 1.0)
+        return (
+            cost
+            * batch_size
+            * METHODS[run.configuration["method"]]().cost.passes(run.step, steps_per_epoch=0)
+        )

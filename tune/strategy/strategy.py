@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tune.core.run import RunSettings
@@ -19,8 +19,8 @@ class Strategy:
     """Strategy of a search, from its first proposal to its last confirmation.
 
     space: what is searched.
-    settings: what every run shares.
-    fingerprints: of the examples that every run reads, see `tune.core.run.Job`.
+    settings: what every run shares; fingerprints: of the examples by split. settings_by_model: those of each
+        model, where several are searched.
     direction: "max" or "min", of the primary metric.
     sampler: "tpe", "gp", "random", "latin" or "grid".
     seed: of the search; the confirmation's seeds follow it, the race's begin at seed + RACE_SEED_OFFSET.
@@ -70,3 +70,9 @@ class Strategy:
     keep_models: bool = True
     oom_retry: bool = False
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    settings_by_model: Mapping[str, RunSettings] = field(default_factory=dict)
+
+    def choose_settings(self, configuration: Mapping[str, Any]) -> RunSettings:
+        """Return the settings of the runs of a configuration: with its model, and its length of texts."""
+        settings = self.settings_by_model.get(configuration.get("model", ""), self.settings)
+        return replace(settings, max_length=configuration.get("max_length", settings.max_length))

@@ -205,7 +205,7 @@ def _adapt_configuration(configuration: dict[str, Any], space: SearchSpace) -> d
         return None
     values = {
         key: _fit_to_domain(space.parameters[name], configuration.get(key, space.training_values.get(key)))
-        for key, name in space.study_names[method].items()
+        for key, name in space.name_parameters(method, configuration.get("model")).items()
     }
     return None if None in values.values() else {"method": method, **values}
 

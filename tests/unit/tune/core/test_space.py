@@ -20,7 +20,12 @@ from dps.selection import StageSchedule
 from dps.tasks.registry import get_task
 from tests.unit.tune.helpers import FakeTune, strategy
 from tune.core.space import Choice, Range, SearchSpace, encode_configurations
-from tune.planning.space_options import build_search_space, check_methods_and_sampler, refuse_regression
+from tune.planning.space_options import (
+    ModelSize,
+    build_search_space,
+    check_methods_and_sampler,
+    refuse_regression,
+)
 from tune.records.ledger import Ledger
 from tune.strategy.phases import SearchPhases
 
@@ -288,6 +293,77 @@ def test_how_long_and_on_what_batches_is_searched_by_all_methods() -> None:
     assert outside == {name: space.parameters[name] for name in ("learning_rate", *named)}
 
 
+SIZES = {"small": ModelSize(22_000_000, 6), "large": ModelSize(340_000_000, 24)}
+
+
+def build_over_models(named: dict[str, Any], *methods: str) -> SearchSpace:
+    values = {"epochs": 4.0, "max_length": 128}
+    return build_search_space(methods, "gradient", 0, 60, 0, named, values, SIZES)
+
+
+def test_each_model_has_learning_rates_of_its_own_and_a_space_of_its_own_on_request() -> None:
+    named = {
+        "model": {"small": None, "large": {"epochs": [2, 3]}},
+        "epochs": "2..10",
+        "max_length": [64, 128],
+    }
+    space = build_over_models(named, "top-k", "lora")
+    own = {
+        "top-k": {
+            "small": (Range(3e-5, 5e-4, log=True), 3, 6),
+            "large": (Range(5e-6, 5e-5, log=True), 3, 12),
+        },
+        "lora": {
+            "small": (Range(3e-4, 5e-3, log=True), 8, 16),
+            "large": (Range(5e-5, 5e-4, log=True), 8, 16),
+        },
+    }
+    seen = set()
+    for one in proposals(space, 60):
+        method, model = str(one["method"]), str(one["model"])
+        rate, fewest, most = own[method][model]
+        assert rate.low <= float(one["learning_rate"]) <= rate.high  # type: ignore[arg-type]
+        assert fewest <= int(one["layers" if method == "top-k" else "rank"]) <= most  # type: ignore[call-overload]
+        assert (one["epochs"] in (2, 3)) is (model == "large")
+        assert space.from_study_values(space.to_study_values(one)) == one
+        assert space.for_method(method).from_study_values(space.to_study_values(one)) == one
+        seen.add((method, model, one["max_length"]))
+    assert len(seen) == 8
+    assert [(each["method"], each["model"], each["epochs"]) for each in space.list_published()] == [
+        *(("top-k", "small", 4.0), ("top-k", "large", 3), ("lora", "small", 4.0), ("lora", "large", 3))
+    ]
+    published = space.get_published("lora", "large")
+    assert published is not None
+    assert (published["model"], published["rank"]) == ("large", 8)
+    assert published["learning_rate"] == pytest.approx(math.sqrt(5e-5 * 5e-4))
+
+
+def test_a_baseline_is_tuned_over_the_models_too_and_a_design_gives_all_the_same_places() -> None:
+    space = build_over_models({"model": ["small", "large"]}, "dps-dense")
+    baseline = space.for_baseline("lora")
+    assert baseline.parameters == {
+        "model": Choice(("small", "large")),
+        "small.learning_rate": Range(3e-4, 5e-3, log=True),
+        "large.learning_rate": Range(5e-5, 5e-4, log=True),
+    }
+    rows = baseline.draw_latin_hypercube(8, 0)
+    places = {
+        name: sorted(math.log(row[name] / domain.low) / math.log(domain.high / domain.low) for row in rows)
+        for name, domain in baseline.parameters.items()
+        if isinstance(domain, Range)
+    }
+    assert places["small.learning_rate"] == pytest.approx(places["large.learning_rate"])
+    assert Counter(row["model"] for row in rows) == {"small": 4, "large": 4}
+
+
+def test_a_method_named_in_the_space_may_have_a_space_of_its_own() -> None:
+    named = {"method": {"vanilla": {"learning_rate": [1e-5]}, "lora": {"rank": [4], "epochs": [9]}}}
+    space = build_search_space(("vanilla", "lora"), "gradient", 22_000_000, 60, 0, named)
+    found = {one["method"]: one for one in proposals(space, 30)}
+    assert found["vanilla"] == {"method": "vanilla", "learning_rate": 1e-5}
+    assert (found["lora"]["rank"], found["lora"]["epochs"]) == (4, 9)
+
+
 def test_space_sets_what_a_method_has_but_does_not_search() -> None:
     assert one_of("r3f", {"sigma": 1e-4}).parameters["sigma"] == Choice((1e-4,))
     assert one_of("dps-dense", {"freeze": ["update", "gradient"]}).parameters["freeze"] == Choice(
@@ -324,7 +400,7 @@ def test_space_sets_what_a_method_has_but_does_not_search() -> None:
         ("vanilla", {"learning_rate": "fast"}, "--space: learning_rate must be a number, but got 'fast'"),
         ("vanilla", {"learning_rate": {"low": 0, "high": 1e-4}}, "--space: learning_rate must be above 0"),
         ("vanilla", {"epoch": 3}, "vanilla has no hyper-parameter 'epoch'; did you mean epochs?"),
-        ("vanilla", {"q": 3}, "no hyper-parameter 'q'; choose one of batch_size, epochs"),
+        ("vanilla", {"q": 3}, "no hyper-parameter 'q'; choose one of batch_size, dropout_ratio, epochs"),
         ("vanilla", {"epochs": [0, 3]}, "--space: epochs must be above 0, but got 0"),
         ("vanilla", {"epochs": "8..2"}, "--space: epochs needs finite numbers with low < high"),
         ("vanilla", {"batch_size": "8..32"}, "--space: batch_size takes a list of whole numbers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, fields, replace
@@ -13,11 +14,13 @@ import pytest
 import yaml
 
 from dps.errors import InputError
+from dps.models import locate_model
 from tests.unit.tune.helpers import FakeTune, restore_old_search
 from tests.unit.tune.helpers import make_plan as make_test_plan
 from tune.console.plan import format_plan
+from tune.core.job_config import make_fine_tune_config
 from tune.core.options import CompareOptions, SearchOptions
-from tune.core.run import RunSettings
+from tune.core.run import Job, RunPurpose, RunSettings
 from tune.planning.cluster import Cluster, Node
 from tune.planning.plan import CHANGEABLE_OPTIONS, SEARCH_DECISIONS
 from tune.planning.planner import make_plan
@@ -234,3 +237,60 @@ def test_the_plan_says_the_classes_and_what_is_odd_about_them() -> None:
     assert "labels       train: 'c0' 0, 'c1' 1, 'c2' 2" in said
     assert "'c7' 7, and 2 more with 8 to 9; numbers are read as ids (dev)" in said
     assert "check        3 texts of dev are in train too" in said
+
+
+def test_the_plan_says_the_weights_of_a_balanced_loss() -> None:
+    plan = make_test_plan()
+    preview = replace(plan.preview, label_counts={"no": 30, "yes": 10})
+    said = "\n".join(
+        format_plan(replace(plan, preview=preview, settings=replace(plan.settings, loss="balanced")))
+    )
+    assert "loss         balanced: weights 0.67 to 2, by the classes" in said
+
+
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second model: the built-in one, in another folder."""
+    folder = tmp_path_factory.mktemp("models") / "other"
+    shutil.copytree(locate_model("builtin").path, folder)
+    return folder
+
+
+def test_models_and_lengths_are_searched_and_a_run_has_those_of_its_configuration(other_model: Path) -> None:
+    space = {"model": {"builtin": None, str(other_model): {"learning_rate": [1e-5]}}, "max_length": [16, 32]}
+    options = SearchOptions(task="cola", data="builtin", train_size=100, space=space, baseline="vanilla")
+    plan = make_plan(options, HERE)
+    assert [*plan.models] == ["builtin", "other"]
+    said = "\n".join(format_plan(plan))
+    assert "model        other: 23 million weights; texts: none has more than 32 tokens" in said
+    assert "vanilla" in plan.arms
+    strategy = plan.make_strategy("", SlotCount(1), "", ([], []))
+    configuration = {"method": "dps-dense", "model": "other", "learning_rate": 1e-5, "max_length": 16}
+    settings = strategy.choose_settings(configuration)
+    assert (settings.model, settings.max_length) == (str(other_model), 16)
+    job = Job("0", RunPurpose.SEARCH, configuration, 0, settings, "")
+    assert (make_fine_tune_config(job).model, make_fine_tune_config(job).max_length) == (str(other_model), 16)
+    again = make_plan(plan.options, HERE)
+    assert describe_changes(plan.get_identity(""), again.get_identity("")) == []
+    one = make_plan(options.copy_with(space={**space, "model": ["builtin"]}), HERE)
+    assert describe_changes(plan.get_identity(""), one.get_identity(""))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": "builtin"}, "--space: the model is searched; leave --model out, or model out of --space"),
+        ({"max_length": 32}, "--space: max_length is searched; leave --max-length out"),
+        ({"space": {"model": ["builtin", "./nothing"]}}, "--space: model: there is no folder './nothing'"),
+        (
+            {"space": {"model": ["builtin"], "max_length": [600]}},
+            "--space: max_length: 'builtin' takes at most 512",
+        ),
+    ],
+    ids=str,
+)
+def test_a_model_or_a_length_that_cannot_be_searched_is_refused(changes: dict[str, Any], says: str) -> None:
+    space = {"model": ["builtin"], "max_length": [16, 32]}
+    options = SearchOptions(task="cola", data="builtin", train_size=100, space=space)
+    with pytest.raises(InputError, match=re.escape(says)):
+        make_plan(options.copy_with(**changes), HERE)
