@@ -41,7 +41,6 @@ from tune.records.replicates import Confirmation
 from tune.records.schema import DifferenceSection, SpentSection
 from tune.records.search_document import BaselineSection, SearchDocument, WinnerSection
 from tune.records.stores import format_view_command, resolve_tracking_uri
-from tune.reporting import page
 from tune.tracking import delivery, mlflow, sync
 from tune.tracking.mlflow import MlflowTracker
 
@@ -694,7 +693,6 @@ def tracked(uri: str, output: Path, search_id: str, found: SearchDocument | dict
 def test_the_searches_of_an_experiment_make_a_page(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one").mkdir()

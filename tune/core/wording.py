@@ -66,6 +66,13 @@ def _format_amount(value: float) -> str:
     return f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
 
 
+def describe_generated_data(source: str, task: str) -> str:
+    """Say that scores are of the built-in, generated data; empty for any other source."""
+    if source != "builtin":
+        return ""
+    return f"Generated data, built in for trying out: scores are not results on the real {task}."
+
+
 def format_objective(objective: str, value: float | None) -> str:
     """Format the value of an objective with its unit."""
     if value is None:

@@ -27,17 +27,26 @@ CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
 def format_result_sentence(document: SearchDocument) -> str:
     """Say what won, what searching added to the published values, and how it compares with methods that were
     tuned as well; first of all, where it is so, that nothing was learned."""
+    lines = list_verdict_lines(document)
+    baselines = _order_baselines(document.baselines)[1:]
+    compared = [baseline for baseline in document.baselines if baseline.difference is not None]
+    lines += [_format_baseline(baseline) for baseline in baselines] if document.winner else []
+    if compared and document.winner:
+        lines.append(_describe_pairs(compared))
+    return " ".join(lines)
+
+
+def list_verdict_lines(document: SearchDocument) -> list[str]:
+    """Return the verdict in three short sentences: what won, how good it is, and what searching added to the
+    published values or how it compares with the first baseline; before them, where it is so, that nothing was
+    learned."""
     winner = document.winner
     if winner is None:
-        return "No trial finished."
+        return ["No trial finished."]
     won = f"Trial {winner.trial} won: {format_configuration(winner.configuration)}"
     won += "; nothing found beats the published values, which these are." if winner.published else "."
-    parts = [*_describe_nothing_learned(document), won, _format_mean(document)]
-    compared = [baseline for baseline in document.baselines if baseline.difference is not None]
-    parts += [_format_baseline(baseline) for baseline in _order_baselines(document.baselines)]
-    if compared:
-        parts.append(_describe_pairs(compared))
-    return " ".join(parts)
+    first = [_format_baseline(baseline) for baseline in _order_baselines(document.baselines)[:1]]
+    return [*_describe_nothing_learned(document), won, _format_mean(document), *first]
 
 
 def _describe_nothing_learned(document: SearchDocument) -> list[str]:

@@ -10,12 +10,10 @@ import pytest
 
 from tests.unit.tune.helpers import restore_old_search
 from tune import report
-from tune.reporting import page
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
     return restore_old_search("search", tmp_path / "old")
 
 

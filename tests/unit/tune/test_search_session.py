@@ -23,7 +23,7 @@ from tests.unit.tune.helpers import PROVENANCE, FakeTune, end_session, make_plan
 from tune import session
 from tune.core.run import Job
 from tune.records.ledger import Ledger
-from tune.reporting import best_model, ensemble_model, page
+from tune.reporting import best_model, ensemble_model
 from tune.reporting.model_card import write_model_card as write_card
 from tune.search_session import SearchSession
 from tune.strategy.arms import Arms
@@ -36,11 +36,6 @@ class KilledError(BaseException):
 
 def killed(*_: object, **__: object) -> Any:
     raise KilledError
-
-
-@pytest.fixture(autouse=True)
-def _no_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
 
 
 @pytest.fixture

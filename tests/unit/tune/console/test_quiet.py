@@ -28,16 +28,10 @@ from tune.core import parsing
 from tune.core.command import EXIT_WRONG_INPUT
 from tune.core.run import Job, RunReport
 from tune.planning.plan import Plan
-from tune.reporting import page
 from tune.strategy.arms import Arms
 
 DOCUMENTED = Path(__file__).parents[4] / "docs/howto/logs.md"
 Said = tuple[str, str]
-
-
-@pytest.fixture(autouse=True)
-def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
 
 
 def end(job: Job) -> RunReport:

@@ -12,7 +12,6 @@ from tests.unit.tune.helpers import restore_old_search
 from tune import report
 from tune.records.ledger import Ledger
 from tune.records.search_document import read_search_document
-from tune.reporting import page
 from tune.strategy.warm_start import read_earlier_searches
 
 NAMES = ("search", "own")
@@ -20,7 +19,6 @@ NAMES = ("search", "own")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_report_is_made_again(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
     folder = restore_old_search(name, tmp_path)
     assert report.main([str(folder)]) == 0
     sentence = json.loads((folder / "search.json").read_text(encoding="utf-8"))["sentence"]

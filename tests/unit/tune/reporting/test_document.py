@@ -37,7 +37,8 @@ from tune.records.ledger import SCHEMA_VERSION, Ledger
 from tune.records.schema import DifferenceSection
 from tune.records.search_document import BaselineSection, SearchDocument, WinnerSection
 from tune.reporting import document as reporting_document
-from tune.reporting import page, plots, summary
+from tune.reporting import page, summary
+from tune.reporting.figures import plots
 from tune.search_session import SearchSession
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount, SpentResources
@@ -53,11 +54,6 @@ def end(job: Job) -> RunReport:
     if job.id == "2":
         return last_report(job.id, Outcome.FAILED, error=f"RuntimeError: {HOSTILE} (x.py:3)")
     return end_well(job)
-
-
-@pytest.fixture(autouse=True)
-def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "load_plotly_source", lambda: "")
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +292,7 @@ def test_with_a_price_the_results_say_what_it_cost(ledger: Ledger, tmp_path: Pat
     assert found.spent.to_json().items() >= {"gpu_hours": 12 / 3600, "cost": pytest.approx(1.0)}.items()
     text = "\n".join(summary.summarise_search(found, tmp_path, None))
     assert "62 s, 24 slot seconds, 0.0033 GPU-hours, cost 1.00." in text
-    assert "24 slot seconds, 0.0033 GPU-hours, cost 1.00, 5 trials" in page.render_search_page(found, [])
+    assert "00:24 of slots, 0.0033 GPU-hours, cost 1.00, 5 trials" in page.render_search_page(found, [])
 
 
 def test_the_runner_up_is_of_the_trials_that_went_as_far_as_the_winner(ledger: Ledger) -> None:
@@ -522,7 +518,7 @@ def test_the_race_is_a_table_and_three_lines(found: SearchDocument, tmp_path: Pa
     more = [*found.race, found.race[-1]]
     assert len(summary.format_race_lines(more)) == 3
     assert summary.format_race_lines(more)[-1].endswith("; 1 more in report.html")
-    (table,) = re.findall(r">Race</h2>.*?</table>", page.render_search_page(found, []), re.DOTALL)
+    (table,) = re.findall(r">Race</h3>.*?</table>", page.render_search_page(found, []), re.DOTALL)
     assert table.count("<tr") == 4
 
 
@@ -540,8 +536,12 @@ def test_the_front_is_in_the_document_the_page_and_the_summary(found: SearchDocu
     assert len(lines) == 1 + len(named.front)
     assert f"  trial {best.trial}: {best.values['score']:.4f}, " in "\n".join(lines)
     assert set(lines) <= set(summary.summarise_search(found, tmp_path, None))
-    others, front = plots.plot_pareto_front(found.pareto, "seconds", found.metric).data
-    assert [*front["x"], *others["x"]] == [point.values["seconds"] for point in points]
+    drawn = plots.plot_pareto_front(found.pareto, "seconds", found.metric)
+    for point in points:
+        assert (
+            f">trial {point.trial}: {point.values['score']:.4f}, {point.values['seconds']:.4g}<"
+            in drawn.markup
+        )
     made = page.render_search_page(found, [])
     assert 'id="pareto-seconds"' in made
     (table,) = re.findall(r">Pareto front: score, seconds</h2>.*?</table>", made, re.DOTALL)
@@ -554,10 +554,9 @@ def test_a_configuration_without_one_of_the_objectives_is_in_the_table_alone(
     found = document(proven_ledger, make_plan(objectives="stability,score,memory"))
     (lacking,) = [point for point in found.pareto.others if point.seeds == 1]
     assert lacking.values["stability"] is lacking.values["memory"] is None
-    drawn = [
-        plots.plot_pareto_front(found.pareto, name, found.metric).data for name in ("stability", "memory")
-    ]
-    assert [len(others["x"]) + len(front["x"]) for others, front in drawn] == [3, 3]
+    for name in ("stability", "memory"):
+        drawn = plots.plot_pareto_front(found.pareto, name, found.metric)
+        assert drawn.markup.count("<title>trial ") == 3
     assert re.search(
         r'<td class="number">-</td><td class="number">0.\d{4}</td><td class="number">-</td>',
         page.render_search_page(found, []),

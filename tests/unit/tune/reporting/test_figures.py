@@ -1,0 +1,63 @@
+"""Charts and what they are drawn from: scales, places, rows, and how configurations stand."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from tune.reporting.figures.canvas import Canvas, Scale, choose_log_ticks, choose_ticks, make_scale
+from tune.reporting.figures.rows import Mark, Row, draw_rows
+from tune.reporting.figures.standings import compute_best_probabilities
+
+
+def test_an_axis_stays_within_the_range_of_the_metric() -> None:
+    assert make_scale([0.9, 1.0], limits=(0, 1)) == Scale(pytest.approx(0.894), 1.0)
+    alone = make_scale([1.0, 1.0], limits=(0, 1), least=0.02)  # two equal scores are not an axis of 0 to 2
+    assert (alone.low, alone.high) == (pytest.approx(0.99), 1.0)
+    assert make_scale([-3.0], limits=(0, 1), least=0.1).low <= -3.0  # what is beyond the range is still shown
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (-12, 31, [-10, 0, 10, 20, 30]),
+        (0.31, 0.33, None),
+        (5, 5, [5]),
+    ],
+)
+def test_ticks_are_round_and_inside(low: float, high: float, ticks: list[float] | None) -> None:
+    made = choose_ticks(low, high)
+    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in made)
+    assert made == pytest.approx(ticks if ticks is not None else [0.31, 0.315, 0.32, 0.325, 0.33])
+
+
+def test_ticks_of_a_log_scale() -> None:
+    assert choose_log_ticks(2e-5, 5e-4) == pytest.approx([2e-5, 5e-5, 1e-4, 2e-4, 5e-4])
+    assert choose_log_ticks(1e-6, 1.0) == pytest.approx([10.0**power for power in range(-6, 1)])
+    assert choose_log_ticks(0.125, 0.25) == pytest.approx([0.125, math.sqrt(0.125 * 0.25), 0.25])
+
+
+def test_what_is_not_finite_has_no_place() -> None:
+    canvas = Canvas(Scale(0, 1), Scale(0, 1))
+    with pytest.raises(ValueError, match="no place"):
+        canvas.add_lines([[(0.0, math.nan)]], "accent")
+
+
+def test_marks_that_would_hide_one_another_make_way() -> None:
+    marks = [Mark(value, "dot", "muted", loose=True) for value in (0.5, 0.5, 0.501, 0.9)]
+    markup = draw_rows([Row("a", marks=marks)], Scale(0, 1), "").markup
+    assert re.findall(r"translate\(0 (-?\d+)\)", markup) == ["-6", "6"]
+
+
+def test_the_chance_of_being_best() -> None:
+    means, sds = np.array([0.5, 0.45, 0.1]), np.array([0.05, 0.1, 0.01])
+    chances = compute_best_probabilities(means, sds)
+    drawn = np.random.default_rng(0).normal(means, sds, (100_000, 3)).argmax(axis=1)
+    assert chances.sum() == pytest.approx(1)
+    assert chances == pytest.approx(np.bincount(drawn, minlength=3) / len(drawn), abs=0.01)
+    assert compute_best_probabilities(np.array([0.2]), np.array([0.1])) == pytest.approx([1.0])
+    assert compute_best_probabilities(np.full(4, 0.3), np.full(4, 0.1)) == pytest.approx([0.25] * 4)
