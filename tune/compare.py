@@ -43,10 +43,8 @@ def _start(watchers: Sequence[Watcher], options: CompareOptions) -> int:
 
 def start_comparison(options: CompareOptions, watchers: Sequence[Watcher] = ()) -> int:
     """Run a comparison with these options; return the exit status. Raises what `run_session_command` says."""
-    options = load_resumed_options(options)
+    resumed = load_resumed_options(options)
     prepare_environment()  # before Ray is imported
-    from tune.compare_session import (
-        ComparisonSession,  # after the options were read: it imports Ray and torch
-    )
+    from tune.compare_session import run_comparisons  # after the options were read: it imports Ray and torch
 
-    return ComparisonSession.start(options, watchers)
+    return run_comparisons(options, resumed, watchers)

@@ -8,7 +8,7 @@ from dps.errors import InputError, suggest_name
 from dps.methods import METHODS
 from dps.training.result import Outcome
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, UnfinishedError
-from tune.core.options import CommonOptions, CompareOptions
+from tune.core.options import CompareOptions
 from tune.records.events import Watcher, notify
 from tune.reporting.comparison import build_comparison
 from tune.reporting.comparison_analysis import analyse_comparison
@@ -16,6 +16,13 @@ from tune.reporting.comparison_page import write_comparisons
 from tune.reporting.tables import make_terminal_table, summarise_comparison
 from tune.session import Session
 from tune.strategy.arms import Arms
+from tune.suite_session import start_sessions
+
+
+def run_comparisons(given: CompareOptions, options: CompareOptions, watchers: Sequence[Watcher] = ()) -> int:
+    """Run a comparison for each task of these options, see `start_sessions`. Returns the exit status."""
+    check_compared_methods(options)
+    return start_sessions(ComparisonSession, given, options, watchers)
 
 
 class ComparisonSession(Session):
@@ -24,13 +31,6 @@ class ComparisonSession(Session):
     prefix = "compare-"
     noun = "comparison"
     results = ("compare.json", "compare.html", "compare.md", "compare.tex")
-
-    @classmethod
-    def start(cls, options: CommonOptions, watchers: Sequence[Watcher] = ()) -> int:
-        """Check that there is something to compare, then start."""
-        assert isinstance(options, CompareOptions)
-        check_compared_methods(options)
-        return super().start(options, watchers)
 
     def finish(self, arms: Arms) -> int:
         spent = arms.spent()
@@ -49,6 +49,8 @@ class ComparisonSession(Session):
         write_comparisons([document], self.output)
         notify(self.watchers, "comparison_ended", document)
         self.close()
+        if self.is_member:
+            return EXIT_DONE
         self.display.note("")
         for line in summarise_comparison(document):
             self.display.say(line)

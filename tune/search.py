@@ -37,11 +37,11 @@ def main(argv: Sequence[str] | None = None, watchers: Sequence[Watcher] = ()) ->
 
 def start_search(options: SearchOptions, watchers: Sequence[Watcher] = ()) -> int:
     """Run a search with these options; return the exit status. Raises what `run_session_command` says."""
-    options = load_resumed_options(options)
+    resumed = load_resumed_options(options)
     prepare_environment()  # before Ray is imported
-    from tune.search_session import SearchSession  # after the options were read: it imports Ray and torch
+    from tune.search_session import run_searches  # after the options were read: it imports Ray and torch
 
-    return SearchSession.start(options, watchers)
+    return run_searches(options, resumed, watchers)
 
 
 def _start(watchers: Sequence[Watcher], options: SearchOptions) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from tune.core.command import EXIT_DONE, EXIT_NOTHING_FINISHED, UnfinishedError
-from tune.records.events import notify
+from tune.core.options import SearchOptions
+from tune.records.events import Watcher, notify
 from tune.records.ledger import TrialRecord
 from tune.reporting.best_model import BestModel
 from tune.reporting.document import build_search_document
@@ -15,6 +17,12 @@ from tune.reporting.profile import format_profile, profile_session
 from tune.reporting.summary import summarise_search
 from tune.session import Session
 from tune.strategy.arms import Arms
+from tune.suite_session import start_sessions
+
+
+def run_searches(given: SearchOptions, options: SearchOptions, watchers: Sequence[Watcher] = ()) -> int:
+    """Run a search for each task of these options, see `start_sessions`. Returns the exit status."""
+    return start_sessions(SearchSession, given, options, watchers)
 
 
 class SearchSession(Session):
@@ -56,7 +64,9 @@ class SearchSession(Session):
         self.folder.keep_predictions()
         phases = {"explored": search.exploration_end, "raced": search.race_end}
         started = self.provenance.started
-        profile = profile_session(self.folder.records(), self.slots, started, self.planned_at)
+        profile = None  # of slots that serve several tasks there is none for one of them
+        if not self.is_member:
+            profile = profile_session(self.folder.records(), self.slots, started, self.planned_at)
         document = build_search_document(
             self.plan, self.folder.ledgers, winner, spent, self.provenance, self.output, phases, profile
         )
@@ -77,6 +87,8 @@ class SearchSession(Session):
             self.display.warn(
                 "there is no ensemble/: runs could not be trained once more; try --resume again"
             )
+        if self.is_member:
+            return EXIT_DONE
         self.display.note("")
         for line in summarise_search(document, self.output, self.view_command):
             self.display.say(line)

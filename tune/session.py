@@ -42,7 +42,9 @@ class Session(ABC):
     """One session, on a cluster that is connected.
 
     folder: what the search keeps. watchers: who hears of every event: the display, MLflow, and those that
-    the caller handed in. arms: the searches that run. slots: how many runs there may be at once.
+    the caller handed in. slots: how many runs there may be at once. is_member: whether it is one of several
+    tasks that share the slots, so that the result of all of them is what is shown in the end. resume_folder:
+    what --resume goes on with: the output folder, or that of all tasks.
     """
 
     prefix: ClassVar[str] = ""  # of the default output folder
@@ -58,7 +60,7 @@ class Session(ABC):
             choose_display(plan).planned(format_plan(plan), output)
             return EXIT_DONE
         with ExitStack() as holding:
-            plan = startup.plan_on_cluster(options, output, holding)
+            (plan,) = startup.plan_on_cluster([(options, output)], holding)
             output = plan.options.output or output
             startup.check_obstacles(plan, output)
             if options.preflight:
@@ -66,14 +68,17 @@ class Session(ABC):
                 return EXIT_DONE
             return cls(plan, watchers).run()
 
-    def __init__(self, plan: Plan, watchers: Sequence[Watcher] = ()) -> None:
-        """Open, or make, what the search keeps in its output folder."""
+    def __init__(
+        self, plan: Plan, watchers: Sequence[Watcher] = (), shared_slots: SlotCount | None = None
+    ) -> None:
+        """Open, or make, what the search keeps in its output folder. shared_slots: those of several tasks."""
         self.plan, self.options, self.planned_at = plan, plan.options, time.time()
-        self.slots = SlotCount(plan.slots)
+        self.slots, self.is_member = shared_slots or SlotCount(plan.slots), shared_slots is not None
         identities = {arm: plan.get_identity(arm) for arm in plan.arms}
         output = choose_output_folder(self.options, self.prefix)
         self.folder = SearchFolder(output, plan.task.direction, identities, self.options.storage)
         self.output, self.notes = self.folder.output, self.folder.notes
+        self.resume_folder = self.output
         self.provenance = collect_provenance(self.options.command)
         self.provenance.git_dirty |= bool(self.notes.noted("git_dirty"))  # in any session
         self.notes.note("git_dirty", self.provenance.git_dirty)
@@ -119,19 +124,30 @@ class Session(ABC):
         try:
             with catch_stop_signals() as stop:
                 arms = self.make_arms(stop)
-                find_faults = startup.make_node_check(self.plan, self.output)
+                find_faults = startup.make_node_check([self.plan], self.output)
                 execution.run_trials(arms, self.plan, self.folder.ray_files, stop, self.display, find_faults)
                 if stop.is_set():
-                    return self._interrupt(arms)
-            was_ended, lost = bool(self.notes.noted("ended")), self._list_missing_results()
-            status = self.finish(arms)
-            if was_ended and (made := [name for name in lost if name not in self._list_missing_results()]):
-                self.display.note(f"made again: {', '.join(made)}")
-            return status
+                    self.suspend(arms)
+                    self.display.interrupted(self.resume_command)
+                    return EXIT_INTERRUPTED
+            return self.conclude(arms)
         except UnfinishedError:
             raise
         except Exception as error:
-            raise self._explain_crash(error) from error
+            raise self.explain_crash(error) from error
+
+    def conclude(self, arms: Arms) -> int:
+        """Report what was found, and say what an earlier session had left out. Returns the exit status."""
+        was_ended, lost = bool(self.notes.noted("ended")), self._list_missing_results()
+        status = self.finish(arms)
+        if was_ended and (made := [name for name in lost if name not in self._list_missing_results()]):
+            self.display.note(f"made again: {', '.join(made)}")
+        return status
+
+    def suspend(self, arms: Arms) -> None:
+        """Note that the session was interrupted."""
+        self.notes.note_seconds(arms.spent().seconds)
+        notify(self.watchers, "session_ended", self.output, True)
 
     def _list_missing_results(self) -> list[str]:
         return [name for name in self.results if not (self.output / name).is_file()]
@@ -161,15 +177,9 @@ class Session(ABC):
     @property
     def resume_command(self) -> str:
         """The command that goes on."""
-        return format_command(self.options.command, "--resume", self.output)
+        return format_command(self.options.command, "--resume", self.resume_folder)
 
-    def _interrupt(self, arms: Arms) -> int:
-        self.notes.note_seconds(arms.spent().seconds)
-        notify(self.watchers, "session_ended", self.output, True)
-        self.display.interrupted(self.resume_command)
-        return EXIT_INTERRUPTED
-
-    def _explain_crash(self, error: Exception) -> UnfinishedError:
+    def explain_crash(self, error: Exception) -> UnfinishedError:
         """Return what to say where Ray, this program or the disk failed, or run after run; the ledger is
         whole."""
         self.folder.write_error_log(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from tune.core.run import RefusedError
 from tune.execution import addresses, connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
 from tune.execution.node_checks import check_nodes, run_preflight_checks
+from tune.planning.cluster import Cluster
 from tune.planning.gpu_sharing import share_gpus
 from tune.planning.locations import check_output, claim_output
 from tune.planning.plan import Plan
@@ -26,7 +27,8 @@ from tune.records.stores import ErrorFactory, open_sqlite_copy
 def plan_dry_run(options: CommonOptions, output: Path) -> Plan:
     """Return the plan without starting or writing anything; a cluster is only asked what it offers. What the
     run itself would refuse is refused."""
-    plan, _ = _make_first_plan(options)
+    cluster, _ = _find_cluster()
+    plan = _make_first_plan(options, cluster)
     if options.resume is not None:
         refuse = partial(make_ledger_error, output / "study.db")
         with open_sqlite_copy(output / "study.db", refuse) as copy:
@@ -36,26 +38,34 @@ def plan_dry_run(options: CommonOptions, output: Path) -> Plan:
     return plan
 
 
-def plan_on_cluster(options: CommonOptions, output: Path, holding: ExitStack) -> Plan:
-    """Return the plan on a cluster that is connected; its options name the output folder.
+def plan_on_cluster(requests: Sequence[tuple[CommonOptions, Path]], holding: ExitStack) -> list[Plan]:
+    """Return a plan for each of these options, which share the slots of a cluster that is connected; its
+    options name its output folder.
 
-    What the user gave is checked before Ray starts, and `holding` keeps the lock of the output folder from
-    then on.
+    requests: options, with the output folder that they mean. What the user gave is checked before Ray starts,
+    and `holding` keeps the locks of the output folders from then on.
     """
-    plan, is_connected = _make_first_plan(options)
+    cluster, is_connected = _find_cluster()
+    plans = [_make_first_plan(options, cluster) for options, _ in requests]
+    plans = [_claim_output(plan, output, holding) for plan, (_, output) in zip(plans, requests, strict=True)]
+    if not is_connected:
+        connection.connect_to_cluster()
+    if not (plans[0].options.share_gpus and plans[0].gpus_per_worker):
+        return plans
+    shared = [share_gpus(plan, measure_gpu_memory_on_cluster(plan)) for plan in plans]
+    largest = max(shared, key=lambda plan: plan.gpus_per_worker)
+    return [plan.with_gpu_share(largest.gpus_per_worker, largest.gpu_note) for plan in shared]
+
+
+def _claim_output(plan: Plan, output: Path, holding: ExitStack) -> Plan:
+    options = plan.options
     is_given, resume = options.output is not None, options.resume is not None
     if not options.preflight:
         output = claim_output(output, is_given, resume, holding)
         plan = replace(plan, options=options.copy_with(output=output))
     elif is_given:
         check_output(output, resume, writing=False)
-    if resume:
-        plan = _adopt_resumed_search(plan, output / "study.db")
-    if not is_connected:
-        connection.connect_to_cluster()
-    if not (options.share_gpus and plan.gpus_per_worker):
-        return plan
-    return share_gpus(plan, measure_gpu_memory_on_cluster(plan))
+    return _adopt_resumed_search(plan, output / "study.db") if resume else plan
 
 
 def name_written_places(output: Path) -> str:
@@ -65,13 +75,16 @@ def name_written_places(output: Path) -> str:
     return f"{output} and for Ray's files in {connection.choose_ray_folder()}"
 
 
-def _make_first_plan(options: CommonOptions) -> tuple[Plan, bool]:
-    """Return the plan, and whether a cluster is connected: one that was named."""
+def _find_cluster() -> tuple[Cluster, bool]:
+    """Return the resources, and whether a cluster is connected: one that was named."""
+    named = addresses.get_cluster_address() is not None
+    return connection.connect_to_cluster() if named else connection.read_local_resources(), named
+
+
+def _make_first_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     if options.resume is not None:
         check_ledger(options.resume / "study.db")
-    named = addresses.get_cluster_address() is not None
-    cluster = connection.connect_to_cluster() if named else connection.read_local_resources()
-    return make_plan(options, cluster), named
+    return make_plan(options, cluster)
 
 
 def check_obstacles(plan: Plan, output: Path) -> None:
@@ -80,9 +93,14 @@ def check_obstacles(plan: Plan, output: Path) -> None:
         raise RefusedError("\n".join(map(str, obstacles)))
 
 
-def make_node_check(plan: Plan, output: Path) -> Callable[[str], list[PreflightFinding]]:
-    """Return what finds the faults of a node that joins later, by its ID."""
-    return partial(check_nodes, plan, output)
+def make_node_check(plans: Sequence[Plan], output: Path) -> Callable[[str], list[PreflightFinding]]:
+    """Return what finds the faults of a node that joins later, by its ID, for any of these plans."""
+
+    def find_faults(node: str) -> list[PreflightFinding]:
+        found = (finding for plan in plans for finding in check_nodes(plan, output, node))
+        return list(dict.fromkeys(found))
+
+    return find_faults
 
 
 def _adopt_resumed_search(plan: Plan, file: Path, refuse: ErrorFactory | None = None) -> Plan:

@@ -43,6 +43,7 @@ LAYERS = (
     ("tune/result", "tune/own_data"),
     ("tune/search_session", "tune/compare_session", "tune/joined_comparisons"),
     ("tune/report",),
+    ("tune/suite_session",),
     ("tune/session", "tune/search_report"),
     ("tune/startup",),
     ("tune/reporting", "tune/execution", "tune/console", "tune/tracking"),

@@ -56,6 +56,7 @@ class ProgressDisplay(Watcher):
         self.elapsed: dict[str, float] = {}
         self.began = time.monotonic()
         self.live: Live | None = None
+        self.label = ""  # of one of several tasks, before each line on its runs
 
     def __enter__(self) -> ProgressDisplay:
         if self.console.is_terminal:
@@ -78,7 +79,7 @@ class ProgressDisplay(Watcher):
 
     def warn(self, what: str) -> None:
         """Print a warning, in a line."""
-        self.say(f"warning: {what}")
+        self.say(f"warning: {self.label}{what}")
 
     def planned(self, lines: Sequence[str], output: Path) -> None:
         """Print the plan. output: the folder that the results will be in."""
@@ -111,7 +112,7 @@ class ProgressDisplay(Watcher):
             + (self.best_now(record.arm) if record.purpose == RunPurpose.SEARCH else "")
         )
         if record.covered and not any(r.covered for r in others):
-            self.note(f"covered: {record.covered}")
+            self.note(f"{self.label}covered: {record.covered}")
         for warning in record.warnings:
             self.warn(f"trial {record.id}: {warning}")
 
@@ -120,13 +121,14 @@ class ProgressDisplay(Watcher):
         self.console.print(renderable)
 
     def phase_ended(self, reason: str) -> None:
-        self.note(reason)
+        self.note(f"{self.label}{reason}")
 
     def plain(self, line: str) -> None:
         """Print a line, unless there is a live table."""
         if self.live is None:
             self.console.print(
-                Text(f"{format_clock(time.monotonic() - self.began)}  {sanitise_text(line)}"), soft_wrap=True
+                Text(f"{format_clock(time.monotonic() - self.began)}  {sanitise_text(self.label + line)}"),
+                soft_wrap=True,
             )
 
     def best(self, arm: str = "") -> TrialRecord | None:

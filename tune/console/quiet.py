@@ -42,7 +42,7 @@ class QuietDisplay(ProgressDisplay):
         pass
 
     def warn(self, what: str) -> None:
-        print(f"warning: {sanitise_text(what)}", file=sys.stderr, flush=True)
+        print(f"warning: {sanitise_text(self.label + what)}", file=sys.stderr, flush=True)
 
     def interrupted(self, again: str) -> None:
         print(sanitise_text(f"interrupted; go on with: {again}"), file=sys.stderr, flush=True)
@@ -51,6 +51,10 @@ class QuietDisplay(ProgressDisplay):
 class JsonLinesDisplay(QuietDisplay):
     """Prints a line of JSON for each event, and nothing else. docs/howto/logs.md has the keys."""
 
+    def print(self, event: str, **values: Any) -> None:
+        """Print an event of this task."""
+        print_event(event, **{"task": self.task.name, **values})
+
     def say(self, line: str) -> None:
         pass
 
@@ -58,23 +62,23 @@ class JsonLinesDisplay(QuietDisplay):
         pass
 
     def warn(self, what: str) -> None:
-        print_event("warning", text=what)
+        self.print("warning", text=what)
 
     def planned(self, lines: Sequence[str], output: Path) -> None:
         self.output = output.resolve()
         expected = {"runs": self.runs, "expected_seconds": self.plan.estimate.seconds}
-        print_event("plan", output=str(self.output), **describe_plan(self.plan), **expected)
+        self.print("plan", output=str(self.output), **describe_plan(self.plan), **expected)
 
     def interrupted(self, again: str) -> None:
-        print_event("interrupted", resume=again)
+        self.print("interrupted", resume=again)
 
     def trial_started(self, record: TrialRecord) -> None:
         super().trial_started(record)
-        print_event("trial_started", **_describe_run(record))
+        self.print("trial_started", **_describe_run(record))
 
     def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
         super().trial_reported(record, evaluation)
-        print_event(
+        self.print(
             "trial_reported",
             trial=record.id,
             step=evaluation.step,
@@ -84,7 +88,7 @@ class JsonLinesDisplay(QuietDisplay):
 
     def trial_ended(self, record: TrialRecord) -> None:
         score = get_display_score(record, self.task)
-        print_event(
+        self.print(
             "trial_ended",
             **_describe_run(record),
             outcome=str(record.outcome),
@@ -96,11 +100,11 @@ class JsonLinesDisplay(QuietDisplay):
         super().trial_ended(record)
 
     def phase_ended(self, reason: str) -> None:
-        print_event("phase_ended", text=reason)
+        self.print("phase_ended", text=reason)
 
     def search_ended(self, document: SearchDocument) -> None:
         winner, confirmation = document.winner, document.confirmation
-        print_event(
+        self.print(
             "search_ended",
             file=str(self.output / SEARCH_DOCUMENT_FILE),
             winner=winner and winner.to_json(),
@@ -112,7 +116,7 @@ class JsonLinesDisplay(QuietDisplay):
         )
 
     def comparison_ended(self, document: ComparisonDocument) -> None:
-        print_event("comparison_ended", **build_comparison_event(document, self.output))
+        self.print("comparison_ended", **build_comparison_event(document, self.output))
 
 
 def print_event(name: str, **values: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shlex
 import signal
 import sys
@@ -17,12 +18,14 @@ from dps.command import find_console_script, outlive_readers
 from dps.errors import InputError, is_disk_full
 from dps.tasks.registry import get_task_name
 from dps.text import sanitise_line
+from tune.core.common_options import split_names
 from tune.core.options import CommonOptions
 from tune.core.parsing import OptionsT, parse_options
 from tune.core.run import RefusedError
 
 EXIT_DONE, EXIT_CRASHED, EXIT_WRONG_INPUT, EXIT_REFUSED, EXIT_NOTHING_FINISHED = 0, 1, 2, 3, 4
 EXIT_INTERRUPTED = 130
+MAX_TASK_NAMES_LENGTH = 80  # letters
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _START_TIME = time.localtime()
 
@@ -94,11 +97,19 @@ def format_command(program: str, *arguments: str | Path) -> str:
 
 
 def choose_output_folder(options: CommonOptions, prefix: str = "") -> Path:
-    """Return the output folder: --output, or runs/<task>-<date-time>. A submitted job uses ~/runs, since
-    Ray deletes its working directory."""
+    """Return the output folder: --output, or runs/<task>-<date-time>, with each of several tasks named. A
+    submitted job uses ~/runs, since Ray deletes its working directory."""
     runs = Path.home() / "runs" if is_in_ray_job() else Path("runs")
-    task = get_task_name(options.task)
+    task = name_tasks(options)
     return options.output or runs / f"{prefix}{task}-{time.strftime('%Y%m%d-%H%M%S', _START_TIME)}"
+
+
+def name_tasks(options: CommonOptions) -> str:
+    """Return the names of the tasks of --task, as a name of a folder or an experiment begins."""
+    names = [get_task_name(task) for task in split_names(options.task)]
+    if len(names) == 1:
+        return names[0]
+    return re.sub(r"[^\w-]+", "-", "-".join(names))[:MAX_TASK_NAMES_LENGTH]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -18,6 +19,7 @@ from tune.core.durations import Duration, TimeoutDuration, parse_duration
 MAX_OPTION_VALUE = 1_000_000
 MAX_GPU_SHARES = 10_000  # of one GPU, as Ray counts them
 OBJECTIVES = ("score", "seconds", "memory", "stability")
+TASK_PRESETS = {"glue": ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")}  # the paper's eight
 warnings.filterwarnings(  # an old pydantic method
     "ignore", message='Field name "json" in "CommonOptions" shadows'
 )
@@ -124,10 +126,10 @@ class CommonOptions(BaseModel):
     profile: ClassVar[bool] = False
     ensemble: ClassVar[bool] = False
 
-    task: Location = define_option(
+    task: LocationList = define_option(
         "cola",
         "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail, or the YAML file "
-        "of a task of your own",
+        "of a task of your own; several with commas, glue for the paper's eight: one table with an average",
     )
     freeze: Literal["gradient", "update", "search"] = define_option(
         "gradient",
@@ -276,6 +278,12 @@ class CommonOptions(BaseModel):
                 "--share-gpus, --workers-per-trial: workers of one trial cannot share a GPU; leave one out"
             )
         return self
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that --task names, one at least."""
+        named = [TASK_PRESETS.get(name, (name,)) for name in split_names(self.task)]
+        return tuple(dict.fromkeys(chain.from_iterable(named)))
 
     @property
     def method_names(self) -> tuple[str, ...]:

@@ -9,15 +9,15 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune.execution.ray_private import count_idle_actors, has_actor, keep_actors_warm, release_idle_actors
-from tune.strategy.arms import Arms
+from tune.strategy.pool import JobSource
 
 
 class SearchScheduler(FIFOScheduler):
-    """Asks the arms whether a trial falls behind, and keeps as many warm slots as there are."""
+    """Asks the source of jobs whether a trial falls behind, and keeps as many warm slots as there are."""
 
-    def __init__(self, arms: Arms) -> None:
+    def __init__(self, jobs: JobSource) -> None:
         super().__init__()
-        self.arms, self.slots = arms, arms.slots
+        self.jobs, self.slots = jobs, jobs.slots
         self._warm_slots = Counter[Any]()  # by the resources of their trials
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -42,7 +42,7 @@ class SearchScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial that falls behind."""
-        behind = self.arms.is_behind(trial.trial_id, trial.config["job"], result["report"])
+        behind = self.jobs.is_behind(trial.trial_id, trial.config["job"], result["report"])
         return TrialScheduler.STOP if behind else TrialScheduler.CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:

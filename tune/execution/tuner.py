@@ -2,9 +2,9 @@
 
 Nobody here calls `next`: Ray Tune's `Tuner.fit()` runs, and calls back (inversion of control). For one run:
 
-1. Tune has room for a trial and asks `TuneSearcher.suggest`. The searcher asks the `Arms`, whose strategy
-   writes the configuration and its seed into the ledger and returns a `Job`; None means "not yet", FINISHED
-   means "never again", on which `fit` returns.
+1. Tune has room for a trial and asks `TuneSearcher.suggest`. The searcher asks the `Arms`, or the `Pool` of
+   several tasks, whose strategy writes the configuration and its seed into the ledger and returns a `Job`;
+   None means "not yet", FINISHED means "never again", on which `fit` returns.
 2. `SearchScheduler.on_trial_add` and `choose_trial_to_run` say which waiting trial starts, and keep as many
    warm slots as there are.
 3. Tune starts the trainable of a slot (`SlotTrainable.setup`), or hands the job to a slot that is idle
@@ -46,25 +46,25 @@ from tune.execution.slots import LiveDisplay, follow_cluster
 from tune.execution.trainable import SLOT_ACTOR_MEMORY_BYTES, SlotConfig
 from tune.planning.plan import Plan
 from tune.planning.preflight import PreflightFinding
-from tune.strategy.arms import Arms
 from tune.strategy.phases import NoJob
+from tune.strategy.pool import JobSource
 
 CHECKPOINT_INTERVAL_S = 60.0
 MAX_TRIAL_FAILURES = 5  # of one trial: so often one that lost its slot goes on in another
 
 
 def run_trials(
-    arms: Arms,
+    jobs: JobSource,
     plan: Plan,
     ray_files: Path,
     stop: threading.Event,
     display: LiveDisplay,
     check_node: Callable[[str], list[PreflightFinding]],
 ) -> None:
-    """Run everything that the arms have to run, until there is nothing more or `stop` is set.
+    """Run everything that there is to run, until there is nothing more or `stop` is set.
 
     ray_files: the folder for Tune's own files. display: shown while trials run. check_node: finds what is
-    wrong with a node that joins. Raises what the arms met with.
+    wrong with a node that joins. Raises what they met with.
     """
     freeze_imported_objects()
     signal = _make_stop_signal(stop)
@@ -75,8 +75,8 @@ def run_trials(
     tuner = Tuner(
         slot_trainable,
         tune_config=TuneConfig(
-            search_alg=TuneSearcher(arms, plan.task.direction),
-            scheduler=SearchScheduler(arms),
+            search_alg=TuneSearcher(jobs, plan.task.direction),
+            scheduler=SearchScheduler(jobs),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -89,35 +89,35 @@ def run_trials(
         ),
     )
     try:
-        with display, release_orphaned_groups(), follow_cluster(arms.slots, plan, display, check_node):
+        with display, release_orphaned_groups(), follow_cluster(jobs.slots, plan, display, check_node):
             tuner.fit()
     finally:
-        arms.raise_first_error()  # what they met with, not what Tune makes of it
+        jobs.raise_first_error()  # what they met with, not what Tune makes of it
 
 
 class TuneSearcher(Searcher):
-    """The arms as Ray Tune calls a search algorithm; a trial is known by the id that Tune gives it."""
+    """The source of jobs, as Ray Tune calls a search algorithm; Tune names the trials."""
 
-    def __init__(self, arms: Arms, direction: str) -> None:
+    def __init__(self, jobs: JobSource, direction: str) -> None:
         super().__init__(metric="score", mode=direction)
-        self.arms = arms
+        self.jobs = jobs
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the configuration of a Tune trial: its job; None or FINISHED where there is none."""
-        answer = self.arms.next_job(trial_id)
+        answer = self.jobs.next_job(trial_id)
         if isinstance(answer, Job):
             return {"job": answer}
         return Searcher.FINISHED if answer == NoJob.EVER else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass an evaluation on. Tune keeps the one on which a trial ends for `on_trial_complete`."""
-        self.arms.take_report(trial_id, result["report"])
+        self.jobs.take_report(trial_id, result["report"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass the end of a trial on. error: its slot was lost once too often."""
-        self.arms.end_run(trial_id, (result or {}).get("report"), lost=error)
+        self.jobs.end_run(trial_id, (result or {}).get("report"), lost=error)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the ledgers hold everything."""

@@ -14,6 +14,7 @@ from dps.models import BUILTIN_MODEL_PACKAGE
 from tune.core.storage import is_remote_location
 from tune.planning.plan import Plan
 from tune.planning.probe import MISSING_VERSION, Listener, NodeChecks, NodeReport
+from tune.records.saved_options import find_runs_folder
 from tune.records.stores import (
     find_mlflow_error,
     find_sqlite_file,
@@ -106,7 +107,7 @@ def check_mlflow(plan: Plan, output: Path) -> list[PreflightFinding]:
     """Return what is wrong with MLflow's SQLite file, with the model registry and, with --preflight, with a
     server of MLflow."""
     options = plan.options
-    uri = resolve_tracking_uri(options.tracking_uri, output.parent)
+    uri = resolve_tracking_uri(options.tracking_uri, find_runs_folder(output))
     if uri is None:
         return []
     data = {"source": plan.data.source, "fingerprint": plan.data.fingerprint}

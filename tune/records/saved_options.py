@@ -12,6 +12,7 @@ from typing import Any
 from dps.errors import InputError
 from dps.paths import find_link, is_folder
 from dps.text import sanitise_text
+from tune.core.common_options import TASK_PRESETS
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import OptionsT, merge_saved_options, parse_option_text, read_options
 from tune.core.storage import remove_location
@@ -48,7 +49,7 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
     has_ledger = is_folder(str(folder)) and ledger.is_file()
     noted = _read_config_note(ledger) if has_ledger else None
     if noted is None:
-        if has_ledger and file.is_file():
+        if file.is_file() and (has_ledger or is_suite_folder(folder)):
             return read_options(file)
         if has_ledger and is_unstarted(folder):
             raise InputError(
@@ -64,6 +65,21 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
         print(f"warning: {problem}; study.db has its options", file=sys.stderr)
         return parse_option_text(noted, ledger)
     return read_options(file)
+
+
+def is_suite_folder(folder: Path) -> bool:
+    """Return whether a folder holds several tasks, each in a folder of its own: there is no ledger, and the
+    config.yaml names them."""
+    if (folder / "study.db").exists() or not (folder / CONFIG_FILE).is_file():
+        return False
+    tasks = read_options(folder / CONFIG_FILE).get("task")
+    return isinstance(tasks, str) and ("," in tasks or tasks in TASK_PRESETS)
+
+
+def find_runs_folder(output: Path) -> Path:
+    """Return the folder that holds an output folder: of one of several tasks, that which holds them all."""
+    parent = output.resolve().parent
+    return parent.parent if is_suite_folder(parent) else parent
 
 
 def is_unstarted(folder: Path) -> bool:

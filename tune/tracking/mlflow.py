@@ -27,6 +27,7 @@ from tune.records import stores
 from tune.records.comparison_document import ComparisonDocument, MethodSection
 from tune.records.events import Watcher
 from tune.records.ledger import TrialRecord
+from tune.records.saved_options import find_runs_folder
 from tune.records.search_document import SearchDocument
 from tune.tracking.content import (
     TrackedSearch,
@@ -372,7 +373,7 @@ def open_tracker(
     described: the plan as search.json has it (`tune.planning.plan.describe_plan`). warn: told at once of what
     MLflow refuses.
     """
-    uri = stores.resolve_tracking_uri(options.tracking_uri, output.parent)
+    uri = stores.resolve_tracking_uri(options.tracking_uri, find_runs_folder(output))
     if uri is None:
         return None
     search = TrackedSearch.from_description(options, described)

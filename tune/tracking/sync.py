@@ -24,7 +24,7 @@ from tune.records.comparison_document import (
     read_comparison_document,
 )
 from tune.records.ledger import Ledger, open_ledgers
-from tune.records.saved_options import load_resumed_options, read_saved_options
+from tune.records.saved_options import find_runs_folder, load_resumed_options, read_saved_options
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
 from tune.records.search_folder import find_original, read_search_id
 from tune.records.stores import format_view_command, resolve_tracking_uri
@@ -57,7 +57,7 @@ def deliver_search(folder: Path) -> str:
     file = folder / "study.db"
     ledgers = open_ledgers(file, lambda why: InputError(f"DIR: {file} {why}"))
     notes = next((ledger for ledger in ledgers if read_search_id(ledger)), None)
-    uri = resolve_tracking_uri(options.tracking_uri, folder.resolve().parent)
+    uri = resolve_tracking_uri(options.tracking_uri, find_runs_folder(folder))
     if uri is None or notes is None:
         raise InputError(f"--tracking-uri: {folder} was run without MLflow, there is nothing to deliver")
     if original := find_original(notes, folder):

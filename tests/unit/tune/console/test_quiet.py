@@ -95,7 +95,7 @@ def test_json_is_a_line_an_event_with_the_documented_keys(
     assert err == ""
     told, keys = events(out), documented()
     assert {(one["event"], *sorted(one)) for one in told} == {
-        (name, *sorted({"event", "time", *keys[name]})) for name in {one["event"] for one in told}
+        (name, *sorted({"event", "time", "task", *keys[name]})) for name in {one["event"] for one in told}
     }
     names = [one["event"] for one in told]
     assert (names[0], names[-1]) == ("plan", "search_ended")

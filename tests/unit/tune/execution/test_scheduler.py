@@ -98,7 +98,7 @@ class Rig:
         made = SimpleNamespace(
             trial_id=f"what Tune calls {name}", config={"job": job}, placement_group_factory="group"
         )
-        self.scheduler.arms.owners[made.trial_id] = self.searches[job.arm]
+        self.scheduler.jobs.owners[made.trial_id] = self.searches[job.arm]
         self.scheduler.on_trial_add(self.controller, made)
         return made
 

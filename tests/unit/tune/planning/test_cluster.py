@@ -113,7 +113,7 @@ def test_a_resumed_sitting_computes_as_its_ledger_says(
     ledger.note("precision", began)
     write_options(given, output / "config.yaml")
     with ExitStack() as holding, chdir(tmp_path):
-        resumed = plan_on_cluster(given.copy_with(resume=output), output, holding)
+        (resumed,) = plan_on_cluster([(given.copy_with(resume=output), output)], holding)
     assert resumed.settings.precision == began
     assert resumed.precision_note == f"{began} (as the search began)"
     with chdir(tmp_path):

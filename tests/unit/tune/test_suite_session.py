@@ -1,0 +1,113 @@
+"""Several tasks in one go, killed and resumed: a folder a task, and each task is whole in the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dps.errors import InputError
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import SETTINGS, FakeTune, end_session, end_well, last_report, make_plan
+from tune import startup
+from tune.core.options import CommonOptions, SearchOptions
+from tune.core.run import Job, RunReport
+from tune.planning.members import make_member_options
+from tune.planning.plan import Plan
+from tune.records.saved_options import find_runs_folder, load_resumed_options
+from tune.result import SearchResult
+from tune.search_session import run_searches
+
+SMALL = {"trials": 3, "race": 0, "confirm": 4, "baseline": "none", "tracking_uri": "none"}
+
+
+class KilledError(BaseException):
+    """The process is killed here."""
+
+
+def end_run(job: Job) -> RunReport:
+    """A run that completes, scored in the metrics of both tasks."""
+    report = end_well(job)
+    for scores in report.result.final.values():
+        scores["accuracy"] = scores["matthews_correlation"]
+    return report
+
+
+@pytest.fixture
+def run_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Job]]:
+    """Run a session of cola and rte without Ray; returns the jobs that it ran."""
+    ran: list[FakeTune] = []
+
+    def plan(options: CommonOptions, cluster: object) -> Plan:
+        settings = replace(SETTINGS, task=options.task)
+        return replace(make_plan(task=options.task), options=options, settings=settings)
+
+    monkeypatch.setattr(startup, "_find_cluster", lambda: (make_plan().cluster, True))
+    monkeypatch.setattr(startup, "_make_first_plan", plan)
+    monkeypatch.setattr(startup, "check_obstacles", lambda plan, output: None)
+
+    def one(
+        status: int = 0, events: int = 10_000, end: Callable[[Job], RunReport] = end_run, **given: Any
+    ) -> list[Job]:
+        def run(jobs: Any, plan: Plan, ray_files: Path, stop: Any, *_: object) -> None:
+            ran.append(FakeTune(jobs, order=len(ran), end=end))
+            ran[-1].run(events)
+            if events < 10_000:
+                raise KilledError
+
+        monkeypatch.setattr("tune.execution.run_trials", run)
+        options = SearchOptions(**{"output": tmp_path / "out", **SMALL, "task": "cola,rte", **given})
+        if "resume" in given:
+            options = SearchOptions(resume=given["resume"])
+        resumed = load_resumed_options(options)
+        assert end_session(lambda: run_searches(options, resumed)) == status
+        return ran[-1].seen
+
+    return one
+
+
+def test_each_task_is_an_ordinary_search_that_goes_on_after_a_kill(
+    run_suite: Callable[..., list[Job]], tmp_path: Path
+) -> None:
+    output, runs = tmp_path / "out", {"0", "1", "2", "confirm-0", "confirm-1", "confirm-2", "confirm-3"}
+    with pytest.raises(KilledError):
+        run_suite(events=17)
+    assert load_resumed_options(SearchOptions(resume=output / "rte")).tasks == ("rte",)
+    assert find_runs_folder(output / "cola") == find_runs_folder(output) == tmp_path
+    run_suite(resume=output)
+    for task in ("cola", "rte"):
+        document = json.loads((output / task / "search.json").read_text(encoding="utf-8"))
+        made = [*document["trials"], *document["confirmation_runs"]]
+        assert (document["task"], {str(run["id"]) for run in made}) == (task, runs)
+        assert {run["outcome"] for run in made} <= {"completed", "stopped"}
+    assert run_suite(resume=output / "rte") == []  # everything has ended
+
+
+def test_a_task_without_a_result_is_named_and_the_others_have_theirs(
+    run_suite: Callable[..., list[Job]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(job: Job) -> RunReport:
+        failed = last_report(job.id, Outcome.FAILED, error="bad labels")
+        return failed if job.settings.task == "rte" else end_run(job)
+
+    run_suite(status=4, end=end)
+    out = capsys.readouterr().out
+    assert "warning: rte: no trial finished; bad labels" in out
+    assert SearchResult(tmp_path / "out" / "cola").winner is not None
+
+
+def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -> None:
+    given = SearchOptions(task="glue,cola", gpu_hours=4.0, time_budget="2h")
+    made = make_member_options(given, given, tmp_path)
+    assert [each.task for each in made] == ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
+    assert {(each.gpu_hours, each.time_budget) for each in made} == {(0.5, "2h")}
+    assert [each.output for each in made] == [tmp_path / each.task for each in made]
+    files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for file in files:
+        file.write_text("name: mine\ncolumns: [sentence]\nlabel: label\nlabels: [a, b]\n", encoding="utf-8")
+    with pytest.raises(InputError, match="--task: mine is named twice"):
+        make_member_options(given, SearchOptions(task=f"{files[0]},{files[1]}"), tmp_path)

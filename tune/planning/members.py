@@ -1,0 +1,61 @@
+"""Several tasks in one go: the options of each, and what they are called together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from dps.errors import InputError
+from dps.tasks.registry import get_task_name
+from tune.core.command import name_tasks
+from tune.core.options import CommonOptions
+from tune.core.parsing import write_options
+from tune.planning.locations import claim_output
+from tune.planning.plan import Plan
+from tune.records.saved_options import CONFIG_FILE, is_unstarted, load_resumed_options
+
+SHARED_HOURS = ("gpu_hours", "cpu_hours")  # budgets of all tasks together
+
+
+def make_member_options(given: CommonOptions, options: CommonOptions, output: Path) -> list[CommonOptions]:
+    """Return the options of each task, whose folder is OUTPUT/TASK: resumed where it has begun.
+
+    given: those of the command; options: with those of a suite that is resumed. Raises InputError for two
+    tasks of one name.
+    """
+    names = [get_task_name(task) for task in options.tasks]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--task: {twice[0]} is named twice; name it once")
+    hours = {name: getattr(options, name) for name in SHARED_HOURS}
+    shares = {name: value / len(names) for name, value in hours.items() if value is not None}
+    found = []
+    for task, name in zip(options.tasks, names, strict=True):
+        folder = output / name
+        if (folder / "study.db").is_file() and not is_unstarted(folder):
+            explicit = {key: value for key, value in given.get_explicit().items() if key != "output"}
+            own = {key: value for key, value in shares.items() if key in explicit}
+            resumed = type(options)(**{**explicit, **own, "task": task, "resume": folder})
+            found.append(load_resumed_options(resumed))
+        else:
+            found.append(options.copy_with(**shares, task=task, output=folder, resume=None))
+    return found
+
+
+def claim_suite_output(options: CommonOptions, output: Path, holding: ExitStack) -> Path:
+    """Return the folder of several tasks, checked, locked as long as `holding`, and with their options."""
+    output = claim_output(output, options.output is not None, options.resume is not None, holding)
+    write_options(options, output / CONFIG_FILE)
+    return output
+
+
+def name_experiment(plans: Sequence[Plan], options: CommonOptions) -> list[Plan]:
+    """Return the plans with one experiment for all tasks, named by them and their data."""
+    data = "".join(plan.data.fingerprint for plan in plans)
+    name = f"{name_tasks(options)}-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
+    return [
+        replace(plan, options=plan.options.copy_with(experiment=plan.options.experiment or name))
+        for plan in plans
+    ]
