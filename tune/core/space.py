@@ -29,7 +29,7 @@ INITIAL_RATE_COUNT = 3  # learning rates among the starting configurations
 def suggest_value(trial: optuna.Trial, name: str, domain: Domain) -> Any:
     """Suggest a value of a domain for an Optuna trial."""
     if isinstance(domain, Range):
-        return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+        return float(trial.suggest_float(name, domain.low, domain.high, log=domain.log))
     return trial.suggest_categorical(name, domain.values)
 
 
@@ -259,7 +259,7 @@ def _find_nearest_value(domain: Domain, value: Any, is_scale: bool) -> Any:
     """Return the nearest value of a range, and of a list of numbers on a scale; of another list the value
     itself, or None if it lacks it."""
     if isinstance(domain, Range):
-        return min(max(value, domain.low), domain.high)
+        return float(min(max(value, domain.low), domain.high))
     if is_scale:
         return min(domain.values, key=lambda each: abs(each - value))
     return value if value in domain.values else None

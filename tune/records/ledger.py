@@ -223,7 +223,7 @@ class Ledger:
             trial = self._trial(id)
             kept = _describe_result(result)
             written = {**trial.user_attrs, **kept}
-            kept[_CHECKSUM] = _hash_trial(written, trial.params, record.scores, state)
+            kept[_CHECKSUM] = _hash_trial(written, _as_stored(trial), record.scores, state)
             for name, content in kept.items():
                 trial.set_user_attr(name, content)
             value = result.score if state == TrialState.COMPLETE else None
@@ -300,6 +300,15 @@ def _describe_result(result: RunResult) -> dict[str, Any]:
         name: redact_tree(value) if name in _SHOWN_TEXTS else value
         for name, value in values.items()
         if value and name not in _OWN_PLACES
+    }
+
+
+def _as_stored(trial: optuna.Trial) -> dict[str, Any]:
+    """Return the parameters as the study gives them back: a whole number of a range as a float."""
+    kinds = trial.distributions
+    return {
+        name: kinds[name].to_external_repr(kinds[name].to_internal_repr(value))
+        for name, value in trial.params.items()
     }
 
 

@@ -19,6 +19,8 @@ from sqlalchemy import event
 from dps.errors import InputError
 from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import STEPS, make_space, open_ledger
+from tune.core.run import RunPurpose
+from tune.planning.space_options import build_search_space
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
 
 SPACE = make_space()
@@ -269,6 +271,20 @@ def test_evaluations_that_no_driver_lived_to_hear_of_are_noted(tmp_path: Path) -
     ended = ledger.finish(record.id, RunResult(outcome=Outcome.COMPLETED, scores=curve))
     assert ended.scores == curve
     assert open_ledger(tmp_path).records("search")[0].scores == curve
+
+
+def test_a_whole_number_of_a_range_is_what_was_written(ledger: Ledger, tmp_path: Path) -> None:
+    """The study gives 4 epochs back as 4.0."""
+    space = build_search_space(("vanilla",), "gradient", 22_000_000, 60, 0, {"epochs": "1..6"}, {"epochs": 4})
+    assert space.list_published()[0]["epochs"] == 4
+    for configuration in (
+        space.list_published()[0],
+        {"method": "vanilla", "learning_rate": 1e-4, "epochs": 4},
+    ):
+        record = ledger.replicate(configuration, space, 0, RunPurpose.SEARCH)
+        ledger.finish(record.id, RunResult(outcome=Outcome.COMPLETED, scores=[(60, 0.5)]))
+    kept = open_ledger(tmp_path).records(RunPurpose.SEARCH)
+    assert [record.outcome for record in kept] == ["completed", "completed"]
 
 
 @pytest.mark.parametrize(
