@@ -134,7 +134,7 @@ def searched(folder: Path, data: str) -> Path:
     shown = f"python tune/search.py {SEARCH}"
     screen, taken = None, False
     for screen in screens([sys.executable, *words], ROOT):
-        if not taken and any(f"{HALFWAY}/" in line and " done, " in line for line in screen.display):
+        if not taken and any(f"explore {HALFWAY}/" in line for line in screen.display):
             (IMAGES / "terminal.svg").write_text(drawn(screen, shown), encoding="utf-8")
             taken = True
     if screen is None or not taken:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from tune.console.progress import show_waiting
 from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
 from tune.execution import addresses, connection
@@ -49,7 +50,8 @@ def plan_on_cluster(requests: Sequence[tuple[CommonOptions, Path]], holding: Exi
     plans = [_make_first_plan(options, cluster) for options, _ in requests]
     plans = [_claim_output(plan, output, holding) for plan, (_, output) in zip(plans, requests, strict=True)]
     if not is_connected:
-        connection.connect_to_cluster()
+        with show_waiting(requests[0][0], "starting Ray"):
+            connection.connect_to_cluster()
     if not (plans[0].options.share_gpus and plans[0].gpus_per_worker):
         return plans
     shared = [share_gpus(plan, measure_gpu_memory_on_cluster(plan)) for plan in plans]
@@ -84,12 +86,15 @@ def _find_cluster() -> tuple[Cluster, bool]:
 def _make_first_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     if options.resume is not None:
         check_ledger(options.resume / "study.db")
-    return make_plan(options, cluster)
+    with show_waiting(options, "reading data and model (the first time they are downloaded, or made)"):
+        return make_plan(options, cluster)
 
 
 def check_obstacles(plan: Plan, output: Path) -> None:
     """Raise RefusedError with what the plan would come to grief on, see `tune.planning.preflight`."""
-    if obstacles := run_preflight_checks(plan, output):
+    with show_waiting(plan.options, "checking nodes, disk and MLflow"):
+        obstacles = run_preflight_checks(plan, output)
+    if obstacles:
         raise RefusedError("\n".join(map(str, obstacles)))
 
 

@@ -53,6 +53,7 @@ def finetune_model(
     report: Callable[[Evaluation], None] = lambda evaluation: None,
     control: Callable[[], ControlSignal] = lambda: "go",
     checkpointing: Checkpointing | None = None,
+    progress: Callable[[int, int, float], None] = lambda step, max_steps, seconds: None,
 ) -> FineTuneResult:
     """Fine-tune with model and data in memory, on this rank or on all ranks of the process group.
 
@@ -60,8 +61,9 @@ def finetune_model(
     control: called at each step and each evaluation batch; rank 0's answer counts. "stop" ends the run,
         "suspend" writes a checkpoint first.
     checkpointing: if its folder holds a checkpoint, the run continues from it.
+    progress: called after each step, on every rank: the step, the number of steps, the seconds so far.
     """
-    return _Run(config, base, data, report, control, checkpointing).execute()
+    return _Run(config, base, data, report, control, checkpointing, progress).execute()
 
 
 class _Run:
@@ -75,9 +77,11 @@ class _Run:
         report: Callable[[Evaluation], None],
         control: Callable[[], ControlSignal],
         checkpointing: Checkpointing | None,
+        progress: Callable[[int, int, float], None],
     ) -> None:
         self.config, self.base, self.data, self.task = config, base, data, data.task
         self.report, self.control, self.checkpointing = report, control, checkpointing
+        self.progress = progress
         self.seconds_by_part: dict[str, float] = {}
         self.step, self.earlier_seconds, self.scores = 0, 0.0, list[tuple[int, float]]()
         self.warnings: list[str] = []
@@ -144,6 +148,7 @@ class _Run:
             if signal != "go":
                 return self._end_early(signal)
             loss = self._train_step()
+            self.progress(self.step, self.max_steps, self._count_seconds())
             is_checked = self.step % check_every == 0 or self.step in evaluation_steps
             if is_checked and not all(
                 distributed.gather_values(bool(loss.isfinite()))

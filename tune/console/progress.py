@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +21,34 @@ from rich.text import Text
 from dps.tasks.task import Task
 from dps.text import sanitise_text
 from dps.training.result import Evaluation, Outcome
-from tune.core.direction import Direction
-from tune.core.run import RunPurpose
+from tune.console.outlook import (
+    Leader,
+    Work,
+    count_phases,
+    estimate_left,
+    find_leader,
+    format_phases,
+    measure_work,
+)
+from tune.core.options import CommonOptions
+from tune.core.run import Progress, RunPurpose
+from tune.core.space import make_configuration_key
 from tune.core.wording import format_clock, format_configuration
 from tune.planning.plan import Plan
 from tune.records.events import Watcher
 from tune.records.ledger import TrialRecord
 
 NON_TERMINAL_WIDTH = 200
-RESERVED_ROWS = 8  # lines of the screen that the live table leaves
+RESERVED_ROWS = 10  # lines of the screen that the live table leaves
 MIN_WIDTH_FOR_METRIC, MIN_WIDTH_FOR_CONFIGURATION = (
     90,
     56,
 )  # columns of a screen with room for the metric's name; without room for configurations
+MIN_EXPECTATION_S = 2.0  # between two estimates of what is left
+MAX_SILENCE_S = 60.0  # of a run in the plain lines: then its step is said
+COPIED = re.compile(r"^(Look|Results): |go on with: ")  # lines to be copied as they are
+OUTCOME_STYLES = {Outcome.RUNNING: "cyan", Outcome.COMPLETED: "green", Outcome.STOPPED: "yellow"}
+FAILURE_STYLE, WARNING_STYLE, LEADER_STYLE, LATER_STYLE = "red", "yellow", "bold", "dim"
 
 
 def make_console() -> Console:
@@ -40,6 +58,17 @@ def make_console() -> Console:
     if not console.is_terminal:
         console.width = NON_TERMINAL_WIDTH
     return console
+
+
+@contextmanager
+def show_waiting(options: CommonOptions, what: str) -> Iterator[None]:
+    """Say on a terminal what the user waits for, inside this context."""
+    console = make_console()
+    if options.quiet or options.json or not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
 
 
 class ProgressDisplay(Watcher):
@@ -52,9 +81,15 @@ class ProgressDisplay(Watcher):
         self.plan, self.task = plan, plan.task
         self.runs = plan.planned_runs if runs is None else runs
         self.records: dict[str, TrialRecord] = {record.id: record for record in earlier}
-        self.earlier = sum(record.outcome.is_final for record in earlier)
-        self.elapsed: dict[str, float] = {}
+        self.earlier = {record.id for record in earlier if record.outcome.is_final}
+        self.progress: dict[str, Progress] = {}  # of the runs under way
+        self.spoke_at: dict[str, float] = {}  # when a plain line last told of a run
+        self.leader: Leader | None = find_leader(plan, earlier)
+        self.origins: dict[tuple[str, str], int] = {}  # trials by arm and configuration
+        for record in earlier:
+            self._take(record)
         self.began = time.monotonic()
+        self.expectation = plan.estimate.seconds, self.began  # seconds that were left, and when
         self.live: Live | None = None
         self.label = ""  # of one of several tasks, before each line on its runs
 
@@ -69,9 +104,19 @@ class ProgressDisplay(Watcher):
             self.live.__exit__(None, None, None)
             self.live = None
 
-    def say(self, line: str) -> None:
-        """Print a line of its own, above the live table."""
-        self.console.print(Text(sanitise_text(line)), soft_wrap=True)
+    def say(self, line: str, style: str = "") -> None:
+        """Print a line of its own, above the live table: on a terminal broken between words, under the text
+        that follows its heading."""
+        line = sanitise_text(line)
+        heading = re.match(r" *\S+(?: \S+)*(?: {2,}|: )|\s*", line)
+        assert heading is not None
+        is_broken = self.console.is_terminal and len(line) > self.console.width and not COPIED.search(line)
+        if not is_broken or heading.end() > self.console.width // 3:
+            self.console.print(Text(line, style), soft_wrap=not is_broken)
+            return
+        table = Table.grid()
+        table.add_row(Text(heading[0], style), Text(line[heading.end() :], style))
+        self.console.print(table)
 
     def note(self, line: str) -> None:
         """Print a line that is not the result."""
@@ -79,7 +124,7 @@ class ProgressDisplay(Watcher):
 
     def warn(self, what: str) -> None:
         """Print a warning, in a line."""
-        self.say(f"warning: {self.label}{what}")
+        self.say(f"warning: {self.label}{what}", WARNING_STYLE)
 
     def planned(self, lines: Sequence[str], output: Path) -> None:
         """Print the plan. output: the folder that the results will be in."""
@@ -91,30 +136,38 @@ class ProgressDisplay(Watcher):
         self.say(f"interrupted; go on with: {again}")
 
     def trial_started(self, record: TrialRecord) -> None:
-        self.records[record.id] = replace(record)
-        self.plain(
-            f"trial {record.id} started: {format_configuration(record.configuration)}  seed {record.seed}"
-        )
+        self._take(record)
+        what = format_configuration(record.configuration)
+        seed = f"  seed {record.seed}" if record.purpose == RunPurpose.SEARCH else ""
+        self._plain(record, f"started: {what}{seed}")
 
     def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
-        self.records[record.id] = replace(record)
-        progress = f"step {evaluation.step}/{evaluation.max_steps}"
-        self.plain(f"trial {record.id} {progress}: {self.task.metric} {evaluation.score:.4f}")
+        progress = Progress(evaluation.step, evaluation.max_steps)
+        self._take(record, progress)
+        said = f"step {evaluation.step}/{evaluation.max_steps}: {self.task.metric} {evaluation.score:.4f}"
+        self._plain(record, said)
+
+    def trial_progressed(self, record: TrialRecord, progress: Progress) -> None:
+        self._take(record, progress)
+        if time.monotonic() - self.spoke_at.get(record.id, self.began) >= MAX_SILENCE_S:
+            self._plain(record, f"step {progress}" if 0 < progress.share < 1 else f"{progress}")
 
     def trial_ended(self, record: TrialRecord) -> None:
         others = [other for other in self.records.values() if other.id != record.id]
-        self.records[record.id] = replace(record)
-        score = get_display_score(record, self.task)
-        self.plain(
-            f"trial {record.id} {record.outcome}{', collapsed' if record.is_collapsed else ''}"
+        self._take(record)
+        self.leader = find_leader(self.plan, self.records.values())
+        score, leading = get_display_score(record, self.task), self.describe_leader()
+        self._plain(
+            record,
+            f"{record.outcome}{', collapsed' if record.is_collapsed else ''}"
             + (f": {self.task.metric} {score:.4f}" if score is not None else "")
             + (f", {record.error}" if record.error else "")
-            + (self.best_now(record.arm) if record.purpose == RunPurpose.SEARCH else "")
+            + (f"  ({leading})" if leading and record.purpose != RunPurpose.CONFIRMATION else ""),
         )
         if record.covered and not any(r.covered for r in others):
             self.note(f"{self.label}covered: {record.covered}")
         for warning in record.warnings:
-            self.warn(f"trial {record.id}: {warning}")
+            self.warn(f"{self._name(record)}: {warning}")
 
     def show(self, renderable: Any) -> None:
         """Print a table, or anything else that rich draws."""
@@ -131,34 +184,69 @@ class ProgressDisplay(Watcher):
                 soft_wrap=True,
             )
 
-    def best(self, arm: str = "") -> TrialRecord | None:
-        """Return the trial of the search (or of an arm) with the best last score so far."""
-        trials = [r for r in self.records.values() if r.purpose == RunPurpose.SEARCH and r.arm == arm]
-        scored = [trial for trial in trials if trial.score is not None]
-        sign = Direction(self.task.direction).sign
-        return max(scored, key=lambda r: sign * (r.score or 0.0), default=None)
+    def _plain(self, record: TrialRecord, what: str) -> None:
+        self.spoke_at[record.id] = time.monotonic()
+        self.plain(f"{self._name(record)} {what}")
 
-    def best_now(self, arm: str = "") -> str:
-        """Return the best trial so far, to append to a line."""
-        best = self.best(arm)
-        return f"  (best now {best.score:.4f}, trial {best.id})" if best and best.score is not None else ""
+    def _take(self, record: TrialRecord, progress: Progress | None = None) -> None:
+        """Remember how far a run is."""
+        self.records[record.id] = replace(record)
+        self.progress.pop(record.id, None)
+        if progress is not None:
+            self.progress[record.id] = progress
+        if record.purpose == RunPurpose.SEARCH:
+            self.origins.setdefault(_make_key(record), record.number)
 
-    @property
-    def total(self) -> int:
-        """Return how many runs there will be, with those of a race that are known by now."""
-        return self.runs + sum(record.purpose == RunPurpose.RACE for record in self.records.values())
+    def _name(self, record: TrialRecord) -> str:
+        """Name a run in a line: one that repeats a trial with what it repeats."""
+        if record.purpose == RunPurpose.SEARCH:
+            return f"trial {record.id}"
+        return f"{record.id} ({self._name_origin(record)}, seed {record.seed})"
+
+    def _name_origin(self, record: TrialRecord) -> str:
+        """Name the trial whose configuration a run repeats; one without a trial is that of the published
+        values."""
+        number = self.origins.get(_make_key(record))
+        return "published values" if number is None else f"trial {number}"
+
+    def _name_row(self, record: TrialRecord) -> str:
+        """Name a run in the first column of the table."""
+        if record.purpose == RunPurpose.SEARCH:
+            return record.id
+        arm = f"{record.arm}: " if record.arm else ""
+        origin = self._name_origin(record).removeprefix("trial ").removesuffix(" values")
+        return f"{arm}{origin}, seed {record.seed}"
+
+    def describe_leader(self) -> str:
+        """Say which trial leads, by its expected score; empty while too few runs have ended."""
+        if (leader := self.leader) is None:
+            return ""
+        seeds = f"{leader.seeds} seed{'s' if leader.seeds > 1 else ''}"
+        expected = f"{leader.expected:.4f} ± {leader.deviation:.4f}"
+        return f"leading: trial {leader.trial.id}, expected {expected} by {seeds}"
+
+    def measure_work(self) -> Work:
+        """Return what the search has done and has left."""
+        return measure_work(self.plan, self.records.values(), self.progress, self.earlier)
 
     def expected_left(self) -> float:
-        """Return the seconds until the end: the estimate, scaled by how this search has gone so far."""
-        passed = time.monotonic() - self.began
-        ended = sum(r.outcome.is_final for r in self.records.values())
-        ended_now = ended - self.earlier  # in this session, which has taken the time
-        if ended_now < self.plan.slots:
-            return max(0.0, self.plan.estimate.seconds - passed)
-        return passed / ended_now * (self.total - ended)
+        """Return the seconds until the end, estimated anew every few seconds once runs train."""
+        (left, at), now = self.expectation, time.monotonic()
+        if now - at >= MIN_EXPECTATION_S:
+            estimate = estimate_left([self.measure_work()], self.plan.slots, now - self.began)
+            if estimate is not None:
+                left, at = self.expectation = estimate, now
+        return max(0.0, left - (now - at))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run of this session has begun to load, or done a step."""
+        return bool(self.progress) or any(
+            run.step for run in self.records.values() if run.id not in self.earlier
+        )
 
     def render(self) -> Group:
-        """Return the live table: what runs and the newest trials, as many as fit, and a line on the whole."""
+        """Return the live table: what runs and the newest trials, as many as fit, and how far it all is."""
         width = self.console.width
         table = Table(expand=False, pad_edge=False, box=None)
         columns = [
@@ -176,19 +264,22 @@ class ProgressDisplay(Watcher):
         for place in kept:  # on a narrow screen the configuration is cut, then the name of the trial
             cut = columns[place] in ("configuration", "trial")
             table.add_column(columns[place], no_wrap=not cut, overflow="ellipsis")
-        best = self.best()
+        leads = self.leader and _make_key(self.leader.trial)
         for record in self._shown(max(3, self.console.size.height - RESERVED_ROWS)):
-            score = get_display_score(record, self.task)
-            row = (
-                Text(record.id, no_wrap=True, overflow="ellipsis"),
-                Text(format_configuration(record.configuration), no_wrap=True, overflow="ellipsis"),
-                str(record.step or "-"),
-                "-" if score is None else f"{score:.4f}",
-                str(record.outcome),
-            )
-            style = "bold" if best is not None and record.id == best.id else None
+            row, style = self._build_row(record), LEADER_STYLE if _make_key(record) == leads else None
             table.add_row(*(row[place] for place in kept), style=style)
-        return Group(table, Text(self._status("  " if width >= MIN_WIDTH_FOR_METRIC else "\n")))
+        return Group(table, *self._build_status())
+
+    def _build_row(self, record: TrialRecord) -> tuple[Text | str, ...]:
+        score, progress = get_display_score(record, self.task), self.progress.get(record.id)
+        style = FAILURE_STYLE if record.outcome.is_failure else OUTCOME_STYLES.get(record.outcome, "")
+        return (
+            Text(self._name_row(record), no_wrap=True, overflow="ellipsis"),
+            Text(format_configuration(record.configuration), no_wrap=True, overflow="ellipsis"),
+            str(progress or record.step or "-"),
+            "-" if score is None else f"{score:.4f}",
+            Text(str(record.outcome), style),
+        )
 
     def _shown(self, room: int) -> list[TrialRecord]:
         """Return at most so many runs: those that run go before those that are over, the newer before the
@@ -197,19 +288,36 @@ class ProgressDisplay(Watcher):
         order = sorted(range(len(records)), key=lambda n: (records[n].outcome.is_final, -n))
         return [records[n] for n in sorted(order[:room])]
 
-    def _status(self, between: str) -> str:
-        ended = sum(record.outcome.is_final for record in self.records.values())
-        passed, left = time.monotonic() - self.began, max(0.0, self.expected_left())
-        is_late = not left and ended < self.total
-        parts = [
-            f"{ended}/{self.total} done, {len(self.records) - ended} running",
-            (
-                f"elapsed {format_clock(passed)}  "
-                f"{'longer than expected' if is_late else f'left about {format_clock(left)}'}"
-            ),
-            self.best_now().strip(),
+    def _build_status(self) -> list[Text]:
+        """Return the lines below the table: phases, times, what leads."""
+        phases = count_phases(self.plan, self.records.values())
+        running = format_phases(phases)
+        passed, left = time.monotonic() - self.began, math.ceil(self.expected_left())
+        is_late = not left and any(phase.ended < phase.total for phase in phases)
+        times = [
+            f"{sum(not record.outcome.is_final for record in self.records.values())} running",
+            f"elapsed {format_clock(passed)}",
+            "longer than expected" if is_late else f"left about {format_clock(left)}",
         ]
-        return between.join(part for part in parts if part)
+        parts = [running, *map(Text, times)]
+        if self.console.width < MIN_WIDTH_FOR_CONFIGURATION:
+            lines = parts
+        elif self.console.width < MIN_WIDTH_FOR_METRIC:
+            lines = [running, Text("  ".join(times))]
+        else:
+            lines = [Text("  ").join(parts)]
+        if "" in self.plan.arms:
+            lines.append(
+                Text(self.describe_leader() or "leading: not known before four runs have ended", LEADER_STYLE)
+            )
+        if not self.has_begun:
+            what = f"starting {self.plan.slots} slots: processes, libraries, data, model"
+            lines.append(Text(what, LATER_STYLE))
+        return lines
+
+
+def _make_key(record: TrialRecord) -> tuple[str, str]:
+    return record.arm, make_configuration_key(record.configuration)
 
 
 def get_display_score(record: TrialRecord, task: Task) -> float | None:

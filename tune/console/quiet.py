@@ -55,7 +55,7 @@ class JsonLinesDisplay(QuietDisplay):
         """Print an event of this task."""
         print_event(event, **{"task": self.task.name, **values})
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, style: str = "") -> None:
         pass
 
     def show(self, renderable: Any) -> None:

@@ -11,16 +11,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tune.console.outlook import count_phases, estimate_left, format_phases
 from tune.console.plan import format_plan
 from tune.console.progress import ProgressDisplay
 from tune.console.quiet import QuietDisplay, choose_display
-from tune.core.run import RunPurpose
 from tune.core.wording import format_clock, format_usage
 from tune.planning.estimate import STARTUP_S
 from tune.planning.plan import Plan
-from tune.records.ledger import TrialRecord
 
-PHASES = {RunPurpose.SEARCH: "exploring", RunPurpose.RACE: "racing", RunPurpose.CONFIRMATION: "confirming"}
 _IN_ROWS = ("task", "expected", "resumed")  # lines of a plan whose content a row has
 
 
@@ -112,33 +110,22 @@ class SuiteDisplay:
     def render(self) -> Group:
         """Return the live table: a row for each task, and a line on the whole."""
         table = Table(expand=False, pad_edge=False, box=None)
-        for column in ("task", "phase", "done", "running", "best now"):
-            table.add_column(column, no_wrap=True)
+        for column in ("task", "phases", "running", "leading by expected score"):
+            table.add_column(column, no_wrap=column != "leading by expected score", overflow="ellipsis")
         for name, display in self.displays.items():
-            ended = sum(record.outcome.is_final for record in display.records.values())
-            running = len(display.records) - ended
-            best = display.best()
-            score = "-" if best is None or best.score is None else f"{best.score:.4f}, trial {best.id}"
-            phase = describe_phase([*display.records.values()], display.total)
-            table.add_row(name, phase, f"{ended}/{display.total}", str(running), score)
+            records = display.records.values()
+            running = sum(not record.outcome.is_final for record in records)
+            leader = display.describe_leader().removeprefix("leading: ") or "-"
+            table.add_row(name, format_phases(count_phases(display.plan, records)), str(running), leader)
         return Group(table, Text(self._status()))
 
     def _status(self) -> str:
         displays = self.displays.values()
-        ended = sum(r.outcome.is_final for each in displays for r in each.records.values())
-        total = sum(each.total for each in displays)
-        passed, ended_now = time.monotonic() - self.began, ended - sum(each.earlier for each in displays)
-        left = estimate_suite_seconds([each.plan for each in displays]) - passed
-        if ended_now >= self.first.plan.slots:
-            left = passed / ended_now * (total - ended)
-        said = f"left about {format_clock(left)}" if left > 0 or ended == total else "longer than expected"
-        return f"{ended}/{total} done  elapsed {format_clock(passed)}  {said}"
-
-
-def describe_phase(records: Sequence[TrialRecord], total: int) -> str:
-    """Name the phase of a search, by the newest of its runs."""
-    if not records:
-        return "waiting"
-    if len(records) >= total and all(record.outcome.is_final for record in records):
-        return "done"
-    return PHASES[records[-1].purpose]
+        passed = time.monotonic() - self.began
+        works = [display.measure_work() for display in displays]
+        left = estimate_left(works, self.first.plan.slots, passed)
+        if left is None:
+            left = estimate_suite_seconds([each.plan for each in displays]) - passed
+        is_over = all(record.outcome.is_final for each in displays for record in each.records.values())
+        said = f"left about {format_clock(left)}" if left > 0 or is_over else "longer than expected"
+        return f"elapsed {format_clock(passed)}  {said}"

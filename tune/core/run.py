@@ -111,17 +111,37 @@ class Job:
         return RunId.parse(self.id).arm
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a run is doing: before step 1 it reads data and model, after the last it is scored."""
+
+    step: int = 0
+    max_steps: int = 0
+
+    @property
+    def share(self) -> float:
+        """The share of its steps that are done."""
+        return self.step / self.max_steps if self.max_steps else 0.0
+
+    def __str__(self) -> str:
+        if not self.step:
+            return "loading"
+        return "scoring" if self.step == self.max_steps else f"{self.step}/{self.max_steps}"
+
+
 @dataclass
 class RunReport:
     """A slot's report on a job.
 
     job: its id. result: the run's result so far; the report is the last if its outcome is not RUNNING.
     evaluation: the one that is reported; None in the last report, and before the first evaluation.
+    progress: between evaluations, in a report of nothing else.
     """
 
     job: str
     result: RunResult = field(default_factory=RunResult)
     evaluation: Evaluation | None = None
+    progress: Progress | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -43,6 +43,7 @@ class SlotConfig:
     cpus_per_worker: int
     gpus_per_worker: float
     checkpoint_every_s: float
+    progress_every_s: float
     step_timeout_s: float
     trial_timeout_s: float | None
     stop_signal: Any
@@ -165,6 +166,7 @@ class SlotTrainable(ray.tune.Trainable):
                     "slot": self.trial_id,
                     "threads": slot.cpus_per_worker,
                     "checkpoint_every_s": slot.checkpoint_every_s,
+                    "progress_every_s": slot.progress_every_s,
                 },
                 scaling_config=ray.train.ScalingConfig(
                     num_workers=slot.workers,

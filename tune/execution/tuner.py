@@ -50,6 +50,8 @@ from tune.strategy.phases import NoJob
 from tune.strategy.pool import JobSource
 
 CHECKPOINT_INTERVAL_S = 60.0
+MIN_PROGRESS_INTERVAL_S = 3.0  # between two reports of a run's step
+MAX_PROGRESS_REPORTS = 4.0  # of all slots, a second
 MAX_TRIAL_FAILURES = 5  # of one trial: so often one that lost its slot goes on in another
 
 
@@ -149,6 +151,7 @@ def _configure_slot(plan: Plan, signal: Any) -> SlotConfig:
         cpus_per_worker=options.cpus_per_worker,
         gpus_per_worker=plan.gpus_per_worker,
         checkpoint_every_s=CHECKPOINT_INTERVAL_S,
+        progress_every_s=max(MIN_PROGRESS_INTERVAL_S, plan.slots / MAX_PROGRESS_REPORTS),
         step_timeout_s=parse_duration(options.step_timeout),
         trial_timeout_s=parse_duration(options.trial_timeout) if options.trial_timeout else None,
         stop_signal=signal,

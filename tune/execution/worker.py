@@ -26,7 +26,7 @@ from dps.training.result import ControlSignal, Evaluation, Outcome, RunResult
 from dps.training.run import finetune_model
 from dps.training.tokens import TokenCache
 from tune.core.job_config import make_fine_tune_config
-from tune.core.run import Job, RunPurpose, RunReport
+from tune.core.run import Job, Progress, RunPurpose, RunReport
 from tune.execution.connection import freeze_imported_objects
 from tune.execution.job_folder import JobFolder
 from tune.records import predictions
@@ -40,11 +40,11 @@ IDLE_TIMEOUT_S = 120.0  # an idle group leaves after this long; shorter than the
 def run_worker_loop(loop: dict[str, Any]) -> None:
     """Run the jobs of a mailbox until there are no more; Ray Train calls this on every worker.
 
-    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s".
+    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s", "progress_every_s".
     """
     freeze_imported_objects()
     torch.set_num_threads(loop["threads"])
-    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"])
+    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["progress_every_s"])
     handle = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)
     ray.get(loop["mailbox"].register_worker.remote(get_rank(), handle))
     while (job := worker.next_job()) is not None:
@@ -54,8 +54,11 @@ def run_worker_loop(loop: dict[str, Any]) -> None:
 class _Worker:
     """One rank of a slot's worker group."""
 
-    def __init__(self, mailbox: Any, slot: str, checkpoint_every_s: float) -> None:
+    def __init__(
+        self, mailbox: Any, slot: str, checkpoint_every_s: float, progress_every_s: float = math.inf
+    ) -> None:
         self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
+        self.progress_every_s, self.progressed_at = progress_every_s, -math.inf
         self.is_first = get_rank() == 0
         self.world_size = get_world_size()  # read now: Ray may end the process group before the job
         self.loaded: dict[Any, RunInputs] = {}  # by what they are read from, the last used last
@@ -136,6 +139,7 @@ class _Worker:
             checkpointing=Checkpointing(
                 job_folder.checkpoints, self.checkpoint_every_s, job_folder.upload_checkpoint
             ),
+            progress=lambda step, steps, seconds: self._send_progress(job, Progress(step, steps), seconds),
         )
         result.warnings.extend([*job_folder.warnings, *_format_micro_batch_warning(job)])
         if self.is_first and result.outcome == Outcome.COMPLETED:
@@ -168,6 +172,7 @@ class _Worker:
             while len(self.loaded) >= MAX_LOADED_INPUTS:
                 del self.loaded[next(iter(self.loaded))]
                 gc.unfreeze()  # what was dropped may go
+            self._send_progress(job, Progress())
             inputs = load_run_inputs(*origin, TokenCache(), job.fingerprints)
             gc.collect()
             gc.freeze()  # what stays is not examined after every job
@@ -184,6 +189,14 @@ class _Worker:
             **self._build_timing(evaluation.seconds),
         )
         self._send_report(RunReport(job.id, so_far, evaluation))
+
+    def _send_progress(self, job: Job, progress: Progress, seconds: float = 0.0) -> None:
+        """Report the step now and then, and that the run loads or is scored; waits for no answer."""
+        is_due = time.monotonic() - self.progressed_at >= self.progress_every_s
+        if self.is_first and (is_due or progress.step in (0, progress.max_steps)):
+            self.progressed_at = time.monotonic()
+            so_far = RunResult(seconds=seconds, **(self._build_timing(seconds) if progress.step else {}))
+            self.mailbox.put_report.remote(RunReport(job.id, so_far, progress=progress))
 
     def _build_timing(self, seconds: float) -> dict[str, Any]:
         """Return the slot, when the run's first step began and how long the slot had waited for it."""

@@ -53,6 +53,23 @@ class ArmLoad:
     is_baseline: bool
 
 
+@dataclass(frozen=True)
+class RunEstimate:
+    """Seconds of a whole trial and of a confirmation."""
+
+    trial: float
+    confirmation: float
+
+
+def estimate_run(
+    options: CommonOptions, preview: RunPreview, speed: TrainingSpeed, passes: float
+) -> RunEstimate:
+    """Estimate the duration of a run. passes: forward-backward passes of a step."""
+    evaluating = min(options.evaluations, preview.max_steps) * preview.scored_examples * speed.example_seconds
+    scoring, step = preview.examples["dev"] * speed.example_seconds, passes * speed.step_seconds
+    return RunEstimate(evaluating + preview.max_steps * step, scoring + preview.full_max_steps * step)
+
+
 def estimate_duration(
     options: CommonOptions,
     preview: RunPreview,
@@ -65,18 +82,15 @@ def estimate_duration(
 
     budget: slot-seconds after which no trial and no race run of an arm starts that is no baseline.
     """
-    evaluating = min(options.evaluations, preview.max_steps) * preview.scored_examples * speed.example_seconds
-    scoring = preview.examples["dev"] * speed.example_seconds
     exploring, confirming = 0.0, 0.0
     for load in loads:
-        step = load.passes * speed.step_seconds
-        trial = evaluating + preview.max_steps * step
-        trials = load.trials * trial
+        run = estimate_run(options, preview, speed, load.passes)
+        trials = load.trials * run.trial
         if not load.is_baseline:
             trials *= MEAN_TRIAL_SHARE[options.scheduler] * (1 + (RACE_TIME_FACTOR if options.race else 0.0))
-            trials = min(trials, max(budget, min(load.trials, slots) * trial))  # what has started ends
+            trials = min(trials, max(budget, min(load.trials, slots) * run.trial))  # what has started ends
         exploring += trials
-        confirming += load.confirmations * (scoring + preview.full_max_steps * step)
+        confirming += load.confirmations * run.confirmation
     runs = sum(load.confirmations for load in loads)
     rounds = math.ceil(runs / slots) / runs
     return DurationEstimate(STARTUP_S + exploring / slots + rounds * confirming, exploring + confirming)

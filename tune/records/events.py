@@ -8,6 +8,7 @@ from typing import Any
 
 from dps.text import redact_secrets, sanitise_line
 from dps.training.result import Evaluation
+from tune.core.run import Progress
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import SearchDocument
@@ -31,6 +32,9 @@ class Watcher:
 
     def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
         """An evaluation came in; `record` holds it already."""
+
+    def trial_progressed(self, record: TrialRecord, progress: Progress) -> None:
+        """A run goes on: it loads, trains or is scored; every few seconds, between its evaluations."""
 
     def trial_ended(self, record: TrialRecord) -> None:
         """A run ended with its final outcome."""

@@ -298,6 +298,10 @@ class SearchPhases:
     def _record_evaluation(self, record: TrialRecord, report: RunReport) -> None:
         if record.outcome.is_final:
             return
+        if report.progress is not None:
+            record.seconds = report.result.seconds or record.seconds
+            notify(self.watchers, "trial_progressed", record, report.progress)
+            return
         self.ledger.report(record.id, report.result, self.spent().seconds)
         if report.evaluation is not None:
             notify(self.watchers, "trial_reported", record, report.evaluation)

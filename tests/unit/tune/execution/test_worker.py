@@ -123,6 +123,23 @@ def test_a_run_that_is_stopped_has_told_whether_it_collapsed_by_then(
     assert (reports[0].result.scores, reports[0].result.is_collapsed) == ([(20, 0.5)], True)
 
 
+def test_the_step_is_told_now_and_then_and_that_a_run_is_scored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def train(*_: object, progress: Callable[[int, int, float], None], **__: object) -> FineTuneResult:
+        for step in range(1, 61):
+            progress(step, 60, step / 10)
+        return completed()
+
+    reports: list[RunReport] = []
+    one, _ = make_worker(monkeypatch, tmp_path, reports.append, train)
+    one.progress_every_s = 1000.0
+    one.run_job(job(tmp_path, 0))
+    told = [(str(report.progress), report.result.seconds) for report in reports[:-1]]
+    assert told == [("1/60", 0.1), ("scoring", 6.0)]
+    assert not any(report.is_last or report.evaluation for report in reports[:-1])
+
+
 def test_inputs_stay_in_memory_by_what_they_are_read_from_and_the_oldest_go(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

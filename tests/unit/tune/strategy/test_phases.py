@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dps.training.result import Evaluation, Outcome
+from dps.training.result import Evaluation, Outcome, RunResult
 from tests.unit.tune.helpers import (
     SETTINGS,
     STEPS,
@@ -21,7 +21,7 @@ from tests.unit.tune.helpers import (
     progress_report,
     strategy,
 )
-from tune.core.run import Job, RunReport
+from tune.core.run import Job, Progress, RunReport
 from tune.records import replicates
 from tune.records.events import Watcher
 from tune.records.ledger import Ledger, TrialRecord
@@ -381,6 +381,22 @@ def test_a_watcher_hears_of_each_event_when_the_ledger_has_it(tmp_path: Path) ->
     made = SearchPhases(ledger, strategy(tmp_path, 3), [Watch()], lambda: False)
     FakeTune(made).run()
     assert heard == {"started": 6, "reported": 18, "ended": 6}
+
+
+def test_a_step_between_evaluations_is_told_and_not_written(tmp_path: Path) -> None:
+    class Watch(Watcher):
+        def trial_progressed(self, record: TrialRecord, progress: Progress) -> None:
+            told.append((record.id, str(progress), record.seconds))
+
+    told: list[tuple[str, str, float]] = []
+    one = SearchPhases(open_ledger(tmp_path), strategy(tmp_path), [Watch()], lambda: False)
+    tune = FakeTune(one)
+    tune.fill()
+    key = next(iter(tune.jobs))
+    one.take_report(key, RunReport("0", RunResult(seconds=7.0), progress=Progress(30, 60)))
+    assert told == [("0", "30/60", 7.0)]
+    assert one.spent().slot_seconds == 7.0  # counts against a budget at once
+    assert open_ledger(tmp_path).records("search")[0].scores == []
 
 
 def test_an_end_that_is_told_twice_counts_once(tmp_path: Path) -> None:

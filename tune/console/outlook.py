@@ -1,0 +1,190 @@
+"""How far a search is: its runs by phase, what leads, and the time that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from rich.text import Text
+
+from dps.methods import METHODS
+from dps.training.result import Outcome
+from tune.core.run import Progress, RunPurpose
+from tune.core.space import make_configuration_key
+from tune.planning.estimate import MEAN_TRIAL_SHARE, RACE_TIME_FACTOR, STARTUP_S, estimate_run
+from tune.planning.plan import Plan
+from tune.records.ledger import TrialRecord
+from tune.strategy.estimator import Estimator
+
+PHASE_NAMES = {RunPurpose.SEARCH: "explore", RunPurpose.RACE: "race", RunPurpose.CONFIRMATION: "confirm"}
+MIN_UTILISATION = 0.5  # of the slots, however long they waited so far
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Runs of a purpose: how many were started, have ended, and will be in all, about."""
+
+    purpose: RunPurpose
+    started: int
+    ended: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{PHASE_NAMES[self.purpose]} {self.ended}/{self.total}"
+
+
+def format_phases(phases: Sequence[Phase]) -> Text:
+    """Format phases in a line: what is over green, what has not begun dim."""
+    line = Text()
+    for phase in phases:
+        line.append(" > " if line else "")
+        line.append(str(phase), "green" if phase.ended == phase.total else "" if phase.started else "dim")
+    return line
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The trial with the highest expected score. deviation: standard deviation of that; seeds: its runs."""
+
+    trial: TrialRecord
+    expected: float
+    deviation: float
+    seeds: int
+
+
+def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
+    """Count the runs of each phase; the race's total is a guess until the first confirmation starts."""
+    own = [run for run in records if run.purpose == RunPurpose.CONFIRMATION and not run.arm]
+    planned = {
+        RunPurpose.SEARCH: plan.trials,
+        RunPurpose.RACE: _guess_race_runs(plan),
+        RunPurpose.CONFIRMATION: _count_confirmations(plan, own),
+    }
+    phases = []
+    for purpose, total in planned.items():
+        runs = [run for run in records if run.purpose == purpose]
+        is_over = bool(own) and purpose != RunPurpose.CONFIRMATION
+        total = len(runs) if is_over else max(total, len(runs))
+        if total:
+            ended = sum(run.outcome.is_final for run in runs)
+            phases.append(Phase(purpose, len(runs), ended, total))
+    return phases
+
+
+def _guess_race_runs(plan: Plan) -> int:
+    """Return how many runs a usual race of this plan has."""
+    if "" not in plan.arms:
+        return 0
+    trials, options = plan.count_trials(""), plan.options
+    usual = RACE_TIME_FACTOR * MEAN_TRIAL_SHARE[options.scheduler] * trials
+    return min(round(usual), trials * options.race)
+
+
+def _count_confirmations(plan: Plan, own: Sequence[TrialRecord]) -> int:
+    """Return how many confirmations there will be: fewer than planned where the published values won."""
+    total = sum(map(plan.count_confirmations, plan.arms))
+    if len({run.seed for run in own}) > 1:  # each configuration has run with the first seed
+        configurations = {make_configuration_key(run.configuration) for run in own}
+        total += len(configurations) * plan.options.confirm - plan.count_confirmations("")
+    return total
+
+
+class _Runs:
+    """The runs of the search itself, as an estimator reads them."""
+
+    def __init__(self, records: Collection[TrialRecord]) -> None:
+        self._records = records
+
+    def records(self, purpose: RunPurpose, /) -> list[TrialRecord]:
+        return [run for run in self._records if run.purpose == purpose and not run.arm]
+
+
+def find_leader(plan: Plan, records: Collection[TrialRecord]) -> Leader | None:
+    """Return the leading trial of a search; None while too few runs have ended, and in a comparison."""
+    if "" not in plan.arms:
+        return None
+    evaluations, chance = plan.options.evaluations, plan.preview.chance_level
+    estimator = Estimator(_Runs(records), plan.task.direction, evaluations, chance)
+    estimates = estimator.estimate()
+    if estimates is None:
+        return None
+    best = int(estimates.means.mean.argmax())
+    return Leader(
+        estimates.trials[best],
+        estimator.sign * float(estimates.means.mean[best]),
+        float(estimates.means.measure_sd()[best]),
+        int(estimates.means.counts[best]),
+    )
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of a search in slot-seconds by the plan's speeds.
+
+    left: until its end. done: in this session. spent: what that took. trial: of one whole trial.
+    """
+
+    left: float
+    done: float
+    spent: float
+    trial: float
+
+
+def measure_work(
+    plan: Plan,
+    records: Collection[TrialRecord],
+    progress: Mapping[str, Progress],
+    earlier: Collection[str],
+) -> Work:
+    """Measure what a search has done and has left, the race included.
+
+    progress: of the runs under way, by id. earlier: ids of runs that ended before this session.
+    """
+    share = MEAN_TRIAL_SHARE[plan.options.scheduler]
+    left = done = spent = 0.0
+    for run in records:
+        whole = _predict_run(plan, run.purpose, _count_extra_passes(run.configuration["method"]))
+        ran = _measure_share(run, progress, plan.options.evaluations)
+        if not run.outcome.is_final:
+            left += whole * max(0.0, 1.0 - ran)
+        if run.id not in earlier:
+            done, spent = done + whole * ran, spent + run.seconds
+    for phase in count_phases(plan, records):
+        mean = _predict_run(plan, phase.purpose, 0.0)
+        left += (phase.total - phase.started) * mean * (share if phase.purpose == RunPurpose.SEARCH else 1.0)
+    return Work(left, done, spent, _predict_run(plan, RunPurpose.SEARCH, 0.0))
+
+
+def estimate_left(works: Sequence[Work], slots: int, passed: float) -> float | None:
+    """Estimate the seconds until the end of searches that share the slots: what is left, as much slower or
+    faster than planned as what was done, on slots that are as busy as they were. None before a first step.
+
+    passed: seconds of this session.
+    """
+    left, done, spent = (sum(getattr(work, name) for work in works) for name in ("left", "done", "spent"))
+    if not done:
+        return None
+    prior = works[0].trial / 4
+    slowness = (spent + prior) / (done + prior)
+    busy = (spent + slowness * prior) / (slots * max(0.0, passed - STARTUP_S) + slowness * prior)
+    return float(left * slowness / slots / min(1.0, max(MIN_UTILISATION, busy)))
+
+
+@cache
+def _count_extra_passes(method: str) -> float:
+    return METHODS[method]().cost.extra_passes
+
+
+def _predict_run(plan: Plan, purpose: RunPurpose, extra_passes: float) -> float:
+    """Return the seconds of a whole run by the plan's speeds."""
+    predicted = estimate_run(plan.options, plan.preview, plan.speed, 1 + extra_passes)
+    whole = predicted.confirmation if purpose == RunPurpose.CONFIRMATION else predicted.trial
+    return max(whole * plan.mean_training_share, 1e-9)
+
+
+def _measure_share(run: TrialRecord, progress: Mapping[str, Progress], evaluations: int) -> float:
+    """Return the share of its steps that a run has done."""
+    if run.outcome.is_final:
+        return run.measure_share(evaluations) if run.outcome != Outcome.FAILED else 0.0
+    return progress[run.id].share if run.id in progress else 0.0
