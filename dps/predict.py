@@ -7,9 +7,9 @@ examples:
 
 Prints one JSON object per example, in order: {"label": "bug", "probabilities": {"billing": 0.02, "bug":
 0.98}}, or {"value": 3.7} for a regression. A multi-label model gives {"labels": ["bug", "praise"], ...}:
-those with a probability above 0.5. Of an ensemble, the folder that a search with --ensemble leaves, these are
-the means over its models. A file needs the text columns of the model's task; its labels are not
-read.
+those with a probability above the threshold that the model's task.yaml names, else 0.5; of two classes the
+second is said above it. Of an ensemble, the folder that a search with --ensemble leaves, probabilities are
+the means over its models. A file needs the text columns of the model's task; its labels are not read.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from dps.sources.examples import check_text
 from dps.sources.readers import get_data_origin, read_rows
 from dps.tasks.definition import SURROGATE_PATTERN, TASK_FILE_NAME, read_task_file
 from dps.tasks.metrics import average_logits, compute_probabilities
+from dps.tasks.task import EVEN_THRESHOLD
 from dps.text import format_json_line, quote_value
 from dps.training.data import PaddingCollator, batch_by_length
 from dps.training.tokens import EncodedExamples, tokenise_texts
@@ -55,6 +56,7 @@ class Predictor:
     columns: text columns of its task; None if the folder does not name them.
     labels: class names in the order of their ids; empty for regression.
     multi_label: whether an example may have several labels.
+    threshold: probability above which the second of two classes, or a label, is said.
     """
 
     models: tuple[PreTrainedModel, ...]
@@ -62,6 +64,7 @@ class Predictor:
     columns: Texts | None
     labels: Texts
     multi_label: bool = False
+    threshold: float = EVEN_THRESHOLD
 
     @classmethod
     def load(cls, folder: str) -> Predictor:
@@ -71,10 +74,8 @@ class Predictor:
         """
         first, *others = (cls._load_one(str(path)) for path in list_models(Path(folder)))
         for other in others:
-            if (other.labels, other.multi_label, other.max_length) != (
-                first.labels,
-                first.multi_label,
-                first.max_length,
+            if replace(other, models=first.models, tokenizer=first.tokenizer) != first or (
+                other.max_length != first.max_length
             ):
                 raise InputError(f"--model: {folder}: its models are of different tasks; copy it again")
         return replace(first, models=tuple(model for each in (first, *others) for model in each.models))
@@ -91,9 +92,10 @@ class Predictor:
             twice = next(label for label in labels if labels.count(label) > 1)
             rule = f"two classes have the name {quote_value(twice)}"
             raise InputError(f"--model: {folder}: {rule}; give each its own in id2label of config.json")
-        columns = read_task_file(file).columns if file.is_file() else None
+        task = read_task_file(file) if file.is_file() else None
+        columns, threshold = (task.columns, task.threshold) if task else (None, EVEN_THRESHOLD)
         multi_label = config.problem_type == "multi_label_classification"
-        return cls((model,), tokenizer, columns, labels, multi_label)
+        return cls((model,), tokenizer, columns, labels, multi_label, threshold)
 
     @property
     def max_length(self) -> int:
@@ -150,8 +152,9 @@ class Predictor:
         predictions: list[dict[str, Any]] = []
         for row in compute_probabilities(logits, self.multi_label):
             probabilities = dict(zip(self.labels, map(float, row), strict=True))
-            above = [label for label, probability in probabilities.items() if probability > 0.5]
-            label = {"labels": above} if self.multi_label else {"label": self.labels[int(row.argmax())]}
+            above = [label for label, probability in probabilities.items() if probability > self.threshold]
+            said = self.labels[int(row[1] > self.threshold if len(row) == 2 else row.argmax())]
+            label = {"labels": above} if self.multi_label else {"label": said}
             predictions.append({**label, "probabilities": probabilities})
         return predictions
 

@@ -6,6 +6,7 @@
     kind: classification         # or regression, or multi-label: an example has any number of the labels
     labels: [billing, bug, praise]
     separator: "|"               # between the labels of an example, in files without lists
+    threshold: 0.5               # probability above which the second of two classes, or a label, is said
     metric: macro_f1             # or several, the first one ranks (default: macro_f1, pearson, micro_f1);
                                  # scikit-learn's scorers too, such as neg_log_loss
     range: [0, 5]                # of a regression's label, if it has one
@@ -28,9 +29,9 @@ import yaml
 
 from dps.errors import InputError, suggest_name
 from dps.paths import DATA_SUFFIXES, expand_home, write_text_file
-from dps.tasks.metrics import METRICS, list_fitting_metrics
+from dps.tasks.metrics import METRICS, TUNED_THRESHOLD, check_threshold, list_fitting_metrics
 from dps.tasks.scorers import is_fitting_scorer, suggest_scorers
-from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, DataLocation, Task
+from dps.tasks.task import EVEN_THRESHOLD, LABEL_COLUMN, LABEL_SEPARATOR, DataLocation, Task
 from dps.text import quote_value
 from dps.yaml_text import parse_yaml
 
@@ -39,7 +40,7 @@ TaskDocument = dict[str, Any]
 TASK_FILE_NAME = "task.yaml"  # written beside a fine-tuned model
 TASK_KINDS = ("classification", "regression", "multi-label")
 DEFINITION_KEYS = (
-    "name", "columns", "label", "kind", "labels", "separator", "metric", "range", "files", "hub",
+    "name", "columns", "label", "kind", "labels", "separator", "metric", "range", "threshold", "files", "hub",
 )  # fmt: skip
 KINDS_BY_KEY = {
     "labels": ("classification", "multi-label"),
@@ -76,7 +77,7 @@ def parse_definition(document: object, file: Path | None = None) -> Task:
     labels = () if kind == "regression" else _parse_labels(keys)
     multi_label = kind == "multi-label"
     columns = _parse_columns(keys)
-    return Task(
+    task = Task(
         name=_parse_name(keys),
         columns=columns,
         labels=labels,
@@ -87,6 +88,11 @@ def parse_definition(document: object, file: Path | None = None) -> Task:
         multi_label=multi_label,
         separator=_parse_separator(keys, labels) if multi_label else LABEL_SEPARATOR,
     )
+    threshold = keys.get("threshold")
+    if threshold == TUNED_THRESHOLD:
+        raise InputError("threshold: must be a probability in (0, 1); --threshold tuned chooses it")
+    check_threshold(threshold, task)
+    return task.with_threshold(threshold)
 
 
 def make_definition(task: Task) -> TaskDocument:
@@ -100,6 +106,8 @@ def make_definition(task: Task) -> TaskDocument:
     document["metric"] = list(task.metrics)
     if task.score_range is not None:
         document["range"] = list(task.score_range)
+    if task.threshold != EVEN_THRESHOLD:
+        document["threshold"] = task.threshold
     return document
 
 

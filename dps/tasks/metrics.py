@@ -1,9 +1,9 @@
 """Metrics by name, on the metric's own scale (a Matthews correlation of 0.63 is 0.63).
 
-A metric compares labels (n,) with predictions (n,): class ids, numbers for a regression, or margins (logit of
-the second class minus that of the first) if `auroc` is among a task's metrics. In multi-label tasks both are
-(n, labels) of 0 and 1. If one of a task's metrics is a scorer of scikit-learn (`dps.tasks.scorers`),
-predictions are probabilities (n, classes).
+A metric compares labels (n,) with predictions (n,): class ids, numbers for a regression, or, if `auroc` is
+among a task's metrics, margins (logit of the second class minus that of the first, and minus that of the
+threshold). In multi-label tasks both are (n, labels) of 0 and 1. If one of a task's metrics is a scorer of
+scikit-learn (`dps.tasks.scorers`), predictions are probabilities (n, classes).
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dps.errors import suggest_name
+from dps.errors import InputError, suggest_name
+from dps.ranges import is_number
 from dps.tasks.scorers import get_score_bounds, is_scorer_name, make_scorer_metric
-from dps.tasks.task import Task
+from dps.tasks.task import EVEN_THRESHOLD, Task
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array], float]
 
 RANKING_METRICS = ("auroc",)  # they read margins
+TUNED_THRESHOLD = "tuned"  # chosen on the selection slice
+MAX_THRESHOLDS = 100
 CALIBRATION_BINS = 15
 CONSTANT_SPREAD = 1e-3  # of the standard deviation of the labels; an untrained head spreads ten times as far
 CORRELATIONS = ("matthews_correlation", "pearson", "spearman")  # from -1 to 1; other metrics from 0
@@ -176,11 +179,59 @@ def compute_predictions(task: Task, logits: NDArray[np.floating]) -> NDArray[Any
     """
     if has_sklearn_metric(task) and not task.is_regression:
         return compute_probabilities(logits, task.multi_label)
+    least = float(np.log(task.threshold / (1 - task.threshold)))
     if task.multi_label:
-        return (logits > 0).astype(np.int64)
+        return (logits > least).astype(np.int64)
     if not task.is_regression and set(RANKING_METRICS) & set(task.metrics):
-        return np.asarray(logits[:, 1] - logits[:, 0])
+        return np.asarray(logits[:, 1] - logits[:, 0] - least)
+    if least:
+        return (logits[:, 1] - logits[:, 0] > least).astype(np.int64)
     return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
+
+
+def choose_threshold(task: Task, labels: Array, logits: NDArray[np.floating]) -> float:
+    """Return the threshold at which the primary metric is highest, of equal ones the nearest to 0.5.
+
+    Tried are 0.5 and at most MAX_THRESHOLDS others, each between two probabilities that occur.
+
+    labels, logits: of the selection slice, see `compute_scores`.
+    """
+    margins = np.unique(logits.astype(np.float64) if task.multi_label else logits[:, 1] - logits[:, 0])
+    between = (margins[1:] + margins[:-1]) / 2
+    if len(between) > MAX_THRESHOLDS:
+        between = np.quantile(between, np.linspace(0, 1, MAX_THRESHOLDS))
+    tried = [EVEN_THRESHOLD, *np.clip(compute_probabilities(between, True), 1e-6, 1 - 1e-6).tolist()]
+    metric = get_metric(task.metric)
+
+    def rate(threshold: float) -> tuple[float, float]:
+        predictions = compute_predictions(task.with_threshold(threshold), logits)
+        return metric(labels, predictions), -abs(threshold - EVEN_THRESHOLD)
+
+    return float(max(tried, key=rate))
+
+
+def check_threshold(threshold: float | str | None, task: Task) -> None:
+    """Raise InputError for a threshold that is out of range, or that the answers of the task do not have."""
+    if threshold is None or threshold == EVEN_THRESHOLD:
+        return
+    if threshold != TUNED_THRESHOLD and not (is_number(threshold) and 0 < threshold < 1):  # type: ignore[operator]
+        raise InputError(
+            f"threshold: must be {TUNED_THRESHOLD}, or a probability in (0, 1), but got {threshold!r}"
+        )
+    if not task.has_threshold:
+        kind = "numbers" if task.is_regression else f"{len(task.labels)} classes"
+        raise InputError(
+            f"threshold: {task.name} has {kind}; only two classes, and several labels, have a threshold; "
+            f"leave it out"
+        )
+    if has_sklearn_metric(task):
+        scorer = next(name for name in task.metrics if name not in METRICS)
+        raise InputError(
+            f"threshold: {scorer} is a scorer of scikit-learn, which decides at 0.5; name other metrics "
+            f"({', '.join(list_fitting_metrics(len(task.labels), task.multi_label))})"
+        )
+    if threshold == TUNED_THRESHOLD and task.metric in RANKING_METRICS:
+        raise InputError(f"threshold: {task.metric} is the same at every threshold; leave it out")
 
 
 def compute_scores(task: Task, labels: Array, logits: NDArray[np.floating]) -> dict[str, float]:

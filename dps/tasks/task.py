@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dps.errors import InputError
 
 LABEL_COLUMN = "label"
 LABEL_SEPARATOR = "|"
+EVEN_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Task:
     data_location: location of a user-defined task's examples; None if the task does not name it.
     multi_label: whether an example may have any number of the labels, also none.
     separator: text between the labels of an example in files without lists.
+    threshold: probability above which the second of two classes, or a label, is said; in (0, 1).
     """
 
     name: str
@@ -62,6 +64,7 @@ class Task:
     data_location: DataLocation | None = None
     multi_label: bool = False
     separator: str = LABEL_SEPARATOR
+    threshold: float = EVEN_THRESHOLD
 
     @property
     def metric(self) -> str:
@@ -82,6 +85,15 @@ class Task:
     def all_splits(self) -> tuple[str, ...]:
         """All splits that a source may be asked for."""
         return tuple(dict.fromkeys((*self.splits, self.test_split)))
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether an answer depends on a threshold: of two classes, and of several labels."""
+        return self.multi_label or len(self.labels) == 2
+
+    def with_threshold(self, threshold: float | None) -> Task:
+        """Return the task with this threshold; None for its own."""
+        return self if threshold is None else replace(self, threshold=threshold)
 
     def check_split(self, split: str) -> None:
         """Raise InputError unless `split` is one of `all_splits`."""

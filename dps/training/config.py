@@ -15,6 +15,7 @@ from dps.errors import InputError
 from dps.methods import DPSDense, Method
 from dps.models.manifest import write_manifest
 from dps.tasks.definition import TASK_FILE_NAME, write_task_file
+from dps.tasks.metrics import TUNED_THRESHOLD
 from dps.tasks.task import Task
 from dps.training.optim import PRECISIONS
 from dps.training.result import RunResult
@@ -54,6 +55,9 @@ class FineTuneConfig:
     max_grad_norm: norm that the gradient is clipped to; None for no clipping.
     loss: "plain", the model's own; "balanced", by the classes of the examples that are trained on; or
         "focal"; see `dps.attachment.losses.TaskLoss`.
+    threshold: probability above which the second of two classes, or a label, is said: a number in (0, 1), or
+        "tuned", what is best for the primary metric on the selection slice, which must not be dev; None for
+        that of the task, which is 0.5 unless its file says otherwise.
     precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
     seed: of the head, dropout and the method's draws, >= 0.
     data_seed: of the order of the data; None for `seed`.
@@ -80,6 +84,7 @@ class FineTuneConfig:
     weight_decay: float = 0.01
     max_grad_norm: float | None = 1.0
     loss: Literal["plain", "balanced", "focal"] = "plain"
+    threshold: float | Literal["tuned"] | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = 0
     data_seed: int | None = None
@@ -101,6 +106,10 @@ class FineTuneConfig:
             raise InputError(f"warmup_ratio must be in [0, 1], but got {self.warmup_ratio}")
         if not self.weight_decay >= 0:
             raise InputError(f"weight_decay must be at least 0, but got {self.weight_decay}")
+        if self.threshold == TUNED_THRESHOLD and self.select_on == "dev":
+            raise InputError(
+                "threshold, select_on: a threshold that is tuned on dev says too much of dev; leave one out"
+            )
         if self.seed < 0:
             raise InputError(f"seed must be at least 0, but got {self.seed}")
         for name, choices in (

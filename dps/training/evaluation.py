@@ -14,6 +14,9 @@ from dps import distributed
 from dps.errors import InputError
 from dps.models import PretrainedEncoder
 from dps.tasks.metrics import (
+    TUNED_THRESHOLD,
+    check_threshold,
+    choose_threshold,
     compute_predictions,
     compute_probability_scores,
     compute_scores,
@@ -46,6 +49,7 @@ class Evaluator:
 
     control: called at each batch, see `dps.training.run.finetune_model`.
     warn: called with the reason if the probe fails.
+    task: with the threshold that was chosen last.
     top_share: of the latest examples scored, see `RunResult`; None before.
     logits, labels: (n, classes) and (n,) by evaluation set, from `score_at_end`.
     """
@@ -60,7 +64,10 @@ class Evaluator:
         control: Callable[[], ControlSignal],
         warn: Callable[[str], None],
     ) -> None:
-        self.config, self.base, self.model, self.data, self.task = config, base, model, data, data.task
+        self.config, self.base, self.model, self.data = config, base, model, data
+        check_threshold(config.threshold, data.task)
+        is_tuned = config.threshold == TUNED_THRESHOLD
+        self.task = data.task if is_tuned else data.task.with_threshold(config.threshold)  # type: ignore[arg-type]
         self.autocast, self.control, self.warn = autocast, control, warn
         self.batch_size = EVALUATION_BATCH_FACTOR * min(
             config.micro_batch or config.batch_size, config.batch_size
@@ -74,6 +81,8 @@ class Evaluator:
     def score(self, data: EncodedExamples) -> dict[str, float]:
         """Return the task's metrics on these examples. Raises RunEnded as `predict` does."""
         self._latest = self.predict(data)
+        if self.config.threshold == TUNED_THRESHOLD:
+            self.task = self.task.with_threshold(choose_threshold(self.task, data.labels, self._latest))
         predictions = compute_predictions(self.task, self._latest)
         self.top_share = compute_top_share(self.task, data.labels, predictions)
         return compute_scores(self.task, data.labels, self._latest)
@@ -128,7 +137,7 @@ class Evaluator:
             target = get_transfer_target(name)
             data = self.data.for_task(target.task).get_split(target.split)
             self.logits[name], self.labels[name] = self.predict(data), data.labels
-            final[name] = compute_transfer_scores(self.task, target, data.labels, self.logits[name])
+            final[name] = compute_transfer_scores(self.data.task, target, data.labels, self.logits[name])
         if self.config.probe is not None:
             figures = distributed.broadcast_value(self._probe(get_task(self.config.probe)))
             final |= {"probe": figures} if figures else {}

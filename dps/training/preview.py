@@ -25,7 +25,7 @@ from dps.models import (
 )
 from dps.sources.examples import fingerprint_examples
 from dps.tasks.chance import chance_level
-from dps.tasks.metrics import get_metric, has_sklearn_metric
+from dps.tasks.metrics import check_threshold, get_metric, has_sklearn_metric
 from dps.tasks.splits import choose_subset, hold_out_texts, number_texts
 from dps.tasks.task import LABEL_COLUMN, Task
 from dps.training.config import FineTuneConfig
@@ -84,6 +84,7 @@ def preview_run(
     that cannot take the model.
     """
     check_loss(config.loss, task, [type(config.method), *(METHODS[name] for name in methods)])
+    check_threshold(config.threshold, task)
     sets = load_example_sets(config, task, source)
     splits = {each.split: each.examples for each in sets[: len(task.splits)]}
     labels = {split: np.asarray(examples[LABEL_COLUMN][:]) for split, examples in splits.items()}

@@ -83,6 +83,7 @@ class RunResult:
         `seconds` is training.
     top_share: share of the most frequent answer in its last evaluation, in (0, 1], see
         `dps.tasks.metrics.compute_top_share`; None if unknown, as in ledgers of an earlier version.
+    threshold: that `FineTuneConfig.threshold` named, or the last one that it chose; None where it named none.
     final: metrics by evaluation set, of a completed run.
     predictions_sha256: of the file of its predictions; empty where it wrote none.
     warnings: a line each.
@@ -103,6 +104,7 @@ class RunResult:
     micro_batch: int | None = None
     parts: dict[str, float] = field(default_factory=dict)
     top_share: float | None = None
+    threshold: float | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     predictions_sha256: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -273,7 +273,8 @@ class _Run:
             labels=self.evaluator.labels,
             model=self.model,
             tokenizer=self.base.tokenizer,
-            task=self.task,
+            task=self.evaluator.task,
+            threshold=None if config.threshold is None else self.evaluator.task.threshold,
             max_length=self.data.max_length,
         )
 

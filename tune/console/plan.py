@@ -6,6 +6,8 @@ import numpy as np
 
 from dps.attachment.losses import FOCAL_GAMMA, balance_classes
 from dps.methods import METHODS
+from dps.tasks.metrics import TUNED_THRESHOLD
+from dps.tasks.task import EVEN_THRESHOLD
 from dps.text import quote_value
 from dps.training.preview import RunPreview
 from tune.core.wording import format_clock, format_usage
@@ -30,6 +32,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"data         {plan.data.note}: {examples}",
         *_format_labels(plan.preview),
         *_format_loss(plan),
+        *_format_threshold(plan),
         *_format_models(plan),
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
@@ -100,6 +103,15 @@ def _format_loss(plan: Plan) -> list[str]:
     ends = weights.min(), weights.max()
     said = " to ".join(f"{weight:.2g}" for weight in dict.fromkeys(ends))
     return [f"loss         balanced: {what} {said}, by the classes of what a run trains on"]
+
+
+def _format_threshold(plan: Plan) -> list[str]:
+    """Say from which probability on something is said, unless that is 0.5."""
+    threshold = plan.settings.threshold or plan.task.threshold
+    if threshold == TUNED_THRESHOLD:
+        how = f"by {plan.task.metric} on the held-out slice of each trial; fresh seeds keep the median"
+        return [f"threshold    tuned {how}"]
+    return [] if threshold == EVEN_THRESHOLD else [f"threshold    {threshold:g}"]
 
 
 def _format_search(plan: Plan) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dps.errors import InputError, suggest_name
 from dps.paths import expand_home
-from dps.tasks.metrics import get_metric_range
+from dps.tasks.metrics import TUNED_THRESHOLD, get_metric_range
 from dps.yaml_text import parse_yaml
 from tune.core.durations import Duration, TimeoutDuration, parse_duration
 
@@ -85,6 +86,14 @@ def _check_gpu_share(gpus: float) -> float:
     return gpus
 
 
+def _parse_threshold(value: Any) -> Any:
+    """Return "tuned", or a probability in (0, 1). Raises ValueError for anything else."""
+    with suppress(TypeError, ValueError):
+        if value in (None, TUNED_THRESHOLD) or 0 < float(value) < 1:
+            return value if value in (None, TUNED_THRESHOLD) else float(value)
+    raise ValueError(f"must be {TUNED_THRESHOLD}, or a probability in (0, 1)")
+
+
 def split_names(text: str) -> tuple[str, ...]:
     """Split names at the commas between them."""
     return tuple(name.strip() for name in text.split(","))
@@ -97,6 +106,7 @@ Location = Annotated[str, BeforeValidator(_expand_location)]
 NameList = Annotated[str, BeforeValidator(_join_names)]
 LocationList = Annotated[str, BeforeValidator(_join_locations)]
 Space = Annotated[dict[str, Any], BeforeValidator(_parse_space)]
+Threshold = Annotated[float | str, BeforeValidator(_parse_threshold)]
 GpuShare = Annotated[float, AfterValidator(_check_gpu_share)]
 
 
@@ -239,6 +249,11 @@ class CommonOptions(BaseModel):
     )
     probe: Location | None = define_option(
         None, "a second task: measure how far features moved and how accurate a linear probe on it still is"
+    )
+    threshold: Threshold | None = define_option(
+        None,
+        "probability above which the second of two classes, or a label, is said (default: the task's, 0.5); "
+        "tuned: what is best for the metric on the held-out slice",
     )
     evaluations: int = define_option(6, "evaluations per trial; each may stop it", gt=0, le=MAX_OPTION_VALUE)
     tracking_uri: Location | None = define_option(

@@ -10,14 +10,16 @@ from tune.core.run import Job, RunPurpose
 def make_fine_tune_config(job: Job) -> FineTuneConfig:
     """Return the job as a `FineTuneConfig`.
 
-    A confirmation trains on all data and is scored on dev at its end. The model is that of the settings.
+    A confirmation trains on all data and is scored on dev at its end, with the job's threshold if it has one.
+    The model is that of the settings.
     """
     own = {key: value for key, value in job.configuration.items() if key != "model"}
     method = own.pop("method")
     searched = {name: own.pop(name) for name in ("learning_rate", *TRAINING_PARAMETERS) if name in own}
     shared = {**vars(job.settings), "micro_batch": job.micro_batch, **searched}
     if job.purpose == RunPurpose.CONFIRMATION:
-        shared |= {"select_on": "dev", "evaluations": 1}
+        threshold = job.settings.threshold if job.threshold is None else job.threshold
+        shared |= {"select_on": "dev", "evaluations": 1, "threshold": threshold}
     elif not job.transfers:
         shared |= {"transfer": (), "probe": None}
     return FineTuneConfig(method=make_method(method, **own), seed=job.seed, **shared)

@@ -67,6 +67,7 @@ class RunSettings:
     transfer: tuple[str, ...] = ()
     probe: str | None = None
     loss: str = "plain"
+    threshold: float | str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values; a user-defined task becomes its definition."""
@@ -85,6 +86,7 @@ class Job:
     transfers: whether a run of the search is scored on other sets at its end, as a confirmation is.
     oom_retry: retry with half the micro-batch after running out of memory; micro_batch: examples that a
     worker has in the model at once, None for the whole batch.
+    threshold: of a confirmation, what the search chose if the settings say "tuned".
     """
 
     id: str
@@ -97,6 +99,7 @@ class Job:
     transfers: bool = False
     oom_retry: bool = False
     micro_batch: int | None = None
+    threshold: float | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def halve_micro_batch(self, workers: int) -> Job | None:

@@ -70,6 +70,7 @@ class SearchInputs:
             transfer=_resolve_transfer(options.transfer, task),
             probe=_check_probe_task(options.probe),
             loss=options.loss,
+            threshold=options.threshold,
         )
 
 

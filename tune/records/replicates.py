@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dps.tasks.task import EVEN_THRESHOLD
 from dps.training.result import Outcome
 from tune.core.direction import Direction
 from tune.core.space import make_configuration_key
@@ -91,3 +92,17 @@ def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> Tria
     completed = [r for r in records if r.outcome == Outcome.COMPLETED and "dev" in r.final]
     ranked = sorted(completed, key=lambda r: r.final["dev"][metric])
     return ranked[(len(ranked) - 1) // 2] if ranked else None
+
+
+def choose_median_threshold(configuration: dict[str, Any], records: Sequence[TrialRecord]) -> float:
+    """Return the median of the thresholds that the runs of a configuration chose, each on its own slice; of
+    all that went to their end if it was never run; 0.5 where none chose any."""
+    completed = [record for record in records if record.outcome == Outcome.COMPLETED]
+    runs = select_by_configuration(configuration, records) or completed
+    return statistics.median([r.threshold for r in runs if r.threshold is not None] or [EVEN_THRESHOLD])
+
+
+def find_threshold(runs: Sequence[TrialRecord]) -> float | None:
+    """Return the threshold that these confirmations of one configuration were scored with; None for that of
+    the task."""
+    return next((run.threshold for run in runs if run.threshold is not None), None)

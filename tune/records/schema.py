@@ -76,6 +76,7 @@ class SettingsSection(Section):
     evaluations: int
     select_on: str
     loss: str = "plain"
+    threshold: float | str | None = None
 
 
 class PlanSection(Section):

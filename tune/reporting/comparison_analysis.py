@@ -28,6 +28,7 @@ from tune.records.comparison_document import (
     MethodSection,
 )
 from tune.records.predictions import find_predictions, read_evaluation_set
+from tune.records.replicates import find_threshold
 from tune.records.schema import DifferenceSection
 from tune.stats.ensemble import AnswerSummary, summarise_answers
 from tune.stats.evidence import (
@@ -129,10 +130,11 @@ def _read_method_predictions(
         if run.outcome == Outcome.COMPLETED
     }
     labels, logits_by_run = read_evaluation_set(evaluation_set, files, "--results")
+    thresholds = {method.method: find_threshold(method.runs) for method in document.methods}
     gold, predicted = labels, {method.method: dict[int, NDArray[Any]]() for method in document.methods}
     for (method, seed), logits in logits_by_run.items():
         if target is None:
-            predicted[method][seed] = compute_predictions(task, logits)
+            predicted[method][seed] = compute_predictions(task.with_threshold(thresholds[method]), logits)
         else:
             labels, predicted[method][seed] = map_to_transfer_classes(trained, target, gold, logits)
     seeds = document.budget.seeds
@@ -141,7 +143,8 @@ def _read_method_predictions(
     if target is None:
         for name in predicted:
             logits_of_runs = [logits for (method, _), logits in logits_by_run.items() if method == name]
-            answers[name] = summarise_answers(task, labels, logits_of_runs)
+            answered = task.with_threshold(thresholds[name])
+            answers[name] = summarise_answers(answered, labels, logits_of_runs)
     return task, labels, filled, answers
 
 

@@ -29,6 +29,7 @@ from tune.records.ledger import TrialRecord
 from tune.records.predictions import find_predictions, read_evaluation_set
 from tune.records.replicates import (
     collect_full_scores,
+    find_threshold,
     group_by_configuration,
     select_by_configuration,
     summarise_confirmation,
@@ -73,7 +74,11 @@ def read_dev_predictions(task: Task, runs: Sequence[TrialRecord], output: Path |
     labels, logits = read_evaluation_set(split, files, "predictions")
     if len(labels) < 2:
         raise InputError(f"predictions: {split} has a single example")
-    rows = {run: compute_predictions(task, values) for run, values in logits.items()}
+    rows = {
+        run.id: compute_predictions(task.with_threshold(run.threshold), logits[run.id])
+        for run in completed
+        if run.id in logits
+    }
     return DevPredictions(labels, rows, {**logits})
 
 
@@ -159,7 +164,9 @@ def _summarise_mean(task: Task, runs: Sequence[TrialRecord], seen: DevPrediction
         **vars(estimate),
         diverged=sum(run.outcome == Outcome.DIVERGED for run in runs),
         answers=summarise_answers(
-            task, seen.labels, [seen.logits[run.id] for run in runs if run.id in seen.logits]
+            task.with_threshold(find_threshold(runs)),
+            seen.labels,
+            [seen.logits[run.id] for run in runs if run.id in seen.logits],
         ),
     )
 

@@ -12,9 +12,10 @@ import yaml
 from dps.paths import write_text_file
 from dps.tasks.definition import get_task_kind
 from dps.tasks.registry import restore_task
-from dps.tasks.task import Task
+from dps.tasks.task import EVEN_THRESHOLD, Task
 from dps.text import sanitise_line
 from tune.core.wording import format_code_span
+from tune.records.replicates import find_threshold
 from tune.records.search_document import SearchDocument
 from tune.reporting.summary import format_certainty_lines
 
@@ -32,6 +33,7 @@ def write_model_card(document: SearchDocument, seed: int, folder: Path) -> None:
 def render_model_card(document: SearchDocument, seed: int) -> str:
     """Render the card as Markdown. Names of tasks, columns and labels are code spans: they stay text."""
     task = restore_task(document.plan.settings.task)
+    task = task.with_threshold(find_threshold(document.confirmation_runs))
     parts = [
         _front_matter(document, task),
         f"# {format_code_span(task.name)}: a fine-tuned model\n\n{escape_markdown(document.sentence)}",
@@ -82,10 +84,16 @@ def _task_section(task: Task) -> str:
         lines.append(f"- says: a number, {format_code_span(task.label)}{low_high}")
     elif task.multi_label:
         names = ", ".join(map(format_code_span, task.labels))
-        lines.append(f"- says: any number of {len(task.labels)} labels: {names}; those above 0.5")
+        said = f"any number of {len(task.labels)} labels: {names}; those above {task.threshold:.4g}"
+        lines.append(f"- says: {said}")
     else:
         lines.append(
             f"- says: one of {len(task.labels)} classes: {', '.join(map(format_code_span, task.labels))}"
+        )
+    if task.threshold != EVEN_THRESHOLD and not task.multi_label:
+        lines.append(
+            f"- says {format_code_span(task.labels[1])} where its probability is above {task.threshold:.4g}; "
+            f"`pipeline` says it above 0.5"
         )
     lines.append(
         f"- scored by: {', '.join(map(format_code_span, task.metrics))}; the first one ranked configurations"

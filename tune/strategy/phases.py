@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 
+from dps.tasks.metrics import TUNED_THRESHOLD
 from dps.training.result import Outcome, RunResult
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.core.space import make_configuration_key
@@ -21,7 +22,7 @@ from tune.core.storage import join_location, remove_location
 from tune.records.events import Watcher, notify
 from tune.records.failures import FailureStreak
 from tune.records.ledger import Ledger, TrialRecord
-from tune.records.replicates import rank_trials
+from tune.records.replicates import choose_median_threshold, rank_trials
 from tune.strategy.budget import SpentResources, find_stop_reason
 from tune.strategy.early_stopping import make_early_stopping, replay_records
 from tune.strategy.estimator import Estimator
@@ -224,8 +225,16 @@ class SearchPhases:
             self._folder(record),
             keep_model=self.strategy.keep_models and self._confirms_winner(record),
             oom_retry=self.strategy.oom_retry,
+            threshold=self._find_threshold(record),
             fingerprints=self.strategy.fingerprints,
         )
+
+    def _find_threshold(self, record: TrialRecord) -> float | None:
+        """Return the threshold of a confirmation, where the search chooses it."""
+        if record.purpose != RunPurpose.CONFIRMATION or self.strategy.settings.threshold != TUNED_THRESHOLD:
+            return None
+        runs = self.ledger.records(RunPurpose.SEARCH, RunPurpose.RACE)
+        return choose_median_threshold(record.configuration, runs)
 
     def _folder(self, record: TrialRecord) -> str:
         return join_location(self.strategy.folder, f"trial-{record.id}")

@@ -22,6 +22,7 @@ from dps.methods.ia3 import IA3
 from dps.methods.lora import DoRA
 from dps.methods.wise_ft import WiSEFT
 from dps.models import PretrainedEncoder, locate_model
+from dps.predict import Predictor
 from dps.tasks import metrics, registry
 from dps.training import checkpoint, optim
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
@@ -314,6 +315,7 @@ def test_a_run_with_masks_reports_their_share_and_does_not_warn(go: Run) -> None
         ("seed", -1),
         ("select_on", "test"),
         ("precision", "fp8"),
+        ("loss", "mse"),
     ],
 )
 def test_a_value_outside_its_range_is_refused_naming_it(name: str, value: Any) -> None:
@@ -458,3 +460,24 @@ def test_balanced_weights_come_from_what_is_trained_on(
     kept, _ = split_holdout(tiny_data.task, train, 0.5, CONFIG.seed)
     assert labels.tolist() == kept.labels.tolist()
     assert get_task_loss(result.model).name == "plain"  # type: ignore[arg-type]
+
+
+def test_a_tuned_threshold_is_that_of_the_slice_and_is_kept(
+    go: Run, tiny_data: TaskData, tmp_path: Path
+) -> None:
+    kept = go(threshold="tuned", select_on="holdout", holdout_share=0.5)
+    _, held_out = split_holdout(tiny_data.task, tiny_data.get_split("train"), 0.5, CONFIG.seed)
+    kept.save(tmp_path)
+    predictor = Predictor.load(str(tmp_path))
+    assert predictor.threshold == kept.threshold != 0.5
+    texts = tiny_data.load_split("train").select(held_out.rows)[tiny_data.task.columns[0]][:]
+    said = [tiny_data.task.labels.index(each["label"]) for each in predictor.predict(texts)]
+    assert metrics.get_metric(tiny_data.task.metric)(held_out.labels, np.array(said)) == pytest.approx(
+        kept.score
+    )
+    even = go(select_on="holdout", holdout_share=0.5)
+    assert even.threshold is None
+    assert even.score < kept.score  # type: ignore[operator]
+    assert go(threshold=kept.threshold).final["dev"]["log_loss"] == go().final["dev"]["log_loss"]
+    with pytest.raises(dps.InputError, match=r"^threshold, select_on:"):
+        go(threshold="tuned")

@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "max_length": None,
     "train_size": None,
     "loss": "plain",
+    "threshold": None,
     "precision": "auto",
     "max_concurrent": None,
     "workers_per_trial": 1,

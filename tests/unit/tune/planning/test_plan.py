@@ -43,6 +43,7 @@ OTHER_VALUES: dict[str, Any] = {
     "evaluations": 2,
     "select_on": "dev",
     "loss": "focal",
+    "threshold": 0.3,
     "transfer": "cola",
     "probe": "cola",
     "seed": 1,

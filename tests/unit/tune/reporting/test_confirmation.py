@@ -416,3 +416,19 @@ def test_the_answers_of_an_earlier_search_come_from_its_predictions(name: str, t
     constant = [len({*(run.argmax(axis=1) if task.labels else run[:, 0])}) == 1 for run in logits]
     assert (answers.runs, answers.collapsed) == (len(runs), sum(constant))
     assert (answers.log_loss is None) == task.is_regression
+
+
+def test_each_configuration_is_scored_with_its_own_threshold(tmp_path: Path) -> None:
+    runs = confirmed(tmp_path)
+    task = restore_task("rte")
+    for run in runs:
+        run.threshold = 0.05 if run.configuration == WINNER else None
+    mine = select_by_configuration(WINNER, runs)
+    found, _, _ = summarise_evidence(task, mine, tmp_path)
+    margins = [np.diff(logits("dps-dense", run.seed))[:, 0] for run in mine]
+    accuracy = [np.mean((margin > np.log(0.05 / 0.95)) == gold()) for margin in margins]
+    assert found is not None
+    assert found.mean == pytest.approx(np.mean(accuracy))
+    seen = read_dev_predictions(task, runs, tmp_path)
+    of_vanilla = next(run for run in runs if run.configuration == BASELINE)
+    np.testing.assert_array_equal(seen.rows[of_vanilla.id], logits("vanilla", of_vanilla.seed).argmax(axis=1))

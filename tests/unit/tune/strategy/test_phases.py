@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.unit.tune.helpers import (
     progress_report,
     strategy,
 )
+from tune.core.job_config import make_fine_tune_config
 from tune.core.run import Job, Progress, RunReport
 from tune.records import replicates
 from tune.records.events import Watcher
@@ -446,3 +448,23 @@ def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> 
     assert not resume().is_behind(late, first)  # the first of all
     FakeTune(resume()).run()
     assert resume().is_behind(late, first)
+
+
+def test_fresh_seeds_are_scored_with_the_median_of_the_winners_thresholds(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    phases = searcher(ledger, tmp_path, trials=2, settings=replace(SETTINGS, threshold="tuned"))
+    thresholds = iter((0.2, 0.4))
+    while isinstance(job := phases.next_job("slot"), Job) and job.purpose == "search":
+        assert make_fine_tune_config(job).threshold == "tuned"
+        ended = {"scores": [(60, 0.5)], "threshold": next(thresholds)}
+        phases.end_run("slot", last_report(job.id, Outcome.COMPLETED, **ended))
+    winner = phases.current_winner()
+    assert winner is not None
+    assert isinstance(job, Job)
+    assert make_fine_tune_config(job).threshold == winner.threshold
+    others = [trial for trial in ledger.records("search") if trial.id != winner.id]
+    runs = [winner, replace(winner, threshold=0.9), replace(winner, threshold=0.5), *others]
+    chosen = sorted((winner.threshold or 0, 0.9, 0.5))[1]
+    assert replicates.choose_median_threshold(winner.configuration, runs) == chosen
+    assert replicates.choose_median_threshold({"method": "untried"}, others) == others[0].threshold
+    assert replicates.choose_median_threshold({"method": "untried"}, []) == 0.5
