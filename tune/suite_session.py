@@ -24,7 +24,10 @@ from tune.core.command import (
 from tune.core.options import CommonOptions
 from tune.planning.members import claim_suite_output, make_member_options, name_experiment
 from tune.planning.plan import Plan
-from tune.records.events import Watcher
+from tune.records.events import GuardedWatcher, Watcher, notify
+from tune.reporting.suite.folders import read_suite
+from tune.reporting.suite.page import write_suite
+from tune.reporting.suite.tables import make_terminal_table, summarise_suite
 from tune.session import Session
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount
@@ -133,10 +136,21 @@ class Suite:
 
     def _finish(self) -> int:
         """Show what the tasks say together. Returns the exit status."""
+        display = self.display.first
         for name, error in self.errors.items():
-            self.display.first.warn(f"{name}: {error}")
-        if len(self.errors) == len(self.sessions):
+            display.warn(f"{name}: {error}")
+        folders = [each.output for name, each in self.sessions.items() if name not in self.errors]
+        if not folders:
             raise UnfinishedError("no task has a result; see the warnings", EXIT_NOTHING_FINISHED)
+        document = read_suite(folders, {name: str(error) for name, error in self.errors.items()})
+        write_suite(document, self.output)
         shutil.rmtree(self.output / "ray", ignore_errors=True)
-        self.display.first.say(f"Results: {self.output}")
+        guarded = [GuardedWatcher(watcher, display.warn) for watcher in self.watchers]
+        notify([display, *guarded], "suite_ended", document, self.output)
+        display.note("")
+        for line in summarise_suite(document):
+            display.say(line)
+        display.show(make_terminal_table(document))
+        display.say(f"Results: {self.output} (suite.html, suite.md, suite.tex; a folder a task)")
+        notify(guarded, "session_ended", self.output, False)
         return max((error.status for error in self.errors.values()), default=EXIT_DONE)

@@ -17,6 +17,7 @@ from tune.planning.plan import Plan, describe_plan
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, BaselineSection, SearchDocument
+from tune.records.suite_document import SUITE_DOCUMENT_FILE, SuiteDocument
 
 
 def choose_display(
@@ -117,6 +118,23 @@ class JsonLinesDisplay(QuietDisplay):
 
     def comparison_ended(self, document: ComparisonDocument) -> None:
         self.print("comparison_ended", **build_comparison_event(document, self.output))
+
+    def suite_ended(self, document: SuiteDocument, output: Path) -> None:
+        print_event("suite_ended", **build_suite_event(document, output))
+
+
+def build_suite_event(document: SuiteDocument, output: Path) -> dict[str, Any]:
+    """Return the event that ends several tasks: the averages over them."""
+    shown = {"mean", "interval", "adjusted_p", "better", "worse", "undecided", "sentence"}
+    return {
+        "file": str(output.resolve() / SUITE_DOCUMENT_FILE),
+        "tasks": [task.task for task in document.tasks],
+        "failed": document.failed,
+        "averages": {
+            name: each.model_dump(mode="json", include=shown) for name, each in document.averages.items()
+        },
+        "sentence": document.sentence,
+    }
 
 
 def print_event(name: str, **values: Any) -> None:

@@ -12,6 +12,7 @@ from tune.core.run import Progress
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import SearchDocument
+from tune.records.suite_document import SuiteDocument
 
 
 class Watcher:
@@ -47,6 +48,9 @@ class Watcher:
 
     def comparison_ended(self, document: ComparisonDocument) -> None:
         """The comparison ended; `document` is compare.json."""
+
+    def suite_ended(self, document: SuiteDocument, output: Path) -> None:
+        """Several tasks ended; `document` is suite.json, in the folder `output`."""
 
     def session_ended(self, output: Path, interrupted: bool) -> None:
         """The session ended. output: folder of the results; interrupted: a resume can continue."""

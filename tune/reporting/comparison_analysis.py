@@ -76,7 +76,7 @@ def _evaluate_methods(
     document: ComparisonDocument, evaluation_set: str, folders: dict[str, Path]
 ) -> EvaluationSetResult:
     """Evaluate all methods on one evaluation set."""
-    task, labels, predicted, answers = _read_method_predictions(document, evaluation_set, folders)
+    task, labels, predicted, answers = read_method_predictions(document, evaluation_set, folders)
     metric, chance, baseline = task.metric, chance_level(task, labels), document.baseline
     differences = {
         method: estimate_difference(metric, labels, predicted[baseline], runs, BOOTSTRAP_SEED)
@@ -111,7 +111,7 @@ def _evaluate_methods(
     return EvaluationSetResult(metric=metric, examples=len(labels), chance=chance, methods=rows)
 
 
-def _read_method_predictions(
+def read_method_predictions(
     document: ComparisonDocument, evaluation_set: str, folders: dict[str, Path]
 ) -> tuple[Task, NDArray[Any], dict[str, NDArray[Any]], dict[str, AnswerSummary | None]]:
     """Read (task, labels (n,), predictions (seeds, n) by method, answers by method) of an evaluation set; the

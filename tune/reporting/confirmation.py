@@ -180,22 +180,25 @@ def _compare_with_winner(
         seen = read_dev_predictions(task, [*mine, *theirs], output)
     except InputError as error:
         return None, None, str(error)
-    difference = _paired_difference(task, mine, theirs, seen)
+    pairs, difference = pair_predictions(task, mine, theirs, seen), None
+    if pairs is not None:
+        difference = estimate_difference(task.metric, seen.labels, *pairs, BOOTSTRAP_SEED)
     return difference, _summarise_mean(task, theirs, seen), "they share no seed"
 
 
-def _paired_difference(
+def pair_predictions(
     task: Task, mine: Sequence[TrialRecord], theirs: Sequence[TrialRecord], seen: DevPredictions
-) -> PairedDifference | None:
-    """Return the winner minus the other, over the seeds with which both completed or diverged."""
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return the predictions (K, n) of the other and of the winner, over the K seeds with which both
+    completed or diverged; None if there is no such seed."""
     both = set(_informative_seeds(theirs))
     seeds = [seed for seed in _informative_seeds(mine) if seed in both]
     if not seeds:
         return None
-    winner, baseline = (
-        fill_missing_runs(task, seen.labels, seen.by_seed(runs), seeds) for runs in (mine, theirs)
+    return (
+        fill_missing_runs(task, seen.labels, seen.by_seed(theirs), seeds),
+        fill_missing_runs(task, seen.labels, seen.by_seed(mine), seeds),
     )
-    return estimate_difference(task.metric, seen.labels, baseline, winner, BOOTSTRAP_SEED)
 
 
 def _informative_seeds(runs: Sequence[TrialRecord]) -> list[int]:

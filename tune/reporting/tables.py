@@ -257,11 +257,11 @@ def render_markdown(document: ComparisonDocument) -> str:
     """
 
     def format_titled(table: TextTable) -> str:
-        return f"### {_neutralise(table.title)}\n\n{format_markdown_table(table.columns, table.rows)}"
+        return f"### {neutralise_markdown(table.title)}\n\n{format_markdown_table(table.columns, table.rows)}"
 
     parts = [
-        f"## {_neutralise(format_heading(document))}",
-        "\n".join(f"- {_neutralise(line)}" for line in summarise_comparison(document)),
+        f"## {neutralise_markdown(format_heading(document))}",
+        "\n".join(f"- {neutralise_markdown(line)}" for line in summarise_comparison(document)),
         *map(format_titled, make_result_tables(document)),
         COLUMNS_NOTE,
         *map(format_titled, make_cost_tables(document)),
@@ -274,17 +274,18 @@ def _format_provenance(document: ComparisonDocument) -> str:
     """Say which data, model, settings and code the comparison comes from."""
     settings, model = document.plan.settings, document.model
     commits = [
-        f"{_neutralise(', '.join(origin.methods))}{': ' if origin.methods else ''}commit "
+        f"{neutralise_markdown(', '.join(origin.methods))}{': ' if origin.methods else ''}commit "
         f"{format_code_span((origin.git_commit or 'none')[:10])}{' (changed)' if origin.git_dirty else ''}"
         for origin in document.origins
     ]
     return (
-        f"Data {_neutralise(document.data.source)} ({format_code_span(document.data.fingerprint[:8])}), "
+        f"Data {neutralise_markdown(document.data.source)} "
+        f"({format_code_span(document.data.fingerprint[:8])}), "
         f"model {format_code_span(model.name)} ({format_code_span(model.fingerprint[:8])}), batch "
         f"{settings.batch_size}, "
         f"{settings.max_length} tokens, {document.budget.confirm_steps:,} steps, ranked on "
-        f"{_neutralise(settings.select_on)}; {'; '.join(commits)}."
-        f"{_neutralise(''.join(f' {line}' for line in describe_cut_texts(document.plan)))}"
+        f"{neutralise_markdown(settings.select_on)}; {'; '.join(commits)}."
+        f"{neutralise_markdown(''.join(f' {line}' for line in describe_cut_texts(document.plan)))}"
     )
 
 
@@ -292,12 +293,12 @@ def format_markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]])
     """Format a Markdown table; a bar in a cell is escaped."""
 
     def row(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(_neutralise(cell).replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(neutralise_markdown(cell).replace("|", "\\|") for cell in cells) + " |"
 
     return "\n".join([row(columns), "|" + "---|" * len(columns), *map(row, rows)])
 
 
-def _neutralise(text: str) -> str:
+def neutralise_markdown(text: str) -> str:
     """Return a text as a part of Markdown in which it begins no tag, no link and no other line."""
     return _MARKUP_START.sub(lambda found: "&lt;" if found[0] == "<" else "&#93;", sanitise_text(text))
 
@@ -305,16 +306,14 @@ def _neutralise(text: str) -> str:
 def render_latex(comparisons: Sequence[ComparisonDocument]) -> str:
     """Render means and standard deviations times 100: one row per method, one column per task (booktabs)."""
     methods = list(dict.fromkeys(method.method for document in comparisons for method in document.methods))
-    heads = [
-        f"{_escape_latex(document.task)} ({document.plan.examples['train']})" for document in comparisons
-    ]
+    heads = [f"{escape_latex(document.task)} ({document.plan.examples['train']})" for document in comparisons]
     lines = []
     for method in methods:
         cells = []
         for document in comparisons:
             result = document.main_result.methods.get(method)
             cells.append("--" if result is None else _latex_cell(result))
-        lines.append(f"{_escape_latex(method)} & {' & '.join(cells)} \\\\")
+        lines.append(f"{escape_latex(method)} & {' & '.join(cells)} \\\\")
     return "\n".join(
         [
             "% needs booktabs; mean (standard deviation) over paired seeds, times 100",
@@ -343,7 +342,7 @@ def is_distinguishable(difference: DifferenceSection) -> bool:
     return verdict.is_distinguishable(difference.adjusted_p, difference.interval, difference.level)
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Escape what LaTeX would read as a command."""
     words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     words |= {character: f"\\{character}" for character in "&%$#_{}"}

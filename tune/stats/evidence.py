@@ -215,6 +215,25 @@ def estimate_difference(
     The American Statistician 2015. Raises ValueError if shapes or values do not fit.
     """
     _check_bootstrap_inputs(labels, resamples, level)
+    values, resampled = resample_differences(metric, labels, baseline, method, seed, resamples)
+    lowest, highest = get_metric_range(metric)
+    crossed = _estimate_crossed_mean(values, resampled, len(labels), seed, level)
+    estimate = _clip_interval(crossed, lowest - highest, highest - lowest)
+    if estimate.interval is None or len(values) < MIN_SEEDS:
+        return PairedDifference(**vars(estimate) | {"interval": None}, p=None, probability_better=None)
+    t = estimate.mean / estimate.standard_error
+    return PairedDifference(
+        **vars(estimate),
+        p=float(2 * stats.t.sf(abs(t), estimate.df)),
+        probability_better=float(stats.t.cdf(t, estimate.df)),
+    )
+
+
+def resample_differences(
+    metric: str, labels: AnyArray, baseline: AnyArray, method: AnyArray, seed: int, resamples: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return the difference of each pair of runs, (K,), and the same on resamples of the examples, (B, K).
+    See `estimate_difference`."""
     if baseline.shape != method.shape:
         raise ValueError(f"method: must be shaped like the baseline {baseline.shape}, but got {method.shape}")
     runs, count = np.concatenate([baseline, method]), len(baseline)
@@ -223,18 +242,15 @@ def estimate_difference(
     # Equal predictions differ by 0, not by rounding.
     differs = (baseline != method).reshape(count, -1).any(axis=1)
     values = np.where(differs, observed[count:] - observed[:count], 0.0)
-    resampled = np.where(differs, bootstrapped[:, count:] - bootstrapped[:, :count], 0.0)
-    lowest, highest = get_metric_range(metric)
-    crossed = _estimate_crossed_mean(values, resampled, len(labels), seed, level)
-    estimate = _clip_interval(crossed, lowest - highest, highest - lowest)
-    if estimate.interval is None or count < MIN_SEEDS:
-        return PairedDifference(**vars(estimate) | {"interval": None}, p=None, probability_better=None)
-    t = estimate.mean / estimate.standard_error
-    return PairedDifference(
-        **vars(estimate),
-        p=float(2 * stats.t.sf(abs(t), estimate.df)),
-        probability_better=float(stats.t.cdf(t, estimate.df)),
-    )
+    return values, np.where(differs, bootstrapped[:, count:] - bootstrapped[:, :count], 0.0)
+
+
+def draw_means(resampled: FloatArray, seed: int) -> FloatArray:
+    """Draw the mean over seeds of values (B, K) on resamples of examples, with resampled seeds too: (B,)."""
+    count = resampled.shape[1]
+    draws = np.random.default_rng([seed, 1]).multinomial(count, np.full(count, 1 / count), len(resampled))
+    means: FloatArray = (draws * resampled).sum(axis=1) / count
+    return means
 
 
 def _check_bootstrap_inputs(labels: AnyArray, resamples: int, level: float) -> None:
@@ -258,11 +274,12 @@ def _estimate_crossed_mean(
     if by_seeds is not None:
         df = compute_degrees_of_freedom(by_seeds, by_examples, count, examples)
     varies = count == 1 or max(np.ptp(values), np.ptp(resampled, axis=1).max()) > _ROUNDING
-    draws = np.random.default_rng([seed, 1]).multinomial(count, np.full(count, 1 / count), len(resampled))
-    bootstrap_means = (draws * resampled).sum(axis=1) / count
+    interval = (
+        widen_interval(mean, draw_means(resampled, seed), standard_error, df, level) if varies else None
+    )
     return MeanEstimate(
         mean=mean,
-        interval=_widen_interval(mean, bootstrap_means, standard_error, df, level) if varies else None,
+        interval=interval,
         standard_error=standard_error,
         seeds_part=None if by_seeds is None else math.sqrt(by_seeds),
         examples_part=math.sqrt(by_examples),
@@ -299,7 +316,7 @@ def compute_degrees_of_freedom(by_seeds: float, by_examples: float, seeds: int, 
     return (by_seeds + by_examples) ** 2 / denominator if denominator > 0 else float(seeds - 1)
 
 
-def _widen_interval(
+def widen_interval(
     mean: float, bootstrap_means: FloatArray, standard_error: float, df: float, level: float
 ) -> tuple[float, float] | None:
     """Return the percentile interval of the bootstrap, widened as `estimate_difference` says; None without

@@ -12,6 +12,7 @@ import pytest
 
 from dps.errors import InputError
 from dps.training.result import Outcome
+from tests.unit.tune.console.test_quiet import documented
 from tests.unit.tune.helpers import SETTINGS, FakeTune, end_session, end_well, last_report, make_plan
 from tune import startup
 from tune.core.options import CommonOptions, SearchOptions
@@ -19,6 +20,7 @@ from tune.core.run import Job, RunReport
 from tune.planning.members import make_member_options
 from tune.planning.plan import Plan
 from tune.records.saved_options import find_runs_folder, load_resumed_options
+from tune.records.suite_document import read_suite_document
 from tune.result import SearchResult
 from tune.search_session import run_searches
 
@@ -94,9 +96,16 @@ def test_a_task_without_a_result_is_named_and_the_others_have_theirs(
         failed = last_report(job.id, Outcome.FAILED, error="bad labels")
         return failed if job.settings.task == "rte" else end_run(job)
 
-    run_suite(status=4, end=end)
-    out = capsys.readouterr().out
-    assert "warning: rte: no trial finished; bad labels" in out
+    run_suite(status=4, end=end, json=True)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {one["task"] for one in told if one["event"] == "trial_ended"} == {"cola", "rte"}
+    (warning,) = [one["text"] for one in told if one["event"] == "warning" and one["task"] == "cola"]
+    assert warning == "rte: no trial finished; bad labels"
+    last = told[-1]
+    assert (last["event"], last["tasks"], last["averages"]) == ("suite_ended", ["cola"], {})
+    assert {*last} == {"event", "time", *documented()["suite_ended"]}
+    document = read_suite_document(tmp_path / "out")
+    assert document.failed == last["failed"] == {"rte": "no trial finished; bad labels"}
     assert SearchResult(tmp_path / "out" / "cola").winner is not None
 
 

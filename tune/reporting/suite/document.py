@@ -1,0 +1,184 @@
+"""suite.json: the table of several tasks, the averages over them, and the sentence."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+
+from dps.errors import InputError
+from tune.core.wording import format_p_value
+from tune.records.ledger import SCHEMA_VERSION
+from tune.records.schema import SpentSection
+from tune.records.suite_document import AverageSection, ScoreSection, SuiteDocument
+from tune.reporting.suite.collect import WINNER, SuiteRow
+from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
+from tune.stats.suite import average_tasks, leave_each_out
+from tune.stats.verdict import adjust_p_values, is_distinguishable
+
+SCOPE = (
+    "This is about these tasks and says nothing of others; each counts the same, in hundredths of its own "
+    "metric, and its seeds and examples are resampled within it."
+)
+
+
+def build_suite(
+    rows: Sequence[SuiteRow], baseline: str | None = None, failed: Mapping[str, str] | None = None
+) -> SuiteDocument:
+    """Build the document of these rows, one at least.
+
+    baseline: of comparisons, None for searches. failed: tasks without a result, and why. Raises InputError
+    for a task that stands in two rows.
+    """
+    names = [row.section.task for row in rows]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"DIR: {twice[0]} is there twice; an average counts each task once, leave one out")
+    look = max(row.look for row in rows)
+    _judge_differences(rows, look)
+    common = _list_common([[*row.differences] for row in rows]) if len(rows) > 1 else []
+    scored = _list_common([[*row.section.scores] for row in rows])
+    document = SuiteDocument(
+        schema_version=SCHEMA_VERSION,
+        kind="search" if baseline is None else "comparison",
+        baseline=baseline,
+        tasks=[row.section for row in rows],
+        failed={**(failed or {})},
+        averages={name: _average_difference(name, rows) for name in common},
+        scores={n: ScoreSection(mean=fmean(r.section.scores[n].mean for r in rows)) for n in scored},
+        notes=[*_list_left_out(rows, common), *_list_without_spread(rows, common)],
+        sentence="",
+        spent=_sum_spent([row.spent for row in rows]),
+    )
+    known = {name: each.p for name, each in document.averages.items() if each.p is not None}
+    adjusted = dict(zip(known, adjust_p_values([*known.values()], look), strict=True))
+    for name, average in document.averages.items():
+        average.adjusted_p = adjusted.get(name)
+        average.sentence = _describe_average(document, name, average)
+    document.sentence = _join_sentences(document)
+    return document
+
+
+def _list_common(names: Sequence[Sequence[str]]) -> list[str]:
+    return [name for name in names[0] if all(name in others for others in names)]
+
+
+def _judge_differences(rows: Sequence[SuiteRow], look: int) -> None:
+    """Correct the p-values of the whole table, and say what may be said of each difference."""
+    cells = [cell for row in rows for cell in row.section.differences.values() if cell.p is not None]
+    p_values = adjust_p_values([cell.p for cell in cells if cell.p is not None], look)
+    for cell, p in zip(cells, p_values, strict=True):
+        cell.adjusted_p = p
+        if is_distinguishable(p, cell.interval, CONFIDENCE_LEVEL):
+            cell.verdict = "better" if cell.mean > 0 else "worse"
+
+
+def _average_difference(name: str, rows: Sequence[SuiteRow]) -> AverageSection:
+    """Average a difference over the tasks, and say how much one task alone does to it."""
+    tasks = [row.section.task for row in rows]
+    means = [row.differences[name] for row in rows]
+    found = average_tasks(means)
+    verdicts = Counter(row.section.differences[name].verdict for row in rows)
+    without = dict(zip(tasks, leave_each_out(means), strict=True))
+    carrier = max(tasks, key=lambda task: abs(found.mean - without[task].mean))
+    part = means[tasks.index(carrier)].mean
+    return AverageSection(
+        **asdict(found) | {"df": found.df if math.isfinite(found.df) else None},
+        better=verdicts["better"],
+        worse=verdicts["worse"],
+        undecided=verdicts["not told apart"],
+        without={t: ScoreSection(mean=each.mean, interval=each.interval) for t, each in without.items()},
+        carried_by=carrier,
+        share=part / (found.mean * len(rows)) if abs(found.mean) > 1e-12 else None,
+    )
+
+
+def _list_left_out(rows: Sequence[SuiteRow], common: Sequence[str]) -> list[str]:
+    """Say which differences are not averaged, and why."""
+    named = dict.fromkeys(name for row in rows for name in (*row.section.differences, *row.problems))
+    lines = []
+    for name in named:
+        lacking = {
+            row.section.task: row.problems.get(name, "not compared there")
+            for row in rows
+            if name not in row.differences
+        }
+        if name not in common and name != WINNER and lacking:
+            reasons = "; ".join(f"{task}: {why}" for task, why in lacking.items())
+            lines.append(f"{name} is not averaged, since not every task has it ({reasons}).")
+    return lines
+
+
+def _list_without_spread(rows: Sequence[SuiteRow], names: Sequence[str]) -> list[str]:
+    """Say which differences are the same in all pairs: as if they were known exactly."""
+    lines = []
+    for name in names:
+        cells = {row.section.task: row.section.differences[name] for row in rows}
+        same = [t for t, c in cells.items() if c.interval is None and c.seeds >= MIN_SEEDS and not c.exact]
+        if same:
+            lines.append(
+                f"{name}: all pairs of {', '.join(same)} are the same, which adds nothing to the interval of "
+                f"the average; where runs collapsed, more seeds may show more."
+            )
+    return lines
+
+
+def _describe_average(document: SuiteDocument, name: str, average: AverageSection) -> str:
+    """Say what the average of a difference says, in two sentences."""
+    subject = "what the searches found" if document.kind == "search" else name
+    other = "the published values" if name == "published" else name
+    other = document.baseline or other if document.kind == "comparison" else other
+    if all(task.differences[name].exact for task in document.tasks):
+        return f"The published values won in all {average.tasks} tasks: searching added nothing to them."
+    points, low_high = 100 * average.mean, ""
+    if average.interval is not None:
+        low, high = (100 * end for end in average.interval)
+        p = format_p_value(average.adjusted_p)
+        p = p.replace("<", "< ")
+        low_high = f" ({100 * average.level:g} % interval {low:+.1f} to {high:+.1f}, p {p})"
+    else:
+        low_high = " (no interval: too few pairs, or no spread among them)"
+    told = is_distinguishable(average.adjusted_p, average.interval, average.level)
+    over = f"Averaged over {average.tasks} tasks, {subject}"
+    if told:
+        word = "better" if points > 0 else "worse"
+        said = f"{over} is {word} than {other} by {abs(points):.1f} points{low_high}"
+    else:
+        said = f"{over} is not told apart from {other}: {points:+.1f} points{low_high}"
+    return f"{said}; {_describe_counts(average)}. {_describe_carrier(average)}".rstrip()
+
+
+def _describe_counts(average: AverageSection) -> str:
+    return (
+        f"task by task it is better in {average.better}, worse in {average.worse} and not told apart in "
+        f"{average.undecided}"
+    )
+
+
+def _describe_carrier(average: AverageSection) -> str:
+    """Say what is left of an average without the task that it depends on most."""
+    if average.carried_by is None:
+        return ""
+    rest = average.without[average.carried_by]
+    within = ""
+    if rest.interval is not None:
+        within = " ({:+.1f} to {:+.1f})".format(*(100 * end for end in rest.interval))
+    share = ""
+    if average.share is not None and 0 < average.share <= 1:
+        share = f": it carries {average.share:.0%} of the sum"
+    return f"Without {average.carried_by} the average is {100 * rest.mean:+.1f}{within}{share}."
+
+
+def _join_sentences(document: SuiteDocument) -> str:
+    if not document.averages:
+        return f"There is no average: {' '.join(document.notes) or 'there is one task alone.'}"
+    return " ".join([*(each.sentence for each in document.averages.values()), SCOPE, *document.notes])
+
+
+def _sum_spent(parts: Sequence[SpentSection]) -> SpentSection:
+    """Add up what the tasks took; the wall time is that of the longest, as they share their slots."""
+    given = {name for part in parts for name in part.to_json()} - {"trials", "seconds"}
+    totals = {name: math.fsum(getattr(part, name) for part in parts) for name in given}
+    trials, seconds = sum(part.trials for part in parts), max(part.seconds for part in parts)
+    return SpentSection(trials=trials, seconds=seconds, **totals)

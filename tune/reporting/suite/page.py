@@ -1,0 +1,92 @@
+"""suite.html: one offline page on several tasks. Writes all files of a suite, and reads their folders."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from dps.paths import write_text_file
+from dps.text import redact_addresses
+from tune.core.wording import describe_generated_data
+from tune.records.suite_document import SUITE_DOCUMENT_FILE, SuiteDocument
+from tune.reporting.figures.canvas import Plot
+from tune.reporting.figures.plots import draw_differences
+from tune.reporting.figures.rows import Line, Mark, Row
+from tune.reporting.page import PageFigures, render_template
+from tune.reporting.suite import tables
+from tune.reporting.suite.document import SCOPE
+
+SUITE_FILES = (SUITE_DOCUMENT_FILE, "suite.md", "suite.tex", "suite.html")
+TASK_PAGES = {"search": "report.html", "comparison": "compare.html"}
+
+
+def render_suite_page(document: SuiteDocument, folder: Path) -> str:
+    """Render the page: sentences, a forest plot for each average, the tables. folder: the page's own, from
+    which the tasks' reports are linked."""
+    figures = PageFigures()
+    for place, name in enumerate(document.averages):
+        figures.add(f"average-{place}", partial(plot_average, document, name))
+    return render_template(
+        "suite.html.j2",
+        figures,
+        document=document,
+        tables=[tables.make_difference_table(document), tables.make_score_table(document)],
+        note=tables.TABLE_NOTE,
+        scope=SCOPE,
+        links={task.task: _find_page(Path(task.folder), document.kind, folder) for task in document.tasks},
+        generated=[
+            task.task for task in document.tasks if describe_generated_data(task.data.source, task.task)
+        ],
+    )
+
+
+def _find_page(task: Path, kind: str, folder: Path) -> str:
+    """Return the link to a task's own page."""
+    return Path(os.path.relpath(task / TASK_PAGES[kind], folder)).as_posix()
+
+
+def plot_average(document: SuiteDocument, name: str) -> Plot:
+    """Plot a difference: a row a task with each pair, and the average."""
+    rows = []
+    for task in document.tasks:
+        found = task.differences[name]
+        pairs = [
+            Mark(100 * value, "dot", "muted", f"seed {seed}: {100 * value:+.1f}", loose=True)
+            for seed, value in found.by_seed.items()
+        ]
+        rows.append(
+            _make_row(task.task, found.mean, found.interval, pairs, tables.format_task_difference(found))
+        )
+    average = document.averages[name]
+    said = tables.format_average(average)
+    rows.append(_make_row(tables.AVERAGE, average.mean, average.interval, [], said, strong=True))
+    return draw_differences(rows, f"{document.name_difference(name)}, points")
+
+
+def _make_row(
+    label: str,
+    mean: float,
+    interval: tuple[float, float] | None,
+    pairs: Sequence[Mark],
+    value: str,
+    strong: bool = False,
+) -> Row:
+    lines = [Line(100 * interval[0], 100 * interval[1], "accent", 3)] if interval else []
+    shape = "diamond" if interval else "ring"
+    mark = Mark(100 * mean, shape, "accent", f"mean {100 * mean:+.1f}")
+    return Row(label, value, [*pairs, mark], lines, strong)
+
+
+def write_suite(document: SuiteDocument, output: Path) -> None:
+    """Write suite.json, suite.md, suite.tex and suite.html, each in one piece."""
+    content = redact_addresses(document.to_json())
+    for name, text in (
+        (SUITE_DOCUMENT_FILE, json.dumps(content, indent=2, allow_nan=False)),
+        ("suite.md", tables.render_suite_markdown(document)),
+        ("suite.tex", tables.render_suite_latex(document)),
+        ("suite.html", render_suite_page(document, output.resolve())),
+    ):
+        write_text_file(output / name, text)

@@ -1,0 +1,156 @@
+"""The table of several tasks: for the terminal, for suite.md, suite.tex and suite.html."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tune.core.wording import format_configuration, format_p_value
+from tune.records.suite_document import AverageSection, ScoreSection, SuiteDifference, SuiteDocument
+from tune.reporting.suite.collect import WINNER
+from tune.reporting.suite.document import SCOPE
+from tune.reporting.tables import TextTable, escape_latex, format_markdown_table, neutralise_markdown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+AVERAGE = "average"
+STARS = {"better": "*", "worse": "*", "not told apart": ""}
+TABLE_NOTE = (
+    "Differences are paired over shared seeds, in hundredths of each task's metric, with 95 % intervals over "
+    "seeds and examples; of a task they are those of its own report. * told apart: p < 0.05, by Holm over "
+    "all differences of the table (of the averages: over the averages), and an interval on one side of 0. "
+    "The interval of an average resamples the seeds and the examples within each task; the tasks are fixed."
+)
+
+
+def make_difference_table(document: SuiteDocument) -> TextTable:
+    """Return the table of differences: a row a task, then their average."""
+    names = list(dict.fromkeys(name for task in document.tasks for name in task.differences))
+    first = WINNER if document.kind == "search" else document.baseline or ""
+    heads = ["winner"] if document.kind == "search" else []
+    columns = ("task", "metric", *heads, f"score of {first}", *map(document.name_difference, names))
+    rows = []
+    for task in document.tasks:
+        chosen = [format_configuration(task.winner or {"method": "-"})] if heads else []
+        cells = [format_task_difference(task.differences.get(name)) for name in names]
+        rows.append((task.task, task.metric, *chosen, format_score(task.scores.get(first)), *cells))
+    cells = [format_average(document.averages.get(name)) for name in names]
+    blank = ["-"] * len(heads)
+    rows.append((AVERAGE, "-", *blank, format_score(document.scores.get(first)), *cells))
+    return TextTable("Differences", columns, rows)
+
+
+def make_score_table(document: SuiteDocument) -> TextTable:
+    """Return the table of mean scores: a row for each of what was confirmed, a column a task, the average."""
+    names = list(dict.fromkeys(name for task in document.tasks for name in task.scores))
+    columns = ("", *(task.task for task in document.tasks), AVERAGE)
+    rows = [
+        (
+            name,
+            *(_format_hundred(task.scores.get(name)) for task in document.tasks),
+            _format_hundred(document.scores.get(name)),
+        )
+        for name in names
+    ]
+    return TextTable("Mean scores on dev, times 100", columns, rows)
+
+
+def format_score(score: ScoreSection | None) -> str:
+    """Format a score with its interval."""
+    if score is None:
+        return "-"
+    return f"{score.mean:.4f}" + (" ({:.4f} to {:.4f})".format(*score.interval) if score.interval else "")
+
+
+def _format_hundred(score: ScoreSection | None) -> str:
+    return "-" if score is None else f"{100 * score.mean:.1f}"
+
+
+def format_task_difference(difference: SuiteDifference | None) -> str:
+    """Format a difference in points, with its interval and a star where it is told apart."""
+    if difference is None:
+        return "-"
+    if difference.exact:
+        return "0 (it won)"
+    return _format_points(difference.mean, difference.interval) + STARS[difference.verdict]
+
+
+def format_average(average: AverageSection | None) -> str:
+    """Format an average in points, with its interval, p, and a star where it is told apart."""
+    if average is None:
+        return "-"
+    said = _format_points(average.mean, average.interval)
+    return said if average.adjusted_p is None else f"{said}, p {format_p_value(average.adjusted_p)}"
+
+
+def _format_points(mean: float, interval: tuple[float, float] | None) -> str:
+    within = " ({:+.1f} to {:+.1f})".format(*(100 * end for end in interval)) if interval else ""
+    return f"{100 * mean:+.1f}{within}"
+
+
+def summarise_suite(document: SuiteDocument) -> list[str]:
+    """Return what the averages say, what they do not, and what is missing, a line each."""
+    lines = [average.sentence for average in document.averages.values()]
+    return [*lines, SCOPE, *document.notes] if lines else [document.sentence]
+
+
+def make_terminal_table(document: SuiteDocument) -> Table:
+    """Return the table of differences for a terminal, whose cells wrap."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = make_difference_table(document)
+    skipped = {place for place, name in enumerate(found.columns) if name in ("winner", "metric")}
+    table = Table(expand=False, pad_edge=False, box=None)
+    for place, column in enumerate(found.columns):
+        if place not in skipped:
+            table.add_column(Text(column), overflow="fold")
+    for row in found.rows:
+        table.add_row(*(Text(cell) for place, cell in enumerate(row) if place not in skipped))
+    return table
+
+
+def render_suite_markdown(document: SuiteDocument) -> str:
+    """Render suite.md: the sentence, the tables, what they say."""
+    tables = [make_difference_table(document), make_score_table(document)]
+    titled = [
+        f"## {neutralise_markdown(table.title)}\n\n{format_markdown_table(table.columns, table.rows)}"
+        for table in tables
+    ]
+    failed = [f"- {name}: {why}" for name, why in document.failed.items()]
+    parts = [
+        f"# {neutralise_markdown(', '.join(task.task for task in document.tasks))}",
+        neutralise_markdown(document.sentence),
+        titled[0],
+        TABLE_NOTE,
+        titled[1],
+        *([neutralise_markdown("Without a result:\n" + "\n".join(failed))] if failed else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_suite_latex(document: SuiteDocument) -> str:
+    """Render suite.tex: mean scores times 100, a column a task and their average (booktabs)."""
+    table = make_score_table(document)
+    lines = []
+    for row in table.rows:
+        cells = [row[0]]
+        for task, cell in zip(document.tasks, row[1:-1], strict=True):
+            difference = task.differences.get(row[0])
+            cells.append(cell + (STARS[difference.verdict] if difference else ""))
+        lines.append(" & ".join(map(escape_latex, [*cells, row[-1]])) + r" \\")
+    against = "the winner" if document.kind == "search" else document.baseline
+    return "\n".join(
+        [
+            "% needs booktabs; mean scores over paired seeds, times 100",
+            f"% * told apart from {escape_latex(str(against))}: p < 0.05 (Holm), interval on one side of 0",
+            f"\\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(escape_latex, table.columns)) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
