@@ -102,6 +102,7 @@ class TaskLoss:
 
     name: one of LOSSES.
     weights: of "balanced": (classes,), or (2, labels) for no and yes; else None.
+    smoothing: see `compute_task_loss`; in place of a method's own.
 
     Source: King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 2001; Lin et al.,
     "Focal Loss for Dense Object Detection", ICCV 2017 (arXiv 1708.02002), without its alpha.
@@ -109,20 +110,22 @@ class TaskLoss:
 
     name: str = "plain"
     weights: Tensor | None = None
+    smoothing: float = 0.0
 
     @classmethod
-    def fit(cls, name: str, task: Task, labels: NDArray[Any]) -> TaskLoss:
+    def fit(cls, name: str, task: Task, labels: NDArray[Any], smoothing: float = 0.0) -> TaskLoss:
         """Return the loss of a run. labels: of its training examples, (n,) or (n, labels)."""
         if name != "balanced":
-            return cls(name)
+            return cls(name, smoothing=smoothing)
         if task.multi_label:
             counts = np.stack([(labels == 0).sum(axis=0), (labels > 0).sum(axis=0)])
         else:
             counts = np.bincount(labels, minlength=len(task.labels))
-        return cls(name, torch.from_numpy(balance_classes(counts)).float())
+        return cls(name, torch.from_numpy(balance_classes(counts)).float(), smoothing)
 
     def compute(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Return the mean loss of a batch, see `compute_task_loss`."""
+        """Return the mean loss of a batch, see `compute_task_loss`. smoothing: 0 for that of all methods."""
+        smoothing = smoothing or self.smoothing
         if self.name == "plain":
             return compute_task_loss(logits, labels, smoothing)
         losses = compute_task_loss(logits, labels, smoothing, reduction="none")
@@ -148,7 +151,7 @@ class TaskLoss:
         return remove
 
     def _replace_loss(self, model: nn.Module, args: Any, inputs: dict[str, Any], output: Any) -> None:
-        if self.name != "plain" and inputs.get("labels") is not None:
+        if (self.name != "plain" or self.smoothing) and inputs.get("labels") is not None:
             output.loss = self.compute(output.logits, inputs["labels"])
 
 
@@ -166,16 +169,25 @@ def balance_classes(counts: NDArray[np.integer]) -> NDArray[np.float64]:
     return np.asarray(counts.sum(axis=0) / (occurring * np.maximum(counts, 1)))
 
 
-def check_loss(name: str, task: Task, methods: Sequence[type[Method]] = ()) -> None:
+def check_loss(
+    name: str, task: Task, methods: Sequence[type[Method]] = (), label_smoothing: float = 0.0
+) -> None:
     """Raise InputError for a loss that the labels of the task, or one of the methods, cannot have."""
-    if name == "plain":
-        return
-    if task.is_regression:
+    asked = [
+        *([f"--loss: {name}"] if name != "plain" else []),
+        *(["label_smoothing"] if label_smoothing else []),
+    ]
+    if asked and task.is_regression:
+        raise InputError(f"{asked[0]} needs classes, but the labels of {task.name} are numbers; leave it out")
+    smoothing = [each.name for each in methods if each.smooths_labels]
+    smooths = [*(["label_smoothing"] if label_smoothing else []), *smoothing]
+    if name == "focal" and smooths:
         raise InputError(
-            f"--loss: {name} needs classes, but the labels of {task.name} are numbers; leave it out"
-        )
-    if name == "focal" and (smoothing := [each.name for each in methods if each.smooths_labels]):
-        raise InputError(
-            f"--loss, --method: focal needs labels that are certain, which {smoothing[0]} smooths; leave "
+            f"--loss, --method: focal needs labels that are certain, which {smooths[0]} smooths; leave "
             f"one of them out"
+        )
+    if len(smooths) > 1 and label_smoothing:
+        raise InputError(
+            f"label_smoothing: {smoothing[0]} smooths labels by itself; leave one of them out, or search "
+            f"its smoothing"
         )

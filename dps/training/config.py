@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 TRAINING_PARAMETERS = (  # what a search may vary
-    *("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_length"),
+    *("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_length", "label_smoothing"),
 )
 
 
@@ -58,6 +58,7 @@ class FineTuneConfig:
     threshold: probability above which the second of two classes, or a label, is said: a number in (0, 1), or
         "tuned", what is best for the primary metric on the selection slice, which must not be dev; None for
         that of the task, which is 0.5 unless its file says otherwise.
+    label_smoothing: share of the labels that is spread over all classes, in [0, 1).
     precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
     seed: of the head, dropout and the method's draws, >= 0.
     data_seed: of the order of the data; None for `seed`.
@@ -85,6 +86,7 @@ class FineTuneConfig:
     max_grad_norm: float | None = 1.0
     loss: Literal["plain", "balanced", "focal"] = "plain"
     threshold: float | Literal["tuned"] | None = None
+    label_smoothing: float = 0.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = 0
     data_seed: int | None = None
@@ -104,6 +106,8 @@ class FineTuneConfig:
             raise InputError(f"holdout_share must be in (0, 1), but got {self.holdout_share}")
         if not 0 <= self.warmup_ratio <= 1:
             raise InputError(f"warmup_ratio must be in [0, 1], but got {self.warmup_ratio}")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"label_smoothing must be in [0, 1), but got {self.label_smoothing}")
         if not self.weight_decay >= 0:
             raise InputError(f"weight_decay must be at least 0, but got {self.weight_decay}")
         if self.threshold == TUNED_THRESHOLD and self.select_on == "dev":

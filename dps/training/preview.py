@@ -83,7 +83,9 @@ def preview_run(
     Raises InputError for data and values with which the run would fail or learn nothing, and for a method
     that cannot take the model.
     """
-    check_loss(config.loss, task, [type(config.method), *(METHODS[name] for name in methods)])
+    check_loss(
+        config.loss, task, [type(config.method), *(METHODS[name] for name in methods)], config.label_smoothing
+    )
     check_threshold(config.threshold, task)
     sets = load_example_sets(config, task, source)
     splits = {each.split: each.examples for each in sets[: len(task.splits)]}

@@ -102,8 +102,9 @@ class _Run:
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
         self.model.to(self.device)  # type: ignore[arg-type]
         self.optimizer = optim.make_adamw(self.model, config.learning_rate, config.weight_decay)
-        check_loss(config.loss, self.task, [type(config.method)])
-        self.restore_loss = TaskLoss.fit(config.loss, self.task, train.labels).apply(self.model)
+        check_loss(config.loss, self.task, [type(config.method)], config.label_smoothing)
+        loss = TaskLoss.fit(config.loss, self.task, train.labels, config.label_smoothing)
+        self.restore_loss = loss.apply(self.model)
         method = config.method.fit_to_length(self.max_steps)
         if method != config.method:
             short = f"a run of {self.max_steps} steps is too short for {config.method}"

@@ -122,6 +122,7 @@ class CommonOptions(BaseModel):
     command: ClassVar[str]
     examples: ClassVar[str]
     keeps_models: ClassVar[bool] = False  # of the confirmations
+    searches_epochs: ClassVar[bool] = False  # where neither they nor the steps are given, and data are few
 
     # What only a search has options for.
     finalists: ClassVar[int] = 1
@@ -164,8 +165,13 @@ class CommonOptions(BaseModel):
     model: Location = define_option(
         "auto", "auto, builtin, a name on the hub, or a transformers folder", min_length=1
     )
-    epochs: float = define_option(
-        4, "passes over the training data of a full run", gt=0, le=MAX_OPTION_VALUE, allow_inf_nan=False
+    epochs: float | None = define_option(
+        None,
+        "passes over the training data of a full run (default: 4; of 1,000 examples or fewer a search finds "
+        "them, from 2 to as many as make 5,000 examples, at most 10)",
+        gt=0,
+        le=MAX_OPTION_VALUE,
+        allow_inf_nan=False,
     )
     max_steps: int | None = define_option(
         None, "optimizer steps of a full run, in place of --epochs", gt=0, le=MAX_OPTION_VALUE
@@ -238,7 +244,7 @@ class CommonOptions(BaseModel):
     space: Space = define_option(
         {},
         "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], epochs: 2..8}; "
-        "also batch_size, weight_decay, warmup_ratio, max_length, model, method and what is its own",
+        "also batch_size, weight_decay, warmup_ratio, max_length, label_smoothing, model, method and its own",
     )
     select_on: Literal["holdout", "dev"] = define_option(
         "holdout",

@@ -83,6 +83,7 @@ class SearchOptions(CommonOptions):
 
     command: ClassVar[str] = "python tune/search.py"
     keeps_models: ClassVar[bool] = True
+    searches_epochs: ClassVar[bool] = True
     examples: ClassVar[str] = """
 examples:
   python tune/search.py --task cola

@@ -19,6 +19,7 @@ from tune.core.run import RunSettings
 from tune.planning.cluster import Cluster
 
 PAPER_MODEL = "bert-large-cased"
+USUAL_EPOCHS = 4.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SearchInputs:
             task=task.name if task.name in TASKS else task,
             data=str(Path(source.name).resolve()) if source.kind == "folder" else source.kind,
             model=str(model.path) if model.kind == "folder" else model.name,
-            epochs=options.epochs,
+            epochs=options.epochs or USUAL_EPOCHS,
             max_steps=options.max_steps,
             batch_size=options.batch_size,
             max_length=options.max_length or USUAL_TOKENS,  # until the plan has measured the texts

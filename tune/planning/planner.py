@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from tune.planning.cluster import (
     count_trials_by_resource,
 )
 from tune.planning.estimate import average_speeds, estimate_speed
-from tune.planning.inputs import SearchInputs, resolve_inputs
+from tune.planning.inputs import USUAL_EPOCHS, SearchInputs, resolve_inputs
 from tune.planning.locations import check_storage, check_tracking
 from tune.planning.models import (
     SearchedModel,
@@ -43,6 +44,8 @@ from tune.planning.space_options import (
 )
 from tune.strategy.warm_start import adapt_to_space, propose_first_trials, read_earlier_searches
 
+EPOCHS = 2.0, 10.0  # that are searched, at most
+TRAINED_EXAMPLES = 5000  # that a run sees where training is long, of few examples each many times
 WARM_START_SHARE = 0.25  # share of trials taken from earlier searches
 
 
@@ -52,6 +55,7 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
     _check_options(options, cluster)
     folders = locate_models(options)
     inputs = resolve_inputs(options, cluster, [*folders.values()])
+    options = _choose_epochs(options, inputs)
     options.check_scale(inputs.task.metric)
     refuse_regression(options.method_names, inputs.task)
     refuse_regression(options.baseline_methods, inputs.task, "--baseline")
@@ -93,6 +97,26 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
         model_parameters=max(model.size.parameters for model in models.values()),
         models=models if folders else {},
     )
+
+
+def _choose_epochs(options: CommonOptions, inputs: SearchInputs) -> CommonOptions:
+    """Return the options with epochs: those given, else of few examples the range that is searched.
+
+    The range begins at EPOCHS[0], and ends where a run sees TRAINED_EXAMPLES, at EPOCHS[1] at most. It is
+    searched if that is more than USUAL_EPOCHS, as with 1,000 examples or fewer.
+    """
+    if options.epochs is not None:
+        return options
+    options = options.copy_with(epochs=USUAL_EPOCHS)
+    is_open = options.searches_epochs and options.max_steps is None and options.sampler != "grid"
+    if not is_open or "epochs" in parse_training_domains(options.space):
+        return options
+    examples = min(len(inputs.source.load(inputs.task, "train")), options.train_size or math.inf)
+    longest = min(EPOCHS[1], float(TRAINED_EXAMPLES // examples))
+    if longest <= USUAL_EPOCHS:
+        return options
+    found = {"low": EPOCHS[0], "high": longest, "log": True}
+    return options.copy_with(space={**options.space, "epochs": found})
 
 
 def _preview_model(

@@ -72,13 +72,38 @@ def test_every_method_trains_with_the_loss(name: str) -> None:
     assert model(**batch).loss.item() > 0.1
 
 
+@pytest.mark.parametrize("name", ["plain", "balanced"])
+def test_smoothing_of_a_run_is_that_of_the_model_and_of_methods_with_a_loss_of_their_own(name: str) -> None:
+    model, (batch,) = tiny.bert(), tiny.batches(1)
+    model.eval()
+    labels = batch["labels"]
+    restore = TaskLoss.fit(name, get_task("cola"), np.array([0, 1]), 0.3).apply(model)
+    given = model(**batch)
+    expected = functional.cross_entropy(given.logits, labels, label_smoothing=0.3)
+    torch.testing.assert_close(given.loss, expected)
+    torch.testing.assert_close(get_task_loss(model).compute(given.logits, labels), expected)
+    restore()
+    torch.testing.assert_close(model(**batch).loss, functional.cross_entropy(given.logits, labels))
+
+
 @pytest.mark.parametrize(
-    ("loss", "task", "methods", "words"),
+    ("loss", "task", "methods", "smoothing", "words"),
     [
-        ("balanced", "stsb", (), "--loss: balanced needs classes"),
-        ("focal", "cola", ("sam", "label-smoothing"), "--loss, --method: focal .* label-smoothing smooths"),
+        ("balanced", "stsb", (), 0, "--loss: balanced needs classes"),
+        ("plain", "stsb", (), 0.1, "label_smoothing needs classes, but the labels of stsb are numbers"),
+        (
+            "focal",
+            "cola",
+            ("sam", "label-smoothing"),
+            0,
+            "--loss, --method: focal .* label-smoothing smooths",
+        ),
+        ("focal", "cola", (), 0.1, "--loss, --method: focal .* label_smoothing smooths"),
+        ("plain", "cola", ("label-smoothing",), 0.1, "label_smoothing: label-smoothing smooths .* by itself"),
     ],
 )
-def test_losses_that_cannot_be(loss: str, task: str, methods: tuple[str, ...], words: str) -> None:
+def test_losses_that_cannot_be(
+    loss: str, task: str, methods: tuple[str, ...], smoothing: float, words: str
+) -> None:
     with pytest.raises(InputError, match=words):
-        check_loss(loss, get_task(task), [METHODS[name] for name in methods])
+        check_loss(loss, get_task(task), [METHODS[name] for name in methods], smoothing)

@@ -31,7 +31,7 @@ OPTIONS: dict[str, Any] = {
     "output": None,
     "data": "auto",
     "model": "auto",
-    "epochs": 4,
+    "epochs": None,
     "max_steps": None,
     "batch_size": 16,
     "max_length": None,

@@ -15,6 +15,8 @@ import yaml
 
 from dps.errors import InputError
 from dps.models import locate_model
+from dps.ranges import Choice, Range
+from dps.training.config import FineTuneConfig
 from tests.unit.tune.helpers import FakeTune, restore_old_search
 from tests.unit.tune.helpers import make_plan as make_test_plan
 from tune.console.plan import format_plan
@@ -30,6 +32,7 @@ from tune.records.saved_options import load_resumed_options
 from tune.strategy.arms import make_arms
 from tune.strategy.budget import SlotCount
 
+GRID = {"learning_rate": [1e-4], "selection_ratio": [0.5], "update_ratio": [0.1]}
 HERE = Cluster(None, (Node(64.0, 0.0, 2.0**40),))
 SETTING_OPTIONS = {field.name for field in fields(RunSettings)}
 SPACE_OPTIONS = {"method", "freeze", "space"}  # stand in the identity as the search space
@@ -295,3 +298,34 @@ def test_a_model_or_a_length_that_cannot_be_searched_is_refused(changes: dict[st
     options = SearchOptions(task="cola", data="builtin", train_size=100, space=space)
     with pytest.raises(InputError, match=re.escape(says)):
         make_plan(options.copy_with(**changes), HERE)
+
+
+@pytest.mark.parametrize(
+    ("given", "searched", "longest"),
+    [
+        ({"train_size": 100}, Range(2.0, 10.0, log=True), 10.0),
+        ({}, Range(2.0, 6.0, log=True), 6.0),  # 800 examples
+        ({"epochs": 4.0}, None, 4.0),
+        ({"max_steps": 40}, None, None),
+        ({"sampler": "grid", "space": GRID}, None, 4.0),
+        ({"space": {"epochs": [3]}}, Choice((3,)), 3),
+        ({"space": {"method": {"dps-dense": {"epochs": [3]}}}}, Choice((3,)), 4.0),
+    ],
+    ids=str,
+)
+def test_epochs_are_searched_where_examples_are_few_and_nothing_says_how_many(
+    given: dict[str, Any], searched: Any, longest: float | None
+) -> None:
+    """A run sees 5,000 examples at most, and each of them ten times; of more than 1,000, 4 epochs."""
+    plan = make_plan(SearchOptions(task="cola", data="builtin", model="builtin", **given), HERE)
+    assert plan.space.parameters.get("epochs") == searched
+    assert plan.space.for_baseline("vanilla").parameters.get("epochs") == searched
+    config = FineTuneConfig(epochs=longest or 1, max_steps=None if longest else 40)
+    assert plan.max_steps == config.steps(round(0.8 * plan.preview.examples["train"]))
+    assert make_plan(plan.options, HERE).space == plan.space  # as a resume reads it
+
+
+def test_a_comparison_has_four_epochs_where_none_are_given() -> None:
+    plan = make_plan(CompareOptions(task="cola", data="builtin", model="builtin", train_size=100), HERE)
+    assert plan.settings.epochs == 4
+    assert {name for space in plan.arms.values() for name in space.parameters}.isdisjoint({"epochs"})
