@@ -6,6 +6,7 @@ import csv
 import math
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,12 @@ def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path: Path) -> 
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(?:https?:)?//", text), page
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is not None:  # the search works without a server
+        address = f"{(tmp_path / 'index.html').as_uri()}?q=collapsed"
+        options = (
+            f"--headless=new --no-sandbox --disable-dev-shm-usage --user-data-dir={tmp_path / 'profile'}"
+        )
+        words = [browser, *options.split(), "--virtual-time-budget=30000", "--dump-dom", address]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=True)
+        assert re.search(r"\d+ matching documents", done.stdout)

@@ -161,6 +161,26 @@ def run(page: str) -> dict[str, Any]:
     return names
 
 
+def test_what_other_tools_say_is_taken_here() -> None:
+    from tune.core.options import SearchOptions
+    from tune.core.parsing import make_options
+    from tune.planning.space_options import build_search_space
+
+    taken = []
+
+    def take(**options: Any) -> mock.Mock:
+        made = make_options(options, SearchOptions)
+        space = build_search_space(("dps-dense",), made.freeze, 22_000_000, 160, named=made.space)
+        taken.append(space.parameters.keys() & options["space"].keys() == options["space"].keys())
+        return mock.Mock()
+
+    page = ROOT / "docs/howto/coming-from.md"
+    for code in blocks(page, "python"):
+        exec(compile(code, str(page), "exec"), {"tune": mock.Mock(run_search=take)})
+    assert taken == [True] * 4
+    assert len(blocks(page, "py")) == 3  # theirs
+
+
 def test_the_method_is_as_the_page_says() -> None:
     run("method.md")
 

@@ -14,7 +14,7 @@ from dps.tasks.definition import get_task_kind
 from dps.tasks.registry import restore_task
 from dps.tasks.task import EVEN_THRESHOLD, Task
 from dps.text import sanitise_line
-from tune.core.wording import format_code_span
+from tune.core.wording import describe_generated_data, format_code_span
 from tune.records.replicates import find_threshold
 from tune.records.search_document import SearchDocument
 from tune.reporting.summary import format_certainty_lines
@@ -105,9 +105,11 @@ def _data_section(document: SearchDocument, task: Task) -> str:
     data, examples = document.data, document.plan.examples
     counts = ", ".join(f"{count:,} {split}" for split, count in examples.items())
     name = Path(data.name).name
+    generated = describe_generated_data(data.source, document.task)
     return (
         f"{format_code_span(name)} ({data.source}), fingerprint "
         f"{format_code_span(data.fingerprint[:16])}: {counts} examples."
+        f"{f' {escape_markdown(generated)}' if generated else ''}"
     )
 
 

@@ -36,6 +36,7 @@ MAX_JOINT_POINTS = 72  # points that are asked about together: the time grows wi
 MIN_SMOOTH_LENGTH, MAX_SMOOTH_LENGTH = 0.1, 10.0  # over which a surface may change, in shares of the range
 FLAT_TOLERANCE = 1e-6  # in the metric's scale
 MIN_IMPORTANCE_CONFIGURATIONS = 8  # of full length, for importances
+MAX_IMPORTANCE_CONFIGURATIONS, MAX_SURFACE_CONFIGURATIONS = 120, 400  # taken at most, evenly over the search
 IMPORTANCE_RESAMPLES = 10  # of the configurations, for the spread of an importance
 FANOVA_TREES, RESAMPLE_TREES = 64, 16  # of fANOVA; of one on a resample
 NORMAL_QUANTILE = 1.96  # standard deviations to either end of a 95 % interval
@@ -236,8 +237,9 @@ class SearchAnalysis:
         noise around it; None for too few."""
         if self.estimates is None:
             return None
-        x = encode_configurations(self.space, [trial.configuration for trial in self.estimates.trials])
-        y = [np.mean([*scores.values()]) for scores in self.estimates.full_scores]
+        some = slice(None, None, math.ceil(len(self.estimates.trials) / MAX_SURFACE_CONFIGURATIONS))
+        x = encode_configurations(self.space, [trial.configuration for trial in self.estimates.trials[some]])
+        y = [np.mean([*scores.values()]) for scores in self.estimates.full_scores[some]]
         lengths = RBF(np.ones(x.shape[1]), (MIN_SMOOTH_LENGTH, MAX_SMOOTH_LENGTH))
         kernel = ConstantKernel() * lengths + WhiteKernel(0.5)
         with warnings.catch_warnings():
@@ -275,6 +277,7 @@ class SearchAnalysis:
         shared = [name for name in names if all(name in self.space.to_study_values(c) for c, _ in full)]
         if len(shared) < 2:
             return [], "the methods share fewer than two parameters"
+        full = full[:: math.ceil(len(full) / MAX_IMPORTANCE_CONFIGURATIONS)]
         whole = self._fanova(full, shared, FANOVA_TREES)
         rng = np.random.default_rng(0)
         draws = [rng.integers(len(full), size=len(full)) for _ in range(IMPORTANCE_RESAMPLES)]

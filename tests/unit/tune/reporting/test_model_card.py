@@ -56,6 +56,7 @@ def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], t
     assert "better than vanilla at its own learning rate" in text
     assert "- says: one of 2 classes: `unacceptable`, `acceptable`" in text
     assert "800 train, 400 dev examples" in text
+    assert "Generated data, built in for trying out: scores are not results on the real cola." in text
     assert "held-out slice of the training data" in text
     assert 'pipeline("text-classification", model=FOLDER, truncation=True)' in text
     assert "Texts are cut at 128 tokens" in text
