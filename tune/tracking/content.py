@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tune.core.options import CommonOptions
 from tune.core.run import RunPurpose
-from tune.core.wording import describe_generated_data
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
 from tune.records.schema import DifferenceSection
@@ -121,9 +120,3 @@ def collect_method_metrics(document: ComparisonDocument, method: str) -> dict[st
     probe = document.probe.get(method, {})
     values |= {f"probe_{key.removeprefix('probe_')}": value for key, value in probe.items()}
     return {key: float(value) for key, value in values.items() if value is not None}
-
-
-def format_note(sentences: Sequence[str], document: SearchDocument | ComparisonDocument) -> str:
-    """Return the description of a search or a comparison: what was found, and that data are generated."""
-    generated = describe_generated_data(document.data.source, document.task)
-    return "\n\n".join([*sentences, generated] if generated else sentences)

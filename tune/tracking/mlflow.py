@@ -35,7 +35,6 @@ from tune.tracking.content import (
     collect_search_metrics,
     collect_trial_metrics,
     collect_trial_params,
-    format_note,
     is_complete,
 )
 from tune.tracking.delivery import Delivery, Server
@@ -311,7 +310,7 @@ class MlflowTracker(Watcher, Server):
         for key in self._client.get_run(self._parent).data.tags:
             if key.startswith((WINNER_PREFIX, BASELINE_PREFIX)) and key not in tags:  # of an earlier winner
                 self._client.delete_tag(self._parent, key)
-        tags["mlflow.note.content"] = format_note([document.sentence], document)
+        tags["mlflow.note.content"] = document.sentence
         self._write(PARENT, collect_search_metrics(document), tags=tags)
 
     def _log_method(self, document: ComparisonDocument, method: MethodSection) -> None:
@@ -330,7 +329,7 @@ class MlflowTracker(Watcher, Server):
         self._client.set_terminated(self._runs[trial], RUN_STATUS_BY_FAILURE[outcome.is_failure])
 
     def _log_comparison_end(self, document: ComparisonDocument) -> None:
-        note = {"mlflow.note.content": format_note(document.sentences, document)}
+        note = {"mlflow.note.content": "\n\n".join(document.sentences)}
         self._write(PARENT, document.spent.to_json(), tags=note)
 
     def _kill_open_runs(self) -> None:
