@@ -18,8 +18,9 @@ class Source(Protocol):
 
     A caller may assume: `load` returns a `datasets.Dataset` with exactly the columns `task.columns`
     (non-empty str) and "label": the int id of a class in [0, len(task.labels)); for regression a finite float
-    in `task.score_range`; for multi-label tasks a list of 0 and 1, one for each of `task.labels`. It has at
-    least one row, and always the same rows in the same order.
+    in `task.score_range`; for multi-label tasks a list of 0 and 1, one for each of `task.labels`; and, if the
+    task has a group, "__group__", a str, empty for none. It has at least one row, and always the same rows in
+    the same order.
 
     Raises `dps.errors.InputError` for unusable data, in one line that names file, line and value.
     """

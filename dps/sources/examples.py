@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
-from dps.sources.labels import choose_label_reading
+from dps.sources.labels import choose_label_reading, format_label
 from dps.sources.readers import DataOrigin, DataRow
 from dps.tasks.definition import SURROGATE_PATTERN, make_definition
-from dps.tasks.task import LABEL_COLUMN
+from dps.tasks.task import GROUP_COLUMN, LABEL_COLUMN
 from dps.text import quote_value
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ MAX_DEFECT_SHARES = {"qqp": 1e-4}
 class CheckedRows:
     """Rows of a file or data set, checked against a task.
 
-    columns: values of the usable rows by column: texts, and the label as a task has it.
+    columns: values of the usable rows by column: texts, the group if the task has one (empty where a row has
+        none), and the label as a task has it.
     defects: errors of the other rows, each with its number; in their order.
     label_note: how the labels were read, if that is not by their names.
     """
@@ -81,7 +82,7 @@ def check_rows(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> Check
         reading = choose_label_reading(task, [value for _, _, value in read])
     except InputError as error:
         raise InputError(f"{origin.name}: {error}") from None
-    columns: dict[str, list[Any]] = {name: [] for name in (*task.columns, LABEL_COLUMN)}
+    columns: dict[str, list[Any]] = {name: [] for name in (*_list_text_columns(task), LABEL_COLUMN)}
     for number, texts, value in read:
         try:
             label = reading.parse(value)
@@ -107,7 +108,7 @@ def make_dataset(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> Dat
 
     checked = check_rows(task, origin, rows)
     _judge_defects(task, origin, checked)
-    types = {name: Value("string") for name in task.columns}
+    types = {name: Value("string") for name in _list_text_columns(task)}
     label: Any = Value("float64" if task.is_regression else "int64")
     if task.multi_label:
         label = List(label, length=len(task.labels))
@@ -144,12 +145,18 @@ def _judge_defects(task: Task, origin: DataOrigin, checked: CheckedRows) -> None
         log.warning("task %s: %d unusable rows left out, the first: %s", task.name, len(defects), defects[0])
 
 
+def _list_text_columns(task: Task) -> tuple[str, ...]:
+    """Return the columns of examples beside the label."""
+    return (*task.columns, GROUP_COLUMN) if task.group else task.columns
+
+
 def _match_columns(task: Task, origin: DataOrigin, row: DataRow) -> dict[str, str]:
     """Map each column of the task to its name in the file."""
     aliases = GLUE_COLUMN_NAMES.get(task.name, {})
     names = {}
-    for column in (*task.columns, LABEL_COLUMN):
-        name = task.label if column == LABEL_COLUMN else column
+    own_names = {LABEL_COLUMN: task.label, GROUP_COLUMN: task.group}
+    for column in (*_list_text_columns(task), LABEL_COLUMN):
+        name = own_names.get(column, column)
         candidates = [alias for alias in (name, aliases.get(column, name)) if alias in row.values]
         if not candidates:
             raise _missing_column_error(origin, row, name)
@@ -170,7 +177,8 @@ def _missing_column_error(origin: DataOrigin, row: DataRow, column: str) -> Inpu
 def _read_row(
     task: Task, origin: DataOrigin, row: DataRow, names: dict[str, str]
 ) -> tuple[list[str], object]:
-    """Return (the checked texts of one row, the value of its label)."""
+    """Return (the checked texts of one row, its group behind them if the task has one, the value of its
+    label)."""
     if row.problem:
         raise origin.make_error(row.number, row.problem)
     absent = [name for name in names.values() if name not in row.values]
@@ -180,6 +188,8 @@ def _read_row(
         texts = [check_text(names[column], row.values[names[column]]) for column in task.columns]
     except InputError as error:
         raise origin.make_error(row.number, str(error)) from None
+    if task.group:
+        texts.append(format_label(row.values[names[GROUP_COLUMN]]) or "")
     return texts, row.values[names[LABEL_COLUMN]]
 
 

@@ -15,7 +15,7 @@ from dps.sources.examples import make_dataset
 from dps.sources.hub import HubSource
 from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
 from dps.tasks.definition import make_definition
-from dps.tasks.splits import Indices, hold_out_texts, number_texts
+from dps.tasks.splits import Indices, hold_out_texts, number_examples
 from dps.tasks.task import LABEL_COLUMN
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class TaskSource:
     """Source "task": the files or hub splits that the task's YAML file names.
 
     If there is no dev set, a stratified fifth of the training examples serves as one: always the same, and
-    without texts that remain among the training examples.
+    without texts, or groups, that remain among the training examples.
     """
 
     kind = "task"
@@ -100,8 +100,9 @@ class TaskSource:
     def _split_indices(self) -> tuple[Indices, Indices]:
         """Indices (train, dev) into the training file. Raises InputError for too few texts."""
         examples = self._read("train")
-        texts = number_texts([examples[column][:] for column in self._task.columns])
+        texts = number_examples(self._task, examples)
         if (distinct := len(np.unique(texts))) < MIN_SPLIT_TEXTS:
-            rule = f"{distinct} different texts are too few to split off dev; give a dev set, or more texts"
-            raise InputError(f"{self.name}: {rule}")
+            groups = "groups of " if self._task.group else ""
+            rule = "different texts are too few to split off dev; give a dev set, or more texts"
+            raise InputError(f"{self.name}: {distinct} {groups}{rule}")
         return hold_out_texts(self._task, np.asarray(examples[LABEL_COLUMN][:]), texts, DEV_SHARE, SPLIT_SEED)

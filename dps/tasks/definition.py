@@ -6,6 +6,7 @@
     kind: classification         # or regression, or multi-label: an example has any number of the labels
     labels: [billing, bug, praise]
     separator: "|"               # between the labels of an example, in files without lists
+    group: author                # column whose equal values stay on one side of every split
     threshold: 0.5               # probability above which the second of two classes, or a label, is said
     metric: macro_f1             # or several, the first one ranks (default: macro_f1, pearson, micro_f1);
                                  # scikit-learn's scorers too, such as neg_log_loss
@@ -40,7 +41,8 @@ TaskDocument = dict[str, Any]
 TASK_FILE_NAME = "task.yaml"  # written beside a fine-tuned model
 TASK_KINDS = ("classification", "regression", "multi-label")
 DEFINITION_KEYS = (
-    "name", "columns", "label", "kind", "labels", "separator", "metric", "range", "threshold", "files", "hub",
+    "name", "columns", "label", "kind", "labels", "separator", "metric", "range", "threshold", "group",
+    "files", "hub",
 )  # fmt: skip
 KINDS_BY_KEY = {
     "labels": ("classification", "multi-label"),
@@ -87,6 +89,7 @@ def parse_definition(document: object, file: Path | None = None) -> Task:
         data_location=_parse_data(keys, file),
         multi_label=multi_label,
         separator=_parse_separator(keys, labels) if multi_label else LABEL_SEPARATOR,
+        group=_parse_group(keys),
     )
     threshold = keys.get("threshold")
     if threshold == TUNED_THRESHOLD:
@@ -106,6 +109,8 @@ def make_definition(task: Task) -> TaskDocument:
     document["metric"] = list(task.metrics)
     if task.score_range is not None:
         document["range"] = list(task.score_range)
+    if task.group:
+        document["group"] = task.group
     if task.threshold != EVEN_THRESHOLD:
         document["threshold"] = task.threshold
     return document
@@ -199,6 +204,15 @@ def _parse_label_column(document: TaskDocument, columns: tuple[str, ...]) -> str
     if texts[0] in columns:
         raise InputError(f"label: {texts[0]!r} is a text column too; name the column that holds the label")
     return texts[0]
+
+
+def _parse_group(document: TaskDocument) -> str:
+    names = _parse_texts("group", document.get("group", []))
+    if len(names) > 1:
+        raise InputError(f"group: must be one column, but got {len(names)}")
+    if names and names[0] == document.get("label", LABEL_COLUMN):
+        raise InputError(f"group: {names[0]!r} is the label; name the column of what belongs together")
+    return names[0] if names else ""
 
 
 def _parse_labels(document: TaskDocument) -> tuple[str, ...]:

@@ -1,17 +1,21 @@
-"""Stratified splits of examples, which keep a text on one side."""
+"""Stratified splits of examples, which keep texts and groups on one side."""
 
 from __future__ import annotations
 
 import html
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dps.errors import InputError
-from dps.tasks.task import Task
+from dps.tasks.task import GROUP_COLUMN, Task
+from dps.text import quote_value
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Indices = NDArray[np.int64]
 
@@ -29,6 +33,28 @@ def choose_subset(task: Task, labels: NDArray[Any], size: int) -> Indices:
     if size == len(labels):
         return np.arange(size)
     return split_stratified(task, labels, size, SUBSET_SEED)[0]
+
+
+def choose_examples(
+    task: Task, labels: NDArray[Any], size: int | None, shots: int | None, seed: int
+) -> Indices:
+    """Return the training examples of a run, sorted: all, `size` of them (see `choose_subset`), or `shots` of
+    each class, drawn by the seed.
+
+    Raises InputError if there are fewer, and for shots of a task without classes.
+    """
+    if shots is None:
+        return np.arange(len(labels)) if size is None else choose_subset(task, labels, size)
+    if task.is_regression or task.multi_label:
+        kind = "numbers" if task.is_regression else "several labels an example"
+        raise InputError(f"--shots: {task.name} has {kind}, where classes are needed; use --train-size")
+    counts = np.bincount(labels, minlength=len(task.labels))
+    if (fewest := int(counts.min())) < shots:
+        name = quote_value(task.labels[int(counts.argmin())])
+        raise InputError(f"--shots: {shots} of each class were asked for, but {name} has {fewest}")
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(labels == each))[:shots] for each in range(len(counts))]
+    return np.sort(np.concatenate(drawn))
 
 
 def normalise_text(text: str) -> str:
@@ -62,20 +88,77 @@ def number_texts(columns: Sequence[Sequence[str]]) -> Indices:
     return np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
 
 
+def number_examples(task: Task, examples: Dataset) -> Indices:
+    """Return a number for each example (n,), the same for those that stay on one side of every split.
+
+    They have the same texts (`number_texts`) or the same group, or are linked by others that have. Numbers
+    begin at 0 and grow in the order of first appearance.
+    """
+    texts = number_texts([examples[column][:] for column in task.columns])
+    return join_groups(texts, examples[GROUP_COLUMN][:]) if task.group else texts
+
+
+def join_groups(texts: Indices, groups: Sequence[str]) -> Indices:
+    """Return the numbers of examples (n,), see `number_examples`.
+
+    texts: (n,), see `number_texts`. groups: (n,), "" for none.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = int(texts.max()) + 1
+    known = {group: count + number for number, group in enumerate(dict.fromkeys(filter(None, groups)))}
+    links = [(text, known[group]) for text, group in zip(texts.tolist(), groups, strict=True) if group]
+    ends = tuple(np.array(links, dtype=np.int64).reshape(-1, 2).T)
+    size = count + len(known)
+    parts = connected_components(coo_array((np.ones(len(links)), ends), (size, size)), directed=False)[1]
+    _, first, number = np.unique(parts[texts], return_index=True, return_inverse=True)
+    joined: Indices = np.argsort(np.argsort(first)).astype(np.int64)[number]
+    return joined
+
+
 def hold_out_texts(
     task: Task, labels: NDArray[Any], texts: Indices, share: float, seed: int
 ) -> tuple[Indices, Indices]:
     """Return (kept, held out), both sorted: a stratified slice of `share` of the texts is held out, each with
-    all its repetitions.
+    all its repetitions. Of a task with groups it is a slice of `share` of the examples, by whole groups.
 
-    texts: (n,), see `number_texts`. Raises InputError for fewer than two different texts.
+    texts: (n,), see `number_examples`. Raises InputError for fewer than two different texts.
     """
     _, first, group = np.unique(texts, return_index=True, return_inverse=True)
     if len(first) < 2:
-        raise InputError("data: every example has the same text; give different ones")
+        what = "group" if task.group else "text"
+        raise InputError(f"data: every example has the same {what}; give different ones")
+    if task.group:
+        is_held_out = _choose_groups(_assign_strata(task, labels), group, share, seed)[group]
+        return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
     chosen, _ = split_stratified(task, labels[first], max(1, round(share * len(first))), seed)
     is_held_out = np.isin(group, chosen)
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+
+
+def _choose_groups(strata: NDArray[Any], groups: Indices, share: float, seed: int) -> NDArray[np.bool_]:
+    """Choose groups with about `share` of the examples of each stratum, at least one and not all: (groups,).
+
+    In random order, a group is chosen if that brings the strata nearer to their shares. With one stratum no
+    more than half of the largest group is missing or too much.
+
+    strata: (n,). groups: (n,), whole numbers from 0 on.
+    """
+    stratum = np.unique(strata, return_inverse=True)[1]
+    counts = np.zeros((groups.max() + 1, stratum.max() + 1))
+    np.add.at(counts, (groups, stratum), 1)
+    wanted = share * counts.sum(axis=0)
+    is_chosen, missing = np.zeros(len(counts), dtype=bool), wanted
+    order = np.random.default_rng(seed).permutation(len(counts))
+    for number in order:
+        left = missing - counts[number]
+        if (left**2 / wanted).sum() < (missing**2 / wanted).sum():
+            is_chosen[number], missing = True, left
+    if is_chosen.all() or not is_chosen.any():
+        smallest = order[np.argmin(counts[order].sum(axis=1))]
+        is_chosen[smallest] = not is_chosen[smallest]
+    return is_chosen
 
 
 def split_stratified(task: Task, labels: NDArray[Any], size: int, seed: int) -> tuple[Indices, Indices]:

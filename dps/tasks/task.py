@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from dps.errors import InputError
 
 LABEL_COLUMN = "label"
+GROUP_COLUMN = "__group__"
 LABEL_SEPARATOR = "|"
 EVEN_THRESHOLD = 0.5
 
@@ -49,6 +50,8 @@ class Task:
     data_location: location of a user-defined task's examples; None if the task does not name it.
     multi_label: whether an example may have any number of the labels, also none.
     separator: text between the labels of an example in files without lists.
+    group: column whose equal values stay on one side of every split, such as the author of a text; empty for
+        none. Examples have it as `GROUP_COLUMN`.
     threshold: probability above which the second of two classes, or a label, is said; in (0, 1).
     """
 
@@ -64,6 +67,7 @@ class Task:
     data_location: DataLocation | None = None
     multi_label: bool = False
     separator: str = LABEL_SEPARATOR
+    group: str = ""
     threshold: float = EVEN_THRESHOLD
 
     @property

@@ -46,6 +46,7 @@ class FineTuneConfig:
     max_length: tokens that an example is cut at; None for 128, or as many as the longest text needs, a
         multiple of 8, at most 512 and what the model can read.
     train_size: size of a stratified subset of the training examples; None for all.
+    shots: number of training examples of each class, drawn by `seed`, in place of `train_size`.
     select_on: examples that `scores` are measured on: "holdout", a slice of the training set that is not
         trained on, or "dev".
     holdout_share: share of the training set in that slice, in (0, 1); `seed` chooses it.
@@ -78,6 +79,7 @@ class FineTuneConfig:
     micro_batch: int | None = None
     max_length: int | None = None
     train_size: int | None = None
+    shots: int | None = None
     select_on: Literal["holdout", "dev"] = "dev"
     holdout_share: float = 0.2
     evaluations: int = 6
@@ -99,7 +101,7 @@ class FineTuneConfig:
         for name in ("epochs", "batch_size", "evaluations"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, but got {getattr(self, name)}")
-        for name in ("micro_batch", "max_steps", "max_length", "train_size", "max_grad_norm"):
+        for name in ("micro_batch", "max_steps", "max_length", "train_size", "shots", "max_grad_norm"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0 or None, but got {getattr(self, name)}")
         if not 0 < self.holdout_share < 1:
@@ -110,6 +112,8 @@ class FineTuneConfig:
             raise InputError(f"label_smoothing must be in [0, 1), but got {self.label_smoothing}")
         if not self.weight_decay >= 0:
             raise InputError(f"weight_decay must be at least 0, but got {self.weight_decay}")
+        if self.train_size is not None and self.shots is not None:
+            raise InputError("train_size, shots: each chooses the training examples; leave one of them out")
         if self.threshold == TUNED_THRESHOLD and self.select_on == "dev":
             raise InputError(
                 "threshold, select_on: a threshold that is tuned on dev says too much of dev; leave one out"

@@ -14,7 +14,7 @@ from torch import Tensor
 from dps.attachment.draws import derive_step_seed
 from dps.errors import InputError
 from dps.sources.examples import fingerprint_examples
-from dps.tasks.splits import Indices, choose_subset, hold_out_texts
+from dps.tasks.splits import Indices, choose_examples, hold_out_texts
 from dps.tasks.task import Task
 from dps.training.tokens import EncodedExamples, TokenCache, encode_dataset, fingerprint_tokenizer
 
@@ -104,16 +104,12 @@ class TaskData:
     def _encode(self, examples: Dataset) -> EncodedExamples:
         return encode_dataset(examples, self.task, self.tokenizer, self.max_length)
 
-    def get_train_examples(self, size: int | None) -> EncodedExamples:
-        """Return the training examples, or a stratified subset of `size`, see `select_subset`."""
-        return select_subset(self.task, self.get_split("train"), size)
-
-
-def select_subset(task: Task, data: EncodedExamples, size: int | None) -> EncodedExamples:
-    """Return all examples, or a stratified subset. Raises InputError if there are fewer than `size`."""
-    if size is None or size == len(data):
-        return data
-    return data.take(choose_subset(task, data.labels, size))
+    def get_train_examples(
+        self, size: int | None, shots: int | None = None, seed: int = 0
+    ) -> EncodedExamples:
+        """Return the training examples of a run, see `dps.tasks.splits.choose_examples`."""
+        every = self.get_split("train")
+        return every.take(choose_examples(self.task, every.labels, size, shots, seed))
 
 
 def split_holdout(

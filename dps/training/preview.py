@@ -26,8 +26,8 @@ from dps.models import (
 from dps.sources.examples import fingerprint_examples
 from dps.tasks.chance import chance_level
 from dps.tasks.metrics import check_threshold, get_metric, has_sklearn_metric
-from dps.tasks.splits import choose_subset, hold_out_texts, number_texts
-from dps.tasks.task import LABEL_COLUMN, Task
+from dps.tasks.splits import choose_examples, hold_out_texts, number_examples, number_texts
+from dps.tasks.task import GROUP_COLUMN, LABEL_COLUMN, Task
 from dps.training.config import FineTuneConfig
 from dps.training.inputs import ExampleSet, choose_max_length, load_example_sets
 from dps.training.rehearsal import rehearse_step
@@ -57,6 +57,8 @@ class RunPreview:
     label_counts: number of training examples by class or label, after `train_size`; empty for a regression.
     label_notes: how the labels of a split were read, where that is not by their names.
     shared_texts: number of examples of dev whose texts are among the training examples too.
+    groups: number of groups of the training examples.
+    shared_groups: number of examples of dev whose group is one of them.
     """
 
     examples: dict[str, int]
@@ -71,6 +73,8 @@ class RunPreview:
     label_counts: Mapping[str, int] = field(default_factory=dict)
     label_notes: Mapping[str, str] = field(default_factory=dict)
     shared_texts: int = 0
+    groups: int = 0
+    shared_groups: int = 0
 
 
 def preview_run(
@@ -93,15 +97,14 @@ def preview_run(
     for split, values in labels.items():
         _check_labels_differ(task, split, values)
     every = labels.pop("train")
-    subset = np.arange(len(every))
-    if config.train_size is not None:
-        subset = choose_subset(task, every, config.train_size)
+    subset = choose_examples(task, every, config.train_size, config.shots, config.seed)
     train = every[subset]
     trained, scored_slice, scored = len(train), "dev", labels["dev"]
     texts = number_texts([splits["train"][name][:] + splits["dev"][name][:] for name in task.columns])
     train_texts, dev_texts = texts[subset], texts[len(every) : len(every) + len(scored)]
+    together = number_examples(task, splits["train"])[subset]
     if config.select_on == "holdout":
-        kept, held_out = hold_out_texts(task, train, train_texts, config.holdout_share, config.seed)
+        kept, held_out = hold_out_texts(task, train, together, config.holdout_share, config.seed)
         trained, scored_slice, scored = len(kept), "the slice of train that is held out", train[held_out]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
@@ -130,7 +133,21 @@ def preview_run(
             if examples.info.description
         },
         shared_texts=int(np.isin(dev_texts, train_texts).sum()),
+        groups=len(set(_read_groups(task, splits["train"])[subset]) - {""}),
+        shared_groups=_count_shared(
+            _read_groups(task, splits["dev"]), _read_groups(task, splits["train"])[subset]
+        ),
     )
+
+
+def _read_groups(task: Task, examples: Dataset) -> NDArray[np.str_]:
+    """Return the group of each example (n,), "" for none."""
+    return np.array(examples[GROUP_COLUMN][:]) if task.group else np.zeros(len(examples), dtype=np.str_)
+
+
+def _count_shared(groups: NDArray[np.str_], others: NDArray[np.str_]) -> int:
+    """Return how many groups are among the others, each as often as it occurs; "" is none."""
+    return int((np.isin(groups, others) & (groups != "")).sum())
 
 
 def _count_labels(task: Task, labels: NDArray[Any]) -> dict[str, int]:

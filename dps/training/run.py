@@ -122,7 +122,7 @@ class _Run:
 
     def _split_examples(self) -> tuple[EncodedExamples, EncodedExamples]:
         """Return the examples to train on and those that configurations are selected on."""
-        train = self.data.get_train_examples(self.config.train_size)
+        train = self.data.get_train_examples(self.config.train_size, self.config.shots, self.config.seed)
         if self.config.select_on == "dev":
             return train, self.data.get_split("dev")
         return split_holdout(self.task, train, self.config.holdout_share, self.config.seed)

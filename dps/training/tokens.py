@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dps.paths import write_in_one_piece
-from dps.tasks.splits import Indices, number_texts
+from dps.tasks.splits import Indices, number_examples
 from dps.tasks.task import LABEL_COLUMN, Task
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class EncodedExamples:
     starts: (stored + 1,), the start of each stored example, and the end.
     rows: (n,), the stored examples that these are.
     labels: (n,), or (n, labels) for multi-label tasks.
-    texts: (n,), the same number for the same texts (`dps.tasks.splits.number_texts`).
+    texts: (n,), the same number for what stays together (`dps.tasks.splits.number_examples`).
     """
 
     ids: Mapping[str, NDArray[np.int32]]
@@ -100,7 +100,7 @@ def encode_dataset(
     return EncodedExamples.from_tokens(
         tokenise_texts(columns, tokenizer, max_length),
         np.asarray(dataset[LABEL_COLUMN][:], dtype=dtype),
-        number_texts(columns),
+        number_examples(task, dataset),
     )
 
 

@@ -31,6 +31,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"task         {plan.task.name} ({plan.task.metric}, {plan.task.direction})",
         f"data         {plan.data.note}: {examples}",
         *_format_labels(plan.preview),
+        *_format_groups(plan),
         *_format_loss(plan),
         *_format_threshold(plan),
         *_format_models(plan),
@@ -84,10 +85,21 @@ def _format_labels(preview: RunPreview) -> list[str]:
             for note in dict.fromkeys(read.values())
         ]
         lines.append(f"labels       train: {', '.join(said)}{''.join(notes)}")
+    rule = "scores on dev will be too good; remove them from either"
+    if preview.shared_groups:
+        shared = f"the groups of {preview.shared_groups:,} examples of dev are in train too"
+        lines.append(f"check        {shared}: {rule}")
     if preview.shared_texts:
-        rule = "scores on dev will be too good; remove them from either"
         lines.append(f"check        {preview.shared_texts:,} texts of dev are in train too: {rule}")
     return lines
+
+
+def _format_groups(plan: Plan) -> list[str]:
+    """Say what stays on one side of every split beside texts."""
+    if not plan.task.group:
+        return []
+    column = quote_value(plan.task.group, 30)
+    return [f"groups       {plan.preview.groups:,} in {column}: each on one side of every split"]
 
 
 def _format_loss(plan: Plan) -> list[str]:

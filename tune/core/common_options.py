@@ -189,6 +189,12 @@ class CommonOptions(BaseModel):
     train_size: int | None = define_option(
         None, "train on a stratified subset of this many examples (low resource)", gt=1
     )
+    shots: int | None = define_option(
+        None,
+        "train on this many examples of each class, others for each seed, in place of --train-size",
+        gt=0,
+        le=MAX_OPTION_VALUE,
+    )
     loss: Literal["plain", "balanced", "focal"] = define_option(
         "plain",
         "plain: cross entropy (squared error of a regression); balanced: rare classes count more, by their "

@@ -10,7 +10,18 @@ from pydantic.fields import FieldInfo
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # options by heading; what stands in none is for experts
     "what to learn": (
-        *("task", "init_task", "data", "model", "train_size", "max_length", "select_on", "transfer", "probe"),
+        *(
+            "task",
+            "init_task",
+            "data",
+            "model",
+            "train_size",
+            "shots",
+            "max_length",
+            "select_on",
+            "transfer",
+            "probe",
+        ),
     ),
     "what to try": (
         *(

@@ -67,6 +67,7 @@ class RunSettings:
     transfer: tuple[str, ...] = ()
     probe: str | None = None
     loss: str = "plain"
+    shots: int | None = None
     threshold: float | str | None = None
 
     def to_json(self) -> dict[str, Any]:

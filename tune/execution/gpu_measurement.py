@@ -67,7 +67,8 @@ def _run_methods(settings: RunSettings, methods: tuple[str, ...]) -> None:
     base, every = load_run_inputs(settings.task, settings.data, settings.model, settings.max_length)
     data = LongestExamples(every.task, every.source, base.tokenizer, settings.max_length)
     data.max_examples = EVALUATION_BATCH_FACTOR * settings.batch_size
-    measured = replace(settings, max_steps=MEASURED_STEPS, train_size=None, transfer=(), probe=None)
+    whole = replace(settings, train_size=None, shots=None)
+    measured = replace(whole, max_steps=MEASURED_STEPS, transfer=(), probe=None)
     for method in methods:
         configuration = {"method": method, "learning_rate": 1e-5}
         job = Job("", RunPurpose.CONFIRMATION, configuration, 0, measured, "")

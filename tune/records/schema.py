@@ -76,6 +76,7 @@ class SettingsSection(Section):
     evaluations: int
     select_on: str
     loss: str = "plain"
+    shots: int | None = None
     threshold: float | str | None = None
 
 

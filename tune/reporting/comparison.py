@@ -78,10 +78,11 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
     for a folder without a finished comparison, for a changed working tree (unless `allow_dirty`), and for
     comparisons with different data, model, budget or seeds.
     """
-    joined: dict[tuple[str, int | None], tuple[ComparisonDocument, dict[str, Path]]] = {}
+    joined: dict[tuple[str, int | None, int | None], tuple[ComparisonDocument, dict[str, Path]]] = {}
     for folder in folders:
         document = _read_comparison(folder, allow_dirty)
-        key = (document.task, document.plan.settings.train_size)
+        settings = document.plan.settings
+        key = (document.task, settings.train_size, settings.shots)
         if key in joined:
             _check_comparable(joined[key][0], document, folder)
         empty = document.model_copy(update={"methods": [], "joined": []})

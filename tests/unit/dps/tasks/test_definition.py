@@ -136,6 +136,8 @@ def test_the_name_of_a_task(tmp_path: Path) -> None:
         ({"kind": "regression"}, "labels: a regression has none"),
         ({"range": [0, 1]}, "range: a classification has none"),
         ({"separator": ";"}, "separator: a classification has none"),
+        ({"group": ["a", "b"]}, "group: must be one column, but got 2"),
+        ({"label": "team", "columns": "text", "group": "team"}, "group: 'team' is the label"),
         ({"threshold": 0.3}, "threshold: tickets has 3 classes"),
         ({"labels": ["a", "b"], "threshold": "tuned"}, "threshold: must be a probability in (0, 1)"),
         ({"kind": "multi-label", "range": [0, 1]}, "range: a multi-label task has none"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,14 +186,79 @@ def test_a_choice_that_cannot_be_is_refused(size: int) -> None:
 
 
 def test_a_subset_is_stratified_and_always_the_same() -> None:
-    examples = encoded(40)
-    one, other = data.select_subset(COLA, examples, 10), data.select_subset(COLA, examples, 10)
-    assert one.tokens == other.tokens
-    assert Counter(one.labels.tolist()) == {0: 5, 1: 5}
-    assert data.select_subset(COLA, examples, None) is examples
-    assert data.select_subset(COLA, examples, 40) is examples
+    labels = np.arange(40) % 2
+    one, other = (splits.choose_examples(COLA, labels, 10, None, seed) for seed in (0, 1))
+    assert one.tolist() == other.tolist()
+    assert Counter(labels[one]) == {0: 5, 1: 5}
+    assert splits.choose_examples(COLA, labels, None, None, 0).tolist() == list(range(40))
     with pytest.raises(InputError, match="--train-size: 41 examples were asked for, but there are 40"):
-        data.select_subset(COLA, examples, 41)
+        splits.choose_examples(COLA, labels, 41, None, 0)
+
+
+def test_shots_are_as_many_of_each_class_and_others_for_each_seed() -> None:
+    labels = np.array([0] * 30 + [1] * 5)
+    drawn = [splits.choose_examples(COLA, labels, None, 5, seed).tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(Counter(labels[each]) == {0: 5, 1: 5} and each == sorted(set(each)) for each in drawn)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "words"),
+    [
+        (COLA, [0, 0, 1], "--shots: 2 of each class were asked for, but 'acceptable' has 1"),
+        (STSB, [0.0, 1.0], "--shots: stsb has numbers, where classes are needed; use --train-size"),
+    ],
+)
+def test_shots_that_cannot_be(task: Task, labels: list[float], words: str) -> None:
+    with pytest.raises(InputError, match=f"^{words}$"):
+        splits.choose_examples(task, np.array(labels), None, 2, 0)
+
+
+GROUPED = replace(COLA, group="author")
+PEOPLE = st.lists(
+    st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["", *"123456"]), st.integers(0, 1)),
+    min_size=2,
+    max_size=60,
+)
+
+
+def number_rows(rows: list[tuple[str, str, int]]) -> splits.Indices:
+    texts = splits.number_texts([[text for text, _, _ in rows]])
+    return splits.join_groups(texts, [who for _, who, _ in rows])
+
+
+@settings(deadline=None)  # the first call imports scipy
+@given(PEOPLE, st.sampled_from([0.2, 0.5, 0.9]), st.integers(0, 3))
+def test_no_text_and_no_group_is_on_both_sides(
+    rows: list[tuple[str, str, int]], share: float, seed: int
+) -> None:
+    numbers, labels = number_rows(rows), np.array([label for _, _, label in rows])
+    if len(set(numbers)) < 2:
+        with pytest.raises(InputError, match="every example has the same group"):
+            splits.hold_out_texts(GROUPED, labels, numbers, share, seed)
+        return
+    parts = splits.hold_out_texts(GROUPED, labels, numbers, share, seed)
+    assert sorted([*parts[0], *parts[1]]) == list(range(len(rows)))
+    assert all(len(part) for part in parts)
+    for field in (0, 1):
+        kept, held_out = ({rows[i][field] for i in part} - {""} for part in parts)
+        assert kept.isdisjoint(held_out)
+
+
+def test_rows_that_others_link_are_together_and_those_without_a_group_are_not() -> None:
+    rows = [("a", "1", 0), ("b", "1", 0), ("b", "2", 0), ("c", "2", 0), ("d", "", 0), ("e", "", 0)]
+    assert number_rows(rows).tolist() == [0, 0, 0, 0, 1, 2]
+    assert number_rows([("a", "", 0), ("b", "", 0)]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_are_held_out_with_the_classes_in_proportion(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, numbers = rng.integers(0, 2, 1000), np.unique(rng.integers(0, 100, 1000), return_inverse=True)[1]
+    held_out = splits.hold_out_texts(GROUPED, labels, numbers, 0.2, seed)[1]
+    assert len(held_out) == pytest.approx(200, abs=10)
+    assert labels[held_out].sum() == pytest.approx(labels.sum() / 5, abs=10)
+    assert held_out.tolist() != splits.hold_out_texts(GROUPED, labels, numbers, 0.2, seed + 1)[1].tolist()
 
 
 TEXTS = st.text(st.sampled_from("ab\u00e9e\u0301\u00a0 \t\n\u200b\ufeff"), max_size=6).filter(

@@ -19,8 +19,9 @@ from dps.models import MAX_DEFAULT_TOKENS, USUAL_TOKENS, PretrainedEncoder, loca
 from dps.models.lengths import TOKEN_STEP
 from dps.sources import open_data_source
 from dps.sources.folder import FolderSource
+from dps.tasks.definition import make_definition, parse_definition
 from dps.tasks.registry import get_task
-from dps.tasks.task import Task
+from dps.tasks.task import GROUP_COLUMN, Task
 from dps.training.config import FineTuneConfig
 from dps.training.data import TaskData, split_holdout
 from dps.training.preview import RunPreview, preview_run
@@ -37,7 +38,9 @@ def preview(folder: Path, model: Path, task: str = "cola", **changes: Any) -> Ru
     return preview_run(replace(CONFIG, **changes), get_task(task), source, locate_model(str(model)))
 
 
-@pytest.mark.parametrize("changes", [{}, {"train_size": 31}, {"epochs": 0.01}, {"max_steps": 3}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"train_size": 31}, {"shots": 9}, {"epochs": 0.01}, {"max_steps": 3}], ids=str
+)
 @pytest.mark.parametrize("select_on", ["holdout", "dev"])
 def test_the_training_loop_does_what_was_previewed(
     tiny_base: PretrainedEncoder,
@@ -49,7 +52,7 @@ def test_the_training_loop_does_what_was_previewed(
 ) -> None:
     config = replace(CONFIG, select_on=select_on, **changes)
     known = preview(tiny_cola, tiny_model, select_on=select_on, **changes)
-    train = tiny_data.get_train_examples(config.train_size)
+    train = tiny_data.get_train_examples(config.train_size, config.shots, config.seed)
     assert known.examples == {"train": len(train), "dev": 24}
     assert finetune_model(config, tiny_base, tiny_data).steps == known.max_steps
     on_all = replace(config, select_on="dev")
@@ -264,3 +267,35 @@ def test_a_preview_knows_the_sets_of_other_tasks_and_reads_each_once(
     known = preview(tmp_path, tiny_model, "rte", transfer=("snli",), probe="cola").fingerprints
     assert sorted(known) == ["cola/dev", "cola/train", "dev", "snli/test", "train"]
     assert sorted(read) == ["cola/dev", "cola/train", "rte/dev", "rte/train", "snli/test"]
+
+
+@pytest.mark.parametrize("has_dev", [False, True])
+def test_groups_stay_on_one_side_and_those_of_both_files_are_counted(
+    has_dev: bool, tmp_path: Path, tiny_model: Path
+) -> None:
+    rows = [
+        {"who": f"p{number // 3}", "text": f"w{number} w{number % 2}", "label": "ab"[number % 2]}
+        for number in range(90)
+    ]
+    parts = {"train": rows[:60], "dev": rows[54:]} if has_dev else {"train": rows}
+    for split, part in parts.items():
+        (tmp_path / f"{split}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in part), encoding="utf-8"
+        )
+    document = {
+        "name": "own", "columns": "text", "labels": ["a", "b"], "metric": "accuracy", "group": "who",
+        "files": {split: f"{split}.jsonl" for split in parts},
+    }  # fmt: skip
+    task = parse_definition(document, tmp_path / "own.yaml")
+    assert parse_definition(make_definition(task)).group == "who"
+    source = open_data_source("task", task)
+    people = {split: {*source.load(task, split)[GROUP_COLUMN]} for split in ("train", "dev")}
+    assert people["train"].isdisjoint(people["dev"]) != has_dev
+    known = preview_run(replace(CONFIG, select_on="holdout"), task, source, locate_model(str(tiny_model)))
+    assert (known.groups, known.shared_groups, known.shared_texts) == ((20, 6, 6) if has_dev else (24, 0, 0))
+    base = PretrainedEncoder(locate_model(str(tiny_model)), task)
+    data = TaskData(task, source, base.tokenizer, 32)
+    kept, held_out = split_holdout(task, data.get_train_examples(None), CONFIG.holdout_share, CONFIG.seed)
+    assert known.scored_examples == len(held_out)
+    assert not {*kept.texts} & {*held_out.texts}
+    assert len({*kept.texts, *held_out.texts}) == known.groups

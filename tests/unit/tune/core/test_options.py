@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "max_length": None,
     "train_size": None,
     "loss": "plain",
+    "shots": None,
     "threshold": None,
     "precision": "auto",
     "max_concurrent": None,

@@ -46,6 +46,7 @@ OTHER_VALUES: dict[str, Any] = {
     "evaluations": 2,
     "select_on": "dev",
     "loss": "focal",
+    "shots": 8,
     "threshold": 0.3,
     "transfer": "cola",
     "probe": "cola",
@@ -250,6 +251,14 @@ def test_the_plan_says_the_weights_of_a_balanced_loss() -> None:
         format_plan(replace(plan, preview=preview, settings=replace(plan.settings, loss="balanced")))
     )
     assert "loss         balanced: weights 0.67 to 2, by the classes" in said
+
+
+def test_the_plan_says_the_groups_and_those_that_both_files_have() -> None:
+    plan = make_test_plan()
+    task, preview = replace(plan.task, group="author"), replace(plan.preview, groups=1200, shared_groups=3)
+    said = "\n".join(format_plan(replace(plan, task=task, preview=preview)))
+    assert "groups       1,200 in 'author': each on one side of every split" in said
+    assert "check        the groups of 3 examples of dev are in train too: scores on dev will be" in said
 
 
 @pytest.fixture(scope="module")
