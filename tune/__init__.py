@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from tune.core.command import UnfinishedError
     from tune.core.run import RefusedError
     from tune.records.events import Watcher
-    from tune.result import ComparisonResult, SearchResult, load_result
+    from tune.result import ComparisonResult, SearchResult, SuiteResult, load_result
 
 _HOME = {
     "ComparisonResult": "tune.result",
     "InputError": "dps.errors",
     "RefusedError": "tune.core.run",
     "SearchResult": "tune.result",
+    "SuiteResult": "tune.result",
     "UnfinishedError": "tune.core.command",
     "Watcher": "tune.records.events",
     "load_result": "tune.result",
@@ -32,8 +33,8 @@ _HOME = {
 }
 
 __all__ = [
-    "ComparisonResult", "InputError", "RefusedError", "SearchResult", "UnfinishedError", "Watcher",
-    "load_result", "run_comparison", "run_search",
+    "ComparisonResult", "InputError", "RefusedError", "SearchResult", "SuiteResult", "UnfinishedError",
+    "Watcher", "load_result", "run_comparison", "run_search",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
     result = tune.run_search(task="cola", trials=12)
     result = tune.run_search(train=frame, text="message", label="queue", trials=12)
+    result = tune.run_search(task=["cola", "rte", "mine.yaml"])    # one table, with the average
 
 Every option of the command has its name here, with _ in place of -; `python tune/search.py --help` says what
 each does. They print what the commands print (quiet=True: the result alone), and raise what the commands say
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 from dps.errors import InputError
 from tune.compare import start_comparison
@@ -22,9 +23,11 @@ from tune.core.parsing import make_options
 from tune.execution.connection import check_disconnected, disconnect_from_cluster
 from tune.own_data import Examples, write_own_task
 from tune.records.events import Watcher
-from tune.result import ComparisonResult, SearchResult
+from tune.records.saved_options import is_suite_folder
+from tune.result import ComparisonResult, SearchResult, SuiteResult
 from tune.search import start_search
 
+Tasks: TypeAlias = "str | Path | Sequence[str | Path] | None"
 FOR_COMMANDS = ("config", "dry_run", "preflight", "init_task", "results", "allow_dirty", "json")
 
 
@@ -37,8 +40,12 @@ class _Listener(Watcher):
         self.output = output
 
 
+@overload
+def run_search(task: Sequence[str | Path], **options: Any) -> SuiteResult: ...
+@overload
+def run_search(task: str | Path | None = None, **options: Any) -> SearchResult: ...
 def run_search(
-    task: str | Path | None = None,
+    task: Tasks = None,
     *,
     train: Examples | None = None,
     dev: Examples | None = None,
@@ -47,23 +54,28 @@ def run_search(
     name: str = "data",
     watchers: Sequence[Watcher] = (),
     **options: Any,
-) -> SearchResult:
+) -> SearchResult | SuiteResult:
     """Search for the configuration that is truly better for a task, and prove it; return what was found.
 
-    task: a name, or the YAML file of an own task. train, dev, text, label, name: data in place of a task, see
-    `tune.own_data.write_own_task`. watchers: hear of every event. options: those of `python tune/search.py`,
-    such as trials=12, method="dps-dense,vanilla", space={"epochs": [3, 6]}, output="runs/first",
-    resume="runs/first".
+    task: a name, or the YAML file of an own task; a list of them has a `SuiteResult`. train, dev, text,
+    label, name: data in place of a task, see `tune.own_data.write_own_task`. watchers: hear of every event.
+    options: those of `python tune/search.py`, such as trials=12, method="dps-dense,vanilla",
+    space={"epochs": [3, 6]}, output="runs/first", resume="runs/first".
 
     Raises InputError for wrong options or data, RefusedError for what the machine or a service lacks,
     UnfinishedError where no result came about, KeyboardInterrupt with how to go on.
     """
     given = _choose_task(task, options, train=train, dev=dev, text=text, label=label, name=name)
-    return SearchResult(_run(make_options(given, SearchOptions), start_search, watchers))
+    folder = _run(make_options(given, SearchOptions), start_search, watchers)
+    return SuiteResult(folder) if is_suite_folder(folder) else SearchResult(folder)
 
 
+@overload
+def run_comparison(task: Sequence[str | Path], **options: Any) -> SuiteResult: ...
+@overload
+def run_comparison(task: str | Path | None = None, **options: Any) -> ComparisonResult: ...
 def run_comparison(
-    task: str | Path | None = None,
+    task: Tasks = None,
     *,
     train: Examples | None = None,
     dev: Examples | None = None,
@@ -72,14 +84,15 @@ def run_comparison(
     name: str = "data",
     watchers: Sequence[Watcher] = (),
     **options: Any,
-) -> ComparisonResult:
+) -> ComparisonResult | SuiteResult:
     """Compare methods at an equal budget; return what was found. options: those of `python tune/compare.py`,
     such as methods="vanilla,dps-dense". The rest, and what is raised: see `run_search`."""
     given = _choose_task(task, options, train=train, dev=dev, text=text, label=label, name=name)
-    return ComparisonResult(_run(make_options(given, CompareOptions), start_comparison, watchers))
+    folder = _run(make_options(given, CompareOptions), start_comparison, watchers)
+    return SuiteResult(folder) if is_suite_folder(folder) else ComparisonResult(folder)
 
 
-def _choose_task(task: str | Path | None, options: Mapping[str, Any], **data: Any) -> dict[str, Any]:
+def _choose_task(task: Tasks, options: Mapping[str, Any], **data: Any) -> dict[str, Any]:
     """Return the options with the task that is named, or that is made of data."""
     if wrong := [option for option in options if option in FOR_COMMANDS]:
         raise InputError(f"{wrong[0]}: is for the command line; use python tune/search.py")
@@ -90,7 +103,10 @@ def _choose_task(task: str | Path | None, options: Mapping[str, Any], **data: An
         return {**given, "task": str(write_own_task(**data))}
     if unused := [key for key in ("dev", "text", "label") if data[key] is not None]:
         raise InputError(f"{unused[0]}: goes with train=; an own task has its columns in its YAML file")
-    return given if task is None else {**given, "task": str(task)}
+    if task is None:
+        return given
+    named = [task] if isinstance(task, str | Path) else task
+    return {**given, "task": ",".join(map(str, named))}
 
 
 def _run(options: CommonOptions, start: Any, watchers: Sequence[Watcher]) -> Path:

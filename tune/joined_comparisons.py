@@ -10,13 +10,17 @@ from rich.text import Text
 
 from dps.text import sanitise_text
 from tune.console.progress import make_console
-from tune.console.quiet import build_comparison_event, print_event
+from tune.console.quiet import build_comparison_event, build_suite_event, print_event
 from tune.core.command import EXIT_DONE, choose_output_folder
 from tune.core.options import CompareOptions
 from tune.planning.locations import check_output
 from tune.records.schema import refuse_impossible_values
 from tune.reporting.comparison import join_comparisons
 from tune.reporting.comparison_page import write_comparisons
+from tune.reporting.suite.folders import average_comparisons
+from tune.reporting.suite.page import SUITE_PAGE, write_suite
+from tune.reporting.suite.tables import make_terminal_table as make_suite_table
+from tune.reporting.suite.tables import summarise_suite
 from tune.reporting.tables import format_heading, make_terminal_table, summarise_comparison
 
 MAX_NAME_LENGTH = 80  # letters of the tasks in the name of the default folder
@@ -37,6 +41,9 @@ def _report(options: CompareOptions, folders: Sequence[Path]) -> int:
     output = choose_output_folder(options.copy_with(task=tasks), "compare-joined-")
     check_output(output, resume=False)
     write_comparisons(comparisons, output)
+    suite, no_suite = average_comparisons(comparisons)
+    if suite is not None:
+        write_suite(suite, output / SUITE_PAGE)
     console = make_console()
     for document in comparisons:
         if options.json:
@@ -46,6 +53,15 @@ def _report(options: CompareOptions, folders: Sequence[Path]) -> int:
             console.print(Text(sanitise_text(line)), soft_wrap=True)
         console.print(make_terminal_table(document, console.width))
         console.print()
+    if suite is not None:
+        if options.json:
+            print_event("suite_ended", **build_suite_event(suite, output))
+            return EXIT_DONE
+        for line in summarise_suite(suite):
+            console.print(Text(sanitise_text(line)), soft_wrap=True)
+        console.print(make_suite_table(suite))
+    elif no_suite and not options.json:
+        console.print(Text(sanitise_text(no_suite)), soft_wrap=True)
     if not options.json:
         console.print(Text(sanitise_text(f"Results: {output}")), soft_wrap=True)
     return EXIT_DONE

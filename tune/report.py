@@ -1,4 +1,4 @@
-"""Make report.html again from the search.json of searches: of one, or of several side by side.
+"""Make report.html again from search.json: of one search, of several side by side, or a table of tasks.
 
 A search is an output folder, or a run of an MLflow experiment, which keeps its search.json.
 
@@ -23,7 +23,8 @@ from dps.errors import InputError
 from dps.text import sanitise_line, sanitise_text
 
 REPORT_DESCRIPTION = """\
-The report of a search, made again from its search.json; of several searches, one page that compares them.
+The report of a search, made again from its search.json; of several searches, one page that compares them. Of
+one search each of several tasks (or the folder of them all) it is a table with the average over the tasks.
 
 examples:
     python tune/report.py runs/cola-20261126-090000
@@ -32,7 +33,8 @@ examples:
     python tune/report.py rte-builtin-1a2b3c4d --tracking-uri http://127.0.0.1:5000
 
 The page is one file that opens offline: DIR/report.html of one folder; in the working directory report.html
-of one search of an experiment, searches.html of several."""
+of one search of an experiment, searches.html of several, and suite.html of several tasks (with .json, .md
+and .tex)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

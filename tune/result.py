@@ -12,6 +12,7 @@ from dps.errors import InputError
 from dps.predict import Predictor
 from tune.records.comparison_document import ComparisonDocument, read_comparison_document
 from tune.records.search_document import SearchDocument, read_search_document
+from tune.records.suite_document import SUITE_DOCUMENT_FILE, SuiteDocument, read_suite_document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,8 +146,81 @@ class ComparisonResult:
         return said + table
 
 
-def load_result(folder: Path | str) -> SearchResult | ComparisonResult:
-    """Return what a search or a comparison that ended left in its output folder. Raises InputError."""
+class SuiteResult:
+    """Searches, or comparisons, of several tasks that ended, read from their folder.
+
+    folder: that of all of them. document: all of suite.json, typed.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        """Raises InputError for a folder without a suite.json that can be read."""
+        self.folder = Path(folder)
+        self.document: SuiteDocument = read_suite_document(self.folder)
+
+    @property
+    def sentence(self) -> str:
+        """What the averages say, and what they do not."""
+        return self.document.sentence
+
+    @cached_property
+    def tasks(self) -> pd.DataFrame:
+        """A row a task: mean scores by what was confirmed, and differences in points with their verdicts."""
+        import pandas as pd
+
+        rows = {}
+        for task in self.document.tasks:
+            row: dict[str, Any] = {name: score.mean for name, score in task.scores.items()}
+            for name, difference in task.differences.items():
+                named = self.document.name_difference(name)
+                row |= {named: 100 * difference.mean, f"{named}, verdict": difference.verdict}
+            rows[task.task] = row
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
+
+    @cached_property
+    def averages(self) -> pd.DataFrame:
+        """A row for each difference: its average over the tasks in points, 95 % interval, p and counts."""
+        import pandas as pd
+
+        rows = {
+            self.document.name_difference(name): {
+                "points": 100 * average.mean,
+                "low": 100 * average.interval[0] if average.interval else None,
+                "high": 100 * average.interval[1] if average.interval else None,
+                "p": average.adjusted_p,
+                "better": average.better,
+                "worse": average.worse,
+                "undecided": average.undecided,
+            }
+            for name, average in self.document.averages.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference")
+
+    @cached_property
+    def results(self) -> dict[str, SearchResult | ComparisonResult]:
+        """The result of each task."""
+        found = {task.task: load_result(self.folder / task.task) for task in self.document.tasks}
+        return {name: one for name, one in found.items() if not isinstance(one, SuiteResult)}
+
+    @property
+    def report_path(self) -> Path:
+        """The page of all tasks, suite.html."""
+        return self.folder / "suite.html"
+
+    def __repr__(self) -> str:
+        return f"SuiteResult({str(self.folder)!r}): {self.sentence}"
+
+    def _repr_html_(self) -> str:
+        said = f"<p>{html.escape(self.sentence)}</p>"
+        shown = "".join(table.to_html(float_format="{:.4g}".format) for table in (self.averages, self.tasks))
+        report = html.escape(self.report_path.absolute().as_uri())
+        return f'{said}{shown}<p><a href="{report}">suite.html</a></p>'
+
+
+def load_result(folder: Path | str) -> SearchResult | ComparisonResult | SuiteResult:
+    """Return what a search, a comparison, or several tasks that ended left in their output folder. Raises
+    InputError."""
+    if (Path(folder) / SUITE_DOCUMENT_FILE).is_file():
+        return SuiteResult(folder)
     if (Path(folder) / "compare.json").is_file():
         return ComparisonResult(folder)
     return SearchResult(folder)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dps.errors import InputError
 from dps.paths import write_text_file
 from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
+from tune.records.saved_options import is_suite_folder
 from tune.records.schema import refuse_impossible_values
 from tune.records.search_document import (
     READING_REMEDY,
@@ -18,6 +20,8 @@ from tune.records.search_document import (
     read_search_document,
 )
 from tune.reporting.page import render_overview_page, render_search_page
+from tune.reporting.suite.folders import list_task_folders, read_suite
+from tune.reporting.suite.page import SUITE_PAGE, write_suite
 from tune.reporting.summary import format_certainty_lines
 
 DEFAULT_PAGE_FILE = "searches.html"
@@ -25,12 +29,14 @@ DEFAULT_PAGE_FILE = "searches.html"
 
 @dataclass(frozen=True)
 class ReportSource:
-    """A search. name: a short one; full_name: a unique one. folder: where its page goes by default."""
+    """A search. name: a short one; full_name: a unique one. folder: where its page goes by default.
+    is_folder: whether that is its output folder."""
 
     name: str
     full_name: str
     document: SearchDocument
     folder: Path = Path()
+    is_folder: bool = False
 
 
 def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | None) -> Path:
@@ -38,14 +44,27 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
 
     names: output folders and MLflow experiments. output: where the page goes, None for the default.
     """
-    sources = [source for name in names for source in _find_searches(name, tracking_uri)]
+    only = Path(names[0]) if len(names) == 1 else None
+    folders = list_task_folders(only) if only is not None and is_suite_folder(only) else []
+    sources = [] if folders else [source for name in names for source in _find_searches(name, tracking_uri)]
+    tasks = [source.document.task for source in sources if source.is_folder]
     with refuse_impossible_values(f"DIR: search.json of {', '.join(names)}", READING_REMEDY):
-        file, text = _render(sources, output)
+        if len({*tasks}) == len(sources) > 1:
+            folders = [source.folder for source in sources]
+        if folders:
+            file, write = output or (only or Path()) / SUITE_PAGE, partial(write_suite, read_suite(folders))
+        else:
+            file, text = _render(sources, output)
+            write = partial(_write_text, text)
     try:
-        write_text_file(file, text)
+        write(file)
     except OSError as error:
         raise InputError(f"--output: {file} cannot be written ({error}); name another file") from None
     return Path(file)
+
+
+def _write_text(text: str, file: Path) -> None:
+    write_text_file(file, text)
 
 
 def _render(sources: Sequence[ReportSource], output: Path | None) -> tuple[Path, str]:
@@ -66,7 +85,7 @@ def _find_searches(name: str, uri: str | None) -> list[ReportSource]:
     folder = Path(name)
     if name.startswith(EXPERIMENT_PREFIX) or not folder.is_dir():
         return _read_experiment(name, uri)
-    return [ReportSource(folder.resolve().name, name, read_search_document(folder), folder)]
+    return [ReportSource(folder.resolve().name, name, read_search_document(folder), folder, True)]
 
 
 def _read_experiment(name: str, tracking_uri: str | None) -> list[ReportSource]:

@@ -25,13 +25,11 @@ from tune.core.options import CommonOptions
 from tune.planning.members import claim_suite_output, make_member_options, name_experiment
 from tune.planning.plan import Plan
 from tune.records.events import GuardedWatcher, Watcher, notify
-from tune.reporting.suite.folders import read_suite
-from tune.reporting.suite.page import write_suite
-from tune.reporting.suite.tables import make_terminal_table, summarise_suite
 from tune.session import Session
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount
 from tune.strategy.pool import Pool, PooledTask
+from tune.suite_report import report_suite
 
 
 def start_sessions(
@@ -101,6 +99,7 @@ class Suite:
             if stop.is_set():
                 for name, session in self.sessions.items():
                     session.suspend(arms[name])
+                notify(self._guard_watchers(), "session_ended", self.output, True)
                 self.display.first.interrupted(first.resume_command)
                 return EXIT_INTERRUPTED
         for (name, session), task in zip(self.sessions.items(), pool.tasks, strict=True):
@@ -134,23 +133,19 @@ class Suite:
         except Exception as error:
             self.errors[name] = session.explain_crash(error)
 
+    def _guard_watchers(self) -> list[GuardedWatcher]:
+        """Return the watchers that the caller handed in, which hear last of all tasks together."""
+        return [GuardedWatcher(watcher, self.display.first.warn) for watcher in self.watchers]
+
     def _finish(self) -> int:
         """Show what the tasks say together. Returns the exit status."""
         display = self.display.first
         for name, error in self.errors.items():
             display.warn(f"{name}: {error}")
-        folders = [each.output for name, each in self.sessions.items() if name not in self.errors]
-        if not folders:
+        ended = [each for name, each in self.sessions.items() if name not in self.errors]
+        if not ended:
             raise UnfinishedError("no task has a result; see the warnings", EXIT_NOTHING_FINISHED)
-        document = read_suite(folders, {name: str(error) for name, error in self.errors.items()})
-        write_suite(document, self.output)
+        failed = {name: str(error) for name, error in self.errors.items()}
+        report_suite(ended, failed, self.output, self.display, self._guard_watchers())
         shutil.rmtree(self.output / "ray", ignore_errors=True)
-        guarded = [GuardedWatcher(watcher, display.warn) for watcher in self.watchers]
-        notify([display, *guarded], "suite_ended", document, self.output)
-        display.note("")
-        for line in summarise_suite(document):
-            display.say(line)
-        display.show(make_terminal_table(document))
-        display.say(f"Results: {self.output} (suite.html, suite.md, suite.tex; a folder a task)")
-        notify(guarded, "session_ended", self.output, False)
         return max((error.status for error in self.errors.values()), default=EXIT_DONE)

@@ -44,6 +44,7 @@ LAYERS = (
     ("tune/search_session", "tune/compare_session", "tune/joined_comparisons"),
     ("tune/report",),
     ("tune/suite_session",),
+    ("tune/suite_report",),
     ("tune/session", "tune/search_report"),
     ("tune/startup",),
     ("tune/reporting", "tune/execution", "tune/console", "tune/tracking"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dps.tasks import registry, transfer
+from tune.core.common_options import TASK_PRESETS
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import parse_options
 from tune.planning import space_options
@@ -34,6 +35,15 @@ def test_the_papers_protocol(task: str) -> None:
         "update_ratio": [0.05],
     }
     assert options.trials == 4
+
+
+def test_the_papers_table_is_one_command() -> None:
+    options = parse_options(["--config", "paper-table", "--task", "cola,rte"], CompareOptions)
+    assert options.tasks == ("cola", "rte")
+    assert parse_options(["--config", "paper-table"], CompareOptions).tasks == TASK_PRESETS["glue"]
+    assert all(registry.get_task(task).name == task for task in TASK_PRESETS["glue"])
+    space_options.check_methods_and_sampler(options.method_names)
+    assert {"vanilla", "dps-dense", "dps-mix"} < {*options.method_names}
 
 
 @pytest.mark.parametrize(

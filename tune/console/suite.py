@@ -40,7 +40,7 @@ def format_suite_plan(plans: Sequence[Plan]) -> list[str]:
     lines += shared
     for name, own in named.items():
         kept = [line for line in own if line not in shared and not line.startswith(_IN_ROWS)]
-        lines += [f"{name}:", *(f"  {line}" for line in kept)]
+        lines += [f"{name}:", *(f"  {line}" for line in kept)] if kept else []
     seconds = sum(plan.estimate.slot_seconds for plan in plans)
     usage = format_usage(plans[0].slot_devices.used(seconds))
     return [*lines, f"expected     about {format_clock(estimate_suite_seconds(plans))}{usage}"]

@@ -99,6 +99,12 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def expand_tasks(text: str) -> tuple[str, ...]:
+    """Split the names of tasks, and put the tasks that one stands for in its place; each is there once."""
+    named = [TASK_PRESETS.get(name, (name,)) for name in split_names(text)]
+    return tuple(dict.fromkeys(chain.from_iterable(named)))
+
+
 SchedulerName = Literal["asha", "median", "none"]  # tune.strategy.early_stopping.EARLY_STOPPING_NAMES
 SamplerName = Literal["tpe", "gp", "random", "grid", "latin"]
 FolderPath = Annotated[Path, BeforeValidator(_check_path)]
@@ -309,8 +315,7 @@ class CommonOptions(BaseModel):
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that --task names, one at least."""
-        named = [TASK_PRESETS.get(name, (name,)) for name in split_names(self.task)]
-        return tuple(dict.fromkeys(chain.from_iterable(named)))
+        return expand_tasks(self.task)
 
     @property
     def method_names(self) -> tuple[str, ...]:

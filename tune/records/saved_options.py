@@ -12,7 +12,7 @@ from typing import Any
 from dps.errors import InputError
 from dps.paths import find_link, is_folder
 from dps.text import sanitise_text
-from tune.core.common_options import TASK_PRESETS
+from tune.core.common_options import expand_tasks
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import OptionsT, merge_saved_options, parse_option_text, read_options
 from tune.core.storage import remove_location
@@ -70,10 +70,15 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
 def is_suite_folder(folder: Path) -> bool:
     """Return whether a folder holds several tasks, each in a folder of its own: there is no ledger, and the
     config.yaml names them."""
+    return len(list_suite_tasks(folder)) > 1
+
+
+def list_suite_tasks(folder: Path) -> tuple[str, ...]:
+    """Return the tasks that the config.yaml of a folder without a ledger names; none without such a file."""
     if (folder / "study.db").exists() or not (folder / CONFIG_FILE).is_file():
-        return False
+        return ()
     tasks = read_options(folder / CONFIG_FILE).get("task")
-    return isinstance(tasks, str) and ("," in tasks or tasks in TASK_PRESETS)
+    return expand_tasks(tasks) if isinstance(tasks, str) else ()
 
 
 def find_runs_folder(output: Path) -> Path:

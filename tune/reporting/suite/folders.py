@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dps.errors import InputError
+from dps.tasks.registry import get_task_name
 from tune.records.comparison_document import COMPARISON_DOCUMENT_FILE, ComparisonDocument
-from tune.records.search_document import read_search_document
+from tune.records.saved_options import list_suite_tasks
+from tune.records.search_document import SEARCH_DOCUMENT_FILE, read_search_document
 from tune.records.suite_document import SuiteDocument
 from tune.reporting.comparison import join_comparisons
 from tune.reporting.suite.collect import collect_comparison, collect_search
@@ -30,6 +32,17 @@ def read_suite(folders: Sequence[Path], failed: Mapping[str, str] | None = None)
     return build_suite(rows, failed=failed)
 
 
+def list_task_folders(suite: Path) -> list[Path]:
+    """Return the folders of the tasks of a suite that have a result, in the order of its options. Raises
+    InputError if none has one."""
+    names = [get_task_name(task) for task in list_suite_tasks(suite)]
+    results = (SEARCH_DOCUMENT_FILE, COMPARISON_DOCUMENT_FILE)
+    folders = [suite / name for name in names if any((suite / name / file).is_file() for file in results)]
+    if not folders:
+        raise InputError(f"DIR: no task of {suite} has a result yet; go on with --resume {suite}")
+    return folders
+
+
 def make_comparison_suite(
     documents: Sequence[ComparisonDocument], failed: Mapping[str, str] | None = None
 ) -> SuiteDocument:
@@ -46,3 +59,13 @@ def make_comparison_suite(
         homes = {name: Path(origin.folder) for origin in document.joined for name in origin.methods}
         rows.append(collect_comparison(document, homes, place))
     return build_suite(rows, baselines[0], failed)
+
+
+def average_comparisons(documents: Sequence[ComparisonDocument]) -> tuple[SuiteDocument | None, str]:
+    """Return the suite of what `join_comparisons` returns, or None and why not (empty for one task)."""
+    if len({document.task for document in documents}) < 2:
+        return None, ""
+    try:
+        return make_comparison_suite(documents), ""
+    except InputError as error:
+        return None, f"no average over the tasks: {error}"

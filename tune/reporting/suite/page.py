@@ -11,7 +11,7 @@ from pathlib import Path
 from dps.paths import write_text_file
 from dps.text import redact_addresses
 from tune.core.wording import describe_generated_data
-from tune.records.suite_document import SUITE_DOCUMENT_FILE, SuiteDocument
+from tune.records.suite_document import SuiteDocument
 from tune.reporting.figures.canvas import Plot
 from tune.reporting.figures.plots import draw_differences
 from tune.reporting.figures.rows import Line, Mark, Row
@@ -19,7 +19,7 @@ from tune.reporting.page import PageFigures, render_template
 from tune.reporting.suite import tables
 from tune.reporting.suite.document import SCOPE
 
-SUITE_FILES = (SUITE_DOCUMENT_FILE, "suite.md", "suite.tex", "suite.html")
+SUITE_PAGE = "suite.html"
 TASK_PAGES = {"search": "report.html", "comparison": "compare.html"}
 
 
@@ -80,13 +80,13 @@ def _make_row(
     return Row(label, value, [*pairs, mark], lines, strong)
 
 
-def write_suite(document: SuiteDocument, output: Path) -> None:
-    """Write suite.json, suite.md, suite.tex and suite.html, each in one piece."""
+def write_suite(document: SuiteDocument, page: Path) -> None:
+    """Write the page, and the JSON, Markdown and LaTeX of the same name beside it, each in one piece."""
     content = redact_addresses(document.to_json())
-    for name, text in (
-        (SUITE_DOCUMENT_FILE, json.dumps(content, indent=2, allow_nan=False)),
-        ("suite.md", tables.render_suite_markdown(document)),
-        ("suite.tex", tables.render_suite_latex(document)),
-        ("suite.html", render_suite_page(document, output.resolve())),
+    for suffix, text in (
+        (".json", json.dumps(content, indent=2, allow_nan=False)),
+        (".md", tables.render_suite_markdown(document)),
+        (".tex", tables.render_suite_latex(document)),
+        (".html", render_suite_page(document, page.resolve().parent)),
     ):
-        write_text_file(output / name, text)
+        write_text_file(page.with_suffix(suffix), text)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import chdir
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +16,14 @@ from scipy import stats
 from dps.errors import InputError
 from tests.unit.tune.helpers import restore_old_search
 from tests.unit.tune.reporting.test_comparison import finished
+from tune import compare, report
+from tune.records import stores
 from tune.records.suite_document import read_suite_document
 from tune.reporting.suite.folders import read_suite
-from tune.reporting.suite.page import SUITE_FILES, write_suite
+from tune.reporting.suite.page import SUITE_PAGE, write_suite
 from tune.reporting.suite.tables import make_difference_table, make_score_table, summarise_suite
+from tune.result import SuiteResult, load_result
+from tune.tracking.suite import track_suite
 
 TASKS = ("rte", "mrpc", "qnli")
 
@@ -79,8 +87,9 @@ def test_it_is_said_what_the_average_says_and_what_it_leaves_out(folders: list[P
 
 def test_all_files_hold_every_task_and_the_average(folders: list[Path], tmp_path: Path) -> None:
     found = read_suite(folders, {"stsb": "no trial finished <b>"})
-    write_suite(found, tmp_path)
-    texts = {name: (tmp_path / name).read_text(encoding="utf-8") for name in SUITE_FILES}
+    write_suite(found, tmp_path / SUITE_PAGE)
+    texts = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert {*texts} == {"suite.json", "suite.md", "suite.tex", "suite.html"}
     assert read_suite_document(tmp_path) == found
     for text in texts.values():
         assert all(task in text for task in (*TASKS, "average", "dps-dense"))
@@ -92,13 +101,33 @@ def test_all_files_hold_every_task_and_the_average(folders: list[Path], tmp_path
     assert f"{mean} \\\\" in texts["suite.tex"]
 
 
-def test_searches_of_an_earlier_version_have_a_table(tmp_path: Path) -> None:
-    folder = restore_old_search("search", tmp_path / "one")
-    found = read_suite([folder])
-    assert found.kind == "search"
-    assert found.sentence.startswith("There is no average")
+def test_searches_of_an_earlier_version_have_an_average(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [restore_old_search(name, tmp_path / name) for name in ("search", "own")]
+    with chdir(tmp_path):
+        assert report.main(["search", "own"]) == 0
+    assert capsys.readouterr().out == "report: suite.html\n"
+    found = load_result(tmp_path)
+    assert isinstance(found, SuiteResult)
+    own = [load_result(folder).document.baselines[0].difference.points for folder in folders]  # type: ignore[union-attr]
+    assert found.averages.loc["winner - vanilla", "points"] == pytest.approx(np.mean(own))
+    assert [*found.tasks["winner - vanilla"]] == pytest.approx(own)
+    assert found.sentence in found._repr_html_()
     with pytest.raises(InputError, match="is there twice; an average counts each task once"):
-        read_suite([folder, folder])
+        read_suite([folders[0], folders[0]])
+
+
+def test_comparisons_made_apart_have_the_same_average(
+    folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ",".join(map(str, folders))
+    assert compare.main(["--results", named, "--output", str(tmp_path / "joined"), "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["event"] for one in told] == [*["comparison_ended"] * 3, "suite_ended"]
+    alone = read_suite(folders)
+    assert told[-1]["averages"]["dps-dense"]["mean"] == alone.averages["dps-dense"].mean
+    assert (tmp_path / "joined" / "suite.html").is_file()
 
 
 def test_what_cannot_be_averaged_is_refused(folders: list[Path], tmp_path: Path) -> None:
@@ -108,3 +137,56 @@ def test_what_cannot_be_averaged_is_refused(folders: list[Path], tmp_path: Path)
         read_suite([*folders, other])
     with pytest.raises(InputError, match="is no comparison, and the others are"):
         read_suite([*folders, restore_old_search("search", tmp_path / "one")])
+
+
+class FakeClient:
+    """MLflow, as far as the run of several tasks needs it."""
+
+    def __init__(self) -> None:
+        self.runs = {"one": ("a", "search"), "two": ("b", "search"), "trial": ("a", "0")}
+        self.tags: dict[tuple[str, str], str] = {}
+        self.metrics: dict[str, float] = {}
+        self.files: list[str] = []
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        return SimpleNamespace(lifecycle_stage="active", experiment_id="7")
+
+    def search_runs(self, experiments: list[str], query: str) -> list[Any]:
+        search, trial = re.findall("'([^']*)'", query)
+        found = [run for run, named in self.runs.items() if named == (search, trial)]
+        return [SimpleNamespace(info=SimpleNamespace(run_id=run)) for run in found]
+
+    def create_run(self, experiment: str, run_name: str, tags: dict[str, str]) -> Any:
+        self.runs["all"] = (tags["dps.search"], tags["dps.trial"])
+        return SimpleNamespace(info=SimpleNamespace(run_id="all"))
+
+    def set_tag(self, run: str, key: str, value: str) -> None:
+        self.tags[run, key] = value
+
+    def log_metric(self, run: str, name: str, value: float) -> None:
+        self.metrics[name] = value
+
+    def get_run(self, run: str) -> Any:
+        return SimpleNamespace(info=SimpleNamespace(artifact_uri="mlflow-artifacts:/7/all/artifacts"))
+
+    def log_artifact(self, run: str, file: str) -> None:
+        self.files.append(Path(file).name)
+
+    def set_terminated(self, run: str) -> None:
+        pass
+
+
+def test_the_run_of_all_tasks_is_the_parent_of_theirs(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, client = read_suite(folders), FakeClient()
+    write_suite(found, tmp_path / SUITE_PAGE)
+    monkeypatch.setattr(stores, "create_mlflow_client", lambda uri: client)
+    for _ in range(2):  # again after a resume
+        assert track_suite("http://here", "e", ["a", "b"], found, tmp_path) == ""
+    assert {run for run, key in client.tags if key == "mlflow.parentRunId"} == {"one", "two"}
+    assert client.tags["one", "mlflow.parentRunId"] == "all"
+    assert client.metrics["average_dps-dense_difference_points"] == 100 * found.averages["dps-dense"].mean
+    assert client.files == ["suite.json", "suite.md", "suite.tex", "suite.html"] * 2
+    monkeypatch.setattr(stores, "create_mlflow_client", lambda uri: None)
+    assert "AttributeError" in track_suite("http://here", "e", ["a", "b"], found, tmp_path)
