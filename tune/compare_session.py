@@ -60,6 +60,7 @@ class ComparisonSession(Session):
         )
         if self.view_command:
             self.display.say(f"Look:    {self.view_command}")
+        self.show_tracking()
         return EXIT_DONE
 
 

@@ -25,6 +25,11 @@ def run_searches(given: SearchOptions, options: SearchOptions, watchers: Sequenc
     return start_sessions(SearchSession, given, options, watchers)
 
 
+CHOSEN_NOTE = (
+    "by its expected score over seeds, see search.json; Optuna's best trial is the luckiest single seed"
+)
+
+
 class SearchSession(Session):
     """Explore configurations, confirm the winner on fresh seeds, hand over its model."""
 
@@ -74,6 +79,7 @@ class SearchSession(Session):
         has_model = self.best_model.hand_over(document, winner)
         has_ensemble = not self.options.ensemble or EnsembleModel(self.best_model).hand_over(winner)
         if winner is not None:
+            self.notes.note("chosen", f"trial {winner.number}, {CHOSEN_NOTE}")
             notify(self.watchers, "search_ended", document)
         self.close()
         if winner is None or document.confirmation is None:
@@ -92,6 +98,7 @@ class SearchSession(Session):
         self.display.note("")
         for line in summarise_search(document, self.output, self.view_command):
             self.display.say(line)
+        self.show_tracking()
         if self.tracker is not None and self.tracker.registered_model:
             self.display.say(f"registered: {self.tracker.registered_model}")
         if self.options.profile and profile is not None:

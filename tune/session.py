@@ -84,6 +84,8 @@ class Session(ABC):
         self.notes.note("git_dirty", self.provenance.git_dirty)
         self._note_commit()
         self.notes.note("precision", plan.settings.precision)
+        for ledger in self.folder.ledgers.values():
+            ledger.name_metric(plan.task.metric)
         model = self.options.model if plan.models else plan.settings.model
         self.folder.write_config(self.options, plan.settings.data, model)
         earlier = self.folder.records()
@@ -216,6 +218,11 @@ class Session(ABC):
         if self.tracker is not None and self.tracker.error:
             deliver = format_command("python -m tune.tracking", "sync", self.output)
             self.display.warn(f"MLflow tracking failed: {self.tracker.error}; again: {deliver}")
+
+    def show_tracking(self) -> None:
+        """Print the addresses of what was tracked."""
+        for line in self.tracker.pages if self.tracker is not None else ():
+            self.display.say(line)
 
     @property
     def view_command(self) -> str | None:

@@ -178,7 +178,11 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
         "selection_ratio": "0.7",
         "seed": "0",
     }
-    assert parent.data.params["task"] == "cola"
+    assert parent.data.params["option.task"] == "cola"
+    assert set(parent.data.params) == {key for key in parent.data.params if key.startswith("option.")}
+    (data,) = parent.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("cola (generated)", "d" * 16)
+    assert parent.data.tags["mlflow.source.name"] == "python tune/search.py"
     tags = parent.data.tags
     assert (tags["option.trials"], tags["winner.selection_ratio"]) == ("8", "0.7")
     assert {"score": 0.3, "seconds": 9.0, "selected_share": 0.7}.items() <= found["0"].data.metrics.items()
@@ -471,7 +475,7 @@ def test_what_was_half_heard_is_completed_once(uri: str, output: Path) -> None:
         tracker.session_ended(output, interrupted=False)
         assert tracker.error == ""
         found = runs(uri)
-        assert found["search"].data.params["task"] == "cola"
+        assert found["search"].data.params["option.task"] == "cola"
         assert found["0"].data.params == {**{k: str(v) for k, v in DENSE.items()}, "seed": "0"}
         assert (found["0"].data.metrics["seconds"], found["0"].info.status) == (9.0, "FINISHED")
         curve = client.get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")

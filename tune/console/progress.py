@@ -46,7 +46,7 @@ MIN_WIDTH_FOR_METRIC, MIN_WIDTH_FOR_CONFIGURATION = (
 )  # columns of a screen with room for the metric's name; without room for configurations
 MIN_EXPECTATION_S = 2.0  # between two estimates of what is left
 MAX_SILENCE_S = 60.0  # of a run in the plain lines: then its step is said
-COPIED = re.compile(r"^(Look|Results): |go on with: ")  # lines to be copied as they are
+COPIED = re.compile(r"^(Look|Results|Runs|Compare): |go on with: ")  # lines to be copied as they are
 OUTCOME_STYLES = {Outcome.RUNNING: "cyan", Outcome.COMPLETED: "green", Outcome.STOPPED: "yellow"}
 FAILURE_STYLE, WARNING_STYLE, LEADER_STYLE, LATER_STYLE = "red", "yellow", "bold", "dim"
 

@@ -116,6 +116,11 @@ class Ledger:
         """Return the study of the search."""
         return self._studies[RunPurpose.SEARCH]
 
+    def name_metric(self, metric: str) -> None:
+        """Name what the studies hold, for whoever looks into them with Optuna."""
+        for study in self._studies.values():
+            study.set_metric_names([f"{metric} of one seed"])
+
     def open(self, identity: dict[str, Any]) -> None:
         """Note what this search is, or check that it is the search that the ledger holds.
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from dps.text import redact_tree
 from tune.core.options import CommonOptions
+from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
+from tune.core.wording import describe_generated_data
+from tune.planning.plan import CHANGEABLE_OPTIONS
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.ledger import TrialRecord
 from tune.records.schema import DifferenceSection
@@ -15,7 +21,10 @@ from tune.records.search_document import SearchDocument
 from tune.stats.ensemble import AnswerSummary
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
+
+OPTION_PREFIX = "option."  # of parameters and tags
+MAX_COMPARED_RUNS = 30  # in an address
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,64 @@ class TrackedSearch:
         select_on = described["plan"]["settings"]["select_on"]
         parts = {name: described[name] for name in ("task", "metric", "data", "model")}
         return cls(options, select_on=select_on, **parts)
+
+
+def describe_search(search: TrackedSearch, *sentences: str) -> str:
+    """Describe a search: by what was found, and whether its data are generated. sentences: none until it has
+    ended."""
+    begun = f"{search.metric} on {search.task}: runs of {', '.join(search.options.method_names)}."
+    generated = describe_generated_data(search.data["source"], search.task)
+    return "\n\n".join(filter(None, [*(sentences or [begun]), generated]))
+
+
+def make_data_input(search: TrackedSearch) -> DatasetInput:
+    """Return the data of a search as MLflow's input of a run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data = search.data
+    kind = "generated" if data["source"] == "builtin" else data["source"]
+    source = json.dumps({"name": data["name"], "kind": kind})
+    named = Dataset(f"{search.task} ({kind})"[:500], data["fingerprint"][:36], "local", source)
+    return DatasetInput(named, [InputTag("mlflow.data.context", "training")])
+
+
+def format_pages(address: str, experiment: str, compared: Sequence[str]) -> list[str]:
+    """Return lines with the addresses of MLflow's pages for an experiment's runs and for some compared.
+
+    compared: ids of runs.
+    """
+    lines = [f"Runs:    {address}/#/experiments/{experiment}/runs?workflowType=machine_learning"]
+    if 1 < len(compared) <= MAX_COMPARED_RUNS:
+        runs, experiments = (quote(json.dumps(ids)) for ids in ([*compared], [experiment]))
+        lines.append(f"Compare: {address}/#/compare-runs?runs={runs}&experiments={experiments}")
+    return lines
+
+
+def collect_search_tags(search: TrackedSearch, origin: Provenance) -> dict[str, str]:
+    """Return the MLflow tags that a search and all its runs have. origin: of this session."""
+    return {
+        "task": search.task,
+        "method": ",".join(search.options.method_names),
+        "model": search.model["name"],
+        "model_fingerprint": search.model["fingerprint"],
+        "data": search.data["name"],
+        "data_fingerprint": search.data["fingerprint"],
+        "mlflow.source.name": search.options.command,
+        "mlflow.source.type": "LOCAL",
+        **({"mlflow.source.git.commit": origin.git_commit} if origin.git_commit else {}),
+        "git_commit": f"{origin.git_commit or 'none'}{' (changed)' if origin.git_dirty else ''}",
+        **{f"version.{name}": version for name, version in origin.packages.items()},
+    }
+
+
+def collect_options(options: CommonOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a search as MLflow's parameters, and as tags what a resume may change of them."""
+    given = redact_tree(options.model_dump(mode="json", exclude_none=True))
+    fixed, changeable = given.keys() - CHANGEABLE_OPTIONS, given.keys() & CHANGEABLE_OPTIONS
+    params, tags = (
+        {f"{OPTION_PREFIX}{name}": given[name] for name in names} for names in (fixed, changeable)
+    )
+    return params, tags
 
 
 def collect_trial_params(record: TrialRecord) -> dict[str, Any]:

@@ -17,12 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dps.text import redact_secrets, redact_tree
+from dps.text import redact_secrets
 from dps.training.result import Evaluation, Outcome
 from tune.core.options import CommonOptions
 from tune.core.provenance import Provenance
 from tune.core.run import RunId, RunPurpose
-from tune.planning.plan import CHANGEABLE_OPTIONS
 from tune.records import stores
 from tune.records.comparison_document import ComparisonDocument, MethodSection
 from tune.records.events import Watcher
@@ -32,10 +31,15 @@ from tune.records.search_document import SearchDocument
 from tune.tracking.content import (
     TrackedSearch,
     collect_method_metrics,
+    collect_options,
     collect_search_metrics,
+    collect_search_tags,
     collect_trial_metrics,
     collect_trial_params,
+    describe_search,
+    format_pages,
     is_complete,
+    make_data_input,
 )
 from tune.tracking.delivery import Delivery, Server
 from tune.tracking.registry import format_model_uri, register_model
@@ -45,9 +49,11 @@ if TYPE_CHECKING:
 
 FLUSH_TIMEOUT_S, INTERRUPT_TIMEOUT_S = 60.0, 5.0
 MAX_VALUE_LENGTH = 6000  # characters of a parameter or a tag
+LOCAL_ADDRESS = "http://127.0.0.1:5000"  # of `mlflow ui`
+NOTE = "mlflow.note.content"  # the tag of a description
 PARENT = "search"  # the tag dps.trial of the parent run
 METHOD_PREFIX = "method "  # of that tag, of a comparison's methods
-OPTION_PREFIX, WINNER_PREFIX, BASELINE_PREFIX = "option.", "winner.", "baseline."  # of tags
+WINNER_PREFIX, BASELINE_PREFIX = "winner.", "baseline."  # of tags
 LOGGED_FILES = (
     "config.yaml", "study.db", "search.json", "report.html",
     "compare.json", "compare.md", "compare.tex", "compare.html",
@@ -70,10 +76,11 @@ class MlflowTracker(Watcher, Server):
         name: str,
         warn: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.uri, self.registered_model = uri, ""
-        self._search, self._provenance, self._search_id, self._name = search, provenance, search_id, name
-        self._warn = warn
+        self.uri, self.registered_model, self._warn = uri, "", warn
+        self._search, self._search_id, self._name = search, search_id, name
+        self._tags = collect_search_tags(search, provenance)
         self._runs: dict[str, str] = {}  # MLflow's id by trial
+        self._completed = list[str]()  # trials
         self._held: dict[str, Run] = {}  # by trial, as MLflow had them when they were last looked up
         self._is_unsure = False  # whether a run may have been made without this process having heard of it
         self._delivery = Delivery(self, warn)
@@ -89,6 +96,15 @@ class MlflowTracker(Watcher, Server):
         return stores.format_view_command(self.uri)
 
     @property
+    def pages(self) -> list[str]:
+        """Lines with the addresses of the pages that show the runs; empty while there are none."""
+        if PARENT not in self._runs:
+            return []
+        address = redact_secrets(self.uri) if self.uri.startswith("http") else LOCAL_ADDRESS
+        compared = [self._runs[trial] for trial in self._completed if trial in self._runs]
+        return format_pages(address.rstrip("/"), self._experiment_id, compared)
+
+    @property
     def experiment(self) -> str:
         """The experiment's name."""
         search = self._search
@@ -102,13 +118,19 @@ class MlflowTracker(Watcher, Server):
         self._delivery.put(_name_run(record), write)
 
     def trial_ended(self, record: TrialRecord) -> None:
+        self._note_completed(record)
         self._delivery.put(_name_run(record), partial(self._log_trial_end, replace(record)))
 
     def session_started(self, earlier: Sequence[TrialRecord]) -> None:
         """Log what MLflow may have missed of the runs that ended in earlier sessions."""
         for record in earlier:
             if record.outcome.is_final:
+                self._note_completed(record)
                 self._delivery.put(_name_run(record), partial(self._log_finished_run, record))
+
+    def _note_completed(self, record: TrialRecord) -> None:
+        if record.purpose == RunPurpose.SEARCH and record.outcome == Outcome.COMPLETED:
+            self._completed.append(record.id)
 
     def search_ended(self, document: SearchDocument) -> None:
         self._delivery.put("the result", partial(self._log_search_end, document))
@@ -163,7 +185,8 @@ class MlflowTracker(Watcher, Server):
         file = stores.find_sqlite_file(self.uri)
         location = None if file is None else (file.resolve().parent / "mlartifacts").as_uri()
         try:
-            return str(self._client.create_experiment(self.experiment, artifact_location=location))
+            tags = {NOTE: describe_search(self._search)}
+            return str(self._client.create_experiment(self.experiment, location, tags))
         except MlflowException:  # another search may have made it meanwhile
             found = stores.find_experiment(self._client, self.experiment)
             if found is None:
@@ -199,27 +222,16 @@ class MlflowTracker(Watcher, Server):
         return len(deleted)
 
     def _open_parent_run(self) -> None:
-        options = redact_tree(self._search.options.model_dump(mode="json", exclude_none=True))
-        changeable = {f"{OPTION_PREFIX}{name}": options[name] for name in options.keys() & CHANGEABLE_OPTIONS}
-        fixed = {name: value for name, value in options.items() if name not in CHANGEABLE_OPTIONS}
-        self._parent = self._open_run(PARENT, self._name, self._search_tags(), fixed)
-        self._write(PARENT, tags={**self._search_tags(), **changeable})
+        fixed, changeable = collect_options(self._search.options)
+        self._parent = self._open_run(PARENT, self._name, self._tags, fixed)
+        parent = self._client.get_run(self._parent)
+        note = {} if NOTE in parent.data.tags else {NOTE: describe_search(self._search)}
+        self._write(PARENT, tags={**note, **self._tags, **changeable})
+        if parent.inputs is None or not parent.inputs.dataset_inputs:
+            self._client.log_inputs(self._parent, [make_data_input(self._search)])
         for trial, run in self._held.items():
             if trial != PARENT and run.data.tags.get("mlflow.parentRunId") != self._parent:
                 self._write(trial, tags={"mlflow.parentRunId": self._parent})
-
-    def _search_tags(self) -> dict[str, str]:
-        search, origin = self._search, self._provenance
-        return {
-            "task": search.task,
-            "method": ",".join(search.options.method_names),
-            "model": search.model["name"],
-            "model_fingerprint": search.model["fingerprint"],
-            "data": search.data["name"],
-            "data_fingerprint": search.data["fingerprint"],
-            "git_commit": f"{origin.git_commit or 'none'}{' (changed)' if origin.git_dirty else ''}",
-            **{f"version.{name}": version for name, version in origin.packages.items()},
-        }
 
     def _open_run(self, trial: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> str:
         """Open the run of a trial, or the parent, created if needed; add the parameters that it lacks."""
@@ -258,7 +270,7 @@ class MlflowTracker(Watcher, Server):
             self._client.log_batch(self._runs[trial], points, held, said)
 
     def _log_trial_start(self, record: TrialRecord) -> None:
-        tags = {"purpose": str(record.purpose), "outcome": str(Outcome.RUNNING), **self._search_tags()}
+        tags = {"purpose": str(record.purpose), "outcome": str(Outcome.RUNNING), **self._tags}
         tags["method"] = record.configuration["method"]
         name = f"trial-{record.id}" if record.purpose == RunPurpose.SEARCH else record.id
         self._open_run(record.id, name, tags, collect_trial_params(record))
@@ -310,7 +322,7 @@ class MlflowTracker(Watcher, Server):
         for key in self._client.get_run(self._parent).data.tags:
             if key.startswith((WINNER_PREFIX, BASELINE_PREFIX)) and key not in tags:  # of an earlier winner
                 self._client.delete_tag(self._parent, key)
-        tags["mlflow.note.content"] = document.sentence
+        tags[NOTE] = describe_search(self._search, document.sentence)
         self._write(PARENT, collect_search_metrics(document), tags=tags)
 
     def _log_method(self, document: ComparisonDocument, method: MethodSection) -> None:
@@ -321,15 +333,15 @@ class MlflowTracker(Watcher, Server):
         if trial in self._runs:  # of an earlier session: its parameters may be others
             self._client.delete_run(self._runs.pop(trial))
             self._held.pop(trial, None)
-        tags = {"purpose": "method", "outcome": str(outcome), **self._search_tags(), "method": method.method}
+        tags = {"purpose": "method", "outcome": str(outcome), **self._tags, "method": method.method}
         self._open_run(trial, method.method, tags, method.configuration)
         verdict = document.main_result.methods[method.method].verdict
-        note = {"mlflow.note.content": verdict or "the baseline"}
+        note = {NOTE: verdict or "the baseline"}
         self._write(trial, collect_method_metrics(document, method.method), tags=note)
         self._client.set_terminated(self._runs[trial], RUN_STATUS_BY_FAILURE[outcome.is_failure])
 
     def _log_comparison_end(self, document: ComparisonDocument) -> None:
-        note = {"mlflow.note.content": "\n\n".join(document.sentences)}
+        note = {NOTE: describe_search(self._search, *document.sentences)}
         self._write(PARENT, document.spent.to_json(), tags=note)
 
     def _kill_open_runs(self) -> None:

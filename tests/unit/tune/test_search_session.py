@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
 from safetensors.numpy import load_file, save_file
@@ -65,6 +66,17 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
+
+
+def test_the_study_says_which_trial_was_chosen_and_what_its_values_are(
+    search: Callable[..., list[Job]], output: Path
+) -> None:
+    """Optuna's best trial is the luckiest seed."""
+    search(trials=4, race=2)
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{output}/study.db")
+    winner = json.loads((output / "search.json").read_text(encoding="utf-8"))["winner"]["trial"]
+    assert study.user_attrs["chosen"].startswith(f"trial {winner}, by its expected score")
+    assert study.metric_names == ["matthews_correlation of one seed"]
 
 
 def is_whole(output: Path) -> bool:
