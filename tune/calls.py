@@ -85,8 +85,12 @@ def run_comparison(
     watchers: Sequence[Watcher] = (),
     **options: Any,
 ) -> ComparisonResult | SuiteResult:
-    """Compare methods at an equal budget; return what was found. options: those of `python tune/compare.py`,
-    such as methods="vanilla,dps-dense". The rest, and what is raised: see `run_search`."""
+    """Compare methods, or arms of any kind, at an equal budget; return what was found.
+
+    options: those of `python tune/compare.py`, such as methods="vanilla,dps-dense", or
+    arms={"base": {"model": "roberta-base"}, "large": {"model": "roberta-large"}}. The rest, and what is
+    raised: see `run_search`.
+    """
     given = _choose_task(task, options, train=train, dev=dev, text=text, label=label, name=name)
     folder = _run(make_options(given, CompareOptions), start_comparison, watchers)
     return SuiteResult(folder) if is_suite_folder(folder) else ComparisonResult(folder)

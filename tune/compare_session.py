@@ -26,7 +26,7 @@ def run_comparisons(given: CompareOptions, options: CompareOptions, watchers: Se
 
 
 class ComparisonSession(Session):
-    """Tune each method at the same budget, train its best with paired seeds, say what differs."""
+    """Tune each arm at the same budget, train its best with paired seeds, say what differs."""
 
     prefix = "compare-"
     noun = "comparison"
@@ -66,6 +66,9 @@ class ComparisonSession(Session):
 
 def check_compared_methods(options: CompareOptions) -> None:
     """Raises InputError for a method that there is none of, and where there is nothing to compare."""
+    if options.arms:
+        _check_arms(options)
+        return
     for option, names in (("--baseline", (options.baseline,)), ("--methods", options.method_names)):
         if unknown := [name for name in names if name not in METHODS]:
             advice = suggest_name(unknown[0], METHODS)
@@ -73,4 +76,17 @@ def check_compared_methods(options: CompareOptions) -> None:
     if len(options.method_names) < 2:
         raise InputError(
             f"--methods: {options.methods} is the baseline alone; name a method to compare it with"
+        )
+
+
+def _check_arms(options: CompareOptions) -> None:
+    names, fields = ", ".join(options.arms), CompareOptions.model_fields
+    if len(options.arms) < 2:
+        raise InputError(f"--arms: {names} is one arm; name another to compare it with")
+    if options.baseline not in (*options.arms, fields["baseline"].default):
+        raise InputError(f"--baseline: there is no arm {options.baseline!r}; choose among {names}")
+    if options.methods not in (*METHODS, fields["methods"].default):
+        raise InputError(
+            f"--methods: beside --arms it names the one method of arms that name none, but got "
+            f"{options.methods!r}"
         )

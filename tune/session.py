@@ -83,11 +83,11 @@ class Session(ABC):
         self.provenance.git_dirty |= bool(self.notes.noted("git_dirty"))  # in any session
         self.notes.note("git_dirty", self.provenance.git_dirty)
         self._note_commit()
-        self.notes.note("precision", plan.settings.precision)
+        self.notes.note("precision", plan.get_shared("precision"))
         for ledger in self.folder.ledgers.values():
             ledger.name_metric(plan.task.metric)
-        model = self.options.model if plan.models else plan.settings.model
-        self.folder.write_config(self.options, plan.settings.data, model)
+        model = self.options.model if plan.models else plan.get_shared("model")
+        self.folder.write_config(self.options, plan.get_shared("data"), model)
         earlier = self.folder.records()
         self.notes.note_earlier_look()
         self.display = choose_display(plan, earlier, self.expected_runs)

@@ -319,8 +319,8 @@ class Idle:
 
 def test_the_experiment_tells_data_apart() -> None:
     plan = make_plan()
-    other = replace(plan, data=replace(plan.data, fingerprint="e" * 16))
-    hub = replace(plan, data=replace(plan.data, source="hub"))
+    other = plan.change_arms(data=replace(plan.data, fingerprint="e" * 16))
+    hub = plan.change_arms(data=replace(plan.data, source="hub"))
     names = [Idle(plan=one).experiment for one in (plan, other, hub, make_plan(task="rte"))]
     assert names == [
         "cola-builtin-dddddddd",

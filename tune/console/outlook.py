@@ -144,16 +144,16 @@ def measure_work(
     share = MEAN_TRIAL_SHARE[plan.options.scheduler]
     left = done = spent = 0.0
     for run in records:
-        whole = _predict_run(plan, run.purpose, _count_extra_passes(run.configuration["method"]))
+        whole = _predict_run(plan, run.arm, run.purpose, _count_extra_passes(run.configuration["method"]))
         ran = _measure_share(run, progress, plan.options.evaluations)
         if not run.outcome.is_final:
             left += whole * max(0.0, 1.0 - ran)
         if run.id not in earlier:
             done, spent = done + whole * ran, spent + run.seconds
     for phase in count_phases(plan, records):
-        mean = _predict_run(plan, phase.purpose, 0.0)
+        mean = _predict_run(plan, "", phase.purpose, 0.0)
         left += (phase.total - phase.started) * mean * (share if phase.purpose == RunPurpose.SEARCH else 1.0)
-    return Work(left, done, spent, _predict_run(plan, RunPurpose.SEARCH, 0.0))
+    return Work(left, done, spent, _predict_run(plan, "", RunPurpose.SEARCH, 0.0))
 
 
 def estimate_left(works: Sequence[Work], slots: int, passed: float) -> float | None:
@@ -176,9 +176,10 @@ def _count_extra_passes(method: str) -> float:
     return METHODS[method]().cost.extra_passes
 
 
-def _predict_run(plan: Plan, purpose: RunPurpose, extra_passes: float) -> float:
-    """Return the seconds of a whole run by the plan's speeds."""
-    predicted = estimate_run(plan.options, plan.preview, plan.speed, 1 + extra_passes)
+def _predict_run(plan: Plan, arm: str, purpose: RunPurpose, extra_passes: float) -> float:
+    """Return the seconds of a whole run by the plan's speeds. arm: of a comparison, else the first one."""
+    own = plan.arms.get(arm, plan.first)
+    predicted = estimate_run(plan.options, own.preview, own.speed, 1 + extra_passes)
     whole = predicted.confirmation if purpose == RunPurpose.CONFIRMATION else predicted.trial
     return max(whole * plan.mean_training_share, 1e-9)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from dps.attachment.losses import FOCAL_GAMMA, balance_classes
 from dps.methods import METHODS
+from dps.ranges import Choice, Domain
 from dps.tasks.metrics import TUNED_THRESHOLD
 from dps.tasks.task import EVEN_THRESHOLD
 from dps.text import quote_value
@@ -55,19 +56,27 @@ def format_plan(plan: Plan) -> list[str]:
 
 
 def _format_models(plan: Plan) -> list[str]:
-    """Say which model is trained, or among which the search chooses, and what each reads of the texts."""
+    """Say which models are trained, by which arms, or among which a search chooses; and what each reads."""
     lengths = [
-        space.parameters["max_length"] for space in plan.arms.values() if "max_length" in space.parameters
+        arm.space.parameters["max_length"]
+        for arm in plan.arms.values()
+        if "max_length" in arm.space.parameters
     ]
     shorter = f", of the lengths {lengths[0]} the longest" if lengths else ""
-    if not plan.models:
-        texts = f"texts        {plan.preview.lengths}{shorter}"
-        return [texts, f"model        {'; '.join([plan.model.note, *plan.preview.notes])}"]
-    return [
-        f"model        {label}: {model.size.parameters / 1e6:,.0f} million weights; "
-        f"{'; '.join([f'texts: {model.preview.lengths}{shorter}', *model.preview.notes])}"
-        for label, model in plan.models.items()
-    ]
+    if plan.models:
+        return [
+            f"model        {label}: {model.size.parameters / 1e6:,.0f} million weights; "
+            f"{'; '.join([f'texts: {model.preview.lengths}{shorter}', *model.preview.notes])}"
+            for label, model in plan.models.items()
+        ]
+    arms_by_model: dict[str, list[str]] = {}
+    for name, arm in plan.arms.items():
+        arms_by_model.setdefault("; ".join([arm.model.note, *arm.preview.notes]), []).append(name)
+    lines = [f"texts        {plan.preview.lengths}{shorter}"]
+    for note, names in arms_by_model.items():
+        joined = ", ".join(names)
+        lines.append(f"model        {note}{'' if len(arms_by_model) == 1 else f' ({joined})'}")
+    return lines
 
 
 def _format_labels(preview: RunPreview) -> list[str]:
@@ -174,7 +183,7 @@ def _format_baselines(plan: Plan) -> list[str]:
     parts = ["the published values, unless they win"] if options.confirms_published else []
     if tuned:
         each = plan.count_trials(tuned[0])
-        what = "learning rates" if len(plan.arms[tuned[0]].parameters) == 1 else "configurations"
+        what = "learning rates" if len(plan.arms[tuned[0]].space.parameters) == 1 else "configurations"
         parts.append(f"{', '.join(tuned)}, each at the best of {each} {what}")
     trials = sum(map(plan.count_trials, tuned))
     cost = f"{trials} trials and " if trials else ""
@@ -187,19 +196,39 @@ def _format_baselines(plan: Plan) -> list[str]:
 
 
 def _format_comparison(plan: Plan) -> list[str]:
-    options = plan.options
-    rate = next(iter(plan.arms.values())).parameters["learning_rate"]
-    lines = [
-        f"comparing    {len(plan.arms)} methods, each: {options.trials} configurations of at most "
-        f"{plan.max_steps} steps, {options.sampler} + {options.scheduler},",
-        f"             then its best with {options.confirm} paired seeds, {plan.confirm_steps} steps each",
-        f"  {'learning_rate':<20} {rate}",
-    ]
-    for method, space in plan.arms.items():
-        shared = {"learning_rate": rate}
-        own = [f"{name} {domain}" for name, domain in space.parameters.items() if shared.get(name) != domain]
-        lines.append(f"  {method:<20} {', '.join(own) or '-'}{format_method_cost(method)}")
+    """Say what each arm gets, then a line an arm: what it has of its own, and what is searched."""
+    options, differing = plan.options, plan.list_differences()
+    is_tuned, noun = options.tune == "each", "arms" if options.arms else "methods"
+    least, most = (pick(arm.preview.full_max_steps for arm in plan.arms.values()) for pick in (min, max))
+    steps = f"{most} steps each" if least == most else f"{least} to {most} steps"
+    lines = [f"comparing    {len(plan.arms)} {noun}, each as it is: {options.confirm} paired seeds, {steps}"]
+    if is_tuned:
+        lines = [
+            f"comparing    {len(plan.arms)} {noun}, each: {options.trials} configurations of at most "
+            f"{plan.max_steps} steps, {options.sampler} + {options.scheduler},",
+            f"             then its best with {options.confirm} paired seeds, {steps}",
+        ]
+    rate = plan.first.space.parameters["learning_rate"]
+    shared = {"learning_rate": rate} if is_tuned else {}
+    lines += [f"  {name:<20} {domain}" for name, domain in shared.items()]
+    width = max(20, *map(len, plan.arms))
+    for name, arm in plan.arms.items():
+        domains = arm.space.parameters.items()
+        parts = [f"{key} {value}" for key, value in differing[name].items()] if options.arms else []
+        parts += [
+            f"{key} {_format_domain(domain)}"
+            for key, domain in domains
+            if key not in differing[name] and shared.get(key) != domain
+        ]
+        cost = format_method_cost(arm.space.methods[0])
+        lines.append(f"  {name:<{width}} {', '.join(parts) or '-'}{cost}")
     return lines
+
+
+def _format_domain(domain: Domain) -> str:
+    """Format a domain; a single number in short."""
+    values = domain.values if isinstance(domain, Choice) else ()
+    return f"{values[0]:.3g}" if len(values) == 1 and isinstance(values[0], float) else str(domain)
 
 
 def format_method_cost(method: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from dps.errors import InputError, suggest_name
 from dps.paths import expand_home
 from dps.tasks.metrics import TUNED_THRESHOLD, get_metric_range
-from dps.yaml_text import parse_yaml
+from tune.core.arm_definition import ArmDefinition, parse_arms, parse_assignments
 from tune.core.durations import Duration, TimeoutDuration, parse_duration
 
 MAX_OPTION_VALUE = 1_000_000
@@ -65,16 +65,7 @@ def _parse_space(value: Any) -> Any:
     between."""
     if not isinstance(value, str):
         return value
-    if re.match(r"\s*[\w.-]+\s*=", value):
-        pairs = [pair.partition("=") for pair in re.split(r",(?=\s*[\w.-]+\s*=)", value)]
-        lists = [
-            (name.strip(), f"[{text}]" if re.match(r"[^\[{]*,", text) else text) for name, _, text in pairs
-        ]
-        value = "{" + ", ".join(f"{name}: {text}" for name, text in lists) + "}"
-    space = parse_yaml(value)
-    if not isinstance(space, dict):
-        raise ValueError("must be {name: value, ...} or name=value")
-    return space
+    return parse_assignments(value)
 
 
 def _check_gpu_share(gpus: float) -> float:
@@ -113,6 +104,7 @@ NameList = Annotated[str, BeforeValidator(_join_names)]
 LocationList = Annotated[str, BeforeValidator(_join_locations)]
 Space = Annotated[dict[str, Any], BeforeValidator(_parse_space)]
 Threshold = Annotated[float | str, BeforeValidator(_parse_threshold)]
+ArmTable = Annotated[dict[str, dict[str, Any]], BeforeValidator(parse_arms)]
 GpuShare = Annotated[float, AfterValidator(_check_gpu_share)]
 
 
@@ -142,6 +134,10 @@ class CommonOptions(BaseModel):
     objectives: ClassVar[str] = "score"
     profile: ClassVar[bool] = False
     ensemble: ClassVar[bool] = False
+
+    # What only a comparison has options for.
+    arms: ClassVar[dict[str, dict[str, Any]]] = {}
+    tune: ClassVar[str] = "each"
 
     task: LocationList = define_option(
         "cola",
@@ -323,8 +319,8 @@ class CommonOptions(BaseModel):
         raise NotImplementedError
 
     @property
-    def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
-        """The methods of each search space that is explored side by side with the others."""
+    def arm_definitions(self) -> dict[str, ArmDefinition]:
+        """What is explored side by side, the baseline of a comparison first."""
         raise NotImplementedError
 
     @property

@@ -27,6 +27,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # options by heading; what stands in 
         *(
             "method",
             "methods",
+            "arms",
+            "tune",
             "space",
             "trials",
             "epochs",
@@ -57,6 +59,7 @@ SHORT_TEXTS: Mapping[str, str] = {  # what --help shows, in a line each
     "model": "auto, builtin, a hub name, or a folder",
     "method": "dps-dense, lora, ...; several with commas",
     "methods": "what is compared, with commas",
+    "arms": "or anything: 'NAME: model=..., epochs=10'",
     "space": "what is searched: 'learning_rate=1e-5..1e-3:log'",
     "trials": "configurations to try",
     "epochs": "passes over the training data",
@@ -70,14 +73,17 @@ SHORT_TEXTS: Mapping[str, str] = {  # what --help shows, in a line each
     "resume": "go on with the search in this folder",
     "quiet": "print only the result",
 }
+SEVERAL_WORDS = ("arms", "results")  # options whose values are given one after the other
 MAX_BRIEF_TEXT = 54  # characters beside the names of options on 80 columns
 
 METAVARS: Mapping[str, str] = {
     **dict.fromkeys(("init_task", "config"), "FILE"),
     **dict.fromkeys(("time_budget", "step_timeout", "trial_timeout"), "TIME"),
     **dict.fromkeys(("method", "methods", "transfer", "objectives"), "NAME,..."),
-    **dict.fromkeys(("warm_start", "results"), "DIR,..."),
+    "warm_start": "DIR,...",
+    "results": "DIR",
     "storage": "DIR",
+    "arms": "ARM",
     "space": "SPACE",
     "tracking_uri": "URI",
 }
@@ -123,7 +129,8 @@ def _add_option(group: Any, name: str, field: FieldInfo, is_brief: bool) -> None
         group.add_argument(f"--no-{flag}", const=False, help=argparse.SUPPRESS, **yes_or_no)
         return
     metavar = METAVARS.get(name) or _choose_metavar(str(field.annotation))
-    group.add_argument(f"--{flag}", default=argparse.SUPPRESS, metavar=metavar, help=shown)
+    many = {"nargs": "+"} if name in SEVERAL_WORDS else {}
+    group.add_argument(f"--{flag}", default=argparse.SUPPRESS, metavar=metavar, help=shown, **many)
 
 
 def _append_default(text: str, default: object) -> str:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from itertools import chain
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
 from dps.errors import InputError
+from tune.core.arm_definition import ArmDefinition
 from tune.core.common_options import (
     MAX_OPTION_VALUE,
+    ArmTable,
     CommonOptions,
     FolderPath,
     LocationList,
@@ -74,7 +76,7 @@ def _read_yes_or_no(value: Any) -> Any:
 BaselineList = Annotated[NameList, BeforeValidator(_read_yes_or_no)]
 
 # It shadows a method of ABCMeta, and the values that `CommonOptions` has in place of options of a search.
-warnings.filterwarnings("ignore", 'Field name "[a-z_]+" in "SearchOptions" shadows')
+warnings.filterwarnings("ignore", 'Field name "[a-z_]+" in "(Search|Compare)Options" shadows')
 
 
 class SearchOptions(CommonOptions):
@@ -168,8 +170,8 @@ examples:
         return named or split_names(self.method)
 
     @property
-    def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
-        return {"": self.method_names}
+    def arm_definitions(self) -> dict[str, ArmDefinition]:
+        return {"": ArmDefinition(self.method_names)}
 
     @property
     def baseline_names(self) -> tuple[str, ...]:
@@ -195,19 +197,19 @@ examples:
 
 
 class CompareOptions(CommonOptions):
-    """Compare methods at an equal budget: is one better for this task, and how sure
-    is that?"""
+    """Compare methods, models, data, settings: is one better, and how sure is that?"""
 
     command: ClassVar[str] = "python tune/compare.py"
     examples: ClassVar[str] = """
-Each method is tuned over the same number of configurations with one seed; its
-best then runs with fresh seeds, which are the same for all methods.
+Each arm is tuned over the same number of configurations with one seed; its best
+runs with fresh seeds, the same for all. --arms differ in anything that decides
+a run (model, method, epochs, files.train, ...): what an arm names is fixed.
 
 examples:
   python tune/compare.py --task rte --methods vanilla,dps-dense,lora
-  python tune/compare.py --task tickets.yaml --trials 4 --confirm 10
+  python tune/compare.py --task rte --arms method=vanilla method=lora,epochs=10
   python tune/compare.py --resume runs/compare-rte-20261125-120000 --confirm 20
-  python tune/compare.py --results runs/compare-rte-1,runs/compare-rte-2
+  python tune/compare.py --results runs/compare-rte-1 runs/compare-rte-2
 """
 
     methods: NameList = define_option(
@@ -215,7 +217,17 @@ examples:
         "what is compared, with commas (docs/methods.md); controls: what the selection of DPS is worth; "
         "popular: what is in daily use",
     )
-    baseline: str = define_option("vanilla", "the method that the others are compared with")
+    arms: ArmTable = define_option(  # type: ignore[assignment]
+        {},
+        "what is compared in place of --methods, each [NAME:] key=value,key=value; in YAML {name: {key: "
+        "value}}; one that names no method has that of --methods, else vanilla",
+    )
+    tune: Literal["each", "none"] = define_option(  # type: ignore[assignment]
+        "each", "each: every arm over --trials; none: arms as named, else with published values, not tuned"
+    )
+    baseline: str = define_option(
+        "vanilla", "the method that the others are compared with; of --arms, a name (default: the first)"
+    )
     trials: int = define_option(4, "configurations that each method is tuned over", gt=0, le=MAX_OPTION_VALUE)
     confirm: int = define_option(
         5, "paired fresh seeds that each method's best is trained with", gt=1, le=MAX_OPTION_VALUE
@@ -235,10 +247,19 @@ examples:
 
     @property
     def method_names(self) -> tuple[str, ...]:
-        """The methods named by --methods, the baseline first."""
+        """The methods of all arms, that of the baseline first."""
+        if self.arms:
+            return tuple(dict.fromkeys(chain(*(each.methods for each in self.arm_definitions.values()))))
         named = [METHOD_PRESETS.get(name, (name,)) for name in split_names(self.methods)]
         return tuple(dict.fromkeys((self.baseline, *chain.from_iterable(named))))
 
     @property
-    def methods_by_arm(self) -> dict[str, tuple[str, ...]]:
-        return {method: (method,) for method in self.method_names}
+    def arm_definitions(self) -> dict[str, ArmDefinition]:
+        if not self.arms:
+            return {method: ArmDefinition((method,), {"method": method}) for method in self.method_names}
+        first = self.baseline if self.baseline in self.arms else next(iter(self.arms))
+        usual = "vanilla" if "," in self.methods else self.methods  # the default names several
+        return {
+            name: ArmDefinition((str(self.arms[name].get("method", usual)),), self.arms[name])
+            for name in dict.fromkeys((first, *self.arms))
+        }

@@ -46,6 +46,11 @@ def make_options(given: Mapping[str, Any], kind: type[OptionsT]) -> OptionsT:
         raise InputError(named) from None
 
 
+def change_options(options: OptionsT, changes: Mapping[str, Any]) -> OptionsT:
+    """Return the options with these values. Raises InputError for a wrong one."""
+    return _build_options(type(options), {**options.get_explicit(), **changes})
+
+
 def merge_saved_options(saved: Mapping[str, Any], file: Path, explicit: OptionsT) -> OptionsT:
     """Return the options that a search saved in `file`, overridden by those given now. Raises InputError
     for a wrong one."""

@@ -15,6 +15,7 @@ from dps.training.run import finetune_model
 from dps.training.tokens import EncodedExamples
 from tune.core.job_config import make_fine_tune_config
 from tune.core.run import Job, RefusedError, RunPurpose, RunSettings
+from tune.planning.arm import Arm
 from tune.planning.gpu_sharing import GpuMemoryNeed
 from tune.planning.plan import Plan
 
@@ -31,13 +32,7 @@ def measure_gpu_memory_on_cluster(plan: Plan) -> GpuMemoryNeed:
     import ray
 
     remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=0, max_calls=1)(measure_gpu_memory)
-    batches = [
-        space.parameters["batch_size"] for space in plan.arms.values() if "batch_size" in space.parameters
-    ]
-    largest = max((max(domain.extremes) for domain in batches), default=plan.settings.batch_size)
-    models = [model.settings for model in plan.models.values()] or [plan.settings]
-    models = [replace(settings, batch_size=largest) for settings in models]
-    future = remote.remote(models, plan.options.method_names)
+    future = remote.remote([each for arm in plan.arms.values() for each in _list_runs(arm)])
     ready, _ = ray.wait([future], timeout=GPU_MEASUREMENT_TIMEOUT_S)
     if not ready:
         ray.cancel(future, force=True)
@@ -51,13 +46,21 @@ def measure_gpu_memory_on_cluster(plan: Plan) -> GpuMemoryNeed:
     return need
 
 
-def measure_gpu_memory(models: Sequence[RunSettings], methods: tuple[str, ...]) -> GpuMemoryNeed:
-    """Run each method once on the longest examples of each model and return the GPU memory then in use.
+def _list_runs(arm: Arm) -> list[tuple[RunSettings, tuple[str, ...]]]:
+    """Return the settings of an arm's runs, of each model that it searches, with its methods."""
+    domain = arm.space.parameters.get("batch_size")
+    largest = max(domain.extremes) if domain is not None else arm.settings.batch_size
+    models = [model.settings for model in arm.models.values()] or [arm.settings]
+    return [(replace(settings, batch_size=largest), arm.space.methods) for settings in models]
+
+
+def measure_gpu_memory(arms: Sequence[tuple[RunSettings, tuple[str, ...]]]) -> GpuMemoryNeed:
+    """Run each method of each arm once on the longest examples and return the GPU memory then in use.
 
     Memory is not freed in between, so this is the maximum over the runs; other processes' memory counts too,
     as there is no room for it.
     """
-    for settings in models:
+    for settings, methods in arms:
         _run_methods(settings, methods)
     free, total = torch.cuda.mem_get_info()
     return GpuMemoryNeed(total - free, total)

@@ -121,7 +121,7 @@ def _count_workers_by_resource(options: CommonOptions, node: Node, gpus: float) 
 
 def count_wanted_slots(options: CommonOptions) -> int:
     """Return how many trials at once there is work for, limited by --max-concurrent."""
-    work = max(options.trials, options.confirm) * len(options.methods_by_arm)
+    work = max(options.trials, options.confirm) * len(options.arm_definitions)
     return min(work, options.max_concurrent or work)
 
 

@@ -45,12 +45,14 @@ class DurationEstimate:
 @dataclass(frozen=True)
 class ArmLoad:
     """What an arm has to run. passes: forward-backward passes of a step; is_baseline: no trial is stopped,
-    and nothing races."""
+    and nothing races. preview, speed: of its runs."""
 
     trials: int
     confirmations: int
     passes: float
     is_baseline: bool
+    preview: RunPreview
+    speed: TrainingSpeed
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,6 @@ def estimate_run(
 
 def estimate_duration(
     options: CommonOptions,
-    preview: RunPreview,
-    speed: TrainingSpeed,
     slots: int,
     loads: Sequence[ArmLoad],
     budget: float = math.inf,
@@ -84,7 +84,7 @@ def estimate_duration(
     """
     exploring, confirming = 0.0, 0.0
     for load in loads:
-        run = estimate_run(options, preview, speed, load.passes)
+        run = estimate_run(options, load.preview, load.speed, load.passes)
         trials = load.trials * run.trial
         if not load.is_baseline:
             trials *= MEAN_TRIAL_SHARE[options.scheduler] * (1 + (RACE_TIME_FACTOR if options.race else 0.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dps.errors import InputError
@@ -82,13 +82,29 @@ def describe_model(model: ModelFolder, note: str) -> ResolvedInput:
 
 
 def resolve_inputs(
-    options: CommonOptions, cluster: Cluster, models: Sequence[ModelFolder] = ()
+    options: CommonOptions,
+    cluster: Cluster,
+    models: Sequence[ModelFolder] = (),
+    train_file: str | None = None,
 ) -> SearchInputs:
-    """Find task, data and model. models: among which the search chooses, in place of --model. Raises
-    InputError for what is not there."""
+    """Find task, data and model. models: among which the search chooses, in place of --model; train_file: in
+    place of the task's own. Raises InputError for what is not there."""
     task = get_task(options.task)
+    if train_file is not None:
+        task = _replace_train_file(task, options.data, train_file)
     model = (models[0], "searched") if models else _choose_model(options.model, cluster)
     return SearchInputs(task, *_choose_data_source(options.data, task), *model)
+
+
+def _replace_train_file(task: Task, data: str, file: str) -> Task:
+    place = task.data_location
+    if place is None or place.hub is not None or data not in ("auto", "task"):
+        raise InputError(
+            f"files.train: {task.name} reads no files of its own here; give --task a YAML file that names "
+            f"files: {{train: ..., dev: ...}}"
+        )
+    splits = tuple((split, file if split == "train" else path) for split, path in place.splits)
+    return replace(task, data_location=replace(place, splits=splits))
 
 
 def _choose_data_source(data: str, task: Task) -> tuple[Source, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dps.methods import METHODS
@@ -15,8 +15,9 @@ from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
 from tune.core.run import RunSettings
 from tune.core.space import INITIAL_RATE_COUNT, SearchSpace
+from tune.planning.arm import Arm
 from tune.planning.cluster import Cluster, count_slots
-from tune.planning.estimate import ArmLoad, DurationEstimate, TrainingSpeed, estimate_duration
+from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration
 from tune.planning.inputs import ResolvedInput
 from tune.planning.models import SearchedModel
 from tune.strategy.budget import (
@@ -39,6 +40,7 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("oom_retry", "step_timeout", "trial_timeout", "storage", "tracking_uri", "experiment"),
     *("output", "config", "resume", "dry_run", "preflight", "quiet", "json", "profile"),
     *("init_task", "results", "allow_dirty"),
+    *("arms", "tune"),  # which the identity of each arm holds
 }
 BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines
 EXPLORATION_BUDGET_SHARE = 0.4  # share of the rest for exploration, in a search that races
@@ -65,35 +67,94 @@ NO_WARM_START = WarmStart()
 class Plan:
     """Everything decided before a search starts.
 
-    arms: search spaces by method; of a search by baseline, its own first, with an empty name.
-    model, preview, settings: of several models, all as one, and those of the first; models: by the names that
-    they have in the space, empty where all runs have the same.
+    arms: of a search by baseline, its own first, with an empty name; the baseline of a comparison first.
     gpu_note: of --share-gpus.
     ended_runs: of a search that is resumed, by now.
     """
 
     options: CommonOptions
-    task: Task
-    data: ResolvedInput
-    model: ResolvedInput
-    preview: RunPreview
-    settings: RunSettings
-    arms: dict[str, SearchSpace]
+    arms: dict[str, Arm]
     slots: int
     gpus_per_worker: float
     cluster: Cluster
-    speed: TrainingSpeed
     warm_start: WarmStart = NO_WARM_START
-    model_parameters: int = 0
-    precision_note: str = ""
     gpu_note: str = ""
     ended_runs: int = 0
-    models: Mapping[str, SearchedModel] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Arm:
+        """The search itself, or the baseline of a comparison."""
+        return next(iter(self.arms.values()))
+
+    @property
+    def task(self) -> Task:
+        """The task; the arms of a comparison may have other training examples."""
+        return self.first.task
+
+    @property
+    def data(self) -> ResolvedInput:
+        """The data of the first arm."""
+        return self.first.data
+
+    @property
+    def model(self) -> ResolvedInput:
+        """The model of the first arm."""
+        return self.first.model
+
+    @property
+    def preview(self) -> RunPreview:
+        """The preview of the first arm."""
+        return self.first.preview
+
+    @property
+    def settings(self) -> RunSettings:
+        """The settings of the first arm's runs."""
+        return self.first.settings
 
     @property
     def space(self) -> SearchSpace:
         """The space of a search."""
-        return self.arms[""]
+        return self.arms[""].space
+
+    @property
+    def models(self) -> Mapping[str, SearchedModel]:
+        """The models that a search chooses among, by their names in the space; empty where there is one."""
+        return self.first.models
+
+    @property
+    def model_parameters(self) -> int:
+        """The parameters of the largest model."""
+        return max(arm.model_parameters for arm in self.arms.values())
+
+    @property
+    def precision_note(self) -> str:
+        """How the precision was chosen."""
+        return "; ".join(dict.fromkeys(arm.precision_note for arm in self.arms.values()))
+
+    def get_shared(self, option: str) -> str:
+        """Return what "data", "model" or "precision" came to, for the arms that do not name their own."""
+        values = (getattr(arm.settings, option) for arm in self.arms.values() if option not in arm.named)
+        return str(next(values, getattr(self.options, option)))
+
+    def change_arms(self, **changes: Any) -> Plan:
+        """Return the plan with these changes in every arm."""
+        return replace(self, arms={name: replace(arm, **changes) for name, arm in self.arms.items()})
+
+    def list_differences(self) -> dict[str, dict[str, str]]:
+        """Return by arm the values of all that is not the same in every arm, "-" for what is tuned there."""
+        described = {name: arm.describe() for name, arm in self.arms.items()}
+        for key, part in (("model", "model"), ("training data", "data")):
+            found = {
+                (getattr(arm, part).fingerprint, described[name][key]) for name, arm in self.arms.items()
+            }
+            if len(found) > len({text for _, text in found}):  # others have the same short name
+                for name, arm in self.arms.items():
+                    described[name][key] = getattr(arm, part).name
+        keys = dict.fromkeys(key for values in described.values() for key in values)
+        differing = [key for key in keys if len({values.get(key) for values in described.values()}) > 1]
+        return {
+            name: {key: values.get(key, "tuned") for key in differing} for name, values in described.items()
+        }
 
     @property
     def baseline_arms(self) -> tuple[str, ...]:
@@ -103,20 +164,20 @@ class Plan:
     @property
     def max_steps(self) -> int:
         """Optimizer steps of a full trial, of the longest where they differ."""
-        return self.preview.max_steps
+        return max(arm.preview.max_steps for arm in self.arms.values())
 
     @property
     def confirm_steps(self) -> int:
         """Optimizer steps of a confirmation, at most."""
-        return self.preview.full_max_steps
+        return max(arm.preview.full_max_steps for arm in self.arms.values())
 
     @property
     def mean_training_share(self) -> float:
         """Mean training of the space's configurations, as a share of that of its longest, in examples."""
         lengths = [
             domain.extremes
-            for space in self.arms.values()
-            if (domain := space.parameters.get("epochs")) is not None
+            for arm in self.arms.values()
+            if (domain := arm.space.parameters.get("epochs")) is not None
         ]
         return statistics.fmean(sum(each) / len(each) / max(each) for each in lengths) if lengths else 1.0
 
@@ -137,8 +198,11 @@ class Plan:
 
     def count_trials(self, arm: str) -> int:
         """Return the number of trials of an arm: of a baseline the learning rates that a search begins with,
-        and as many more for each other parameter; all configurations of a smaller space."""
-        space, trials = self.arms[arm], self.options.trials
+        and as many more for each other parameter; all configurations of a smaller space; none where the
+        configuration is given."""
+        space, trials = self.arms[arm].space, self.options.trials
+        if self.arms[arm].given:
+            return 0
         if arm in self.baseline_arms:
             trials = INITIAL_RATE_COUNT * len(space.study_names[arm])
         return int(min(trials, space.size))
@@ -155,13 +219,15 @@ class Plan:
             ArmLoad(
                 self.count_trials(arm),
                 self.count_confirmations(arm),
-                1 + METHODS[arm]().cost.extra_passes if arm else 1.0,
+                1 + METHODS[each.space.methods[0]]().cost.extra_passes if arm else 1.0,
                 arm in self.baseline_arms,
+                each.preview,
+                each.speed,
             )
-            for arm in self.arms
+            for arm, each in self.arms.items()
         ]
         budget = self._slot_budget * self.own_budget_share
-        whole = estimate_duration(self.options, self.preview, self.speed, self.slots, loads, budget)
+        whole = estimate_duration(self.options, self.slots, loads, budget)
         return whole.scale(self.mean_training_share * max(0.0, 1 - self.ended_runs / self.planned_runs))
 
     @property
@@ -212,12 +278,12 @@ class Plan:
     def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
         """Return the strategy of an arm. folder: location of its runs' files, see `tune.core.storage`; warm:
         initial configurations and observations of the warm start, as the first session read them."""
-        options = self.options
+        options, own = self.options, self.arms[arm]
         initial_configurations, observations = warm
         strategy = Strategy(
-            space=self.arms[arm],
-            settings=self.settings,
-            settings_by_model={label: model.settings for label, model in self.models.items()},
+            space=own.space,
+            settings=own.settings,
+            settings_by_model={label: model.settings for label, model in own.models.items()},
             direction=self.task.direction,
             sampler=options.sampler,
             seed=options.seed,
@@ -228,13 +294,13 @@ class Plan:
             folder=folder,
             scheduler=options.scheduler,
             evaluations=options.evaluations,
-            chance=self.preview.chance_level,
+            chance=own.preview.chance_level,
             keep_models=self.keep_models,
             oom_retry=options.oom_retry,
             race_settings=RaceSettings(
                 options.race,
                 min_gain=options.min_gain or RaceSettings.min_gain,
-                model_costs={label: float(model.size.parameters) for label, model in self.models.items()},
+                model_costs={label: float(model.size.parameters) for label, model in own.models.items()},
             ),
             race_stop_rules=self._get_budget_rules(self.own_budget_share),
             target_score=options.target,
@@ -243,7 +309,8 @@ class Plan:
             earlier_configurations=[(configuration, score) for configuration, score in observations],
             finalist_count=options.finalists,
             confirms_published=options.confirms_published,
-            fingerprints=self.preview.fingerprints,
+            fingerprints=own.preview.fingerprints,
+            given_configuration=own.given_configuration,
         )
         return self._make_baseline_strategy(arm, strategy) if arm in self.baseline_arms else strategy
 
@@ -276,29 +343,29 @@ class Plan:
         """Return the plan with the precision of the first session, which may have run on another machine.
         None: written by a version that knew only fp32 on CPUs."""
         precision = precision or ("auto" if self.gpus_per_worker else "fp32")
-        if self.options.precision != "auto" or precision == self.settings.precision:
+        if self.options.precision != "auto" or precision == self.get_shared("precision"):
             return self
-        models = {
-            label: replace(model, settings=replace(model.settings, precision=precision))
-            for label, model in self.models.items()
-        }
-        settings = replace(self.settings, precision=precision)
         note = f"{precision} (as the search began)"
-        return replace(self, settings=settings, models=models, precision_note=note)
+        arms = {
+            name: arm if "precision" in arm.named else arm.with_precision(precision, note)
+            for name, arm in self.arms.items()
+        }
+        return replace(self, arms=arms)
 
     def get_identity(self, arm: str) -> dict[str, object]:
         """Return what a resume must not change. Data and model may lie elsewhere by then."""
+        own = self.arms[arm]
         return {
-            **vars(self.settings),
-            "task": self.task.name,
-            "definition": make_definition(self.task),
-            "data": self.data.fingerprint,
-            "examples": dict(self.preview.fingerprints),
-            "model": self.model.fingerprint,
-            "tokenizer": self.model.tokenizer,
+            **vars(own.settings),
+            "task": own.task.name,
+            "definition": make_definition(own.task),
+            "data": own.data.fingerprint,
+            "examples": dict(own.preview.fingerprints),
+            "model": own.model.fingerprint,
+            "tokenizer": own.model.tokenizer,
             **{name: getattr(self.options, name) for name in SEARCH_DECISIONS},
-            "space": self.arms[arm].to_description(),
-            "search_steps": self.max_steps,
+            "space": own.space.to_description(),
+            "search_steps": own.preview.max_steps,
         }
 
 
@@ -308,10 +375,10 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "task": plan.task.name,
         "metric": plan.task.metric,
         "direction": plan.task.direction,
-        "data": _describe_input(plan.data),
-        "model": _describe_input(plan.model),
+        "data": describe_input(plan.data),
+        "model": describe_input(plan.model),
         "models": {
-            label: {**_describe_input(model.described), "max_length": model.settings.max_length}
+            label: {**describe_input(model.described), "max_length": model.settings.max_length}
             for label, model in plan.models.items()
         },
         "plan": {
@@ -325,5 +392,6 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _describe_input(resolved: ResolvedInput) -> dict[str, str]:
+def describe_input(resolved: ResolvedInput) -> dict[str, str]:
+    """Return data or a model as search.json and compare.json store them."""
     return {"source": resolved.source, "name": resolved.name, "fingerprint": resolved.fingerprint}

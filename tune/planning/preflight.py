@@ -44,12 +44,13 @@ class PreflightFinding:
 
 def build_node_checks(plan: Plan, note_location: str | None, listener: Listener | None) -> NodeChecks:
     """Return what every node must have for a plan. note_location: of the driver's note in the storage."""
-    models = [(plan.model.source, plan.settings.model)]
-    if plan.models:
-        models = [(model.described.source, model.settings.model) for model in plan.models.values()]
-    inputs = [(plan.data.source, plan.settings.data), *models]
+    arms, models = plan.arms.values(), list[tuple[str, str]]()
+    for arm in arms:
+        several = [(model.described.source, model.settings.model) for model in arm.models.values()]
+        models += several or [(arm.model.source, arm.settings.model)]
+    inputs = [*((arm.data.source, arm.settings.data) for arm in arms), *models]
     return NodeChecks(
-        paths=tuple(path for source, path in inputs if source == "folder"),
+        paths=tuple(dict.fromkeys(path for source, path in inputs if source == "folder")),
         packages=(BUILTIN_MODEL_PACKAGE,) if "builtin" in dict(models) else (),
         storage_location=note_location,
         listener=listener,

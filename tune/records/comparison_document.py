@@ -17,7 +17,8 @@ COMPARISON_DOCUMENT_FILE = "compare.json"
 
 
 class BudgetSection(schema.Section):
-    """What every method of a comparison was given. seeds: of the confirmations."""
+    """What every arm of a comparison was given. configurations: that it is tuned over, 0 where it is taken as
+    given. seeds: of the confirmations."""
 
     configurations: int
     steps: int
@@ -28,10 +29,14 @@ class BudgetSection(schema.Section):
 
 
 class MethodSection(schema.Section):
-    """The runs of one method in a comparison.
+    """The runs of one arm in a comparison, which in the simplest case is a method.
 
-    configuration: the best of its trials; the method alone if none has a score.
+    method: name of the arm.
+    configuration: the best of its trials, or what is given; the method alone if no trial has a score.
     selection_score: the score of that trial.
+    differs: what is not the same in every arm, as short texts; empty where methods alone are compared.
+    examples, confirm_steps: training examples and optimizer steps of its confirmations.
+    data, model: where they differ from those of the first arm.
     trials: one run of each configuration. runs: the confirmations of the best one.
     """
 
@@ -42,6 +47,11 @@ class MethodSection(schema.Section):
     cost: dict[str, float]
     trials: list[schema.Run]
     runs: list[schema.Run]
+    differs: dict[str, str] = Field(default_factory=dict)
+    examples: int | None = None
+    confirm_steps: int | None = None
+    data: schema.InputSection | None = None
+    model: schema.InputSection | None = None
 
 
 class MethodResult(schema.Section):
@@ -132,6 +142,10 @@ class ComparisonDocument(schema.Section):
         """Return where the methods come from; one origin without folder and methods if nothing was joined."""
         commit, dirty = self.provenance.git_commit, self.provenance.git_dirty
         return self.joined or [OriginSection(folder="", methods=[], git_commit=commit, git_dirty=dirty)]
+
+    def get_arm(self, name: str) -> MethodSection:
+        """Return the section of an arm."""
+        return next(method for method in self.methods if method.method == name)
 
     @property
     def main_result(self) -> EvaluationSetResult:

@@ -9,9 +9,10 @@ from typing import Any
 
 from dps.errors import InputError
 from dps.methods import make_method
+from dps.training.config import TRAINING_PARAMETERS
 from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
-from tune.planning.plan import Plan, describe_plan
+from tune.planning.plan import Plan, describe_input, describe_plan
 from tune.records.comparison_document import (
     COMPARISON_DOCUMENT_FILE,
     BudgetSection,
@@ -26,6 +27,8 @@ from tune.records.schema import SpentSection
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.strategy.budget import SpentResources
 
+NOT_OF_METHODS = ("method", "model", "learning_rate", *TRAINING_PARAMETERS)  # of a configuration
+
 
 def build_comparison(
     plan: Plan, ledgers: dict[str, Ledger], spent: SpentResources, provenance: Provenance
@@ -38,7 +41,7 @@ def build_comparison(
         **describe_plan(plan),
         provenance=provenance,
         budget=BudgetSection(
-            configurations=options.trials,
+            configurations=0 if plan.first.given else options.trials,
             steps=plan.max_steps,
             confirm_steps=plan.confirm_steps,
             seeds=[options.seed + 1 + number for number in range(options.confirm)],
@@ -47,7 +50,7 @@ def build_comparison(
         ),
         covered=next((trial.covered for method in methods for trial in method.trials if trial.covered), None),
         evaluation_sets=[*plan.task.dev_splits, *plan.settings.transfer],
-        baseline=options.method_names[0],
+        baseline=next(iter(plan.arms)),
         methods=methods,
         spent=SpentSection.model_validate(asdict(spent) | plan.slot_devices.used(spent.slot_seconds)),
         looks=next(iter(ledgers.values())).note_look(options.confirm),
@@ -55,20 +58,39 @@ def build_comparison(
 
 
 def _build_method_section(plan: Plan, name: str, ledger: Ledger) -> MethodSection:
-    """Collect the runs of a method, and choose its configuration."""
-    trials = ledger.records(RunPurpose.SEARCH)
+    """Collect the runs of an arm, and choose its configuration."""
+    arm, trials = plan.arms[name], ledger.records(RunPurpose.SEARCH)
     winner = choose_winner(trials, plan.task.direction)
-    configuration = winner.configuration if winner is not None else {"method": name}
-    hyperparameters = {k: v for k, v in configuration.items() if k not in ("method", "learning_rate")}
+    configuration = arm.given_configuration or {"method": arm.space.methods[0]}
+    if winner is not None:
+        configuration = winner.configuration
+    hyperparameters = {k: v for k, v in configuration.items() if k not in NOT_OF_METHODS}
     return MethodSection(
         method=name,
         configuration=configuration,
         selection_score=winner.score if winner is not None else None,
-        space=plan.arms[name].to_description(),
-        cost=asdict(make_method(name, **hyperparameters).cost),
+        space=arm.space.to_description(),
+        cost=asdict(make_method(configuration["method"], **hyperparameters).cost),
         trials=trials,
         runs=select_by_configuration(configuration, ledger.records(RunPurpose.CONFIRMATION)),
+        **(_describe_arm(plan, name) if plan.options.arms else {}),
     )
+
+
+def _describe_arm(plan: Plan, name: str) -> dict[str, Any]:
+    """Return what a document says of an arm that is more than a method."""
+    arm, first = plan.arms[name], plan.first
+    inputs = {
+        part: describe_input(getattr(arm, part))
+        for part in ("data", "model")
+        if getattr(arm, part) != getattr(first, part)
+    }
+    return {
+        "differs": plan.list_differences()[name],
+        "examples": arm.preview.examples["train"],
+        "confirm_steps": arm.preview.full_max_steps,
+        **inputs,
+    }
 
 
 def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[ComparisonDocument]:

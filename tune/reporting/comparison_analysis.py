@@ -51,9 +51,34 @@ def analyse_comparison(document: ComparisonDocument, folders: dict[str, Path]) -
     document.costs = {method.method: _compute_cost(method) for method in document.methods}
     document.probe = _average_probe_figures(document)
     verdicts = [
-        f"{name} is {row.verdict}." for name, row in document.main_result.methods.items() if row.verdict
+        f"{_name_arm(document, name, document.baseline)} is {row.verdict}."
+        for name, row in document.main_result.methods.items()
+        if row.verdict
     ]
-    document.sentences = [*verdicts, *_describe_missing_runs(document)]
+    document.sentences = [*verdicts, *_describe_pairs(document), *_describe_missing_runs(document)]
+
+
+def _name_arm(document: ComparisonDocument, name: str, other: str) -> str:
+    """Return the name of an arm, with what it has that the other has not."""
+    own, theirs = document.get_arm(name).differs, document.get_arm(other).differs
+    differing = {key: value for key, value in own.items() if theirs.get(key) != value and value != name}
+    if len(differing) > 1:
+        differing.pop("steps", None)  # follow from the rest
+    said = ", ".join(f"{key} {value}" for key, value in differing.items())
+    return f"{name} ({said})" if said else name
+
+
+def _describe_pairs(document: ComparisonDocument) -> list[str]:
+    """Say what pairs of arms that differ in model or data do not share."""
+    differing = {key for method in document.methods for key in method.differs}
+    lines = []
+    if "model" in differing:
+        lines.append("different models start from different weights")
+    if differing & {"training data", "training examples"}:
+        lines.append("different training examples come in different batches")
+    if not lines:
+        return []
+    return [f"Pairs share the seed and the evaluation set, but {' and '.join(lines)}."]
 
 
 def _describe_missing_runs(document: ComparisonDocument) -> list[str]:
@@ -107,7 +132,8 @@ def _evaluate_methods(
     for method, difference in differences.items():
         p = adjusted.get(method)
         rows[method].difference = DifferenceSection(**serialise_difference(difference, p, tests, look))
-        rows[method].verdict = describe_difference(difference, p, baseline, tests, look)
+        against = _name_arm(document, baseline, method)
+        rows[method].verdict = describe_difference(difference, p, against, tests, look)
     return EvaluationSetResult(metric=metric, examples=len(labels), chance=chance, methods=rows)
 
 

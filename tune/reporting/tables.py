@@ -78,22 +78,35 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
     """Say what each method was given, and what the choice of its configuration leaves open."""
     budget, settings = document.budget, document.plan.settings
     tried = sorted({len(method.trials) for method in document.methods})
-    configurations = f"{tried[0]}" if len(tried) == 1 else f"{tried[0]} to {tried[-1]}"
+    steps = sorted({method.confirm_steps or budget.confirm_steps for method in document.methods})
+    arm, many = (
+        ("arm", "arms") if any(method.differs for method in document.methods) else ("method", "methods")
+    )
+    confirming = (
+        f"trained on all training data for {_format_span(steps)} steps with {len(budget.seeds)} fresh seeds, "
+        f"the same for all {many}"
+    )
     stopping = "each run to its end" if budget.scheduler == "none" else f"{budget.scheduler} stops some"
+    equal = "configurations, steps and seeds" if len(steps) == 1 else "configurations and seeds, not of steps"
     lines = [
-        f"Each method: {configurations} configuration{'s' if tried[-1] > 1 else ''} ({budget.sampler}, "
-        f"{stopping}) with one seed, ranked on {settings.select_on}; the best of them trained on all "
-        f"training data for {budget.confirm_steps:,} steps with {len(budget.seeds)} fresh seeds, the "
-        f"same for all methods. Methods have equal numbers of configurations, steps and seeds, not of passes "
-        f"or seconds.",
-        "Each method is represented by one configuration; intervals and p do not include the uncertainty of "
-        "choosing it with one seed.",
+        f"Each {arm}: {_format_span(tried)} configuration{'s' if tried[-1] > 1 else ''} ({budget.sampler}, "
+        f"{stopping}) with one seed, ranked on {settings.select_on}; the best of them {confirming}. "
+        f"{many.capitalize()} have equal numbers of {equal}, not of passes or seconds.",
+        f"Each {arm} is represented by one configuration; intervals and p do not include the uncertainty of "
+        f"choosing it with one seed.",
     ]
-    if settings.select_on == "dev":
+    if tried[-1] == 0:
+        lines = [f"Each {arm} is taken as given, not tuned; {confirming}."]
+    if settings.select_on == "dev" and tried[-1]:
         lines.append("Configurations were ranked on dev, which is reported too: the means are optimistic.")
     spent = document.spent
     took = f"{spent.seconds:.0f} s, {spent.slot_seconds:.0f} slot seconds{format_usage(spent.to_json())}"
     return [*lines, f"All runs together: {took}."]
+
+
+def _format_span(counts: Sequence[int]) -> str:
+    """Format sorted counts as one, or as the first to the last."""
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
 def _test_line(comparisons: int, evaluation_set: str, looks: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
+from typing import Any
 
 from dps.tasks.metrics import TUNED_THRESHOLD
 from dps.training.result import Outcome, RunResult
@@ -72,7 +73,7 @@ class SearchPhases:
         self.estimator = Estimator(ledger, strategy.direction, strategy.evaluations, strategy.chance)
         self.race = Race(self.estimator, strategy.race_settings, strategy.seed)
         self.proposer = Proposer(strategy, ledger, self.estimator)
-        self.exploration_end: str | None = None
+        self.exploration_end = None if strategy.given_configuration is None else "everything is given"
         self.race_end: str | None = None
         self.confirmed_winner: TrialRecord | None = None
         self.first_error: Exception | None = None
@@ -196,16 +197,7 @@ class SearchPhases:
 
     def _next_confirmation(self) -> TrialRecord | None:
         """Start the next confirmation: seed by seed, the finalists and then the published values."""
-        strategy = self.strategy
-        self.confirmed_winner = self.confirmed_winner or self.current_winner()
-        if self.confirmed_winner is None:
-            return None
-        configurations = [trial.configuration for trial in self.rank_finalists(strategy.finalist_count)]
-        if strategy.confirms_published:
-            winner = self.confirmed_winner.configuration
-            published = strategy.space.get_published(winner["method"], winner.get("model"))
-            if published is not None and published not in configurations:
-                configurations.append(published)
+        strategy, configurations = self.strategy, self._choose_confirmed()
         confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
         started = {(make_configuration_key(run.configuration), run.seed) for run in confirmations}
         for seed in range(strategy.seed + 1, strategy.seed + 1 + strategy.confirmation_seeds):
@@ -214,6 +206,22 @@ class SearchPhases:
                     space = strategy.space.for_method(configuration["method"])
                     return self.ledger.replicate(configuration, space, seed)
         return None
+
+    def _choose_confirmed(self) -> list[dict[str, Any]]:
+        """Return the configurations to confirm: what is given, or the finalists and the published values."""
+        strategy = self.strategy
+        if strategy.given_configuration is not None:
+            return [strategy.given_configuration]
+        self.confirmed_winner = self.confirmed_winner or self.current_winner()
+        if self.confirmed_winner is None:
+            return []
+        configurations = [trial.configuration for trial in self.rank_finalists(strategy.finalist_count)]
+        if strategy.confirms_published:
+            winner = self.confirmed_winner.configuration
+            published = strategy.space.get_published(winner["method"], winner.get("model"))
+            if published is not None and published not in configurations:
+                configurations.append(published)
+        return configurations
 
     def _make_job(self, record: TrialRecord) -> Job:
         return Job(

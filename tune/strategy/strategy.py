@@ -43,6 +43,7 @@ class Strategy:
     is_baseline: whether the search tunes what another one's winner is compared with, for which it waits.
     keep_models: whether the winner's confirmations write their models.
     oom_retry: see `tune.core.run.Job`.
+    given_configuration: is confirmed as it is, and nothing is explored; None for a search.
     """
 
     space: SearchSpace
@@ -71,6 +72,7 @@ class Strategy:
     oom_retry: bool = False
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     settings_by_model: Mapping[str, RunSettings] = field(default_factory=dict)
+    given_configuration: dict[str, Any] | None = None
 
     def choose_settings(self, configuration: Mapping[str, Any]) -> RunSettings:
         """Return the settings of the runs of a configuration: with its model, and its length of texts."""

@@ -6,7 +6,7 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -26,6 +26,7 @@ from tune.core.options import CompareOptions, SearchOptions
 from tune.core.provenance import Provenance
 from tune.core.run import Job, RunReport, RunSettings
 from tune.planning import space_options
+from tune.planning.arm import Arm
 from tune.planning.cluster import Cluster, Node
 from tune.planning.estimate import TrainingSpeed
 from tune.planning.inputs import ResolvedInput
@@ -85,20 +86,28 @@ def make_space(methods: tuple[str, ...] = ("dps-dense", "vanilla")) -> space.Sea
 
 def make_plan(data_name: str = "built-in cola", task: str = "cola", **options: Any) -> Plan:
     """The plan of a small search."""
-    return Plan(
-        options=SearchOptions(**options),
+    arm = Arm(
         task=registry.get_task(task),
         data=ResolvedInput("builtin", data_name, "d" * 16, "built-in generator (named)"),
         model=ResolvedInput("builtin", "MiniLM", "m" * 16, "built-in MiniLM encoder (named)"),
         preview=RunPreview({"train": 800, "dev": 400}, 160, STEPS[-1], 75, 8.0, 0.0),
         settings=SETTINGS,
-        arms={"": make_space()},
+        speed=TrainingSpeed(0.1, 0.0066),
+        space=make_space(),
+        precision_note="fp32 (auto: this CPU has no bf16 in hardware)",
+    )
+    return Plan(
+        options=SearchOptions(**options),
+        arms={"": arm},
         slots=2,
         gpus_per_worker=0.0,
         cluster=Cluster(None, (Node(2.0, 0.0, 8 * 2.0**30),)),
-        speed=TrainingSpeed(0.1, 0.0066),
-        precision_note="fp32 (auto: this CPU has no bf16 in hardware)",
     )
+
+
+def change_spaces(plan: Plan, spaces: Mapping[str, space.SearchSpace]) -> Plan:
+    """The plan with an arm for each of these spaces."""
+    return replace(plan, arms={name: replace(plan.first, space=each) for name, each in spaces.items()})
 
 
 def track_plan(plan: Plan) -> TrackedSearch:
@@ -110,12 +119,9 @@ def make_comparison(methods: Sequence[str], task: str = "rte", **options: Any) -
     """The plan of a small comparison of these methods, the baseline first."""
     sets = tuple(options["transfer"].split(",")) if options.get("transfer") else ()
     made = CompareOptions(task=task, baseline=methods[0], methods=",".join(methods), **options)
-    return replace(
-        make_plan(task=task),
-        options=made,
-        settings=replace(SETTINGS, task=task, transfer=sets, select_on=made.select_on),
-        arms={method: make_space((method,)) for method in methods},
-    )
+    settings = replace(SETTINGS, task=task, transfer=sets, select_on=made.select_on)
+    plan = replace(make_plan(task=task), options=made).change_arms(settings=settings)
+    return change_spaces(plan, {method: make_space((method,)) for method in methods})
 
 
 def make_record(number: int = 0, outcome: Outcome = Outcome.COMPLETED, **changes: Any) -> TrialRecord:

@@ -46,7 +46,8 @@ def run_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def plan(options: CommonOptions, cluster: object) -> Plan:
         settings = replace(SETTINGS, task=options.task)
-        return replace(make_plan(task=options.task), options=options, settings=settings)
+        plan = replace(make_plan(task=options.task), options=options)
+        return plan.change_arms(settings=settings)
 
     monkeypatch.setattr(startup, "_find_cluster", lambda: (make_plan().cluster, True))
     monkeypatch.setattr(startup, "_make_first_plan", plan)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from dps.training.result import Outcome
-from tests.unit.tune.helpers import make_evaluation, make_plan, make_record, make_replicate
+from tests.unit.tune.helpers import change_spaces, make_evaluation, make_plan, make_record, make_replicate
 from tune.console.outlook import count_phases
 from tune.console.plan import format_plan
 from tune.console.progress import ProgressDisplay, make_console
@@ -267,7 +267,7 @@ def test_with_a_price_the_plan_says_what_it_will_cost() -> None:
 def test_the_plan_says_what_was_chosen() -> None:
     plan = make_plan()
     space = plan.space.for_baseline("vanilla-no-dropout")
-    assert format_plan(replace(plan, arms={**plan.arms, "vanilla-no-dropout": space})) == [
+    assert format_plan(change_spaces(plan, {"": plan.space, "vanilla-no-dropout": space})) == [
         "task         cola (matthews_correlation, max)",
         "data         built-in generator (named): 800 train, 400 dev",
         "texts        none has more than 128 tokens",

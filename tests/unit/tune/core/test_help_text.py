@@ -37,7 +37,9 @@ def test_the_help_fits_a_screen_with_the_examples_first(
     assert lines.index("examples:") < lines.index("what to learn:") < lines.index("what comes out:")
     options = [line for line in lines if line.startswith("  --")]
     assert len(options) == len(SHORT_TEXTS.keys() & kind.model_fields.keys())
-    assert all(re.match(r"  --\S+( \S+)?  +\S", line) for line in options)  # the text on the same line
+    assert all(
+        re.match(r"  --\S+( \S+)?( \[\S+ \.\.\.\])?  +\S", line) for line in options
+    )  # the text on the same line
 
 
 @KINDS

@@ -99,6 +99,8 @@ def test_the_options_and_their_defaults_are_these() -> None:
 def test_the_options_of_a_comparison_are_these() -> None:
     own = {
         "methods": "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
+        "arms": {},
+        "tune": "each",
         "baseline": "vanilla",
         "trials": 4,
         "confirm": 5,

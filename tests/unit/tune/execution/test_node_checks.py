@@ -42,14 +42,14 @@ def test_nodes_are_asked_to_reach_the_driver_where_there_are_several(
 def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_checks, "query_nodes", lambda asked, gpus, only: iter(()))
     monkeypatch.setattr(node_checks, "_open_driver_listener", nullcontext)
-    plan = replace(make_plan(storage=str(tmp_path)), model_parameters=10**13)
+    plan = make_plan(storage=str(tmp_path)).change_arms(model_parameters=10**13)
     (finding,) = node_checks.check_nodes(plan, tmp_path)
     assert (finding.location, finding.remedy) == (
         str(tmp_path),
         "make room, name another folder, or lower --max-concurrent",
     )
     assert "GiB free, but up to" in finding.problem
-    assert node_checks.check_nodes(replace(plan, model_parameters=1000), tmp_path) == []
+    assert node_checks.check_nodes(plan.change_arms(model_parameters=1000), tmp_path) == []
     assert node_checks.check_nodes(plan, tmp_path, joined="a") == []  # the storage is not looked at again
     assert list(tmp_path.iterdir()) == []
 

@@ -82,7 +82,7 @@ def test_fp16_needs_a_gpu() -> None:
 )
 def test_a_search_goes_on_as_it_began(began: str | None, now: str, gpus: float, goes_on: str) -> None:
     plan = make_plan()
-    plan = replace(plan, settings=replace(plan.settings, precision=now), gpus_per_worker=gpus)
+    plan = replace(plan, gpus_per_worker=gpus).change_arms(settings=replace(plan.settings, precision=now))
     found = plan.with_first_precision(began)
     assert found.settings.precision == goes_on
     if goes_on == now:
@@ -93,7 +93,7 @@ def test_a_search_goes_on_as_it_began(began: str | None, now: str, gpus: float, 
 
 def test_another_precision_is_not_slipped_under_what_was_named() -> None:
     plan = make_plan(precision="fp32")
-    plan = replace(plan, settings=replace(plan.settings, precision="fp32"))
+    plan = plan.change_arms(settings=replace(plan.settings, precision="fp32"))
     assert plan.with_first_precision("bf16") is plan
 
 
@@ -109,7 +109,7 @@ def test_a_resumed_sitting_computes_as_its_ledger_says(
     first = planner.make_plan(given, HERE)
     assert first.settings.precision != began
     ledger = Ledger(output / "study.db", "max")
-    ledger.open(replace(first, settings=replace(first.settings, precision=began)).get_identity(""))
+    ledger.open(first.change_arms(settings=replace(first.settings, precision=began)).get_identity(""))
     ledger.note("precision", began)
     write_options(given, output / "config.yaml")
     with ExitStack() as holding, chdir(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dps.ranges import Choice
-from tests.unit.tune.helpers import make_comparison, make_plan
+from tests.unit.tune.helpers import change_spaces, make_comparison, make_plan
 from tune.console.plan import format_plan
 from tune.core.space import SearchSpace
 from tune.planning.estimate import STARTUP_S
@@ -58,10 +58,10 @@ def test_a_small_space_ends_the_trials() -> None:
     space = SearchSpace(
         ("vanilla",), {"learning_rate": Choice((1e-5, 2e-5))}, {"vanilla": {"learning_rate": "learning_rate"}}
     )
-    plan = replace(make_plan(trials=12, sampler="grid"), arms={"": space})
+    plan = change_spaces(make_plan(trials=12, sampler="grid"), {"": space})
     assert plan.trials == 2
     assert plan.planned_runs == make_plan(trials=2).planned_runs
-    assert plan.estimate == replace(make_plan(trials=2, sampler="grid"), arms={"": space}).estimate
+    assert plan.estimate == change_spaces(make_plan(trials=2, sampler="grid"), {"": space}).estimate
     assert any("searching    2 trials" in line for line in format_plan(plan))
 
 

@@ -109,7 +109,7 @@ def test_a_new_setting_stands_in_the_identity() -> None:
     plan = make_test_plan()
     for smoothing in (0.0, 0.1):
         settings = LaterSettings(**vars(plan.settings), label_smoothing=smoothing)
-        assert replace(plan, settings=settings).get_identity("")["label_smoothing"] == smoothing
+        assert plan.change_arms(settings=settings).get_identity("")["label_smoothing"] == smoothing
     parts = {"space", "search_steps", "definition", "examples", "tokenizer"}
     assert set(plan.get_identity("")) == SETTING_OPTIONS | {*SEARCH_DECISIONS} | parts
 
@@ -117,9 +117,9 @@ def test_a_new_setting_stands_in_the_identity() -> None:
 @pytest.mark.parametrize("field", ["data", "model"])
 def test_data_and_model_are_known_by_what_they_are_and_not_by_where_they_lie(field: str) -> None:
     plan = make_test_plan()
-    moved = replace(plan, settings=replace(plan.settings, **{field: "/elsewhere"}))
+    moved = plan.change_arms(settings=replace(plan.settings, **{field: "/elsewhere"}))
     assert describe_changes(plan.get_identity(""), moved.get_identity("")) == []
-    other = replace(plan, **{field: replace(getattr(plan, field), fingerprint="o" * 16)})
+    other = plan.change_arms(**{field: replace(getattr(plan, field), fingerprint="o" * 16)})
     (change,) = describe_changes(plan.get_identity(""), other.get_identity(""))
     assert change.startswith(f"{field} was ")
 
@@ -179,7 +179,7 @@ def to_old_identity(identity: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_old_identity_is_the_same_search_unless_it_says_otherwise() -> None:
     plan = make_test_plan()
-    plan = replace(plan, settings=replace(plan.settings, precision="bf16", max_steps=60))
+    plan = plan.change_arms(settings=replace(plan.settings, precision="bf16", max_steps=60))
     old, now = to_old_identity(plan.get_identity("")), plan.get_identity("")
     assert describe_changes(old, now, "bf16") == []
     assert describe_changes(old, now, None) == []
@@ -238,7 +238,7 @@ def test_the_plan_says_the_classes_and_what_is_odd_about_them() -> None:
     preview = replace(
         plan.preview, label_counts=counts, label_notes={"dev": "numbers are read as ids"}, shared_texts=3
     )
-    said = "\n".join(format_plan(replace(plan, preview=preview)))
+    said = "\n".join(format_plan(plan.change_arms(preview=preview)))
     assert "labels       train: 'c0' 0, 'c1' 1, 'c2' 2" in said
     assert "'c7' 7, and 2 more with 8 to 9; numbers are read as ids (dev)" in said
     assert "check        3 texts of dev are in train too" in said
@@ -248,7 +248,7 @@ def test_the_plan_says_the_weights_of_a_balanced_loss() -> None:
     plan = make_test_plan()
     preview = replace(plan.preview, label_counts={"no": 30, "yes": 10})
     said = "\n".join(
-        format_plan(replace(plan, preview=preview, settings=replace(plan.settings, loss="balanced")))
+        format_plan(plan.change_arms(preview=preview, settings=replace(plan.settings, loss="balanced")))
     )
     assert "loss         balanced: weights 0.67 to 2, by the classes" in said
 
@@ -337,4 +337,4 @@ def test_epochs_are_searched_where_examples_are_few_and_nothing_says_how_many(
 def test_a_comparison_has_four_epochs_where_none_are_given() -> None:
     plan = make_plan(CompareOptions(task="cola", data="builtin", model="builtin", train_size=100), HERE)
     assert plan.settings.epochs == 4
-    assert {name for space in plan.arms.values() for name in space.parameters}.isdisjoint({"epochs"})
+    assert {name for arm in plan.arms.values() for name in arm.space.parameters}.isdisjoint({"epochs"})

@@ -466,7 +466,7 @@ def test_tasks_and_training_sets_are_tables_of_their_own(folder: Path, tmp_path:
     finished(tmp_path / "cola", ("vanilla", "mixout"), task="cola")
 
     def low(plan: Plan) -> Plan:
-        return replace(plan, settings=replace(plan.settings, train_size=100))
+        return plan.change_arms(settings=replace(plan.settings, train_size=100))
 
     finished(tmp_path / "low", change=low, transfer="snli,scitail")
     documents = join_comparisons([folder, tmp_path / "cola", tmp_path / "low"], allow_dirty=False)
@@ -662,3 +662,40 @@ def test_where_nothing_finishes_the_end_is_one_line(
     with pytest.raises(UnfinishedError, match=r"^no method finished; RuntimeError: no$"):
         made.finish(arms)
     assert heard == []
+
+
+def change_arms(plan: Plan) -> Plan:
+    """The plan with the arms of another model, trained longer, and of another training set."""
+    usual, other, few = plan.arms.values()
+    arms = {
+        "vanilla": usual,
+        "dps-dense": replace(
+            other,
+            model=replace(other.model, name="org/large", fingerprint="l" * 16),
+            settings=replace(other.settings, epochs=10),
+            preview=replace(other.preview, full_max_steps=200),
+        ),
+        "r-drop": replace(few, preview=replace(few.preview, examples={"train": 100, "dev": 400})),
+    }
+    return replace(plan, arms=arms, options=plan.options.copy_with(arms=dict.fromkeys(arms)))
+
+
+def test_a_sentence_names_what_differs_between_two_arms_and_what_their_pairs_do_not_share(
+    tmp_path: Path,
+) -> None:
+    found = finished(tmp_path, change=change_arms, confirm=5)
+    large, few, pairs = found["sentences"]
+    assert large.startswith(
+        "dps-dense (model large, epochs 10) is better than vanilla (model MiniLM, epochs 3) "
+    )
+    assert few.startswith("r-drop (training examples 100) is not distinguishable from vanilla (training ")
+    assert pairs == (
+        "Pairs share the seed and the evaluation set, but different models start from different weights and "
+        "different training examples come in different batches."
+    )
+    by_name = {method["method"]: method for method in found["methods"]}
+    assert by_name["dps-dense"]["model"]["fingerprint"] == "l" * 16
+    assert "model" not in by_name["vanilla"]
+    text = (tmp_path / "compare.md").read_text(encoding="utf-8")
+    assert "for 75 to 200 steps" in text
+    assert "Arms have equal numbers of configurations and seeds, not of steps" in text

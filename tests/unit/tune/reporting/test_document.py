@@ -20,6 +20,7 @@ from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import (
     PROVENANCE,
     FakeTune,
+    change_spaces,
     end_well,
     last_report,
     make_plan,
@@ -70,7 +71,7 @@ def told(plan: Plan, ledgers: Ledger | dict[str, Ledger], output: Path | None = 
     winner = replicates.choose_winner(ledgers[""].records("search"), "max")
     baselines = {arm: make_space().for_baseline(arm) for arm in ledgers if arm}
     return reporting_document.build_search_document(
-        replace(plan, arms={**plan.arms, **baselines}),
+        change_spaces(plan, {"": plan.space, **baselines}),
         ledgers,
         winner,
         SpentResources(5, 61.5, 24.0),
@@ -500,7 +501,7 @@ def test_what_was_ranked_on_dev_is_said_to_be_optimistic(
     proven_ledger: dict[str, Ledger], folder: Path
 ) -> None:
     plan = make_plan()
-    plan = replace(plan, settings=replace(plan.settings, select_on="dev"))
+    plan = plan.change_arms(settings=replace(plan.settings, select_on="dev"))
     found = told(plan, proven_ledger, folder)
     assert "ranked on dev" in "\n".join(summary.summarise_search(found, folder, None))
     assert "ranked on dev" not in "\n".join(summary.summarise_search(document(proven_ledger), folder, None))
@@ -578,7 +579,7 @@ def test_the_end_of_a_search_tells_of_what_its_confirmations_predicted(tmp_path:
         return output / "work" / f"trial-{name}" / "logits.safetensors"
 
     said, plan = io.StringIO(), make_plan(output=tmp_path, tracking_uri="none")
-    plan = replace(plan, arms={**plan.arms, "vanilla": plan.space.for_baseline("vanilla")})
+    plan = change_spaces(plan, {"": plan.space, "vanilla": plan.space.for_baseline("vanilla")})
     for arm, ledger in open_ledgers(tmp_path, tuple(plan.arms)).items():
         ledger.open(plan.get_identity(arm))
     _, arms = proven(tmp_path, working)

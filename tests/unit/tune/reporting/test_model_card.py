@@ -89,7 +89,7 @@ def test_several_labels_an_example(found: dict[str, Any]) -> None:
 
 def test_ranking_on_dev_is_said_to_be_optimistic(tmp_path: Path) -> None:
     plan = make_plan()
-    plan = replace(plan, settings=replace(plan.settings, select_on="dev"))
+    plan = plan.change_arms(settings=replace(plan.settings, select_on="dev"))
     text = model_card.render_model_card(told(plan, proven(tmp_path)[0], tmp_path), 6)
     assert "these scores are optimistic" in text
     assert "ranked on dev" in text

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.tune.helpers import make_plan
+from tests.unit.tune.helpers import change_spaces, make_plan
 from tune.core.wording import format_usage
 from tune.planning.plan import EXPLORATION_BUDGET_SHARE, Plan
 from tune.strategy.budget import (
@@ -77,9 +77,8 @@ def make_rules(plan: Plan, arm: str = "") -> Strategy:
 
 def test_baselines_have_a_share_of_the_budget_and_one_trial_at_least() -> None:
     plan = make_plan(trials=5, time_budget="100s", cpu_hours=1)
-    plan = replace(
-        plan, arms={name: plan.space.for_baseline(name or "vanilla") for name in ("", "top-k", "r-drop")}
-    )
+    spaces = {name: plan.space.for_baseline(name or "vanilla") for name in ("", "top-k", "r-drop")}
+    plan = change_spaces(plan, spaces)
     own, baseline = make_rules(plan), make_rules(plan, "top-k")
     assert own.race_stop_rules == [WallTimeLimit(100, 0.8), DeviceHoursLimit("CPU", 1, 1, 0.8)]
     assert [rule.share for rule in own.stop_rules[1:]] == pytest.approx([0.32, 0.32])

@@ -530,7 +530,7 @@ def test_earlier_trials_fade() -> None:
 
 def test_a_plan_holds_what_is_tried_first_and_says_where_it_is_from(folder: Path) -> None:
     options = SearchOptions(warm_start=str(folder), trials=8)
-    planned = planner._load_warm_start(options, {"": make_space(("vanilla",))})
+    planned = planner._load_warm_start(options, make_space(("vanilla",)))
     assert planned.initial_configurations == [vanilla(RATES[0]), vanilla(RATES[1])]
     assert [configuration for configuration, _ in planned.observations[:2]] == planned.initial_configurations
     assert planned.origins == [f"{folder} (cola, 6 trials)"]
@@ -541,17 +541,17 @@ def test_a_plan_holds_what_is_tried_first_and_says_where_it_is_from(folder: Path
 def test_a_source_of_which_nothing_fits_is_refused(folder: Path) -> None:
     options = SearchOptions(warm_start=str(folder))
     with pytest.raises(InputError, match=r"--warm-start: no configuration of .* fits this search space"):
-        planner._load_warm_start(options, {"": make_space(("mixout",))})
+        planner._load_warm_start(options, make_space(("mixout",)))
 
 
 def test_a_resume_has_what_the_first_session_read(folder: Path, tmp_path: Path) -> None:
     """The earlier search may be gone by then."""
     options = SearchOptions(warm_start=str(folder), trials=8)
     plan = make_plan(output=tmp_path, tracking_uri="none")
-    warm = planner._load_warm_start(options, {"": make_space(("vanilla",))})
+    warm = planner._load_warm_start(options, make_space(("vanilla",)))
     (first,) = SearchSession(replace(plan, warm_start=warm)).make_arms(threading.Event()).searches
     resumed = SearchOptions(warm_start="gone", resume=tmp_path)
-    assert planner._load_warm_start(resumed, {"": SPACE}) == NO_WARM_START
+    assert planner._load_warm_start(resumed, SPACE) == NO_WARM_START
     (again,) = SearchSession(plan).make_arms(threading.Event()).searches
     one, two = first.strategy, again.strategy
     assert one.first_configurations[:2] == [vanilla(RATES[0]), vanilla(RATES[1])]
