@@ -1,7 +1,7 @@
 """The pictures of the documentation, from a search that it runs: terminal, report, MLflow, optuna-dashboard.
 
     .venv/bin/python docs/screenshots.py                    # ten minutes on 2 cores; writes docs/images
-    .venv/bin/python docs/screenshots.py --data ../glue     # on the real files
+    .venv/bin/python docs/screenshots.py --search "--task cola --trials 6 --max-steps 60"
 
 Needs Chromium on the PATH.
 """
@@ -14,6 +14,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -39,9 +40,9 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs/images"
 COLUMNS, ROWS = 110, 30
-SEARCH = "--task cola --trials 10 --race 2 --confirm 3 --finalists 2"
-HALFWAY = 8  # runs that are over when the terminal's picture is taken
+HALFWAY = re.compile(r"race [1-9]")  # on the terminal when its picture is taken
 DEADLINE_S = 3600.0
+COLOURS = {"default": None, "brown": "yellow", "brightblack": "bright_black"}  # of pyte, in rich's words
 ANSWERS_WITHIN_S = 120.0
 
 
@@ -75,7 +76,8 @@ def drawn(screen: pyte.Screen, title: str) -> str:
         cells = [screen.buffer[row][column] for column in range(COLUMNS)]
         line = Text()
         for cell in cells:
-            line.append(cell.data, Style(bold=cell.bold, italic=cell.italics))
+            colour = COLOURS.get(cell.fg, cell.fg)
+            line.append(cell.data, Style(bold=cell.bold, italic=cell.italics, color=colour))
         line.rstrip()
         console.print(line)
     return console.export_svg(title=title)
@@ -127,18 +129,18 @@ def photographed(address: str, name: str, width: int, height: int) -> None:
     print(f"docs/images/{name}.png", flush=True)
 
 
-def searched(folder: Path, data: str) -> Path:
+def searched(folder: Path, options: str) -> Path:
     """The output folder of a search run to its end, in a terminal that is pictured halfway."""
     output = folder / "runs/cola"
-    words = ["tune/search.py", *SEARCH.split(), "--data", data, "--output", str(output)]
-    shown = f"python tune/search.py {SEARCH}"
+    words = ["tune/search.py", *options.split(), "--output", str(output)]
+    shown = f"python tune/search.py {options}"
     screen, taken = None, False
     for screen in screens([sys.executable, *words], ROOT):
-        if not taken and any(f"explore {HALFWAY}/" in line for line in screen.display):
+        if not taken and any(HALFWAY.search(line) for line in screen.display):
             (IMAGES / "terminal.svg").write_text(drawn(screen, shown), encoding="utf-8")
             taken = True
     if screen is None or not taken:
-        sys.exit(f"the live table never showed {HALFWAY} runs that were over")
+        sys.exit("the live table never showed a race under way")
     return output
 
 
@@ -150,6 +152,7 @@ def tracked(store: str) -> None:
         filter_string="tags.purpose = 'search' and tags.outcome = 'completed'",
         output_format="list",
     )
+    runs = [run for run in runs if "selection_ratio" in run.data.params]  # without those of the baselines
     experiment = runs[0].info.experiment_id
     port = free_port()
     command = [
@@ -174,15 +177,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", default="builtin", help="as of tune/search.py")
+    parser.add_argument("--search", default="--task cola", help="options of the search")
     parser.add_argument(
         "--of", type=Path, help="the output folder of a search that is over; the terminal is left out"
     )
     setting = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
-        output = setting.of or searched(Path(folder), setting.data)
-        photographed((output / "report.html").resolve().as_uri(), "report", 1100, 1500)
+        output = setting.of or searched(Path(folder), setting.search)
+        photographed((output / "report.html").resolve().as_uri(), "report", 1100, 1140)
         tracked(f"sqlite:///{output.resolve().parent / 'mlflow.db'}")
         port = free_port()
         study = f"sqlite:///{output.resolve() / 'study.db'}"
