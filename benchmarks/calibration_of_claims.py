@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tune.stats.evidence import PairedDifference, estimate_difference, estimate_mean
-from tune.stats.shrinkage import shrink_means
+from tune.stats.shrinkage import ShrunkMeans, shrink_means
 from tune.stats.verdict import adjust_p_values, estimate_more_seeds, is_distinguishable
 
 EXAMPLES = 277  # of RTE's dev set
@@ -260,16 +260,21 @@ def run_race(noise: float, collapse: float, number: int) -> RaceEnd:
     true = (1 - collapse) * learnt
     luck = rng.normal(0, 0.6 * noise, 1 + RACE_RUNS)
     runs = learnt[:, None] + luck + rng.normal(0, 0.8 * noise, (CONFIGURATIONS, 1 + RACE_RUNS))
-    runs = np.maximum(np.where(rng.random(runs.shape) < collapse, 0.0, runs), 0.0)
+    lost = rng.random(runs.shape) < collapse
+    runs = np.maximum(np.where(lost, 0.0, runs), 0.0)
     scores = [[float(score)] for score in runs[:, 0]]
+
+    def estimate() -> ShrunkMeans:
+        return shrink_means(scores, [each[: len(s)].tolist() for each, s in zip(lost, scores, strict=True)])
+
     for _ in range(RACE_RUNS):
-        means = shrink_means(scores)
+        means = estimate()
         leader = int(means.mean.argmax())
         promise = means.mean + means.measure_sd()
         promise[leader] = -math.inf
         chosen = min(leader, int(promise.argmax()), key=lambda index: len(scores[index]))
         scores[chosen].append(float(runs[chosen, len(scores[chosen])]))
-    expected = shrink_means(scores).mean
+    expected = estimate().mean
     leader = int(expected.argmax())
     return RaceEnd(leader == int(true.argmax()), float(expected[leader] - true[leader]))
 

@@ -1,4 +1,4 @@
-"""Expected scores of configurations from few runs: means shrunk towards the mean of all."""
+"""Expected scores of configurations from few runs: shrunk towards all of them, collapses apart."""
 
 from __future__ import annotations
 
@@ -12,36 +12,51 @@ from scipy import stats
 
 PRIOR_RUNS = 2.0  # runs at the common mean that every configuration is believed to have had
 PRIOR_NOISE = 0.05  # standard deviation of a run, in the metric's scale
+COLLAPSE_PRIOR_RUNS = 8.0  # the same for the share of runs that collapse, which few runs tell
 BATCH_SIZES = (1, 2, 4, 8)  # further runs that the gain looks ahead: one may be too few to change a choice
 
 
 @dataclass(frozen=True)
 class ShrunkMeans:
-    """Expected scores of n configurations.
+    """Expected scores of n configurations, each (1 - q) m + q chance.
 
-    mean: (n,), (sum of its scores + PRIOR_RUNS common means) / (its runs + PRIOR_RUNS).
-    counts: (n,) runs of each. common: mean over configurations.
-    noise: standard deviation of a run around its configuration's mean, pooled.
+    mean: (n,). counts: (n,) runs of each.
+    collapse: (n,), q: the chance that a run collapses, (its collapses + COLLAPSE_PRIOR_RUNS common shares) /
+        (its runs + COLLAPSE_PRIOR_RUNS).
+    learnt: (n,), m: the expected score of a run that does not, (sum of their scores + PRIOR_RUNS common
+        means) / (their number + PRIOR_RUNS). learnt_counts: (n,) their number.
+    chance: score of a run that collapsed.
+    common: expected score of a new configuration.
+    noise: standard deviation of a run that did not collapse around its configuration's mean, pooled.
     spread: standard deviation of first runs, over configurations.
     """
 
     mean: NDArray[np.float64]
     counts: NDArray[np.int64]
+    collapse: NDArray[np.float64]
+    learnt: NDArray[np.float64]
+    learnt_counts: NDArray[np.int64]
+    chance: float
     common: float
     noise: float
     spread: float
 
     def measure_sd(self, pending: NDArray[np.int64] | int = 0) -> NDArray[np.float64]:
         """Return the standard deviation of each expected score once so many further runs have ended: (n,)."""
-        return np.asarray(self.noise / np.sqrt(self.counts + pending + PRIOR_RUNS))
+        q = self.collapse
+        learnt = self.learnt_counts + pending * (1 - q) + PRIOR_RUNS
+        shares = self.counts + pending + COLLAPSE_PRIOR_RUNS + 1
+        score = (1 - q) ** 2 * self.noise**2 / learnt
+        share = (self.learnt - self.chance) ** 2 * q * (1 - q) / shares
+        return np.asarray(np.sqrt(score + share))
 
     def compute_gains(self) -> NDArray[np.float64]:
         """Return how much a further run of each configuration is expected to raise the expected score of the
         choice: (n,).
 
-        The knowledge gradient for independent normal beliefs, s (phi(z) - |z| Phi(-|z|)) with s the standard
-        deviation of the change of the mean and z the distance to the best other one over s; of the best
-        batch of BATCH_SIZES, a run.
+        The knowledge gradient for independent normal beliefs, s (phi(z) - |z| Phi(-|z|)) with s² the part of
+        the mean's variance that the runs take away, and z the distance to the best other one over s; of the
+        best batch of BATCH_SIZES, a run.
 
         Source: Frazier and Powell, Decision Analysis 2010.
         """
@@ -53,7 +68,7 @@ class ShrunkMeans:
         sd = self.measure_sd()
         gains = []
         for batch in BATCH_SIZES:
-            change = np.maximum(sd**2 / np.sqrt(sd**2 + self.noise**2 / batch), 1e-12)
+            change = np.sqrt(np.maximum(sd**2 - self.measure_sd(batch) ** 2, 1e-24))
             z = distance / change
             gains.append(change * (stats.norm.pdf(z) - z * stats.norm.cdf(-z)) / batch)
         return np.asarray(np.max(gains, axis=0))
@@ -65,19 +80,43 @@ class ShrunkMeans:
         return float(self.spread * stats.norm.pdf(z) - distance * stats.norm.cdf(-z))
 
 
-def shrink_means(scores: Sequence[Sequence[float]]) -> ShrunkMeans:
+def shrink_means(
+    scores: Sequence[Sequence[float]], collapsed: Sequence[Sequence[bool]] | None = None, chance: float = 0.0
+) -> ShrunkMeans:
     """Estimate n configurations from the scores of their runs, at least one each.
 
-    The noise is the pooled variance within configurations, with PRIOR_NOISE and the variance between their
-    first runs as one further degree of freedom each, since few have had a second run. Raises ValueError
-    without a score.
+    Whether a run collapses and what it scores if it does not are estimated apart, since collapses are far
+    from any other score. The noise is the pooled variance within configurations, with PRIOR_NOISE and the
+    variance between their first runs as one further degree of freedom each, since few have had a second run.
+
+    collapsed: which of them did; None if none. chance: score of these, whatever stands for them in `scores`.
+    Raises ValueError without a score.
     """
     if not scores or not all(scores):
         raise ValueError("scores: every configuration needs one")
-    counts = np.array([len(each) for each in scores])
-    sums, first = np.array([sum(each) for each in scores]), np.array([each[0] for each in scores])
-    common = float(first.mean())
-    squares = sum(float(np.square(np.asarray(each) - np.mean(each)).sum()) for each in scores)
-    noise = math.sqrt((squares + float(first.var()) + PRIOR_NOISE**2) / (float((counts - 1).sum()) + 2.0))
-    mean = (sums + PRIOR_RUNS * common) / (counts + PRIOR_RUNS)
-    return ShrunkMeans(mean, counts, common, noise, float(first.std()))
+    flags = [
+        np.zeros(len(each), bool) if collapsed is None else np.asarray(collapsed[n])
+        for n, each in enumerate(scores)
+    ]
+    every = [np.where(lost, chance, each) for each, lost in zip(scores, flags, strict=True)]
+    learning = [each[~lost] for each, lost in zip(every, flags, strict=True)]
+    counts, lost = np.array([len(each) for each in every]), np.array([int(each.sum()) for each in flags])
+    share = float(lost.sum() / (counts.sum() + 1))
+    collapse = (lost + COLLAPSE_PRIOR_RUNS * share) / (counts + COLLAPSE_PRIOR_RUNS)
+    first = np.array([each[0] for each in learning if len(each)] or [chance])
+    squares = sum(float(np.square(each - each.mean()).sum()) for each in learning if len(each))
+    degrees = float(np.maximum(counts - lost - 1, 0).sum())
+    noise = math.sqrt((squares + float(first.var()) + PRIOR_NOISE**2) / (degrees + 2.0))
+    sums = np.array([float(each.sum()) for each in learning])
+    learnt = (sums + PRIOR_RUNS * float(first.mean())) / (counts - lost + PRIOR_RUNS)
+    return ShrunkMeans(
+        mean=(1 - collapse) * learnt + collapse * chance,
+        counts=counts,
+        collapse=collapse,
+        learnt=learnt,
+        learnt_counts=counts - lost,
+        chance=chance,
+        common=(1 - share) * float(first.mean()) + share * chance,
+        noise=noise,
+        spread=float(np.std([each[0] for each in every])),
+    )

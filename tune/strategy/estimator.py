@@ -72,28 +72,34 @@ class Estimator:
     def _estimate(self, explored: Sequence[TrialRecord], raced: Sequence[TrialRecord]) -> Estimates | None:
         trials: dict[str, TrialRecord] = {}
         scores: dict[str, dict[int, float]] = {}
+        collapsed: dict[str, list[bool]] = {}
         for trial in explored:
             trials.setdefault(make_configuration_key(trial.configuration), trial)
         for run in (*explored, *raced):
             key, score = make_configuration_key(run.configuration), self._full_score(run)
             if score is not None and key in trials:
                 scores.setdefault(key, {})[run.seed] = score
+                collapsed.setdefault(key, []).append(self._is_lost(run))
         if not scores:
             return None
         chosen = sorted(scores, key=lambda key: trials[key].number)
         full = [scores[key] for key in chosen]
-        means = shrink_means([[*each.values()] for each in full])
+        lost = [collapsed[key] for key in chosen]
+        means = shrink_means([[*each.values()] for each in full], lost, self.chance or 0.0)
         return Estimates([trials[key] for key in chosen], full, means)
 
     def _full_score(self, run: TrialRecord) -> float | None:
         """Return the score at the end of a run, higher is better; None of a run that was not seen there."""
-        if run.outcome == Outcome.DIVERGED:
+        if self._is_lost(run):  # the slice of one that collapsed may be a hair above chance
             return self.chance
         if run.outcome != Outcome.COMPLETED or not run.scores:
             return None
-        if run.is_collapsed and self.chance is not None:  # its slice may be a hair above chance
-            return self.chance
         return self.sign * run.scores[-1][1]
+
+    def _is_lost(self, run: TrialRecord) -> bool:
+        """Return whether a run came out at chance: it diverged, or went to its end and collapsed."""
+        collapsed = run.outcome == Outcome.COMPLETED and bool(run.scores) and bool(run.is_collapsed)
+        return self.chance is not None and (run.outcome == Outcome.DIVERGED or collapsed)
 
     def expected_scores(self) -> dict[int, float]:
         """Return the expected full-length score of each trial that has one by its number, in the metric's own

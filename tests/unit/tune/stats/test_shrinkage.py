@@ -19,6 +19,31 @@ def test_means_are_shrunk_by_two_runs_at_the_common_mean() -> None:
     assert made.measure_sd(np.array([2, 0, 0])) == pytest.approx(made.noise / np.sqrt([5, 5, 3]))
 
 
+def test_a_collapse_lowers_the_chance_to_learn_and_not_what_is_learnt() -> None:
+    """(1 - q) m + q chance; of 6 runs one collapsed, so that 1/7 of 8 further runs are believed to have."""
+    scores, lost = [[0.6, 0.9, 0.6], [0.4, 0.4], [0.5]], [[False, True, False], [False] * 2, [False]]
+    made, without = shrink_means(scores, lost, 0.1), shrink_means([[0.6, 0.6], [0.4, 0.4], [0.5]])
+    q = (np.array([1, 0, 0]) + 8 / 7) / (np.array([3, 2, 1]) + 8)
+    assert made.collapse == pytest.approx(q)
+    assert made.learnt == pytest.approx(without.mean)
+    assert made.noise == without.noise
+    assert made.mean == pytest.approx((1 - q) * without.mean + q * 0.1)
+    assert made.common == pytest.approx(6 / 7 * 0.5 + 0.1 / 7)
+    assert (made.measure_sd() > (1 - q) * without.measure_sd()).all()
+    assert shrink_means([[0.1], [0.1]], [[True], [True]], 0.1).mean == pytest.approx([0.1, 0.1])
+
+
+def test_the_chance_of_a_collapse_is_found_and_the_leader_kept() -> None:
+    """Of many configurations as good as each other the estimate is the truth, whichever collapsed."""
+    rng = np.random.default_rng(0)
+    lost = rng.random((40, 6)) < 0.2
+    scores = np.where(lost, 0.0, rng.normal(0.5, 0.03, lost.shape))
+    made = shrink_means(scores.tolist(), lost.tolist(), 0.0)
+    plain = shrink_means(scores.tolist())
+    assert made.mean.mean() == pytest.approx(0.4, abs=0.02)
+    assert made.mean.std() < 0.75 * plain.mean.std()
+
+
 def test_the_noise_is_that_within_configurations_once_there_are_seeds() -> None:
     rng = np.random.default_rng(0)
     scores = (rng.normal(0, 0.2, (40, 1)) + rng.normal(0, 0.1, (40, 8))).tolist()
