@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,14 @@ SERVER_TIMEOUT_S = 120.0  # on a job server that no longer answers
 
 @dataclass(frozen=True)
 class JobRequest:
-    """Request for one job. entrypoint: its command; group: name that several jobs share."""
+    """Request for one job. entrypoint: its command; group: name that several jobs share. output: its folder,
+    as the shell of the cluster's head reads it; row: its values in the matrix."""
 
     id: str
     entrypoint: str
     group: str
+    output: str = ""
+    row: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

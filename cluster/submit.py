@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 from cluster.jobs import JobRequest, JobServer, describe_job_outcome
 from cluster.shipping import PROJECT_ROOT, copy_shipped_files, list_shipped_files
+from cluster.task_tables import show_tables
 from dps.command import CommandParser, drop_option, outlive_readers
 from dps.errors import InputError
 from dps.paths import is_folder
@@ -38,6 +39,7 @@ from tune.core.command import (
     EXIT_REFUSED,
     EXIT_WRONG_INPUT,
     format_command,
+    name_tasks,
     print_error,
 )
 from tune.core.common_options import split_names
@@ -58,8 +60,10 @@ RECIPES = {
     "compose": "docker/compose.yaml",
 }
 EXAMPLES = """
-All other options are those of `python tune/search.py`, with --methods those of `python tune/compare.py` (see
-their --help), checked before anything is sent.
+All other options are those of `python tune/search.py`, after the word compare those of `python
+tune/compare.py` (see their --help), checked before anything is sent. Several tasks share the slots of one
+job: --task cola,rte. A matrix over tasks ends with their table, where this machine sees the folders of the
+jobs, else with the command that makes it.
 
 Ctrl-C detaches from the job, which runs on. A stopped search has written its checkpoints: submit it again
 with --resume DIR, the output folder that it printed. Exit status: that of the job (0 done, 2 wrong input,
@@ -69,7 +73,7 @@ examples:
   python cluster/submit.py --address http://HEAD:8265 --task cola --storage /shared/dps
   python cluster/submit.py --task rte --env MLFLOW_TRACKING_PASSWORD,HF_TOKEN
   python cluster/submit.py --matrix task=cola,rte method=vanilla,dps-dense --storage /shared/dps
-  python cluster/submit.py --task rte --methods vanilla,dps-dense,r-drop --storage /shared/dps
+  python cluster/submit.py compare --task rte --methods vanilla,dps-dense,r-drop --storage /shared/dps
   python cluster/submit.py --follow cola-1126-101500
   python cluster/submit.py --stop cola-1126-101500
   python cluster/submit.py --recipe slurm > search.sbatch
@@ -124,7 +128,10 @@ def _submit(chosen: Namespace, rest: list[str]) -> int:
     if chosen.detach:
         output.note(_format_follow_up(server.address, name))
         return EXIT_DONE
-    return _follow(server, started, name, output)
+    status = _follow(server, started, name, output)
+    for line in show_tables(requests):
+        output.note(line)
+    return status
 
 
 def _is_on_loopback(address: str) -> bool:
@@ -199,10 +206,11 @@ def plan_jobs(rest: list[str], matrix: list[str], stamp: str) -> list[JobRequest
         name = _name_job(row, options)
         if any(request.id == f"{name}-{stamp}" for request in requests):
             name = f"{name}-{len(requests) + 1}"
-        outputs = _separate_outputs(options, group, name) if matrix else []
+        folder = _choose_job_folder(options, group, name) if matrix else ""
+        outputs = _separate_outputs(options, group, folder) if matrix else []
         kept = drop_option(argv, "--output") if matrix else argv
         command = " ".join([options.command, shlex.join(kept), *outputs]).strip()
-        requests.append(JobRequest(f"{name}-{stamp}", command, group if matrix else name))
+        requests.append(JobRequest(f"{name}-{stamp}", command, group if matrix else name, folder, row))
     return requests
 
 
@@ -211,7 +219,7 @@ def _name_job(row: dict[str, str], options: CommonOptions) -> str:
     dot, dash and underscore."""
     values = [get_task_name(value) if name == "task" else value for name, value in row.items()]
     if not row:
-        values = [options.resume.name if options.resume else get_task_name(options.task)]
+        values = [options.resume.name if options.resume else name_tasks(options)]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(values)).strip("-") or "job"
 
 
@@ -239,7 +247,8 @@ def expand_matrix(matrix: Sequence[str]) -> list[dict[str, str]]:
 def check_job_options(argv: list[str]) -> tuple[CommonOptions, list[str]]:
     """Return the options as the search, or with --methods the comparison, will read them; and its arguments,
     with shipped files as the job sees them. Raises InputError for what only this machine has."""
-    compares = any(word == "--methods" or word.startswith("--methods=") for word in argv)
+    command, argv = (argv[0], argv[1:]) if argv[:1] in (["search"], ["compare"]) else ("", argv)
+    compares = command == "compare" or any(re.match("--(methods|arms)(=|$)", word) for word in argv)
     options: CommonOptions = parse_options(argv, CompareOptions if compares else SearchOptions)
     for name in ("output", "resume", "storage"):
         value = getattr(options, name)
@@ -251,6 +260,7 @@ def check_job_options(argv: list[str]) -> tuple[CommonOptions, list[str]]:
     for name, place in _list_places(options):
         if not place.startswith("/"):
             raise InputError(f"--{name}: {place} is not shipped; give an absolute path that every node sees")
+    places: dict[str, dict[str, str]] = {}
     for name, file in _list_files(options):
         shipped = find_shipped_file(file)
         if shipped is None and (name == "config" or not file.is_absolute()):
@@ -259,7 +269,10 @@ def check_job_options(argv: list[str]) -> tuple[CommonOptions, list[str]]:
                 f"{'its options' if name == 'config' else 'an absolute path that every node sees'}"
             )
         if shipped is not None:
-            argv = [*drop_option(argv, f"--{name}"), f"--{name}", str(shipped)]
+            places.setdefault(name, {})[str(file)] = str(shipped)
+    for name, shipped_as in places.items():
+        values = [shipped_as.get(value, value) for value in split_names(str(getattr(options, name)))]
+        argv = [*drop_option(argv, f"--{name}"), f"--{name}", ",".join(values)]
     return options, argv
 
 
@@ -279,10 +292,10 @@ def _list_places(options: CommonOptions) -> Iterator[tuple[str, str]]:
 
 def _list_files(options: CommonOptions) -> Iterator[tuple[str, Path]]:
     """Yield the options that name a YAML file, with the file."""
-    for name in ("config", "task", "probe"):
-        value = getattr(options, name)
-        if value is not None and (name == "config" or is_task_file(value)):
-            yield name, Path(value)
+    if options.config is not None:
+        yield "config", options.config
+    for name, values in (("task", options.tasks), ("probe", (options.probe or "",))):
+        yield from ((name, Path(value)) for value in values if is_task_file(value))
 
 
 def _check_tracking(uri: str | None) -> None:
@@ -307,11 +320,16 @@ def find_shipped_file(path: Path) -> Path | None:
     return inside if inside in set(list_shipped_files(PROJECT_ROOT)) else None
 
 
-def _separate_outputs(options: CommonOptions, group: str, name: str) -> list[str]:
+def _choose_job_folder(options: CommonOptions, group: str, name: str) -> str:
+    """Return the output folder of a job of a matrix, quoted for the shell of the cluster's head."""
+    if options.output:
+        return shlex.quote(f"{options.output}/{name}")
+    return f'"$HOME"/runs/{group}/{shlex.quote(name)}'
+
+
+def _separate_outputs(options: CommonOptions, group: str, folder: str) -> list[str]:
     """Return options that give each job its own output and the group one experiment."""
-    folder = f"{options.output}/{name}" if options.output else name
-    home = "" if options.output else f'"$HOME"/runs/{group}/'
-    return ["--output", home + shlex.quote(folder), *([] if options.experiment else ["--experiment", group])]
+    return ["--output", folder, *([] if options.experiment else ["--experiment", group])]
 
 
 def collect_variables(named: str | None) -> dict[str, str]:

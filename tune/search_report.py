@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dps.errors import InputError
 from dps.paths import write_text_file
+from dps.text import sanitise_text
 from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
 from tune.records.saved_options import is_suite_folder
 from tune.records.schema import refuse_impossible_values
@@ -22,6 +23,7 @@ from tune.records.search_document import (
 from tune.reporting.page import render_overview_page, render_search_page
 from tune.reporting.suite.folders import list_task_folders, read_suite
 from tune.reporting.suite.page import SUITE_PAGE, write_suite
+from tune.reporting.suite.tables import summarise_suite
 from tune.reporting.summary import format_certainty_lines
 
 DEFAULT_PAGE_FILE = "searches.html"
@@ -52,7 +54,10 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
         if len({*tasks}) == len(sources) > 1:
             folders = [source.folder for source in sources]
         if folders:
-            file, write = output or (only or Path()) / SUITE_PAGE, partial(write_suite, read_suite(folders))
+            suite = read_suite(folders)
+            file, write = output or (only or Path()) / SUITE_PAGE, partial(write_suite, suite)
+            for line in summarise_suite(suite):
+                print(sanitise_text(line))
         else:
             file, text = _render(sources, output)
             write = partial(_write_text, text)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cluster import jobs, local, shipping, submit
+from cluster import jobs, local, shipping, submit, task_tables
+from cluster.task_tables import show_tables
 from dps.errors import InputError
 from tune.execution import connection
 
@@ -162,6 +163,43 @@ def test_jobs_have_names_that_are_safe_in_a_url_and_differ() -> None:
 def test_methods_make_a_comparison() -> None:
     (one,) = submit.plan_jobs(["--methods", "vanilla,r-drop", "--task", "rte"], [], "1")
     assert one.entrypoint == "python tune/compare.py --methods vanilla,r-drop --task rte"
+
+
+def test_the_word_compare_submits_a_comparison() -> None:
+    (one,) = submit.plan_jobs(["compare", "--task", "cola,rte"], [], "1")
+    assert one.entrypoint == "python tune/compare.py --task cola,rte"
+    assert one.id == "cola-rte-1"
+    with pytest.raises(InputError, match="--method"):
+        submit.plan_jobs(["compare", "--method", "vanilla"], [], "1")
+
+
+def test_a_matrix_over_tasks_ends_with_their_table_or_its_command(tmp_path: Path) -> None:
+    made = submit.plan_jobs([], ["task=cola,rte", "trials=2,3"], "1")
+    home = '"$HOME"/runs/matrix-1'
+    where = "where their folders are: python tune/report.py"
+    assert show_tables(made) == [
+        f"table of all tasks trials={n}, {where} {home}/cola-{n} {home}/rte-{n}" for n in (2, 3)
+    ]
+    made = submit.plan_jobs(["compare", "--output", str(tmp_path)], ["task=rte,mrpc"], "1")
+    (command,) = show_tables(made)
+    assert command.endswith(f": python tune/compare.py --results {tmp_path}/rte,{tmp_path}/mrpc")
+    assert show_tables(submit.plan_jobs([], ["seed=1,2"], "1")) == []
+
+
+def test_the_table_is_made_where_the_folders_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(task_tables.subprocess, "run", lambda command, check: ran.append(command))
+    for task in ("rte", "cola"):
+        (tmp_path / f"{task}-x").mkdir()
+        (tmp_path / f"{task}-x/search.json").touch()
+    argv = ["--output", str(tmp_path), "--data", "/d"]
+    assert show_tables(submit.plan_jobs(argv, ["task=rte,cola", "experiment=x"], "1")) == []
+    ((*_, program, rte, cola, option, page),) = ran
+    assert program.endswith("tune/report.py")
+    assert (rte, cola) == (f"{tmp_path}/rte-x", f"{tmp_path}/cola-x")
+    assert (option, page) == ("--output", f"{tmp_path}/suite-experiment=x.html")
 
 
 def test_a_shipped_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
