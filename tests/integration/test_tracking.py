@@ -193,7 +193,8 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert parent.data.metrics["dev_vanilla_difference_points"] == 2.5
     assert parent.data.metrics["dev_vanilla_difference_p"] == 0.04
     assert parent.data.metrics["dev_vanilla_probability_better"] == 0.97
-    assert parent.data.tags["mlflow.note.content"] == "Trial 0 won."
+    note = "Trial 0 won.\n\nGenerated data, built in for trying out: scores are not results on the real cola."
+    assert parent.data.tags["mlflow.note.content"] == note
 
     client = MlflowClient(tracking_uri=uri)
     curve = client.get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
@@ -423,7 +424,7 @@ def test_a_later_session_may_have_another_winner(uri: str, output: Path) -> None
         "winner.method": "vanilla",
         "winner.learning_rate": "0.0001",
     }
-    assert (tags["mlflow.note.content"], tags["option.trials"]) == ("Trial 2 won.", "3")
+    assert (tags["mlflow.note.content"][:12], tags["option.trials"]) == ("Trial 2 won.", "3")
 
 
 def test_a_run_that_is_deleted_meanwhile_is_restored_and_the_others_go_on(uri: str, output: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -187,3 +188,13 @@ def collect_method_metrics(document: ComparisonDocument, method: str) -> dict[st
     probe = document.probe.get(method, {})
     values |= {f"probe_{key.removeprefix('probe_')}": value for key, value in probe.items()}
     return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def name_run(record: TrialRecord) -> str:
+    """Name a run in messages."""
+    return f"trial {record.id}" if record.purpose == RunPurpose.SEARCH else record.id
+
+
+def get_time_ms() -> int:
+    """Return the milliseconds since 1970."""
+    return int(time.time() * 1000)

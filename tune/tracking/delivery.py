@@ -45,10 +45,13 @@ class Delivery:
     """A queue of events and the thread that writes them; nobody waits for it before the end.
 
     warn: told at once of the first event that is refused, and of a server that cannot be used.
+    hold_s: seconds that the server is left alone, or until an event comes that does not wait: making a store
+    takes seconds of a core, which the first runs need for their start.
     """
 
-    def __init__(self, server: Server, warn: Callable[[str], None]) -> None:
-        self._server, self._warn = server, warn
+    def __init__(self, server: Server, warn: Callable[[str], None], hold_s: float = 0.0) -> None:
+        self._server, self._warn, self._hold_s = server, warn, hold_s
+        self._released = threading.Event()
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._closing, self._abandoned = threading.Event(), threading.Event()
         self._gave_up, self._waiting_for, self._refused = False, "", list[str]()
@@ -66,20 +69,28 @@ class Delivery:
         """Whether `close` was called."""
         return self._closing.is_set()
 
-    def put(self, name: str, write: Callable[[], None]) -> None:
-        """Add an event."""
+    def put(self, name: str, write: Callable[[], None], waits: bool = False) -> None:
+        """Add an event. waits: whether the server may be left alone a little longer."""
         self._events.put(Event(name, write))
+        if not waits:
+            self.release()
+
+    def release(self) -> None:
+        """Leave the server alone no longer."""
+        self._released.set()
 
     def close(self, within_s: float) -> None:
         """Wait until everything is written, or this time is over. Nothing can be added afterwards."""
         self._events.put(None)
         self._closing.set()
+        self.release()
         self._thread.join(within_s)
         self._abandoned.set()
         if self._thread.is_alive():
             self._waiting_for = self._waiting_for or "MLflow did not finish in time"
 
     def _run(self) -> None:
+        self._released.wait(self._hold_s)
         self._deliver(Event("", self._server.connect))
         while (event := self._events.get()) is not None:
             if not self._gave_up:

@@ -10,7 +10,6 @@ change (the winner, what a resume may change of the options) is a tag.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ from dps.text import redact_secrets
 from dps.training.result import Evaluation, Outcome
 from tune.core.options import CommonOptions
 from tune.core.provenance import Provenance
-from tune.core.run import RunId, RunPurpose
+from tune.core.run import Progress, RunId, RunPurpose
 from tune.records import stores
 from tune.records.comparison_document import ComparisonDocument, MethodSection
 from tune.records.events import Watcher
@@ -38,8 +37,10 @@ from tune.tracking.content import (
     collect_trial_params,
     describe_search,
     format_pages,
+    get_time_ms,
     is_complete,
     make_data_input,
+    name_run,
 )
 from tune.tracking.delivery import Delivery, Server
 from tune.tracking.registry import format_model_uri, register_model
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FLUSH_TIMEOUT_S, INTERRUPT_TIMEOUT_S = 60.0, 5.0
+START_HOLD_S = 15.0  # see `Delivery`
 MAX_VALUE_LENGTH = 6000  # characters of a parameter or a tag
 LOCAL_ADDRESS = "http://127.0.0.1:5000"  # of `mlflow ui`
 NOTE = "mlflow.note.content"  # the tag of a description
@@ -83,7 +85,7 @@ class MlflowTracker(Watcher, Server):
         self._completed = list[str]()  # trials
         self._held: dict[str, Run] = {}  # by trial, as MLflow had them when they were last looked up
         self._is_unsure = False  # whether a run may have been made without this process having heard of it
-        self._delivery = Delivery(self, warn)
+        self._delivery = Delivery(self, warn, START_HOLD_S)
 
     @property
     def error(self) -> str:
@@ -111,22 +113,27 @@ class MlflowTracker(Watcher, Server):
         return stores.name_experiment(search.options.experiment, search.task, search.data)
 
     def trial_started(self, record: TrialRecord) -> None:
-        self._delivery.put(_name_run(record), partial(self._log_trial_start, replace(record)))
+        write = partial(self._log_trial_start, replace(record))
+        self._delivery.put(name_run(record), write, waits=True)
+
+    def trial_progressed(self, record: TrialRecord, progress: Progress) -> None:
+        if progress.step:
+            self._delivery.release()
 
     def trial_reported(self, record: TrialRecord, evaluation: Evaluation) -> None:
-        write = partial(self._log_evaluation, record.id, evaluation, _get_time_ms())
-        self._delivery.put(_name_run(record), write)
+        write = partial(self._log_evaluation, record.id, evaluation, get_time_ms())
+        self._delivery.put(name_run(record), write)
 
     def trial_ended(self, record: TrialRecord) -> None:
         self._note_completed(record)
-        self._delivery.put(_name_run(record), partial(self._log_trial_end, replace(record)))
+        self._delivery.put(name_run(record), partial(self._log_trial_end, replace(record)))
 
     def session_started(self, earlier: Sequence[TrialRecord]) -> None:
         """Log what MLflow may have missed of the runs that ended in earlier sessions."""
         for record in earlier:
             if record.outcome.is_final:
                 self._note_completed(record)
-                self._delivery.put(_name_run(record), partial(self._log_finished_run, record))
+                self._delivery.put(name_run(record), partial(self._log_finished_run, record))
 
     def _note_completed(self, record: TrialRecord) -> None:
         if record.purpose == RunPurpose.SEARCH and record.outcome == Outcome.COMPLETED:
@@ -262,7 +269,7 @@ class MlflowTracker(Watcher, Server):
         """Write to a run in one request. Metrics without a value are left out."""
         from mlflow.entities import Metric, Param, RunTag
 
-        now = _get_time_ms() if time_ms is None else time_ms
+        now = get_time_ms() if time_ms is None else time_ms
         points = [Metric(k, float(v), now, step) for k, v in (metrics or {}).items() if v is not None]
         held = [Param(key, str(value)[:MAX_VALUE_LENGTH]) for key, value in (params or {}).items()]
         said = [RunTag(key, str(value)[:MAX_VALUE_LENGTH]) for key, value in (tags or {}).items()]
@@ -390,11 +397,3 @@ def open_tracker(
         return None
     search = TrackedSearch.from_description(options, described)
     return MlflowTracker(uri, search, provenance, search_id, output.name, warn)
-
-
-def _name_run(record: TrialRecord) -> str:
-    return f"trial {record.id}" if record.purpose == RunPurpose.SEARCH else record.id
-
-
-def _get_time_ms() -> int:
-    return int(time.time() * 1000)

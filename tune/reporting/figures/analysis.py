@@ -12,11 +12,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from dps.ranges import Choice, Domain, Range
 from tune.core.run import RunPurpose
@@ -25,6 +23,10 @@ from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
 from tune.records.search_document import SearchDocument
 from tune.strategy.estimator import Estimates, Estimator
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
 
 MAX_TRAJECTORY_POINTS = 24  # along the cost, at which the runs so far are taken together
 EFFECT_POINTS, SURFACE_POINTS = 13, 9  # of a range, at which an effect is shown; of each of two
@@ -235,6 +237,9 @@ class SearchAnalysis:
     def _smooth_surface(self) -> GaussianProcessRegressor | None:
         """Return a Gaussian process through the means of full-length scores (higher is better), without the
         noise around it; None for too few."""
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
         if self.estimates is None:
             return None
         some = slice(None, None, math.ceil(len(self.estimates.trials) / MAX_SURFACE_CONFIGURATIONS))
