@@ -51,21 +51,24 @@ def run_search(
     dev: Examples | None = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
+    group: str | None = None,
     name: str = "data",
     watchers: Sequence[Watcher] = (),
     **options: Any,
 ) -> SearchResult | SuiteResult:
     """Search for the configuration that is truly better for a task, and prove it; return what was found.
 
-    task: a name, or the YAML file of an own task; a list of them has a `SuiteResult`. train, dev, text,
-    label, name: data in place of a task, see `tune.own_data.write_own_task`. watchers: hear of every event.
+    task: a name, or the YAML file of an own task; a list of them has a `SuiteResult`.
+    train, dev, text, label, group, name: data in place of a task, see `tune.own_data.write_own_task`.
+    watchers: hear of every event.
     options: those of `python tune/search.py`, such as trials=12, method="dps-dense,vanilla",
     space={"epochs": [3, 6]}, output="runs/first", resume="runs/first".
 
     Raises InputError for wrong options or data, RefusedError for what the machine or a service lacks,
     UnfinishedError where no result came about, KeyboardInterrupt with how to go on.
     """
-    given = _choose_task(task, options, train=train, dev=dev, text=text, label=label, name=name)
+    data = {"train": train, "dev": dev, "text": text, "label": label, "group": group, "name": name}
+    given = _choose_task(task, options, **data)
     folder = _run(make_options(given, SearchOptions), start_search, watchers)
     return SuiteResult(folder) if is_suite_folder(folder) else SearchResult(folder)
 
@@ -81,6 +84,7 @@ def run_comparison(
     dev: Examples | None = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
+    group: str | None = None,
     name: str = "data",
     watchers: Sequence[Watcher] = (),
     **options: Any,
@@ -91,7 +95,8 @@ def run_comparison(
     arms={"base": {"model": "roberta-base"}, "large": {"model": "roberta-large"}}. The rest, and what is
     raised: see `run_search`.
     """
-    given = _choose_task(task, options, train=train, dev=dev, text=text, label=label, name=name)
+    data = {"train": train, "dev": dev, "text": text, "label": label, "group": group, "name": name}
+    given = _choose_task(task, options, **data)
     folder = _run(make_options(given, CompareOptions), start_comparison, watchers)
     return SuiteResult(folder) if is_suite_folder(folder) else ComparisonResult(folder)
 
@@ -105,7 +110,7 @@ def _choose_task(task: Tasks, options: Mapping[str, Any], **data: Any) -> dict[s
         if task is not None:
             raise InputError("task, train: give one of them")
         return {**given, "task": str(write_own_task(**data))}
-    if unused := [key for key in ("dev", "text", "label") if data[key] is not None]:
+    if unused := [key for key in ("dev", "text", "label", "group") if data[key] is not None]:
         raise InputError(f"{unused[0]}: goes with train=; an own task has its columns in its YAML file")
     if task is None:
         return given

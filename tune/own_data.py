@@ -34,20 +34,23 @@ def write_own_task(
     dev: Examples | None = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
+    group: str | None = None,
     name: str = "data",
 ) -> Path:
     """Write the task file of these examples, and those that are in memory beside it; return its path.
 
     train, dev: a DataFrame, a `datasets.Dataset`, or a .csv, .tsv, .jsonl or .parquet file; without dev, a
     fifth of train is split off. text: the column of the text, or two of them; label: that of the label; both
-    are found by their values where they are not given. name: of the task.
+    are found by their values where they are not given. group: column whose equal values stay on one side of
+    every split. name: of the task.
 
     Raises InputError for examples of which no task can be made.
     """
     if not TASK_NAME_PATTERN.fullmatch(name) or name in TASKS:
         raise InputError(f"name: must be letters and digits, and no known task, but got {name!r}")
     parts = {"train": train} if dev is None else {"train": train, "dev": dev}
-    digest = hashlib.sha256(repr((text, label)).encode())
+    columns = (text, label) if group is None else (text, label, group)
+    digest = hashlib.sha256(repr(columns).encode())
     contents = {split: _read_content(split, part, digest) for split, part in parts.items()}
     folder = DATA_FOLDER / f"{name}-{digest.hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +63,8 @@ def write_own_task(
             pq.write_table(content.with_format("arrow")[:], files[split])  # to_parquet shows a bar
     proposal = _inspect(files, (text,) if isinstance(text, str) else text, label)
     file = folder / f"{name}.yaml"
-    write_text_file(file, format_task_file(replace(proposal.task, name=name), {"files": _format(files)}))
+    task = replace(proposal.task, name=name, group=group or "")
+    write_text_file(file, format_task_file(task, {"files": _format(files)}))
     return file
 
 

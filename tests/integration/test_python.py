@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 
 import dps
 import tune
+from dps.tasks.definition import read_task_file
 from tests.integration.cli import ROOT
 from tune.own_data import write_own_task
 
@@ -90,6 +91,7 @@ def test_the_same_data_are_the_same_task(here: Path) -> None:
     assert write_own_task(FRAME[:-1], label="team") != file
     FRAME.to_csv("tickets.csv", index=False)
     assert write_own_task("tickets.csv", label="team").is_file()
+    assert read_task_file(write_own_task(FRAME, label="team", group="message")).group == "message"
     own = write_own_task("tickets.csv", dev=FRAME, label="team").read_text(encoding="utf-8")
     assert str(here / "tickets.csv") in own
     assert "dev.parquet" in own

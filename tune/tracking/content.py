@@ -116,7 +116,8 @@ def collect_trial_params(record: TrialRecord) -> dict[str, Any]:
 
 def collect_trial_metrics(record: TrialRecord) -> dict[str, float | None]:
     """Return the MLflow metrics of a run that ended, beside its curve."""
-    values = {name: getattr(record, name) for name in ("seconds", "selected_share", "top_share")}
+    names = ("seconds", "selected_share", "top_share", "threshold")
+    values = {name: getattr(record, name) for name in names}
     if record.purpose != RunPurpose.CONFIRMATION:
         values["score"] = record.score
     for split, metrics in record.final.items():
