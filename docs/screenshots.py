@@ -132,10 +132,10 @@ def photographed(address: str, name: str, width: int, height: int) -> None:
 def searched(folder: Path, options: str) -> Path:
     """The output folder of a search run to its end, in a terminal that is pictured halfway."""
     output = folder / "runs/cola"
-    words = ["tune/search.py", *options.split(), "--output", str(output)]
+    words = [str(ROOT / "tune/search.py"), *options.split(), "--output", "runs/cola"]
     shown = f"python tune/search.py {options}"
     screen, taken = None, False
-    for screen in screens([sys.executable, *words], ROOT):
+    for screen in screens([sys.executable, *words], folder):
         if not taken and any(HALFWAY.search(line) for line in screen.display):
             (IMAGES / "terminal.svg").write_text(drawn(screen, shown), encoding="utf-8")
             taken = True
