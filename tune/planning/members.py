@@ -52,10 +52,9 @@ def claim_suite_output(options: CommonOptions, output: Path, holding: ExitStack)
 
 
 def name_experiment(plans: Sequence[Plan], options: CommonOptions) -> list[Plan]:
-    """Return the plans with one experiment for all tasks, named by them and their data."""
+    """Return the plans with one experiment for all tasks: that of a task that has begun, or one named by the
+    tasks and their data."""
     data = "".join(plan.data.fingerprint for plan in plans)
     name = f"{name_tasks(options)}-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
-    return [
-        replace(plan, options=plan.options.copy_with(experiment=plan.options.experiment or name))
-        for plan in plans
-    ]
+    named = next((plan.options.experiment for plan in plans if plan.options.experiment), name)
+    return [replace(plan, options=plan.options.copy_with(experiment=named)) for plan in plans]

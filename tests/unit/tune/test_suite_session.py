@@ -17,7 +17,7 @@ from tests.unit.tune.helpers import SETTINGS, FakeTune, end_session, end_well, l
 from tune import startup
 from tune.core.options import CommonOptions, SearchOptions
 from tune.core.run import Job, RunReport
-from tune.planning.members import make_member_options
+from tune.planning.members import make_member_options, name_experiment
 from tune.planning.plan import Plan
 from tune.records.saved_options import find_runs_folder, load_resumed_options
 from tune.records.suite_document import read_suite_document
@@ -116,6 +116,8 @@ def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -
     assert [each.task for each in made] == ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
     assert {(each.gpu_hours, each.time_budget) for each in made} == {(0.5, "2h")}
     assert [each.output for each in made] == [tmp_path / each.task for each in made]
+    plans = [make_plan(experiment="begun"), make_plan()]  # a task that joins is in the others' experiment
+    assert {plan.options.experiment for plan in name_experiment(plans, given)} == {"begun"}
     files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     for file in files:
         file.write_text("name: mine\ncolumns: [sentence]\nlabel: label\nlabels: [a, b]\n", encoding="utf-8")

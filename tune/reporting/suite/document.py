@@ -13,7 +13,7 @@ from tune.core.wording import format_p_value
 from tune.records.ledger import SCHEMA_VERSION
 from tune.records.schema import SpentSection
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDocument
-from tune.reporting.suite.collect import WINNER, SuiteRow
+from tune.reporting.suite.collect import PUBLISHED, WINNER, SuiteRow
 from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
 from tune.stats.suite import average_tasks, leave_each_out
 from tune.stats.verdict import adjust_p_values, is_distinguishable
@@ -35,6 +35,7 @@ def build_suite(
     names = [row.section.task for row in rows]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"DIR: {twice[0]} is there twice; an average counts each task once, leave one out")
+    _drop_published(rows)
     look = max(row.look for row in rows)
     _judge_differences(rows, look)
     common = _list_common([[*row.differences] for row in rows]) if len(rows) > 1 else []
@@ -58,6 +59,17 @@ def build_suite(
         average.sentence = _describe_average(document, name, average)
     document.sentence = _join_sentences(document)
     return document
+
+
+def _drop_published(rows: Sequence[SuiteRow]) -> None:
+    """Leave out that the published values won in some tasks, where no other was compared with them."""
+    cells = [row.section.differences.get(PUBLISHED) for row in rows]
+    if any(cell is not None and not cell.exact for cell in cells) or None not in cells:
+        return
+    for row in rows:
+        row.differences.pop(PUBLISHED, None)
+        for known in (row.section.differences, row.section.scores):
+            known.pop(PUBLISHED, None)
 
 
 def _list_common(names: Sequence[Sequence[str]]) -> list[str]:

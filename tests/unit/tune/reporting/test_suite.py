@@ -18,7 +18,10 @@ from tests.unit.tune.helpers import restore_old_search
 from tests.unit.tune.reporting.test_comparison import finished
 from tune import compare, report
 from tune.records import stores
+from tune.records.search_document import read_search_document
 from tune.records.suite_document import read_suite_document
+from tune.reporting.suite.collect import collect_search
+from tune.reporting.suite.document import build_suite
 from tune.reporting.suite.folders import read_suite
 from tune.reporting.suite.page import SUITE_PAGE, write_suite
 from tune.reporting.suite.tables import make_difference_table, make_score_table, summarise_suite
@@ -117,6 +120,20 @@ def test_searches_of_an_earlier_version_have_an_average(
     assert found.sentence in found._repr_html_()
     with pytest.raises(InputError, match="is there twice; an average counts each task once"):
         read_suite([folders[0], folders[0]])
+
+
+def test_that_the_published_values_won_counts_as_no_difference(tmp_path: Path) -> None:
+    """It is said where they won everywhere, and left out where they were compared with in no task."""
+    folders = [restore_old_search(name, tmp_path / name) for name in ("search", "own")]
+    documents = [read_search_document(folder) for folder in folders]
+    for won in (2, 1):
+        for place, document in enumerate(documents):
+            assert document.winner is not None
+            document.winner.published = place < won
+        rows = [collect_search(document, folders[n], n) for n, document in enumerate(documents)]
+        found = build_suite(rows)
+        assert ("The published values won in all 2 tasks" in found.sentence) == (won == 2)
+        assert ["published" in task.differences for task in found.tasks] == [won == 2] * 2
 
 
 def test_comparisons_made_apart_have_the_same_average(
