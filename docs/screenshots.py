@@ -28,6 +28,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
@@ -75,9 +76,9 @@ def drawn(screen: pyte.Screen, title: str) -> str:
     for row in range(ROWS):
         cells = [screen.buffer[row][column] for column in range(COLUMNS)]
         line = Text()
-        for cell in cells:
-            colour = COLOURS.get(cell.fg, cell.fg)
-            line.append(cell.data, Style(bold=cell.bold, italic=cell.italics, color=colour))
+        for (bold, italic, colour), alike in groupby(cells, lambda cell: (cell.bold, cell.italics, cell.fg)):
+            style = Style(bold=bold, italic=italic, color=COLOURS.get(colour, colour))
+            line.append("".join(cell.data for cell in alike), style)
         line.rstrip()
         console.print(line)
     return console.export_svg(title=title)
