@@ -45,6 +45,7 @@ MIN_WIDTH_FOR_METRIC, MIN_WIDTH_FOR_CONFIGURATION = (
     56,
 )  # columns of a screen with room for the metric's name; without room for configurations
 MIN_EXPECTATION_S = 2.0  # between two estimates of what is left
+MAX_HEADING = 18  # characters before the text of a line
 MAX_SILENCE_S = 60.0  # of a run in the plain lines: then its step is said
 COPIED = re.compile(r"^(Look|Results|Runs|Compare): |go on with: ")  # lines to be copied as they are
 OUTCOME_STYLES = {Outcome.RUNNING: "cyan", Outcome.COMPLETED: "green", Outcome.STOPPED: "yellow"}
@@ -111,7 +112,7 @@ class ProgressDisplay(Watcher):
         heading = re.match(r" *\S+(?: \S+)*(?: {2,}|: )|\s*", line)
         assert heading is not None
         is_broken = self.console.is_terminal and len(line) > self.console.width and not COPIED.search(line)
-        if not is_broken or heading.end() > self.console.width // 3:
+        if not is_broken or heading.end() > MAX_HEADING:
             self.console.print(Text(line, style), soft_wrap=not is_broken)
             return
         table = Table.grid()
