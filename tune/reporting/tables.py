@@ -87,11 +87,13 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
         f"the same for all {many}"
     )
     stopping = "each run to its end" if budget.scheduler == "none" else f"{budget.scheduler} stops some"
-    equal = "configurations, steps and seeds" if len(steps) == 1 else "configurations and seeds, not of steps"
+    equal = "configurations and seeds, not of steps,"
+    if len(steps) == 1:
+        equal = "configurations, steps and seeds, not of"
     lines = [
         f"Each {arm}: {_format_span(tried)} configuration{'s' if tried[-1] > 1 else ''} ({budget.sampler}, "
         f"{stopping}) with one seed, ranked on {settings.select_on}; the best of them {confirming}. "
-        f"{many.capitalize()} have equal numbers of {equal}, not of passes or seconds.",
+        f"{many.capitalize()} have equal numbers of {equal} passes or seconds.",
         f"Each {arm} is represented by one configuration; intervals and p do not include the uncertainty of "
         f"choosing it with one seed.",
     ]

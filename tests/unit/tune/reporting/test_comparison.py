@@ -698,4 +698,4 @@ def test_a_sentence_names_what_differs_between_two_arms_and_what_their_pairs_do_
     assert "model" not in by_name["vanilla"]
     text = (tmp_path / "compare.md").read_text(encoding="utf-8")
     assert "for 75 to 200 steps" in text
-    assert "Arms have equal numbers of configurations and seeds, not of steps" in text
+    assert "Arms have equal numbers of configurations and seeds, not of steps, passes or seconds." in text
