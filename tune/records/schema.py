@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PositiveInt, ValidationError
 
 from dps.errors import InputError
 from dps.training.result import RunResult
@@ -86,9 +86,9 @@ class PlanSection(Section):
 
     examples: dict[str, int]
     cut: dict[str, int] = {}
-    max_steps: int
-    confirm_steps: int
-    slots: int
+    max_steps: PositiveInt
+    confirm_steps: PositiveInt
+    slots: PositiveInt
     settings: SettingsSection
 
 

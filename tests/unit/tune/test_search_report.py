@@ -28,6 +28,7 @@ def change(content: Any, place: str, value: Any) -> None:
     ("place", "value"),
     [
         ("plan.confirm_steps", 10**400),
+        ("plan.confirm_steps", 0),
         ("spent.seconds", float("inf")),
         ("spent.seconds", float("nan")),
         ("spent.cpu_hours", None),
