@@ -73,7 +73,7 @@ def test_on_the_command_line_and_the_terminal(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = SearchSession.__new__(SearchSession)
-    search.plan, search.options, search.output = make_plan(), make_plan().options, tmp_path / name
+    search.options, search.resume_folder = make_plan().options, tmp_path / name
     assert shlex.split(search.resume_command)[-2:] == ["--resume", str(tmp_path / name)]
     assert shlex.split(format_view_command(f"sqlite:////x/{name}"))[-1] == f"sqlite:////x/{name}"
     assert command.print_error(f"--output: {name} is no good", 2) == 2

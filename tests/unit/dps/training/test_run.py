@@ -456,7 +456,7 @@ def test_balanced_weights_come_from_what_is_trained_on(
     fit = TaskLoss.fit
     monkeypatch.setattr(TaskLoss, "fit", lambda *given: fitted.append(given) or fit(*given))
     result = go(loss="balanced", select_on="holdout", holdout_share=0.5, evaluations=1)
-    (_, _, labels), train = fitted[0], tiny_data.get_split("train")
+    labels, train = fitted[0][2], tiny_data.get_split("train")
     kept, _ = split_holdout(tiny_data.task, train, 0.5, CONFIG.seed)
     assert labels.tolist() == kept.labels.tolist()
     assert get_task_loss(result.model).name == "plain"  # type: ignore[arg-type]

@@ -256,7 +256,7 @@ def test_the_plan_says_the_weights_of_a_balanced_loss() -> None:
 def test_the_plan_says_the_groups_and_those_that_both_files_have() -> None:
     plan = make_test_plan()
     task, preview = replace(plan.task, group="author"), replace(plan.preview, groups=1200, shared_groups=3)
-    said = "\n".join(format_plan(replace(plan, task=task, preview=preview)))
+    said = "\n".join(format_plan(plan.change_arms(task=task, preview=preview)))
     assert "groups       1,200 in 'author': each on one side of every split" in said
     assert "check        the groups of 3 examples of dev are in train too: scores on dev will be" in said
 
