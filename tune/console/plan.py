@@ -112,9 +112,9 @@ def _format_groups(plan: Plan) -> list[str]:
 
 
 def _format_loss(plan: Plan) -> list[str]:
-    """Say what a run minimises, unless that is the usual loss."""
+    """Say what a run minimises, unless that is the usual loss, or stands with each arm."""
     name, counts = plan.settings.loss, np.array([*plan.preview.label_counts.values()])
-    if name == "plain":
+    if name == "plain" or len({arm.settings.loss for arm in plan.arms.values()}) > 1:
         return []
     if name == "focal":
         return [f"loss         focal: what is right with probability p counts (1 - p)^{FOCAL_GAMMA:g}"]
@@ -127,8 +127,10 @@ def _format_loss(plan: Plan) -> list[str]:
 
 
 def _format_threshold(plan: Plan) -> list[str]:
-    """Say from which probability on something is said, unless that is 0.5."""
+    """Say from which probability on something is said, unless that is 0.5, or stands with each arm."""
     threshold = plan.settings.threshold or plan.task.threshold
+    if len({arm.settings.threshold for arm in plan.arms.values()}) > 1:
+        return []
     if threshold == TUNED_THRESHOLD:
         how = f"by {plan.task.metric} on the held-out slice of each trial; fresh seeds keep the median"
         return [f"threshold    tuned {how}"]

@@ -226,7 +226,8 @@ examples:
         "each", "each: every arm over --trials; none: arms as named, else with published values, not tuned"
     )
     baseline: str = define_option(
-        "vanilla", "the method that the others are compared with; of --arms, a name (default: the first)"
+        "vanilla",
+        "the method, or arm, that the others are compared with; of --arms without a vanilla: the first",
     )
     trials: int = define_option(4, "configurations that each method is tuned over", gt=0, le=MAX_OPTION_VALUE)
     confirm: int = define_option(

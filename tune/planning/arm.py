@@ -68,16 +68,18 @@ class Arm:
         settings = self.settings
         place = self.task.data_location if settings.data == "task" else None
         train = place.get_place("train") if place is not None and place.hub is None else self.data.name
+        of_each = f" ({settings.shots} of each class)" if settings.shots else ""
         values: dict[str, Any] = {
             "method": " | ".join(self.space.methods),
             "model": Path(self.model.name).name,
             "training data": Path(train or "").name,
-            "training examples": f"{self.preview.examples['train']:,}",
+            "training examples": f"{self.preview.examples['train']:,}{of_each}",
             "epochs": settings.epochs,
             "batch size": settings.batch_size,
             "max length": settings.max_length,
             "precision": settings.precision,
             "loss": settings.loss,
+            "threshold": settings.threshold or self.task.threshold,
             "steps": f"{self.preview.full_max_steps:,}",
         }
         single = {

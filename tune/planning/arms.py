@@ -97,6 +97,8 @@ def _plan_group(
     shared = {key: value for key, value in options.space.items() if key not in first.options}
     decisive = {key: value for key, value in first.space.items() if key in _INPUT_KEYS}
     own = change_options(options, {**first.options, "space": shared | decisive})
+    if "epochs" in first.named and own.max_steps is not None:
+        raise InputError("epochs: has no effect beside max_steps; leave one of them out")
     folders = locate_models(own)
     inputs = resolve_inputs(own, cluster, [*folders.values()], first.train_file)
     own = choose_epochs(own, inputs)

@@ -135,10 +135,10 @@ def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
         group = (document.task, document.metric, document.direction, document.data.fingerprint)
         groups.setdefault(group, []).append((label, document))
     for place, (key, members) in enumerate(groups.items()):
-        name = f"cost-{place}"
-        figures.add(f"confirmed-{place}", partial(plots.plot_confirmed_searches, members))
+        confirmed, name = f"confirmed-{place}", f"cost-{place}"
+        figures.add(confirmed, partial(plots.plot_confirmed_searches, members))
         figures.add(name, partial(_plot_group, members))
-        captions.append((name, f"{key[0]}, {key[1]}, data {key[3][:8]}"))
+        captions.append((confirmed, name, f"{key[0]}, {key[1]}, data {key[3][:8]}"))
     return render_template(
         "searches.html.j2",
         figures,

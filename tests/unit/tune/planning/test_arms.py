@@ -92,6 +92,18 @@ def test_each_arm_has_what_it_names_and_the_rest_of_the_options(own: Path) -> No
     assert "learning_rate 2e-05" in said
 
 
+def test_arms_differ_in_loss_threshold_and_shots(own: Path) -> None:
+    made = plan(own, ["loss=focal", "b: threshold=0.3", "shots=5", "threshold=tuned"])
+    settings = [arm.settings for arm in made.arms.values()]
+    assert [each.loss for each in settings] == ["focal", "plain", "plain", "plain"]
+    assert [each.threshold for each in settings] == [None, 0.3, None, "tuned"]
+    assert [each.shots for each in settings] == [None, None, 5, None]
+    differs = made.list_differences()
+    assert [differs[name]["threshold"] for name in made.arms] == ["0.5", "0.3", "0.5", "tuned"]
+    assert differs["shots-5"]["training examples"] == "10 (5 of each class)"
+    assert not any(line.startswith(("loss", "threshold")) for line in format_plan(made))
+
+
 def test_methods_are_the_short_form_of_arms_that_differ_in_the_method_alone(own: Path) -> None:
     short = plan(own, {}, methods="dps-dense")
     arms = plan(own, ["method=vanilla", "method=dps-dense"])
@@ -126,6 +138,8 @@ def test_what_is_given_is_confirmed_alone(own: Path) -> None:
         ("epochs=-1", "own.yaml", "b: epochs: should be greater than 0, but got -1"),
         ("selection_ratio=0.5", "own.yaml", "b: selection_ratio: an arm cannot name it"),
         ("train_size=20,30", "own.yaml", "b: train_size: takes one value, but got [20, 30]"),
+        ("epochs=2,max_steps=5", "own.yaml", "b: epochs: has no effect beside max_steps"),
+        ("threshold=0.3..0.5", "own.yaml", "b: threshold: takes one value, but got '0.3..0.5'"),
         ("files.train=none.csv", "own.yaml", "files: train: there is no none.csv"),
         ("files.train={}/more.csv", "split.yaml", "b: its dev has other examples than that of a; it is"),
         ("files.train={}/more.csv", "cola", "b: files.train: cola reads no files of its own here"),

@@ -474,6 +474,12 @@ def test_several_searches_stand_side_by_side(
     assert "not confirmed" in tags.text
 
 
+def test_searches_too_short_for_a_course_stand_side_by_side(small: Found) -> None:
+    short = SearchDocument.model_validate({**small, "trials": small["trials"][:2], "race_runs": []})
+    page = reporting_page.render_overview_page([("one", short), ("two", short)])
+    assert [*figures(page)] == ["confirmed-0"]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
