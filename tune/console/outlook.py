@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -57,19 +58,26 @@ def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
     """Count the runs of each phase; the race's total is a guess until the first confirmation starts."""
     own = [run for run in records if run.purpose == RunPurpose.CONFIRMATION and not run.arm]
     planned = {
-        RunPurpose.SEARCH: plan.trials,
+        RunPurpose.SEARCH: _count_trials(plan, records),
         RunPurpose.RACE: _guess_race_runs(plan),
         RunPurpose.CONFIRMATION: _count_confirmations(plan, own),
     }
     phases = []
     for purpose, total in planned.items():
         runs = [run for run in records if run.purpose == purpose]
-        is_over = bool(own) and purpose != RunPurpose.CONFIRMATION
+        is_over = bool(own) and purpose == RunPurpose.RACE
         total = len(runs) if is_over else max(total, len(runs))
         if total:
             ended = sum(run.outcome.is_final for run in runs)
             phases.append(Phase(purpose, len(runs), ended, total))
     return phases
+
+
+def _count_trials(plan: Plan, records: Collection[TrialRecord]) -> int:
+    """Return how many trials there will be: of an arm whose confirmations have begun those that it has."""
+    had = Counter(run.arm for run in records if run.purpose == RunPurpose.SEARCH)
+    confirmed = {run.arm for run in records if run.purpose == RunPurpose.CONFIRMATION}
+    return sum(had[arm] if arm in confirmed else max(plan.count_trials(arm), had[arm]) for arm in plan.arms)
 
 
 def _guess_race_runs(plan: Plan) -> int:

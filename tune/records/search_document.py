@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from dps.errors import InputError
 from tune.core.direction import Direction
 from tune.core.provenance import Provenance
+from tune.core.wording import format_configuration
 from tune.records import schema
 from tune.records.comparison_document import COMPARISON_DOCUMENT_FILE
 from tune.records.failures import FailureSummary
@@ -82,6 +83,10 @@ class BaselineSection(RivalSection):
     def is_tuned(self) -> bool:
         """Whether its learning rate was found for it."""
         return bool(self.learning_rates)
+
+    def format_tuned_values(self) -> str:
+        """Format what was found for it: the learning rate, then what else was searched, by name."""
+        return ", ".join(format_configuration(self.configuration).split("  ")[1:]).removeprefix("lr ")
 
 
 class FinalistSection(RivalSection):

@@ -104,9 +104,11 @@ def _format_baseline(baseline: BaselineSection) -> str:
             said = f"What searching added to the published values cannot be told: {size} points ({within})"
             return f"{said}{which}."
     if baseline.is_tuned:
-        rates = len(baseline.learning_rates)
+        rates, tuned = len(baseline.learning_rates), baseline.format_tuned_values()
         tried = f"best of {rates}" if rates > 1 else "the one tried"
-        title = f"{baseline.title} ({baseline.configuration['learning_rate']:.3g}, {tried})"
+        if "," in tuned:  # not the learning rate alone
+            tried = f"best of {len(baseline.trials)} configurations"
+        title = f"{baseline.title} ({tuned}, {tried})"
     else:
         title = baseline.title
     if told == "not distinguishable":

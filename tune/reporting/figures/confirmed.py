@@ -50,8 +50,8 @@ def collect_confirmed_configurations(document: SearchDocument) -> list[Confirmed
         runs = document.confirmation_runs
         made.append(ConfirmedConfiguration("winner", "winner", title, won, runs, document.evidence))
     for baseline in document.baselines:
-        rate = baseline.configuration.get("learning_rate")
-        title = f"{baseline.title} ({rate:.3g})" if baseline.is_tuned and rate else baseline.title
+        tuned = baseline.format_tuned_values() if baseline.is_tuned else ""
+        title = f"{baseline.title} ({tuned})" if tuned else baseline.title
         made.append(describe("baseline", baseline.name, title, baseline))
     for one in document.finalists:
         made.append(describe("finalist", f"trial {one.trial}", f"trial {one.trial}", one))

@@ -11,7 +11,14 @@ import pytest
 from rich.console import Console
 
 from dps.training.result import Outcome
-from tests.unit.tune.helpers import change_spaces, make_evaluation, make_plan, make_record, make_replicate
+from tests.unit.tune.helpers import (
+    change_spaces,
+    make_evaluation,
+    make_plan,
+    make_record,
+    make_replicate,
+    make_space,
+)
 from tune.console.outlook import count_phases
 from tune.console.plan import format_plan
 from tune.console.progress import ProgressDisplay, make_console
@@ -194,6 +201,13 @@ def test_the_phases_have_counts_that_become_exact(winner: float, total: int) -> 
     assert [str(phase) for phase in count_phases(plan, trials)] == ["explore 8/8", "race 0/8", "confirm 0/10"]
     counted = [str(phase) for phase in count_phases(plan, [*trials, *race, *confirmed])]
     assert counted == ["explore 8/8", "race 4/4", f"confirm 4/{total}"]
+
+
+def test_baselines_that_are_tuned_while_the_winner_is_confirmed_are_still_counted() -> None:
+    plan = make_plan(trials=2, race=0)
+    plan = change_spaces(plan, {"": plan.space, "vanilla": make_space(("vanilla",))})
+    records = [*(make_record(n, scores=[(60, 0.5)]) for n in range(2)), make_replicate(1, 0.5)]
+    assert str(count_phases(plan, records)[0]) == "explore 2/5"
 
 
 def test_a_search_that_takes_longer_than_planned_is_not_said_to_be_over() -> None:

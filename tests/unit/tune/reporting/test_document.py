@@ -257,6 +257,15 @@ def test_the_sentence(found: SearchDocument, said: str) -> None:
     assert summary.format_result_sentence(found) == said
 
 
+def test_the_sentence_names_all_that_was_tuned_of_a_baseline() -> None:
+    configuration = {"method": "vanilla", "learning_rate": 2e-4, "epochs": 6.25}
+    runs = [make_record(n) for n in range(6)]
+    vanilla = {**VANILLA, "configuration": configuration, "trials": runs}
+    found = confirmed(FIVE, (0.61, 0.65), [beside("vanilla", differ(0.143, 0.087, 0.018), **vanilla)])
+    said = "vanilla at its own learning rate (0.0002, epochs 6.25, best of 6 configurations) by 14.3 points"
+    assert said in summary.format_result_sentence(found)
+
+
 @pytest.mark.parametrize(
     ("baseline", "winner", "said"),
     [
