@@ -17,6 +17,7 @@ from tune.planning.locations import check_output
 from tune.records.schema import refuse_impossible_values
 from tune.reporting.comparison import join_comparisons
 from tune.reporting.comparison_page import write_comparisons
+from tune.reporting.finished_runs import compare_finished_runs, holds_search
 from tune.reporting.suite.folders import average_comparisons
 from tune.reporting.suite.page import SUITE_PAGE, write_suite
 from tune.reporting.suite.tables import make_terminal_table as make_suite_table
@@ -35,7 +36,10 @@ def report_joined_comparisons(options: CompareOptions) -> int:
 
 
 def _report(options: CompareOptions, folders: Sequence[Path]) -> int:
-    comparisons = join_comparisons(folders, options.allow_dirty)
+    if any(map(holds_search, folders)):
+        comparisons = [compare_finished_runs(folders, options.allow_dirty)]
+    else:
+        comparisons = join_comparisons(folders, options.allow_dirty)
     tasks = "-".join(dict.fromkeys(document.task for document in comparisons))
     tasks = re.sub(r"[^\w-]+", "-", tasks)[:MAX_NAME_LENGTH]  # they may come from somebody else
     output = choose_output_folder(options.copy_with(task=tasks), "compare-joined-")

@@ -240,7 +240,7 @@ examples:
         "latin", "how configurations are proposed; latin: spread evenly, the same learning rates for all"
     )
     results: LocationList | None = define_option(
-        None, "run nothing: one table from finished comparisons in these folders, with commas"
+        None, "run nothing: compare what finished searches and comparisons in these folders ended with"
     )
     allow_dirty: bool = define_option(
         False, "let --results take runs of a working tree with changes that were not committed"

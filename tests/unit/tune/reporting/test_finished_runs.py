@@ -1,0 +1,77 @@
+"""Runs that had ended, compared from what they left: the difference is that of their own predictions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import matthews_corrcoef
+
+from dps.errors import InputError
+from tests.unit.tune.helpers import make_plan
+from tests.unit.tune.reporting.test_document import proven, told
+from tune import compare
+from tune.records.ledger import SCHEMA_VERSION, Ledger
+from tune.records.predictions import locate_predictions, read_predictions, write_predictions
+from tune.reporting.finished_runs import compare_finished_runs
+from tune.reporting.page import write_search_results
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """A search, and one like it whose winner is right more often by some examples of each run."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    plan, ledgers = make_plan(objectives="score,seconds"), proven(one)[0]
+    ledgers[""].note("schema_version", SCHEMA_VERSION)
+    write_search_results(told(plan, ledgers, one), one)
+    shutil.copytree(one, two)
+    content = json.loads((two / "search.json").read_text())
+    for number, run in enumerate(content["confirmation_runs"]):
+        file = locate_predictions(two, run["id"])
+        ((labels, logits),) = read_predictions(file).values()
+        wrong = np.flatnonzero(logits.argmax(1) != labels)[: 3 + number]
+        logits[wrong] = np.eye(2, dtype=np.float32)[labels[wrong]]
+        run["predictions_sha256"] = write_predictions(file, {"dev": logits}, {"dev": labels})
+    (two / "search.json").write_text(json.dumps(content))
+    return one, two
+
+
+def test_winners_of_two_searches_are_compared_over_their_own_predictions(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--results", *map(str, folders), "--output", str(tmp_path / "out"), "--allow-dirty"]
+    assert compare.main(command) == 0
+    said = capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    if "comparisons" in found:
+        (found,) = found["comparisons"]
+    scores = []
+    for folder in folders:
+        runs = json.loads((folder / "search.json").read_text())["confirmation_runs"]
+        files = [next(iter(read_predictions(locate_predictions(folder, run["id"])).values())) for run in runs]
+        scores.append([matthews_corrcoef(labels, logits.argmax(1)) for labels, logits in files])
+    difference = found["results"]["dev"]["methods"]["two"]["difference"]
+    assert difference["mean"] == pytest.approx(np.mean(scores[1]) - np.mean(scores[0]))
+    assert difference["seeds"] == 4
+    assert "two is better than one" in said or "two is not distinguishable from one" in said
+    assert "Each arm is what a run that had ended came to" in said
+
+
+def test_what_was_scored_elsewhere_or_shares_no_seeds_is_refused(folders: tuple[Path, Path]) -> None:
+    one, two = folders
+    content = json.loads((two / "search.json").read_text())
+    for run in content["confirmation_runs"][:2]:
+        run["seed"] += 1000
+    (two / "search.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="--results: one, two share 2 fresh seeds, and fewer than 4 pairs"):
+        compare_finished_runs(folders, allow_dirty=True)
+    identity = {**make_plan().get_identity(""), "examples": {"dev": "other"}}
+    Ledger(two / "study.db", "max").note("identity", json.loads(json.dumps(identity)))
+    with pytest.raises(InputError, match="were scored on different examples of dev"):
+        compare_finished_runs(folders, allow_dirty=True)
+    with pytest.raises(InputError, match="name two at least"):
+        compare_finished_runs([one, one], allow_dirty=True)
