@@ -107,6 +107,7 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
         key = (document.task, settings.train_size, settings.shots)
         if key in joined:
             _check_comparable(joined[key][0], document, folder)
+            _check_same_arms(joined[key][0], document, folder)
         empty = document.model_copy(update={"methods": [], "joined": []})
         first, folders_by_method = joined.setdefault(key, (empty, {}))
         new = [method for method in document.methods if method.method not in folders_by_method]
@@ -151,6 +152,28 @@ def _check_comparable(first: ComparisonDocument, second: ComparisonDocument, fol
     changed = [f"{key} {theirs[key]!r}, not {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
     if changed:
         raise InputError(f"--results: {folder} cannot be compared with the rest: it has {'; '.join(changed)}")
+
+
+def _check_same_arms(first: ComparisonDocument, second: ComparisonDocument, folder: Path) -> None:
+    """Raise InputError unless arms of one name are one thing. Both have the same baseline, so that it says
+    what an arm has where the arms of its own comparison do not differ."""
+    shared = {k: v for each in (second, first) for k, v in each.get_arm(first.baseline).differs.items()}
+
+    def describe(arm: MethodSection) -> dict[str, Any]:
+        prints = {
+            part: found and found.fingerprint for part, found in (("data", arm.data), ("model", arm.model))
+        }
+        return {**shared, **prints, **arm.differs, "space": arm.space}
+
+    known = {method.method: describe(method) for method in first.methods}
+    for arm in second.methods:
+        theirs = describe(arm)
+        ours = known.get(arm.method, theirs)
+        if changed := [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]:
+            raise InputError(
+                f"--results: {folder} cannot be compared with the rest: its {arm.method} is another one, in "
+                f"{', '.join(changed)}; compare it under another name"
+            )
 
 
 def _collect_comparable_settings(document: ComparisonDocument) -> dict[str, Any]:

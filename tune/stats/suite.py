@@ -47,8 +47,8 @@ class TaskMean:
 class AverageEstimate:
     """An average over tasks.
 
-    interval: at `level`; None where a task has a single pair, or all together have fewer degrees of freedom
-        than MIN_SEEDS pairs.
+    interval: at `level`; None where a task has a single pair, or all together have fewer pairs, or fewer
+        degrees of freedom, than MIN_SEEDS pairs.
     p: two-sided; probability_better: that the true average is above 0, under a flat prior. Both are None
         without an interval.
     """
@@ -93,7 +93,8 @@ def average_tasks(tasks: Sequence[TaskMean], level: float = CONFIDENCE_LEVEL) ->
     lost = math.fsum(v**2 / task.df for v, task in zip(variances, tasks, strict=True))
     df = total**2 / lost if lost > 0 else math.inf
     interval = None
-    if df >= MIN_SEEDS - 1 and all(task.seeds >= MIN_PAIRS for task in tasks):
+    seeds = [task.seeds for task in tasks]
+    if df >= MIN_SEEDS - 1 and min(seeds) >= MIN_PAIRS and sum(seeds) >= MIN_SEEDS:
         interval = widen_interval(mean, _average_draws(tasks), error, df, level)
     t = mean / error if interval is not None else math.nan
     return AverageEstimate(

@@ -508,6 +508,8 @@ def changed(folder: Path, to: Path, change: Callable[[dict[str, Any]], None]) ->
             lambda d: d["methods"][0]["space"].update(learning_rate={"kind": "choice", "values": [1e-5]}),
             r"learning rates \{'kind': 'choice'",
         ),
+        (lambda d: d["methods"][1]["space"].update(extra={}), "its dps-dense is another one, in space"),
+        (lambda d: d["methods"][1].update(differs={"loss": "focal"}), "dps-dense is another one, in loss"),
     ],
 )  # fmt: skip
 def test_what_cannot_share_a_table_is_refused_with_the_difference(

@@ -38,6 +38,8 @@ def test_one_task_alone_has_the_interval_of_its_own_report() -> None:
     draws = draw_difference_means("accuracy", labels, baseline, method, 0)
     found = average_tasks([TaskMean(own.mean, own.standard_error, own.df, own.seeds, draws)])
     assert (found.interval, found.p) == (pytest.approx(own.interval), pytest.approx(own.p))
+    two_pairs = TaskMean(own.mean, own.standard_error, own.df, 2, draws)
+    assert average_tasks([two_pairs]).interval is None  # as in its own report
 
 
 def test_a_task_whose_difference_is_known_to_be_none_halves_the_rest() -> None:
