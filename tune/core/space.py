@@ -141,6 +141,14 @@ class SearchSpace:
         found = self.for_method(method).list_published()
         return next((each for each in found if model in (None, each.get("model"))), None)
 
+    def count_open(self, method: str) -> int:
+        """Return how many hyper-parameters of a method have several values, on any model; 1 at least."""
+        parts = [self.name_parameters(method, model).items() for model in self.models or (None,)]
+        return (
+            len({key for part in parts for key, name in part if _count_values(self.parameters[name]) > 1})
+            or 1
+        )
+
     @property
     def size(self) -> float:
         """The number of configurations; infinite if a parameter has a range."""

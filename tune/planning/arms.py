@@ -10,7 +10,7 @@ from dps.errors import InputError, suggest_name
 from dps.methods import METHODS
 from dps.training.config import TRAINING_PARAMETERS
 from tune.core.arm_definition import ARM_OPTIONS, TRAIN_FILE, ArmDefinition
-from tune.core.options import CommonOptions
+from tune.core.options import CommonOptions, read_alternatives
 from tune.core.parsing import change_options
 from tune.core.space import SearchSpace
 from tune.planning.arm import Arm
@@ -107,9 +107,10 @@ def _plan_group(
     refuse_regression(methods, inputs.task)
     refuse_regression(own.baseline_methods, inputs.task, "--baseline")
     precision, precision_note = choose_precision(own, cluster, gpus)
+    parts = read_alternatives(own.space, "model").values() if folders else [{}]
     models = {
-        label: preview_model(own, replace(inputs, model=folder), methods, gpus, precision)
-        for label, folder in (folders or {"": inputs.model}).items()
+        label: preview_model(own, replace(inputs, model=folder), methods, gpus, precision, part)
+        for (label, folder), part in zip((folders or {"": inputs.model}).items(), parts, strict=True)
     }
     for folder in folders.values() or (inputs.model,):
         layers, blocks = folder.read_dimensions()[0], folder.count_blocks()

@@ -66,7 +66,8 @@ def choose_epochs(options: CommonOptions, inputs: SearchInputs) -> CommonOptions
     is_open = options.searches_epochs and options.max_steps is None and options.sampler != "grid"
     if not is_open or "epochs" in parse_training_domains(options.space):
         return options
-    examples = min(len(inputs.source.load(inputs.task, "train")), options.train_size or math.inf)
+    chosen = options.train_size or (options.shots or math.inf) * max(1, len(inputs.task.labels))
+    examples = min(len(inputs.source.load(inputs.task, "train")), chosen)
     longest = min(EPOCHS[1], float(TRAINED_EXAMPLES // examples))
     if longest <= USUAL_EPOCHS:
         return options
@@ -75,11 +76,20 @@ def choose_epochs(options: CommonOptions, inputs: SearchInputs) -> CommonOptions
 
 
 def preview_model(
-    options: CommonOptions, inputs: SearchInputs, methods: tuple[str, ...], gpus: float, precision: str
+    options: CommonOptions,
+    inputs: SearchInputs,
+    methods: tuple[str, ...],
+    gpus: float,
+    precision: str,
+    own: Mapping[str, Any] | None = None,
 ) -> SearchedModel:
-    """Look at the longest run on a model, with all that the run reads."""
+    """Look at the longest run on a model, with all that the run reads. own: what is searched on it alone."""
     settings = inputs.build_settings(options, precision)
     longest = _choose_longest_training(options)
+    read_here = parse_training_domains({**options.space, **(own or {}), "model": {"": None}})
+    longest.pop("max_length", None)
+    if "max_length" in read_here:
+        longest["max_length"] = max(read_here["max_length"].extremes)
     configuration = {"method": "vanilla", "learning_rate": 1.0, **longest}
     trial = Job("0", RunPurpose.SEARCH, configuration, options.seed, settings, "", transfers=True)
     config = replace(make_fine_tune_config(trial), max_length=longest.get("max_length", options.max_length))
@@ -93,7 +103,7 @@ def preview_model(
     model, read = inputs.model, options.copy_with(max_length=preview.lengths.max_length)
     return SearchedModel(
         inputs.describe_model(),
-        ModelSize(model.count_parameters(), model.read_dimensions()[0]),
+        ModelSize(model.count_parameters(), model.read_dimensions()[0], preview.lengths.max_length),
         preview,
         replace(settings, max_length=preview.lengths.max_length),
         estimate_speed(read, model, preview.mean_words, gpus, precision, config.batch_size),

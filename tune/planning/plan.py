@@ -69,7 +69,7 @@ class Plan:
 
     arms: of a search by baseline, its own first, with an empty name; the baseline of a comparison first.
     gpu_note: of --share-gpus.
-    ended_runs: of a search that is resumed, by now.
+    ended_runs: of those planned, in a search that is resumed, by now.
     """
 
     options: CommonOptions
@@ -197,14 +197,14 @@ class Plan:
         return sum(map(self.count_trials, self.arms))
 
     def count_trials(self, arm: str) -> int:
-        """Return the number of trials of an arm: of a baseline the learning rates that a search begins with,
-        and as many more for each other parameter; all configurations of a smaller space; none where the
+        """Return the number of trials of an arm: of a baseline for each parameter of several values as many
+        as learning rates that a search begins with; all configurations of a smaller space; none where the
         configuration is given."""
         space, trials = self.arms[arm].space, self.options.trials
         if self.arms[arm].given:
             return 0
         if arm in self.baseline_arms:
-            trials = INITIAL_RATE_COUNT * len(space.study_names[arm])
+            trials = INITIAL_RATE_COUNT * space.count_open(arm)
         return int(min(trials, space.size))
 
     def count_confirmations(self, arm: str) -> int:

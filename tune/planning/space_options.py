@@ -12,6 +12,7 @@ from typing import Any
 from dps.depth import describe_shared_layers
 from dps.errors import InputError, suggest_name
 from dps.methods import METHODS
+from dps.models import USUAL_TOKENS
 from dps.ranges import Choice, Domain, Range
 from dps.tasks.task import Task
 from dps.training.config import TRAINING_PARAMETERS, FineTuneConfig
@@ -68,10 +69,12 @@ def refuse_regression(methods: tuple[str, ...], task: Task, option: str = "--met
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What of a model decides its search space. parameters: weights; layers: 0 if unknown."""
+    """What of a model decides its search space. parameters: weights; layers: 0 if unknown; max_length: of its
+    texts, where that is not searched."""
 
     parameters: int
     layers: int = 0
+    max_length: int = USUAL_TOKENS
 
 
 def build_search_space(
@@ -111,6 +114,11 @@ def build_search_space(
         if models:
             domains[method, model] = {"model": Choice(tuple(models)), **domains[method, model]}
     _refuse_unknown_names(asked - known, known, methods)
+    for method, (model, size) in itertools.product(methods, sizes.items()):
+        usual = {**vars(METHODS[method]()), **(training_values or {}), "max_length": size.max_length}
+        keys = [key for (of, _), found in domains.items() if of == method for key in found]
+        fixed = {key: Choice((usual[key],)) for key in keys if key not in domains[method, model]}
+        domains[method, model].update(fixed)  # what other models alone search
     parameters: dict[str, Domain] = {}
     study_names: dict[str, dict[str, str]] = {method: {} for method in methods}
     for branch, found in domains.items():

@@ -338,6 +338,22 @@ def test_each_model_has_learning_rates_of_its_own_and_a_space_of_its_own_on_requ
     assert published["learning_rate"] == pytest.approx(math.sqrt(5e-5 * 5e-4))
 
 
+def test_what_one_model_searches_alone_is_as_usual_on_the_others() -> None:
+    named = {
+        "model": {"small": None, "large": {"epochs": [2, 3], "max_length": [32], "freeze": ["update"]}},
+        "learning_rate": [1e-4],
+    }
+    space = build_over_models(named, "dps-dense")
+    usual = {"epochs": 4.0, "max_length": SIZES["small"].max_length, "freeze": "gradient"}
+    for one in [*proposals(space, 20), *space.list_published()]:
+        found = {name: one[name] for name in usual}
+        assert found == (
+            usual if one["model"] == "small" else {**found, "max_length": 32, "freeze": "update"}
+        )
+        assert one["model"] == "small" or one["epochs"] in (2, 3)
+    assert space.for_baseline("vanilla").count_open("vanilla") == 2  # model and epochs
+
+
 def test_a_baseline_is_tuned_over_the_models_too_and_a_design_gives_all_the_same_places() -> None:
     space = build_over_models({"model": ["small", "large"]}, "dps-dense")
     baseline = space.for_baseline("lora")

@@ -309,11 +309,22 @@ def test_a_model_or_a_length_that_cannot_be_searched_is_refused(changes: dict[st
         make_plan(options.copy_with(**changes), HERE)
 
 
+def test_each_model_is_looked_at_with_the_longest_of_its_own_lengths(
+    tiny_cola: Path, tiny_model: Path
+) -> None:
+    space = {"model": {"builtin": None, str(tiny_model): {"max_length": [6, 8]}}}
+    plan = make_plan(SearchOptions(task="cola", data=str(tiny_cola), space=space), HERE)
+    lengths = {label: model.settings.max_length for label, model in plan.models.items()}
+    assert lengths == {"builtin": 128, tiny_model.name: 8}
+    assert plan.space.parameters["builtin.max_length"] == Choice((128,))
+
+
 @pytest.mark.parametrize(
     ("given", "searched", "longest"),
     [
         ({"train_size": 100}, Range(2.0, 10.0, log=True), 10.0),
         ({}, Range(2.0, 6.0, log=True), 6.0),  # 800 examples
+        ({"shots": 16}, Range(2.0, 10.0, log=True), 10.0),
         ({"epochs": 4.0}, None, 4.0),
         ({"max_steps": 40}, None, None),
         ({"sampler": "grid", "space": GRID}, None, 4.0),
