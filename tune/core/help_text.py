@@ -62,15 +62,15 @@ SHORT_TEXTS: Mapping[str, str] = {  # what --help shows, in a line each
     "arms": "or anything: 'NAME: model=..., epochs=10'",
     "space": "what is searched: 'learning_rate=1e-5..1e-3:log'",
     "trials": "configurations to try",
-    "epochs": "passes over the training data",
+    "epochs": "passes over the training data, if not searched",
     "time_budget": "start nothing further after this long: 30m, 2h, 1h30m",
     "race": "further seeds of promising ones, at most",
     "confirm": "fresh seeds for the verdict",
     "max_concurrent": "runs at once (default: as many as there is room for)",
     "storage": "folder that every node sees, or s3://BUCKET/PATH",
     "dry_run": "print the plan and start nothing",
-    "output": "folder for the results (default: runs/<task>-<date>)",
-    "resume": "go on with the search in this folder",
+    "output": "folder for the results (default: a new one in runs/)",
+    "resume": "go on with what is in this folder",
     "quiet": "print only the result",
 }
 SEVERAL_WORDS = ("arms", "results")  # options whose values are given one after the other

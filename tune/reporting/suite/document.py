@@ -93,8 +93,9 @@ def _average_difference(name: str, rows: Sequence[SuiteRow]) -> AverageSection:
     found = average_tasks(means)
     verdicts = Counter(row.section.differences[name].verdict for row in rows)
     without = dict(zip(tasks, leave_each_out(means), strict=True))
-    carrier = max(tasks, key=lambda task: abs(found.mean - without[task].mean))
-    part = means[tasks.index(carrier)].mean
+    parts = {task: each.mean for task, each in zip(tasks, means, strict=True)}
+    # of two tasks both move the average alike: then the one with the larger difference carries it
+    carrier = max(tasks, key=lambda task: (round(abs(found.mean - without[task].mean), 12), abs(parts[task])))
     return AverageSection(
         **asdict(found) | {"df": found.df if math.isfinite(found.df) else None},
         better=verdicts["better"],
@@ -102,7 +103,7 @@ def _average_difference(name: str, rows: Sequence[SuiteRow]) -> AverageSection:
         undecided=verdicts["not told apart"],
         without={t: ScoreSection(mean=each.mean, interval=each.interval) for t, each in without.items()},
         carried_by=carrier,
-        share=part / (found.mean * len(rows)) if abs(found.mean) > 1e-12 else None,
+        share=parts[carrier] / (found.mean * len(rows)) if abs(found.mean) > 1e-12 else None,
     )
 
 

@@ -88,6 +88,13 @@ def test_it_is_said_what_the_average_says_and_what_it_leaves_out(folders: list[P
     assert any("r-drop is not averaged" in line and "qnli" in line for line in said[2:])
 
 
+def test_of_two_tasks_the_one_with_the_larger_difference_carries_the_average(folders: list[Path]) -> None:
+    for pair in (folders[:2], folders[1::-1]):
+        found = read_suite(pair)
+        sizes = {task.task: abs(task.differences["dps-dense"].mean) for task in found.tasks}
+        assert found.averages["dps-dense"].carried_by == max(sizes, key=sizes.__getitem__)
+
+
 def test_all_files_hold_every_task_and_the_average(folders: list[Path], tmp_path: Path) -> None:
     found = read_suite(folders, {"stsb": "no trial finished <b>"})
     write_suite(found, tmp_path / SUITE_PAGE)
