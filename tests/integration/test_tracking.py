@@ -713,7 +713,9 @@ def test_the_searches_of_an_experiment_make_a_page(
     assert said.err == ""
     assert found.sentence in Path("report.html").read_text(encoding="utf-8")
 
-    tracked(uri, tmp_path / "c", "s3", found.model_copy(update={"sentence": "It is another."}))
+    assert found.winner is not None
+    other = found.model_copy(update={"winner": found.winner.model_copy(update={"trial": 99})})
+    tracked(uri, tmp_path / "c", "s3", other)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     argv = [f"mlflow:{experiment}", str(tmp_path / "b"), "--tracking-uri", uri]
     assert report_command.main([*argv, "--output", "all.html"]) == 0
@@ -724,8 +726,8 @@ def test_the_searches_of_an_experiment_make_a_page(
         "c (id)",
         str(tmp_path / "b"),
     ]
-    assert text.count("It is another.") == 1
-    assert text.count(found.sentence) == 2
+    assert text.count("<p>Trial 99 won:") == 1
+    assert text.count(f"<p>Trial {found.winner.trial} won:") == 2
     tracked(uri, tmp_path / "d", "s4", {"schema_version": 99})
     before = Path("mlflow.db").read_bytes()
     capsys.readouterr()

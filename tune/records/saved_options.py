@@ -49,7 +49,7 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
     has_ledger = is_folder(str(folder)) and ledger.is_file()
     noted = _read_config_note(ledger) if has_ledger else None
     if noted is None:
-        if file.is_file() and (has_ledger or is_suite_folder(folder)):
+        if is_folder(str(folder)) and file.is_file() and (has_ledger or is_suite_folder(folder)):
             return read_options(file)
         if has_ledger and is_unstarted(folder):
             raise InputError(
