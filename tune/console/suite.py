@@ -110,13 +110,15 @@ class SuiteDisplay:
     def render(self) -> Group:
         """Return the live table: a row for each task, and a line on the whole."""
         table = Table(expand=False, pad_edge=False, box=None)
-        for column in ("task", "phases", "running", "leading by expected score"):
-            table.add_column(column, no_wrap=column != "leading by expected score", overflow="ellipsis")
+        leading = ("leading by expected score",) if "" in self.first.plan.arms else ()  # in a comparison none
+        for column in ("task", "phases", "running", *leading):
+            table.add_column(column, no_wrap=column not in leading, overflow="ellipsis")
         for name, display in self.displays.items():
             records = display.records.values()
             running = sum(not record.outcome.is_final for record in records)
-            leader = display.describe_leader().removeprefix("leading: ") or "-"
-            table.add_row(name, format_phases(count_phases(display.plan, records)), str(running), leader)
+            row = (name, format_phases(count_phases(display.plan, records)), str(running))
+            leaders = [display.describe_leader().removeprefix("leading: ") or "-"] if leading else []
+            table.add_row(*row, *leaders)
         return Group(table, Text(self._status()))
 
     def _status(self) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from dps.text import redact_tree
 from tune.core.options import CommonOptions
 from tune.core.provenance import Provenance
-from tune.core.run import RunPurpose
+from tune.core.run import RunId, RunPurpose
 from tune.core.wording import describe_generated_data
 from tune.planning.plan import CHANGEABLE_OPTIONS
 from tune.records.comparison_document import ComparisonDocument
@@ -68,6 +68,11 @@ def make_data_input(search: TrackedSearch) -> DatasetInput:
     source = json.dumps({"name": data["name"], "kind": kind})
     named = Dataset(f"{search.task} ({kind})"[:500], data["fingerprint"][:36], "local", source)
     return DatasetInput(named, [InputTag("mlflow.data.context", "training")])
+
+
+def choose_compared(trials: Sequence[str]) -> Sequence[str]:
+    """Choose the trials to compare: of a search its own, without those of its baselines."""
+    return [trial for trial in trials if not RunId.parse(trial).arm] or trials
 
 
 def format_pages(address: str, experiment: str, compared: Sequence[str]) -> list[str]:

@@ -29,6 +29,7 @@ from tune.records.saved_options import find_runs_folder
 from tune.records.search_document import SearchDocument
 from tune.tracking.content import (
     TrackedSearch,
+    choose_compared,
     collect_method_metrics,
     collect_options,
     collect_search_metrics,
@@ -103,7 +104,7 @@ class MlflowTracker(Watcher, Server):
         if PARENT not in self._runs:
             return []
         address = redact_secrets(self.uri) if self.uri.startswith("http") else LOCAL_ADDRESS
-        compared = [self._runs[trial] for trial in self._completed if trial in self._runs]
+        compared = [self._runs[trial] for trial in choose_compared(self._completed) if trial in self._runs]
         return format_pages(address.rstrip("/"), self._experiment_id, compared)
 
     @property

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tune.tracking.content import format_pages
+from tune.tracking.content import choose_compared, format_pages
 from tune.tracking.delivery import Delivery, Server
 
 
@@ -50,3 +50,8 @@ def test_the_addresses_open_the_runs_and_compare_the_trials(ids: list[str], line
     assert len(said) == lines
     if lines == 2:
         assert said[1].endswith("/#/compare-runs?runs=%5B%22a%22%2C%20%22b%22%5D&experiments=%5B%227%22%5D")
+
+
+def test_a_search_compares_its_own_trials_and_a_comparison_all() -> None:
+    assert choose_compared(["0", "vanilla:0", "1"]) == ["0", "1"]
+    assert choose_compared(["lora:0", "vanilla:0"]) == ["lora:0", "vanilla:0"]
