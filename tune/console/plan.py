@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
 from dps.attachment.losses import FOCAL_GAMMA, balance_classes
@@ -57,22 +59,22 @@ def format_plan(plan: Plan) -> list[str]:
 
 def _format_models(plan: Plan) -> list[str]:
     """Say which models are trained, by which arms, or among which a search chooses; and what each reads."""
-    lengths = [
-        arm.space.parameters["max_length"]
-        for arm in plan.arms.values()
-        if "max_length" in arm.space.parameters
-    ]
-    shorter = f", of the lengths {lengths[0]} the longest" if lengths else ""
+
+    def say_lengths(model: str | None) -> str:
+        found = {*chain.from_iterable(arm.space.list_lengths(model) for arm in plan.arms.values())}
+        said = " | ".join(map(str, sorted(found)))
+        return f", of the lengths {said} the longest" if len(found) > 1 else ""
+
     if plan.models:
         return [
             f"model        {label}: {model.size.parameters / 1e6:,.0f} million weights; "
-            f"{'; '.join([f'texts: {model.preview.lengths}{shorter}', *model.preview.notes])}"
+            f"{'; '.join([f'texts: {model.preview.lengths}{say_lengths(label)}', *model.preview.notes])}"
             for label, model in plan.models.items()
         ]
     arms_by_model: dict[str, list[str]] = {}
     for name, arm in plan.arms.items():
         arms_by_model.setdefault("; ".join([arm.model.note, *arm.preview.notes]), []).append(name)
-    lines = [f"texts        {plan.preview.lengths}{shorter}"]
+    lines = [f"texts        {plan.preview.lengths}{say_lengths(None)}"]
     for note, names in arms_by_model.items():
         joined = ", ".join(names)
         lines.append(f"model        {note}{'' if len(arms_by_model) == 1 else f' ({joined})'}")
@@ -179,10 +181,12 @@ def _format_race_and_confirmation(plan: Plan) -> list[str]:
 def _format_baselines(plan: Plan) -> list[str]:
     """Say what the winner is compared with, what that costs, and which difference it can tell."""
     options, tuned = plan.options, plan.baseline_arms
-    comparisons = len(tuned) + options.confirms_published
+    comparisons = len(tuned) + plan.confirms_published
+    parts = ["the published values, unless they win"] if plan.confirms_published else []
+    if options.confirms_published and not parts:
+        parts = ["no published values, as the space lacks them"]
     if not comparisons:
-        return []
-    parts = ["the published values, unless they win"] if options.confirms_published else []
+        return [f"baselines    {part}" for part in parts]
     if tuned:
         each = plan.count_trials(tuned[0])
         what = "learning rates" if len(plan.arms[tuned[0]].space.parameters) == 1 else "configurations"

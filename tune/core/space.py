@@ -141,6 +141,11 @@ class SearchSpace:
         found = self.for_method(method).list_published()
         return next((each for each in found if model in (None, each.get("model"))), None)
 
+    def list_lengths(self, model: str | None) -> list[int]:
+        """Return the lengths of texts that are searched on a model, None for the only one."""
+        names = [self.name_parameters(method, model).get("max_length") for method in self.methods]
+        return [value for name in names if name for value in self.parameters[name].extremes]
+
     def count_open(self, method: str) -> int:
         """Return how many hyper-parameters of a method have several values, on any model; 1 at least."""
         parts = [self.name_parameters(method, model).items() for model in self.models or (None,)]

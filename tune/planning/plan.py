@@ -174,17 +174,19 @@ class Plan:
     @property
     def mean_training_share(self) -> float:
         """Mean training of the space's configurations, as a share of that of its longest, in examples."""
-        lengths = [
-            domain.extremes
-            for arm in self.arms.values()
-            if (domain := arm.space.parameters.get("epochs")) is not None
-        ]
+        found = (arm.space.parameters.get("epochs") for arm in self.arms.values())
+        lengths = [domain.extremes for domain in found if domain is not None]
         return statistics.fmean(sum(each) / len(each) / max(each) for each in lengths) if lengths else 1.0
 
     @property
     def initial_configurations(self) -> list[dict[str, Any]]:
         """Starting configurations of a search whose sampler learns, else none."""
         return self.space.list_published() if self.options.begins_with_published else []
+
+    @property
+    def confirms_published(self) -> bool:
+        """Whether published values are confirmed beside the winner: not where the space has none."""
+        return self.options.confirms_published and any(map(self.space.get_published, self.space.methods))
 
     @property
     def planned_runs(self) -> int:
@@ -209,7 +211,7 @@ class Plan:
 
     def count_confirmations(self, arm: str) -> int:
         """Return the number of runs with fresh seeds that an arm has."""
-        configurations = self.options.finalists + self.options.confirms_published if not arm else 1
+        configurations = self.options.finalists + self.confirms_published if not arm else 1
         return configurations * self.options.confirm
 
     @property

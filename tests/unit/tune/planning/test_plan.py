@@ -317,6 +317,17 @@ def test_each_model_is_looked_at_with_the_longest_of_its_own_lengths(
     lengths = {label: model.settings.max_length for label, model in plan.models.items()}
     assert lengths == {"builtin": 128, tiny_model.name: 8}
     assert plan.space.parameters["builtin.max_length"] == Choice((128,))
+    said = {label: line for line in format_plan(plan) for label in lengths if f" {label}: " in line}
+    assert [line.endswith("of the lengths 6 | 8 the longest") for line in said.values()] == [False, True]
+
+
+def test_a_plan_says_where_there_are_no_published_values_and_counts_no_runs_of_them(
+    tiny_cola: Path, tiny_model: Path
+) -> None:
+    options = SearchOptions(task="cola", data=str(tiny_cola), model=str(tiny_model), baseline="published")
+    plan = make_plan(options.copy_with(method="lora", space={"rank": [4]}), HERE)
+    assert "baselines    no published values, as the space lacks them" in format_plan(plan)
+    assert plan.count_confirmations("") == options.confirm
 
 
 @pytest.mark.parametrize(
