@@ -24,8 +24,10 @@ def make_member_options(given: CommonOptions, options: CommonOptions, output: Pa
     """Return the options of each task, whose folder is OUTPUT/TASK: resumed where it has begun.
 
     given: those of the command; options: with those of a suite that is resumed. Raises InputError for two
-    tasks of one name.
+    tasks of one name, and for the folder of one task alone.
     """
+    if (output / "study.db").exists():
+        raise InputError(f"--task: {output} is of one task alone; start several with another --output")
     names = [get_task_name(task) for task in options.tasks]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"--task: {twice[0]} is named twice; name it once")

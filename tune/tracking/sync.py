@@ -24,7 +24,12 @@ from tune.records.comparison_document import (
     read_comparison_document,
 )
 from tune.records.ledger import Ledger, open_ledgers
-from tune.records.saved_options import find_runs_folder, load_resumed_options, read_saved_options
+from tune.records.saved_options import (
+    find_runs_folder,
+    is_suite_folder,
+    load_resumed_options,
+    read_saved_options,
+)
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
 from tune.records.search_folder import find_original, read_search_id
 from tune.records.stores import format_view_command, resolve_tracking_uri
@@ -53,6 +58,10 @@ def deliver_search(folder: Path) -> str:
     Everything comes from the folder: data, model and cluster may be gone. Skips runs that MLflow already has.
     Raises InputError for a folder without a tracked search, RefusedError if MLflow does not take it.
     """
+    if is_suite_folder(folder):
+        raise InputError(
+            f"DIR: {folder} holds several tasks; give the folder of each, or deliver all with --resume DIR"
+        )
     options = _load_options(folder)
     file = folder / "study.db"
     ledgers = open_ledgers(file, lambda why: InputError(f"DIR: {file} {why}"))

@@ -16,6 +16,7 @@ from tests.unit.tune.console.test_quiet import documented
 from tests.unit.tune.helpers import SETTINGS, FakeTune, end_session, end_well, last_report, make_plan
 from tune import startup
 from tune.core.options import CommonOptions, SearchOptions
+from tune.core.parsing import write_options
 from tune.core.run import Job, RunReport
 from tune.planning.members import make_member_options, name_experiment
 from tune.planning.plan import Plan
@@ -23,6 +24,7 @@ from tune.records.saved_options import find_runs_folder, load_resumed_options
 from tune.records.suite_document import read_suite_document
 from tune.result import SearchResult
 from tune.search_session import run_searches
+from tune.tracking import sync
 
 SMALL = {"trials": 3, "race": 0, "confirm": 4, "baseline": "none", "tracking_uri": "none"}
 
@@ -123,3 +125,15 @@ def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -
         file.write_text("name: mine\ncolumns: [sentence]\nlabel: label\nlabels: [a, b]\n", encoding="utf-8")
     with pytest.raises(InputError, match="--task: mine is named twice"):
         make_member_options(given, SearchOptions(task=f"{files[0]},{files[1]}"), tmp_path)
+
+
+def test_the_folder_of_one_task_is_not_that_of_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = SearchOptions(task="cola,rte")
+    write_options(given, tmp_path / "config.yaml")
+    assert sync.main(["sync", str(tmp_path)]) == 2
+    assert f"DIR: {tmp_path} holds several tasks; give the folder of each" in capsys.readouterr().err
+    (tmp_path / "study.db").touch()
+    with pytest.raises(InputError, match=f"--task: {tmp_path} is of one task alone"):
+        make_member_options(given, given, tmp_path)
