@@ -74,7 +74,7 @@ class Arm:
             "model": Path(self.model.name).name,
             "training data": Path(train or "").name,
             "training examples": f"{self.preview.examples['train']:,}{of_each}",
-            "epochs": settings.epochs,
+            "epochs": settings.epochs if settings.max_steps is None else "-",
             "batch size": settings.batch_size,
             "max length": settings.max_length,
             "precision": settings.precision,
