@@ -129,8 +129,9 @@ def _submit(chosen: Namespace, rest: list[str]) -> int:
         output.note(_format_follow_up(server.address, name))
         return EXIT_DONE
     status = _follow(server, started, name, output)
-    for line in show_tables(requests):
-        output.note(line)
+    if not {"--preflight", "--dry-run"} & {*rest}:  # else nothing was run
+        for line in show_tables(requests):
+            output.note(line)
     return status
 
 
