@@ -90,11 +90,12 @@ METAVARS: Mapping[str, str] = {
 
 _SEARCHED = dict.fromkeys(("lr", "learning-rate"), "search it: --space learning_rate=2e-5") | {
     name: f"search it: --space {name.replace('-', '_')}=VALUE"
-    for name in ("weight-decay", "warmup-ratio", "selection-ratio", "update-ratio")
+    for name in ("weight-decay", "warmup-ratio", "label-smoothing", "selection-ratio", "update-ratio")
 }
 ADVICE: Mapping[str, str] = {  # for what others call an option
     **{f"--{name}": advice for name, advice in _SEARCHED.items()},
     **dict.fromkeys(("--metric", "--metrics"), "the metric stands in the task's YAML file"),
+    "--class-weights": "weigh the classes with --loss balanced",
     "--seeds": "did you mean --confirm, for fresh seeds?",
     "--gpus": "did you mean --gpus-per-worker?",
 }

@@ -155,6 +155,7 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--trails", "3"], ["--trails 3; did you mean --trials?"]),
         (["--max_steps", "3"], ["--max_steps 3; did you mean --max-steps?"]),
         (["--qqq"], ["--qqq; see --help"]),
+        (["--class-weights", "balanced"], ["weigh the classes with --loss balanced"]),
         (["--lr", "3"], ["--lr 3; search it: --space learning_rate="]),
         (["--metric=f1"], ["the metric stands in the task's YAML"]),
         (["--tri", "3"], ["--tri 3"]),
