@@ -49,7 +49,7 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
     has_ledger = is_folder(str(folder)) and ledger.is_file()
     noted = _read_config_note(ledger) if has_ledger else None
     if noted is None:
-        if is_folder(str(folder)) and file.is_file() and (has_ledger or is_suite_folder(folder)):
+        if (has_ledger or is_suite_folder(folder)) and file.is_file():
             return read_options(file)
         if has_ledger and is_unstarted(folder):
             raise InputError(
@@ -75,7 +75,9 @@ def is_suite_folder(folder: Path) -> bool:
 
 def list_suite_tasks(folder: Path) -> tuple[str, ...]:
     """Return the tasks that the config.yaml of a folder without a ledger names; none without such a file."""
-    if (folder / "study.db").exists() or not (folder / CONFIG_FILE).is_file():
+    if not is_folder(str(folder)) or (folder / "study.db").exists():
+        return ()
+    if not (folder / CONFIG_FILE).is_file():
         return ()
     tasks = read_options(folder / CONFIG_FILE).get("task")
     return expand_tasks(tasks) if isinstance(tasks, str) else ()
