@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {"cola": ["unacceptable", "acceptable"], "mnli": ["entailment", "neutral", "contradiction"]}
-LIMIT_S = 10.0  # a hub that hangs is given up within this time
+LIMIT_S = 5.0  # a hub that hangs is given up within this time
 
 # What the client process runs: `call` is one expression, its value or InputError is printed.
 CLIENT = """

@@ -112,7 +112,7 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
         first, folders_by_method = joined.setdefault(key, (empty, {}))
         new = [method for method in document.methods if method.method not in folders_by_method]
         first.methods += new
-        first.joined.append(_make_origin(document, folder, new))
+        first.joined.append(make_origin(folder, document.provenance, new))
         first.looks = max(first.looks, document.looks, key=len)
         folders_by_method |= {method.method: folder for method in new}
     for document, folders_by_method in joined.values():
@@ -120,14 +120,23 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
     return [document for document, _ in joined.values()]
 
 
-def _make_origin(document: ComparisonDocument, folder: Path, methods: list[MethodSection]) -> OriginSection:
+def make_origin(folder: Path, made_by: Provenance, methods: Sequence[MethodSection]) -> OriginSection:
     """Say which methods of a joined document come from a folder, and from which code."""
     return OriginSection(
         folder=str(folder),
         methods=[method.method for method in methods],
-        git_commit=document.provenance.git_commit,
-        git_dirty=document.provenance.git_dirty,
+        git_commit=made_by.git_commit,
+        git_dirty=made_by.git_dirty,
     )
+
+
+def refuse_changed_code(folder: Path, made_by: Provenance, allow_dirty: bool) -> None:
+    """Raise InputError for a result of code that was not committed, unless `allow_dirty`."""
+    if made_by.git_dirty and not allow_dirty:
+        raise InputError(
+            f"--results: {folder} was made by a working tree with changes that were not committed; "
+            f"run it again, or give --allow-dirty"
+        )
 
 
 def _read_comparison(folder: Path, allow_dirty: bool) -> ComparisonDocument:
@@ -138,11 +147,7 @@ def _read_comparison(folder: Path, allow_dirty: bool) -> ComparisonDocument:
         advice = f"finish it first: --resume {folder}" if is_unfinished else "give the output folder of one"
         raise InputError(f"--results: {folder} holds no finished comparison; {advice}")
     document = read_comparison_document(folder, "--results")
-    if document.provenance.git_dirty and not allow_dirty:
-        raise InputError(
-            f"--results: {folder} was made by a working tree with changes that were not committed; "
-            f"run it again, or give --allow-dirty"
-        )
+    refuse_changed_code(folder, document.provenance, allow_dirty)
     return document
 
 

@@ -19,13 +19,12 @@ from tune.records.comparison_document import (
     BudgetSection,
     ComparisonDocument,
     MethodSection,
-    OriginSection,
     read_comparison_document,
 )
 from tune.records.ledger import open_ledgers
 from tune.records.schema import SpentSection
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
-from tune.reporting.comparison import NOT_OF_METHODS
+from tune.reporting.comparison import NOT_OF_METHODS, make_origin, refuse_changed_code
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.stats.evidence import MIN_SEEDS
 
@@ -87,7 +86,7 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
         spent=SpentSection(
             **{name: sum(getattr(each, name) for each in spent) for name in SpentSection.model_fields}
         ),
-        joined=[_make_origin(folder, found[folder], each) for folder, each in arms.items()],
+        joined=[make_origin(folder, found[folder].provenance, each) for folder, each in arms.items()],
     )
     analyse_comparison(document, {arm.method: folder for folder, each in arms.items() for arm in each})
     document.sentences.append(
@@ -106,11 +105,7 @@ def _read_finished(folder: Path, allow_dirty: bool) -> Finished:
         raise InputError(
             f"--results: {folder} holds no finished search or comparison; give its output folder"
         )
-    if document.provenance.git_dirty and not allow_dirty:
-        raise InputError(
-            f"--results: {folder} was made by a working tree with changes that were not committed; "
-            f"run it again, or give --allow-dirty"
-        )
+    refuse_changed_code(folder, document.provenance, allow_dirty)
     return document
 
 
@@ -183,12 +178,3 @@ def _describe_differences(methods: Sequence[MethodSection]) -> None:
         if len({arm.differs.get(key) for arm in methods}) == 1:
             for arm in methods:
                 arm.differs.pop(key, None)
-
-
-def _make_origin(folder: Path, document: Finished, arms: Sequence[MethodSection]) -> OriginSection:
-    return OriginSection(
-        folder=str(folder),
-        methods=[arm.method for arm in arms],
-        git_commit=document.provenance.git_commit,
-        git_dirty=document.provenance.git_dirty,
-    )
