@@ -123,8 +123,9 @@ def test_it_ends_well_and_says_what_was_found(done: Ran) -> None:
     assert len(done.found["sentences"]) == 2
     assert "comparing    3 methods, each: 1 configurations of at most 18 steps" in done.text
     assert [line.split()[0] for line in done.table] == ["method", *METHODS]
-    assert "compare.json has everything" in done.text
-    assert "ui --backend-store-uri sqlite:///" in done.text
+    assert done.lines[-5].split()[0] == done.table[-1].split()[0]
+    assert "compare.json has everything" in done.lines[-4]
+    assert "ui --backend-store-uri sqlite:///" in done.lines[-3]
     assert Counter(done.said(ENDED)) == dict.fromkeys(RUNS, 1)
     assert done.left == []
 
