@@ -20,6 +20,7 @@ from tune.stats.verdict import find_detectable_difference
 from tune.strategy.race import RaceSettings
 
 MAX_LISTED_CLASSES = 8
+PAIR_SPREADS = (10, 3)  # standard deviations in points: of runs that collapse at times, and of steady ones
 
 
 def format_plan(plan: Plan) -> list[str]:
@@ -197,7 +198,11 @@ def _format_baselines(plan: Plan) -> list[str]:
     pairs, least = options.confirm, find_detectable_difference(options.confirm, comparisons)
     told = f"too few to tell a difference; give --confirm {MIN_SEEDS} or more"
     if least is not None:
-        told = f"a difference of {least:.1f} times the standard deviation between pairs is told (80 % power)"
+        wide, narrow = PAIR_SPREADS
+        told = (
+            f"a difference of {wide * least:.0f} points is told (80 % power) if it varies by {wide} from "
+            f"pair to pair, one of {narrow * least:.0f} if by {narrow}"
+        )
     return [*lines, f"telling      {pairs} pair{'s' if pairs > 1 else ''}: {told}"]
 
 

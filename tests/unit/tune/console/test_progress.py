@@ -297,8 +297,8 @@ def test_the_plan_says_what_was_chosen() -> None:
         "confirming   the winner: 5 runs of 75 steps",
         "baselines    the published values, unless they win; vanilla-no-dropout, each at the best of 3 "
         "learning rates: 3 trials and 10 runs on the same seeds",
-        "telling      5 pairs: a difference of 2.2 times the standard deviation between pairs is told (80 % "
-        "power)",
+        "telling      5 pairs: a difference of 22 points is told (80 % power) if it varies by 10 from "
+        "pair to pair, one of 7 if by 3",
         "slots        2 x 1 worker(s) x 1 thread; local Ray on loopback, 2 cores",
         "precision    fp32 (auto: this CPU has no bf16 in hardware)",
         "expected     about 03:26, 0.1 CPU-hours",
