@@ -1,9 +1,10 @@
-"""Methods compared on several tasks: one Markdown report from finished comparisons.
+"""Methods compared on several tasks: one Markdown report of a finished comparison.
 
-    python benchmarks/methods.py runs/compare-rte runs/compare-mrpc ... > benchmarks/methods_2-cores_DATE.md
+    python tune/compare.py --config configs/tables/methods.yaml --data DATA --output runs/methods
+    python benchmarks/methods.py runs/methods > benchmarks/methods_2-cores_DATE.md
 
-The figures are read off each folder's compare.json and predictions, which `python tune/compare.py` wrote;
-nothing is written by hand. A comparison of uncommitted code, or one that did not finish, is refused.
+The figures are read off the compare.json and the predictions of each task; nothing is written by hand. A
+comparison of uncommitted code, or one that did not finish, is refused.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ import numpy as np
 
 from tune.core.options import CompareOptions
 from tune.core.parsing import read_options
-from tune.records.comparison_document import ComparisonDocument, MethodResult
-from tune.reporting import comparison, tables
+from tune.records.comparison_document import ComparisonDocument
+from tune.records.suite_document import SuiteDocument
+from tune.reporting import tables
+from tune.reporting.comparison import join_comparisons
+from tune.reporting.suite.document import SCOPE
+from tune.reporting.suite.folders import list_task_folders, make_comparison_suite
+from tune.reporting.suite.tables import TABLE_NOTE, make_difference_table, make_score_table
 
+CONTROL = "dps-random"  # DPS but for what it selects
 NOT_SHOWN = """\
 ## What this does not show
 
@@ -34,112 +41,80 @@ NOT_SHOWN = """\
 - Peak memory is that of the whole worker process, libraries and data included."""
 
 
-def report(folders: list[Path]) -> str:
-    """The whole report on the comparisons in these output folders."""
-    comparisons = comparison.join_comparisons(folders, allow_dirty=False)
-    origin = comparisons[0].provenance
-    packages = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
-    commands = "\n".join(f"    {_command(folder)}" for folder in folders)
-    seconds = sum(found.spent.seconds for found in comparisons)
-    slots = sum(found.spent.slot_seconds for found in comparisons)
+def report_methods(suite: Path) -> str:
+    """Return the whole report on the comparison in this output folder. Raises InputError as
+    `join_comparisons` does."""
+    documents = join_comparisons(list_task_folders(suite), allow_dirty=False)
+    averaged = make_comparison_suite(documents)
     return "\n\n".join(
         [
             "# Methods of fine-tuning on small data",
-            f"{origin.cores} cores, {origin.platform}, Python {origin.python}, {packages}; "
-            f"commit {', '.join(sorted({(f.provenance.git_commit or 'none')[:10] for f in comparisons}))}. "
-            f"{seconds / 3600:.1f} hours of wall time, {slots / 3600:.1f} hours of slots. Made with "
-            f"`python benchmarks/methods.py` over the output folders of",
-            commands,
+            describe_control(averaged),
+            describe_origin(documents, suite),
             "## All tasks",
-            "Mean of the primary metric times 100 on dev over the paired seeds (standard deviation); the "
-            f"difference to {comparisons[0].baseline} in points with its 95 % interval over seeds and "
-            "examples. Bold: better or worse, with p < 0.05 corrected for the number of methods.",
-            _overview(comparisons),
-            "\n".join([*_verdicts(comparisons), *_collapsed(comparisons)]),
-            _passes(comparisons),
-            *(tables.render_markdown(found) for found in comparisons),
+            "\n".join(f"- {average.sentence}" for average in averaged.averages.values()),
+            " ".join([SCOPE, *averaged.notes]),
+            *(
+                tables.format_markdown_table(table.columns, table.rows)
+                for table in (make_difference_table(averaged), make_score_table(averaged))
+            ),
+            TABLE_NOTE,
+            "\n".join(map(describe_unlearned, documents)),
+            format_costs(documents),
+            *(tables.render_markdown(document) for document in documents),
             NOT_SHOWN,
         ]
     )
 
 
-def _command(folder: Path) -> str:
-    """The command that makes the comparison, without the folder that its data lie in."""
+def describe_control(suite: SuiteDocument) -> str:
+    """Say whether what DPS selects is told apart from a random selection."""
+    average = suite.averages.get(CONTROL)
+    return f"{CONTROL} was not compared." if average is None else f"**{average.sentence}**"
+
+
+def describe_origin(documents: list[ComparisonDocument], suite: Path) -> str:
+    """Say what made the figures, and how long it took."""
+    origin = documents[0].provenance
+    packages = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
+    commits = ", ".join(sorted({(each.provenance.git_commit or "none")[:10] for each in documents}))
+    slots = sum(document.spent.slot_seconds for document in documents)
+    return (
+        f"{origin.cores} cores, {origin.platform}, Python {origin.python}, {packages}; commit {commits}. "
+        f"{slots / 3600:.1f} hours of slots. Made with `python benchmarks/methods.py` over the output of\n\n"
+        f"    {_format_command(suite)}"
+    )
+
+
+def _format_command(suite: Path) -> str:
+    """Return the command that makes the comparison, without the folder that its data lie in."""
     words = [CompareOptions.command]
-    for name, value in read_options(folder / "config.yaml").items():
+    for name, value in read_options(suite / "config.yaml").items():
         field = CompareOptions.model_fields[name]
         if name == "task" or value != field.get_default(call_default_factory=True):
             words.append(f"--{name.replace('_', '-')} {Path(value).name if name == 'data' else value}")
     return " ".join(words)
 
 
-def _overview(comparisons: list[ComparisonDocument]) -> str:
-    heads = ["method"]
-    for found in comparisons:
-        result = found.main_result
-        heads += [f"{found.task} ({result.metric})", "difference"]
+def describe_unlearned(document: ComparisonDocument) -> str:
+    """Say how many runs of a task learnt nothing."""
+    rows = [*document.main_result.methods.values()]
+    unlearned, collapsed = (
+        np.mean([row.not_above_chance or 0.0 for row in rows]),
+        np.mean([row.collapsed for row in rows]),
+    )
+    return (
+        f"- On {document.task} {unlearned:.0%} of the runs are no better than the best constant prediction, "
+        f"whatever the method; {collapsed:.0%} gave one answer to all."
+    )
+
+
+def format_costs(documents: list[ComparisonDocument]) -> str:
+    """Return what everything cost together, by method."""
     lines = []
-    for method in _methods(comparisons):
-        line = [method]
-        for found in comparisons:
-            line += _cells(found.main_result.methods.get(method))
-        lines.append(line)
-    return tables.format_markdown_table(heads, lines)
-
-
-def _cells(row: MethodResult | None) -> list[str]:
-    if row is None:
-        return ["-", "-"]
-    score = f"{100 * row.mean:.1f} ({100 * (row.std or 0):.1f})"
-    difference = row.difference
-    if difference is None:
-        return [score, "-"]
-    text = tables.format_difference(difference)
-    return [score, f"**{text}**" if tables.is_distinguishable(difference) else text]
-
-
-def _verdicts(comparisons: list[ComparisonDocument]) -> list[str]:
-    """Where each method was better or worse than the baseline, and where nothing can be told."""
-    lines, baseline = [], comparisons[0].baseline
-    for method in _methods(comparisons):
-        where: dict[str, list[str]] = {"better": [], "worse": [], "not distinguishable": []}
-        for found in comparisons:
-            row = found.main_result.methods.get(method)
-            if row is not None and row.difference is not None:
-                verdict = row.difference.points > 0 if tables.is_distinguishable(row.difference) else None
-                key = {True: "better", False: "worse", None: "not distinguishable"}[verdict]
-                where[key].append(found.task)
-        told = [f"{key} on {', '.join(names)}" for key, names in where.items() if names]
-        if told:
-            lines.append(f"- {method} against {baseline}: {'; '.join(told)}.")
-    return lines
-
-
-def _collapsed(comparisons: list[ComparisonDocument]) -> list[str]:
-    """Where so many runs learnt nothing that there is little to compare."""
-    lines = []
-    for found in comparisons:
-        rows = found.main_result.methods.values()
-        share = float(np.mean([row.not_above_chance or 0.0 for row in rows]))
-        if share:
-            lines.append(
-                f"- On {found.task} {share:.0%} of the runs are no better than the best constant prediction, "
-                f"whatever the method; {np.mean([row.collapsed for row in rows]):.0%} gave one answer to all."
-            )
-    return lines
-
-
-def _methods(comparisons: list[ComparisonDocument]) -> list[str]:
-    return list(dict.fromkeys(method.method for found in comparisons for method in found.methods))
-
-
-def _passes(comparisons: list[ComparisonDocument]) -> str:
-    """What everything cost together, by method."""
-    lines = []
-    for method in _methods(comparisons):
-        costs = [found.costs[method] for found in comparisons if method in found.costs]
-        passes = float(np.sum([cost.passes for cost in costs]))
-        seconds = float(np.sum([cost.seconds for cost in costs]))
+    for method in dict.fromkeys(name for document in documents for name in document.costs):
+        costs = [document.costs[method] for document in documents if method in document.costs]
+        passes, seconds = sum(cost.passes for cost in costs), sum(cost.seconds for cost in costs)
         lines.append([method, f"{passes:,.0f}", f"{seconds:,.0f}"])
     return "Cost of everything, tuning and confirmations:\n\n" + tables.format_markdown_table(
         ["method", "forward-backward passes of a batch", "slot seconds"], lines
@@ -147,6 +122,6 @@ def _passes(comparisons: list[ComparisonDocument]) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
-    print(report([Path(folder) for folder in sys.argv[1:]]))
+    print(report_methods(Path(sys.argv[1])))
