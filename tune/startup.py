@@ -13,7 +13,7 @@ from tune.core.options import CommonOptions
 from tune.core.run import RefusedError, RunPurpose
 from tune.execution import addresses, connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
-from tune.execution.node_checks import check_nodes, run_preflight_checks
+from tune.execution.node_checks import ask_for_bf16, check_nodes, run_preflight_checks
 from tune.planning.cluster import Cluster
 from tune.planning.gpu_sharing import share_gpus
 from tune.planning.locations import check_output, claim_output
@@ -28,7 +28,7 @@ from tune.records.stores import ErrorFactory, open_sqlite_copy
 def plan_dry_run(options: CommonOptions, output: Path) -> Plan:
     """Return the plan without starting or writing anything; a cluster is only asked what it offers. What the
     run itself would refuse is refused."""
-    cluster, _ = _find_cluster()
+    cluster, _ = _find_cluster([options])
     plan = _make_first_plan(options, cluster)
     if options.resume is not None:
         refuse = partial(make_ledger_error, output / "study.db")
@@ -46,7 +46,7 @@ def plan_on_cluster(requests: Sequence[tuple[CommonOptions, Path]], holding: Exi
     requests: options, with the output folder that they mean. What the user gave is checked before Ray starts,
     and `holding` keeps the locks of the output folders from then on.
     """
-    cluster, is_connected = _find_cluster()
+    cluster, is_connected = _find_cluster([options for options, _ in requests])
     plans = [_make_first_plan(options, cluster) for options, _ in requests]
     plans = [_claim_output(plan, output, holding) for plan, (_, output) in zip(plans, requests, strict=True)]
     if not is_connected:
@@ -77,10 +77,16 @@ def name_written_places(output: Path) -> str:
     return f"{output} and for Ray's files in {connection.choose_ray_folder()}"
 
 
-def _find_cluster() -> tuple[Cluster, bool]:
-    """Return the resources, and whether a cluster is connected: one that was named."""
-    named = addresses.get_cluster_address() is not None
-    return connection.connect_to_cluster() if named else connection.read_local_resources(), named
+def _find_cluster(requests: Sequence[CommonOptions]) -> tuple[Cluster, bool]:
+    """Return the resources, and whether a cluster is connected: one that was named. Its CPUs are asked for
+    bf16 where that decides on the precision."""
+    if addresses.get_cluster_address() is None:
+        return connection.read_local_resources(), False
+    cluster = connection.connect_to_cluster()
+    on_cpus = not cluster.gpus or any(options.gpus_per_worker == 0 for options in requests)
+    if on_cpus and any(options.precision in ("auto", "bf16") for options in requests):
+        return ask_for_bf16(cluster), True
+    return cluster, True
 
 
 def _make_first_plan(options: CommonOptions, cluster: Cluster) -> Plan:

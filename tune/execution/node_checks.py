@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tune.core.storage import (
     write_location,
 )
 from tune.planning import probe
+from tune.planning.cluster import Cluster
 from tune.planning.plan import Plan
 from tune.planning.preflight import (
     PreflightFinding,
@@ -32,11 +34,13 @@ from tune.planning.probe import (
     NodeChecks,
     NodeReport,
     collect_versions,
+    has_bf16_in_hardware,
     open_listener,
     probe_node,
 )
 
 NODE_ANSWER_TIMEOUT_S = 180.0
+BF16_ANSWER_TIMEOUT_S = 60.0
 
 
 def run_preflight_checks(plan: Plan, output: Path) -> list[PreflightFinding]:
@@ -44,6 +48,22 @@ def run_preflight_checks(plan: Plan, output: Path) -> list[PreflightFinding]:
     --preflight also of a local Ray and of MLflow."""
     asks_nodes = plan.cluster.address is not None or plan.options.preflight
     return [*(check_nodes(plan, output) if asks_nodes else []), *check_mlflow(plan, output)]
+
+
+def ask_for_bf16(cluster: Cluster) -> Cluster:
+    """Return the connected cluster with whether all nodes that have cores have bf16 in hardware; not, where
+    one does not answer."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask = ray.remote(num_cpus=0, max_retries=0)(has_bf16_in_hardware)
+    places = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in cluster.nodes if node.cpus]
+    answers = [ask.options(scheduling_strategy=place).remote() for place in places]
+    ready, missing = ray.wait(answers, num_returns=len(answers), timeout=BF16_ANSWER_TIMEOUT_S)
+    try:
+        return replace(cluster, has_bf16=not missing and all(ray.get(ready)))
+    except ray.exceptions.RayError:  # the preflight says what is wrong with the node
+        return replace(cluster, has_bf16=False)
 
 
 def check_nodes(plan: Plan, output: Path, joined: str | None = None) -> list[PreflightFinding]:
@@ -56,7 +76,7 @@ def check_nodes(plan: Plan, output: Path, joined: str | None = None) -> list[Pre
     try:
         write_location(join_location(note_location, DRIVER_NOTE_NAME), b"here")
         with _open_driver_listener() if several else nullcontext() as listener:
-            checks = build_node_checks(plan, note_location if storage else None, listener)
+            checks = build_node_checks(plan, note_location if storage else None, listener, joined is not None)
             findings = list(_check_each_node(checks, plan.gpus_per_worker > 0, joined))
         has_space = joined is not None or is_remote_location(folder)
         return findings if has_space else [*findings, *check_free_space(plan, Path(folder))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dps.errors import InputError
 from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
+from tune.planning import probe
 
 WORKER_MEMORY_BYTES = 1.5 * 2**30  # interpreter, libraries, a small model with its optimizer
 
@@ -25,10 +26,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The nodes of a cluster. address: None for one that a search starts for itself."""
+    """The nodes of a cluster. address: None for one that a search starts for itself; has_bf16: whether every
+    node's CPU has bf16 in hardware, None if they were not asked."""
 
     address: str | None
     nodes: tuple[Node, ...]
+    has_bf16: bool | None = None
 
     @property
     def node_count(self) -> int:
@@ -67,31 +70,30 @@ def choose_gpus_per_worker(options: CommonOptions, cluster: Cluster) -> float:
 def choose_precision(options: CommonOptions, cluster: Cluster, gpus: float) -> tuple[str, str]:
     """Return (precision, the line that explains the choice). gpus: of a worker.
 
-    On this machine's CPU "auto" is bf16 if it has AVX512_BF16: a step then takes about half of the time and
-    scores stay within noise (`benchmarks/cpu.py`); elsewhere bf16 is many times slower. Not on a cluster,
-    whose nodes may differ. Raises InputError for fp16 without a GPU.
+    On CPUs "auto" is bf16 if all of them have AVX512_BF16: a step then takes about half of the time and
+    scores stay within noise (`benchmarks/cpu.py`); elsewhere bf16 is many times slower. Raises InputError for
+    fp16 without a GPU.
     """
     precision = options.precision
     if precision == "fp16" and not gpus:
         raise InputError("--precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
-    if precision == "bf16" and not gpus and cluster.address is None and not _cpu_has_bf16():
-        warning = "this CPU lacks it in hardware and will be many times slower than in fp32"
+    has_bf16 = cluster.has_bf16
+    if has_bf16 is None and cluster.address is None:
+        has_bf16 = probe.has_bf16_in_hardware()
+    if precision == "bf16" and not gpus and has_bf16 is False:
+        which = "this CPU lacks" if cluster.address is None else "not every node's CPU has"
+        warning = f"{which} it in hardware, and without it bf16 is many times slower than fp32"
         return precision, f"bf16 (named; {warning})"
     if precision != "auto":
         return precision, f"{precision} (named)"
     if gpus:
         return precision, "auto: bf16 on GPUs that have it, else fp16"
     if cluster.address is not None:
-        return "fp32", "fp32 (auto: the CPUs of a cluster may differ)"
-    if _cpu_has_bf16():
-        return "bf16", "bf16 (auto: this CPU has it in hardware)"
-    return "fp32", "fp32 (auto: this CPU has no bf16 in hardware)"
-
-
-def _cpu_has_bf16() -> bool:
-    import torch
-
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+        kind = "every node's CPU has" if has_bf16 else "not every node's CPU has"
+    else:
+        kind = "this CPU has" if has_bf16 else "this CPU does not have"
+    precision = "bf16" if has_bf16 else "fp32"
+    return precision, f"{precision} (auto: {kind} bf16 in hardware)"
 
 
 def count_trials_by_resource(options: CommonOptions, cluster: Cluster, gpus: float) -> dict[str, int]:

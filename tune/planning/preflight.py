@@ -42,8 +42,11 @@ class PreflightFinding:
         return f"{self.location}: {self.problem}; {self.remedy}"
 
 
-def build_node_checks(plan: Plan, note_location: str | None, listener: Listener | None) -> NodeChecks:
-    """Return what every node must have for a plan. note_location: of the driver's note in the storage."""
+def build_node_checks(
+    plan: Plan, note_location: str | None, listener: Listener | None, has_joined: bool = False
+) -> NodeChecks:
+    """Return what every node must have for a plan. note_location: of the driver's note in the storage;
+    has_joined: whether it is for a node that joined after the precision was chosen."""
     arms, models = plan.arms.values(), list[tuple[str, str]]()
     for arm in arms:
         several = [(model.described.source, model.settings.model) for model in arm.models.values()]
@@ -54,6 +57,7 @@ def build_node_checks(plan: Plan, note_location: str | None, listener: Listener 
         packages=(BUILTIN_MODEL_PACKAGE,) if "builtin" in dict(models) else (),
         storage_location=note_location,
         listener=listener,
+        needs_bf16=has_joined and plan.options.precision == "auto" and plan.get_shared("precision") == "bf16",
     )
 
 
@@ -82,6 +86,9 @@ def judge_node_report(
         problems.append((f"--storage: {report.storage_error}", remedy))
     if report.listener_error:
         problems.append((report.listener_error, "open the nodes' ports to one another"))
+    if report.lacks_bf16:
+        remedy = "take CPUs of one kind, or start the search with --precision fp32"
+        problems.append(("its CPU lacks bf16 in hardware, which the others have", remedy))
     if report.gpu_error:
         problems.append((f"GPU: {report.gpu_error}", "check nvidia-smi, the driver, the build of torch"))
     return [PreflightFinding(node, problem, remedy) for problem, remedy in problems]

@@ -27,6 +27,7 @@ from tune.core.storage import (
 COMPARED_PACKAGES = ("ray", "torch", "transformers", "datasets", "numpy")
 MISSING_VERSION = "missing"
 DRIVER_NOTE_NAME = "driver"
+CPU_INFO = Path("/proc/cpuinfo")
 FILE_VISIBLE_TIMEOUT_S = 20.0  # network file systems may lag this far behind
 GPU_CHECK_TIMEOUT_S = 90.0
 DRIVER_CONNECT_TIMEOUT_S = 10.0
@@ -50,12 +51,14 @@ class Listener:
 @dataclass(frozen=True)
 class NodeChecks:
     """Checks for a node. paths: must exist; packages: must be installed; storage_location: folder with the
-    driver's note, where the node leaves its own; listener: must be reachable."""
+    driver's note, where the node leaves its own; listener: must be reachable; needs_bf16: the CPU must have
+    it in hardware."""
 
     paths: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     storage_location: str | None = None
     listener: Listener | None = None
+    needs_bf16: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class NodeReport:
     gpu_error: str | None
     clock_seconds: float
     listener_error: str | None = None
+    lacks_bf16: bool = False
 
 
 def probe_node(name: str, checks: NodeChecks, gpus: int) -> NodeReport:
@@ -81,7 +85,17 @@ def probe_node(name: str, checks: NodeChecks, gpus: int) -> NodeReport:
         gpu_error=check_gpus(gpus) if gpus else None,
         clock_seconds=time.time(),
         listener_error=check_listener(checks.listener) if checks.listener else None,
+        lacks_bf16=checks.needs_bf16 and not has_bf16_in_hardware(),
     )
+
+
+def has_bf16_in_hardware() -> bool:
+    """Return whether this machine's CPU multiplies in bf16; without torch, which takes seconds to import."""
+    try:
+        lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("flags") and "avx512_bf16" in line.split() for line in lines)
 
 
 def collect_versions() -> dict[str, str]:

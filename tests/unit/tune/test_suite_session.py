@@ -51,7 +51,7 @@ def run_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         plan = replace(make_plan(task=options.task), options=options)
         return plan.change_arms(settings=settings)
 
-    monkeypatch.setattr(startup, "_find_cluster", lambda: (make_plan().cluster, True))
+    monkeypatch.setattr(startup, "_find_cluster", lambda requests: (make_plan().cluster, True))
     monkeypatch.setattr(startup, "_make_first_plan", plan)
     monkeypatch.setattr(startup, "check_obstacles", lambda plan, output: None)
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dps.errors import InputError
 from tests.unit.tune.helpers import make_plan
 from tune.core.options import SearchOptions
 from tune.core.parsing import write_options
 from tune.execution import connection
-from tune.planning import cluster, planner
+from tune.planning import cluster, planner, probe
 from tune.planning.cluster import Cluster, Node
 from tune.records.ledger import Ledger
 from tune.startup import plan_dry_run, plan_on_cluster
@@ -28,19 +27,26 @@ ELSEWHERE = Cluster("10.0.0.1:6379", HERE.nodes)
 def has_bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the CPU has it in hardware."""
     has: bool = request.param
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    monkeypatch.setattr(probe, "has_bf16_in_hardware", lambda: has)
     return has
 
 
 def test_on_this_machine_auto_is_bf16_where_the_cpu_has_it(has_bf16: bool) -> None:
     picked, line = cluster.choose_precision(SearchOptions(), HERE, 0.0)
     assert picked == ("bf16" if has_bf16 else "fp32")
-    assert line.startswith(f"{picked} (auto: this CPU has ")
+    assert line == f"{picked} (auto: this CPU {'has' if has_bf16 else 'does not have'} bf16 in hardware)"
 
 
-def test_on_a_cluster_of_cpus_auto_is_fp32(has_bf16: bool) -> None:
-    picked, line = cluster.choose_precision(SearchOptions(), ELSEWHERE, 0.0)
-    assert (picked, line) == ("fp32", "fp32 (auto: the CPUs of a cluster may differ)")
+@pytest.mark.parametrize(("all_have_it", "expected"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])
+def test_on_a_cluster_of_cpus_auto_is_bf16_where_every_node_has_it(
+    has_bf16: bool, all_have_it: bool | None, expected: str
+) -> None:
+    asked = replace(ELSEWHERE, has_bf16=all_have_it)
+    picked, line = cluster.choose_precision(SearchOptions(), asked, 0.0)
+    which = "every node's CPU has" if all_have_it else "not every node's CPU has"
+    assert (picked, line) == (expected, f"{expected} (auto: {which} bf16 in hardware)")
+    _, named = cluster.choose_precision(SearchOptions(precision="bf16"), asked, 0.0)
+    assert ("many times slower" in named) == (all_have_it is False)
 
 
 def test_a_gpu_chooses_for_itself(has_bf16: bool) -> None:
@@ -58,9 +64,21 @@ def test_what_was_named_is_taken(has_bf16: bool, named: Any) -> None:
     assert ("many times slower" in line) == (named == "bf16" and not has_bf16)
 
 
-def test_a_processor_without_flags_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"})
-    assert cluster.choose_precision(SearchOptions(), HERE, 0.0)[0] == "fp32"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t: fpu avx512_bf16 amx\n", True),
+        ("flags\t: fpu avx512f\n", False),
+        ("Features\t: bf16\n", False),
+    ],
+)
+def test_bf16_is_among_the_flags_of_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, expected: bool
+) -> None:
+    monkeypatch.setattr(probe, "CPU_INFO", tmp_path / "cpuinfo")
+    assert not probe.has_bf16_in_hardware()
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{text}", encoding="utf-8")
+    assert probe.has_bf16_in_hardware() == expected
 
 
 def test_fp16_needs_a_gpu() -> None:

@@ -66,11 +66,28 @@ def test_nodes_that_agree_leave_nothing_to_say() -> None:
             {"gpu_error": "Ray offers 8, but torch sees 0"},
             "GPU: Ray offers 8, but torch sees 0; check nvidia-smi, the driver, the build of torch",
         ),
+        (
+            {"lacks_bf16": True},
+            "its CPU lacks bf16 in hardware, which the others have; take CPUs of one kind, or start the "
+            "search with --precision fp32",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_each_fault_says_where_it_is_and_what_to_do(changes: dict[str, Any], said: str) -> None:
     assert judged(**changes) == [f"{NODE}: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_joined", "needed"),
+    [("auto", True, True), ("auto", False, False), ("bf16", True, False)],
+)
+def test_a_node_that_joins_must_have_the_precision_that_was_chosen(
+    precision: str, has_joined: bool, needed: bool
+) -> None:
+    plan = make_plan(precision=precision)
+    plan = plan.change_arms(settings=replace(plan.settings, precision="bf16"))
+    assert preflight.build_node_checks(plan, None, None, has_joined).needs_bf16 == needed
 
 
 def test_a_clock_may_differ_by_what_asking_took() -> None:
