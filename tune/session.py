@@ -127,7 +127,10 @@ class Session(ABC):
             with catch_stop_signals() as stop:
                 arms = self.make_arms(stop)
                 find_faults = startup.make_node_check([self.plan], self.output)
-                execution.run_trials(arms, self.plan, self.folder.ray_files, stop, self.display, find_faults)
+                again = self.resume_command
+                execution.run_trials(
+                    arms, self.plan, self.folder.ray_files, stop, self.display, find_faults, again
+                )
                 if stop.is_set():
                     self.suspend(arms)
                     self.display.interrupted(self.resume_command)

@@ -95,7 +95,10 @@ class Suite:
             first = next(iter(self.sessions.values()))
             with self._explain_crashes():
                 find_faults = startup.make_node_check(self.plans, self.output)
-                execution.run_trials(pool, first.plan, self.output / "ray", stop, self.display, find_faults)
+                again = first.resume_command
+                execution.run_trials(
+                    pool, first.plan, self.output / "ray", stop, self.display, find_faults, again
+                )
             if stop.is_set():
                 for name, session in self.sessions.items():
                     session.suspend(arms[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 from tests import object_store
 from tests.integration.cli import ROOT, SMALL, search
 from tune.core import storage
+from tune.execution import links
 
 pytestmark = pytest.mark.integration
 
@@ -170,6 +172,11 @@ def test_one_trial_spans_both_nodes_and_an_object_store_holds_what_both_need(
         if file.suffix in (".json", ".yaml", ".html", ".md", ".db")
     )
     assert two_nodes["AWS_SECRET_ACCESS_KEY"] not in kept
+
+
+def test_the_head_greets_whoever_connects_as_the_watch_over_links_expects(head: dict[str, str]) -> None:
+    (probes,) = asyncio.run(links.probe_addresses([head["CLUSTER"]])).values()
+    assert all(probe.round_trip_s is not None for probe in probes)
 
 
 def test_two_nodes_need_a_folder_that_both_see(two_nodes: dict[str, str], tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def check_control_store(address: str) -> bool:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConnectionError(f"no Ray cluster answers at {address} ({reason}); {LOCAL_REMEDY}") from None
-    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+    if uses_tls():
         return False
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import grpc
@@ -70,6 +70,16 @@ def check_control_store(address: str) -> bool:
             f"search there: {format_command(SUBMIT, '--address', f'http://{address}')}"
         )
     raise ConnectionError(f"what answers at {address} is no control store of Ray; {HEAD_REMEDY}")
+
+
+def get_host(address: str) -> str:
+    """Return the host of HOST:PORT, of an IPv6 address without its brackets."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def uses_tls() -> bool:
+    """Return whether Ray's servers wait for a TLS handshake."""
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
 
 
 def _split_address(address: str) -> tuple[str, int]:

@@ -237,7 +237,8 @@ def read_cluster_resources(address: str | None) -> Cluster:
 
 def _parse_node(node_info: dict[str, Any]) -> Node:
     cpus, gpus, memory = (node_info["Resources"].get(name, 0.0) for name in RESOURCE_NAMES)
-    return Node(cpus, gpus, memory, node_info["NodeID"])
+    raylet = f"{node_info['NodeManagerAddress']}:{node_info['NodeManagerPort']}"
+    return Node(cpus, gpus, memory, node_info["NodeID"], raylet)
 
 
 def _build_runtime_env() -> dict[str, Any]:

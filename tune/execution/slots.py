@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from tune.execution.connection import read_cluster_resources
+from tune.execution.links import LinkWatch
 from tune.execution.ray_private import request_workers
 from tune.planning.cluster import Cluster, count_slots, count_wanted_slots
 from tune.planning.plan import Plan
@@ -62,9 +63,13 @@ class ClusterFollower:
     """Adjusts the slots to the cluster and requests missing ones.
 
     check_node: returns the problems of a node, by its id; a node that joins with problems gets no slots.
+    again: the command that goes on with the search. links: those to the nodes.
     """
 
-    def __init__(self, slots: SlotCount, plan: Plan, display: MessageDisplay, check_node: NodeCheck) -> None:
+    def __init__(
+        self, slots: SlotCount, plan: Plan, display: MessageDisplay, check_node: NodeCheck, again: str = ""
+    ) -> None:
+        self.links = LinkWatch(plan.cluster.address or "", again, display.warn, display.say)
         self.slots, self.plan, self.display, self.check_node = slots, plan, display, check_node
         self.demand = AutoscalerDemand()
         self.node_count = plan.cluster.node_count
@@ -76,7 +81,9 @@ class ClusterFollower:
 
     def update(self) -> None:
         """Read the cluster once and adjust the slots."""
-        cluster = self._drop_faulty_nodes(read_cluster_resources(self.plan.cluster.address))
+        cluster = read_cluster_resources(self.plan.cluster.address)
+        self.links.follow([node.raylet for node in cluster.nodes if node.raylet])
+        cluster = self._drop_faulty_nodes(cluster)
         options, gpus = self.plan.options, self.plan.gpus_per_worker
         available = count_slots(options, cluster, gpus)
         number = max(1, available)  # lost nodes may come back
@@ -111,9 +118,9 @@ def _describe_node_change(before: int, after: int) -> str:
 
 @contextmanager
 def follow_cluster(
-    slots: SlotCount, plan: Plan, display: MessageDisplay, check_node: NodeCheck
+    slots: SlotCount, plan: Plan, display: MessageDisplay, check_node: NodeCheck, again: str = ""
 ) -> Iterator[None]:
-    """Keep the slots adjusted to the plan's cluster while inside this context.
+    """Keep the slots adjusted to the plan's cluster, and look at its links, while inside this context.
 
     Does nothing on a local Ray, or without --storage, as only one node can be used then.
     """
@@ -121,11 +128,12 @@ def follow_cluster(
         yield
         return
     stopped = threading.Event()
-    follower = ClusterFollower(slots, plan, display, check_node)
+    follower = ClusterFollower(slots, plan, display, check_node, again)
     thread = threading.Thread(target=_update_until, args=(stopped, follower), name="slots", daemon=True)
     thread.start()
     try:
-        yield
+        with follower.links:
+            yield
     finally:
         stopped.set()
         thread.join(timeout=CLUSTER_POLL_INTERVAL_S)

@@ -62,11 +62,12 @@ def run_trials(
     stop: threading.Event,
     display: LiveDisplay,
     check_node: Callable[[str], list[PreflightFinding]],
+    again: str = "",
 ) -> None:
     """Run everything that there is to run, until there is nothing more or `stop` is set.
 
     ray_files: the folder for Tune's own files. display: shown while trials run. check_node: finds what is
-    wrong with a node that joins. Raises what they met with.
+    wrong with a node that joins. again: the command that goes on. Raises what they met with.
     """
     freeze_imported_objects()
     signal = _make_stop_signal(stop)
@@ -91,7 +92,7 @@ def run_trials(
         ),
     )
     try:
-        with display, release_orphaned_groups(), follow_cluster(jobs.slots, plan, display, check_node):
+        with display, release_orphaned_groups(), follow_cluster(jobs.slots, plan, display, check_node, again):
             tuner.fit()
     finally:
         jobs.raise_first_error()  # what they met with, not what Tune makes of it

@@ -16,12 +16,14 @@ SHARING_MEASURED_LATER = "as many workers as fit share one; measured when the se
 
 @dataclass(frozen=True)
 class Node:
-    """A machine and what it offers to all that runs there. memory: in bytes; id: that Ray gave it."""
+    """A machine and what it offers to all that runs there. memory: in bytes; id: that Ray gave it; raylet:
+    address of its part of Ray."""
 
     cpus: float
     gpus: float
     memory: float
     id: str = ""
+    raylet: str = ""
 
 
 @dataclass(frozen=True)
