@@ -334,7 +334,7 @@ class Attachment:
 
     def _hyper_parameters(self) -> dict[str, Any]:
         """Return what a resume must have the same."""
-        length = {"max_steps": self.max_steps} if self.method.selects_weights else {}
+        length = {"max_steps": self.max_steps} if self.method.plans_length else {}
         return {**asdict(self.method), **length}
 
     def _load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:

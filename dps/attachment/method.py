@@ -25,6 +25,7 @@ class Method:
     needs_pretrained: whether it keeps a copy of the pre-trained weights.
     selects_weights: whether it masks weights in stages; a run in which no mask acted is then a mistake.
     counts_steps: whether masks or draws depend on the number of the step, so that ranks must count alike.
+    plans_length: whether it divides the steps of the whole run, so that a resumed one must have as many.
     takes_split_weights: whether it works on weights that are split over devices.
     goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
     needs_classes: whether it has no meaning for a regression.
@@ -39,6 +40,7 @@ class Method:
     needs_pretrained: ClassVar[bool] = False
     selects_weights: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False
+    plans_length: ClassVar[bool] = False
     takes_split_weights: ClassVar[bool] = False
     goes_by_depth: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False

@@ -30,6 +30,7 @@ from dps.methods.r3f import R3F
 from dps.methods.r_drop import RDrop
 from dps.methods.re_init import ReInit
 from dps.methods.sam import SAM
+from dps.methods.swa import SWA
 from dps.methods.top_k import TopK
 from dps.methods.vanilla import Vanilla, VanillaNoDropout
 from dps.methods.weight_decay import WeightDecay
@@ -60,6 +61,7 @@ METHODS: dict[str, type[Method]] = {
         NoisyTune,
         BiDrop,
         EMA,
+        SWA,
         WiSEFT,
         LoRA,
         DoRA,

@@ -56,6 +56,7 @@ class _DPS(Method):
     update_ratio: float = hyper_parameter(0.05, SHARE)
     freeze: Literal["gradient", "update"] = hyper_parameter("gradient", FREEZE_RULE)
     selects_weights: ClassVar[bool] = True
+    plans_length: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = True
 
     @classmethod

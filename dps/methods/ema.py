@@ -13,14 +13,11 @@ Costs: a copy of the weights, and another while they are scored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
-
-from dps.attachment import Attachment, Method, MethodCost
-from dps.attachment.weights import exchange_weights
+from dps.attachment import Method, MethodCost
+from dps.methods.averages import AveragingAttachment
 from dps.ranges import PROBABILITY, Choice, Domain, hyper_parameter
 
 DECAYS = (0.9, 0.99, 0.999)
@@ -44,35 +41,13 @@ class EMA(Method):
         return MethodCost(extra_bytes=4)
 
 
-class EMAAttachment(Attachment, method_class=EMA):
-    """Attachment of EMA. averages: A by parameter name, in float32 or wider."""
+class EMAAttachment(AveragingAttachment, method_class=EMA):
+    """Attachment of EMA."""
 
     method: EMA
 
-    def set_up(self) -> None:
-        self.parameters = dict(self.trained_parameters())
-        self.averages = {
-            name: torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
-            for name, parameter in self.parameters.items()
-        }
+    def find_share(self) -> float:
+        return 1 - self.method.decay
 
-    @torch.no_grad()
-    def after_step(self) -> None:
-        averages = [*self.averages.values()]
-        weights = [p.to(a.dtype) for p, a in zip(self.parameters.values(), averages, strict=True)]
-        torch._foreach_lerp_(averages, weights, 1 - self.method.decay)
-
-    @torch.no_grad()
-    def take_evaluated(self) -> Callable[[], None]:
-        if not self.steps:
-            return super().take_evaluated()
-        weight = 1 - self.method.decay**self.steps
-        values = [(self.averages[name] / weight).to(p.dtype) for name, p in self.parameters.items()]
-        return exchange_weights([*self.parameters.values()], values)
-
-    def state(self) -> dict[str, Any]:
-        return {"averages": self.averages}
-
-    def load(self, state: dict[str, Any]) -> None:
-        for name, average in self.averages.items():
-            average.copy_(state["averages"][name])
+    def find_weight(self) -> float:
+        return 1 - self.method.decay**self.steps

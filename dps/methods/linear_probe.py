@@ -57,6 +57,7 @@ class LPFT(Method):
     name: ClassVar[str] = "lp-ft"
     takes_split_weights: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = True
+    plans_length: ClassVar[bool] = True
     head_share: float = hyper_parameter(0.2, PROBABILITY, Choice((0.1, 0.2, 0.3)))
 
 

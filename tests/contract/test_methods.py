@@ -52,6 +52,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "noisytune": {"noise": 0.0},
     "bi-drop": {"selection_ratio": 1.0},
     "ema": {"decay": 0.0},
+    "swa": {"averaged_share": 0.0},
     "wise-ft": {"alpha": 1.0},
     "lp-ft": {"head_share": 0.0},
     "label-smoothing": {"smoothing": 0.0},
@@ -81,6 +82,7 @@ REFUSED: dict[str, list[Any]] = {  # by hyper-parameter, or by method and hyper-
     "passes": [1, 0],
     "rank": [0, -1, 1.5],
     "head_share": PROBABILITY,
+    "averaged_share": PROBABILITY,
     "smoothing": PROBABILITY,
     "rho": STRENGTH,
 }

@@ -17,7 +17,13 @@ STEPS = 7
 
 
 @pytest.mark.parametrize(
-    ("name", "values"), [("ema", {"decay": 0.9}), ("ema", {"decay": 0.999}), ("wise-ft", {"alpha": 0.3})]
+    ("name", "values"),
+    [
+        ("ema", {"decay": 0.9}),
+        ("ema", {"decay": 0.999}),
+        ("swa", {"averaged_share": 0.4}),  # 3 of the 7 steps
+        ("wise-ft", {"alpha": 0.3}),
+    ],
 )
 def test_the_scored_weights_are_those_of_the_equation(name: str, values: dict[str, Any]) -> None:
     model = tiny.bert().double()
@@ -40,6 +46,8 @@ def test_the_scored_weights_are_those_of_the_equation(name: str, values: dict[st
             key: sum(w * step[key] for w, step in zip(weights / weights.sum(), trained, strict=True))
             for key in first
         }
+    elif name == "swa":
+        expected = {key: np.mean([step[key] for step in trained[-3:]], axis=0) for key in first}
     else:
         alpha = values["alpha"]
         expected = {key: (1 - alpha) * first[key] + alpha * trained[-1][key] for key in first}

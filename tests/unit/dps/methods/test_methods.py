@@ -62,6 +62,7 @@ PUBLISHED: dict[str, dict[str, Range | Choice]] = {
     "dps-mix": {"selection_ratio": Range(0.2, 0.9), "update_ratio": Range(0.01, 0.25, log=True)},
     "dps-random": {"selection_ratio": Range(0.2, 0.9), "update_ratio": Range(0.01, 0.25, log=True)},
     "ema": {"decay": Choice((0.99, 0.999))},
+    "swa": {"averaged_share": Range(0.1, 0.5)},
     "wise-ft": {"alpha": Range(0.5, 0.9)},
     "lora": {"rank": Choice((8, 16))},
     "dora": {"rank": Choice((8, 16))},
