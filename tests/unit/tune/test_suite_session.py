@@ -24,7 +24,7 @@ from tune.records.saved_options import find_runs_folder, load_resumed_options
 from tune.records.suite_document import read_suite_document
 from tune.result import SearchResult
 from tune.search_session import run_searches
-from tune.tracking import sync
+from tune.tracking import redelivery, sync
 
 SMALL = {"trials": 3, "race": 0, "confirm": 4, "baseline": "none", "tracking_uri": "none"}
 
@@ -112,6 +112,29 @@ def test_a_task_without_a_result_is_named_and_the_others_have_theirs(
     assert SearchResult(tmp_path / "out" / "cola").winner is not None
 
 
+def test_what_mlflow_never_heard_of_several_tasks_is_delivered_with_the_run_above_them(
+    run_suite: Callable[..., list[Job]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def deliver(folder: Path) -> redelivery.Delivery:
+        return redelivery.Delivery(f"id-{folder.name}", "sqlite:///here", "both", "look")
+
+    monkeypatch.setattr(sync, "deliver_search", deliver)
+    monkeypatch.setattr(sync, "track_suite", lambda *given: told.append(given) or "")
+    with pytest.raises(KilledError):
+        run_suite(events=17)
+    assert sync.main(["sync", str(tmp_path / "out")]) == 0
+    assert told == []  # no table yet
+    run_suite(resume=tmp_path / "out")
+    assert sync.main(["sync", str(tmp_path / "out")]) == 0
+    ((uri, experiment, ids, document, folder),) = told
+    assert (uri, experiment, ids) == ("sqlite:///here", "both", ["id-cola", "id-rte"])
+    assert (document, folder) == (read_suite_document(tmp_path / "out"), tmp_path / "out")
+    monkeypatch.setattr(sync, "track_suite", lambda *given: "gone")
+    assert sync.main(["sync", str(tmp_path / "out")]) == 3
+
+
 def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -> None:
     given = SearchOptions(task="glue,cola", gpu_hours=4.0, time_budget="2h")
     made = make_member_options(given, given, tmp_path)
@@ -133,7 +156,7 @@ def test_the_folder_of_one_task_is_not_that_of_several(
     given = SearchOptions(task="cola,rte")
     write_options(given, tmp_path / "config.yaml")
     assert sync.main(["sync", str(tmp_path)]) == 2
-    assert f"DIR: {tmp_path} holds several tasks; give the folder of each" in capsys.readouterr().err
+    assert f"DIR: no task of {tmp_path} has begun" in capsys.readouterr().err
     (tmp_path / "study.db").touch()
     with pytest.raises(InputError, match=f"--task: {tmp_path} is of one task alone"):
         make_member_options(given, given, tmp_path)
