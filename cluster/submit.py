@@ -42,7 +42,7 @@ from tune.core.command import (
     name_tasks,
     print_error,
 )
-from tune.core.common_options import split_names
+from tune.core.option_types import split_names
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import parse_options
 

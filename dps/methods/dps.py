@@ -74,8 +74,10 @@ class _DPS(Method):
 
     def fit_to_length(self, max_steps: int) -> Self:
         """Return the method with a staging interval of at least one step."""
+        if int(max_steps * self.update_ratio) >= 1:
+            return self
         one_step = (1 + 1e-9) / max_steps  # a little more: 49 * (1 / 49) is less than 1
-        return replace(self, update_ratio=min(1.0, max(self.update_ratio, one_step)))
+        return replace(self, update_ratio=min(1.0, one_step))
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,9 @@ class FineTuneConfig:
         trained on, or "dev".
     holdout_share: share of the training set in that slice, in (0, 1); `seed` chooses it.
     evaluations: number of evaluations, the last at the end.
+    patience: evaluations on the held-out slice without a better score, below `evaluations`, after which the
+        run ends; it keeps the weights of its best one. With select_on="dev" the slice is held out too, and
+        dev is scored once, at the end. None: the run goes to its end and keeps its last weights.
     warmup_ratio: share of the steps in which the learning rate rises, in [0, 1].
     weight_decay: of AdamW, >= 0; none on biases and normalisation.
     max_grad_norm: norm that the gradient is clipped to; None for no clipping.
@@ -83,6 +86,7 @@ class FineTuneConfig:
     select_on: Literal["holdout", "dev"] = "dev"
     holdout_share: float = 0.2
     evaluations: int = 6
+    patience: int | None = None
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float | None = 1.0
@@ -104,6 +108,11 @@ class FineTuneConfig:
         for name in ("micro_batch", "max_steps", "max_length", "train_size", "shots", "max_grad_norm"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0 or None, but got {getattr(self, name)}")
+        if self.patience is not None and not 0 < self.patience < self.evaluations:
+            raise InputError(
+                f"patience must be at least 1 and below evaluations={self.evaluations}, or None, "
+                f"but got {self.patience}"
+            )
         if not 0 < self.holdout_share < 1:
             raise InputError(f"holdout_share must be in (0, 1), but got {self.holdout_share}")
         if not 0 <= self.warmup_ratio <= 1:
@@ -129,6 +138,11 @@ class FineTuneConfig:
                 raise InputError(
                     f"{name} must be one of {', '.join(choices)}, but got {getattr(self, name)!r}"
                 )
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a slice of the training set is not trained on."""
+        return self.select_on == "holdout" or self.patience is not None
 
     def steps(self, examples: int) -> int:
         """Return the optimizer steps of the whole run over `examples` training examples."""

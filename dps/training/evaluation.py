@@ -1,7 +1,8 @@
-"""Scores of a model on evaluation sets, during a run and at its end."""
+"""Scores of a model on evaluation sets, during a run and at its end; the best of them, with patience."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dps import distributed
 from dps.errors import InputError
@@ -153,3 +155,63 @@ class Evaluator:
         except InputError as error:  # the run is valid without it
             self.warn(f"the probe failed: {error}")
             return {}
+
+
+class Patience:
+    """The best evaluation of a run so far, with the weights that were scored.
+
+    limit: evaluations without a better one after which the run ends.
+    step: of the best evaluation, the earliest of equals; 0 before the first.
+    """
+
+    def __init__(self, limit: int, evaluator: Evaluator) -> None:
+        self.limit, self.evaluator = limit, evaluator
+        self.step = self.waited = 0
+        self.scores: dict[str, float] = {}
+        self.top_share: float | None = None
+        self.threshold = evaluator.task.threshold
+        self.weights: dict[str, Tensor] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run ends here."""
+        return self.waited >= self.limit
+
+    def score(self, step: int, examples: EncodedExamples) -> dict[str, float]:
+        """Score the model after a step; return the task's metrics of the best one so far, which the evaluator
+        then knows in place of the latest. Raises RunEnded as the evaluator does."""
+        evaluator, scores = self.evaluator, self.evaluator.score(examples)
+        if self._is_best(scores):
+            self.step, self.waited, self.scores = step, 0, scores
+            self.top_share, self.threshold = evaluator.top_share, evaluator.task.threshold
+            state = evaluator.model.state_dict()
+            self.weights = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+        else:
+            self.waited += 1
+            self._tell_evaluator()
+        return self.scores
+
+    def _is_best(self, scores: dict[str, float]) -> bool:
+        task = self.evaluator.task
+        new, old = scores[task.metric], self.scores.get(task.metric, math.nan)
+        return not self.step or (new > old if task.direction == "max" else new < old) or math.isnan(old)
+
+    def _tell_evaluator(self) -> None:
+        self.evaluator.top_share = self.top_share
+        self.evaluator.task = self.evaluator.task.with_threshold(self.threshold)
+
+    def restore_weights(self) -> None:
+        """Let the model have the weights of the best evaluation, if there was one."""
+        if self.step:
+            self.evaluator.model.load_state_dict(self.weights)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs."""
+        names = "step", "waited", "scores", "top_share", "threshold", "weights"
+        return {name: getattr(self, name) for name in names}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        vars(self).update(state)
+        if self.step:
+            self._tell_evaluator()

@@ -47,7 +47,8 @@ class RunPreview:
     examples: number of examples by split, after `train_size`.
     scored_examples: number of examples of each evaluation.
     max_steps: optimizer steps.
-    full_max_steps: those of the same run with select_on="dev", which trains on the held-out slice too.
+    full_max_steps: those of the same run with select_on="dev", which trains on the held-out slice too unless
+        it has patience.
     mean_words: mean number of words of a training example.
     chance_level: see `dps.tasks.chance`.
     lengths: tokens that an example is cut at, and what is longer.
@@ -103,7 +104,7 @@ def preview_run(
     texts = number_texts([splits["train"][name][:] + splits["dev"][name][:] for name in task.columns])
     train_texts, dev_texts = texts[subset], texts[len(every) : len(every) + len(scored)]
     together = number_examples(task, splits["train"])[subset]
-    if config.select_on == "holdout":
+    if config.holds_out:
         kept, held_out = hold_out_texts(task, train, together, config.holdout_share, config.seed)
         trained, scored_slice, scored = len(kept), "the slice of train that is held out", train[held_out]
     with warnings.catch_warnings():
@@ -115,7 +116,7 @@ def preview_run(
         examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},
         scored_examples=len(scored),
         max_steps=config.steps(trained),
-        full_max_steps=config.steps(len(train)),
+        full_max_steps=config.steps(len(train) if config.patience is None else trained),
         mean_words=_count_mean_words(task, splits["train"]),
         chance_level=chance_level(task, every),
         lengths=lengths,

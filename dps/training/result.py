@@ -69,7 +69,8 @@ class RunResult:
     """Result of one run. A new field enters the ledger and search.json by itself.
 
     outcome: RUNNING for the result so far of a run that is not over.
-    scores: (optimizer step, primary metric) of every evaluation, by step.
+    scores: (optimizer step, primary metric) of every evaluation, by step; with patience, of what the run
+        would keep if it ended there: the best so far.
     seconds: duration of the run without the wait for a slot, >= 0.
     slot: worker group that ran it; empty outside a search.
     began, ended: its first step and its end, in seconds since the epoch; 0 if unknown.
@@ -84,6 +85,7 @@ class RunResult:
     top_share: share of the most frequent answer in its last evaluation, in (0, 1], see
         `dps.tasks.metrics.compute_top_share`; None if unknown, as in ledgers of an earlier version.
     threshold: that `FineTuneConfig.threshold` named, or the last one that it chose; None where it named none.
+    kept_step: optimizer step whose weights are scored and saved, with patience; None: the last.
     final: metrics by evaluation set, of a completed run.
     predictions_sha256: of the file of its predictions; empty where it wrote none.
     warnings: a line each.
@@ -105,6 +107,7 @@ class RunResult:
     parts: dict[str, float] = field(default_factory=dict)
     top_share: float | None = None
     threshold: float | None = None
+    kept_step: int | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     predictions_sha256: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -19,7 +19,7 @@ from dps.models import PretrainedEncoder
 from dps.training import checkpoint, memory, optim
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import TaskData, TrainingBatches, split_holdout
-from dps.training.evaluation import Evaluator, RunEnded
+from dps.training.evaluation import Evaluator, Patience, RunEnded
 from dps.training.inputs import load_measured_inputs
 from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.tokens import EncodedExamples
@@ -91,7 +91,7 @@ class _Run:
 
     def _set_up(self) -> None:
         config, base = self.config, self.base
-        train, self.selection_examples = self._split_examples()
+        train, self.watched_examples = self._split_examples()
         self.max_steps = config.steps(len(train))
         data_seed = config.seed if config.data_seed is None else config.data_seed
         ranks = distributed.get_rank(), distributed.get_world_size()
@@ -118,12 +118,13 @@ class _Run:
         self.evaluator = Evaluator(
             config, base, self.model, self.data, self.autocast, self.control, self.warnings.append
         )
+        self.patience = None if config.patience is None else Patience(config.patience, self.evaluator)
         self._resume()
 
     def _split_examples(self) -> tuple[EncodedExamples, EncodedExamples]:
-        """Return the examples to train on and those that configurations are selected on."""
+        """Return the examples to train on and those that are scored on the way."""
         train = self.data.get_train_examples(self.config.train_size, self.config.shots, self.config.seed)
-        if self.config.select_on == "dev":
+        if not self.config.holds_out:
             return train, self.data.get_split("dev")
         return split_holdout(self.task, train, self.config.holdout_share, self.config.seed)
 
@@ -132,8 +133,7 @@ class _Run:
         try:
             outcome, final = self._train(), {}
             if outcome == Outcome.COMPLETED:
-                with self._timed("evaluation"), self.attachment.evaluated():
-                    final = self.evaluator.score_at_end()
+                final = self._score_at_end()
         except RunEnded as ended:
             outcome, final = ended.outcome, {}
         return self._make_result(outcome, final)
@@ -144,7 +144,7 @@ class _Run:
         self.wrapped.train()
         if self.step == 0 and self.config.method.cost.calibration_epochs:
             self.attachment.calibrate(self.wrapped, self._iterate_epoch(), self.config.micro_batch)
-        while self.step < self.max_steps:
+        while self.step < self.max_steps and not (self.patience and self.patience.is_over):
             signal = distributed.broadcast_value(self.control())
             if signal != "go":
                 return self._end_early(signal)
@@ -191,9 +191,33 @@ class _Run:
             yield self._get_batch(step)
 
     def _evaluate(self, loss: float) -> None:
-        """Score the model and report it."""
+        """Score the model, and report it unless dev, which is scored at the end alone, is what counts."""
         with self._timed("evaluation"), self.attachment.evaluated():
-            scores = self.evaluator.score(self.selection_examples)
+            if self.patience is None:
+                scores = self.evaluator.score(self.watched_examples)
+            else:
+                scores = self.patience.score(self.step, self.watched_examples)
+        if not self._scores_dev_last:
+            self._report(scores, loss)
+
+    @property
+    def _scores_dev_last(self) -> bool:
+        return self.patience is not None and self.config.select_on == "dev"
+
+    def _score_at_end(self) -> dict[str, dict[str, float]]:
+        """Return the final metrics by set, of the weights that are kept. Raises RunEnded."""
+        scores: dict[str, float] = {}
+        with self._timed("evaluation"), self.attachment.evaluated():
+            if self.patience is not None:
+                self.patience.restore_weights()
+            if self._scores_dev_last:
+                scores = self.evaluator.score(self.data.get_split("dev"))
+            final = self.evaluator.score_at_end()
+        if self._scores_dev_last:
+            self._report(scores, None)
+        return final
+
+    def _report(self, scores: dict[str, float], loss: float | None) -> None:
         self.scores.append((self.step, scores[self.task.metric]))
         with self._timed("report"):
             seconds, curve = self._count_seconds(), list(self.scores)
@@ -222,6 +246,7 @@ class _Run:
             "step": self.step,
             "seconds": self._count_seconds(),
             "scores": self.scores,
+            **({"patience": self.patience.state()} if self.patience else {}),
         }
         try:
             folder = checkpoint.save_checkpoint(self.checkpointing.folder, self.step, tree)
@@ -236,9 +261,10 @@ class _Run:
         """Continue from the newest complete checkpoint, if there is one."""
         if self.checkpointing is None:
             return
+        before = len(self.warnings)
         tree = checkpoint.load_checkpoint(self.checkpointing.folder, self.warnings.append)
         if tree is None:
-            if self.warnings:
+            if len(self.warnings) > before:
                 self.warnings.append("no checkpoint is complete; the run starts from the beginning")
             return
         self.model.load_state_dict(tree["model"])
@@ -246,14 +272,18 @@ class _Run:
         self.scaler.load_state_dict(tree["scaler"])
         self.step, self.earlier_seconds = tree["step"], tree["seconds"]
         self.scores = [(step, score) for step, score in tree["scores"]]
+        if self.patience:
+            self.patience.load(tree["patience"])
 
     def _make_result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
         self.attachment.finish()
+        if self.patience:
+            self.patience.restore_weights()
         self.restore_loss()
         config, share = self.config, self.attachment.selected_share
         if outcome == Outcome.COMPLETED and config.method.selects_weights and share in (None, 1.0):
             self.warnings.append(
-                f"{config.method.name}: no mask ever held a weight back in these {self.max_steps} steps; "
+                f"{config.method.name}: no mask ever held a weight back in these {self.step} steps; "
                 f"set selection_ratio below 1 or update_ratio below 0.5"
             )
         return FineTuneResult(
@@ -267,6 +297,7 @@ class _Run:
             micro_batch=config.micro_batch,
             parts=self.seconds_by_part,
             top_share=self.evaluator.top_share,
+            kept_step=self.patience.step if self.patience else None,
             final=final,
             warnings=self.warnings,
             steps=self.step,

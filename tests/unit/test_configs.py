@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dps.tasks import registry, transfer
-from tune.core.common_options import TASK_PRESETS
+from tune.core.option_types import TASK_PRESETS
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import parse_options
 from tune.planning import space_options

@@ -39,6 +39,7 @@ def format_plan(plan: Plan) -> list[str]:
         *_format_loss(plan),
         *_format_threshold(plan),
         *_format_models(plan),
+        *_format_patience(plan),
         f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
     ]
     lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)
@@ -138,6 +139,18 @@ def _format_threshold(plan: Plan) -> list[str]:
         how = f"by {plan.task.metric} on the held-out slice of each trial; fresh seeds keep the median"
         return [f"threshold    tuned {how}"]
     return [] if threshold == EVEN_THRESHOLD else [f"threshold    {threshold:g}"]
+
+
+def _format_patience(plan: Plan) -> list[str]:
+    """Say what patience does and what it costs, unless that stands with each arm."""
+    found, examples = plan.settings.patience, plan.preview.examples["train"]
+    if found is None or len({arm.settings.patience for arm in plan.arms.values()}) > 1:
+        return []
+    held_out, evaluations = plan.preview.scored_examples, f"{found} evaluation{'s' if found > 1 else ''}"
+    return [
+        f"patience     a run ends after {evaluations} without a better score, and keeps its best step; fresh "
+        f"seeds too leave {held_out:,} of {examples:,} training examples to choose it by"
+    ]
 
 
 def _format_search(plan: Plan) -> list[str]:

@@ -13,7 +13,7 @@ from dps.yaml_text import parse_yaml
 
 ARM_OPTIONS = (  # what an arm may name of the options; anything else is a hyper-parameter of its space
     *("data", "model", "epochs", "max_steps", "batch_size", "max_length", "train_size", "shots", "precision"),
-    *("loss", "threshold"),
+    *("loss", "threshold", "patience"),
 )
 TRAIN_FILE = "files.train"
 RANGE_MARK = ".."

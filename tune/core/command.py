@@ -18,7 +18,7 @@ from dps.command import find_console_script, outlive_readers
 from dps.errors import InputError, is_disk_full
 from dps.tasks.registry import get_task_name
 from dps.text import sanitise_line
-from tune.core.common_options import split_names
+from tune.core.option_types import split_names
 from tune.core.options import CommonOptions
 from tune.core.parsing import OptionsT, parse_options
 from tune.core.run import RefusedError

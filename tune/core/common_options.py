@@ -2,110 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from contextlib import suppress
-from itertools import chain
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dps.errors import InputError, suggest_name
-from dps.paths import expand_home
-from dps.tasks.metrics import TUNED_THRESHOLD, get_metric_range
-from tune.core.arm_definition import ArmDefinition, parse_arms, parse_assignments
+from dps.tasks.metrics import get_metric_range
+from tune.core.arm_definition import ArmDefinition
 from tune.core.durations import Duration, TimeoutDuration, parse_duration
+from tune.core.option_types import (
+    FolderPath,
+    GpuShare,
+    Location,
+    LocationList,
+    NameList,
+    SamplerName,
+    SchedulerName,
+    Space,
+    Threshold,
+    expand_tasks,
+    split_names,
+)
 
 MAX_OPTION_VALUE = 1_000_000
-MAX_GPU_SHARES = 10_000  # of one GPU, as Ray counts them
 OBJECTIVES = ("score", "seconds", "memory", "stability")
-TASK_PRESETS = {"glue": ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")}  # the paper's eight
 warnings.filterwarnings(  # an old pydantic method
     "ignore", message='Field name "json" in "CommonOptions" shadows'
 )
-
-
-def _check_path(value: Any) -> Any:
-    """Return a path with ~ expanded. Raises ValueError for text that cannot be one."""
-    if value == "" or "\0" in str(value):
-        raise ValueError("must be a path")
-    return expand_home(str(value)) if isinstance(value, str | Path) else value
-
-
-def _expand_location(value: Any) -> Any:
-    """Expand the ~ of a text that may be a path, or the URI of a file."""
-    if not isinstance(value, str):
-        return value
-    scheme, path = re.fullmatch(r"((?:sqlite:///|file:(?://)?)?)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
-    return scheme + expand_home(path)
-
-
-def _join_names(value: Any) -> Any:
-    """Join the names of a YAML list with commas. Raises ValueError for one that is named twice."""
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        value = ",".join(value)
-    names = split_names(value) if isinstance(value, str) else ()
-    if twice := [name for name in names if name and names.count(name) > 1]:
-        raise ValueError(f"{twice[0]} is named twice; name it once")
-    return value
-
-
-def _join_locations(value: Any) -> Any:
-    joined = _join_names(value)
-    if not isinstance(joined, str):
-        return joined
-    if "" in (names := split_names(joined)):
-        raise ValueError("must be names with commas between them")
-    return ",".join(map(_expand_location, names))
-
-
-def _parse_space(value: Any) -> Any:
-    """Parse a search space on the command line: {name: value, ...}, or name=1,2 and name=1..2 with commas
-    between."""
-    if not isinstance(value, str):
-        return value
-    return parse_assignments(value)
-
-
-def _check_gpu_share(gpus: float) -> float:
-    """Raise ValueError for what Ray cannot give a worker: a share finer than 0.0001, one and a half GPUs."""
-    if gpus > 1 and gpus % 1:
-        raise ValueError("must be whole above 1: a worker has a share of one GPU, or whole ones")
-    if gpus and abs(gpus * MAX_GPU_SHARES - round(gpus * MAX_GPU_SHARES)) > 1e-6:
-        raise ValueError("must have at most four decimals")
-    return gpus
-
-
-def _parse_threshold(value: Any) -> Any:
-    """Return "tuned", or a probability in (0, 1). Raises ValueError for anything else."""
-    with suppress(TypeError, ValueError):
-        if value in (None, TUNED_THRESHOLD) or 0 < float(value) < 1:
-            return value if value in (None, TUNED_THRESHOLD) else float(value)
-    raise ValueError(f"must be {TUNED_THRESHOLD}, or a probability in (0, 1)")
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Split names at the commas between them."""
-    return tuple(name.strip() for name in text.split(","))
-
-
-def expand_tasks(text: str) -> tuple[str, ...]:
-    """Split the names of tasks, and put the tasks that one stands for in its place; each is there once."""
-    named = [TASK_PRESETS.get(name, (name,)) for name in split_names(text)]
-    return tuple(dict.fromkeys(chain.from_iterable(named)))
-
-
-SchedulerName = Literal["asha", "median", "none"]  # tune.strategy.early_stopping.EARLY_STOPPING_NAMES
-SamplerName = Literal["tpe", "gp", "random", "grid", "latin"]
-FolderPath = Annotated[Path, BeforeValidator(_check_path)]
-Location = Annotated[str, BeforeValidator(_expand_location)]
-NameList = Annotated[str, BeforeValidator(_join_names)]
-LocationList = Annotated[str, BeforeValidator(_join_locations)]
-Space = Annotated[dict[str, Any], BeforeValidator(_parse_space)]
-Threshold = Annotated[float | str, BeforeValidator(_parse_threshold)]
-ArmTable = Annotated[dict[str, dict[str, Any]], BeforeValidator(parse_arms)]
-GpuShare = Annotated[float, AfterValidator(_check_gpu_share)]
 
 
 def define_option(default: Any, text: str, **rules: Any) -> Any:
@@ -270,6 +194,13 @@ class CommonOptions(BaseModel):
         "tuned: what is best for the metric on the held-out slice",
     )
     evaluations: int = define_option(6, "evaluations per trial; each may stop it", gt=0, le=MAX_OPTION_VALUE)
+    patience: int | None = define_option(
+        None,
+        "end a run after this many evaluations without a better score on its held-out slice, and keep its "
+        "best step; fresh seeds then hold a slice out too",
+        gt=0,
+        le=MAX_OPTION_VALUE,
+    )
     tracking_uri: Location | None = define_option(
         None,
         "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)",
@@ -296,6 +227,21 @@ class CommonOptions(BaseModel):
     def _check_quiet_and_json(self) -> Self:
         if self.quiet and self.json:
             raise ValueError("--quiet, --json: they exclude each other; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_patience(self) -> Self:
+        if self.patience is None:
+            return self
+        if self.select_on == "dev":
+            raise ValueError(
+                "--patience, --select-on: a step that is chosen on dev is not shown by dev; leave one out"
+            )
+        if self.patience >= self.evaluations:
+            raise ValueError(
+                f"--patience, --evaluations: {self.evaluations} evaluations hold no {self.patience} after "
+                f"the first; lower the one, or raise the other"
+            )
         return self
 
     @model_validator(mode="after")

@@ -37,7 +37,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # options by heading; what stands in 
             "sampler",
             "scheduler",
         ),
-        *("evaluations", "warm_start", "target", "worth", "time_budget", "gpu_hours", "cpu_hours"),
+        *(
+            "evaluations",
+            "patience",
+            "warm_start",
+            "target",
+            "worth",
+            "time_budget",
+            "gpu_hours",
+            "cpu_hours",
+        ),
     ),
     "how sure to be": ("race", "confirm", "baseline", "finalists", "ensemble", "seed", "objectives"),
     "where it runs": (

@@ -10,8 +10,8 @@ from tune.core.run import Job, RunPurpose
 def make_fine_tune_config(job: Job) -> FineTuneConfig:
     """Return the job as a `FineTuneConfig`.
 
-    A confirmation trains on all data and is scored on dev at its end, with the job's threshold if it has one.
-    The model is that of the settings.
+    A confirmation trains on all data, but for the slice that patience needs, and is scored on dev at its end,
+    with the job's threshold if it has one. The model is that of the settings.
     """
     own = {key: value for key, value in job.configuration.items() if key != "model"}
     method = own.pop("method")
@@ -19,7 +19,8 @@ def make_fine_tune_config(job: Job) -> FineTuneConfig:
     shared = {**vars(job.settings), "micro_batch": job.micro_batch, **searched}
     if job.purpose == RunPurpose.CONFIRMATION:
         threshold = job.settings.threshold if job.threshold is None else job.threshold
-        shared |= {"select_on": "dev", "evaluations": 1, "threshold": threshold}
+        evaluations = 1 if job.settings.patience is None else job.settings.evaluations
+        shared |= {"select_on": "dev", "evaluations": evaluations, "threshold": threshold}
     elif not job.transfers:
         shared |= {"transfer": (), "probe": None}
     return FineTuneConfig(method=make_method(method, **own), seed=job.seed, **shared)

@@ -17,19 +17,17 @@ from pydantic import BeforeValidator
 
 from dps.errors import InputError
 from tune.core.arm_definition import ArmDefinition
-from tune.core.common_options import (
-    MAX_OPTION_VALUE,
+from tune.core.common_options import MAX_OPTION_VALUE, CommonOptions, define_option
+from tune.core.durations import Duration
+from tune.core.option_types import (
     ArmTable,
-    CommonOptions,
     FolderPath,
     LocationList,
     NameList,
     SamplerName,
     SchedulerName,
-    define_option,
     split_names,
 )
-from tune.core.durations import Duration
 
 __all__ = ["CommonOptions", "CompareOptions", "SearchOptions"]
 

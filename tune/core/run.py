@@ -69,6 +69,7 @@ class RunSettings:
     loss: str = "plain"
     shots: int | None = None
     threshold: float | str | None = None
+    patience: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values; a user-defined task becomes its definition."""

@@ -80,6 +80,7 @@ class Arm:
             "precision": settings.precision,
             "loss": settings.loss,
             "threshold": settings.threshold or self.task.threshold,
+            "patience": settings.patience or "-",
             "steps": f"{self.preview.full_max_steps:,}",
         }
         single = {

@@ -69,6 +69,8 @@ def estimate_run(
     """Estimate the duration of a run. passes: forward-backward passes of a step."""
     evaluating = min(options.evaluations, preview.max_steps) * preview.scored_examples * speed.example_seconds
     scoring, step = preview.examples["dev"] * speed.example_seconds, passes * speed.step_seconds
+    if options.patience is not None:
+        scoring += evaluating
     return RunEstimate(evaluating + preview.max_steps * step, scoring + preview.full_max_steps * step)
 
 

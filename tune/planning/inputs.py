@@ -73,6 +73,7 @@ class SearchInputs:
             loss=options.loss,
             shots=options.shots,
             threshold=options.threshold,
+            patience=options.patience,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,16 +38,22 @@ def choose_winner(records: Sequence[TrialRecord], direction: str) -> TrialRecord
     """Choose the best trial, compared at equal shares of their steps; None if none has a score.
 
     At the fewest evaluations the best trial leads; if it went further, it is compared again among those that
-    did. So a completed trial wins over one that was stopped behind it. The earlier trial wins a tie.
+    did. So a completed trial wins over one that was stopped behind it. The earlier trial wins a tie. One that
+    completed early, by patience, keeps its score.
     """
     sign = Direction(direction).sign
     candidates = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
     best = None
     while candidates and (best is None or best in candidates):
-        count = min(len(r.scores) for r in candidates)
-        best = max(candidates, key=lambda r: (sign * r.scores[count - 1][1], -r.number))
-        candidates = [r for r in candidates if len(r.scores) > count]
+        count = min(map(_count_evaluations, candidates))
+        best = max(candidates, key=lambda r: (sign * r.scores[:count][-1][1], -r.number))
+        candidates = [r for r in candidates if _count_evaluations(r) > count]
     return best
+
+
+def _count_evaluations(record: TrialRecord) -> int:
+    """Return up to which evaluation the score of a trial is known."""
+    return sys.maxsize if record.outcome == Outcome.COMPLETED else len(record.scores)
 
 
 def select_by_configuration(

@@ -12,7 +12,7 @@ from typing import Any
 from dps.errors import InputError
 from dps.paths import find_link, is_folder
 from dps.text import sanitise_text
-from tune.core.common_options import expand_tasks
+from tune.core.option_types import expand_tasks
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import OptionsT, merge_saved_options, parse_option_text, read_options
 from tune.core.storage import remove_location

@@ -78,6 +78,14 @@ class SettingsSection(Section):
     loss: str = "plain"
     shots: int | None = None
     threshold: float | str | None = None
+    patience: int | None = None
+
+    @property
+    def confirmed_on(self) -> str:
+        """What the fresh seeds are trained on, in words."""
+        if self.patience is None:
+            return "all training data"
+        return f"the training data but for a slice that chose the step (patience {self.patience})"
 
 
 class PlanSection(Section):

@@ -117,7 +117,8 @@ def _scores_section(document: SearchDocument, seed: int) -> str:
     """List the score of every fresh seed, and how sure their mean is."""
     assert document.confirmation is not None
     scores = document.confirmation.scores
-    lines = [f"On dev, after training on all training data, {format_code_span(document.metric)}:", ""]
+    trained = document.plan.settings.confirmed_on
+    lines = [f"On dev, after training on {trained}, {format_code_span(document.metric)}:", ""]
     lines += ["| seed | score |", "|---|---|"]
     for each, score in sorted(scores.items()):
         lines.append(f"| {each}{' (this model)' if each == seed else ''} | {score:.4f} |")

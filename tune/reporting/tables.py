@@ -82,9 +82,12 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
     arm, many = (
         ("arm", "arms") if any(method.differs for method in document.methods) else ("method", "methods")
     )
+    trained = settings.confirmed_on
+    if any("patience" in method.differs for method in document.methods):
+        trained = "all training data but what patience holds out"
     confirming = (
-        f"trained on all training data for {_format_span(steps)} steps with {len(budget.seeds)} fresh seeds, "
-        f"the same for all {many}"
+        f"trained on {trained} for {_format_span(steps)} steps with {len(budget.seeds)} fresh seeds, the "
+        f"same for all {many}"
     )
     stopping = "each run to its end" if budget.scheduler == "none" else f"{budget.scheduler} stops some"
     equal = "configurations and seeds, not of steps,"

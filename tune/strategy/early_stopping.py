@@ -13,6 +13,7 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeGuard
 
+from dps.training.result import Outcome
 from tune.core.direction import Direction
 
 EARLY_STOPPING_NAMES = ("asha", "median", "none")
@@ -72,6 +73,8 @@ class ScoredTrial(Protocol):
     def id(self) -> str: ...
     @property
     def scores(self) -> Sequence[tuple[int, float]]: ...
+    @property
+    def outcome(self) -> Outcome: ...
 
 
 def make_early_stopping(name: str, evaluations: int) -> EarlyStoppingPolicy:
@@ -99,6 +102,8 @@ def replay_records(
     for record in records:
         for number, (_, score) in enumerate(record.scores, start=1):
             policy.record_earlier(record.id, number, sign * score)
+        if record.outcome == Outcome.COMPLETED and record.scores:
+            policy.record_completion(record.id, sign * record.scores[-1][1])
 
 
 class NoEarlyStopping(EarlyStoppingPolicy):

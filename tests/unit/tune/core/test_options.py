@@ -39,6 +39,7 @@ OPTIONS: dict[str, Any] = {
     "loss": "plain",
     "shots": None,
     "threshold": None,
+    "patience": None,
     "precision": "auto",
     "max_concurrent": None,
     "workers_per_trial": 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.tune.helpers import SETTINGS
@@ -41,6 +43,13 @@ def test_a_configuration_decides_how_its_run_trains() -> None:
     config = make_fine_tune_config(job)
     assert {name: getattr(config, name) for name in own} == own
     assert (config.learning_rate, config.seed, config.method.name) == (1e-4, 3, "mixout")
+    fresh = replace(job, purpose=RunPurpose.CONFIRMATION)
+    once, patient = (
+        make_fine_tune_config(replace(fresh, settings=replace(SETTINGS, patience=patience)))
+        for patience in (None, 2)
+    )
+    assert (once.select_on, once.evaluations, once.holds_out) == ("dev", 1, False)
+    assert (patient.select_on, patient.evaluations, patient.holds_out) == ("dev", SETTINGS.evaluations, True)
     half = job.halve_micro_batch(workers=1)
     assert half is not None
     assert half.micro_batch == 4  # of its own batch of 8

@@ -102,6 +102,9 @@ def test_arms_differ_in_loss_threshold_and_shots(own: Path) -> None:
     assert [differs[name]["threshold"] for name in made.arms] == ["0.5", "0.3", "0.5", "tuned"]
     assert differs["shots-5"]["training examples"] == "10 (5 of each class)"
     assert not any(line.startswith(("loss", "threshold")) for line in format_plan(made))
+    patient = plan(own, ["a: method=vanilla", "b: patience=2"])
+    assert patient.list_differences()["b"]["patience"] == "2"
+    assert not any(line.startswith("patience") for line in format_plan(patient))
     assert plan(own, ["a: max_steps=5", "b: epochs=3"]).list_differences()["a"] == {
         "epochs": "-",
         "steps": "5",

@@ -48,6 +48,7 @@ OTHER_VALUES: dict[str, Any] = {
     "loss": "focal",
     "shots": 8,
     "threshold": 0.3,
+    "patience": 2,
     "transfer": "cola",
     "probe": "cola",
     "seed": 1,
@@ -96,6 +97,17 @@ def test_every_option_either_may_change_on_a_resume_or_stands_in_the_identity() 
     assert fixed.isdisjoint(CHANGEABLE_OPTIONS)
     assert fixed | CHANGEABLE_OPTIONS == {*SearchOptions.model_fields, *CompareOptions.model_fields}
     assert fixed - OTHER_VALUES.keys() == {"task", "data", "model"}
+
+
+def test_patience_says_what_it_holds_out_and_fresh_seeds_train_on_as_much_less(
+    tiny_cola: Path, tiny_model: Path
+) -> None:
+    options = SearchOptions(data=str(tiny_cola), model=str(tiny_model), max_steps=None, epochs=4.0)
+    usual, patient = (make_plan(options.copy_with(patience=found), HERE) for found in (None, 2))
+    assert patient.confirm_steps == patient.max_steps == usual.max_steps < usual.confirm_steps
+    (line,) = (line for line in format_plan(patient) if line.startswith("patience"))
+    assert "2 evaluations" in line
+    assert "leave 12 of 60 training examples" in line
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,14 @@ def test_what_was_stopped_behind_it_does_not_win_over_what_completed() -> None:
     assert number([stopped, completed]) == 1
 
 
+def test_a_trial_that_patience_ended_early_keeps_its_score() -> None:
+    early = make_record(0, DONE, scores=[(20, 0.6), (40, 0.6)])
+    later, behind = (
+        make_record(n, DONE, scores=[(20, 0.3), (40, 0.4), (60, s)]) for n, s in ((1, 0.7), (2, 0.5))
+    )
+    assert [number([early, later]), number([early, behind])] == [1, 0]
+
+
 @pytest.mark.parametrize("direction", ["max", "min"])
 def test_what_was_cut_short_ahead_of_all_others_wins_over_a_worse_one_that_went_on(direction: str) -> None:
     sign = 1 if direction == "max" else -1

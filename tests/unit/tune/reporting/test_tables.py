@@ -217,6 +217,11 @@ def test_the_summary_is_true_where_less_was_done() -> None:
     assert "p is two-sided, corrected for looking again with more seeds;" in text
     assert "Holm" not in text
     assert "Also tested on snli: see compare.md." in text
+    found.plan.settings.patience = 2
+    patient = "\n".join(tables.summarise_comparison(found))
+    assert "trained on the training data but for a slice that chose the step (patience 2) for 96" in patient
+    found.methods[0].differs = {"patience": "2"}
+    assert "but what patience holds out" in "\n".join(tables.summarise_comparison(found))
     found.looks = [5, 20, 60]
     found.results["dev"].methods["vanilla"].interval = None
     later = "\n".join(tables.summarise_comparison(found))

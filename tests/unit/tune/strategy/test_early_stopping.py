@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from dps.training.result import Outcome
 from tune.strategy import early_stopping
 from tune.strategy.early_stopping import (
     Asha,
@@ -41,6 +42,11 @@ every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES
 UNUSABLE = (None, math.nan, math.inf, -math.inf)
 
 Curves = list[list[float]]
+
+
+def record(trial: int, scores: list[tuple[int, float]], outcome: Outcome = Outcome.RUNNING) -> Any:
+    """A trial as a ledger has it."""
+    return SimpleNamespace(id=str(trial), scores=scores, outcome=outcome)
 
 
 @dataclass
@@ -70,7 +76,7 @@ class Search:
 
     def records(self) -> list[Any]:
         """The trials as a ledger has them."""
-        return [SimpleNamespace(id=str(trial), scores=self.told[trial]) for trial in sorted(self.told)]
+        return [record(trial, self.told[trial]) for trial in sorted(self.told)]
 
 
 def make_search(seed: int, trials: int, digits: int) -> tuple[Curves, list[int]]:
@@ -165,14 +171,20 @@ def test_replay_then_going_on_is_the_same_as_never_being_interrupted(
 
 def test_replay_of_scores_where_less_is_better() -> None:
     policy = Asha(MAX_STEPS, 1)
-    replay_records(policy, [SimpleNamespace(id=str(n), scores=[(1, 0.2)]) for n in range(3)], "min")
+    replay_records(policy, [record(n, [(1, 0.2)]) for n in range(3)], "min")
     assert policy.should_stop("worse", 1, -0.3)
     assert not policy.should_stop("better", 1, -0.1)
 
 
+def test_what_completed_before_its_last_evaluation_counts_on_the_rungs_behind_it() -> None:
+    policy = Asha(MAX_STEPS, 1)
+    replay_records(policy, [record(n, [(1, 0.9)], Outcome.COMPLETED) for n in range(3)])  # by patience
+    assert policy.should_stop("behind", 9, 0.5)
+
+
 def test_a_repeated_step_after_a_replay_goes_on() -> None:
     policy = Asha(MAX_STEPS, 1)
-    replay_records(policy, [SimpleNamespace(id=str(n), scores=[(10, 0.9 - n / 10)]) for n in range(5)])
+    replay_records(policy, [record(n, [(10, 0.9 - n / 10)]) for n in range(5)])
     assert not policy.should_stop("4", 1, 0.5)  # it was let go on when it was first reported
 
 
