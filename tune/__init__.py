@@ -8,8 +8,9 @@ Names are imported when first used, so that `import tune` is quick. May import d
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dps import list_lazily
 
 if TYPE_CHECKING:
     from dps.errors import InputError
@@ -37,14 +38,4 @@ __all__ = [
     "Watcher", "load_result", "run_comparison", "run_search",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tune' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = list_lazily(__name__, _HOME)

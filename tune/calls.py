@@ -12,6 +12,7 @@ in one line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
@@ -99,6 +100,21 @@ def run_comparison(
     given = _choose_task(task, options, **data)
     folder = _run(make_options(given, CompareOptions), start_comparison, watchers)
     return SuiteResult(folder) if is_suite_folder(folder) else ComparisonResult(folder)
+
+
+def _list_options(call: Any, kind: type[CommonOptions]) -> None:
+    """Let the signature of a call name every option, for `help` and for whatever completes names."""
+    own = [each for each in signature(call).parameters.values() if each.kind != Parameter.VAR_KEYWORD]
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=field.default)
+        for name, field in kind.model_fields.items()
+        if name not in (*FOR_COMMANDS, "task")
+    ]
+    call.__signature__ = Signature([*own, *options])
+
+
+_list_options(run_search, SearchOptions)
+_list_options(run_comparison, CompareOptions)
 
 
 def _choose_task(task: Tasks, options: Mapping[str, Any], **data: Any) -> dict[str, Any]:

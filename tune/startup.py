@@ -18,7 +18,7 @@ from tune.planning.cluster import Cluster
 from tune.planning.gpu_sharing import share_gpus
 from tune.planning.locations import check_output, claim_output
 from tune.planning.plan import Plan
-from tune.planning.planner import make_plan
+from tune.planning.planner import make_plan, plan_each_task
 from tune.planning.preflight import PREFLIGHT_PASSED as PREFLIGHT_PASSED
 from tune.planning.preflight import PreflightFinding
 from tune.records.ledger import Ledger, check_ledger, make_ledger_error
@@ -46,8 +46,9 @@ def plan_on_cluster(requests: Sequence[tuple[CommonOptions, Path]], holding: Exi
     requests: options, with the output folder that they mean. What the user gave is checked before Ray starts,
     and `holding` keeps the locks of the output folders from then on.
     """
-    cluster, is_connected = _find_cluster([options for options, _ in requests])
-    plans = [_make_first_plan(options, cluster) for options, _ in requests]
+    every = [options for options, _ in requests]
+    cluster, is_connected = _find_cluster(every)
+    plans = plan_each_task(every, lambda options: _make_first_plan(options, cluster))
     plans = [_claim_output(plan, output, holding) for plan, (_, output) in zip(plans, requests, strict=True)]
     if not is_connected:
         with show_waiting(requests[0][0], "starting Ray"):

@@ -24,6 +24,7 @@ from tune.core.command import (
 from tune.core.options import CommonOptions
 from tune.planning.members import claim_suite_output, make_member_options, name_experiment
 from tune.planning.plan import Plan
+from tune.planning.planner import plan_each_task
 from tune.records.events import GuardedWatcher, Watcher, notify
 from tune.session import Session
 from tune.strategy.arms import Arms
@@ -45,7 +46,7 @@ def start_sessions(
     output = choose_output_folder(options, kind.prefix)
     members = make_member_options(given, options, output)
     if options.dry_run:
-        plans = [startup.plan_dry_run(each, each.output or output) for each in members]
+        plans = plan_each_task(members, lambda each: startup.plan_dry_run(each, each.output or output))
         SuiteDisplay.for_plans(plans).show_plan(format_suite_plan(plans), output)
         return EXIT_DONE
     with ExitStack() as holding:

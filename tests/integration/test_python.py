@@ -131,11 +131,6 @@ def test_a_connection_of_the_users_own_is_left_alone(monkeypatch: pytest.MonkeyP
     assert ended == []
 
 
-def test_public_names_are_listed() -> None:
-    assert dir(tune) == sorted(tune.__all__)
-    assert {"finetune", "Predictor", "select_mask"} <= {*dir(dps)} == {*dps.__all__}
-
-
 def test_the_notebook_runs(tmp_path: Path, tiny_model: Path) -> None:
     text = (ROOT / "docs/howto/search.ipynb").read_text(encoding="utf-8")
     few = "".join(f", {key}={value!r}" for key, value in {**FEW, "model": str(tiny_model)}.items())

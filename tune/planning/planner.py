@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from dps.errors import InputError
 from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
@@ -43,6 +45,27 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
         gpu_note=SHARING_MEASURED_LATER if options.share_gpus and gpus else "",
         warm_start=_load_warm_start(options, next(iter(arms.values())).space),
     )
+
+
+def plan_each_task(requests: Sequence[CommonOptions], make: Callable[[CommonOptions], Plan]) -> list[Plan]:
+    """Return the plan of each task, as `make` makes it. Raises InputError that names, of several tasks, those
+    that have none, and what else could run."""
+    plans: list[Plan] = []
+    errors: dict[str, InputError] = {}
+    for options in requests:
+        try:
+            plans.append(make(options))
+        except InputError as error:
+            errors[options.task] = error
+    if errors:
+        if len(requests) == 1:
+            raise errors[requests[0].task]
+        (first, reason), *others = errors.items()
+        also = f"; nor is there a plan for {', '.join(name for name, _ in others)}" if others else ""
+        left = ",".join(options.task for options in requests if options.task not in errors)
+        remedy = f"; without them: --task {left}" if left else ""
+        raise InputError(f"--task: {first}: {str(reason).removeprefix('--')}{also}{remedy}")
+    return plans
 
 
 def _check_options(options: CommonOptions, cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ from tune.core.parsing import write_options
 from tune.core.run import Job, RunReport
 from tune.planning.members import make_member_options, name_experiment
 from tune.planning.plan import Plan
+from tune.planning.planner import plan_each_task
 from tune.records.saved_options import find_runs_folder, load_resumed_options
 from tune.records.suite_document import read_suite_document
 from tune.result import SearchResult
@@ -148,6 +149,23 @@ def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -
         file.write_text("name: mine\ncolumns: [sentence]\nlabel: label\nlabels: [a, b]\n", encoding="utf-8")
     with pytest.raises(InputError, match="--task: mine is named twice"):
         make_member_options(given, SearchOptions(task=f"{files[0]},{files[1]}"), tmp_path)
+
+
+def test_tasks_without_a_plan_are_all_named_and_so_is_what_could_run() -> None:
+    def plan(options: CommonOptions) -> Plan:
+        if options.task in ("sst2", "qqp"):
+            raise InputError(f"data: no file for {options.task}")
+        return make_plan()
+
+    def refuse(*tasks: str) -> str:
+        with pytest.raises(InputError) as refused:
+            plan_each_task([SearchOptions(task=task) for task in tasks], plan)
+        return str(refused.value)
+
+    said = "--task: sst2: data: no file for sst2; nor is there a plan for qqp"
+    assert refuse("cola", "sst2", "rte", "qqp") == f"{said}; without them: --task cola,rte"
+    assert refuse("sst2", "qqp") == said
+    assert refuse("sst2") == "data: no file for sst2"
 
 
 def test_the_folder_of_one_task_is_not_that_of_several(
