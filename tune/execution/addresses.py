@@ -1,4 +1,4 @@
-"""Addresses of Ray: what RAY_ADDRESS names, and whether a control store answers there."""
+"""Addresses of Ray: what RAY_ADDRESS names, whether a control store answers there, which one workers use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -80,6 +81,34 @@ def get_host(address: str) -> str:
 def uses_tls() -> bool:
     """Return whether Ray's servers wait for a TLS handshake."""
     return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+
+
+def make_torch_config() -> Any:
+    """Return Ray Train's configuration of DDP, whose workers first choose their interface."""
+    from ray.train.torch import TorchConfig
+
+    class NodeBackend(TorchConfig().backend_cls):  # type: ignore[misc]
+        def on_start(self, worker_group: Any, backend_config: Any) -> None:
+            worker_group.execute(use_interface_of_node)
+            super().on_start(worker_group, backend_config)
+
+    class NodeTorchConfig(TorchConfig):
+        @property
+        def backend_cls(self) -> type[NodeBackend]:
+            return NodeBackend
+
+    return NodeTorchConfig()
+
+
+def use_interface_of_node() -> None:
+    """Let gloo in this process use the interface on which the cluster knows its node, unless one is named.
+    Alone, it takes the address of the host's name: on Debian one of loopback, which no other node reaches."""
+    from ray.util import get_node_ip_address
+
+    address = get_node_ip_address()
+    for name, addresses in psutil.net_if_addrs().items():
+        if address in [each.address.partition("%")[0] for each in addresses]:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def _split_address(address: str) -> tuple[str, int]:

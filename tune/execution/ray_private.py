@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from tune.execution.addresses import make_torch_config
+
 PUBLIC_ONLY_VARIABLE = "DPS_RAY_PUBLIC_ONLY"
 AUTOSCALER_ANSWER_TIMEOUT_S = 5.0
 MAX_LISTED = 10_000  # the most that `ray.util.state` gives; with fewer, groups in use might look orphaned
@@ -301,7 +303,7 @@ def make_slot_trainer(is_local: bool) -> Any:
     def make_public_trainer() -> Any:
         from ray.train.torch import TorchTrainer
 
-        return TorchTrainer
+        return partial(TorchTrainer, torch_config=make_torch_config())
 
     return TRAINER.choose(lambda: _make_private_trainer(is_local), make_public_trainer)
 
@@ -315,9 +317,7 @@ def _make_private_trainer(is_local: bool) -> Any:
 
         def __init__(self, train_loop: Callable[..., None], *, scaling_config: Any, **arguments: Any) -> None:
             if scaling_config.num_workers > 1:
-                from ray.train.torch import TorchConfig
-
-                arguments["backend_config"] = TorchConfig()
+                arguments["backend_config"] = make_torch_config()
             super().__init__(train_loop, scaling_config=scaling_config, **arguments)
 
         def _create_default_callbacks(self) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import socket
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 import grpc
 import psutil
 import pytest
+import ray
+from ray.train.torch import TorchConfig
 
 from tune.execution import addresses
 from tune.execution.addresses import check_control_store, get_cluster_address
@@ -135,3 +138,24 @@ def test_auto_is_the_one_cluster_that_no_search_started_for_itself(
             get_cluster_address()
     else:
         assert get_cluster_address() == found
+
+
+@pytest.mark.parametrize(("named", "used"), [(None, "lan0"), ("mine0", "mine0")])
+def test_workers_of_a_trial_find_one_another_at_the_addresses_of_their_nodes(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, used: str
+) -> None:
+    """gloo would take the address of the host's name: 127.0.1.1 on Debian, which no other node reaches."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", named or "")
+    if named is None:
+        monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    found = {"lo": ["127.0.0.1", "::1"], "wan0": ["192.0.2.1"], "lan0": ["fe80::1%lan0", "10.0.0.2"]}
+    listed = {name: [SimpleNamespace(address=each) for each in own] for name, own in found.items()}
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: listed)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.2")
+    config = addresses.make_torch_config()
+    begun: list[str | None] = []
+    base = TorchConfig().backend_cls
+    monkeypatch.setattr(base, "on_start", lambda *given: begun.append(os.environ.get("GLOO_SOCKET_IFNAME")))
+    group = SimpleNamespace(execute=lambda function: function())
+    config.backend_cls().on_start(group, config)
+    assert begun == [used]

@@ -323,7 +323,7 @@ def test_a_slot_is_trained_in_this_process_or_by_the_public_trainer(
     assert not isinstance(made_of()["backend"], TorchConfig)
     assert isinstance(made_of(workers=2)["backend"], TorchConfig)
     without(ray_private.TRAINER)
-    assert ray_private.make_slot_trainer(True) is TorchTrainer
+    assert ray_private.make_slot_trainer(True).func is TorchTrainer
 
 
 def test_a_controller_that_has_changed_runs_as_ray_runs_it(
