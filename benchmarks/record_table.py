@@ -2,6 +2,7 @@
 
     python benchmarks/record_table.py --task cola --data ../glue --train-size 1000 --trials 40 --seeds 10
     python benchmarks/record_table.py --resume runs/table-cola-20261125-200000      # go on after Ctrl-C
+    python benchmarks/record_table.py --resume runs/table-cola-20261125-200000 --trials 60 --seeds 12   # more
 
 Each configuration (the published values and a Latin hypercube over the search space of --method) is trained
 with each seed, by the project's own slots, never stopped early. A run reports its scores on the held-out
@@ -20,10 +21,11 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from dps.errors import InputError
 from tune.core.command import EXIT_DONE, run_session_command
 from tune.core.options import BaselineList, CommonOptions, SearchOptions, define_option
 from tune.core.run import Job, RunPurpose
@@ -60,23 +62,49 @@ class Recorder(SearchPhases):
         seeds: int,
     ) -> None:
         super().__init__(ledger, strategy, watchers, is_interrupted)
-        self.made = len(ledger.records(RunPurpose.SEARCH))
-        space, published = strategy.space, strategy.space.list_published()[: strategy.design_size]
-        drawn = space.draw_latin_hypercube(strategy.design_size - len(published), strategy.seed)
-        design = [*published, *map(space.from_study_values, drawn)]
-        self.runs = [
-            (configuration, strategy.seed + seed) for seed in range(seeds) for configuration in design
-        ]
+        self.left = list_runs_left(ledger.records(RunPurpose.SEARCH), strategy, seeds)
 
     def _start_new_run(self) -> TrialRecord | None:
-        if self.made == len(self.runs):
+        if not self.left:
             return None
-        configuration, seed = self.runs[self.made]
-        self.made += 1
+        configuration, seed = self.left.pop(0)
         return self.ledger.replicate(configuration, self.strategy.space, seed, RunPurpose.SEARCH)
 
     def _make_job(self, record: TrialRecord) -> Job:
         return replace(super()._make_job(record), transfers=True)
+
+
+def list_runs_left(
+    records: Sequence[TrialRecord], strategy: Strategy, seeds: int
+) -> list[tuple[dict[str, Any], int]]:
+    """Return the configurations and seeds that no record has yet, seed by seed."""
+    made = {(make_configuration_key(record.configuration), record.seed) for record in records}
+    design = find_design(strategy, {key for key, _ in made})
+    return [
+        (configuration, seed)
+        for seed in range(strategy.seed, strategy.seed + seeds)
+        for configuration in design
+        if (make_configuration_key(configuration), seed) not in made
+    ]
+
+
+def find_design(strategy: Strategy, known: Set[str]) -> list[dict[str, Any]]:
+    """Return the published values and a Latin hypercube; where the table is resumed with more trials, what it
+    had and a second hypercube.
+
+    known: keys of what was recorded. Raises InputError where that is of neither.
+    """
+    space, size = strategy.space, strategy.design_size
+    published = space.list_published()[:size]
+    for begun in range(size, len(published) - 1, -1):
+        drawn = space.draw_latin_hypercube(begun - len(published), strategy.seed)
+        added = space.draw_latin_hypercube(size - begun, strategy.seed + begun)
+        design = [*published, *map(space.from_study_values, [*drawn, *added])]
+        if known <= {*map(make_configuration_key, design)}:
+            return design
+    raise InputError(
+        "--trials: more were recorded, or a table was made larger twice; give what it has, or more"
+    )
 
 
 class Recording(Session):

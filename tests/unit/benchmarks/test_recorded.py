@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.record_table import _without_folders, write
+from benchmarks.record_table import _without_folders, list_runs_left, write
 from benchmarks.recorded import Replay, Table
 from benchmarks.simulator import Slot, simulate
 from dps.errors import InputError
@@ -118,3 +118,21 @@ def test_a_search_runs_over_a_table(table: Table) -> None:
 def test_a_table_that_is_handed_on_names_no_folder_of_its_machine() -> None:
     found = _without_folders({"data": "/home/me/glue", "command": ["python", "--data", "/x/y"], "seeds": 8})
     assert found == {"data": "glue", "command": ["python", "--data", "y"], "seeds": 8}
+
+
+def test_a_table_that_is_resumed_with_more_trials_and_seeds_keeps_what_it_has(tmp_path: Path) -> None:
+    small, large = (strategy(tmp_path, space=SPACE, seed=7, design_size=size) for size in (6, 9))
+    runs = list_runs_left([], small, 2)
+    made = [make_record(number, configuration=each, seed=seed) for number, (each, seed) in enumerate(runs)]
+    assert [seed for _, seed in runs] == [7] * 6 + [8] * 6
+    assert list_runs_left(made[:4], small, 2) == runs[4:]
+    more = list_runs_left(made, large, 3)
+    assert [seed for _, seed in more] == [7] * 3 + [8] * 3 + [9] * 9
+    assert [each for each, _ in more[6:12]] == [each for each, _ in runs[:6]]
+    begun = [
+        make_record(100 + number, configuration=each, seed=seed)
+        for number, (each, seed) in enumerate(more[:2])
+    ]
+    assert list_runs_left([*made, *begun], large, 3) == more[2:]
+    with pytest.raises(InputError, match="--trials: more were recorded"):
+        list_runs_left([*made, *begun], small, 3)
