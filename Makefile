@@ -3,6 +3,7 @@
 # make bench    set up, then what the speed claims rest on, in some ten minutes on 2 cores
 # make gpu      set up, then what needs a GPU: its tests, and a step of each method beside vanilla's
 # make chaos    set up, then kill what searches are made of at random moments, and count what was lost
+# make cluster-chaos    set up, then a search over machines of namespaces, whose links and nodes are disturbed (needs root)
 # make test-slow    set up, then the tests that `make test` leaves out: they take minutes each
 # make docs     set up, then the documentation as a site in build/site
 # make setup    the set-up alone; a second time it does nothing
@@ -17,7 +18,7 @@ SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical
 FAST   := tests/unit tests/contract
 NO_RAY := $(patsubst %,tests/integration/test_%.py,ddp docs hub optuna_dashboard real_data report_page storage tracking)
 
-.PHONY: setup search test test-fast test-slow lint docs bench gpu chaos clean
+.PHONY: setup search test test-fast test-slow lint docs bench gpu chaos cluster-chaos clean
 
 setup: $(READY)
 
@@ -61,6 +62,9 @@ gpu: $(READY)
 
 chaos: $(READY)
 	@$(BIN)/python benchmarks/chaos.py
+
+cluster-chaos: $(READY)
+	@$(BIN)/python benchmarks/cluster_chaos.py
 
 test-slow: $(READY)
 	@$(BIN)/python -m pytest tests -m slow

@@ -39,7 +39,7 @@ CHECKPOINT_EVERY_S = 1.0
 CONFIRM = 3
 SEARCH = (
     *("--task", "cola", "--sampler", "random", "--scheduler", "none", "--race", "0", "--baseline", "none"),
-    *("--batch-size", "8", "--max-steps", "400", "--evaluations", "8", "--confirm", str(CONFIRM)),
+    *("--batch-size", "8", "--max-steps", "400", "--evaluations", "8"),
     *("--precision", "fp32"),  # the same on one machine and on a cluster
 )
 ACTIVE_WITHIN_S = 240.0
@@ -58,6 +58,7 @@ class Scenario:
     pause: tuple[float, float]
     options: tuple[str, ...] = ()
     nodes: int = 0  # of a cluster made for it; 0: the driver starts a Ray of its own
+    confirm: int = CONFIRM
 
 
 SCENARIOS = (
@@ -90,18 +91,21 @@ class Run:
     def events(self) -> list[Event]:
         return chaos_checks.read_events(self.folder / f"{self.scenario.name}.jsonl")
 
+    def command(self, common: tuple[str, ...]) -> list[str]:
+        """The command of another sitting."""
+        command = [sys.executable, __file__, "--drive", str(self.folder / f"{self.scenario.name}.jsonl")]
+        if self.statuses:
+            return [*command, "--resume", str(self.output)]
+        trials = ("--trials", str(self.scenario.trials), "--confirm", str(self.scenario.confirm))
+        return [*command, *SEARCH, *common, *trials, *self.scenario.options, "--output", str(self.output)]
+
     def start(self, common: tuple[str, ...]) -> subprocess.Popen[bytes]:
         """Another sitting."""
-        events = self.folder / f"{self.scenario.name}.jsonl"
-        command = [sys.executable, __file__, "--drive", str(events)]
-        if self.statuses:
-            command += ["--resume", str(self.output)]
-        else:
-            trials = ("--trials", str(self.scenario.trials))
-            command += [*SEARCH, *common, *trials, *self.scenario.options, "--output", str(self.output)]
         with (self.folder / f"{self.scenario.name}.log").open("ab") as log:
             env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **self.env}
-            return subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                self.command(common), cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
+            )
 
     def processes(self, driver: subprocess.Popen[bytes], word: str) -> list[psutil.Process]:
         """Return the processes of the search with this word in their command line, by id."""
@@ -110,10 +114,10 @@ class Run:
         except psutil.NoSuchProcess:
             return []
         self.below |= {process.pid: process for process in own}
-        return sorted((p for p in own if word in _command(p)), key=lambda p: p.pid)
+        return sorted((p for p in own if word in get_command(p)), key=lambda p: p.pid)
 
 
-def _command(process: psutil.Process) -> str:
+def get_command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
@@ -371,7 +375,7 @@ def judged(run: Run, undisturbed: Run, folder: Path) -> Verdict:
         same_scores=run.scenario.name != "ddp",  # sums over two workers are rounded otherwise
     )
     if left:
-        verdict.wrong.append(f"{len(left)} processes are left: {[_command(p)[:60] for p in left][:5]}")
+        verdict.wrong.append(f"{len(left)} processes are left: {[get_command(p)[:60] for p in left][:5]}")
     verdict.sittings, verdict.seconds = len(run.statuses), run.seconds
     for wrong in verdict.wrong:
         say(f"{run.scenario.name}: WRONG: {wrong}")

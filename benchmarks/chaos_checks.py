@@ -138,7 +138,7 @@ def longest_gap(events: Sequence[Event]) -> float:
 def judge(
     name: str,
     output: Path,
-    undisturbed: Path,
+    undisturbed: Path | None,
     tracking: str,
     events: list[Event],
     kills: list[Kill],
@@ -146,11 +146,12 @@ def judge(
     checkpoint_every_s: float,
     same_scores: bool,
 ) -> Verdict:
-    """Everything that must hold of the search in `output`, beside the one that nobody disturbed."""
+    """Everything that must hold of the search in `output`, beside the one that nobody disturbed, if any."""
     verdict = Verdict(name, dict(Counter(kill.kind for kill in kills)))
-    records, expected = _records(output), _records(undisturbed)
+    records = _records(output)
     _check_ledger(verdict, output, records, events)
-    _check_proposals(verdict, records, expected, same_scores)
+    if undisturbed is not None:
+        _check_proposals(verdict, records, _records(undisturbed), same_scores)
     cut_off = setbacks(events, kills)
     verdict.redone = sum(setback.redone for setback in cut_off)
     verdict.worked = sum(record.seconds for record in records)
