@@ -12,6 +12,7 @@ from dps.text import sanitise_text
 from tune.console.progress import make_console
 from tune.console.quiet import build_comparison_event, build_suite_event, print_event
 from tune.core.command import EXIT_DONE, choose_output_folder
+from tune.core.option_types import split_names
 from tune.core.options import CompareOptions
 from tune.planning.locations import check_output
 from tune.records.schema import refuse_impossible_values
@@ -30,7 +31,7 @@ MAX_NAME_LENGTH = 80  # letters of the tasks in the name of the default folder
 def report_joined_comparisons(options: CompareOptions) -> int:
     """Write and show one table from finished comparisons. Returns the exit status."""
     assert options.results is not None
-    folders = [Path(name.strip()) for name in options.results.split(",")]
+    folders = [Path(name) for name in split_names(options.results)]
     with refuse_impossible_values(f"--results: {options.results}", "resume the comparison to make it again"):
         return _report(options, folders)
 

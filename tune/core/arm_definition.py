@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,15 +59,19 @@ def parse_assignments(text: str) -> dict[str, Any]:
     """Parse {name: value, ...}, or name=1,2 and name=1..2 with commas between. Raises ValueError."""
     if re.match(r"\s*[\w.-]+\s*=", text):
         pairs = [pair.partition("=") for pair in re.split(r",(?=\s*[\w.-]+\s*=)", text)]
-        lists = [
-            (name.strip(), f"[{value}]" if re.match(r"[^\[{]*,", value) else value)
-            for name, _, value in pairs
-        ]
+        lists = [(name.strip(), _read_list(value)) for name, _, value in pairs]
         text = "{" + ", ".join(f"{name}: {value}" for name, value in lists) + "}"
     values = parse_yaml(text)
     if not isinstance(values, dict):
         raise ValueError("must be {name: value, ...} or name=value")
     return values
+
+
+def _read_list(value: str) -> str:
+    """Return YAML of a value: a path that is there, a list with commas between, or as it stands."""
+    if "," in value and os.path.exists(os.path.expanduser(value.strip())):
+        return json.dumps(value.strip(), ensure_ascii=False)
+    return f"[{value}]" if re.match(r"[^\[{]*,", value) else value
 
 
 def parse_arms(value: Any) -> dict[str, dict[str, Any]]:
@@ -118,6 +124,8 @@ def _parse_arm(content: Any) -> dict[str, Any]:
     if files is not None:
         flat |= {f"files.{split}": path for split, path in dict(files).items()}
     named = {str(key).replace("-", "_"): value for key, value in flat.items()}
+    if not isinstance(named.get(TRAIN_FILE, ""), str):
+        raise ValueError(f"{TRAIN_FILE} must be one file, but got {named[TRAIN_FILE]!r}; make more arms")
     return {key: _place(value) if key in _PATH_KEYS else value for key, value in named.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from itertools import chain
@@ -78,8 +79,16 @@ def _parse_threshold(value: Any) -> Any:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Split names at the commas between them."""
-    return tuple(name.strip() for name in text.split(","))
+    """Split names at the commas between them; a comma within a path that is there separates nothing."""
+    parts, names = text.split(","), list[str]()
+    while parts:
+        starts = ((count, ",".join(parts[:count]).strip()) for count in range(len(parts), 0, -1))
+        count, name = next(
+            each for each in starts if each[0] == 1 or os.path.exists(os.path.expanduser(each[1]))
+        )
+        names.append(name)
+        del parts[:count]
+    return tuple(names)
 
 
 def expand_tasks(text: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from optuna.study import StudyDirection
 from dps.errors import InputError
 from dps.ranges import Choice, Domain
 from dps.training.result import Outcome
+from tune.core.option_types import split_names
 from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations, make_configuration_key
 from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_experiment_files
@@ -66,7 +67,7 @@ def read_earlier_searches(text: str, tracking_uri: str | None = None) -> list[Ea
     tracking_uri: of --tracking-uri. Raises InputError for a source that does not exist, cannot be read or
     holds no finished trial.
     """
-    sources = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    sources = dict.fromkeys(filter(None, split_names(text)))
     if not sources:
         raise _source_error(repr(text), "names no source")
     return [earlier for source in sources for earlier in _read_source(source, tracking_uri)]

@@ -48,9 +48,20 @@ def test_a_name_is_made_of_what_an_arm_names(tmp_path: Path, monkeypatch: pytest
     }
 
 
+def test_a_comma_in_the_name_of_a_file_separates_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "a b, ü.csv"
+    file.touch()
+    (arm,) = parse_arms([f"method=vanilla,files.train={file},epochs=2"]).values()
+    assert arm == {"method": "vanilla", "files.train": str(file), "epochs": 2}
+    assert parse_arms(["selection_ratio=0.3,0.5"]) == {
+        "selection_ratio--0.3-0.5": {"selection_ratio": [0.3, 0.5]}
+    }
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
+        (["files.train=a.csv,b.csv"], "files.train must be one file, but got ['a.csv', 'b.csv']"),
         (
             ["method=vanilla", "method=vanilla"],
             "two arms are named vanilla; name them (NAME: key=value)",

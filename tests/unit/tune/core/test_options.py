@@ -17,6 +17,7 @@ from dps.tasks import registry
 from tests.tiny import data_folder
 from tune import compare, search
 from tune.core.durations import parse_duration
+from tune.core.option_types import split_names
 from tune.core.options import METHOD_PRESETS, CompareOptions, SearchOptions
 from tune.core.parsing import parse_options, read_options, write_options
 from tune.records.saved_options import load_resumed_options
@@ -313,6 +314,16 @@ def test_the_home_folder_can_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     assert found == ["/home/me/runs", "/home/me/glue", "/home/me/shared", "/home/me/m", "/home/me/t.yaml"]
     assert options.warm_start == "/home/me/a,/home/me/b"
     assert (options.tracking_uri, str(options.resume)) == ("sqlite:////home/me/m.db", "/home/me/r")
+
+
+def test_a_comma_in_a_path_that_is_there_separates_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "a, b"
+    folder.mkdir()
+    (own := folder / "own,2.yaml").touch()
+    options = parse_options(["--task", f"cola,{own},rte", "--warm-start", f"{folder},elsewhere"])
+    assert options.tasks == ("cola", str(own), "rte")
+    assert split_names(options.warm_start or "") == (str(folder), "elsewhere")
+    assert parse_options(["--task", str(own)]).tasks == (str(own),)
 
 
 @pytest.mark.parametrize(
