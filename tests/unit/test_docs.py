@@ -9,6 +9,7 @@ import re
 import runpy
 import shlex
 import sqlite3
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -87,8 +88,8 @@ def parsed(words: list[str]) -> None:
         compile(rest[0], "-c", "exec")
     elif what == "pytest":
         assert all((ROOT / path).exists() for path in rest)
-    elif what.startswith("benchmarks/"):
-        assert (ROOT / what).exists()
+    elif what.startswith(("benchmarks/", "benchmarks.")):
+        assert (ROOT / what).exists() or (ROOT / f"{what.replace('.', '/')}.py").exists()
     else:
         with (
             mock.patch.object(parsing, "read_options", return_value={}),  # files of the reader's
@@ -273,3 +274,12 @@ def test_every_message_that_is_explained_is_one() -> None:
     for heading in headings:
         for part in heading.split("..."):
             assert part.strip(" ()") in source, heading
+
+
+def test_the_page_on_installing_names_every_dependency_and_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras, packages = (ROOT / "docs/howto/install.md").read_text(encoding="utf-8").split("## What it needs")
+    direct = [re.split(r"[\[<>=]", text)[0] for text in project["dependencies"]]
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", packages, re.MULTILINE)) == sorted(direct)
+    named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", extras, re.MULTILINE)))
+    assert {*project["optional-dependencies"]} <= {*named}

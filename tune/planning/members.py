@@ -47,8 +47,17 @@ def make_member_options(given: CommonOptions, options: CommonOptions, output: Pa
 
 
 def claim_suite_output(options: CommonOptions, output: Path, holding: ExitStack) -> Path:
-    """Return the folder of several tasks, checked, locked as long as `holding`, and with their options."""
+    """Return the folder of several tasks, checked, locked as long as `holding`, and with their options, which
+    are gone again where an error ends all before the first task has begun."""
     output = claim_output(output, options.output is not None, options.resume is not None, holding)
+
+    def clear_unstarted(error: type[BaseException] | None, *_: object) -> None:
+        left = [file.name for file in output.iterdir() if not file.name.startswith(".")]
+        if error is not None and left == [CONFIG_FILE]:
+            (output / CONFIG_FILE).unlink()
+
+    if options.resume is None:
+        holding.push(clear_unstarted)
     write_options(options, output / CONFIG_FILE)
     return output
 

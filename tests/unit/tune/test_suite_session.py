@@ -136,6 +136,17 @@ def test_what_mlflow_never_heard_of_several_tasks_is_delivered_with_the_run_abov
     assert sync.main(["sync", str(tmp_path / "out")]) == 3
 
 
+def test_what_was_refused_leaves_the_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(options: CommonOptions, cluster: object) -> Plan:
+        raise InputError("data: too few")
+
+    monkeypatch.setattr(startup, "_make_first_plan", refuse)
+    given = SearchOptions(task="cola,rte", output=tmp_path / "out", tracking_uri="none")
+    with pytest.raises(InputError, match="too few"):
+        run_searches(given, given)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -> None:
     given = SearchOptions(task="glue,cola", gpu_hours=4.0, time_budget="2h")
     made = make_member_options(given, given, tmp_path)
