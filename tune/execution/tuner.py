@@ -31,7 +31,7 @@ from typing import Any
 
 import ray
 import ray.tune
-from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
+from ray.tune import CheckpointConfig, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -84,18 +84,26 @@ def run_trials(
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
-        run_config=RunConfig(
-            name="tune",
-            storage_path=str(ray_files),
-            verbose=0,
-            failure_config=FailureConfig(max_failures=MAX_TRIAL_FAILURES),
-        ),
+        run_config=make_run_config(ray_files),
     )
     try:
         with display, release_orphaned_groups(), follow_cluster(jobs.slots, plan, display, check_node, again):
             tuner.fit()
     finally:
         jobs.raise_first_error()  # what they met with, not what Tune makes of it
+
+
+def make_run_config(ray_files: Path) -> RunConfig:
+    """Return what Tune is told of its files. ray_files: a folder of the driver's machine, which no other one
+    needs to see: without this word Tune saves each trial there at its end, and where the slot is on another
+    machine takes what fails for a failure of the trial."""
+    return RunConfig(
+        name="tune",
+        storage_path=str(ray_files),
+        verbose=0,
+        failure_config=FailureConfig(max_failures=MAX_TRIAL_FAILURES),
+        checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+    )
 
 
 class TuneSearcher(Searcher):

@@ -12,7 +12,7 @@ from ray.exceptions import RayActorError
 from dps.training.result import Outcome
 from tests.unit.tune.execution.test_worker import died
 from tests.unit.tune.helpers import last_report
-from tune.execution import trainable, watchdog
+from tune.execution import trainable, tuner, watchdog
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -77,3 +77,10 @@ def test_a_slot_waits_for_no_mailbox_without_an_end(
         with pytest.raises(TimeoutError, match="no answer from the slot's mailbox"):
             slot.step()
         assert mailbox.killed
+
+
+def test_tune_saves_nothing_of_a_trial_where_the_drivers_folder_need_not_be(tmp_path: Path) -> None:
+    """Tune would save a trial at its end in the folder of the driver, and retry it where it cannot."""
+    saving = tuner.make_run_config(tmp_path).checkpoint_config
+    assert saving is not None
+    assert (saving.checkpoint_at_end, saving.checkpoint_frequency) == (False, 0)
