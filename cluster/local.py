@@ -31,6 +31,7 @@ import psutil
 
 from dps.command import CommandParser
 from dps.errors import InputError
+from dps.wording import format_count
 from tune.core.command import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -76,7 +77,7 @@ def main(argv: list[str]) -> int:
     """Run the command until Ctrl-C; return its exit status."""
     try:
         chosen = _make_parser().parse_args(argv)
-        print(f"starting {chosen.nodes} nodes", flush=True)
+        print(f"starting {format_count(chosen.nodes, 'node')}", flush=True)
         with run_local_cluster(chosen.nodes, chosen.cpus_per_node, chosen.port) as cluster:
             stop = threading.Event()
             for number in (signal.SIGINT, signal.SIGTERM):  # in place of the handler that Ray has set
@@ -96,8 +97,9 @@ def main(argv: list[str]) -> int:
 def describe_cluster(cluster: LocalCluster, cpus: int) -> list[str]:
     """Describe the cluster, with commands to use it, a line each. cpus: of a node."""
     job = ("--task", "cola", "--storage", "/tmp/dps-storage")
+    nodes, cores = format_count(cluster.nodes, "node"), format_count(cpus, "core")
     return [
-        f"{cluster.nodes} nodes of {cpus} core(s) each, on loopback; Ctrl-C stops them",
+        f"{nodes} of {cores} each, on loopback; Ctrl-C stops them",
         "",
         f"  RAY_ADDRESS  {cluster.address}",
         f"  jobs         {cluster.jobs_url}  (and the dashboard)",

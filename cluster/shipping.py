@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dps.errors import InputError
+from dps.wording import format_count
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 UNSHIPPED_TOP_FOLDERS = frozenset(
@@ -47,9 +48,8 @@ def copy_shipped_files(root: Path, into: Path) -> str:
     left_out = sorted(
         {path.name for path in root.iterdir() if path.is_dir()} - {p.name for p in into.iterdir()}
     )
-    return (
-        f"shipping     {count} files, {size / 2**20:.1f} MiB, of {root} (not: {', '.join(left_out) or '-'})"
-    )
+    skipped = ", ".join(left_out) or "-"
+    return f"shipping     {format_count(count, 'file')}, {size / 2**20:.1f} MiB, of {root} (not: {skipped})"
 
 
 def _is_shipped_folder(root: Path, folder: Path) -> bool:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from torch import Size, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from dps.wording import format_share
+
 # Families whose coverage and depths tests/unit/test_families.py writes out, by `config.model_type`.
 TESTED_FAMILIES = (
     "bert", "deberta", "deberta-v2", "electra", "gpt2", "llama", "modernbert", "roberta", "xlnet",
@@ -130,7 +132,7 @@ def describe_coverage(model: nn.Module, covered: list[CoveredWeight]) -> str:
     weights = f"{len(covered)} linear weight{'' if len(covered) == 1 else 's'}"
     share = f"{_format_count(w.parameter for w in covered)} of {_format_count(model.parameters())} parameters"
     if (part := measure_coverage(model, covered)) < MIN_COVERED_SHARE:
-        share += f", only {part:.1%} of those outside the embeddings"
+        share += f", only {format_share(part, 1)} of those outside the embeddings"
     if name in TESTED_FAMILIES:
         return f"{name}: {weights}, {share}"
     return f"unknown family {name!r}: its {weights}, {share}"

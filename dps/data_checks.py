@@ -19,6 +19,7 @@ from dps.sources.task_files import DEV_SHARE, MIN_SPLIT_TEXTS
 from dps.tasks.splits import fold_texts, normalise_text
 from dps.tasks.task import Task
 from dps.text import quote_value
+from dps.wording import format_count
 
 MIN_CLASS_EXAMPLES = 10  # of a class, or for each class in dev; with fewer a score is mostly luck
 MAX_LABEL_MAGNITUDE = 10  # of a regression label; training starts at 0
@@ -241,7 +242,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def _count_rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
+    return format_count(count, "row")
 
 
 def _warn_long_texts(proposal: TaskProposal) -> list[str]:

@@ -38,6 +38,7 @@ from dps.tasks.task import EVEN_THRESHOLD
 from dps.text import format_json_line, quote_value
 from dps.training.data import PaddingCollator, batch_by_length
 from dps.training.tokens import EncodedExamples, tokenise_texts
+from dps.wording import format_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -215,7 +216,9 @@ def _collect_examples(options: Namespace, columns: Texts | None) -> list[Texts]:
     if columns is not None and len(columns) != len(columns_of_texts):
         names = ", ".join(columns)
         advice = "give --text2 too" if len(columns) == 2 else "leave out --text2"
-        raise InputError(f"--text2: the model reads {len(columns)} text(s) per example ({names}); {advice}")
+        raise InputError(
+            f"--text2: the model reads {format_count(len(columns), 'text')} per example ({names}); {advice}"
+        )
     if len(options.text) != len(options.text2 or options.text):
         rule = f"must have as many texts as --text, {len(options.text)}"
         raise InputError(f"--text2: {rule}, but got {len(options.text2)}")

@@ -38,6 +38,7 @@ from dps.tasks.definition import format_task_file, parse_definition, write_task_
 from dps.tasks.registry import TASKS
 from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, Task
 from dps.text import quote_value
+from dps.wording import format_count, format_share
 from dps.yaml_text import parse_yaml
 
 DEV_FILE_NAMES = ("dev", "validation", "valid", "val")
@@ -224,7 +225,9 @@ def _count_classes(values: list[Any], label: str) -> Texts:
     names = set(_join_equal_numbers(present))
     if len(names) < 2 or len(names) > max(2, len(present) / 2):
         rule = "a classification has two classes or more, which repeat; a regression has numbers"
-        raise InputError(f"--init-task: column {label!r} has {len(names)} different values; {rule}")
+        empty = len(values) - len(present)
+        found = format_count(len(names), "different value") + (f" and {empty:,} empty cells" if empty else "")
+        raise InputError(f"--init-task: column {label!r} has {found}; {rule}")
     return tuple(sorted(names, key=_natural_order_key))
 
 
@@ -284,11 +287,13 @@ def write_proposal(proposal: TaskProposal) -> Path:
 def describe_proposal(proposal: TaskProposal, file: Path) -> list[str]:
     """Describe the proposal and its warnings, a line each. file: the YAML file."""
     task = proposal.task
-    lines = [f"{split:<12} {data.path}: {len(data.rows):,} rows" for split, data in proposal.files.items()]
+    lines = [
+        f"{split:<12} {data.path}: {format_count(len(data.rows), 'row')}"
+        for split, data in proposal.files.items()
+    ]
     if proposal.dev is None:
-        lines.append(
-            f"dev          none: a stratified {DEV_SHARE:.0%} of train will be split off, always the same"
-        )
+        share = format_share(DEV_SHARE)
+        lines.append(f"dev          none: a stratified {share} of train will be held out, always the same")
     lines.append(f"text         {', '.join(map(quote_value, task.columns))}: {_describe_lengths(proposal)}")
     lines.append(f"label        {quote_value(task.label)}: {_describe_label(proposal)}")
     lines.append(f"metric       {task.metric}")
@@ -302,7 +307,7 @@ def describe_proposal(proposal: TaskProposal, file: Path) -> list[str]:
 def _describe_lengths(proposal: TaskProposal) -> str:
     words = np.array([sum(len(text.split()) for text in texts) for texts, _ in proposal.examples["train"]])
     median, most, longest = (int(value) for value in np.quantile(words, (0.5, 0.95, 1.0), method="nearest"))
-    return f"median {median} words, 95% have at most {most}, the longest {longest}"
+    return f"median {format_count(median, 'word')}, 95 % have at most {most}, the longest {longest}"
 
 
 def _describe_label(proposal: TaskProposal) -> str:
@@ -312,7 +317,7 @@ def _describe_label(proposal: TaskProposal) -> str:
         return f"a number from {min(numbers):g} to {max(numbers):g} (regression)"
     counts, total = Counter(labels), len(proposal.examples["train"])
     shares = [
-        f"{quote_value(name, 30)} {counts[name]:,} ({counts[name] / total:.0%})"
+        f"{quote_value(name, 30)} {counts[name]:,} ({format_share(counts[name] / total)})"
         for name in proposal.task.labels
     ]
     if not proposal.task.multi_label:

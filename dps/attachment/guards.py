@@ -13,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from dps.coverage import MIN_COVERED_SHARE, CoveredWeight, get_model_family, measure_coverage
 from dps.ranges import is_number
+from dps.wording import format_share
 
 SAMPLED = 64  # elements of a weight that are compared to tell whether it is as it was
 _values_before = WeakIdKeyDictionary()  # parameter -> method -> sample of its value before attach changed it
@@ -66,7 +67,7 @@ def require_coverage(method: str, model: nn.Module, covered: list[CoveredWeight]
         )
     if (share := measure_coverage(model, covered)) < MIN_COVERED_SHARE:
         warnings.warn(
-            f"{method}: its linear weights are only {share:.1%} of the trained parameters of "
+            f"{method}: its linear weights are only {format_share(share, 1)} of the trained parameters of "
             f"{get_model_family(model)!r} outside the embeddings; all others are trained as ever",
             stacklevel=2,
         )

@@ -159,6 +159,8 @@ class LabelReading:
         alike = [name for name in task.labels if key and _fold(name) == _fold(key) and name != key]
         if alike:
             known += f"; {key!a} only looks like {alike[0]!a}"
+        if task.data_location is not None:  # it has a YAML file
+            known += "; a class that is missing here belongs in labels: of its YAML file"
         return InputError(f"label {quote_value(value)}{hint} is not one of task {task.name}: {known}")
 
     @cached_property

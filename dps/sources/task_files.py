@@ -17,6 +17,7 @@ from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
 from dps.tasks.definition import make_definition
 from dps.tasks.splits import Indices, hold_out_texts, number_examples
 from dps.tasks.task import LABEL_COLUMN
+from dps.wording import format_share
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,7 +55,7 @@ class TaskSource:
         names = self._data.hub or ", ".join(Path(place).name for _, place in self._data.splits)
         if self._data.get_place("dev"):
             return names
-        return f"{names}; a stratified {DEV_SHARE:.0%} of it is split off as dev, seed {SPLIT_SEED}"
+        return f"{names}; a stratified {format_share(DEV_SHARE)} of it is split off as dev, seed {SPLIT_SEED}"
 
     def load(self, task: Task, split: str) -> Dataset:
         """Load the examples of `split`, "train" or "dev", in the order of the file.

@@ -114,7 +114,7 @@ def test_ray_job_submit_runs_a_search(head: dict[str, str], tmp_path: Path) -> N
     found = json.loads((tmp_path / "rte" / "search.json").read_text(encoding="utf-8"))
     assert found["winner"] is not None
     assert (tmp_path / "rte" / "best" / "model.safetensors").is_file()
-    assert "slots        2 x 1 worker(s)" in done.stdout
+    assert "slots        2 x 1 worker" in done.stdout
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_a_node_that_joins_takes_its_share(
         done = running.result()
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "rte" / "search.json").read_text(encoding="utf-8"))
-    assert "slots        2 x 1 worker(s)" in done.stdout
+    assert "slots        2 x 1 worker" in done.stdout
     assert "slots        3: a node joined" in done.stdout
     assert len({trial["slot"] for trial in found["trials"]}) == 3
 
@@ -158,7 +158,7 @@ def test_one_trial_spans_both_nodes_and_an_object_store_holds_what_both_need(
     )
     assert done.status == 0, done.text
     assert f"Ray at {two_nodes['RAY_ADDRESS']}" in done.text
-    assert "slots        1 x 3 worker(s)" in done.text  # the head has two cores
+    assert "slots        1 x 3 workers" in done.text  # the head has two cores
     assert "(auto: every node's CPU has bf16" in done.text or "(auto: not every node's CPU" in done.text
     assert done.found["trials"][0]["configuration"]["method"] == "vanilla"
     assert (tmp_path / "rte" / "best" / "model.safetensors").is_file()

@@ -57,7 +57,7 @@ def done(folder: Path, tiny_model: Path) -> Done:
 def test_the_search_knows_the_task(done: Done, folder: Path) -> None:
     assert done.status == 0, done.text
     assert "task         tickets (accuracy, max)" in done.text
-    assert "tickets.csv; a stratified 20% of it is split off as dev, seed 0: 144 train, 36 dev" in done.text
+    assert "tickets.csv; a stratified 20 % of it is split off as dev, seed 0: 144 train, 36 dev" in done.text
     found = done.found
     assert (found["task"], found["metric"], found["data"]["source"]) == ("tickets", "accuracy", "task")
     definition = found["plan"]["settings"]["task"]

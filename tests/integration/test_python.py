@@ -103,7 +103,7 @@ def test_the_same_data_are_the_same_task(here: Path) -> None:
     [
         ({"task": "colla"}, "task: there is no task 'colla'"),
         ({"task": "cola", "trails": 3}, "trails: unknown option; did you mean trials"),
-        ({"task": "cola", "max_concurrent": 0}, "max_concurrent: should be greater than 0, but got 0"),
+        ({"task": "cola", "max_concurrent": 0}, "max_concurrent: must be greater than 0, but got 0"),
         ({"task": "cola", "dry_run": True}, "dry_run: is for the command line"),
         ({"task": "cola", "train": FRAME}, "task, train: give one of them"),
         ({"task": "cola", "label": "team"}, "label: goes with train="),

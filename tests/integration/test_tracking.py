@@ -439,7 +439,7 @@ def test_a_run_that_is_deleted_meanwhile_is_restored_and_the_others_go_on(uri: s
         tracker.trial_ended(make_record(number, configuration=DENSE, scores=[(60, 0.25)]))
     tracker.session_ended(output, interrupted=False)
     assert tracker.error == ""
-    assert warnings == ["MLflow: 1 run(s) of this search were deleted there, and are restored"]
+    assert warnings == ["MLflow: restored the runs of this search that had been deleted there: 1"]
     assert {trial: run.info.status for trial, run in runs(uri).items()} == dict.fromkeys(
         ("search", "0", "1"), "FINISHED"
     )

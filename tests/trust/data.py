@@ -270,7 +270,7 @@ READINGS = [
 
 PROPOSALS = [
     proposal(
-        "float labels in JSON", "a.jsonl", lines([0.0, 1.0] * 20), says("'0' 20 (50%)", "data  "), plan=True
+        "float labels in JSON", "a.jsonl", lines([0.0, 1.0] * 20), says("'0' 20 (50 %)", "data  "), plan=True
     ),
     proposal(
         "a label that is NaN", "a.jsonl", lines([*AB[:-1], float("nan")]), says("is missing", but="'nan'")

@@ -13,8 +13,10 @@ from dps.tasks.metrics import TUNED_THRESHOLD
 from dps.tasks.task import EVEN_THRESHOLD
 from dps.text import quote_value
 from dps.training.preview import RunPreview
+from dps.wording import format_count, format_share
 from tune.core.wording import format_clock, format_usage
 from tune.planning.plan import Plan
+from tune.planning.preflight import estimate_storage_bytes
 from tune.stats.evidence import MIN_SEEDS
 from tune.stats.verdict import find_detectable_difference
 from tune.strategy.race import RaceSettings
@@ -28,9 +30,11 @@ def format_plan(plan: Plan) -> list[str]:
     options, cluster = plan.options, plan.cluster
     examples = ", ".join(f"{count:,} {split}" for split, count in plan.preview.examples.items())
     where = f"Ray at {cluster.address}" if cluster.address else "local Ray on loopback"
-    devices = f"{options.cpus_per_worker} thread" + (
+    seeds = format_count(options.confirm, "fresh seed")
+    devices = format_count(options.cpus_per_worker, "thread") + (
         f", {plan.gpus_per_worker:g} GPU" if plan.gpus_per_worker else ""
     )
+    needed = estimate_storage_bytes(plan)
     lines = [
         f"task         {plan.task.name} ({plan.task.metric}, {plan.task.direction})",
         f"data         {plan.data.note}: {examples}",
@@ -40,17 +44,18 @@ def format_plan(plan: Plan) -> list[str]:
         *_format_threshold(plan),
         *_format_models(plan),
         *_format_patience(plan),
-        f"selected on  {options.select_on}; reported on dev, {options.confirm} fresh seeds",
+        f"selected on  {options.select_on}; reported on dev with {seeds}",
     ]
     lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)
     if plan.ended_runs:
-        lines.append(f"resumed      {plan.ended_runs} of about {plan.planned_runs} runs have ended before")
+        lines.append(f"resumed      {plan.ended_runs} of about {plan.planned_runs} runs are done already")
     estimate = plan.estimate
     lines += [
-        f"slots        {plan.slots} x {options.workers_per_trial} worker(s) x {devices}; "
-        f"{where}, {cluster.cpus:g} cores",
+        f"slots        {plan.slots} x {format_count(options.workers_per_trial, 'worker')} x {devices}; "
+        f"{where}, {format_count(cluster.cpus, 'core')}",
         *([f"GPUs         {plan.gpu_note}"] if plan.gpu_note else []),
         f"precision    {plan.precision_note}",
+        f"disk         up to {needed / 2**30:.1f} GiB at a time",
         (
             f"expected     about "
             f"{format_clock(estimate.seconds)}{format_usage(plan.slot_devices.used(estimate.slot_seconds))}"
@@ -112,7 +117,7 @@ def _format_groups(plan: Plan) -> list[str]:
     if not plan.task.group:
         return []
     column = quote_value(plan.task.group, 30)
-    return [f"groups       {plan.preview.groups:,} in {column}: each on one side of every split"]
+    return [f"groups       {plan.preview.groups:,} in {column}: each kept on one side of every split"]
 
 
 def _format_loss(plan: Plan) -> list[str]:
@@ -121,7 +126,8 @@ def _format_loss(plan: Plan) -> list[str]:
     if name == "plain" or len({arm.settings.loss for arm in plan.arms.values()}) > 1:
         return []
     if name == "focal":
-        return [f"loss         focal: what is right with probability p counts (1 - p)^{FOCAL_GAMMA:g}"]
+        weight = f"(1 - p)^{FOCAL_GAMMA:g}"
+        return [f"loss         focal: an example weighs {weight}, p the probability of its label"]
     if plan.task.multi_label:
         counts = np.stack([plan.preview.examples["train"] - counts, counts])
     weights, what = balance_classes(counts), "weights of a label" if plan.task.multi_label else "weights"
@@ -136,7 +142,7 @@ def _format_threshold(plan: Plan) -> list[str]:
     if len({arm.settings.threshold for arm in plan.arms.values()}) > 1:
         return []
     if threshold == TUNED_THRESHOLD:
-        how = f"by {plan.task.metric} on the held-out slice of each trial; fresh seeds keep the median"
+        how = f"for {plan.task.metric} on the held-out slice of each trial; fresh seeds use the median"
         return [f"threshold    tuned {how}"]
     return [] if threshold == EVEN_THRESHOLD else [f"threshold    {threshold:g}"]
 
@@ -146,23 +152,23 @@ def _format_patience(plan: Plan) -> list[str]:
     found, examples = plan.settings.patience, plan.preview.examples["train"]
     if found is None or len({arm.settings.patience for arm in plan.arms.values()}) > 1:
         return []
-    held_out, evaluations = plan.preview.scored_examples, f"{found} evaluation{'s' if found > 1 else ''}"
+    held_out, evaluations = plan.preview.scored_examples, format_count(found, "evaluation")
     return [
-        f"patience     a run ends after {evaluations} without a better score, and keeps its best step; fresh "
-        f"seeds too leave {held_out:,} of {examples:,} training examples to choose it by"
+        f"patience     a run ends after {evaluations} without a better score and keeps its best step; fresh "
+        f"seeds, too, hold out {held_out:,} of {examples:,} training examples for that"
     ]
 
 
 def _format_search(plan: Plan) -> list[str]:
     options, space = plan.options, plan.space
-    begun = f"beginning    with the published values: {len(plan.initial_configurations)} trials"
+    first = format_count(len(plan.initial_configurations), "trial")
+    trials, steps = format_count(plan.count_trials(""), "trial"), format_count(plan.max_steps, "step")
     return [
-        f"searching    {plan.count_trials('')} trials of at most {plan.max_steps} steps, "
-        f"{options.sampler} + {options.scheduler}",
+        f"searching    {trials} of at most {steps}, {options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
         *(f"warm start   {origin}" for origin in plan.warm_start.origins),
-        *([begun] if plan.initial_configurations else []),
+        *([f"first        the published values: {first}"] if plan.initial_configurations else []),
         *_format_budgets(plan),
         *_format_race_and_confirmation(plan),
     ]
@@ -175,25 +181,30 @@ def _format_budgets(plan: Plan) -> list[str]:
     ]
     if not limits:
         return []
-    said = f"budget       {', '.join(limits)}; no trial and no race run starts after it"
-    kept = f", {1 - plan.own_budget_share:.0%} of it is for the baselines" if plan.baseline_arms else ""
+    said = f"budget       {', '.join(limits)}; no trial or race run starts after that"
+    kept = (
+        f", {format_share(1 - plan.own_budget_share)} of it is kept for the baselines"
+        if plan.baseline_arms
+        else ""
+    )
     return [said + kept]
 
 
 def _format_race_and_confirmation(plan: Plan) -> list[str]:
     options = plan.options
     racing = (
-        f"racing       the promising ones on up to {options.race} further seeds each, at most "
-        f"{RaceSettings.max_cost_ratio:.0%} of what the trials took"
+        f"racing       the promising ones with up to {format_count(options.race, 'further seed')} each, "
+        f"within {format_share(RaceSettings.max_cost_ratio)} of the time of the trials"
     )
     who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
-    confirming = f"confirming   {who}: {options.confirm} runs of {plan.confirm_steps} steps"
+    runs, steps = format_count(options.confirm, "run"), format_count(plan.confirm_steps, "step")
+    confirming = f"confirming   {who}: {runs} of {steps}"
     lines = [racing, confirming] if options.race else [confirming]
     return [*lines, *_format_baselines(plan)]
 
 
 def _format_baselines(plan: Plan) -> list[str]:
-    """Say what the winner is compared with, what that costs, and which difference it can tell."""
+    """Say what the winner is compared with, what that costs, and which difference it can detect."""
     options, tuned = plan.options, plan.baseline_arms
     comparisons = len(tuned) + plan.confirms_published
     parts = ["the published values, unless they win"] if plan.confirms_published else []
@@ -206,17 +217,18 @@ def _format_baselines(plan: Plan) -> list[str]:
         what = "learning rates" if len(plan.arms[tuned[0]].space.parameters) == 1 else "configurations"
         parts.append(f"{', '.join(tuned)}, each at the best of {each} {what}")
     trials = sum(map(plan.count_trials, tuned))
-    cost = f"{trials} trials and " if trials else ""
-    lines = [f"baselines    {'; '.join(parts)}: {cost}{comparisons * options.confirm} runs on the same seeds"]
+    cost = f"{format_count(trials, 'trial')} and " if trials else ""
+    cost += f"{format_count(comparisons * options.confirm, 'run')} on the same seeds"
+    lines = [f"baselines    {'; '.join(parts)}: {cost}"]
     pairs, least = options.confirm, find_detectable_difference(options.confirm, comparisons)
-    told = f"too few to tell a difference; give --confirm {MIN_SEEDS} or more"
+    said = f"too few to detect a difference; give --confirm {MIN_SEEDS} or more"
     if least is not None:
         wide, narrow = PAIR_SPREADS
-        told = (
-            f"a difference of {wide * least:.0f} points is told (80 % power) if it varies by {wide} from "
-            f"pair to pair, one of {narrow * least:.0f} if by {narrow}"
+        said = (
+            f"detect a difference of {wide * least:.0f} points that varies by {wide} from pair to pair, "
+            f"or of {narrow * least:.0f} that varies by {narrow} (80 % power)"
         )
-    return [*lines, f"telling      {pairs} pair{'s' if pairs > 1 else ''}: {told}"]
+    return [*lines, f"power        {format_count(pairs, 'pair')}: {said}"]
 
 
 def _format_comparison(plan: Plan) -> list[str]:
@@ -224,13 +236,15 @@ def _format_comparison(plan: Plan) -> list[str]:
     options, differing = plan.options, plan.list_differences()
     is_tuned, noun = options.tune == "each", "arms" if options.arms else "methods"
     least, most = (pick(arm.preview.full_max_steps for arm in plan.arms.values()) for pick in (min, max))
-    steps = f"{most} steps each" if least == most else f"{least} to {most} steps"
-    lines = [f"comparing    {len(plan.arms)} {noun}, each as it is: {options.confirm} paired seeds, {steps}"]
+    steps = f"{format_count(most, 'step')} each" if least == most else f"{least} to {most} steps"
+    seeds = format_count(options.confirm, "paired seed")
+    lines = [f"comparing    {len(plan.arms)} {noun}, each as it is: {seeds}, {steps}"]
     if is_tuned:
         lines = [
-            f"comparing    {len(plan.arms)} {noun}, each: {options.trials} configurations of at most "
-            f"{plan.max_steps} steps, {options.sampler} + {options.scheduler},",
-            f"             then its best with {options.confirm} paired seeds, {steps}",
+            f"comparing    {len(plan.arms)} {noun}, each: "
+            f"{format_count(options.trials, 'configuration')} of at most "
+            f"{format_count(plan.max_steps, 'step')}, {options.sampler} + {options.scheduler},",
+            f"             then its best with {seeds}, {steps}",
         ]
     rate = plan.first.space.parameters["learning_rate"]
     shared = {"learning_rate": rate} if is_tuned else {}

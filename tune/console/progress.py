@@ -21,6 +21,7 @@ from rich.text import Text
 from dps.tasks.task import Task
 from dps.text import sanitise_text
 from dps.training.result import Evaluation, Outcome
+from dps.wording import format_count
 from tune.console.outlook import (
     Leader,
     Work,
@@ -222,7 +223,7 @@ class ProgressDisplay(Watcher):
         """Say which trial leads, by its expected score; empty while too few runs have ended."""
         if (leader := self.leader) is None:
             return ""
-        seeds = f"{leader.seeds} seed{'s' if leader.seeds > 1 else ''}"
+        seeds = format_count(leader.seeds, "seed")
         expected = f"{leader.expected:.4f} ± {leader.deviation:.4f}"
         return f"leading: trial {leader.trial.id}, expected {expected} by {seeds}"
 
@@ -274,12 +275,15 @@ class ProgressDisplay(Watcher):
     def _build_row(self, record: TrialRecord) -> tuple[Text | str, ...]:
         score, progress = get_display_score(record, self.task), self.progress.get(record.id)
         style = FAILURE_STYLE if record.outcome.is_failure else OUTCOME_STYLES.get(record.outcome, "")
+        outcome = Text(str(record.outcome), style)
+        if record.is_collapsed and record.outcome == Outcome.COMPLETED:
+            outcome = Text("collapsed", WARNING_STYLE)
         return (
             Text(self._name_row(record), no_wrap=True, overflow="ellipsis"),
             Text(format_configuration(record.configuration), no_wrap=True, overflow="ellipsis"),
             str(progress or record.step or "-"),
             "-" if score is None else f"{score:.4f}",
-            Text(str(record.outcome), style),
+            outcome,
         )
 
     def _shown(self, room: int) -> list[TrialRecord]:
@@ -312,7 +316,7 @@ class ProgressDisplay(Watcher):
                 Text(self.describe_leader() or "leading: not known before four runs have ended", LEADER_STYLE)
             )
         if not self.has_begun:
-            what = f"starting {self.plan.slots} slots: processes, libraries, data, model"
+            what = f"starting {format_count(self.plan.slots, 'slot')}: processes, libraries, data, model"
             lines.append(Text(what, LATER_STYLE))
         return lines
 

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dps.wording import format_count
 from tune.console.outlook import count_phases, estimate_left, format_phases
 from tune.console.plan import format_plan
 from tune.console.progress import ProgressDisplay
@@ -29,12 +30,10 @@ def format_suite_plan(plans: Sequence[Plan]) -> list[str]:
     width = max(map(len, named))
     lines = [f"tasks        {len(plans)}, which share the slots"]
     for plan in plans:
-        left = (
-            f"{plan.ended_runs} of about {plan.planned_runs}" if plan.ended_runs else f"{plan.planned_runs}"
-        )
-        ended = " runs ended" if plan.ended_runs else " runs"
+        runs = format_count(plan.planned_runs, "run")
+        left = f"{plan.ended_runs} of about {runs} ended," if plan.ended_runs else f"{runs} of"
         lines.append(
-            f"  {plan.task.name:<{width}}  {left}{ended} of at most {plan.confirm_steps} steps, "
+            f"  {plan.task.name:<{width}}  {left} at most {format_count(plan.confirm_steps, 'step')}, "
             f"about {format_clock(plan.estimate.slot_seconds)} of a slot; {plan.task.metric}"
         )
     lines += shared

@@ -52,8 +52,9 @@ def run_session_command(
     try:
         with suspend_collection():
             return start(parse_options(argv, kind))
-    except InputError as error:
-        return print_error(str(error), EXIT_WRONG_INPUT)
+    except InputError as error:  # one of the library dps names an argument, which is an option here
+        message = re.sub(r"^(task|data|model|transfer): ", r"--\1: ", str(error))
+        return print_error(message, EXIT_WRONG_INPUT)
     except RefusedError as error:
         return max(print_error(line, EXIT_REFUSED) for line in str(error).splitlines())
     except UnfinishedError as error:

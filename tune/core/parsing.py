@@ -140,6 +140,7 @@ def make_options_parser(kind: type[CommonOptions], is_brief: bool = False) -> Co
 
 def _format_validation_error(error: Any, kind: type[CommonOptions]) -> str:
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    message = message.replace("should", "must", 1)  # pydantic's word for a rule
     if not error["loc"]:  # concerns several options; the message names them
         return str(message)
     name = "--" + ".".join(str(part) for part in error["loc"]).replace("_", "-")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -259,6 +259,16 @@ class SearchSpace:
             for name, value in self.parameters.items()
         }
         return {"method": list(self.methods), **parameters}
+
+
+def describe_searched(spaces: Iterable[SearchSpace]) -> dict[str, str]:
+    """Describe by name what a parameter is in any of the spaces: "searched: 2 to 10", or its only value."""
+    found: dict[str, dict[str, None]] = {}
+    for space in spaces:
+        for name, domain in space.parameters.items():
+            said = f"searched: {domain}" if _count_values(domain) > 1 else f"{domain}"
+            found.setdefault(name.split(".")[-1], {})[said] = None
+    return {name: " or ".join(said) for name, said in found.items()}
 
 
 def find_study_name(known: Collection[str], method: str, model: str | None, key: str) -> str:

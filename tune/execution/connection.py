@@ -157,7 +157,8 @@ def _start_local_ray(options: dict[str, Any]) -> None:
             raise
         raise RefusedError(
             f"Ray does not start ({type(error).__name__}: {get_last_line(error)}); it needs a home folder "
-            f"and a folder for temporary files that can be written, see HOME and RAY_TMPDIR"
+            f"and a folder for temporary files that can be written (HOME, RAY_TMPDIR); where the machine is "
+            f"busy, try again"
         ) from None
 
 

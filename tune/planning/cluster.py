@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dps.errors import InputError
+from dps.wording import format_count
 from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
 from tune.planning import probe
@@ -65,7 +66,9 @@ def choose_gpus_per_worker(options: CommonOptions, cluster: Cluster) -> float:
     if wanted is None:
         return 1.0 if cluster.gpus else 0.0
     if wanted > cluster.gpus:
-        raise RefusedError(f"--gpus-per-worker: {wanted:g} wanted, but the cluster has {cluster.gpus:g} GPUs")
+        raise RefusedError(
+            f"--gpus-per-worker: {wanted:g} wanted, but the cluster has {format_count(cluster.gpus, 'GPU')}"
+        )
     return wanted
 
 

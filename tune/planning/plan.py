@@ -14,7 +14,7 @@ from dps.tasks.task import Task
 from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
 from tune.core.run import RunSettings
-from tune.core.space import INITIAL_RATE_COUNT, SearchSpace
+from tune.core.space import INITIAL_RATE_COUNT, SearchSpace, describe_searched
 from tune.planning.arm import Arm
 from tune.planning.cluster import Cluster, count_slots
 from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration
@@ -390,6 +390,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "confirm_steps": plan.confirm_steps,
             "slots": plan.slots,
             "settings": plan.settings.to_json(),
+            "searched": describe_searched(arm.space for arm in plan.arms.values()),
         },
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dps.errors import InputError
+from dps.wording import format_count
 from tune.core.options import CommonOptions
 from tune.core.run import RefusedError
 from tune.core.space import SearchSpace
@@ -100,8 +101,9 @@ def _count_slots_or_refuse(options: CommonOptions, cluster: Cluster, gpus: float
         scarce = min(room, key=lambda name: room[name])
         raise RefusedError(
             f"--workers-per-trial: the cluster has too little ({scarce}) for one trial of "
-            f"{options.workers_per_trial} x {options.cpus_per_worker} cores and {gpus:g} GPUs; it has "
-            f"{cluster.cpus:g} cores, {cluster.gpus:g} GPUs, {cluster.memory / 2**30:.0f} GiB"
+            f"{options.workers_per_trial} x {format_count(options.cpus_per_worker, 'core')} and "
+            f"{format_count(gpus, 'GPU')}; it has {format_count(cluster.cpus, 'core')}, "
+            f"{format_count(cluster.gpus, 'GPU')}, {cluster.memory / 2**30:.0f} GiB"
         )
     if "GPU" in options.resource_limits and not gpus:
         raise RefusedError("--gpu-hours: the plan uses no GPU; use --time-budget")

@@ -96,9 +96,7 @@ def judge_node_report(
 
 def check_free_space(plan: Plan, folder: Path) -> list[PreflightFinding]:
     """Return a finding if the storage has less space than a plan may need."""
-    models = plan.options.confirm + plan.options.ensemble if plan.keep_models else 0  # one is copied
-    needed = estimate_storage_bytes(plan.model_parameters, plan.slots, models)
-    free = shutil.disk_usage(folder).free
+    needed, free = estimate_storage_bytes(plan), shutil.disk_usage(folder).free
     if free >= needed:
         return []
     problem = f"{free / 2**30:.1f} GiB free, but up to {needed / 2**30:.1f} GiB are needed for a while"
@@ -106,9 +104,11 @@ def check_free_space(plan: Plan, folder: Path) -> list[PreflightFinding]:
     return [PreflightFinding(str(folder), problem, remedy)]
 
 
-def estimate_storage_bytes(weights: int, slots: int, models: int) -> int:
+def estimate_storage_bytes(plan: Plan) -> int:
     """Return the maximum bytes in storage at once: a checkpoint per slot, a model per confirmation."""
-    return BYTES_PER_WEIGHT * weights * (TENSORS_PER_CHECKPOINT * slots + models) + STORAGE_HEADROOM_BYTES
+    models = plan.options.confirm + plan.options.ensemble if plan.keep_models else 0  # one is copied
+    tensors = TENSORS_PER_CHECKPOINT * plan.slots + models
+    return BYTES_PER_WEIGHT * plan.model_parameters * tensors + STORAGE_HEADROOM_BYTES
 
 
 def check_mlflow(plan: Plan, output: Path) -> list[PreflightFinding]:

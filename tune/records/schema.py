@@ -90,7 +90,7 @@ class SettingsSection(Section):
 
 class PlanSection(Section):
     """What was planned. examples: their number by split; cut: those with more than max_length tokens, by set.
-    slots: runs at the same time."""
+    slots: runs at the same time. searched: see `tune.core.space.describe_searched`."""
 
     examples: dict[str, int]
     cut: dict[str, int] = {}
@@ -98,6 +98,7 @@ class PlanSection(Section):
     confirm_steps: PositiveInt
     slots: PositiveInt
     settings: SettingsSection
+    searched: dict[str, str] = {}
 
 
 class SpentSection(Section):

@@ -248,7 +248,7 @@ def read_search_document(folder: Path) -> SearchDocument:
     if not file.is_file():
         if (folder / COMPARISON_DOCUMENT_FILE).is_file():
             raise InputError(
-                f"DIR: {folder} holds a comparison; read its compare.md, or name a search's folder"
+                f"DIR: {folder} holds a comparison; open its compare.html, or name a search's folder"
             )
         raise InputError(f"DIR: {folder} holds no search.json; name the output folder of a search that ended")
     try:

@@ -30,6 +30,7 @@ from tune.records.comparison_document import (
 from tune.records.predictions import find_predictions, read_evaluation_set
 from tune.records.replicates import find_threshold
 from tune.records.schema import DifferenceSection
+from tune.reporting.confirmation import describe_nothing_learned
 from tune.stats.ensemble import AnswerSummary, summarise_answers
 from tune.stats.evidence import (
     BOOTSTRAP_SEED,
@@ -55,7 +56,19 @@ def analyse_comparison(document: ComparisonDocument, folders: dict[str, Path]) -
         for name, row in document.main_result.methods.items()
         if row.verdict
     ]
-    document.sentences = [*verdicts, *_describe_pairs(document), *_describe_missing_runs(document)]
+    document.sentences = [
+        *_describe_nothing_learned(document),
+        *verdicts,
+        *_describe_pairs(document),
+        *_describe_missing_runs(document),
+    ]
+
+
+def _describe_nothing_learned(document: ComparisonDocument) -> list[str]:
+    """Say that no arm is better than one answer for all examples; else nothing."""
+    result, direction = document.main_result, restore_task(document.plan.settings.task).direction
+    means = [row.mean for row in result.methods.values()]
+    return describe_nothing_learned(means, result.chance, direction, "the best of these")
 
 
 def _name_arm(document: ComparisonDocument, name: str, other: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ from tune.stats.evidence import (
     fill_missing_runs,
 )
 from tune.stats.verdict import adjust_p_values, describe_difference, serialise_difference
+
+CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,24 @@ def pair_predictions(
 def _informative_seeds(runs: Sequence[TrialRecord]) -> list[int]:
     """Return the seeds of those that completed or diverged."""
     return sorted({r.seed for r in runs if r.outcome in (Outcome.COMPLETED, Outcome.DIVERGED)})
+
+
+def describe_nothing_learned(
+    means: Iterable[float], chance: float | None, direction: str, subject: str
+) -> list[str]:
+    """Say that no mean score is better than that of one answer for all examples, `chance`; else nothing.
+    subject: what has the best mean."""
+    sign = Direction(direction).sign
+    best = max((sign * mean for mean in means), default=None)
+    if best is None or chance is None:
+        return []
+    if best - sign * chance <= CHANCE_TOLERANCE:  # never so without a number
+        return [
+            f"Nothing was learned: one answer for all examples scores {chance:.4f}, "
+            f"{subject} {sign * best:.4f}; "
+            f"train longer (--epochs), search other learning rates (--space), or look at the data."
+        ]
+    return []
 
 
 def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:

@@ -164,19 +164,19 @@ def _describe_training(baseline: dict[str, Any], winner: dict[str, Any], steps: 
         method(**{key: each[key] for key in names & each.keys()}).dropout(steps)
         for method, names, each in zip(methods, own, (baseline, winner), strict=True)
     )
-    dropouts = f"{_name_dropout(dropped)}, the winner {_name_dropout(mine_dropped)}"
+    dropouts = f"{_name_dropout(dropped)} (the winner: {mine_dropped or 'none'})"
     said = [dropouts] if dropped != mine_dropped else []
     if not dropped and not mine_dropped and methods[0] is not methods[1]:
-        said = ["without dropout, as the winner does"]
+        said = ["without dropout, like the winner"]
     shared = baseline.keys() & winner.keys() - own[0] - own[1] - {"method", "learning_rate"}
     changed = [name for name in sorted(shared) if baseline[name] != winner[name]]
     values = {name: [_format_value(each[name]) for each in (baseline, winner)] for name in changed}
-    said += [f"with {name} {theirs}, the winner with {mine}" for name, (theirs, mine) in values.items()]
+    said += [f"with {name} {theirs} (the winner: {mine})" for name, (theirs, mine) in values.items()]
     return "; ".join(said)
 
 
 def _format_value(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def _name_dropout(probability: float) -> str:

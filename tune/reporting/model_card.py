@@ -78,22 +78,22 @@ or `python -m dps.predict --model FOLDER{asked}`. Texts are cut at {max_length} 
 
 def _task_section(task: Task) -> str:
     columns = ", ".join(map(format_code_span, task.columns))
-    lines = [f"- reads: {columns}"]
+    lines = [f"- input: {columns}"]
     if task.is_regression:
         low_high = f", from {task.score_range[0]:g} to {task.score_range[1]:g}" if task.score_range else ""
-        lines.append(f"- says: a number, {format_code_span(task.label)}{low_high}")
+        lines.append(f"- output: a number, {format_code_span(task.label)}{low_high}")
     elif task.multi_label:
         names = ", ".join(map(format_code_span, task.labels))
-        said = f"any number of {len(task.labels)} labels: {names}; those above {task.threshold:.4g}"
-        lines.append(f"- says: {said}")
+        above = f"those with a probability above {task.threshold:.4g}"
+        lines.append(f"- output: any number of {len(task.labels)} labels: {names}; {above}")
     else:
         lines.append(
-            f"- says: one of {len(task.labels)} classes: {', '.join(map(format_code_span, task.labels))}"
+            f"- output: one of {len(task.labels)} classes: {', '.join(map(format_code_span, task.labels))}"
         )
     if task.threshold != EVEN_THRESHOLD and not task.multi_label:
         lines.append(
-            f"- says {format_code_span(task.labels[1])} where its probability is above {task.threshold:.4g}; "
-            f"`pipeline` says it above 0.5"
+            f"- threshold: {format_code_span(task.labels[1])} if its probability is above "
+            f"{task.threshold:.4g}; `pipeline` uses 0.5"
         )
     lines.append(
         f"- scored by: {', '.join(map(format_code_span, task.metrics))}; the first one ranked configurations"
@@ -149,7 +149,7 @@ def _search_section(document: SearchDocument, seed: int) -> str:
     median = sorted(scores.values())[(len(scores) - 1) // 2]
     which = "the one with the median score, not the luckiest"
     if scores.get(seed) != median:
-        which = "one that was chosen for the median score when there were fewer"
+        which = "the one that had the median score when there were fewer seeds"
     return f"""A search by dps-tune tried {tried} configurations{race}, ranked on {ranked}. The winner:
 
 {configuration}
@@ -163,17 +163,17 @@ Made with {escape_markdown(versions)}; commit {", before it ".join(map(format_co
 
 def _limits_section(document: SearchDocument, task: Task) -> str:
     train = document.plan.examples["train"]
-    said = [f"It has seen {train:,} training examples; texts of another kind than these may surprise it."]
+    said = [f"It has seen {train:,} training examples; expect less on texts of another kind."]
     said.append("The scores are of one dev set: other texts may score lower.")
     if task.is_regression:
-        said.append("A value may lie outside the range of the labels; nothing cuts it.")
+        said.append("A value may lie outside the range of the labels; it is not clipped.")
     elif task.multi_label:
-        said.append("Its probabilities, one a label, were not calibrated: do not read 0.9 as nine in ten.")
-        said.append(f"It knows these {len(task.labels)} labels alone, and may say none of them.")
+        said.append("Its probabilities, one per label, were not calibrated: do not read 0.9 as nine in ten.")
+        said.append(f"It knows only these {len(task.labels)} labels, and may predict none of them.")
     else:
         said.append(
             "Its probabilities are a softmax that was not calibrated: do not read 0.9 as nine in ten."
         )
-        said.append(f"It always chooses one of the {len(task.labels)} classes, whatever it is given.")
-    said.append(f"Whatever stands after {document.won_max_length} tokens is not read.")
+        said.append(f"It always predicts one of the {len(task.labels)} classes, whatever the text.")
+    said.append(f"Anything after {document.won_max_length} tokens is not read.")
     return "\n".join(f"- {line}" for line in said)

@@ -12,6 +12,7 @@ from typing import Any
 
 from dps.paths import write_text_file
 from dps.text import redact_addresses, redact_tree, sanitise_text
+from dps.wording import format_share
 from tune.core.wording import (
     describe_generated_data,
     format_clock,
@@ -171,6 +172,7 @@ def render_template(template: str, figures: PageFigures, **values: Any) -> str:
         brief=lambda configuration: format_prose(format_configuration(configuration)),
         bill=format_usage,
         clock=format_clock,
+        percent=format_share,
         probability=format_probability,
     )
 

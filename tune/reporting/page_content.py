@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dps.selection import StageSchedule
+from dps.wording import format_share
 from tune.core.run import RunPurpose
 from tune.core.wording import format_number
 from tune.records.ledger import TrialRecord
@@ -100,7 +101,7 @@ def describe_answers(sides: Sequence[ConfirmedConfiguration]) -> list[tuple[str,
         figures = {"log loss": answers.log_loss, "calibration error (ECE)": answers.calibration_error}
         said = {name: format_number(value, ".4f") for name, value in figures.items()}
         bound = bound_rate(answers.collapsed, answers.runs)
-        said["collapsed"] = f"{answers.collapsed} of {answers.runs} (up to {bound:.0%})"
+        said["collapsed"] = f"{answers.collapsed} of {answers.runs} (up to {format_share(bound)})"
         if together is not None:
             said["ensemble of the seeds"] = f"{together.score:.4f}"
             low, high = together.interval or (None, None)

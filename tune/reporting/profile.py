@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dps.wording import format_share
 from tune.records.ledger import TrialRecord
 from tune.records.search_document import ProfileSection
 from tune.strategy.budget import SlotCount
@@ -54,7 +55,9 @@ def format_profile(profile: ProfileSection) -> list[str]:
         f"{before['plan_and_cluster']:.1f}, slots (worker group, model, tokens) {before['slots']:.1f}",
         f"then, of {profile.slot_seconds:.0f} slot seconds",
     ]
-    said += [f"  {share:6.1%}  {TIME_PART_NAMES[part]}" for part, share in profile.shares.items()]
+    said += [
+        f"  {format_share(share, 1):>7}  {TIME_PART_NAMES[part]}" for part, share in profile.shares.items()
+    ]
     if profile.gap is not None:
         said.append(f"from the end of a run to the first step of the next: {profile.gap:.2f} s (median)")
     return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tune.core.direction import Direction
+from dps.wording import format_count, format_share
 from tune.core.wording import format_configuration, format_objective, format_p_value, format_usage
 from tune.records.failures import format_failure_summary
 from tune.records.schema import DifferenceSection, PlanSection
@@ -17,11 +17,9 @@ from tune.records.search_document import (
     RaceRow,
     SearchDocument,
 )
-from tune.reporting.confirmation import describe_incomplete_runs
+from tune.reporting.confirmation import describe_incomplete_runs, describe_nothing_learned
 from tune.stats.evidence import MIN_SEEDS, bound_rate
 from tune.stats.verdict import describe_more_seeds, is_distinguishable
-
-CHANCE_TOLERANCE = 1e-6  # of a score that is a mean over seeds
 
 
 def format_result_sentence(document: SearchDocument) -> str:
@@ -44,21 +42,12 @@ def list_verdict_lines(document: SearchDocument) -> list[str]:
     if winner is None:
         return ["No trial finished."]
     won = f"Trial {winner.trial} won: {format_configuration(winner.configuration)}"
-    won += "; nothing found beats the published values, which these are." if winner.published else "."
+    won += "; these are the published values, and nothing found beats them." if winner.published else "."
     first = [_format_baseline(baseline) for baseline in _order_baselines(document.baselines)[:1]]
-    return [*_describe_nothing_learned(document), won, _format_mean(document), *first]
-
-
-def _describe_nothing_learned(document: SearchDocument) -> list[str]:
-    """Say that the winner is no better than one answer for all examples; else nothing."""
     mean, chance = _find_mean_and_chance(document)
-    sign = Direction(document.direction).sign
-    if mean is None or chance is None or sign * mean > sign * chance + CHANCE_TOLERANCE:
-        return []
-    return [
-        f"Nothing was learned: one answer for all examples scores {chance:.4f}, the winner {mean:.4f}; train "
-        f"longer (--epochs), search other learning rates (--space), or look at the data."
-    ]
+    means = [] if mean is None else [mean]
+    nothing = describe_nothing_learned(means, chance, document.direction, "the winner")
+    return [*nothing, won, _format_mean(document), *first]
 
 
 def _find_mean_and_chance(document: SearchDocument) -> tuple[float | None, float | None]:
@@ -74,19 +63,24 @@ def _format_mean(document: SearchDocument) -> str:
         return "It was not confirmed."
     count = len(confirmation.scores) if evidence is None else evidence.seeds
     mean, _ = _find_mean_and_chance(document)
-    text = f"On dev, over {count} fresh seed{'s' if count > 1 else ''}: {document.metric} {mean:.4f}"
+    text = f"On dev, over {format_count(count, 'fresh seed')}: {document.metric} {mean:.4f}"
     if count < MIN_SEEDS:
         return f"{text} (too few seeds for an interval)."
     if evidence is None or evidence.interval is None:
         return f"{text}."
     low, high = evidence.interval
-    within = f"{evidence.level:.0%} interval {low:.4f} to {high:.4f}, over seeds and examples"
+    within = f"{format_share(evidence.level)} interval {low:.4f} to {high:.4f}, over seeds and examples"
     return f"{text} ({within})."
 
 
 def _order_baselines(baselines: Sequence[BaselineSection]) -> list[BaselineSection]:
     """Order them as a sentence names them: the published values, then what trains as the winner does."""
-    return sorted(baselines, key=lambda each: (not each.published, ", the winner " in each.differs))
+    return sorted(baselines, key=lambda each: (not each.published, _trains_otherwise(each)))
+
+
+def _trains_otherwise(baseline: BaselineSection) -> bool:
+    """Return whether the text on a baseline's training names something that the winner has otherwise."""
+    return "(the winner: " in baseline.differs or ", the winner " in baseline.differs
 
 
 def _format_baseline(baseline: BaselineSection) -> str:
@@ -96,12 +90,13 @@ def _format_baseline(baseline: BaselineSection) -> str:
         return f"It was {baseline.verdict}."
     told = describe_told_difference(difference)
     size, within = _format_size(difference)
-    which = f", which trains {baseline.differs}" if baseline.differs else ""
+    trained = "they trained" if baseline.published else f"{baseline.name} trained"
+    which = f"; {trained} {baseline.differs}" if baseline.differs else ""
     if baseline.published:
         if told == "better":
-            return f"Searching added {size} points to the published values ({within}){which}."
+            return f"Searching gained {size[1:]} points over the published values ({within}){which}."
         if told == "not distinguishable":
-            said = f"What searching added to the published values cannot be told: {size} points ({within})"
+            said = f"No gain of searching over the published values can be shown: {size} points ({within})"
             return f"{said}{which}."
     if baseline.is_tuned:
         rates, tuned = len(baseline.learning_rates), baseline.format_tuned_values()
@@ -129,12 +124,12 @@ def _format_size(difference: DifferenceSection) -> tuple[str, str]:
     """Return the points of a difference, and what is known of them."""
     size = format_points(difference.mean)
     if difference.seeds < MIN_SEEDS:
-        return size, f"{difference.seeds} pair{'s' if difference.seeds > 1 else ''}: too few to tell"
+        return size, f"{format_count(difference.seeds, 'pair')}: too few to tell"
     if difference.interval is None:
         return size, "all pairs the same"
     low, high = map(format_points, difference.interval)
     p = "" if difference.adjusted_p is None else f", p {format_p_value(difference.adjusted_p)}"
-    return size, f"{difference.level:.0%} interval {low} to {high}{p}"
+    return size, f"{format_share(difference.level)} interval {low} to {high}{p}"
 
 
 def format_points(difference: float) -> str:
@@ -148,10 +143,11 @@ def _describe_pairs(compared: Sequence[BaselineSection]) -> str:
     seeds = {difference.seeds for difference in differences}
     over = f"the same {seeds.pop()} seeds" if len(seeds) == 1 else "the seeds that both sides share"
     tests = sum(difference.adjusted_p is not None for difference in differences)
-    corrected = f"; p is corrected for {tests} comparisons (Holm)" if tests > 1 else ""
     look = max(difference.look for difference in differences)
-    again = f"; it allows for looking {look} times" if look > 1 else ""
-    return f"Differences are over {over} and the examples of dev{corrected}{again}."
+    reasons = [f"{tests} comparisons (Holm)"] if tests > 1 else []
+    reasons += [f"{look} looks at the data"] if look > 1 else []
+    corrected = f"; p is corrected for {' and for '.join(reasons)}" if reasons else ""
+    return f"Differences are over {over} and the examples of dev{corrected}."
 
 
 def format_certainty_lines(document: SearchDocument) -> list[str]:
@@ -159,7 +155,7 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
     lines = [_format_standard_error(document.evidence)] if document.evidence else []
     lines += [*_describe_doubt(document), *_describe_answers(document)]
     if document.evidence_error and document.confirmation:
-        lines.append(f"Over seeds and examples nothing can be said: {document.evidence_error}.")
+        lines.append(f"No interval over seeds and examples: {document.evidence_error}.")
     rivals = {f"Trial {finalist.trial}": finalist for finalist in document.finalists}
     lines += [line for baseline in document.baselines for line in _advise_more_seeds(baseline)]
     lines += [f"The winner is {rival.verdict}." for rival in rivals.values()]
@@ -174,14 +170,14 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
 
 
 def _advise_more_seeds(baseline: BaselineSection) -> list[str]:
-    """Say how many more seeds would tell the winner from a baseline that it was not told from."""
+    """Say how many more seeds it takes to tell the winner from a baseline, where these do not."""
     difference = baseline.difference
     if difference is None or difference.adjusted_p is None or "more_seeds" not in difference.model_fields_set:
         return []
     if describe_told_difference(difference) != "not distinguishable":
         return []
     advice = describe_more_seeds(difference.more_seeds, difference.examples)
-    return [f"To tell it from {baseline.title}: {advice}."]
+    return [f"Against {baseline.title}: {advice}."]
 
 
 def _describe_doubt(document: SearchDocument) -> list[str]:
@@ -201,9 +197,10 @@ def _describe_answers(document: SearchDocument) -> list[str]:
     answers = document.evidence and document.evidence.answers
     if not answers:
         return []
+    runs = format_count(answers.runs, "run")
     lines = [
-        f"{answers.collapsed} of {answers.runs} runs of the winner collapsed to one answer for all; of "
-        f"further runs up to {bound_rate(answers.collapsed, answers.runs):.0%} may (95 % bound)."
+        f"{answers.collapsed} of {runs} of the winner collapsed to one answer for all examples; the rate of "
+        f"such runs may be up to {format_share(bound_rate(answers.collapsed, answers.runs))} (95 % bound)."
     ]
     if answers.log_loss is not None and answers.calibration_error is not None:
         lines.append(
@@ -214,7 +211,7 @@ def _describe_answers(document: SearchDocument) -> list[str]:
         said = f"The ensemble of the {together.runs} models: {document.metric} {together.score:.4f}"
         if together.interval is not None:
             low, high = together.interval
-            said += f", {together.level:.0%} interval {low:.4f} to {high:.4f} over the examples"
+            said += f", {format_share(together.level)} interval {low:.4f} to {high:.4f} over the examples"
         if together.log_loss is not None:
             said += f"; log loss {together.log_loss:.4f}, calibration error {together.calibration_error:.4f}"
         lines.append(f"{said}.")
@@ -226,14 +223,14 @@ def describe_cut_texts(plan: PlanSection) -> list[str]:
     if not plan.cut:
         return []
     cut = ", ".join(f"{count:,} of {name}" for name, count in plan.cut.items())
-    return [f"Cut at {plan.settings.max_length} tokens, without what comes after: examples {cut}."]
+    return [f"Examples cut at {plan.settings.max_length} tokens: {cut}."]
 
 
 def _format_standard_error(evidence: Evidence) -> str:
-    parts = f"{evidence.examples_part:.4f} by the {evidence.examples:,} examples"
+    parts = f"{evidence.examples_part:.4f} from the {evidence.examples:,} examples"
     seeds = "the spread over seeds is not known"
     if evidence.seeds_part is not None:
-        seeds = f"{evidence.seeds_part:.4f} by the {evidence.seeds} seeds"
+        seeds = f"{evidence.seeds_part:.4f} from the {evidence.seeds} seeds"
     return f"Standard error of its mean {evidence.mean:.4f}: {parts}, {seeds}."
 
 
@@ -252,14 +249,14 @@ def _format_race_row(row: RaceRow) -> str:
     std = "" if row.std is None else f", standard deviation {row.std:.4f}"
     bad = f", {row.diverged} diverged" if row.diverged else ""
     bad += f", {row.collapsed} collapsed" if row.collapsed else ""
-    return f"trial {row.trial}, {row.seeds} seed{'' if row.seeds == 1 else 's'}: {mean}{std}{bad}"
+    return f"trial {row.trial}, {format_count(row.seeds, 'seed')}: {mean}{std}{bad}"
 
 
 def _format_distance_to_winner(difference: RaceDistance | None) -> str:
     """Return the distance of a configuration from the winner, to append."""
     if difference is None:
         return ""
-    pairs = f"{difference.seeds} pair{'s' if difference.seeds > 1 else ''}"
+    pairs = format_count(difference.seeds, "pair")
     return f"; to the winner {difference.mean:+.4f} over {pairs}"
 
 

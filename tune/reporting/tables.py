@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dps.text import sanitise_text
+from dps.wording import format_share
 from tune.core.wording import (
     format_code_span,
     format_configuration,
@@ -33,14 +34,13 @@ COST_COLUMNS = ("method", "passes a run", "seconds a run", "peak memory", "secon
 NARROW_COLUMNS = ("method", "mean", "std", "log loss", "difference", "p")  # fit 80
 COLUMNS_NOTE = (
     "Log loss, calibration error (ECE): means over the completed runs, lower is better. Not above chance: "
-    "the share of runs no better than the best constant prediction. Collapsed: that of runs which gave one "
-    "answer to all examples, and how large their rate may still be (exact upper 95 % bound). An interval "
-    "knows only the collapses that were seen: where none was, it is one of the runs that do not collapse. "
-    "Difference: paired difference from the baseline over shared seeds, in hundredths of the metric, with "
-    "its 95 % interval over seeds and examples. p: two-sided, corrected by Holm within each table and for "
-    "looking again with more seeds. P(better): that the true mean difference is above 0, under a flat prior; "
-    "not corrected. "
-    "The interval of an ensemble is over examples, with its models given."
+    "share of runs no better than the best constant prediction. Collapsed: share of runs that gave one "
+    "answer to all examples, and how large their rate may still be (exact upper 95 % bound); an interval "
+    "accounts only for collapses that occurred. Difference: paired difference from the baseline over shared "
+    "seeds, in hundredths of the metric, with its 95 % interval over seeds and examples. p: two-sided, "
+    "corrected by Holm within each table and for looking again with more seeds. P(better): probability that "
+    "the true mean difference is above 0, under a flat prior; not corrected. The interval of an ensemble is "
+    "over examples, with its models given."
 )
 
 
@@ -58,7 +58,7 @@ def format_heading(document: ComparisonDocument) -> str:
 
 
 def summarise_comparison(document: ComparisonDocument) -> list[str]:
-    """Return the sentences, then what they rest on and what they do not cover."""
+    """Return the sentences, then what they are based on and what they do not cover."""
     name, *others = document.evaluation_sets
     result = document.results[name]
     row = result.methods[document.baseline]
@@ -183,7 +183,7 @@ def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tupl
             f"{row.median:.4f}",
             f"{row.worst:.4f} to {row.best:.4f}",
             *(format_number(loss, ".4f") for loss in losses),
-            format_number(row.not_above_chance, ".0%"),
+            "-" if row.not_above_chance is None else format_share(row.not_above_chance),
             _format_collapsed(row),
             *difference_cells,
         )
@@ -213,8 +213,8 @@ def format_difference(difference: DifferenceSection) -> str:
 
 def _format_collapsed(row: MethodResult) -> str:
     """Return the share of runs that collapsed, with the bound of their rate where it is known."""
-    bound = "" if row.collapsed_at_most is None else f" (up to {row.collapsed_at_most:.0%})"
-    return f"{row.collapsed:.0%}{bound}"
+    bound = "" if row.collapsed_at_most is None else f" (up to {format_share(row.collapsed_at_most)})"
+    return f"{format_share(row.collapsed)}{bound}"
 
 
 def format_cost_rows(document: ComparisonDocument) -> Iterator[tuple[str, ...]]:
@@ -245,7 +245,9 @@ def make_result_tables(document: ComparisonDocument) -> list[TextTable]:
         title = f"{name}: {result.metric}, {result.examples:,} examples, chance {result.chance:.4f}"
         tables.append(TextTable(title, *_leave_out_unknown((*RESULT_COLUMNS, *others), rows)))
         if ensembles := list(format_ensemble_rows(result)):
-            title = f"{name}: {result.metric} of each method's models as one, the mean of what they say"
+            title = (
+                f"{name}: {result.metric} of the ensemble of each method's models (mean of their predictions)"
+            )
             tables.append(TextTable(title, *_leave_out_unknown(ENSEMBLE_COLUMNS, ensembles)))
     return tables
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from dps.wording import format_count
 from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS, PairedDifference, compute_degrees_of_freedom
 
 TEST_POWER = 0.8
@@ -161,20 +162,22 @@ def serialise_difference(
 
 def _explain_missing_interval(difference: PairedDifference) -> str:
     """Say why a difference has no interval."""
-    pairs = f"{difference.seeds} pair{'' if difference.seeds == 1 else 's'}"
+    pairs = format_count(difference.seeds, "pair")
     return f"{pairs}: too few to tell" if difference.seeds < MIN_SEEDS else f"the same in all {pairs}"
 
 
 def describe_more_seeds(more: tuple[int, int | None] | None, examples: int) -> str:
-    """Say how many more seeds would tell a difference of such a size. more: see `estimate_more_seeds`."""
+    """Say how many more seeds would detect a difference of such a size. more: see `estimate_more_seeds`."""
     if more is None:
         return f"more seeds would hardly help, the evaluation set of {examples:,} examples is too small"
     fewest, most = (None if count is None else _round_count(count) for count in more)
     if most is None:
-        return f"at least {fewest:,} more seeds would be needed to tell such a difference"
-    if fewest == most:
-        return f"about {fewest:,} more seed{'' if fewest == 1 else 's'} would tell such a difference"
-    return f"between {fewest:,} and {most:,} more seeds would tell such a difference"
+        count = f"at least {fewest:,} more seeds"
+    elif fewest == most:
+        count = f"about {format_count(fewest, 'more seed')}"
+    else:
+        count = f"between {fewest:,} and {most:,} more seeds"
+    return f"{count} would be needed to detect such a difference"
 
 
 def _round_count(count: int) -> int:

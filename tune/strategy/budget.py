@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dps.wording import format_count, format_share
+
 
 @dataclass(frozen=True)
 class SpentResources:
@@ -33,7 +35,7 @@ class TrialLimit:
     max_trials: int
 
     def reached(self, spent: SpentResources) -> str | None:
-        return f"{self.max_trials} trials" if spent.trials >= self.max_trials else None
+        return format_count(self.max_trials, "trial") if spent.trials >= self.max_trials else None
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class AfterFirstTrial:
 def _reason_if_reached(share: float, budget: str, used: float, limit: float) -> str | None:
     if used < share * limit:
         return None
-    return budget if share == 1 else f"{share:.0%} of the {budget}"
+    return budget if share == 1 else f"{format_share(share)} of the {budget}"
 
 
 def find_stop_reason(rules: Sequence[StopRule], spent: SpentResources) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dps.methods import METHODS
+from dps.wording import format_share
 from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
@@ -105,7 +106,7 @@ class Race:
         full_run = explored / max(1 / self.estimator.evaluations, shares)
         raced += len(running) * full_run
         if raced + full_run / 2 >= self.settings.max_cost_ratio * explored:
-            return f"{self.settings.max_cost_ratio:.0%} of the exploration's training is used"
+            return f"{format_share(self.settings.max_cost_ratio)} of the exploration's training is used"
         return None
 
     def _gain_reason(self, estimates: Estimates) -> str | None:

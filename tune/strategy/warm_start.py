@@ -21,6 +21,7 @@ from optuna.study import StudyDirection
 from dps.errors import InputError
 from dps.ranges import Choice, Domain
 from dps.training.result import Outcome
+from dps.wording import format_count
 from tune.core.option_types import split_names
 from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations, make_configuration_key
@@ -133,7 +134,7 @@ def _read_source(source: str, tracking_uri: str | None) -> list[EarlierConfigura
     if not trials:
         raise refuse("holds no finished trial of a search")
     tasks = ", ".join(sorted({search.task for search in searches if search.runs}))
-    notes = [tasks, f"{trials} trial{'s' if trials > 1 else ''}", *([left_out] if left_out else [])]
+    notes = [tasks, format_count(trials, "trial"), *([left_out] if left_out else [])]
     origin = f"{source} ({', '.join(notes)})"
     return [
         EarlierConfiguration(configuration, normal_score, origin)

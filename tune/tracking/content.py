@@ -33,7 +33,7 @@ class TrackedSearch:
     """Description of a search for MLflow, beside its runs.
 
     task, metric: their names. select_on: what ranks configurations, "holdout" or "dev". data, model: their
-    "source", "name" and "fingerprint".
+    "source", "name" and "fingerprint". searched: see `tune.core.space.describe_searched`.
     """
 
     options: CommonOptions
@@ -42,13 +42,15 @@ class TrackedSearch:
     select_on: str
     data: Mapping[str, str]
     model: Mapping[str, str]
+    searched: Mapping[str, str]
 
     @classmethod
     def from_description(cls, options: CommonOptions, described: Mapping[str, Any]) -> TrackedSearch:
         """Build it from a plan as search.json has it (`tune.planning.plan.describe_plan`)."""
-        select_on = described["plan"]["settings"]["select_on"]
+        plan = described["plan"]
+        own = {"select_on": plan["settings"]["select_on"], "searched": plan.get("searched", {})}
         parts = {name: described[name] for name in ("task", "metric", "data", "model")}
-        return cls(options, select_on=select_on, **parts)
+        return cls(options, **own, **parts)
 
 
 def describe_search(search: TrackedSearch, *sentences: str) -> str:
@@ -104,9 +106,11 @@ def collect_search_tags(search: TrackedSearch, origin: Provenance) -> dict[str, 
     }
 
 
-def collect_options(options: CommonOptions) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of a search as MLflow's parameters, and as tags what a resume may change of them."""
-    given = redact_tree(options.model_dump(mode="json", exclude_none=True))
+def collect_options(search: TrackedSearch) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a search as MLflow's parameters, and as tags what a resume may change of them.
+    An option that is in the search space has its values there."""
+    given = redact_tree(search.options.model_dump(mode="json", exclude_none=True))
+    given |= {name: said for name, said in search.searched.items() if hasattr(search.options, name)}
     fixed, changeable = given.keys() - CHANGEABLE_OPTIONS, given.keys() & CHANGEABLE_OPTIONS
     params, tags = (
         {f"{OPTION_PREFIX}{name}": given[name] for name in names} for names in (fixed, changeable)

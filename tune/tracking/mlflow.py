@@ -180,7 +180,7 @@ class MlflowTracker(Watcher, Server):
         before = dict(self._runs)
         restored = self._look_up_runs()
         if restored:
-            self._warn(f"MLflow: {restored} run(s) of this search were deleted there, and are restored")
+            self._warn(f"MLflow: restored the runs of this search that had been deleted there: {restored}")
         if PARENT not in self._runs:
             self._open_parent_run()
         return restored > 0 or before != self._runs
@@ -230,7 +230,7 @@ class MlflowTracker(Watcher, Server):
         return len(deleted)
 
     def _open_parent_run(self) -> None:
-        fixed, changeable = collect_options(self._search.options)
+        fixed, changeable = collect_options(self._search)
         self._parent = self._open_run(PARENT, self._name, self._tags, fixed)
         parent = self._client.get_run(self._parent)
         note = {} if NOTE in parent.data.tags else {NOTE: describe_search(self._search)}

@@ -281,7 +281,7 @@ def test_single_texts_are_no_pairs(regression: Path, examples: object) -> None:
     [
         (["--text", "a", "--file", "b.csv"], "--text, --file: give exactly one of them"),
         ([], "--text, --file: give exactly one of them"),
-        (["--text", "a", "--text2", "b"], "--text2: the model reads 1 text(s) per example (text); leave"),
+        (["--text", "a", "--text2", "b"], "--text2: the model reads 1 text per example (text); leave"),
         (["--text", "a", " "], "--text: must not be empty"),
         (["--file", "no.csv"], "--file: there is no no.csv"),
         (["--text", "a", "--output", "no/such/folder"], "--output: cannot write"),
@@ -301,9 +301,7 @@ def test_what_is_wrong_is_said_in_one_line(
 
 def test_a_pair_needs_both_texts(regression: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", str(regression), "--text", "a"]) == 2
-    assert (
-        "--text2: the model reads 2 text(s) per example (a, b); give --text2 too" in capsys.readouterr().err
-    )
+    assert "--text2: the model reads 2 texts per example (a, b); give --text2 too" in capsys.readouterr().err
     assert main(["--model", str(regression), "--text", "a", "b", "--text2", "c"]) == 2
     assert "--text2: must have as many texts as --text, 2, but got 1" in capsys.readouterr().err
 

@@ -44,9 +44,9 @@ def test_the_command_proposes_a_task_that_reads_the_file(
     assert main(["--init-task", str(file)]) == 0
     said = capsys.readouterr().out
     assert "180 rows" in said
-    assert "a stratified 20% of train will be split off" in said
-    assert "'text': median 5 words, 95% have at most 5, the longest 5" in said
-    assert "3 classes: 'billing' 60 (33%), 'bug' 60 (33%), 'praise' 60 (33%)" in said
+    assert "a stratified 20 % of train will be held out" in said
+    assert "'text': median 5 words, 95 % have at most 5, the longest 5" in said
+    assert "3 classes: 'billing' 60 (33 %), 'bug' 60 (33 %), 'praise' 60 (33 %)" in said
     assert "not used     'id'" in said
     assert "check  " not in said
     assert said.endswith(f"then: --task {tmp_path / 'tickets.yaml'}\n")
@@ -319,7 +319,16 @@ def test_columns_of_other_kinds_are_proposed_or_refused(tmp_path: Path) -> None:
             "call it 'label' in the file",
         ),
         ("data.csv", "a,label\n" + "1,x\n2,y\n" * 20, "no column looks like text ('a'); call it 'text'"),
-        ("data.csv", "text,label\n" + "a b,x\n" * 20, "column 'label' has 1 different values"),
+        (
+            "data.csv",
+            "text,label\n" + "a b,x\n" * 20,
+            "column 'label' has 1 different value; a classification",
+        ),
+        (
+            "data.csv",
+            "text,label\n" + "a b,x\n" * 20 + "a b,\n" * 30,
+            "column 'label' has 1 different value and 30 empty cells",
+        ),
         (
             "data.txt",
             table("text\tlabel", *AB, separator="\t"),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dps.ranges import Choice, Domain, Range
+from dps.wording import format_count
 from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations, find_study_name
 from tune.records.ledger import TrialRecord
@@ -275,7 +276,7 @@ class SearchAnalysis:
         if len(names) < 2:
             return [], "fewer than two parameters were varied"
         if len(full) < MIN_IMPORTANCE_CONFIGURATIONS:
-            count = f"{len(full)} configuration{'s' if len(full) != 1 else ''}"
+            count = format_count(len(full), "configuration")
             return [], f"{count} ran to the end, and {MIN_IMPORTANCE_CONFIGURATIONS} are needed"
         if len({mean for _, mean in full}) == 1:
             return [], "all configurations have the same score"

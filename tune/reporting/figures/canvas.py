@@ -98,14 +98,14 @@ def choose_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def choose_log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten between two ends, or powers alone where these are many; the ends
-    and their middle if these are few."""
+    """Return 1, 2 and 5 times powers of ten between two ends, or powers alone where these are many; round
+    values at equal distances if these are few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     marks = [base * 10.0**power for power in powers for base in (1, 2, 5)]
     inside = [mark for mark in marks if low * 0.999 <= mark <= high * 1.001]
     if len(inside) > 6:
         return [mark for mark in inside if f"{mark:e}".startswith("1")]
-    return inside if len(inside) > 2 else [low, math.sqrt(low * high), high]
+    return inside if len(inside) > 2 else choose_ticks(low, high, 3)
 
 
 def format_tick(value: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dps.ranges import Choice, Domain
 from dps.tasks.metrics import get_metric_range
+from dps.wording import format_share
 from tune.core.space import make_configuration_key
 from tune.core.wording import format_configuration
 from tune.reporting.figures.analysis import ParameterEffect, ParameterSurface, SearchAnalysis
@@ -151,7 +152,7 @@ def plot_importance(analysis: SearchAnalysis) -> Plot | None:
     rows = [
         Row(
             each.name,
-            f"{each.share:.0%} ({each.low:.0%} to {each.high:.0%})",
+            f"{format_share(each.share)} ({format_share(each.low)} to {format_share(each.high)})",
             lines=[Line(0.0, each.share, "cool", 12), Line(each.low, each.high, "text", 1.5)],
         )
         for each in importances

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from dps.tasks.metrics import get_metric_range
+from dps.wording import format_count, format_share
 from tune.core.space import make_configuration_key
 from tune.core.wording import format_configuration
 from tune.records.ledger import TrialRecord
@@ -67,7 +68,7 @@ def make_difference_row(label: str, difference: DifferenceSection, pairs: Mappin
     elif difference.seeds >= MIN_SEEDS:
         value += " (all pairs the same)"
     else:
-        value += f" ({difference.seeds} pair{'s' if difference.seeds > 1 else ''}: no interval)"
+        value += f" ({format_count(difference.seeds, 'pair')}: no interval)"
     marks.append(
         Mark(difference.points, "diamond" if is_known else "ring", "accent", f"mean {difference.points:+.1f}")
     )
@@ -95,7 +96,7 @@ def plot_luck(standings: Sequence[ConfigurationStanding], metric: str, sign: flo
     rows = [
         Row(
             f"trial {each.trial}{', the winner' if each.won else ''}",
-            f"{first:.3f} {ARROW} {each.mean:.3f} ({each.seeds} seed{'s' if each.seeds > 1 else ''})",
+            f"{first:.3f} {ARROW} {each.mean:.3f} ({format_count(each.seeds, 'seed')})",
             [
                 Mark(first, "ring", "muted", f"first seed: {first:.4f}"),
                 Mark(each.mean, "circle", "accent" if each.won else "cool", f"expected: {each.mean:.4f}"),
@@ -260,7 +261,10 @@ def plot_learning_curves(document: SearchDocument) -> Plot | None:
 
 def plot_slot_time(shares: Mapping[str, float]) -> Plot:
     """Plot the parts of the slot time, by their names."""
-    rows = [Row(name, f"{share:.1%}", lines=[Line(0.0, share, "cool", 12)]) for name, share in shares.items()]
+    rows = [
+        Row(name, format_share(share, 1), lines=[Line(0.0, share, "cool", 12)])
+        for name, share in shares.items()
+    ]
     said = ", ".join(f"{row.label} {row.value}" for row in rows)
     scale = make_share_scale(shares.values(), "share of the slot time")
     return draw_rows(rows, scale, f"Of the slot time: {said}.")
@@ -270,7 +274,7 @@ def make_share_scale(shares: Iterable[float], title: str) -> Scale:
     """Return a scale of shares from 0, in per cent."""
     top = max([0.1, *shares])
     step = 0.1 if top > 0.4 else 0.05
-    ticks = tuple((n * step, f"{n * step:.0%}") for n in range(0, round(top / step) + 1, 2))
+    ticks = tuple((n * step, f"{format_share(n * step)}") for n in range(0, round(top / step) + 1, 2))
     return Scale(0.0, max(top, ticks[-1][0]), title, ticks=ticks)
 
 

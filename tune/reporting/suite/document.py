@@ -9,6 +9,7 @@ from dataclasses import asdict
 from statistics import fmean
 
 from dps.errors import InputError
+from dps.wording import format_share
 from tune.core.wording import format_p_value
 from tune.records.ledger import SCHEMA_VERSION
 from tune.records.schema import SpentSection
@@ -19,8 +20,8 @@ from tune.stats.suite import average_tasks, leave_each_out
 from tune.stats.verdict import adjust_p_values, is_distinguishable
 
 SCOPE = (
-    "This is about these tasks and says nothing of others; each counts the same, in hundredths of its own "
-    "metric, and its seeds and examples are resampled within it."
+    "The average is over these tasks and says nothing about others; each counts the same, in hundredths of "
+    "its own metric; seeds and examples are resampled within each task."
 )
 
 
@@ -131,15 +132,15 @@ def _list_without_spread(rows: Sequence[SuiteRow], names: Sequence[str]) -> list
         same = [t for t, c in cells.items() if c.interval is None and c.seeds >= MIN_SEEDS and not c.exact]
         if same:
             lines.append(
-                f"{name}: all pairs of {', '.join(same)} are the same, which adds nothing to the interval of "
-                f"the average; where runs collapsed, more seeds may show more."
+                f"{name}: all pairs of {', '.join(same)} are the same and add nothing to the interval of the "
+                f"average; if runs collapsed there, more seeds may change that."
             )
     return lines
 
 
 def _describe_average(document: SuiteDocument, name: str, average: AverageSection) -> str:
     """Say what the average of a difference says, in two sentences."""
-    subject = "what the searches found" if document.kind == "search" else name
+    subject = "the winner" if document.kind == "search" else name
     other = "the published values" if name == "published" else name
     other = document.baseline or other if document.kind == "comparison" else other
     if all(task.differences[name].exact for task in document.tasks):
@@ -158,15 +159,13 @@ def _describe_average(document: SuiteDocument, name: str, average: AverageSectio
         word = "better" if points > 0 else "worse"
         said = f"{over} is {word} than {other} by {abs(points):.1f} points{low_high}"
     else:
-        said = f"{over} is not told apart from {other}: {points:+.1f} points{low_high}"
+        said = f"{over} cannot be told apart from {other}: {points:+.1f} points{low_high}"
     return f"{said}; {_describe_counts(average)}. {_describe_carrier(average)}".rstrip()
 
 
 def _describe_counts(average: AverageSection) -> str:
-    return (
-        f"task by task it is better in {average.better}, worse in {average.worse} and not told apart in "
-        f"{average.undecided}"
-    )
+    counts = average.better, average.worse, average.undecided
+    return "by task it is better in {}, worse in {} and undecided in {}".format(*counts)
 
 
 def _describe_carrier(average: AverageSection) -> str:
@@ -179,7 +178,7 @@ def _describe_carrier(average: AverageSection) -> str:
         within = " ({:+.1f} to {:+.1f})".format(*(100 * end for end in rest.interval))
     share = ""
     if average.share is not None and 0 < average.share <= 1:
-        share = f": it carries {average.share:.0%} of the sum"
+        share = f": it carries {format_share(average.share)} of the sum"
     return f"Without {average.carried_by} the average is {100 * rest.mean:+.1f}{within}{share}."
 
 

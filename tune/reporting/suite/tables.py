@@ -17,8 +17,8 @@ AVERAGE = "average"
 STARS = {"better": "*", "worse": "*", "not told apart": ""}
 TABLE_NOTE = (
     "Differences are paired over shared seeds, in hundredths of each task's metric, with 95 % intervals over "
-    "seeds and examples; of a task they are those of its own report. * told apart: p < 0.05, by Holm over "
-    "all differences of the table (of the averages: over the averages), and an interval on one side of 0. "
+    "seeds and examples, as in the report of each task. * p < 0.05, corrected by Holm over all differences "
+    "of the table (averages: over the averages), and an interval on one side of 0. "
     "The interval of an average resamples the seeds and the examples within each task; the tasks are fixed."
 )
 

@@ -468,10 +468,10 @@ class Thin(nn.Module):
 def test_a_coverage_that_is_almost_empty_warns_with_its_share(name: str) -> None:
     model = Thin()
     method = make_method(name, **({"update_ratio": 0.25} if METHODS[name].selects_weights else {}))
-    with pytest.warns(UserWarning, match=f"{name}: its linear weights are only 1.2% of the trained"):
+    with pytest.warns(UserWarning, match=f"{name}: its linear weights are only 1.2 % of the trained"):
         method.attach(model, AdamW(model.parameters()), STEPS)
     described = describe_coverage(model, find_covered_weights(model))
-    assert ", only 1.2% of those outside the embeddings" in described
+    assert ", only 1.2 % of those outside the embeddings" in described
 
 
 @pytest.mark.filterwarnings("error")

@@ -279,7 +279,7 @@ def test_without_dev_a_stratified_fifth_is_split_off_always_the_same(tmp_path: P
     assert [dev["label"].count(label) for label in range(3)] == [4, 4, 4]
     again = opened(tmp_path / "tickets.yaml")[1]
     assert again.load(task, "dev")["text"] == dev["text"]
-    assert "train.csv; a stratified 20% of it is split off as dev, seed 0" in source.description
+    assert "train.csv; a stratified 20 % of it is split off as dev, seed 0" in source.description
 
 
 def test_no_text_of_dev_is_left_in_train(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_texts_with_a_separator_are_recognised(tmp_path: Path, separator: str) -
     assert (found.task.labels, found.task.metrics) == (LABELS, ("micro_f1",))
     assert data_checks.list_data_warnings(found) == []
     said = "\n".join(propose.describe_proposal(found, tmp_path / "x.yaml"))
-    assert "3 labels, 1.5 per example (multi-label): 'billing' 120 (50%)" in said
+    assert "3 labels, 1.5 per example (multi-label): 'billing' 120 (50 %)" in said
 
 
 def test_lists_are_recognised(tmp_path: Path) -> None:

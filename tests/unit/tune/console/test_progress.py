@@ -120,8 +120,11 @@ def test_only_a_terminal_that_can_move_its_cursor_has_a_live_table(
 
 def test_a_collapsed_trial_is_told_as_one() -> None:
     file = io.StringIO()
-    progress(file, width=200).trial_ended(make_record(4, scores=[(20, 0.0)], top_share=1.0))
+    display = progress(file, width=200)
+    display.trial_ended(make_record(4, scores=[(20, 0.0)], top_share=1.0))
     assert file.getvalue().startswith("00:00  trial 4 completed, collapsed: matthews_correlation 0.0000")
+    display.console.print(display.render())
+    assert re.search(r"^4 .* 0\.0000 +collapsed$", file.getvalue(), re.MULTILINE)
 
 
 def test_the_score_of_a_diverged_trial_is_not_shown_as_its_result() -> None:
@@ -286,20 +289,22 @@ def test_the_plan_says_what_was_chosen() -> None:
         "data         built-in generator (named): 800 train, 400 dev",
         "texts        none has more than 128 tokens",
         "model        built-in MiniLM encoder (named)",
-        "selected on  holdout; reported on dev, 5 fresh seeds",
+        "selected on  holdout; reported on dev with 5 fresh seeds",
         "searching    8 trials of at most 60 steps, tpe + asha",
         "  method           dps-dense | vanilla",
         "  learning_rate    3e-05 to 0.0005, log scale",
         "  selection_ratio  0.2 to 0.9",
         "  update_ratio     0.05 to 0.25, log scale",
-        "beginning    with the published values: 2 trials",
-        "racing       the promising ones on up to 3 further seeds each, at most 150% of what the trials took",
+        "first        the published values: 2 trials",
+        "racing       the promising ones with up to 3 further seeds each, within 150 % of the time of the "
+        "trials",
         "confirming   the winner: 5 runs of 75 steps",
         "baselines    the published values, unless they win; vanilla-no-dropout, each at the best of 3 "
         "learning rates: 3 trials and 10 runs on the same seeds",
-        "telling      5 pairs: a difference of 22 points is told (80 % power) if it varies by 10 from "
-        "pair to pair, one of 7 if by 3",
-        "slots        2 x 1 worker(s) x 1 thread; local Ray on loopback, 2 cores",
+        "power        5 pairs: detect a difference of 22 points that varies by 10 from pair to pair, or of "
+        "7 that varies by 3 (80 % power)",
+        "slots        2 x 1 worker x 1 thread; local Ray on loopback, 2 cores",
         "precision    fp32 (auto: this CPU has no bf16 in hardware)",
+        "disk         up to 1.0 GiB at a time",
         "expected     about 03:26, 0.1 CPU-hours",
     ]

@@ -421,7 +421,7 @@ def test_a_resumed_folder_with_wrong_options_is_refused_in_one_line(
     assert search.main(["--resume", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "--trials: should be greater than 0, but got 0" in said
+    assert "--trials: must be greater than 0, but got 0" in said
     assert "--magic: unknown option" in said
 
 
@@ -491,7 +491,7 @@ PAIR = ["--data", "builtin", "--model", "builtin"]
         (["--trials", "0"], ["--trials:", "'0'"]),
         (["--method", "vanilla"], ["--method vanilla; did you mean --methods?"]),
         (["--time-budget", "1h"], ["--time-budget 1h"]),
-        (["--task", "poems", *PAIR], ["task: there is no task 'poems'", "cola"]),
+        (["--task", "poems", *PAIR], ["--task: there is no task 'poems'", "cola"]),
         (["--results", ""], ["--results:", "must be names"]),
         (["--results", "nowhere"], ["--results: nowhere holds no finished comparison"]),
         (["--results", "nowhere,elsewhere", "--task", "poems"], ["--results: nowhere"]),
@@ -500,8 +500,8 @@ PAIR = ["--data", "builtin", "--model", "builtin"]
         (["--space", "{"], ["--space:"]),
         (["--sampler", "grid", *PAIR], ["--sampler: grid needs a list for every parameter", "--space"]),
         (["--transfer", "paper", "--task", "cola", *PAIR], ["--transfer:", "cola"]),
-        (["--transfer", "snli", "--task", "cola", *PAIR], ["transfer: cola cannot be tested on snli"]),
-        (["--transfer", "magic", "--task", "rte", *PAIR], ["transfer: there is no evaluation set 'magic'"]),
+        (["--transfer", "snli", "--task", "cola", *PAIR], ["--transfer: cola cannot be tested on snli"]),
+        (["--transfer", "magic", "--task", "rte", *PAIR], ["--transfer: there is no evaluation set 'magic'"]),
     ],
     ids=" ".join,
 )
@@ -534,7 +534,7 @@ def test_yaml_of_a_comparison(tmp_path: Path) -> None:
     assert (options.task, options.method_names, options.confirm) == ("rte", ("mixout", "r-drop"), 9)
     assert options.space == {"learning_rate": ["1e-5", 2e-5]}
     file.write_text("confirm: 1\n", encoding="utf-8")
-    with pytest.raises(InputError, match="--confirm: should be greater than 1, but got 1"):
+    with pytest.raises(InputError, match="--confirm: must be greater than 1, but got 1"):
         parse_options(["--config", str(file)], CompareOptions)
     file.write_text("method: vanilla\n", encoding="utf-8")
     with pytest.raises(InputError, match="--method: unknown option"):

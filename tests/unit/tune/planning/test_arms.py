@@ -142,7 +142,7 @@ def test_what_is_given_is_confirmed_alone(own: Path) -> None:
     [
         ("metod=dps-dense", "own.yaml", "b: metod: an arm cannot name it; did you mean method?"),
         ("method=dps-dens", "own.yaml", "there is no method 'dps-dens'; did you mean dps-dense?"),
-        ("epochs=-1", "own.yaml", "b: epochs: should be greater than 0, but got -1"),
+        ("epochs=-1", "own.yaml", "b: epochs: must be greater than 0, but got -1"),
         ("selection_ratio=0.5", "own.yaml", "b: selection_ratio: an arm cannot name it"),
         ("train_size=20,30", "own.yaml", "b: train_size: takes one value, but got [20, 30]"),
         ("epochs=2,max_steps=5", "own.yaml", "b: epochs: has no effect beside max_steps"),

@@ -107,7 +107,7 @@ def test_patience_says_what_it_holds_out_and_fresh_seeds_train_on_as_much_less(
     assert patient.confirm_steps == patient.max_steps == usual.max_steps < usual.confirm_steps
     (line,) = (line for line in format_plan(patient) if line.startswith("patience"))
     assert "2 evaluations" in line
-    assert "leave 12 of 60 training examples" in line
+    assert "hold out 12 of 60 training examples" in line
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def test_the_plan_says_the_groups_and_those_that_both_files_have() -> None:
     plan = make_test_plan()
     task, preview = replace(plan.task, group="author"), replace(plan.preview, groups=1200, shared_groups=3)
     said = "\n".join(format_plan(plan.change_arms(task=task, preview=preview)))
-    assert "groups       1,200 in 'author': each on one side of every split" in said
+    assert "groups       1,200 in 'author': each kept on one side of every split" in said
     assert "check        the groups of 3 examples of dev are in train too: scores on dev will be" in said
 
 

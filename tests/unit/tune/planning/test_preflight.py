@@ -95,18 +95,13 @@ def test_a_clock_may_differ_by_what_asking_took() -> None:
     assert len(judged(clock_seconds=NOW + 1.1 + preflight.MAX_CLOCK_SKEW_S)) == 1
 
 
-def test_space_is_for_a_checkpoint_of_each_slot_and_a_model_of_each_confirmation() -> None:
-    assert preflight.estimate_storage_bytes(10**9, 8, 10) == 4 * 10**9 * (3 * 8 + 10) + 2**30
-
-
-def test_an_ensemble_takes_room_for_one_more_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(
-        preflight, "estimate_storage_bytes", lambda weights, slots, models: asked.append(models) or 0
-    )
-    for options in ({}, {"ensemble": True}):
-        assert preflight.check_free_space(make_plan(confirm=5, **options), tmp_path) == []
-    assert asked == [5, 6]
+@pytest.mark.parametrize(("options", "models"), [({}, 5), ({"ensemble": True}, 6)])
+def test_space_is_for_a_checkpoint_of_each_slot_and_a_model_of_each_confirmation(
+    options: dict[str, Any], models: int
+) -> None:
+    plan = make_plan(confirm=5, **options)
+    wanted = 4 * plan.model_parameters * (3 * plan.slots + models) + 2**30
+    assert preflight.estimate_storage_bytes(plan) == wanted
 
 
 def test_a_tracker_that_does_not_answer_is_told_by_a_preflight_alone(

@@ -109,7 +109,7 @@ def test_the_share_of_failures_is_in_the_summary(tmp_path: Path) -> None:
     }  # fmt: skip
     lines = summary.summarise_search(found, tmp_path, None)
     assert any(
-        line.startswith("Failures: 2 of 6 runs (33%): 2 lost. Most likely, 2 are lost: ") for line in lines
+        line.startswith("Failures: 2 of 6 runs (33 %): 2 lost. Most likely, 2 are lost: ") for line in lines
     )
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -311,6 +312,17 @@ def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -
     ]
     assert found["costs"]["r-drop"]["seconds_per_run"] == pytest.approx((11.0 + 13.0) / 2)
     assert plain(found) == read(tmp_path)
+
+
+def test_that_no_arm_learned_anything_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_always(job: Job, name: str) -> Any:
+        return np.tile([1.0, 0.0] if np.mean(gold(name)) < 0.5 else [0.0, 1.0], (EXAMPLES, 1))
+
+    assert not finished(tmp_path / "learned")["sentences"][0].startswith("Nothing was learned")
+    monkeypatch.setattr(sys.modules[__name__], "logits", answer_always)
+    first, *others = finished(tmp_path / "collapsed")["sentences"]
+    assert first.startswith("Nothing was learned: one answer for all examples scores 0.")
+    assert len(others) == 2  # the verdicts on both methods
 
 
 def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ VANILLA, CONTROL = (
         "differs": differs,
     }
     for name, differs in (
-        ("vanilla", "with dropout 0.1, the winner without dropout"),
-        ("vanilla-no-dropout", "without dropout, as the winner does"),
+        ("vanilla", "with dropout 0.1 (the winner: none)"),
+        ("vanilla-no-dropout", "without dropout, like the winner"),
     )
 )
 PUBLISHED = {"published": True, "title": "the published values", "differs": "", "learning_rates": []}
@@ -197,7 +197,7 @@ def confirmed(
 FIVE = dict.fromkeys(range(1, 6), 0.63)
 WON = "Trial 3 won: dps-dense  lr 0.000123  selection_ratio 0.7. "
 SURE = (
-    "On dev, over 5 fresh seeds: matthews_correlation 0.6300 (95% interval 0.6100 to 0.6500, over seeds and "
+    "On dev, over 5 fresh seeds: matthews_correlation 0.6300 (95 % interval 0.6100 to 0.6500, over seeds and "
     "examples). "
 )
 
@@ -220,34 +220,34 @@ SURE = (
                     beside("vanilla-no-dropout", differ(-0.012, 0.04, 0.5), **CONTROL),
                 ],
             ),
-            f"{WON}{SURE}What searching added to the published values cannot be told: +2.3 points (95% "
+            f"{WON}{SURE}No gain of searching over the published values can be shown: +2.3 points (95 % "
             f"interval -0.7 to +5.3, p 0.200). It is not distinguishable from vanilla-no-dropout at its own "
-            f"learning rate (0.0002, best of 2): -1.2 points (95% interval -5.2 to +2.8, p 0.500), which "
-            f"trains without dropout, as the winner does. It is better than vanilla at its own learning rate "
-            f"(0.0002, best of 2) by 14.3 points (95% interval +5.6 to +23.0, p 0.018), which trains with "
-            f"dropout 0.1, the winner without dropout. Differences are over the same 5 seeds and the "
-            f"examples of dev; p is corrected for 3 comparisons (Holm); it allows for looking 2 times.",
+            f"learning rate (0.0002, best of 2): -1.2 points (95 % interval -5.2 to +2.8, p 0.500); "
+            f"vanilla-no-dropout trained without dropout, like the winner. It is better than vanilla at its "
+            f"own learning rate (0.0002, best of 2) by 14.3 points (95 % interval +5.6 to +23.0, p 0.018); "
+            f"vanilla trained with dropout 0.1 (the winner: none). Differences are over the same 5 seeds and "
+            f"the examples of dev; p is corrected for 3 comparisons (Holm) and for 2 looks at the data.",
         ),
         (
             confirmed(FIVE, (0.61, 0.65), [beside("vanilla", None, **VANILLA)], published=True),
-            f"{WON[:-2]}; nothing found beats the published values, which these are. {SURE}It was not "
-            f"compared.",
+            f"{WON[:-2]}; these are the published values, and nothing found beats them. {SURE}It was "
+            f"not compared.",
         ),
         (
             confirmed(FIVE, (0.61, 0.65), [beside("published", differ(0.042, 0.03, 0.01), **PUBLISHED)]),
-            f"{WON}{SURE}Searching added +4.2 points to the published values (95% interval +1.2 to +7.2, p "
-            f"0.010). Differences are over the same 5 seeds and the examples of dev.",
+            f"{WON}{SURE}Searching gained 4.2 points over the published values (95 % interval +1.2 to +7.2, "
+            f"p 0.010). Differences are over the same 5 seeds and the examples of dev.",
         ),
         (
             confirmed(
                 FIVE, (0.61, 0.65), [beside("published", differ(0.042, 0.03, 0.01, seeds=2), **PUBLISHED)]
             ),
-            f"{WON}{SURE}What searching added to the published values cannot be told: +4.2 points (2 pairs: "
-            f"too few to tell). Differences are over the same 2 seeds and the examples of dev.",
+            f"{WON}{SURE}No gain of searching over the published values can be shown: +4.2 points (2 "
+            f"pairs: too few to tell). Differences are over the same 2 seeds and the examples of dev.",
         ),
         (
             confirmed(FIVE, (0.61, 0.65), [beside("published", differ(-0.042, 0.03, 0.01), **PUBLISHED)]),
-            f"{WON}{SURE}It is worse than the published values by 4.2 points (95% interval -7.2 to -1.2, p "
+            f"{WON}{SURE}It is worse than the published values by 4.2 points (95 % interval -7.2 to -1.2, p "
             f"0.010). Differences are over the same 5 seeds and the examples of dev.",
         ),
     ],
@@ -269,13 +269,13 @@ def test_the_sentence_names_all_that_was_tuned_of_a_baseline() -> None:
 @pytest.mark.parametrize(
     ("baseline", "winner", "said"),
     [
-        ({"method": "vanilla"}, CONFIGURATION, "with dropout 0.1, the winner without dropout"),
-        ({"method": "vanilla-no-dropout"}, CONFIGURATION, "without dropout, as the winner does"),
+        ({"method": "vanilla"}, CONFIGURATION, "with dropout 0.1 (the winner: none)"),
+        ({"method": "vanilla-no-dropout"}, CONFIGURATION, "without dropout, like the winner"),
         ({"method": "r-drop"}, {"method": "vanilla", "learning_rate": 1e-4}, ""),
         (
             {"method": "vanilla", "epochs": 3, "learning_rate": 1e-4},
             {"method": "r-drop", "epochs": 8, "learning_rate": 2e-4, "alpha": 1.0},
-            "with epochs 3, the winner with 8",
+            "with epochs 3 (the winner: 8)",
         ),
     ],
 )
@@ -426,7 +426,7 @@ def test_the_baselines_stand_beside_the_winner(found: SearchDocument) -> None:
     best = max(vanilla.trials, key=lambda trial: trial.score)
     assert vanilla.configuration == best.configuration
     assert vanilla.learning_rates == sorted(t.configuration["learning_rate"] for t in vanilla.trials)
-    assert vanilla.differs == "with dropout 0.1, the winner without dropout"
+    assert vanilla.differs == "with dropout 0.1 (the winner: none)"
     assert [run.id for run in vanilla.runs] == [f"vanilla:confirm-{number}" for number in range(4)]
     for baseline in found.baselines:
         mean = found.confirmation.mean - baseline.confirmation.mean
@@ -466,20 +466,20 @@ def test_the_other_finalists_have_their_lines(tmp_path: Path) -> None:
 
 
 def test_the_summary_says_how_the_winner_compares(found: SearchDocument, tmp_path: Path) -> None:
-    assert "What searching added to the published values cannot be told: " in found.sentence
+    assert "No gain of searching over the published values can be shown: " in found.sentence
     assert "It is better than vanilla at its own learning rate (" in found.sentence
     lines = summary.summarise_search(found, tmp_path, None)
     assert lines[0] == found.sentence
     (over,) = [line for line in lines if line.startswith("Standard error of its mean ")]
-    assert "by the 90 examples" in over
-    assert "by the 4 seeds" in over
-    assert not [line for line in lines if line.startswith("To tell it from ")]  # told, or all the same
+    assert "from the 90 examples" in over
+    assert "from the 4 seeds" in over
+    assert not [line for line in lines if line.startswith("Against ")]  # told, or all the same
     published, vanilla = found.baselines
     unsure = vanilla.difference.model_copy(update={"adjusted_p": 0.3, "more_seeds": (10, 140)})
     found = found.model_copy(update={"baselines": [published.model_copy(update={"difference": unsure})]})
     assert (
-        "To tell it from the published values: between 10 and 140 more seeds would tell such a difference."
-        in summary.summarise_search(found, tmp_path, None)
+        "Against the published values: between 10 and 140 more seeds would be needed to detect such a "
+        "difference." in summary.summarise_search(found, tmp_path, None)
     )
     assert "one seed" not in "\n".join(lines)  # the race tells more than the runner-up's one
 

@@ -38,7 +38,8 @@ def test_ticks_are_round_and_inside(low: float, high: float, ticks: list[float] 
 def test_ticks_of_a_log_scale() -> None:
     assert choose_log_ticks(2e-5, 5e-4) == pytest.approx([2e-5, 5e-5, 1e-4, 2e-4, 5e-4])
     assert choose_log_ticks(1e-6, 1.0) == pytest.approx([10.0**power for power in range(-6, 1)])
-    assert choose_log_ticks(0.125, 0.25) == pytest.approx([0.125, math.sqrt(0.125 * 0.25), 0.25])
+    assert choose_log_ticks(0.125, 0.25) == pytest.approx([0.15, 0.2, 0.25])
+    assert choose_log_ticks(2, 6) == pytest.approx([2, 4, 6])
 
 
 def test_what_is_not_finite_has_no_place() -> None:

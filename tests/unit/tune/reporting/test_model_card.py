@@ -51,10 +51,10 @@ def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], t
     assert f"| 7 (this model) | {scores['7']:.4f} |" in text
     assert text.count("(this model)") == 1
     assert all(f"| {seed} | {scores[seed]:.4f} |" in text for seed in ("6", "8"))
-    assert "95% interval" in text
+    assert "95 % interval" in text
     assert "Standard error of its mean" in text
     assert "better than vanilla at its own learning rate" in text
-    assert "- says: one of 2 classes: `unacceptable`, `acceptable`" in text
+    assert "- output: one of 2 classes: `unacceptable`, `acceptable`" in text
     assert "800 train, 400 dev examples" in text
     assert "Generated data, built in for trying out: scores are not results on the real cola." in text
     assert "held-out slice of the training data" in text
@@ -71,7 +71,7 @@ def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], t
 def test_a_regression_of_pairs(found: dict[str, Any]) -> None:
     task = Task("pairs", ("a", "b"), (), ("pearson",), (1.0, 5.0), label="stars")
     text = model_card.render_model_card(of_task(found, task), 6)
-    assert "- says: a number, `stars`, from 1 to 5" in text
+    assert "- output: a number, `stars`, from 1 to 5" in text
     assert 'predict({"text": "...", "text_pair": "..."})' in text
     assert '--text "..." --text2 "..."' in text
     assert "softmax" not in text
@@ -80,9 +80,9 @@ def test_a_regression_of_pairs(found: dict[str, Any]) -> None:
 def test_several_labels_an_example(found: dict[str, Any]) -> None:
     task = Task("tickets", ("text",), ("bug", "praise"), ("micro_f1",), multi_label=True)
     text = model_card.render_model_card(of_task(found, task), 6)
-    assert "- says: any number of 2 labels: `bug`, `praise`; those above 0.5" in text
+    assert "- output: any number of 2 labels: `bug`, `praise`; those with a probability above 0.5" in text
     assert "model=FOLDER, truncation=True, top_k=None)" in text
-    assert "may say none of them" in text
+    assert "may predict none of them" in text
     assert "softmax" not in text
     assert "- multi-label" in text
 
@@ -118,7 +118,7 @@ def test_hostile_names_stay_text_and_folders_stay_private(found: dict[str, Any])
 
 
 def test_it_says_which_texts_were_cut(found: dict[str, Any]) -> None:
-    line = "Cut at 128 tokens, without what comes after: examples 12 of train, 3 of dev."
+    line = "Examples cut at 128 tokens: 12 of train, 3 of dev."
     assert line not in model_card.render_model_card(SearchDocument.model_validate(found), 7)
     cut = {**found, "plan": {**found["plan"], "cut": {"train": 12, "dev": 3}}}
     assert line in model_card.render_model_card(SearchDocument.model_validate(cut), 7)

@@ -284,7 +284,7 @@ def test_what_the_runs_answered_stands_below_their_scores(whole: Found, whole_pa
     rows = {row[0]: row[1:] for row in cells(whole_page, "fresh-section")}
     answers = [one["evidence"]["answers"] for one in (whole, *whole["baselines"])]
     ensembles = [each["ensemble"] for each in answers]
-    assert rows["collapsed"] == ["0 of 4 (up to 53%)"] * 3
+    assert rows["collapsed"] == ["0 of 4 (up to 53 %)"] * 3
     assert rows["log loss"] == [f"{each['log_loss']:.4f}" for each in answers]
     assert rows["calibration error (ECE)"] == [f"{each['calibration_error']:.4f}" for each in answers]
     assert rows["ensemble of the seeds"] == [f"{each['score']:.4f}" for each in ensembles]
@@ -300,7 +300,7 @@ def test_what_the_runs_answered_stands_below_their_scores(whole: Found, whole_pa
 
     older = copy.deepcopy(whole)
     older["evidence"]["answers"]["ensemble"]["interval"] = [0.9, 0.95]
-    assert "1.0000, 95% interval 0.9000 to 0.9500 over the examples; log loss" in Tags(made(older)).text
+    assert "1.0000, 95 % interval 0.9000 to 0.9500 over the examples; log loss" in Tags(made(older)).text
     for part in (older, *older["baselines"]):
         del part["evidence"]["answers"]
     text = made(older)
@@ -315,7 +315,8 @@ def test_runs_that_collapsed_are_named(whole: Found) -> None:
     text = made(found)
     assert text.count("completed, collapsed") == 1
     assert "1 of 2 runs with a score collapsed: they gave one answer to all examples." in text
-    assert "2 of 4 runs of the winner collapsed to one answer for all; of further runs up to 90% may" in text
+    said = "2 of 4 runs of the winner collapsed to one answer for all examples; the rate of such runs may be"
+    assert f"{said} up to 90 % " in text
     assert "collapsed: they gave" not in made(whole)  # of nothing known
 
 
@@ -351,7 +352,7 @@ def test_a_search_that_came_to_little_has_a_page(trials: int, end: Any, confirm:
     found = of(tmp_path, trials, end, confirm)
     text = made(found)
     assert found["sentence"] in text
-    assert "No importance is given" in text
+    assert "No importance: " in text
     assert "too few runs have ended" in text
     assert {*figures(text)} <= {"curves", "fresh", "differences"}
 

@@ -80,11 +80,11 @@ def test_it_reads_well() -> None:
     assert format_profile(found) == [
         "until the first step 20.0 s: plan and cluster 8.0, slots (worker group, model, tokens) 12.0",
         "then, of 160 slot seconds",
-        "   79.4%  training steps",
-        "   10.6%  evaluation",
-        "    0.6%  waiting for a report to arrive",
-        "    1.2%  checkpoints",
-        "    1.9%  between runs on a warm slot",
-        "    6.2%  slots without work, or a worker group starting",
+        "   79.4 %  training steps",
+        "   10.6 %  evaluation",
+        "    0.6 %  waiting for a report to arrive",
+        "    1.2 %  checkpoints",
+        "    1.9 %  between runs on a warm slot",
+        "    6.2 %  slots without work, or a worker group starting",
         "from the end of a run to the first step of the next: 2.00 s (median)",
     ]

@@ -118,10 +118,10 @@ def test_that_many_seeds_have_about_the_power_asked_for() -> None:
          "worse than vanilla by 1.80 points over 5 shared seeds (95 % interval 0.04 to 3.20, p < 0.001)"),
         (make_difference(0.02, interval=(-0.001, 0.041), p=0.1), 0.1,
          "not distinguishable from vanilla over 5 shared seeds (difference 2.0 points, 95 % interval -0.1 to "
-         "4.1, p 0.1); between 8 and 59 more seeds would tell such a difference"),
+         "4.1, p 0.1); between 8 and 59 more seeds would be needed to detect such a difference"),
         (make_difference(0.006, interval=(-0.01, 0.022), p=0.3), 0.3,
          "not distinguishable from vanilla over 5 shared seeds (difference 0.6 points, 95 % interval -1.0 to "
-         "2.2, p 0.3); at least 42 more seeds would be needed to tell such a difference"),
+         "2.2, p 0.3); at least 42 more seeds would be needed to detect such a difference"),
         (make_difference(0.01, examples_part=0.01), 0.9,
          "not distinguishable from vanilla over 5 shared seeds (difference 1.0 points, 95 % interval -1.0 to "
          "3.0, p 0.9); more seeds would hardly help, the evaluation set of 277 examples is too small"),

@@ -120,4 +120,4 @@ def test_a_price_is_of_what_the_slots_hold() -> None:
 def test_what_may_be_used_of_a_budget_leaves_the_rest_to_the_race() -> None:
     rule = WallTimeLimit(100, share=0.6)
     assert rule.reached(SpentResources(seconds=59)) is None
-    assert rule.reached(SpentResources(seconds=60)) == "60% of the time budget of 100 s"
+    assert rule.reached(SpentResources(seconds=60)) == "60 % of the time budget of 100 s"

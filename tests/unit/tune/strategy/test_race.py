@@ -72,7 +72,7 @@ def test_what_is_under_way_is_not_run_twice() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"max_cost_ratio": 0.01}, "1% of the exploration's training is used"),
+        ({"max_cost_ratio": 0.01}, "1 % of the exploration's training is used"),
         ({"min_gain": 9.0}, "not more than its cost of 9e+02"),
         ({"max_seeds": 0}, "every configuration has run with every seed"),
     ],
