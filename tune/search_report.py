@@ -20,6 +20,7 @@ from tune.records.search_document import (
     parse_search_document,
     read_search_document,
 )
+from tune.records.suite_document import SUITE_DOCUMENT_FILE, SuiteDocument, parse_suite_document
 from tune.reporting.page import render_overview_page, render_search_page
 from tune.reporting.suite.folders import list_task_folders, read_suite
 from tune.reporting.suite.page import SUITE_PAGE, write_suite
@@ -48,14 +49,16 @@ def write_report(names: Sequence[str], output: Path | None, tracking_uri: str | 
     """
     only = Path(names[0]) if len(names) == 1 else None
     folders = list_task_folders(only) if only is not None and is_suite_folder(only) else []
-    sources = [] if folders else [source for name in names for source in _find_searches(name, tracking_uri)]
+    sources, suite = _find_sources([] if folders else names, tracking_uri)
     tasks = [source.document.task for source in sources if source.is_folder]
     with refuse_impossible_values(f"DIR: search.json of {', '.join(names)}", READING_REMEDY):
         if len({*tasks}) == len(sources) > 1:
             folders = [source.folder for source in sources]
         if folders:
             suite = read_suite(folders)
-            file, write = output or (only or Path()) / SUITE_PAGE, partial(write_suite, suite)
+        if suite is not None:
+            place = only if only is not None and folders else Path()
+            file, write = output or place / SUITE_PAGE, partial(write_suite, suite)
             for line in summarise_suite(suite):
                 print(sanitise_text(line))
         else:
@@ -114,6 +117,36 @@ def _read_experiment(name: str, tracking_uri: str | None) -> list[ReportSource]:
             for file in files
             if file.path is not None
         ]
+
+
+def _find_sources(
+    names: Sequence[str], tracking_uri: str | None
+) -> tuple[list[ReportSource], SuiteDocument | None]:
+    """Return the searches of these names; of one experiment of several tasks, or of comparisons, the table
+    that it holds too, if it does. Raises InputError."""
+    try:
+        sources = [source for name in names for source in _find_searches(name, tracking_uri)]
+    except InputError:
+        suite = _read_tracked_suite(names[0], tracking_uri) if len(names) == 1 else None
+        if suite is None:
+            raise
+        return [], suite
+    if len(names) > 1 or len({source.document.task for source in sources}) < 2:
+        return sources, None
+    suite = _read_tracked_suite(names[0], tracking_uri)
+    if suite is None:
+        print("no average over the tasks: the experiment has no run above them; name their folders for one")
+    return sources, suite
+
+
+def _read_tracked_suite(name: str, tracking_uri: str | None) -> SuiteDocument | None:
+    """Return the latest table of several tasks that an experiment holds; None without one."""
+    try:
+        with open_experiment_files(name, tracking_uri, SUITE_DOCUMENT_FILE, InputError, "suite") as files:
+            *_, path = (file.path for file in files if file.path is not None)
+            return parse_suite_document(path.read_text(encoding="utf-8"), f"EXPERIMENT: {name}")
+    except InputError:
+        return None
 
 
 def _choose_labels(sources: Sequence[ReportSource]) -> list[str]:

@@ -29,12 +29,17 @@ class RunFile:
 
 @contextmanager
 def open_experiment_files(
-    experiment: str, tracking_uri: str | None, file_name: str, refuse: stores.ErrorFactory
+    experiment: str,
+    tracking_uri: str | None,
+    file_name: str,
+    refuse: stores.ErrorFactory,
+    trial: str = "search",
 ) -> Iterator[list[RunFile]]:
     """Yield a file of every search and comparison of an experiment, oldest first; gone afterwards.
 
     experiment: its name, with or without EXPERIMENT_PREFIX.
     tracking_uri: of --tracking-uri.
+    trial: "suite" for that of the runs above several tasks.
 
     Raises refuse(reason) if the experiment cannot be read, or none of its runs keeps the file.
     """
@@ -44,7 +49,7 @@ def open_experiment_files(
     name = experiment.removeprefix(EXPERIMENT_PREFIX)
     with stores.open_tracking_store(uri, refuse) as store, tempfile.TemporaryDirectory() as folder:
         try:
-            files = _download_files(stores.create_mlflow_client(store), name, file_name, Path(folder))
+            files = _download_files(stores.create_mlflow_client(store), name, file_name, trial, Path(folder))
         except Exception as error:  # of MLflow, SQLAlchemy, the store of artifacts or the network
             raise refuse(f"cannot be read from {uri} ({stores.shorten_error(error)})") from None
         if files is None:
@@ -61,7 +66,7 @@ def describe_left_out(files: Sequence[RunFile], file_name: str) -> str:
 
 
 def _download_files(
-    client: MlflowClient, experiment: str, file_name: str, folder: Path
+    client: MlflowClient, experiment: str, file_name: str, trial: str, folder: Path
 ) -> list[RunFile] | None:
     """Download the file of every run, None without such an experiment."""
     found = client.get_experiment_by_name(experiment)
@@ -69,7 +74,7 @@ def _download_files(
         return None
     runs = client.search_runs(
         [found.experiment_id],
-        "tags.`dps.trial` = 'search'",
+        f"tags.`dps.trial` = '{trial}'",
         max_results=MAX_EXPERIMENT_RUNS,
         order_by=["start_time ASC"],
     )

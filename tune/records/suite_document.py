@@ -115,5 +115,10 @@ def read_suite_document(folder: Path) -> SuiteDocument:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"DIR: {file} cannot be read ({error}); {SUITE_REMEDY}") from None
-    content = schema.parse_json_object(text, f"DIR: {file}", SUITE_REMEDY)
-    return schema.validate_document(SuiteDocument, content, f"DIR: {file}", SUITE_REMEDY)
+    return parse_suite_document(text, f"DIR: {file}")
+
+
+def parse_suite_document(text: str, origin: str) -> SuiteDocument:
+    """Parse a suite.json. Raises InputError that names its origin for what is none."""
+    content = schema.parse_json_object(text, origin, SUITE_REMEDY)
+    return schema.validate_document(SuiteDocument, content, origin, SUITE_REMEDY)

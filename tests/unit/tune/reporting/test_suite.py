@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,9 @@ from scipy import stats
 from dps.errors import InputError
 from tests.unit.tune.helpers import restore_old_search
 from tests.unit.tune.reporting.test_comparison import finished
-from tune import compare, report
+from tune import compare, report, search_report
 from tune.records import stores
+from tune.records.experiments import RunFile
 from tune.records.search_document import read_search_document
 from tune.records.suite_document import read_suite_document
 from tune.reporting.suite.collect import collect_search
@@ -199,6 +201,36 @@ class FakeClient:
 
     def set_terminated(self, run: str) -> None:
         pass
+
+
+def test_the_table_of_an_experiment_is_the_one_that_its_run_keeps(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of comparisons, and of searches of several tasks; these have no other average."""
+    (tmp_path / "kept").mkdir()
+    write_suite(read_suite(folders), tmp_path / "kept" / SUITE_PAGE)
+    places = {"suite": [tmp_path / "kept" / "suite.json"], "search": list[Path]()}
+
+    @contextmanager
+    def files(name: str, uri: Any, file: str, refuse: Any, trial: str = "search") -> Iterator[list[RunFile]]:
+        if not places[trial]:
+            raise refuse("holds no search that ended")
+        yield [RunFile(path.parent.name, "1234567890", path) for path in places[trial]]
+
+    monkeypatch.setattr(search_report, "open_experiment_files", files)
+    monkeypatch.chdir(tmp_path)
+    for name in ("comparisons", "searches"):
+        assert report.main(["mlflow:both", "--output", f"{name}.html"]) == 0
+        assert (tmp_path / f"{name}.json").read_text() == places["suite"][0].read_text()
+        old = [restore_old_search(each, tmp_path / name / each) for each in ("search", "own")]
+        places["search"] = [folder / "search.json" for folder in old]
+    assert "no average" not in capsys.readouterr().out
+    places["suite"].clear()
+    assert report.main(["mlflow:both"]) == 0
+    assert "no average over the tasks" in capsys.readouterr().out
+    assert (tmp_path / "searches.html").is_file()
+    places["search"].clear()
+    assert report.main(["mlflow:both"]) == 2
 
 
 def test_the_run_of_all_tasks_is_the_parent_of_theirs(
