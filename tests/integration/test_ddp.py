@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -193,6 +193,9 @@ def worker(rank: int, folder: Path, model: Path, data: Path) -> None:
             result.scores,
             tiny.snapshot(result.model),
         )
+    still = replace(config, method=Vanilla(), learning_rate=1e-12, evaluations=STEPS, patience=2)
+    result = finetune_model(still, base, examples)
+    seen["patience"] = (str(result.outcome), result.steps, result.kept_step, result.scores)
     torch.save(seen, folder / f"rank-{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -299,6 +302,12 @@ def test_a_whole_run_reports_the_same_on_every_rank(ranks: list[dict[str, Any]],
     assert one[:2] == ("completed", STEPS)
     assert [step for step, _ in one[2]] == [4, 8]
     assert tiny.same(one, other)
+
+
+def test_patience_ends_a_run_on_all_ranks_together(ranks: list[dict[str, Any]]) -> None:
+    one, other = (seen["patience"] for seen in ranks)
+    assert one == other
+    assert one[:3] == ("completed", 3, 1)  # a score that never changes: the first is the best
 
 
 def test_a_loss_of_nan_on_one_rank_ends_the_run_on_all(ranks: list[dict[str, Any]]) -> None:
