@@ -36,7 +36,7 @@ from benchmarks import chaos, chaos_checks, cluster_listeners, cluster_report, m
 from benchmarks.chaos import Run, Scenario, say
 from benchmarks.chaos_checks import Kill, Verdict
 from benchmarks.cluster_report import Finding
-from benchmarks.machines import Machine
+from benchmarks.machines import ROOT, Machine
 from tests import object_store
 
 LASTS_S = 60.0
@@ -239,6 +239,7 @@ class MachineRun(Run):
         """Read what the driver said of a disturbance."""
         following = [each.log_at for each in self.findings if each.log_at > finding.log_at]
         text = self.log.read_bytes()[finding.log_at : min(following, default=None)].decode(errors="replace")
+        text = text.replace(sys.executable, "python").replace(f"{ROOT}/", "")
         finding.told = [line for line in text.splitlines() if re.search(f"warning: {says}", line)]
 
 

@@ -14,7 +14,7 @@ HEAD = """# A cluster whose links and machines fail
 
 {disturbed} disturbances of {lasts:.0f} s, one after another in a search over three machines with two DDP
 workers a trial: lost {lost}, doubled {doubled}, checks that failed: {wrong}. {minutes:.1f} minutes on
-{cores} cores, which did other work too.
+{cores} cores.
 
 | what happened | to | reports before it | while it lasted | the user is told |
 |---|---|---|---|---|
