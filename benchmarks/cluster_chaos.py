@@ -332,13 +332,15 @@ def main(argv: list[str]) -> int:
     runs: list[MachineRun] = []
     with machines.started(4) as made:
         cluster = Cluster(made)
-        with suppress(KeyboardInterrupt):  # then it reports on what was done
+        with suppress(KeyboardInterrupt):  # then it reports on the searches that came to their end
             for name, happens in (("disturbed", wanted), ("undisturbed", [])):
                 runs.append(search(cluster, name, happens, chosen.seed))
                 if chosen.logs:
                     shutil.copy(runs[-1].log, chosen.logs)
                     shutil.copy(runs[-1].log.with_suffix(".jsonl"), chosen.logs)
                 say(f"{judge(runs[-1], None, happens, cluster.tracking)}")
+        if not runs:
+            return 130
         calm = runs[1] if runs[1:] and runs[1].statuses[-1:] == [0] else None
         verdicts = [judge(run, calm, wanted, cluster.tracking) for run in runs[:1]]
         verdicts += [judge(run, None, [], cluster.tracking) for run in runs[1:]]
