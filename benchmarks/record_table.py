@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 import threading
 from collections.abc import Callable, Sequence, Set
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from dps.errors import InputError
@@ -152,10 +152,11 @@ class Recording(Session):
         return _without_folders(
             {
                 **describe_plan(self.plan),
+                "chance": self.plan.preview.chance_level,
                 "options": read_options(self.output / "config.yaml"),
                 "space": self.plan.space.to_description(),
                 "names": self.plan.space.study_names,
-                "provenance": self.provenance,
+                "provenance": asdict(self.provenance),
             }
         )
 
@@ -190,7 +191,7 @@ def write(file: Path, records: list[Any], metadata: dict[str, Any]) -> None:
         }
         rows += [{**shared, "step": step, "score": score} for step, score in record.scores or [(0, None)]]
     table = pa.Table.from_pylist(rows, schema=_schema(pa, rows))
-    text = json.dumps(metadata, default=str)
+    text = json.dumps(metadata)
     part = file.with_suffix(".part")
     pq.write_table(table.replace_schema_metadata({"dps": text}), part, compression="zstd")
     part.replace(file)
