@@ -12,9 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from torch import Size, Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from dps.lazy import nn, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 from dps.wording import format_share
 
@@ -62,9 +66,9 @@ class CoveredWeight:
         return self._broadcast_shape.numel()
 
     @property
-    def _broadcast_shape(self) -> Size:
+    def _broadcast_shape(self) -> torch.Size:
         """Shape of the weight, with 1 for every axis that is not one of input neurons."""
-        return Size(n if axis in self.input_axes else 1 for axis, n in enumerate(self.parameter.shape))
+        return torch.Size(n if axis in self.input_axes else 1 for axis, n in enumerate(self.parameter.shape))
 
     def broadcast_inputs(self, per_input: Tensor) -> Tensor:
         """Return a view of a tensor (in_features,) that broadcasts over the weight."""
@@ -74,7 +78,7 @@ class CoveredWeight:
 def unwrap_model(model: nn.Module) -> nn.Module:
     """Return the model inside DistributedDataParallel, DataParallel or torch.compile, or `model` itself."""
     while True:
-        if isinstance(model, (DistributedDataParallel, nn.DataParallel)):
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
             model = model.module
         elif isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):
             model = compiled

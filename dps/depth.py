@@ -12,9 +12,8 @@ import warnings
 from collections.abc import Iterable
 from typing import cast
 
-from torch import nn
-
 from dps.coverage import get_model_family, get_transformers_classes, unwrap_model
+from dps.lazy import nn
 
 # Class of transformers -> attribute -> depth, where the order of the modules would mislead: the norm of
 # DeBERTa's relative-position embeddings, and the convolution whose output joins that of the first block.

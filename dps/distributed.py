@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TypeVar
-
-import torch
-import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dps.coverage import get_model_family
+from dps.lazy import nn, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 FAMILIES_WITH_UNUSED_PARAMETERS = ("xlnet",)  # its mask_emb never gets a gradient
@@ -18,12 +17,13 @@ FAMILIES_WITH_UNUSED_PARAMETERS = ("xlnet",)  # its mask_emb never gets a gradie
 
 def get_world_size() -> int:
     """Return the number of ranks; 1 without a process group."""
+    dist = torch.distributed
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def get_rank() -> int:
     """Return the rank of this process, from 0."""
-    return dist.get_rank() if get_world_size() > 1 else 0
+    return torch.distributed.get_rank() if get_world_size() > 1 else 0
 
 
 def get_device() -> torch.device:
@@ -46,7 +46,7 @@ def wrap_model(model: nn.Module) -> nn.Module:
     if get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
-    return DistributedDataParallel(
+    return nn.parallel.DistributedDataParallel(
         model,
         device_ids=[get_device()] if on_gpu else None,
         find_unused_parameters=get_model_family(model) in FAMILIES_WITH_UNUSED_PARAMETERS,
@@ -58,7 +58,7 @@ def broadcast_value(value: T) -> T:
     if get_world_size() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    torch.distributed.broadcast_object_list(box, src=0)
     return box[0]
 
 
@@ -67,5 +67,5 @@ def gather_values(value: Any) -> list[Any]:
     if get_world_size() == 1:
         return [value]
     values: list[Any] = [None] * get_world_size()
-    dist.all_gather_object(values, value)
+    torch.distributed.all_gather_object(values, value)
     return values

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dps.command import CommandParser, parse_path, run_command
 from dps.distributed import get_device
 from dps.errors import InputError
+from dps.lazy import torch
 from dps.models import count_readable_tokens, list_models, load_finetuned_model, measure_lengths
 from dps.paths import DATA_SUFFIXES, write_text_file
 from dps.sources.examples import check_text

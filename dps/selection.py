@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from dps.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MIN_PENALISED_INTERVAL = 50  # intervals shorter than this do not penalise frequency
 

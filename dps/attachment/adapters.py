@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
 
-import torch
-from torch import nn
-
 from dps.attachment.base import Attachment
 from dps.attachment.draws import SharedSeed
 from dps.attachment.groups import PER_PARAMETER_KEYS
@@ -18,6 +15,7 @@ from dps.attachment.method import Method
 from dps.attachment.weights import exchange_weights
 from dps.coverage import CoveredWeight, get_model_family, get_transformers_classes, unwrap_model
 from dps.depth import require_known_head
+from dps.lazy import nn, torch, without_gradients
 
 
 class AdapterMethod(Method):
@@ -127,7 +125,7 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
             if "param_names" in group:
                 group["param_names"] = [names[id(parameter)] for parameter in group["params"]]
 
-    @torch.no_grad()
+    @without_gradients
     def take_evaluated(self) -> Callable[[], None]:
         adapted = [a for a in self.adapted if getattr(a.parent, a.attribute) is a.layer]
         parameters = [parameter for a in adapted for parameter in a.base.parameters()]

@@ -12,13 +12,8 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
-
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from dps.attachment.guards import (
     refuse_join,
@@ -34,7 +29,13 @@ from dps.attachment.mixing import MixedWeights
 from dps.attachment.stepping import StepHooks, has_overflowed, is_warm_up, unscale_gradients
 from dps.attachment.strangers import StrangerWatch
 from dps.coverage import CoveredWeight, find_covered_weights, unwrap_model
+from dps.lazy import nn, torch, without_gradients
 from dps.ranges import is_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+    from torch.utils.hooks import RemovableHandle
 
 STATE_KEY = "method"  # of the method's state in optimizer.state_dict()
 
@@ -270,7 +271,7 @@ class Attachment:
         self.handles = self.step_hooks.register()
         self.optimizer.dps_attachment = self  # type: ignore[attr-defined]
 
-    @torch.no_grad()
+    @without_gradients
     def _prepare(self, optimizer: Optimizer) -> None:
         if self.superseded:
             raise ValueError(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from dps.attachment.base import Attachment
 from dps.attachment.method import Batch
+from dps.lazy import nn, torch
 from dps.selection import accumulate_gam
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def sum_squared_gradients(

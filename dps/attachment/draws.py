@@ -7,15 +7,16 @@ and every rank see the same one, and only the seed needs saving.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from dps.coverage import CoveredWeight
 from dps.distributed import broadcast_value, get_world_size, move_to_device
+from dps.lazy import torch
 
-CPU_DEVICE = torch.device("cpu")
-DrawFunction = Callable[[str, int], Tensor]  # (parameter_name, step) -> bool (in_features,)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DrawFunction: TypeAlias = "Callable[[str, int], Tensor]"  # (parameter_name, step) -> bool (in_features,)
 
 
 def derive_step_seed(seed: int, step: int) -> int:
@@ -27,14 +28,20 @@ def derive_step_seed(seed: int, step: int) -> int:
 
 
 def draw_input_neurons(
-    count: int, selection_ratio: float, seed: int, step: int, device: torch.device = CPU_DEVICE
+    count: int, selection_ratio: float, seed: int, step: int, device: torch.device | None = None
 ) -> Tensor:
     """Return Bernoulli(selection_ratio) draws of one step for `count` input neurons, bool (count,).
 
     They are made on the CPU, so that every device gets the same, and move to `device` in one piece.
     """
     generator = torch.Generator().manual_seed(derive_step_seed(seed, step))
-    return move_to_device(torch.rand(count, generator=generator) < selection_ratio, device)
+    drawn = torch.rand(count, generator=generator) < selection_ratio
+    return drawn if device is None else move_to_device(drawn, device)
+
+
+def seed_draws(seed: int) -> None:
+    """Seed the draws that torch makes by itself, such as those of dropout."""
+    torch.manual_seed(seed)
 
 
 class NeuronVector:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from torch import nn
-
 from dps.attachment.base import Attachment
 from dps.coverage import unwrap_model
+from dps.lazy import nn
 
 
 class FreezingAttachment(Attachment):

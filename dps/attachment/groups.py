@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from torch.optim import Optimizer
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
 
 PER_PARAMETER_KEYS = ("params", "param_names")  # lists of a parameter group, an item a parameter
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
-from torch.utils.weak import WeakIdKeyDictionary
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from dps.coverage import MIN_COVERED_SHARE, CoveredWeight, get_model_family, measure_coverage
+from dps.lazy import nn, torch
 from dps.ranges import is_number
 from dps.wording import format_share
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+    from torch.utils.weak import WeakIdKeyDictionary
+
 SAMPLED = 64  # elements of a weight that are compared to tell whether it is as it was
-_values_before = WeakIdKeyDictionary()  # parameter -> method -> sample of its value before attach changed it
 
 
 def require_whole_steps(max_steps: float) -> int:
@@ -75,13 +75,19 @@ def require_coverage(method: str, model: nn.Module, covered: list[CoveredWeight]
 
 def refuse_join(method: str) -> None:
     """Raise ValueError within the forward pass of a DistributedDataParallel whose ranks may step apart."""
-    wrapper = getattr(DistributedDataParallel, "_active_ddp_module", None)
+    wrapper = getattr(nn.parallel.DistributedDataParallel, "_active_ddp_module", None)
     join = getattr(wrapper, "_join_config", None)
     if join is not None and join.enable and not join.throw_on_early_termination:
         raise ValueError(
             f"{method}: under DDP.join ranks take different numbers of steps and would draw different masks; "
             f"give every rank as many batches (drop_last), or pass throw_on_early_termination=True"
         )
+
+
+@cache
+def _get_values_before() -> WeakIdKeyDictionary:
+    """Return, by parameter and method, a sample of the value before attach changed it."""
+    return torch.utils.weak.WeakIdKeyDictionary()
 
 
 def may_change_weights(method: str, parameters: list[nn.Parameter]) -> bool:
@@ -91,7 +97,7 @@ def may_change_weights(method: str, parameters: list[nn.Parameter]) -> bool:
     their old values again.
     """
     largest = max(parameters, key=lambda parameter: parameter.numel())
-    before = _values_before.setdefault(largest, {})
+    before = _get_values_before().setdefault(largest, {})
     if method in before and not torch.equal(before[method], _sample(largest)):
         warnings.warn(
             f"{method}: an earlier attach changed these weights already, and they are left as they are now; "

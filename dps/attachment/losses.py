@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
 from dps.attachment.base import Attachment, attachment_of
 from dps.attachment.method import Batch, Method
 from dps.coverage import unwrap_model
 from dps.errors import InputError
+from dps.lazy import nn, torch
 from dps.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOSSES = ("plain", "balanced", "focal")
 FOCAL_GAMMA = 2.0
@@ -65,9 +66,9 @@ def compute_disagreement(first: Tensor, second: Tensor, labels: Tensor) -> Tenso
         first, second = first.float(), second.float()
         return ((first.sigmoid() - second.sigmoid()) * (first - second)).mean()
     if first.shape[-1] == 1:
-        return functional.mse_loss(first, second)
-    p, q = (functional.log_softmax(logits.float(), dim=-1) for logits in (first, second))
-    return functional.kl_div(p, q, reduction="batchmean", log_target=True) + functional.kl_div(
+        return nn.functional.mse_loss(first, second)
+    p, q = (nn.functional.log_softmax(logits.float(), dim=-1) for logits in (first, second))
+    return nn.functional.kl_div(p, q, reduction="batchmean", log_target=True) + nn.functional.kl_div(
         q, p, reduction="batchmean", log_target=True
     )
 
@@ -84,10 +85,10 @@ def compute_task_loss(
     """
     if labels.ndim == 2:
         targets = (1 - smoothing) * labels + smoothing / 2
-        return functional.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
+        return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
     if labels.is_floating_point():
-        return functional.mse_loss(logits.squeeze(-1), labels, reduction=reduction)
-    return functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction=reduction)
+        return nn.functional.mse_loss(logits.squeeze(-1), labels, reduction=reduction)
+    return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction=reduction)
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import Any, ClassVar, Self, cast
-
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
 from dps.attachment.cost import MethodCost
 from dps.errors import InputError
+from dps.lazy import nn
 from dps.ranges import Domain
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
 DEFAULT_DROPOUT = 0.1
-Batch = dict[str, Tensor]
+Batch: TypeAlias = "dict[str, Tensor]"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Method:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the training loss of one batch, a scalar; by default the model's own."""
-        return cast(Tensor, model(**batch).loss)
+        return cast("Tensor", model(**batch).loss)
 
     def attach(
         self, model: nn.Module, optimizer: Optimizer, max_steps: int, max_grad_norm: float | None = None

@@ -9,17 +9,18 @@ An evaluation pass, `state_dict`, a deep copy and the optimizer see the trained 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dps.attachment.hooks import ModuleHook
 from dps.attachment.weights import assign_weights
 from dps.coverage import CoveredWeight, unwrap_model
+from dps.lazy import nn, torch
 
-MixFunction = Callable[[list[Tensor]], list[Tensor] | None]
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.hooks import RemovableHandle
+
+MixFunction: TypeAlias = "Callable[[list[Tensor]], list[Tensor] | None]"
 
 
 class MixedWeights:

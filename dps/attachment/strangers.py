@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-
 from dps.attachment.stepping import StepHooks
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 
 class Attached(Protocol):
@@ -39,10 +39,13 @@ class StrangerWatch:
 
     def register(self) -> None:
         """Watch the steps of all optimizers, from now on."""
-        if not self._is_registered:
-            register_optimizer_step_pre_hook(self._begin)
-            register_optimizer_step_post_hook(self._end)
-            self._is_registered = True
+        if self._is_registered:
+            return
+        from torch.optim import optimizer
+
+        optimizer.register_optimizer_step_pre_hook(self._begin)
+        optimizer.register_optimizer_step_post_hook(self._end)
+        self._is_registered = True
 
     def _find(self, optimizer: Optimizer) -> list[Attached]:
         """Return the attachments that have weights of an optimizer without one."""

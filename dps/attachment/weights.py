@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from dps.lazy import nn, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def assign_weights(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:

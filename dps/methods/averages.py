@@ -6,10 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from dps.attachment import Attachment
 from dps.attachment.weights import exchange_weights
+from dps.lazy import torch, without_gradients
 
 
 class AveragingAttachment(Attachment):
@@ -33,7 +32,7 @@ class AveragingAttachment(Attachment):
     def find_weight(self) -> float:
         """Return how much of the weights is in A so far, of 1: A is divided by it. 0: W is scored."""
 
-    @torch.no_grad()
+    @without_gradients
     def after_step(self) -> None:
         if not (share := self.find_share()):
             return
@@ -41,7 +40,7 @@ class AveragingAttachment(Attachment):
         weights = [p.to(a.dtype) for p, a in zip(self.parameters.values(), averages, strict=True)]
         torch._foreach_lerp_(averages, weights, share)
 
-    @torch.no_grad()
+    @without_gradients
     def take_evaluated(self) -> Callable[[], None]:
         if not (weight := self.find_weight()):
             return super().take_evaluated()

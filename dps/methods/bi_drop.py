@@ -17,14 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment import Attachment, Batch, Method, MethodCost
+from dps.lazy import nn, torch
 from dps.ranges import SHARE, Range, Rule, hyper_parameter
 from dps.selection import select_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

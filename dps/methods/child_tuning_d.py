@@ -17,16 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment import Attachment, Batch, Method, MethodCost
 from dps.attachment.calibration import require_calibration, sum_squared_gradients
 from dps.depth import require_parameter_depths
+from dps.lazy import nn, torch
 from dps.ranges import SHARE, Choice, hyper_parameter
 from dps.selection import select_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_CALIBRATION_NORM = 1.0  # of the gradient of one tensor
 

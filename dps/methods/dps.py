@@ -21,11 +21,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
-
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from dps import selection
 from dps.attachment import DEFAULT_DROPOUT, Attachment, Method, MethodCost
@@ -34,7 +30,12 @@ from dps.attachment.mixing import MixedWeights
 from dps.attachment.weight_state import WeightState
 from dps.distributed import get_world_size
 from dps.errors import InputError
+from dps.lazy import nn, torch
 from dps.ranges import SHARE, Domain, Range, Rule, hyper_parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
 
 FREEZE_RULE = Rule("'gradient' or 'update'", lambda value: value in ("gradient", "update"))
 MIN_DROPOUT_STEPS = 2000  # the reference trains Dense with dropout again from this length on

@@ -13,15 +13,16 @@ Values to try: those of dps-dense. Costs: a mask; with freeze="update" the weigh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment import MethodCost
 from dps.attachment.draws import SharedSeed, make_generator
 from dps.attachment.weight_state import WeightState
+from dps.lazy import torch
 from dps.methods.dps import DPSDense, DPSDenseAttachment
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

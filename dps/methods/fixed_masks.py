@@ -18,18 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment import DEFAULT_DROPOUT, Attachment, Batch, Method, MethodCost
 from dps.attachment.calibration import require_calibration, sum_squared_gradients
 from dps.attachment.draws import SharedSeed, make_generator
 from dps.distributed import get_world_size
+from dps.lazy import nn, torch
 from dps.methods.dps import MIN_DROPOUT_STEPS
 from dps.ranges import SHARE, Range, hyper_parameter
 from dps.selection import select_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-
 from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.groups import require_no_scheduler, split_groups
 from dps.depth import require_known_head
+from dps.lazy import without_gradients
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
 REPLACED_KEY = "replaced_weight_decay"  # of a parameter group: what it had before
@@ -64,7 +63,7 @@ class L2SPAttachment(Attachment, method_class=L2SP):
 
         split_groups(self.optimizer, lambda parameter: id(parameter) in anchored, change)
 
-    @torch.no_grad()
+    @without_gradients
     def before_step(self) -> None:
         strength = self.method.strength
         for name, parameter in self.anchored_parameters.items():

@@ -12,13 +12,15 @@ Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Visi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar
 
 from dps.attachment import Batch, Method
 from dps.attachment.losses import OwnLossAttachment, get_task_loss, note_own_loss
+from dps.lazy import nn
 from dps.ranges import PROBABILITY, Choice, hyper_parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
 from dps.attachment import Attachment, Method
 from dps.attachment.freezing import FreezingAttachment
 from dps.coverage import unwrap_model
 from dps.depth import get_head_parameters
+from dps.lazy import nn
 from dps.ranges import PROBABILITY, Choice, hyper_parameter
 
 HEAD_RATE_FACTOR = 10  # of the learning rate, while the head alone is trained

@@ -17,10 +17,7 @@ Values to try: p from 0.1 to 0.8. Costs: W0 and a mask; a mixed weight a forward
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.draws import (
@@ -33,8 +30,12 @@ from dps.attachment.draws import (
 from dps.attachment.mixing import MixedWeights
 from dps.depth import require_known_head
 from dps.distributed import get_world_size
+from dps.lazy import torch
 from dps.ranges import PROBABILITY, Range, hyper_parameter
 from dps.selection import compute_mixed_weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

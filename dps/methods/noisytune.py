@@ -11,12 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from dps.attachment import Attachment, Method
 from dps.attachment.draws import SharedSeed, make_generator
 from dps.attachment.guards import may_change_weights
 from dps.depth import require_known_head
+from dps.lazy import torch, without_gradients
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
 
 
@@ -36,7 +35,7 @@ class NoisyTuneAttachment(Attachment, method_class=NoisyTune):
     def set_up(self) -> None:
         self.head = require_known_head(self.model, self.method.name)
 
-    @torch.no_grad()
+    @without_gradients
     def start(self) -> None:
         seed = SharedSeed().value
         encoder = [p for name, p in self.trained_parameters() if name not in self.head]

@@ -15,10 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment import Batch, Method, MethodCost
 from dps.attachment.losses import (
@@ -29,7 +26,11 @@ from dps.attachment.losses import (
     repeat_batch,
 )
 from dps.coverage import get_model_family, unwrap_model
+from dps.lazy import nn, torch
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LENGTH_FIRST_FAMILIES = ("xlnet",)  # families whose embeddings are (length, rows, hidden)
 _noised = [0]  # forward passes of embeddings with noise in this process

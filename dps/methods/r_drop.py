@@ -16,13 +16,15 @@ Values to try: alpha 0.05 to 16. Costs: one more forward-backward pass a step, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from dps.attachment import Batch, Method, MethodCost
 from dps.attachment.losses import OwnLossAttachment, compute_disagreement, note_own_loss, repeat_batch
+from dps.lazy import nn
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class RDrop(Method):
         output = model(**repeat_batch(batch))
         first, second = output.logits.chunk(2)
         disagreement = compute_disagreement(first, second, batch["labels"])
-        return cast(Tensor, output.loss + self.alpha / 2 * disagreement)
+        return cast("Tensor", output.loss + self.alpha / 2 * disagreement)
 
 
 class RDropAttachment(OwnLossAttachment, method_class=RDrop):

@@ -12,13 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from dps.attachment import Attachment, Method
 from dps.attachment.draws import SharedSeed
 from dps.attachment.guards import may_change_weights
 from dps.coverage import unwrap_model
 from dps.depth import find_encoders, get_head_parameters, require_parameter_depths
+from dps.lazy import torch
 from dps.models import initialise_module
 from dps.ranges import NON_NEGATIVE, Choice, Domain, hyper_parameter
 

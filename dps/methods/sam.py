@@ -16,14 +16,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment import Attachment, Batch, Method, MethodCost
 from dps.attachment.weights import exchange_weights
+from dps.lazy import nn, torch
 from dps.ranges import NON_NEGATIVE, Choice, hyper_parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

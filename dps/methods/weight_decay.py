@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from dps.attachment import Attachment, Method
+from dps.lazy import without_gradients
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
 
@@ -31,7 +30,7 @@ class WeightDecayAttachment(Attachment, method_class=WeightDecay):
 
     method: WeightDecay
 
-    @torch.no_grad()
+    @without_gradients
     def before_step(self) -> None:
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:

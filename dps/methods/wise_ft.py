@@ -14,11 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-
 from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.weights import exchange_weights
 from dps.depth import require_known_head
+from dps.lazy import torch, without_gradients
 from dps.ranges import SHARE, Range, hyper_parameter
 
 
@@ -45,7 +44,7 @@ class WiSEFTAttachment(Attachment, method_class=WiSEFT):
         self.parameters = {name: p for name, p in self.trained_parameters() if name not in head}
         self.pretrained = {name: p.detach().clone() for name, p in self.parameters.items()}
 
-    @torch.no_grad()
+    @without_gradients
     def take_evaluated(self) -> Callable[[], None]:
         values = [torch.lerp(self.pretrained[n], p, self.method.alpha) for n, p in self.parameters.items()]
         return exchange_weights([*self.parameters.values()], values)

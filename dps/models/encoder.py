@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-import torch
-
 from dps.depth import get_head_parameters
 from dps.errors import InputError
+from dps.lazy import torch
 from dps.models.agreement import settle_padding_side
 from dps.models.draft import ModelDraft
 from dps.models.folder import ModelFolder

@@ -92,7 +92,7 @@ class ModelFolder:
         shapes: dict[str, tuple[int, ...]] = {}
         for file in self.list_weight_files():
             try:
-                with safe_open(file, framework="pt") as tensors:
+                with safe_open(file, framework="numpy") as tensors:
                     for key in tensors.keys():  # noqa: SIM118
                         shapes[key] = tuple(tensors.get_slice(key).get_shape())
             except (OSError, SafetensorError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from dps.lazy import nn
 
 if TYPE_CHECKING:
     from dps.tasks.task import Task

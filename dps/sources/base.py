@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from dps.tasks.task import Task
+from dps.tasks.examples import ExampleTable
+from dps.tasks.task import Task
 
 
 class Source(Protocol):
@@ -16,7 +14,7 @@ class Source(Protocol):
     kind: "hub", "folder", "builtin" or "task".
     name: as a reader would call it: "nyu-mll/glue", "/data/glue", "builtin".
 
-    A caller may assume: `load` returns a `datasets.Dataset` with exactly the columns `task.columns`
+    A caller may assume: `load` returns a table with exactly the columns `task.columns`
     (non-empty str) and "label": the int id of a class in [0, len(task.labels)); for regression a finite float
     in `task.score_range`; for multi-label tasks a list of 0 and 1, one for each of `task.labels`; and, if the
     task has a group, "__group__", a str, empty for none. It has at least one row, and always the same rows in
@@ -28,7 +26,7 @@ class Source(Protocol):
     kind: str
     name: str
 
-    def load(self, task: Task, split: str) -> Dataset:
+    def load(self, task: Task, split: str) -> ExampleTable:
         """Load the examples of `split`, one of `task.all_splits`."""
         ...
 

@@ -14,12 +14,11 @@ from dps.errors import InputError
 from dps.sources.labels import choose_label_reading, format_label
 from dps.sources.readers import DataOrigin, DataRow
 from dps.tasks.definition import SURROGATE_PATTERN, make_definition
+from dps.tasks.examples import ExampleTable
 from dps.tasks.task import GROUP_COLUMN, LABEL_COLUMN
 from dps.text import quote_value
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from dps.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -95,30 +94,18 @@ def check_rows(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> Check
     return CheckedRows(columns, ordered, reading.note)
 
 
-def make_dataset(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> Dataset:
+def make_dataset(task: Task, origin: DataOrigin, rows: Iterable[DataRow]) -> ExampleTable:
     """Make the data set of `rows`, as the contract of `dps.sources.base.Source` requires.
-
-    The label is an int64, a float64 for regression, a list of int64 for multi-label tasks. The description of
-    the data set says how labels were read, see `CheckedRows`.
 
     Raises InputError naming origin, row and value: a missing column, a row that is not split into columns, a
     text that is empty or not text, a label outside the task's set or range; or no rows at all.
     """
-    from datasets import Dataset, Features, List, Value
-
     checked = check_rows(task, origin, rows)
     _judge_defects(task, origin, checked)
-    types = {name: Value("string") for name in _list_text_columns(task)}
-    label: Any = Value("float64" if task.is_regression else "int64")
-    if task.multi_label:
-        label = List(label, length=len(task.labels))
-    features = Features({**types, LABEL_COLUMN: label})
-    dataset = Dataset.from_dict(checked.columns, features=features)
-    dataset.info.description = checked.label_note
-    return dataset
+    return ExampleTable(checked.columns, checked.label_note)
 
 
-def fingerprint_examples(task: Task, examples: Dataset) -> str:
+def fingerprint_examples(task: Task, examples: ExampleTable) -> str:
     """Return 16 hex digits of the SHA-256 of a split as `task` reads it: its definition, texts and labels.
 
     Everything that decides the numbers of a run is in it; what a file looks like is not.

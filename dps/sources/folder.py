@@ -13,11 +13,10 @@ from dps.paths import DATA_SUFFIXES
 from dps.sources.examples import make_dataset
 from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
 from dps.tasks.definition import make_definition
+from dps.tasks.examples import ExampleTable
 from dps.tasks.registry import TASKS
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from dps.tasks.task import Task
 
 # Columns of GLUE files without a header.
@@ -53,7 +52,7 @@ class FolderSource:
         self._fingerprints: dict[Task, str] = {}
         self._task_of_file: dict[Path, str] = {}
 
-    def load(self, task: Task, split: str) -> Dataset:
+    def load(self, task: Task, split: str) -> ExampleTable:
         """Load the examples of `split`, one of `task.all_splits`, in the order of the file.
 
         Raises InputError if the folder or file is missing, two files serve as the split, the file was already

@@ -12,6 +12,7 @@ from dps.errors import InputError
 from dps.hub import explain_fetch_error, get_hub_endpoint, is_hub_reachable, limit_hub_requests
 from dps.sources.examples import make_dataset
 from dps.sources.readers import DataOrigin, DataRow
+from dps.tasks.examples import ExampleTable
 from dps.tasks.registry import GLUE_TASKS
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class HubSource:
         self._config, self._splits = config, splits or {}
         self._fingerprints: dict[Task, str] = {}
 
-    def load(self, task: Task, split: str) -> Dataset:
+    def load(self, task: Task, split: str) -> ExampleTable:
         """Load the examples of `split`, one of `task.all_splits`.
 
         Raises InputError: no such data set or configuration, a failed download, neither the hub nor the cache

@@ -15,13 +15,12 @@ from dps.sources.examples import make_dataset
 from dps.sources.hub import HubSource
 from dps.sources.readers import get_data_origin, read_file_bytes, read_rows
 from dps.tasks.definition import make_definition
+from dps.tasks.examples import ExampleTable
 from dps.tasks.splits import Indices, hold_out_texts, number_examples
 from dps.tasks.task import LABEL_COLUMN
 from dps.wording import format_share
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from dps.tasks.task import Task
 
 DEV_SHARE = 0.2  # of the training examples, if the task has no dev set
@@ -57,7 +56,7 @@ class TaskSource:
             return names
         return f"{names}; a stratified {format_share(DEV_SHARE)} of it is split off as dev, seed {SPLIT_SEED}"
 
-    def load(self, task: Task, split: str) -> Dataset:
+    def load(self, task: Task, split: str) -> ExampleTable:
         """Load the examples of `split`, "train" or "dev", in the order of the file.
 
         Raises InputError: another task, a missing file, unusable content, too few texts to split.
@@ -81,10 +80,10 @@ class TaskSource:
             if self._data.hub is None:
                 digest.update(hashlib.sha256(read_file_bytes(Path(place))).digest())
             else:
-                digest.update(json.dumps(self._read(split).to_dict()).encode())
+                digest.update(json.dumps(self._read(split).columns).encode())
         return digest.hexdigest()[:16]
 
-    def _read(self, split: str) -> Dataset:
+    def _read(self, split: str) -> ExampleTable:
         if self._hub is not None:
             return self._hub.load(self._task, split)
         path = Path(self._data.get_place(split) or "")
@@ -106,4 +105,4 @@ class TaskSource:
             groups = "groups of " if self._task.group else ""
             rule = "different texts are too few to split off dev; give a dev set, or more texts"
             raise InputError(f"{self.name}: {distinct} {groups}{rule}")
-        return hold_out_texts(self._task, np.asarray(examples[LABEL_COLUMN][:]), texts, DEV_SHARE, SPLIT_SEED)
+        return hold_out_texts(self._task, np.asarray(examples[LABEL_COLUMN]), texts, DEV_SHARE, SPLIT_SEED)

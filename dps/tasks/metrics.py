@@ -9,6 +9,7 @@ scikit-learn (`dps.tasks.scorers`), predictions are probabilities (n, classes).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from dps.errors import InputError, suggest_name
 from dps.ranges import is_number
 from dps.tasks.scorers import get_score_bounds, is_scorer_name, make_scorer_metric
 from dps.tasks.task import EVEN_THRESHOLD, Task
+from dps.tasks.weighted_metrics import WEIGHTED_METRICS
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array], float]
@@ -47,69 +49,20 @@ def compute_margins(labels: Array, predictions: Array) -> Array:
     return predictions if predictions.ndim == labels.ndim else predictions[:, 1] - predictions[:, 0]
 
 
-def _make_sklearn_metric(function: str, **options: Any) -> Metric:
-    """Return a metric of class ids, by the name of its function in `sklearn.metrics`.
-
-    It accepts margins and probabilities too.
-    """
-
-    def compute(labels: Array, predictions: Array) -> float:
-        from sklearn import metrics
-
-        return float(getattr(metrics, function)(labels, classify_predictions(labels, predictions), **options))
-
-    return compute
+def read_predictions(metric: str, labels: Array, predictions: Array) -> Array:
+    """Return what the metric of this name reads of predictions: margins, class ids, or the numbers of a
+    regression."""
+    if metric in REGRESSION_METRICS:
+        return predictions
+    return (compute_margins if metric in RANKING_METRICS else classify_predictions)(labels, predictions)
 
 
-def _macro_f1(labels: Array, predictions: Array) -> float:
-    """Return the mean F1 of the classes (or labels) that occur in labels or predictions."""
-    empty = 0 if labels.ndim == 1 else np.nan
-    compute = _make_sklearn_metric("f1_score", average="macro", zero_division=empty)
-    return float(np.nan_to_num(compute(labels, predictions)))
+def _compute_metric(name: str, labels: Array, predictions: Array) -> float:
+    read = read_predictions(name, labels, predictions)
+    return float(WEIGHTED_METRICS[name](labels, read[None], np.ones((1, len(labels)), np.float32))[0, 0])
 
 
-def _balanced_accuracy(labels: Array, predictions: Array) -> float:
-    """Return the mean recall of the classes that occur in the labels."""
-    compute = _make_sklearn_metric("recall_score", labels=np.unique(labels), average="macro")
-    return compute(labels, predictions)
-
-
-def _accuracy(labels: Array, predictions: Array) -> float:
-    return float(np.mean(labels == classify_predictions(labels, predictions)))
-
-
-def _auroc(labels: Array, predictions: Array) -> float:
-    """Return the area under the ROC curve; 0.5 if all labels are of one class."""
-    from sklearn.metrics import roc_auc_score
-
-    positive = labels == 1
-    if positive.all() or not positive.any():
-        return 0.5
-    return float(roc_auc_score(positive, compute_margins(labels, predictions)))
-
-
-def _correlation(labels: Array, predictions: Array, kind: str) -> float:
-    """Return the correlation; 0 if labels or predictions are constant."""
-    if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
-        return 0.0
-    from scipy import stats
-
-    correlate = stats.pearsonr if kind == "pearson" else stats.spearmanr
-    return float(correlate(labels, predictions).statistic)
-
-
-METRICS: dict[str, Metric] = {
-    "matthews_correlation": _make_sklearn_metric("matthews_corrcoef"),
-    "f1": _make_sklearn_metric("f1_score", zero_division=0),
-    "accuracy": _accuracy,
-    "macro_f1": _macro_f1,
-    "micro_f1": _make_sklearn_metric("f1_score", average="micro", zero_division=0),
-    "samples_f1": _make_sklearn_metric("f1_score", average="samples", zero_division=1),
-    "balanced_accuracy": _balanced_accuracy,
-    "auroc": _auroc,
-    "pearson": lambda labels, predictions: _correlation(labels, predictions, "pearson"),
-    "spearman": lambda labels, predictions: _correlation(labels, predictions, "spearman"),
-}
+METRICS: dict[str, Metric] = {name: partial(_compute_metric, name) for name in WEIGHTED_METRICS}
 
 
 def get_metric(name: str) -> Metric:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dps.errors import InputError
+from dps.tasks.examples import ExampleTable
 from dps.tasks.task import GROUP_COLUMN, Task
 from dps.text import quote_value
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 Indices = NDArray[np.int64]
 
@@ -88,14 +86,14 @@ def number_texts(columns: Sequence[Sequence[str]]) -> Indices:
     return np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
 
 
-def number_examples(task: Task, examples: Dataset) -> Indices:
+def number_examples(task: Task, examples: ExampleTable) -> Indices:
     """Return a number for each example (n,), the same for those that stay on one side of every split.
 
     They have the same texts (`number_texts`) or the same group, or are linked by others that have. Numbers
     begin at 0 and grow in the order of first appearance.
     """
-    texts = number_texts([examples[column][:] for column in task.columns])
-    return join_groups(texts, examples[GROUP_COLUMN][:]) if task.group else texts
+    texts = number_texts([examples[column] for column in task.columns])
+    return join_groups(texts, examples[GROUP_COLUMN]) if task.group else texts
 
 
 def join_groups(texts: Indices, groups: Sequence[str]) -> Indices:

@@ -13,13 +13,15 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from dps.lazy import safetensors_torch, torch
 from dps.paths import sync_path, sync_tree
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KEPT_CHECKPOINTS = 2
 BROKEN_CHECKPOINT_ERRORS = (
@@ -59,7 +61,7 @@ def load_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: 
             document = json.loads((path / "tree.json").read_text(encoding="utf-8"))
             if _hash_files(path / "tensors.safetensors", document["tree"]) != document["sha256"]:
                 raise ValueError("checksum differs")
-            return _unpack(document["tree"], load_file(path / "tensors.safetensors"))
+            return _unpack(document["tree"], safetensors_torch.load_file(path / "tensors.safetensors"))
         except BROKEN_CHECKPOINT_ERRORS as error:
             warn(f"checkpoint {path.name} is broken ({error}); trying the one before")
     return None
@@ -71,7 +73,7 @@ def _list_checkpoints(folder: Path) -> list[Path]:
 
 def _write_files(part: Path, structure: Any, tensors: dict[str, Tensor]) -> None:
     try:
-        save_file(tensors, part / "tensors.safetensors")
+        safetensors_torch.save_file(tensors, part / "tensors.safetensors")
     except SafetensorError as error:  # it wraps errors of the file system
         raise OSError(f"{part.name}: {error}") from error
     document = {"sha256": _hash_files(part / "tensors.safetensors", structure), "tree": structure}
@@ -88,7 +90,7 @@ def _hash_files(file: Path, structure: Any) -> str:
 
 
 def _pack(node: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(node, Tensor):
+    if isinstance(node, torch.Tensor):
         key = str(len(tensors))
         tensors[key] = node.detach().to("cpu", copy=True).contiguous()
         return {"tensor": key}

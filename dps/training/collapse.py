@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from dps.errors import InputError
+from dps.lazy import nn, torch
 from dps.models import PretrainedEncoder
 from dps.tasks.metrics import METRICS, has_sklearn_metric
 from dps.tasks.splits import SUBSET_SEED, split_stratified
@@ -26,6 +25,7 @@ from dps.training.data import PaddingCollator, TaskData, batch_by_length
 from dps.training.tokens import EncodedExamples, encode_dataset
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Array = NDArray[Any]
@@ -207,7 +207,7 @@ def measure_drift(
 def sample_split(data: TaskData, split: str, max_examples: int) -> EncodedExamples:
     """Return a stratified sample of a split, the same at every call; only it is tokenised."""
     dataset = data.load_split(split)
-    labels = np.asarray(dataset[LABEL_COLUMN][:])
+    labels = np.asarray(dataset[LABEL_COLUMN])
     if len(labels) > max_examples:
         dataset = dataset.select(split_stratified(data.task, labels, max_examples, SUBSET_SEED)[0])
     return encode_dataset(dataset, data.task, data.tokenizer, data.max_length)

@@ -8,18 +8,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dps.attachment.draws import derive_step_seed
 from dps.errors import InputError
+from dps.lazy import torch
 from dps.sources.examples import fingerprint_examples
+from dps.tasks.examples import ExampleTable
 from dps.tasks.splits import Indices, choose_examples, hold_out_texts
 from dps.tasks.task import Task
 from dps.training.tokens import EncodedExamples, TokenCache, encode_dataset, fingerprint_tokenizer
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
     from dps.sources.base import Source
@@ -78,9 +78,10 @@ class TaskData:
         """Read a split from the cache, or tokenise it. A file's name says what it was made of."""
         if self.cache is None or self._tokenizer_fingerprint is None or name not in self.task.splits:
             return self._encode(self.load_split(name))
-        known = self.fingerprints.get(name)
-        examples = None if known else self.load_split(name)
-        known = known or fingerprint_examples(self.task, examples)
+        known, examples = self.fingerprints.get(name), None
+        if not known:
+            examples = self.load_split(name)
+            known = fingerprint_examples(self.task, examples)
         return self.cache.get(
             [known, self._tokenizer_fingerprint, self.max_length],
             lambda: self._encode(self.load_split(name) if examples is None else examples),
@@ -90,7 +91,7 @@ class TaskData:
     def _tokenizer_fingerprint(self) -> str | None:
         return fingerprint_tokenizer(self.tokenizer)
 
-    def load_split(self, name: str) -> Dataset:
+    def load_split(self, name: str) -> ExampleTable:
         """Load a split as it is, not tokenised. Raises InputError as `get_split` does."""
         examples = self.source.load(self.task, name)
         known = self.fingerprints.get(name)
@@ -101,7 +102,7 @@ class TaskData:
             )
         return examples
 
-    def _encode(self, examples: Dataset) -> EncodedExamples:
+    def _encode(self, examples: ExampleTable) -> EncodedExamples:
         return encode_dataset(examples, self.task, self.tokenizer, self.max_length)
 
     def get_train_examples(

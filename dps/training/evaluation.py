@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dps import distributed
 from dps.errors import InputError
+from dps.lazy import torch
 from dps.models import PretrainedEncoder
 from dps.tasks.metrics import (
     TUNED_THRESHOLD,
@@ -34,6 +33,7 @@ from dps.training.result import ControlSignal, Outcome
 from dps.training.tokens import EncodedExamples
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 EVALUATION_BATCH_FACTOR = 4  # size of an evaluation batch in training batches

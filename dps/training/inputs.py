@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dps.errors import InputError
 from dps.models import PretrainedEncoder, TextLengths, locate_model, measure_lengths
 from dps.sources import open_data_source
+from dps.tasks.examples import ExampleTable
 from dps.tasks.registry import get_task
 from dps.tasks.task import Task
 from dps.tasks.transfer import get_transfer_target
@@ -15,7 +16,6 @@ from dps.training.data import TaskData
 from dps.training.tokens import TokenCache
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
     from dps.sources.base import Source
@@ -67,7 +67,7 @@ class ExampleSet(NamedTuple):
     name: str
     task: Task
     split: str
-    examples: Dataset
+    examples: ExampleTable
 
 
 def load_example_sets(config: FineTuneConfig, task: Task, source: Source) -> list[ExampleSet]:
@@ -100,5 +100,5 @@ def choose_max_length(
     if config.max_length is not None and max_tokens is not None and config.max_length > max_tokens:
         problem = f"takes at most {max_tokens} tokens, but got {config.max_length}; lower it"
         raise InputError(f"--max-length: {model!r} {problem}")
-    texts = {each.name: [each.examples[column][:] for column in each.task.columns] for each in sets}
+    texts = {each.name: [each.examples[column] for column in each.task.columns] for each in sets}
     return measure_lengths(texts, load_tokenizer, readable_tokens, config.max_length)

@@ -6,7 +6,7 @@ import ctypes
 from contextlib import suppress
 from pathlib import Path
 
-import torch
+from dps.lazy import torch
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # see proc(5)

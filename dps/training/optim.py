@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import nn
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
+from dps.lazy import nn, torch
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 

@@ -25,6 +25,7 @@ from dps.models import (
 )
 from dps.sources.examples import fingerprint_examples
 from dps.tasks.chance import chance_level
+from dps.tasks.examples import ExampleTable
 from dps.tasks.metrics import check_threshold, get_metric, has_sklearn_metric
 from dps.tasks.splits import choose_examples, hold_out_texts, number_examples, number_texts
 from dps.tasks.task import GROUP_COLUMN, LABEL_COLUMN, Task
@@ -33,8 +34,6 @@ from dps.training.inputs import ExampleSet, choose_max_length, load_example_sets
 from dps.training.rehearsal import rehearse_step
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from dps.sources.base import Source
 
 WORD_SAMPLE_SIZE = 200  # examples
@@ -94,14 +93,14 @@ def preview_run(
     check_threshold(config.threshold, task)
     sets = load_example_sets(config, task, source)
     splits = {each.split: each.examples for each in sets[: len(task.splits)]}
-    labels = {split: np.asarray(examples[LABEL_COLUMN][:]) for split, examples in splits.items()}
+    labels = {split: np.asarray(examples[LABEL_COLUMN]) for split, examples in splits.items()}
     for split, values in labels.items():
         _check_labels_differ(task, split, values)
     every = labels.pop("train")
     subset = choose_examples(task, every, config.train_size, config.shots, config.seed)
     train = every[subset]
     trained, scored_slice, scored = len(train), "dev", labels["dev"]
-    texts = number_texts([splits["train"][name][:] + splits["dev"][name][:] for name in task.columns])
+    texts = number_texts([splits["train"][name] + splits["dev"][name] for name in task.columns])
     train_texts, dev_texts = texts[subset], texts[len(every) : len(every) + len(scored)]
     together = number_examples(task, splits["train"])[subset]
     if config.holds_out:
@@ -128,11 +127,7 @@ def preview_run(
             for each in sets
         },
         label_counts=_count_labels(task, train),
-        label_notes={
-            split: examples.info.description
-            for split, examples in splits.items()
-            if examples.info.description
-        },
+        label_notes={split: examples.label_note for split, examples in splits.items() if examples.label_note},
         shared_texts=int(np.isin(dev_texts, train_texts).sum()),
         groups=len(set(_read_groups(task, splits["train"])[subset]) - {""}),
         shared_groups=_count_shared(
@@ -141,9 +136,9 @@ def preview_run(
     )
 
 
-def _read_groups(task: Task, examples: Dataset) -> NDArray[np.str_]:
+def _read_groups(task: Task, examples: ExampleTable) -> NDArray[np.str_]:
     """Return the group of each example (n,), "" for none."""
-    return np.array(examples[GROUP_COLUMN][:]) if task.group else np.zeros(len(examples), dtype=np.str_)
+    return np.array(examples[GROUP_COLUMN]) if task.group else np.zeros(len(examples), dtype=np.str_)
 
 
 def _count_shared(groups: NDArray[np.str_], others: NDArray[np.str_]) -> int:
@@ -213,7 +208,7 @@ def _try_model(
     return lengths, rehearse_step(model, task, own, lengths.max_length, methods)
 
 
-def _count_mean_words(task: Task, train: Dataset) -> float:
+def _count_mean_words(task: Task, train: ExampleTable) -> float:
     sample = train[:WORD_SAMPLE_SIZE]
     words = sum(len(text.split()) for column in task.columns for text in sample[column])
     return words / min(WORD_SAMPLE_SIZE, len(train))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
-import torch
-from torch import nn
 
 from dps.errors import InputError
+from dps.lazy import nn, torch
 from dps.methods import attachment_of, make_method
 from dps.models import ModelFolder, PretrainedEncoder
+from dps.tasks.examples import ExampleTable
 from dps.tasks.task import Task
 from dps.text import quote_value
 from dps.training.data import PaddingCollator
 from dps.training.tokens import encode_dataset
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 REHEARSED_EXAMPLES = 2
 MANY_STEPS = 1000  # of a run in which every method has room for its stages
@@ -30,7 +26,7 @@ MAX_FLOPS = 3e12  # a minute on a slow core
 
 
 def rehearse_step(
-    model: ModelFolder, task: Task, splits: Sequence[Dataset], max_length: int, methods: Sequence[str]
+    model: ModelFolder, task: Task, splits: Sequence[ExampleTable], max_length: int, methods: Sequence[str]
 ) -> list[str]:
     """Run a forward and a backward pass of the longest examples of a task; return notes on the model.
 
@@ -90,11 +86,11 @@ def _find_obstacle(weights: int, max_length: int) -> str | None:
     return None
 
 
-def _choose_longest(splits: Sequence[Dataset], task: Task) -> Dataset:
+def _choose_longest(splits: Sequence[ExampleTable], task: Task) -> ExampleTable:
     """Return the longest examples of the split that has the longest one."""
     sizes = []
     for examples in splits:
-        columns = [examples[column][:] for column in task.columns]
+        columns = [examples[column] for column in task.columns]
         sizes.append(np.array([sum(map(len, texts)) for texts in zip(*columns, strict=True)]))
     chosen = max(range(len(splits)), key=lambda number: sizes[number].max())
     return splits[chosen].select(np.argsort(sizes[chosen], kind="stable")[-REHEARSED_EXAMPLES:])

@@ -6,12 +6,10 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from dps import distributed
-from dps.attachment.draws import derive_step_seed
+from dps.attachment.draws import derive_step_seed, seed_draws
 from dps.attachment.losses import TaskLoss, check_loss
 from dps.coverage import describe_coverage, find_covered_weights
 from dps.methods import attachment_of
@@ -23,6 +21,9 @@ from dps.training.evaluation import Evaluator, Patience, RunEnded
 from dps.training.inputs import load_measured_inputs
 from dps.training.result import ControlSignal, Evaluation, Outcome
 from dps.training.tokens import EncodedExamples
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHECKPOINT_WARNING = "no checkpoint could be written"
 GPU_LOSS_CHECK_STEPS = 10  # steps between two checks of the loss, each of which waits for the GPU
@@ -98,7 +99,7 @@ class _Run:
         self.batches = TrainingBatches(train, base.tokenizer, config.batch_size, data_seed, *ranks)
         self.device = distributed.get_device()
         memory.reset_peak_memory(self.device)
-        torch.manual_seed(config.seed)
+        seed_draws(config.seed)
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
         self.model.to(self.device)  # type: ignore[arg-type]
         self.optimizer = optim.make_adamw(self.model, config.learning_rate, config.weight_decay)
@@ -164,7 +165,7 @@ class _Run:
         """Take one optimizer step; return the loss, detached."""
         config, step = self.config, self.step + 1
         # Each step has its own seed, so that a resumed run draws the same dropout.
-        torch.manual_seed(
+        seed_draws(
             derive_step_seed(config.seed * distributed.get_world_size() + distributed.get_rank(), step)
         )
         factor = optim.compute_learning_rate_factor(step, self.max_steps, config.warmup_ratio)

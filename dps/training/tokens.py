@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dps.paths import write_in_one_piece
+from dps.tasks.examples import ExampleTable
 from dps.tasks.splits import Indices, number_examples
 from dps.tasks.task import LABEL_COLUMN, Task
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 CACHE_LAYOUT_VERSION = 2  # raise it when `encode_dataset` makes something else of the same examples
@@ -92,14 +92,14 @@ class EncodedExamples:
 
 
 def encode_dataset(
-    dataset: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int
+    dataset: ExampleTable, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> EncodedExamples:
     """Tokenise a data set, cutting at `max_length` tokens, without padding."""
-    columns = [dataset[column][:] for column in task.columns]
+    columns = [dataset[column] for column in task.columns]
     dtype = np.float32 if task.is_regression or task.multi_label else np.int64  # as the losses need them
     return EncodedExamples.from_tokens(
         tokenise_texts(columns, tokenizer, max_length),
-        np.asarray(dataset[LABEL_COLUMN][:], dtype=dtype),
+        np.asarray(dataset[LABEL_COLUMN], dtype=dtype),
         number_examples(task, dataset),
     )
 

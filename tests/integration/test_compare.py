@@ -105,8 +105,10 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """`OPTIONS` and the data: rte as it is built in, and a small dev set of mnli."""
     folder = tmp_path_factory.mktemp("data")
     data_folder(folder / "mnli", registry.get_task("mnli"))
+    (folder / "rte").mkdir()
     for split in ("train", "dev"):
-        BuiltinSource().load(registry.get_task("rte"), split).to_json(folder / "rte" / f"{split}.jsonl")
+        rows = BuiltinSource().load(registry.get_task("rte"), split)
+        (folder / f"rte/{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return [*OPTIONS, "--data", str(folder)]
 
 

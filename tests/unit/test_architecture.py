@@ -62,7 +62,7 @@ LAYERS = (
     ("dps/tasks",),
     ("dps/command", "dps/depth", "dps/distributed", "dps/hub", "dps/yaml_text"),
     ("dps/coverage", "dps/errors", "dps/paths", "dps/ranges", "dps/selection", "dps/text"),
-    ("dps/wording",),
+    ("dps/lazy", "dps/wording"),
 )
 KNOW_RAY = ("tune/execution/", "cluster/")
 PRIVATE_RAY = "tune/execution/ray_private.py"

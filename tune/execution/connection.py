@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dps.errors import InputError, is_disk_full
+from dps.lazy import torch
 from tune.core.command import is_in_ray_job
 from tune.core.run import RefusedError
 from tune.core.wording import get_last_line
@@ -30,6 +31,7 @@ from tune.execution.addresses import (
 from tune.execution.auth_token import make_auth_token, protect_auth_token
 from tune.planning.cluster import Cluster, Node
 
+GPU_DEVICES = "nvidia[0-9]*", "kfd", "dxg"  # in /dev: of CUDA, ROCm, and Windows' own Linux
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 MAX_RAY_FOLDER_BYTES = 40  # Ray adds 66 for a session and a socket; its path may have 107
 MALLOC_ENVIRONMENT = {
@@ -262,10 +264,7 @@ def _get_job_variables() -> set[str]:
 
 def read_local_resources() -> Cluster:
     """Read the resources of this machine without starting Ray."""
-    gpus = 0
-    if os.environ.get("CUDA_VISIBLE_DEVICES") != "":
-        import torch
-
-        gpus = torch.cuda.device_count()
+    has_driver = any(any(Path("/dev").glob(name)) for name in GPU_DEVICES)
+    gpus = torch.cuda.device_count() if has_driver and os.environ.get("CUDA_VISIBLE_DEVICES") != "" else 0
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Cluster(None, (Node(float(len(os.sched_getaffinity(0))), float(gpus), float(memory)),))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
+from dps.lazy import torch
 from dps.text import sanitise_line
 from dps.training.data import TaskData
 from dps.training.evaluation import EVALUATION_BATCH_FACTOR

@@ -24,11 +24,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from dps.tasks.chance import predict_constant
 from dps.tasks.metrics import get_metric_range
 from dps.tasks.task import Task
+from tune.stats.distributions import bound_proportion, compute_t_tail, find_normal_bound, find_t_bound
 from tune.stats.resampling import AnyArray, FloatArray, bootstrap_scores, score_runs
 
 CONFIDENCE_LEVEL = 0.95
@@ -122,12 +122,8 @@ def summarise_scores(scores: AnyArray, chance: float, collapsed: int) -> ScoreSu
 
 
 def bound_rate(count: int, total: int, level: float = CONFIDENCE_LEVEL) -> float:
-    """Return the exact one-sided upper bound of a rate of which `count` of `total` draws were seen.
-
-    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the
-    Binomial", Biometrika 1934.
-    """
-    return float(stats.binomtest(count, total, alternative="less").proportion_ci(level).high)
+    """Return the exact one-sided upper bound of a rate of which `count` of `total` draws were seen."""
+    return bound_proportion(count, total, 1 - level)[1]
 
 
 def fill_missing_runs(
@@ -179,8 +175,8 @@ def _estimate_scores(
     resampled = bootstrap_scores(metric, labels, predictions, seed, resamples)
     estimate = _estimate_crossed_mean(scores, resampled, len(labels), seed, level)
     if metric == "accuracy" and estimate.mean in (0, 1):
-        right = stats.binomtest(len(labels) * int(estimate.mean), len(labels)).proportion_ci(level)
-        return replace(estimate, interval=(float(right.low), float(right.high)))
+        right = len(labels) * int(estimate.mean)
+        return replace(estimate, interval=bound_proportion(right, len(labels), (1 - level) / 2))
     return _clip_interval(estimate, *get_metric_range(metric))
 
 
@@ -224,8 +220,8 @@ def estimate_difference(
     t = estimate.mean / estimate.standard_error
     return PairedDifference(
         **vars(estimate),
-        p=float(2 * stats.t.sf(abs(t), estimate.df)),
-        probability_better=float(stats.t.cdf(t, estimate.df)),
+        p=2 * compute_t_tail(abs(t), estimate.df),
+        probability_better=compute_t_tail(-t, estimate.df),
     )
 
 
@@ -326,5 +322,5 @@ def widen_interval(
     spread = float(bootstrap_means.std(ddof=1))
     if spread <= _ROUNDING:
         return None
-    factor = float(stats.t.isf(tail, df) / stats.norm.isf(tail)) * standard_error / spread
+    factor = find_t_bound(tail, df) / find_normal_bound(tail) * standard_error / spread
     return mean - factor * max(mean - low, 0.0), mean + factor * max(high - mean, 0.0)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
+
+from tune.stats.distributions import compute_normal_density
 
 PRIOR_RUNS = 2.0  # runs at the common mean that every configuration is believed to have had
 PRIOR_NOISE = 0.05  # standard deviation of a run, in the metric's scale
@@ -70,14 +72,14 @@ class ShrunkMeans:
         for batch in BATCH_SIZES:
             change = np.sqrt(np.maximum(sd**2 - self.measure_sd(batch) ** 2, 1e-24))
             z = distance / change
-            gains.append(change * (stats.norm.pdf(z) - z * stats.norm.cdf(-z)) / batch)
+            gains.append(change * (compute_normal_density(z) - z * special.ndtr(-z)) / batch)
         return np.asarray(np.max(gains, axis=0))
 
     def compute_improvement(self) -> float:
         """Return the expected improvement of a new configuration over the best: N(common, spread²)."""
         distance = float(self.mean.max()) - self.common
         z = distance / max(self.spread, 1e-12)
-        return float(self.spread * stats.norm.pdf(z) - distance * stats.norm.cdf(-z))
+        return float(self.spread * compute_normal_density(z) - distance * special.ndtr(-z))
 
 
 def shrink_means(

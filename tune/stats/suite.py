@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from tune.stats.distributions import compute_t_tail
 from tune.stats.evidence import (
     BOOTSTRAP_RESAMPLES,
     CONFIDENCE_LEVEL,
@@ -102,8 +102,8 @@ def average_tasks(tasks: Sequence[TaskMean], level: float = CONFIDENCE_LEVEL) ->
         interval=interval,
         standard_error=error,
         df=df,
-        p=None if interval is None else float(2 * stats.t.sf(abs(t), df)),
-        probability_better=None if interval is None else float(stats.t.cdf(t, df)),
+        p=None if interval is None else 2 * compute_t_tail(abs(t), df),
+        probability_better=None if interval is None else compute_t_tail(-t, df),
         tasks=count,
         level=level,
     )

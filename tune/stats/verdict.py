@@ -16,9 +16,10 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from dps.wording import format_count
+from tune.stats.distributions import find_t_bound
 from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS, PairedDifference, compute_degrees_of_freedom
 
 TEST_POWER = 0.8
@@ -80,7 +81,7 @@ def _count_seeds_needed(difference: PairedDifference, size: float, comparisons: 
     def is_enough(seeds: int) -> bool:
         by_seeds = seed_variance / seeds
         df = compute_degrees_of_freedom(by_seeds, by_examples, seeds, difference.examples)
-        errors = float(stats.t.isf(level / comparisons / 2, df) + stats.t.ppf(TEST_POWER, df))
+        errors = find_t_bound(level / comparisons / 2, df) + find_t_bound(1 - TEST_POWER, df)
         return size >= errors * math.sqrt(by_seeds + by_examples)
 
     needed = MIN_SEEDS + bisect_left(range(MIN_SEEDS, MAX_SEEDS_NEEDED + 1), True, key=is_enough)
@@ -96,7 +97,7 @@ def find_detectable_difference(pairs: int, comparisons: int = 1) -> float | None
     if pairs < MIN_SEEDS:
         return None
     level = (1 - CONFIDENCE_LEVEL) * compute_look_share(1)
-    bound = stats.t.isf(level / comparisons / 2, pairs - 1)
+    bound = find_t_bound(level / comparisons / 2, pairs - 1)
     return float(special.nctdtrinc(pairs - 1, 1 - TEST_POWER, bound)) / math.sqrt(pairs)
 
 

@@ -18,11 +18,10 @@ from dps.sources.builtin.grammar import Example, ExampleGenerator
 from dps.sources.builtin.lexicon import VOCABULARY, get_train_vocabulary
 from dps.sources.builtin.rte import generate_rte
 from dps.sources.builtin.stsb import generate_stsb
+from dps.tasks.examples import ExampleTable
 from dps.tasks.task import LABEL_COLUMN
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from dps.tasks.task import Task
 
 EXAMPLE_GENERATORS: dict[str, ExampleGenerator] = {
@@ -62,18 +61,17 @@ class BuiltinSource:
     kind = "builtin"
     name = "builtin"
 
-    def load(self, task: Task, split: str) -> Dataset:
+    def load(self, task: Task, split: str) -> ExampleTable:
         """Load the examples of `split`: 800 for train, 400 for dev.
 
         Raises InputError if the task has no generator or no such split.
         """
-        from datasets import Dataset
 
         check_builtin_task(task)
         task.check_split(split)
-        names = (*task.columns, LABEL_COLUMN)
         rows = ((*texts, label) for texts, label in get_builtin_examples(task.name, split))
-        return Dataset.from_list([dict(zip(names, row, strict=True)) for row in rows])
+        columns = map(list, zip(*rows, strict=True))
+        return ExampleTable(dict(zip((*task.columns, LABEL_COLUMN), columns, strict=True)))
 
     def fingerprint(self, task: Task) -> str:
         """Return the hex digest of the examples of all splits. Raises InputError as `load` does."""

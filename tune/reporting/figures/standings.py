@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from dps.tasks.metrics import get_metric_range
 from dps.training.result import Outcome
 from tune.core.space import make_configuration_key
 from tune.records.search_document import SearchDocument
 from tune.reporting.figures.analysis import NORMAL_QUANTILE, SearchAnalysis
+from tune.stats.distributions import compute_normal_density
 
 BEST_POINTS = 400  # at which the chance of being best is summed
 
@@ -89,8 +90,8 @@ def compute_best_probabilities(means: NDArray[np.float64], sds: NDArray[np.float
     reach = 5 * float(sds.max())
     grid = np.linspace(float(means.max()) - reach, float(means.max()) + reach, BEST_POINTS)
     z = (grid - means[:, None]) / sds[:, None]
-    below = stats.norm.logcdf(z)
-    others = np.exp(below.sum(axis=0) - below + stats.norm.logpdf(z)) / sds[:, None]
+    below = special.log_ndtr(z)
+    others = np.exp(below.sum(axis=0) - below) * compute_normal_density(z) / sds[:, None]
     weights = others.sum(axis=1)
     return np.asarray(weights / max(float(weights.sum()), 1e-300))
 

@@ -86,7 +86,7 @@ def tokenizer() -> Tokenizer:
 def test_load_returns_the_columns_sizes_and_types_of_the_contract(task: Task) -> None:
     for split in task.splits:
         data = BuiltinSource().load(task, split)
-        assert data.column_names == [*task.columns, "label"]
+        assert list(data.columns) == [*task.columns, "label"]
         assert len(data) == SPLIT_SIZES[split]
         assert [tuple(row[column] for column in task.columns) for row in data] == [
             example.texts for example in get_builtin_examples(task.name, split)

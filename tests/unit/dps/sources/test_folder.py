@@ -139,8 +139,10 @@ def test_parquet(tmp_path: Path, label: int | str) -> None:
 
 def test_label_types(tmp_path: Path) -> None:
     source = write(tmp_path, {"cola/train.tsv": COLA_TSV, "stsb/train.tsv": STSB_TSV})
-    assert source.load(get_task("cola"), "train").features[LABEL_COLUMN].dtype == "int64"
-    assert source.load(get_task("stsb"), "train").features[LABEL_COLUMN].dtype == "float64"
+    kinds = {
+        task: {*map(type, source.load(get_task(task), "train")[LABEL_COLUMN])} for task in ("cola", "stsb")
+    }
+    assert kinds == {"cola": {int}, "stsb": {float}}
 
 
 def qqp(defects: int, rows: int = 20_000) -> str:

@@ -38,7 +38,7 @@ def test_inference_layouts(tmp_path: Path, task: str, layout: str) -> None:
     source = FolderSource(tmp_path)
     for split in ("train", "dev", "test"):
         row = {"premise": f"It {split}.", "hypothesis": "It is wet.", "label": 0}
-        assert source.load(get_task(task), split).to_list() == [row]
+        assert list(source.load(get_task(task), split)) == [row]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])

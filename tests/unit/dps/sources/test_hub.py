@@ -25,7 +25,7 @@ def read(values: list[Any], multi_label: bool = False) -> list[Any]:
     task = Task("own", ("text",), STARS, ("macro_f1",), multi_label=multi_label)
     rows = iterate_rows(Dataset.from_dict(columns, features=features), "label")
     made = make_dataset(task, DataOrigin("hub", ": row "), rows)
-    assert made.info.description == ""
+    assert made.label_note == ""
     return list(made["label"])
 
 

@@ -228,7 +228,7 @@ def test_files_are_read_as_they_are(tmp_path: Path) -> None:
     csv(tmp_path / "dev.csv", rows(3, first=6))
     task, source = opened(write(tmp_path))
     train = source.load(task, "train")
-    assert train.column_names == ["text", "label"]
+    assert list(train.columns) == ["text", "label"]
     assert train["text"] == [f"text {number}" for number in range(6)]
     assert train["label"] == [0, 1, 2, 0, 1, 2]
     assert source.load(task, "dev")["label"] == [0, 1, 2]

@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from dps.sources.base import Source
 from dps.sources.builtin import BuiltinSource
 from dps.sources.hub import HubSource
 from dps.tasks import metrics, transfer
+from dps.tasks.examples import ExampleTable
 from dps.tasks.registry import GLUE_TASKS, TASKS, get_task
 from dps.tasks.transfer import EVALUATION_SETS, TRANSFER_TARGETS, get_transfer_target
 from dps.training.tokens import encode_dataset
@@ -167,7 +167,7 @@ def test_texts_go_in_the_order_of_the_target() -> None:
     }
     tokens = tokenizer()
     target = get_transfer_target("rte")
-    rows = Dataset.from_dict({"label": [0], "sentence2": ["the cat"], "sentence1": ["a dog sleeps"]})
+    rows = ExampleTable({"label": [0], "sentence2": ["the cat"], "sentence1": ["a dog sleeps"]})
     ids = encode_dataset(rows, target.task, tokens, 32).tokens[0]["input_ids"]
     assert ids == tokens("a dog sleeps", "the cat")["input_ids"]
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dps.errors import InputError
 from dps.tasks import registry, splits
+from dps.tasks.examples import ExampleTable
 from dps.tasks.task import Task
 from dps.training import data
 from dps.training import tokens as training_tokens
@@ -367,13 +368,11 @@ def test_holdout_slices_are_disjoint_stratified_and_depend_on_the_seed() -> None
 
 
 def test_texts_are_cut_at_the_longest_length_and_labels_have_their_type(tiny_data: TaskData) -> None:
-    from datasets import Dataset
-
-    rows = Dataset.from_dict({"sentence": ["w1 w2 w3 w4 w5 w6", "w1"], "label": [1, 0]})
+    rows = ExampleTable({"sentence": ["w1 w2 w3 w4 w5 w6", "w1"], "label": [1, 0]})
     cut = training_tokens.encode_dataset(rows, COLA, TOKENIZER, 5)
     assert cut.lengths().tolist() == [5, 3]
     assert cut.labels.dtype == np.int64
-    pairs = Dataset.from_dict({"sentence1": ["w1 w2"], "sentence2": ["w3"], "label": [2.5]})
+    pairs = ExampleTable({"sentence1": ["w1 w2"], "sentence2": ["w3"], "label": [2.5]})
     pair = training_tokens.encode_dataset(pairs, STSB, TOKENIZER, 16)
     assert TOKENIZER.decode(pair.tokens[0]["input_ids"]) == "[CLS] w1 w2 [SEP] w3 [SEP]"
     assert pair.labels.dtype == np.float32

@@ -12,6 +12,7 @@ from dps.tasks.metrics import (
     MULTI_LABEL_METRICS,
     RANKING_METRICS,
 )
+from tests.unit.dps.tasks.reference_metrics import REFERENCE_METRICS
 from tune.stats import resampling
 from tune.stats.resampling import bootstrap_scores, draw_resamples, score_runs
 
@@ -45,11 +46,11 @@ def example_data(metric: str, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
 
 
 def expected(metric: str, labels: np.ndarray, predictions: np.ndarray) -> list[float]:
-    return [METRICS[metric](labels, run) for run in predictions]
+    return [REFERENCE_METRICS[metric](labels, run) for run in predictions]
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_scores_are_those_of_dps_metrics(metric: str) -> None:
+def test_scores_are_those_of_the_libraries(metric: str) -> None:
     labels, predictions = example_data(metric)
     assert score_runs(metric, labels, predictions) == pytest.approx(
         expected(metric, labels, predictions), abs=1e-6
@@ -70,7 +71,7 @@ def test_weights_are_repeated_examples(metric: str, kind: type) -> None:
 
 @pytest.mark.parametrize("metric", OF_ONE)
 @pytest.mark.filterwarnings("ignore:A single label was found")
-def test_what_is_constant_scores_as_in_dps_metrics(metric: str) -> None:
+def test_what_is_constant_scores_as_in_the_libraries(metric: str) -> None:
     labels = np.array([0, 1, 1, 0, 1, 1])
     predictions = np.array([[0] * 6, [1] * 6, labels, 1 - labels, [0, 1, 1, 1, 1, 1]])
     for gold in (labels, np.ones_like(labels), np.zeros_like(labels)):
