@@ -54,6 +54,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/step.py
 	@$(BIN)/python benchmarks/padding.py
 	@$(BIN)/python benchmarks/simulation.py --repeats 1
+	@$(BIN)/python benchmarks/start.py --turns 3
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
 
 gpu: $(READY)
