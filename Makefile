@@ -55,6 +55,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/padding.py
 	@$(BIN)/python benchmarks/simulation.py --repeats 1
 	@$(BIN)/python benchmarks/start.py --turns 3
+	@$(BIN)/python benchmarks/driver.py --loop --slots 256 --trials 300
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
 
 gpu: $(READY)

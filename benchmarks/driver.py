@@ -2,12 +2,17 @@
 
     python benchmarks/driver.py                          # two minutes on 2 cores
     python benchmarks/driver.py --slots 64 --trials 128 --a-second 10   # eight minutes there, 16 GB
+    python benchmarks/driver.py --loop --slots 256 --trials 10000       # without Ray: the ledger grows
 
 A whole `python tune/search.py` with all of it: TPE, ASHA, race, ledger, MLflow on
 SQLite. Only the slots are made up: an actor each, as in a search, that makes up the scores of its job
 instead of training, an evaluation at a time. Prints Markdown: the driver's CPU seconds (all its
 threads; not Ray's own processes) in the seconds that all slots had work, and the reports that arrived of
 those that were given. Exit status 1 where one was lost.
+
+--loop leaves Ray out, and MLflow: the same calls of the same objects in the order in which Ray Tune makes
+them, one report after the other. Prints what a report costs as the ledger grows, and then what a resume and
+a report of it take, each a command of its own.
 """
 
 from __future__ import annotations
@@ -15,13 +20,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import itertools
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +42,13 @@ import ray
 import ray.tune
 
 from dps.training.result import Evaluation, Outcome, RunResult
-from tune import search
+from tune import execution, search, startup
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution import connection, trainable
 from tune.planning.cluster import Cluster, Node
+from tune.strategy.phases import NoJob
 
+ROOT = Path(__file__).resolve().parents[1]
 EVALUATIONS = 6
 MEMORY = 2.0**40  # bytes that the simulated node says it has
 STEPS = 75
@@ -56,8 +66,10 @@ class SimulatedTrial(ray.tune.Trainable):
     """Stands in for `tune.execution.trainable.SlotTrainable`: evaluations come `every` seconds."""
 
     every: float
+    slot = "simulated"
 
     def setup(self, config: dict[str, Any], slot: Any) -> None:  # type: ignore[override]
+        self.slot = self.trial_id
         self._take(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -71,24 +83,27 @@ class SimulatedTrial(ray.tune.Trainable):
             self.curve = self.curve[-1:]
 
     def step(self) -> dict[str, Any]:
+        report = self.make_report()
+        return {"done": report.is_last, "score": report.result.score, "report": report}
+
+    def make_report(self) -> RunReport:
+        """The next one, `every` seconds after the one before."""
         if self.given < len(self.curve):
             time.sleep(self.every)
             step, score = self.curve[self.given]
             self.given += 1
             evaluation = Evaluation(step, self.curve[-1][0], {}, None, 0.0, self.curve[: self.given])
             so_far = RunResult(scores=evaluation.curve, **self._timing())
-            report = RunReport(self.job.id, so_far, evaluation)
-        else:
-            score = self.curve[-1][1]
-            confirms = self.job.purpose == RunPurpose.CONFIRMATION
-            final = {"dev": {"matthews_correlation": score}} if confirms else {}
-            done = {"scores": self.curve, "final": final, **self._timing()}
-            report = RunReport(self.job.id, RunResult(outcome=Outcome.COMPLETED, **done))
-        return {"done": report.is_last, "score": score, "report": report}
+            return RunReport(self.job.id, so_far, evaluation)
+        score = self.curve[-1][1]
+        confirms = self.job.purpose == RunPurpose.CONFIRMATION
+        final = {"dev": {"matthews_correlation": score}} if confirms else {}
+        done = {"scores": self.curve, "final": final, **self._timing()}
+        return RunReport(self.job.id, RunResult(outcome=Outcome.COMPLETED, **done))
 
     def _timing(self) -> dict[str, Any]:
         seconds = time.time() - self.began
-        return {"seconds": seconds, "began": self.began, "slot": self.trial_id}
+        return {"seconds": seconds, "began": self.began, "slot": self.slot}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing."""
@@ -123,6 +138,114 @@ def run(setting: argparse.Namespace, output: Path) -> tuple[dict[str, Any], list
     return json.loads((output / "search.json").read_text(encoding="utf-8")), samples
 
 
+class Loop:
+    """Stands in for `tune.execution.run_trials`: reports come one after the other, of slots in turn.
+
+    rows: at the start and about ten times: runs that ended, reports, CPU seconds for both ends of runs, CPU
+        seconds for the reports in between, bytes of memory.
+    resumed: CPU seconds of this process before the first question for a run.
+    """
+
+    def __init__(self, slots: int, every: int) -> None:
+        self.slots, self.every, self.runs, self.reports = slots, every, 0, 0
+        self.spent = {"run": 0.0, "report": 0.0}
+        self.rows: list[tuple[int, int, float, float, int]] = []
+        self.resumed = 0.0
+
+    def __call__(self, jobs: Any, *rest: Any) -> None:
+        self.resumed = time.process_time()
+        self._note()
+        running: deque[tuple[str, SimulatedTrial]] = deque()
+        names, ended = itertools.count(), False
+        while not ended or running:
+            while len(running) < self.slots and not ended:
+                name = str(next(names))
+                job = self._time("run", jobs.next_job, name)
+                ended = job == NoJob.EVER
+                if not isinstance(job, Job):
+                    break
+                trial = SimulatedTrial.__new__(SimulatedTrial)  # as in a slot's actor, but here
+                trial._take(job)
+                running.append((name, trial))
+            if running:
+                self._take_report(jobs, running)
+        jobs.raise_first_error()
+        self._note()
+
+    def _take_report(self, jobs: Any, running: deque[tuple[str, SimulatedTrial]]) -> None:
+        """Let the slot whose turn it is report, as `SearchScheduler` and `TuneSearcher` pass it on."""
+        name, trial = running.popleft()
+        report = trial.make_report()
+        if report.is_last or self._time("report", jobs.is_behind, name, trial.job, report):
+            self._time("run", jobs.end_run, name, report)
+            self.runs += 1
+            if self.runs % self.every == 0:
+                self._note()
+            return
+        self._time("report", jobs.take_report, name, report)
+        self.reports += 1
+        running.append((name, trial))
+
+    def _time(self, what: str, call: Any, *arguments: Any) -> Any:
+        began = time.process_time()
+        try:
+            return call(*arguments)
+        finally:
+            self.spent[what] += time.process_time() - began
+
+    def _note(self) -> None:
+        memory = psutil.Process().memory_info().rss
+        self.rows.append((self.runs, self.reports, *self.spent.values(), memory))
+
+
+def run_loop(setting: argparse.Namespace, output: Path) -> Loop:
+    """A search, or one that is resumed, without Ray."""
+    SimulatedTrial.every, loop = 0.0, Loop(setting.slots, max(10, setting.trials // 10))
+    node = Cluster(None, (Node(float(setting.slots), 0.0, MEMORY),))
+    connection.read_local_resources = connection.connect_to_cluster = lambda: node
+    startup.run_preflight_checks = lambda plan, output: []
+    execution.run_trials = loop
+    options = (
+        f"--resume {output} --quiet"
+        if (output / "study.db").exists()
+        else (
+            f"--task cola --data builtin --model builtin --trials {setting.trials} --max-steps {STEPS} "
+            f"--evaluations {EVALUATIONS} --max-concurrent {setting.slots} --output {output} --quiet "
+            f"--baseline none --tracking-uri none"
+        )
+    )
+    with contextlib.redirect_stdout(sys.stderr):
+        status = search.main(options.split())
+    if status:
+        sys.exit(f"the search ended with status {status}")
+    return loop
+
+
+def print_loop(setting: argparse.Namespace, folder: Path) -> None:
+    """Print what a search, its resume and its report cost, as Markdown."""
+    output = folder / "simulated"
+    loop = run_loop(setting, output)
+    print(f"{setting.slots} slots, {setting.trials} trials, without Ray and MLflow\n")
+    print(
+        "| runs that ended | CPU ms a run, its two ends | CPU ms a report | memory, MB |\n|---|---|---|---|"
+    )
+    for before, after in itertools.pairwise(loop.rows):
+        runs, reports, of_runs, of_reports, _ = (new - old for new, old in zip(after, before, strict=True))
+        costs = f"{1000 * of_runs / max(1, runs):.1f} | {1000 * of_reports / max(1, reports):.2f}"
+        print(f"| {after[0]:,} | {costs} | {after[-1] / 1e6:.0f} |")
+    print("\n| | CPU seconds |\n|---|---|")
+    again = [sys.executable, __file__, "--loop", "--slots", str(setting.slots), "--folder", str(folder)]
+    said = subprocess.run(again, stdout=subprocess.PIPE, text=True, check=True).stdout
+    print(f"| a resume, from the command to its first question for a run | {float(said):.1f} |")
+    before = os.times()
+    subprocess.run([sys.executable, ROOT / "tune/report.py", output], stdout=sys.stderr, check=True)
+    after = os.times()
+    seconds = sum(after[2:4]) - sum(before[2:4])
+    print(f"| `python tune/report.py` | {seconds:.1f} |")
+    for name in ("study.db", "search.json", "report.html"):
+        print(f"| {name} | {(output / name).stat().st_size / 1e6:.1f} MB |")
+
+
 def lost(found: dict[str, Any]) -> int:
     """Evaluations of the trials and of the race that are not in the ledger: one in the middle of a curve, or
     at the end of one that was not stopped."""
@@ -142,7 +265,16 @@ def main() -> int:
     parser.add_argument("--slots", type=int, default=6)
     parser.add_argument("--trials", type=int, default=18)
     parser.add_argument("--a-second", type=float, default=6.0, help="reports, of all slots together")
+    parser.add_argument("--loop", action="store_true", help="without Ray, and with a resume and a report")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # of a search to resume
     setting = parser.parse_args()
+    if setting.folder:
+        print(run_loop(setting, setting.folder / "simulated").resumed)
+        return 0
+    if setting.loop:
+        with tempfile.TemporaryDirectory(prefix="driver-") as folder:
+            print_loop(setting, Path(folder))
+        return 0
     os.environ["RAY_DISABLE_MEMORY_MONITOR"] = "1"
     with tempfile.TemporaryDirectory(prefix="driver-") as folder:
         found, samples = run(setting, Path(folder) / "runs/simulated")
