@@ -194,7 +194,7 @@ def _format_race_and_confirmation(plan: Plan) -> list[str]:
     options = plan.options
     racing = (
         f"racing       the promising ones with up to {format_count(options.race, 'further seed')} each, "
-        f"within {format_share(RaceSettings.max_cost_ratio)} of the time of the trials"
+        f"within {format_share(RaceSettings.max_cost_ratio)} of the trials' training"
     )
     who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
     runs, steps = format_count(options.confirm, "run"), format_count(plan.confirm_steps, "step")

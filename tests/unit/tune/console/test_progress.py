@@ -296,8 +296,8 @@ def test_the_plan_says_what_was_chosen() -> None:
         "  selection_ratio  0.2 to 0.9",
         "  update_ratio     0.05 to 0.25, log scale",
         "first        the published values: 2 trials",
-        "racing       the promising ones with up to 3 further seeds each, within 150 % of the time of the "
-        "trials",
+        "racing       the promising ones with up to 3 further seeds each, within 150 % of the trials' "
+        "training",
         "confirming   the winner: 5 runs of 75 steps",
         "baselines    the published values, unless they win; vanilla-no-dropout, each at the best of 3 "
         "learning rates: 3 trials and 10 runs on the same seeds",
