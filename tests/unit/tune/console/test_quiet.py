@@ -52,7 +52,7 @@ def searched(output: Path, capsys: pytest.CaptureFixture[str], **given: Any) -> 
         output=output, tracking_uri="none", trials=4, race=0, confirm=2, baseline="none", **given
     )
 
-    def run(arms: Arms, plan: Plan, ray_files: Path, stop: Any, display: Any, check_node: Any) -> None:
+    def run(arms: Arms, plan: Plan, ray_files: Path, stop: Any, display: Any, *_: Any) -> None:
         with display:
             FakeTune(arms, end=end).run()
 
