@@ -19,7 +19,7 @@ from tune.records.schema import refuse_impossible_values
 from tune.reporting.comparison import join_comparisons
 from tune.reporting.comparison_page import write_comparisons
 from tune.reporting.finished_runs import compare_finished_runs, holds_search
-from tune.reporting.suite.folders import average_comparisons
+from tune.reporting.suite.folders import average_comparisons, list_parts
 from tune.reporting.suite.page import SUITE_PAGE, write_suite
 from tune.reporting.suite.tables import make_terminal_table as make_suite_table
 from tune.reporting.suite.tables import summarise_suite
@@ -31,7 +31,8 @@ MAX_NAME_LENGTH = 80  # letters of the tasks in the name of the default folder
 def report_joined_comparisons(options: CompareOptions) -> int:
     """Write and show one table from finished comparisons. Returns the exit status."""
     assert options.results is not None
-    folders = [Path(name) for name in split_names(options.results)]
+    named = [Path(name) for name in split_names(options.results)]
+    folders = [part for folder in named for part in list_parts(folder)]
     with refuse_impossible_values(f"--results: {options.results}", "resume the comparison to make it again"):
         return _report(options, folders)
 

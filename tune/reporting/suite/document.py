@@ -19,6 +19,7 @@ from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
 from tune.stats.suite import average_tasks, leave_each_out
 from tune.stats.verdict import adjust_p_values, is_distinguishable
 
+MAX_SENTENCES = 4  # of averages, one each
 SCOPE = (
     "The average is over these tasks and says nothing about others; each counts the same, in hundredths of "
     "its own metric; seeds and examples are resampled within each task."
@@ -182,10 +183,23 @@ def _describe_carrier(average: AverageSection) -> str:
     return f"Without {average.carried_by} the average is {100 * rest.mean:+.1f}{within}{share}."
 
 
+def list_sentences(document: SuiteDocument) -> list[str]:
+    """Return the sentence of each average; where they are many, of those that are told apart, and one for all
+    others."""
+    averages = document.averages
+    told = {n for n, a in averages.items() if is_distinguishable(a.adjusted_p, a.interval, a.level)}
+    if len(averages) <= MAX_SENTENCES:
+        return [average.sentence for average in averages.values()]
+    others = ", ".join(name for name in averages if name not in told)
+    lines = [average.sentence for name, average in averages.items() if name in told]
+    rest = f"Averaged over {len(document.tasks)} tasks, none of these can be told apart from "
+    return [*lines, *([f"{rest}{document.baseline or WINNER}: {others}."] if others else [])]
+
+
 def _join_sentences(document: SuiteDocument) -> str:
     if not document.averages:
         return f"There is no average: {' '.join(document.notes) or 'there is one task alone.'}"
-    return " ".join([*(each.sentence for each in document.averages.values()), SCOPE, *document.notes])
+    return " ".join([*list_sentences(document), SCOPE, *document.notes])
 
 
 def _sum_spent(parts: Sequence[SpentSection]) -> SpentSection:

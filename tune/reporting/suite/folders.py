@@ -43,6 +43,12 @@ def list_task_folders(suite: Path) -> list[Path]:
     return folders
 
 
+def list_parts(folder: Path) -> list[Path]:
+    """Return the folders of the tasks, finished or not, if this one holds several, else this one."""
+    tasks = list_suite_tasks(folder)
+    return [folder / get_task_name(task) for task in tasks] if len(tasks) > 1 else [folder]
+
+
 def make_comparison_suite(
     documents: Sequence[ComparisonDocument], failed: Mapping[str, str] | None = None
 ) -> SuiteDocument:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tune.core.wording import format_configuration, format_p_value
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDifference, SuiteDocument
 from tune.reporting.suite.collect import WINNER
-from tune.reporting.suite.document import SCOPE
+from tune.reporting.suite.document import SCOPE, list_sentences
 from tune.reporting.tables import TextTable, escape_latex, format_markdown_table, neutralise_markdown
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _format_points(mean: float, interval: tuple[float, float] | None) -> str:
 
 def summarise_suite(document: SuiteDocument) -> list[str]:
     """Return what the averages say, what they do not, and what is missing, a line each."""
-    lines = [average.sentence for average in document.averages.values()]
+    lines = list_sentences(document)
     return [*lines, SCOPE, *document.notes] if lines else [document.sentence]
 
 

@@ -23,7 +23,7 @@ from tune.records.experiments import RunFile
 from tune.records.search_document import read_search_document
 from tune.records.suite_document import read_suite_document
 from tune.reporting.suite.collect import collect_search
-from tune.reporting.suite.document import build_suite
+from tune.reporting.suite.document import build_suite, list_sentences
 from tune.reporting.suite.folders import read_suite
 from tune.reporting.suite.page import SUITE_PAGE, write_suite
 from tune.reporting.suite.tables import make_difference_table, make_score_table, summarise_suite
@@ -155,6 +155,33 @@ def test_comparisons_made_apart_have_the_same_average(
     alone = read_suite(folders)
     assert told[-1]["averages"]["dps-dense"]["mean"] == alone.averages["dps-dense"].mean
     assert (tmp_path / "joined" / "suite.html").is_file()
+
+
+def test_the_folder_of_several_tasks_stands_for_those_of_its_tasks(
+    folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = folders[0].parent
+    (suite / "config.yaml").write_text("task: rte,mrpc,qnli\n")
+    assert compare.main(["--results", str(suite), "--output", str(tmp_path / "joined"), "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one.get("task") for one in told[:3]] == [*TASKS]
+    (suite / "config.yaml").write_text("task: rte,mrpc,cola\n")
+    assert compare.main(["--results", str(suite), "--output", str(tmp_path / "other")]) != 0
+    assert "cola holds no finished comparison" in capsys.readouterr().err
+    (suite / "config.yaml").unlink()
+
+
+def test_of_many_averages_those_that_are_not_told_apart_share_a_sentence(folders: list[Path]) -> None:
+    found = read_suite(folders)
+    average, first = found.averages["dps-dense"], read_suite(folders).sentence
+    found.averages |= {
+        name: average.model_copy(update={"adjusted_p": 0.5, "sentence": "long"}) for name in "abcd"
+    }
+    assert list_sentences(found) == [
+        average.sentence,
+        "Averaged over 3 tasks, none of these can be told apart from vanilla: a, b, c, d.",
+    ]
+    assert average.sentence in first
 
 
 def test_what_cannot_be_averaged_is_refused(folders: list[Path], tmp_path: Path) -> None:
