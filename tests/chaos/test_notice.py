@@ -19,6 +19,7 @@ from tests.integration.test_submit import Command
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NOTICE_S = 20
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # every port is there; Ray reads it as it is imported
 RAY = str(Path(sys.executable).with_name("ray"))
 WITHOUT_RETRIES = (
     "import sys; from tune import search; from tune.execution import tuner; tuner.MAX_TRIAL_FAILURES = 0; "
@@ -42,8 +43,7 @@ def give_notice(address: str, node: str) -> None:
     words = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot")
     deadline = ("--deadline-remaining-seconds", str(NOTICE_S))
     command = [RAY, "drain-node", "--address", address, "--node-id", node, *words, *deadline]
-    env = {**test_submit.ENV, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # every port is on loopback
-    subprocess.run(command, env=env, check=True, timeout=120)
+    subprocess.run(command, env=test_submit.ENV, check=True, timeout=120)
 
 
 def end_when_due(cluster: Command, name: str, due: float) -> None:
@@ -62,7 +62,7 @@ def test_a_run_whose_node_goes_with_notice_goes_on_without_a_retry(
     output = tmp_path / "cola"
     with test_submit.three_nodes() as cluster:
         (address,) = re.findall(r"RAY_ADDRESS +(\S+:\d+)", cluster.command.text)
-        env = {**test_submit.ENV, "RAY_AUTH_MODE": "token", "RAY_ADDRESS": address}
+        env = {**test_submit.ENV, **LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_ADDRESS": address}
         monkeypatch.setattr(test_submit, "ENV", env)
         places = ("--storage", str(tmp_path / "shared"), "--output", str(output), "--tracking-uri", "none")
         search = test_submit.start("-c", WITHOUT_RETRIES, *SEARCH, *places)
