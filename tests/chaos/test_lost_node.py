@@ -62,7 +62,7 @@ def test_everything_arrives_though_a_node_goes(
     assert len(found["confirmation"]["scores"]) == 3
     assert (output / "best" / "model.safetensors").is_file()
     confirmed = [found["confirmation_runs"], *(baseline["runs"] for baseline in found["baselines"])]
-    assert [len(runs) for runs in confirmed] == [3] * (1 + len(found["baselines"])) and found["baselines"]
+    assert [len(runs) for runs in confirmed] == [3] * (1 + len(found["baselines"]))
     assert len([*(output / "predictions").iterdir()]) == 3 * len(confirmed)
     tuned = sum(len(baseline["trials"]) for baseline in found["baselines"])
     assert statuses.count("FINISHED") == len(statuses) == 1 + 6 + tuned + 3 * len(confirmed)

@@ -109,7 +109,8 @@ def test_strategies_are_compared_over_the_replays_that_both_have() -> None:
 
 
 def test_the_quick_report_has_every_strategy_and_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--quick", "--processes", "1"]) == 0
+    tables = [TABLES / "cola.parquet", TABLES / "snli.parquet"]
+    assert main([*map(str, tables), "--quick", "--processes", "1"]) == 0
     told = capsys.readouterr().out
     for name, costly in list_strategies().items():
-        assert told.count(f"\n| {name} |") == (0 if costly else 1 + len([*TABLES.glob("*.parquet")]))
+        assert told.count(f"\n| {name} |") == (0 if costly else 1 + len(tables))
