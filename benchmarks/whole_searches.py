@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 from scipy import stats
 
+from benchmarks.main_job import shown
 from tune.core.wording import format_clock, format_configuration
 from tune.records.search_document import BaselineSection, SearchDocument, read_search_document
 from tune.reporting.summary import describe_told_difference
@@ -86,7 +87,7 @@ def report_searches(documents: Sequence[SearchDocument]) -> str:
             "# What searching adds",
             f"{origin.cores} cores, {origin.platform}, Python {origin.python}, {packages}; commit {commit}. "
             f"{len(documents)} searches, which differ in their seed; the first:",
-            f"    {format_command(origin.command)}",
+            f"    {shown(origin.command)}",
             f"{first.task}, {first.plan.examples['train']:,} training examples, {first.metric}: what the "
             "winner has more than each baseline on the same fresh seeds, in points. The mean has a 95 % "
             "interval over searches (Student); the data and the examples of dev are the same in all.",
@@ -131,12 +132,6 @@ def describe_time(documents: Sequence[SearchDocument]) -> str:
     gaps = [profile.gap for profile in profiles if profile.gap is not None]
     gap = f"; between two runs of a slot, {median(gaps):.2f} s" if gaps else ""
     return f"{said} From the command to the first step, median: {starts:.1f} s{gap}."
-
-
-def format_command(command: Sequence[str]) -> str:
-    """Format a command without --output, and without the folders that its files lie in."""
-    kept = [word for place, word in enumerate(command) if "--output" not in (word, command[place - 1])]
-    return " ".join(word if word == "tune/search.py" else Path(word).name for word in kept)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ scikit-learn (`dps.tasks.scorers`), predictions are probabilities (n, classes).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -58,7 +59,14 @@ def read_predictions(metric: str, labels: Array, predictions: Array) -> Array:
 
 
 def _compute_metric(name: str, labels: Array, predictions: Array) -> float:
+    """Return the metric; NaN if a prediction is not finite. Raises ValueError unless there is one for each
+    label, and at least one."""
     read = read_predictions(name, labels, predictions)
+    if read.shape != labels.shape or not labels.size:
+        shapes = f"labels {labels.shape} and predictions {read.shape}"
+        raise ValueError(f"{name}: {shapes} differ, or are empty; give one for each label")
+    if not np.isfinite(read).all():
+        return math.nan
     return float(WEIGHTED_METRICS[name](labels, read[None], np.ones((1, len(labels)), np.float32))[0, 0])
 
 

@@ -163,3 +163,17 @@ def test_the_probabilities_of_averaged_logits_are_the_mean_probabilities(multi_l
 
 def test_numbers_are_averaged_as_they_are() -> None:
     assert metrics.average_logits(np.array([[[1.0], [5.0]], [[2.0], [3.0]]])).tolist() == [[1.5], [4.0]]
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_predictions_that_are_not_one_finite_number_for_each_label_have_no_score(name: str) -> None:
+    is_multi_label = name in ("micro_f1", "samples_f1")
+    labels = np.array([[0, 1], [1, 1], [1, 0]]) if is_multi_label else np.array([0, 1, 1])
+    scores = np.array([0.1, np.nan, 0.4])
+    if name in ("auroc", "pearson", "spearman"):
+        assert math.isnan(metrics.METRICS[name](labels, scores))
+    for wrong in (labels[:1], np.concatenate([labels, labels])):
+        with pytest.raises(ValueError, match=f"{name}: .* give one for each label"):
+            metrics.METRICS[name](labels, wrong)
+    with pytest.raises(ValueError, match="give one for each label"):
+        metrics.METRICS[name](labels[:0], labels[:0])

@@ -15,36 +15,17 @@ import dps
 from dps.methods.ema import EMA
 from dps.methods.lora import LoRA
 from dps.methods.wise_ft import WiSEFT
-from dps.models import PretrainedEncoder
 from dps.tasks.metrics import get_metric
 from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
 from dps.training.data import PaddingCollator, TaskData, split_holdout
 from dps.training.evaluation import Evaluator
 from dps.training.result import Evaluation
-from dps.training.run import finetune_model
 from tests import tiny
 
 # At this learning rate the score of the slice rises, and falls again before the end.
 CONFIG = FineTuneConfig(method=dps.Vanilla(), learning_rate=5e-2, max_steps=24, batch_size=8, evaluations=12)
 METHODS = [dps.DPSMix(selection_ratio=0.5, update_ratio=0.25), EMA(decay=0.5), WiSEFT(alpha=0.9), LoRA()]
 Run = Callable[..., FineTuneResult]
-
-
-@pytest.fixture
-def go(tiny_base: PretrainedEncoder, tiny_data: TaskData) -> Run:
-    """`finetune_model` on the tiny model and data, with changes to the configuration."""
-
-    def run_with(
-        report: Any = lambda evaluation: None,
-        control: Any = lambda: "go",
-        checkpointing: Checkpointing | None = None,
-        **changes: Any,
-    ) -> FineTuneResult:
-        return finetune_model(
-            replace(CONFIG, **changes), tiny_base, tiny_data, report, control, checkpointing
-        )
-
-    return run_with
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:

@@ -39,23 +39,6 @@ CONFIG = FineTuneConfig(method=DENSE, learning_rate=2e-3, max_steps=STEPS, batch
 Run = Callable[..., FineTuneResult]
 
 
-@pytest.fixture
-def go(tiny_base: PretrainedEncoder, tiny_data: TaskData) -> Run:
-    """`finetune_model` on the tiny model and data, with changes to the configuration."""
-
-    def run_with(
-        report: Any = lambda evaluation: None,
-        control: Any = lambda: "go",
-        checkpointing: Checkpointing | None = None,
-        **changes: Any,
-    ) -> FineTuneResult:
-        return finetune_model(
-            replace(CONFIG, **changes), tiny_base, tiny_data, report, control, checkpointing
-        )
-
-    return run_with
-
-
 def signals(first: int, signal: ControlSignal) -> Callable[[], ControlSignal]:
     """Says "go" `first` times, then `signal`."""
     left: Iterator[ControlSignal] = iter(["go"] * first)  # type: ignore[arg-type]
