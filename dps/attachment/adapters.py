@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dps.attachment.base import Attachment
 from dps.attachment.draws import SharedSeed
@@ -15,7 +16,19 @@ from dps.attachment.method import Method
 from dps.attachment.weights import exchange_weights
 from dps.coverage import CoveredWeight, get_model_family, get_transformers_classes, unwrap_model
 from dps.depth import require_known_head
-from dps.lazy import nn, torch, without_gradients
+from dps.lazy import nn, safetensors_torch, torch, without_gradients
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_adapter(config: Any, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write an adapter into a folder, for `PeftModel.from_pretrained`. Raises OSError.
+
+    config: of PEFT. tensors: see `Attachment.copy_adapter`.
+    """
+    config.save_pretrained(str(folder))
+    safetensors_torch.save_file(dict(tensors), folder / "adapter_model.safetensors")
 
 
 class AdapterMethod(Method):
@@ -37,8 +50,9 @@ class AdapterMethod(Method):
 
 @dataclass(frozen=True)
 class _Adapted:
-    """Layer with an adapter, at `getattr(parent, attribute)`."""
+    """Layer with an adapter, at `getattr(parent, attribute)`, by its name in the model."""
 
+    name: str
     parent: nn.Module
     attribute: str
     layer: Any
@@ -68,7 +82,7 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
             )
 
     def start(self) -> None:
-        head = require_known_head(self.model, self.method.name)
+        self.head = head = require_known_head(self.model, self.method.name)
         weights = {w.name.rpartition(".")[0]: w for w in self.find_trained_weights(skipped=head)}
         for weight in weights.values():
             self._require_linear(weight)
@@ -80,6 +94,9 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SharedSeed().value)
             peft.inject_adapter_in_model(config, self.model)
+        config.task_type, config.inference_mode = "SEQ_CLS", True
+        config.modules_to_save = sorted({name.partition(".")[0] for name in head})
+        self.adapter_config = config
         for name in head & trained.keys():
             trained[name].requires_grad_(True)
         self.adapted = list(self._find_adapted(weights))
@@ -100,7 +117,7 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
             parent, _, attribute = name.rpartition(".")
             layer = self.model.get_submodule(name)
             if hasattr(layer, "get_base_layer"):
-                yield _Adapted(self.model.get_submodule(parent), attribute, layer)
+                yield _Adapted(name, self.model.get_submodule(parent), attribute, layer)
 
     def _exchange_trained(self, head: set[int]) -> None:
         """Let the optimizer train the head, and adapters in place of the rest; vectors as biases."""
@@ -124,6 +141,11 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
             ]
             if "param_names" in group:
                 group["param_names"] = [names[id(parameter)] for parameter in group["params"]]
+
+    def copy_adapter(self) -> dict[str, Tensor]:
+        stored = {f"{a.name}.{_name_stored(name)}": p for a in self.adapted for name, p in a.own_parameters}
+        stored |= {name: p for name, p in self.model.named_parameters() if name in self.head}
+        return {f"base_model.model.{name}": p.detach().to("cpu", copy=True) for name, p in stored.items()}
 
     @without_gradients
     def take_evaluated(self) -> Callable[[], None]:
@@ -154,6 +176,11 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
             del self.model.peft_config
         for parameter in self.frozen:
             parameter.requires_grad_(True)
+
+
+def _name_stored(name: str) -> str:
+    """Return the name that PEFT stores a parameter of an adapter by."""
+    return name.removesuffix(".weight" if "magnitude" in name else "").replace(".default", "")
 
 
 def _is_transposed(module: nn.Module) -> bool:

@@ -46,12 +46,14 @@ class Attachment:
     steps: optimizer steps done; a step that a GradScaler skips does not count.
     mixed_weights: what the forward passes of training read in place of the trained weights, or None.
     superseded: whether a later attach took the weights over, with another optimizer.
+    adapter_config: PEFT's configuration of the adapter that is trained, or None.
     is_evaluated: whether the model holds the weights that are scored and saved, see `evaluated`.
 
     A subclass names its method: `class MixoutAttachment(Attachment, method_class=Mixout)`.
     """
 
     mixed_weights: MixedWeights | None = None
+    adapter_config: Any = None
 
     def __init_subclass__(cls, method_class: type[Method] | None = None) -> None:
         if method_class is not None:
@@ -225,6 +227,10 @@ class Attachment:
         """Let the parameters hold the trained weights, where the forward passes read mixed ones."""
         if self.mixed_weights is not None:
             self.mixed_weights.restore()
+
+    def copy_adapter(self) -> dict[str, Tensor]:
+        """Return copies of an adapter and the head on the CPU, by PEFT's names; empty without one."""
+        return {}
 
     def take_evaluated(self) -> Callable[[], None]:
         """Let the model hold the weights that are scored and saved; return what puts the trained ones back.

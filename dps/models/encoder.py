@@ -24,6 +24,7 @@ class PretrainedEncoder:
 
     new_parameters: names of the parameters that are not pre-trained, sorted: those that the files lack, and
         every one of a head that was trained for something else.
+    missing_parameters: those of them that are not of the head, such as a pooler's.
     replaces_head: whether the files hold such a head.
     max_tokens: tokens that an example may have at most, where positions are learned; else None.
     readable_tokens: tokens that the model was made to read.
@@ -46,6 +47,7 @@ class PretrainedEncoder:
         head = get_head_parameters(self._model)
         self.replaces_head = bool(head) and not head & missing
         self.new_parameters = sorted(missing | mismatched | (head if self.replaces_head else set()))
+        self.missing_parameters = [name for name in self.new_parameters if name not in head]
         self._copy: PreTrainedModel | None = None
         self._check_encoder(folder)
         settle_padding_side(folder.name, self.tokenizer, self._model)

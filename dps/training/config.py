@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dps.attachment.adapters import write_adapter
 from dps.attachment.losses import LOSSES
 from dps.errors import InputError
 from dps.methods import DPSDense, Method
@@ -21,9 +22,11 @@ from dps.training.optim import PRECISIONS
 from dps.training.result import RunResult
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+ADAPTER_FOLDER = "adapter"  # in that of the model
 TRAINING_PARAMETERS = (  # what a search may vary
     *("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_length", "label_smoothing"),
 )
@@ -159,6 +162,8 @@ class FineTuneResult(RunResult):
     labels: (n,) or (n, labels) by evaluation set.
     task: task that the model was trained on.
     max_length: tokens that examples were cut at.
+    adapter: of a method that trains one, before it was merged into the model, see `Attachment.copy_adapter`.
+    adapter_config: of PEFT.
     """
 
     steps: int = 0
@@ -168,6 +173,8 @@ class FineTuneResult(RunResult):
     tokenizer: PreTrainedTokenizerBase | None = None
     task: Task | None = None
     max_length: int | None = None
+    adapter: dict[str, Tensor] = field(default_factory=dict)
+    adapter_config: Any = None
 
     @property
     def last(self) -> float | None:
@@ -180,7 +187,8 @@ class FineTuneResult(RunResult):
         return max((score for _, score in self.scores), default=None)
 
     def save(self, folder: Path | str) -> None:
-        """Write model and tokenizer for `from_pretrained`, the task for `dps.predict`, and checksums of all.
+        """Write model and tokenizer for `from_pretrained`, the task for `dps.predict`, checksums of all, and
+        the adapter for `PeftModel.from_pretrained`, in a folder of its own.
 
         Raises OSError.
         """
@@ -193,6 +201,8 @@ class FineTuneResult(RunResult):
             self.tokenizer.save_pretrained(folder)
             if self.task is not None:
                 write_task_file(self.task, Path(folder) / TASK_FILE_NAME)
+            if self.adapter:
+                write_adapter(self.adapter_config, self.adapter, Path(folder) / ADAPTER_FOLDER)
 
 
 @dataclass(frozen=True)

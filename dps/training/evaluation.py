@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dps import distributed
 from dps.errors import InputError
 from dps.lazy import torch
+from dps.methods import Attachment
 from dps.models import PretrainedEncoder
 from dps.tasks.metrics import (
     TUNED_THRESHOLD,
@@ -162,15 +163,17 @@ class Patience:
 
     limit: evaluations without a better one after which the run ends.
     step: of the best evaluation, the earliest of equals; 0 before the first.
+    adapter: of the method at that step, see `Attachment.copy_adapter`.
     """
 
-    def __init__(self, limit: int, evaluator: Evaluator) -> None:
-        self.limit, self.evaluator = limit, evaluator
+    def __init__(self, limit: int, evaluator: Evaluator, attachment: Attachment) -> None:
+        self.limit, self.evaluator, self.attachment = limit, evaluator, attachment
         self.step = self.waited = 0
         self.scores: dict[str, float] = {}
         self.top_share: float | None = None
         self.threshold = evaluator.task.threshold
         self.weights: dict[str, Tensor] = {}
+        self.adapter: dict[str, Tensor] = {}
 
     @property
     def is_over(self) -> bool:
@@ -186,6 +189,7 @@ class Patience:
             self.top_share, self.threshold = evaluator.top_share, evaluator.task.threshold
             state = evaluator.model.state_dict()
             self.weights = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+            self.adapter = self.attachment.copy_adapter()
         else:
             self.waited += 1
             self._tell_evaluator()
@@ -207,7 +211,7 @@ class Patience:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        names = "step", "waited", "scores", "top_share", "threshold", "weights"
+        names = "step", "waited", "scores", "top_share", "threshold", "weights", "adapter"
         return {name: getattr(self, name) for name in names}
 
     def load(self, state: dict[str, Any]) -> None:

@@ -119,7 +119,9 @@ class _Run:
         self.evaluator = Evaluator(
             config, base, self.model, self.data, self.autocast, self.control, self.warnings.append
         )
-        self.patience = None if config.patience is None else Patience(config.patience, self.evaluator)
+        self.patience = (
+            None if config.patience is None else Patience(config.patience, self.evaluator, attachment)
+        )
         self._resume()
 
     def _split_examples(self) -> tuple[EncodedExamples, EncodedExamples]:
@@ -277,6 +279,7 @@ class _Run:
             self.patience.load(tree["patience"])
 
     def _make_result(self, outcome: Outcome, final: dict[str, dict[str, float]]) -> FineTuneResult:
+        adapter = self._take_adapter()
         self.attachment.finish()
         if self.patience:
             self.patience.restore_weights()
@@ -309,7 +312,21 @@ class _Run:
             task=self.evaluator.task,
             threshold=None if config.threshold is None else self.evaluator.task.threshold,
             max_length=self.data.max_length,
+            adapter=adapter,
+            adapter_config=self.attachment.adapter_config,
         )
+
+    def _take_adapter(self) -> dict[str, Tensor]:
+        """Return the adapter that is kept; warn if the model's files lack what it goes with."""
+        config, base = self.attachment.adapter_config, self.base
+        if config is not None and base.missing_parameters:
+            missing = base.missing_parameters[0]
+            self.warnings.append(f"no adapter is kept: {missing} is not in the files of {base.name}")
+            return {}
+        if config is not None:
+            config.base_model_name_or_path = base.name
+        kept = self.patience.adapter if self.patience else {}
+        return kept or self.attachment.copy_adapter()
 
     def _count_seconds(self) -> float:
         """Return the seconds of the run, those before an interruption included."""
