@@ -46,6 +46,8 @@ class Attachment:
     steps: optimizer steps done; a step that a GradScaler skips does not count.
     mixed_weights: what the forward passes of training read in place of the trained weights, or None.
     superseded: whether a later attach took the weights over, with another optimizer.
+    alpha: share of the trained weights in what is scored and saved, of a method that mixes them with others.
+    offered_alphas: those that a run chooses among, on its held-out slice; none: alpha is given.
     adapter_config: PEFT's configuration of the adapter that is trained, or None.
     is_evaluated: whether the model holds the weights that are scored and saved, see `evaluated`.
 
@@ -53,6 +55,8 @@ class Attachment:
     """
 
     mixed_weights: MixedWeights | None = None
+    alpha: float | None = None
+    offered_alphas: tuple[float, ...] = ()
     adapter_config: Any = None
 
     def __init_subclass__(cls, method_class: type[Method] | None = None) -> None:

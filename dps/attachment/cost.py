@@ -11,11 +11,13 @@ class MethodCost:
 
     extra_passes: forward-backward passes of a step beyond the first.
     calibration_epochs: passes over the training set before the first step.
+    evaluations: those that choose the weights that are scored, at the end, or at each one with patience.
     extra_bytes: upper bound of the memory kept for each trained weight.
     """
 
     extra_passes: float = 0.0
     calibration_epochs: float = 0.0
+    evaluations: float = 0.0
     extra_bytes: float = 0.0
 
     def passes(self, steps: int, steps_per_epoch: int) -> float:

@@ -32,6 +32,7 @@ class Method:
     goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
     needs_classes: whether it has no meaning for a regression.
     smooths_labels: whether its targets are not the labels alone.
+    chooses_alpha: whether it has a hyper-parameter alpha that a run may choose, see `Attachment`.
     clips_first: whether gradients are clipped before the method changes them, as its released code does.
     learning_rate_factor: learning rates that are searched, by those of full fine-tuning.
     extra: extra of this package, and name of the package, that it needs; empty for none.
@@ -47,6 +48,7 @@ class Method:
     goes_by_depth: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = False
+    chooses_alpha: ClassVar[bool] = False
     clips_first: ClassVar[bool] = False
     learning_rate_factor: ClassVar[float] = 1.0
     extra: ClassVar[str] = ""

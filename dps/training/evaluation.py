@@ -90,6 +90,18 @@ class Evaluator:
         self.top_share = compute_top_share(self.task, data.labels, predictions)
         return compute_scores(self.task, data.labels, self._latest)
 
+    def choose_alpha(self, attachment: Attachment, data: EncodedExamples) -> None:
+        """Let the attachment have the alpha that it offers with the best score on these examples, of equal
+        ones the nearest to the middle. Raises RunEnded as `predict` does."""
+        sign, ranked = 1 if self.task.direction == "max" else -1, list[tuple[float, float, float]]()
+        for alpha in attachment.offered_alphas:
+            attachment.alpha = alpha
+            with attachment.evaluated():
+                score = sign * self.score(data)[self.task.metric]
+            ranked.append((-math.inf if math.isnan(score) else score, -abs(alpha - 0.5), alpha))
+        if ranked:
+            attachment.alpha = max(ranked)[-1]
+
     def predict(self, data: EncodedExamples) -> NDArray[np.float32]:
         """Return logits (n, classes) in the order of the examples, the same on every rank.
 
@@ -163,7 +175,7 @@ class Patience:
 
     limit: evaluations without a better one after which the run ends.
     step: of the best evaluation, the earliest of equals; 0 before the first.
-    adapter: of the method at that step, see `Attachment.copy_adapter`.
+    alpha, adapter: of the attachment at that step, see `Attachment`.
     """
 
     def __init__(self, limit: int, evaluator: Evaluator, attachment: Attachment) -> None:
@@ -173,6 +185,7 @@ class Patience:
         self.top_share: float | None = None
         self.threshold = evaluator.task.threshold
         self.weights: dict[str, Tensor] = {}
+        self.alpha = attachment.alpha
         self.adapter: dict[str, Tensor] = {}
 
     @property
@@ -189,7 +202,7 @@ class Patience:
             self.top_share, self.threshold = evaluator.top_share, evaluator.task.threshold
             state = evaluator.model.state_dict()
             self.weights = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
-            self.adapter = self.attachment.copy_adapter()
+            self.alpha, self.adapter = self.attachment.alpha, self.attachment.copy_adapter()
         else:
             self.waited += 1
             self._tell_evaluator()
@@ -211,7 +224,7 @@ class Patience:
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        names = "step", "waited", "scores", "top_share", "threshold", "weights", "adapter"
+        names = "step", "waited", "scores", "top_share", "threshold", "weights", "alpha", "adapter"
         return {name: getattr(self, name) for name in names}
 
     def load(self, state: dict[str, Any]) -> None:

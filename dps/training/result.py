@@ -85,6 +85,8 @@ class RunResult:
     top_share: share of the most frequent answer in its last evaluation, in (0, 1], see
         `dps.tasks.metrics.compute_top_share`; None if unknown, as in ledgers of an earlier version.
     threshold: that `FineTuneConfig.threshold` named, or the last one that it chose; None where it named none.
+    alpha: share of the trained weights in those that are scored and saved, chosen or given; None where the
+        method mixes none (of these, `wise-ft` does).
     kept_step: optimizer step whose weights are scored and saved, with patience; None: the last.
     final: metrics by evaluation set, of a completed run.
     predictions_sha256: of the file of its predictions; empty where it wrote none.
@@ -107,6 +109,7 @@ class RunResult:
     parts: dict[str, float] = field(default_factory=dict)
     top_share: float | None = None
     threshold: float | None = None
+    alpha: float | None = None
     kept_step: int | None = None
     final: dict[str, dict[str, float]] = field(default_factory=dict)
     predictions_sha256: str = ""

@@ -114,6 +114,10 @@ class _Run:
         attachment = attachment_of(self.optimizer)
         assert attachment is not None
         self.attachment = attachment
+        if attachment.offered_alphas and not config.holds_out:
+            self.warnings.append(
+                f"{method.name}: no slice is held out to choose alpha on: it is {attachment.alpha}"
+            )
         self.wrapped = distributed.wrap_model(self.model)
         self.autocast, self.scaler = optim.make_autocast_and_scaler(config.precision, self.device)
         self.evaluator = Evaluator(
@@ -195,11 +199,14 @@ class _Run:
 
     def _evaluate(self, loss: float) -> None:
         """Score the model, and report it unless dev, which is scored at the end alone, is what counts."""
-        with self._timed("evaluation"), self.attachment.evaluated():
-            if self.patience is None:
-                scores = self.evaluator.score(self.watched_examples)
-            else:
-                scores = self.patience.score(self.step, self.watched_examples)
+        with self._timed("evaluation"):
+            if self.config.holds_out and (self.patience or self.step == self.max_steps):
+                self.evaluator.choose_alpha(self.attachment, self.watched_examples)
+            with self.attachment.evaluated():
+                if self.patience is None:
+                    scores = self.evaluator.score(self.watched_examples)
+                else:
+                    scores = self.patience.score(self.step, self.watched_examples)
         if not self._scores_dev_last:
             self._report(scores, loss)
 
@@ -301,6 +308,7 @@ class _Run:
             micro_batch=config.micro_batch,
             parts=self.seconds_by_part,
             top_share=self.evaluator.top_share,
+            alpha=self.patience.alpha if self.patience else self.attachment.alpha,
             kept_step=self.patience.step if self.patience else None,
             final=final,
             warnings=self.warnings,

@@ -78,7 +78,7 @@ REFUSED: dict[str, list[Any]] = {  # by hyper-parameter, or by method and hyper-
     "layers": [-1],
     "llrd.decay": [0.0, 1.1, math.nan],
     "ema.decay": PROBABILITY,
-    "wise-ft.alpha": SHARE,
+    "wise-ft.alpha": [-0.1, 1.1, math.nan],
     "passes": [1, 0],
     "rank": [0, -1, 1.5],
     "head_share": PROBABILITY,

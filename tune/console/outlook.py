@@ -9,7 +9,7 @@ from functools import cache
 
 from rich.text import Text
 
-from dps.methods import METHODS
+from dps.methods import METHODS, MethodCost
 from dps.training.result import Outcome
 from tune.core.run import Progress, RunPurpose
 from tune.core.space import make_configuration_key
@@ -152,16 +152,16 @@ def measure_work(
     share = MEAN_TRIAL_SHARE[plan.options.scheduler]
     left = done = spent = 0.0
     for run in records:
-        whole = _predict_run(plan, run.arm, run.purpose, _count_extra_passes(run.configuration["method"]))
+        whole = _predict_run(plan, run.arm, run.purpose, _get_cost(run.configuration["method"]))
         ran = _measure_share(run, progress, plan.options.evaluations)
         if not run.outcome.is_final:
             left += whole * max(0.0, 1.0 - ran)
         if run.id not in earlier:
             done, spent = done + whole * ran, spent + run.seconds
     for phase in count_phases(plan, records):
-        mean = _predict_run(plan, "", phase.purpose, 0.0)
+        mean = _predict_run(plan, "", phase.purpose, MethodCost())
         left += (phase.total - phase.started) * mean * (share if phase.purpose == RunPurpose.SEARCH else 1.0)
-    return Work(left, done, spent, _predict_run(plan, "", RunPurpose.SEARCH, 0.0))
+    return Work(left, done, spent, _predict_run(plan, "", RunPurpose.SEARCH, MethodCost()))
 
 
 def estimate_left(works: Sequence[Work], slots: int, passed: float) -> float | None:
@@ -180,14 +180,14 @@ def estimate_left(works: Sequence[Work], slots: int, passed: float) -> float | N
 
 
 @cache
-def _count_extra_passes(method: str) -> float:
-    return METHODS[method]().cost.extra_passes
+def _get_cost(method: str) -> MethodCost:
+    return METHODS[method]().cost
 
 
-def _predict_run(plan: Plan, arm: str, purpose: RunPurpose, extra_passes: float) -> float:
+def _predict_run(plan: Plan, arm: str, purpose: RunPurpose, cost: MethodCost) -> float:
     """Return the seconds of a whole run by the plan's speeds. arm: of a comparison, else the first one."""
     own = plan.arms.get(arm, plan.first)
-    predicted = estimate_run(plan.options, own.preview, own.speed, 1 + extra_passes)
+    predicted = estimate_run(plan.options, own.preview, own.speed, cost)
     whole = predicted.confirmation if purpose == RunPurpose.CONFIRMATION else predicted.trial
     return max(whole * plan.mean_training_share, 1e-9)
 

@@ -275,6 +275,7 @@ def format_method_cost(method: str) -> str:
     parts = [
         (cost.extra_passes, f"+{cost.extra_passes:g} pass a step"),
         (cost.calibration_epochs, f"+{cost.calibration_epochs:g} epoch before"),
+        (cost.evaluations, f"+{cost.evaluations:g} evaluations at the end"),
         (cost.extra_bytes, f"+{cost.extra_bytes:g} bytes a weight"),
     ]
     said = ", ".join(text for value, text in parts if value)

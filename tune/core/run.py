@@ -89,6 +89,7 @@ class Job:
     oom_retry: retry with half the micro-batch after running out of memory; micro_batch: examples that a
     worker has in the model at once, None for the whole batch.
     threshold: of a confirmation, what the search chose if the settings say "tuned".
+    alpha: of a confirmation, what the search chose for a method that chooses it, see `dps.attachment.Method`.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Job:
     oom_retry: bool = False
     micro_batch: int | None = None
     threshold: float | None = None
+    alpha: float | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def halve_micro_batch(self, workers: int) -> Job | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dps.methods import MethodCost
 from dps.models import ModelFolder
 from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
@@ -48,12 +49,12 @@ class DurationEstimate:
 
 @dataclass(frozen=True)
 class ArmLoad:
-    """What an arm has to run. passes: forward-backward passes of a step; is_baseline: no trial is stopped,
-    and nothing races. preview, speed: of its runs."""
+    """What an arm has to run. cost: of its method; is_baseline: no trial is stopped, and nothing races.
+    preview, speed: of its runs."""
 
     trials: int
     confirmations: int
-    passes: float
+    cost: MethodCost
     is_baseline: bool
     preview: RunPreview
     speed: TrainingSpeed
@@ -68,11 +69,13 @@ class RunEstimate:
 
 
 def estimate_run(
-    options: CommonOptions, preview: RunPreview, speed: TrainingSpeed, passes: float
+    options: CommonOptions, preview: RunPreview, speed: TrainingSpeed, cost: MethodCost
 ) -> RunEstimate:
-    """Estimate the duration of a run. passes: forward-backward passes of a step."""
-    evaluating = min(options.evaluations, preview.max_steps) * preview.scored_examples * speed.example_seconds
-    scoring, step = preview.examples["dev"] * speed.example_seconds, passes * speed.step_seconds
+    """Estimate the duration of a run. cost: of its method."""
+    evaluations = min(options.evaluations, preview.max_steps) + cost.evaluations
+    evaluating = evaluations * preview.scored_examples * speed.example_seconds
+    scoring = preview.examples["dev"] * speed.example_seconds
+    step = (1 + cost.extra_passes) * speed.step_seconds
     if options.patience is not None:
         scoring += evaluating
     return RunEstimate(evaluating + preview.max_steps * step, scoring + preview.full_max_steps * step)
@@ -90,7 +93,7 @@ def estimate_duration(
     """
     exploring, confirming = 0.0, 0.0
     for load in loads:
-        run = estimate_run(options, load.preview, load.speed, load.passes)
+        run = estimate_run(options, load.preview, load.speed, load.cost)
         trials = load.trials * run.trial
         if not load.is_baseline:
             trials *= MEAN_TRIAL_SHARE[options.scheduler] * (1 + (RACE_TIME_FACTOR if options.race else 0.0))

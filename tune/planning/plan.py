@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dps.methods import METHODS
+from dps.methods import METHODS, MethodCost
 from dps.tasks.definition import make_definition
 from dps.tasks.task import Task
 from dps.training.preview import RunPreview
@@ -221,7 +221,7 @@ class Plan:
             ArmLoad(
                 self.count_trials(arm),
                 self.count_confirmations(arm),
-                1 + METHODS[each.space.methods[0]]().cost.extra_passes if arm else 1.0,
+                METHODS[each.space.methods[0]]().cost if arm else MethodCost(),
                 arm in self.baseline_arms,
                 each.preview,
                 each.speed,

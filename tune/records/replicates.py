@@ -101,12 +101,13 @@ def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> Tria
     return ranked[(len(ranked) - 1) // 2] if ranked else None
 
 
-def choose_median_threshold(configuration: dict[str, Any], records: Sequence[TrialRecord]) -> float:
-    """Return the median of the thresholds that the runs of a configuration chose, each on its own slice; of
-    all that went to their end if it was never run; 0.5 where none chose any."""
+def choose_median(name: str, configuration: dict[str, Any], records: Sequence[TrialRecord]) -> float | None:
+    """Return the median of what the runs of a configuration chose, each on its own slice; of all that went to
+    their end if it was never run; where none chose any, 0.5 of "threshold" and None of "alpha"."""
     completed = [record for record in records if record.outcome == Outcome.COMPLETED]
     runs = select_by_configuration(configuration, records) or completed
-    return statistics.median([r.threshold for r in runs if r.threshold is not None] or [EVEN_THRESHOLD])
+    chosen = [value for run in runs if (value := getattr(run, name)) is not None]
+    return statistics.median(chosen) if chosen else {"threshold": EVEN_THRESHOLD}.get(name)
 
 
 def find_threshold(runs: Sequence[TrialRecord]) -> float | None:

@@ -23,7 +23,7 @@ from tune.core.storage import join_location, remove_location
 from tune.records.events import Watcher, notify
 from tune.records.failures import FailureStreak
 from tune.records.ledger import Ledger, TrialRecord
-from tune.records.replicates import choose_median_threshold, rank_trials
+from tune.records.replicates import choose_median, rank_trials
 from tune.strategy.budget import SpentResources, find_stop_reason
 from tune.strategy.early_stopping import make_early_stopping, replay_records
 from tune.strategy.estimator import Estimator
@@ -233,16 +233,19 @@ class SearchPhases:
             self._folder(record),
             keep_model=self.strategy.keep_models and self._confirms_winner(record),
             oom_retry=self.strategy.oom_retry,
-            threshold=self._find_threshold(record),
             fingerprints=self.strategy.fingerprints,
+            **self._find_chosen(record),
         )
 
-    def _find_threshold(self, record: TrialRecord) -> float | None:
-        """Return the threshold of a confirmation, where the search chooses it."""
-        if record.purpose != RunPurpose.CONFIRMATION or self.strategy.settings.threshold != TUNED_THRESHOLD:
-            return None
+    def _find_chosen(self, record: TrialRecord) -> dict[str, Any]:
+        """Return the threshold and the alpha of a confirmation, where the search chooses them."""
+        if record.purpose != RunPurpose.CONFIRMATION:
+            return {}
         runs = self.ledger.records(RunPurpose.SEARCH, RunPurpose.RACE)
-        return choose_median_threshold(record.configuration, runs)
+        chosen: dict[str, Any] = {"alpha": choose_median("alpha", record.configuration, runs)}
+        if self.strategy.settings.threshold == TUNED_THRESHOLD:
+            chosen["threshold"] = choose_median("threshold", record.configuration, runs)
+        return chosen
 
     def _folder(self, record: TrialRecord) -> str:
         return join_location(self.strategy.folder, f"trial-{record.id}")

@@ -125,7 +125,7 @@ def collect_trial_params(record: TrialRecord) -> dict[str, Any]:
 
 def collect_trial_metrics(record: TrialRecord) -> dict[str, float | None]:
     """Return the MLflow metrics of a run that ended, beside its curve."""
-    names = ("seconds", "selected_share", "top_share", "threshold")
+    names = ("seconds", "selected_share", "top_share", "threshold", "alpha")
     values = {name: getattr(record, name) for name in names}
     if record.purpose != RunPurpose.CONFIRMATION:
         values["score"] = record.score

@@ -24,7 +24,7 @@ from tests import tiny
 
 # At this learning rate the score of the slice rises, and falls again before the end.
 CONFIG = FineTuneConfig(method=dps.Vanilla(), learning_rate=5e-2, max_steps=24, batch_size=8, evaluations=12)
-METHODS = [dps.DPSMix(selection_ratio=0.5, update_ratio=0.25), EMA(decay=0.5), WiSEFT(alpha=0.9), LoRA()]
+METHODS = [dps.DPSMix(selection_ratio=0.5, update_ratio=0.25), EMA(decay=0.5), WiSEFT(), LoRA()]
 Run = Callable[..., FineTuneResult]
 
 
@@ -88,13 +88,15 @@ def test_what_is_scored_is_saved_and_dev_is_scored_with_it(
             said = result.model.eval()(**batch).logits.argmax(-1).numpy()
         assert get_metric("matthews_correlation")(examples.labels, said) == pytest.approx(score)
 
-    go_on = iter(["go"] * (3 * (result.kept_step or 0) // 2 + 3))  # a call a step, and one an evaluation
+    kept, each = result.kept_step or 0, 1 + int(method.cost.evaluations)
+    go_on = iter(["go"] * (kept + kept // 2 * each + 3))  # a call a step, and one for each time of scoring
     checkpointing = Checkpointing(tmp_path)
     cut = go(control=lambda: next(go_on, "suspend"), checkpointing=checkpointing, method=method, patience=4)
     assert (cut.outcome, cut.kept_step) == ("suspended", result.kept_step)
     assert cut.steps > result.kept_step  # type: ignore[operator]
     resumed = go(checkpointing=checkpointing, method=method, patience=4)
     assert (resumed.kept_step, resumed.scores) == (result.kept_step, result.scores)
+    assert resumed.alpha == result.alpha == searched.alpha
     assert tiny.same(tiny.snapshot(resumed.model), tiny.snapshot(result.model))  # type: ignore[arg-type]
 
 

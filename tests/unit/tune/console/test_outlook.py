@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dps.methods import MethodCost
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_plan, make_record
 from tune.console.outlook import count_phases, estimate_left, measure_work
@@ -31,7 +32,7 @@ def simulate(slowness: float, **options: Any) -> list[tuple[float, float]]:
     """(seconds passed, seconds left by the estimate) at the end of each run of a search on two busy slots,
     where everything takes so many times as long as planned."""
     plan = make_plan(scheduler="none", **options)
-    predicted = estimate_run(plan.options, plan.preview, plan.first.speed, 1.0)
+    predicted = estimate_run(plan.options, plan.preview, plan.first.speed, MethodCost())
     total = {str(phase).split()[0]: phase.total for phase in count_phases(plan, [])}
     runs = [("", "search", n) for n in range(total["explore"])]
     runs += [("race-", "race", n) for n in range(total.get("race", 0))]

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from dps.methods import make_method
+from dps.methods.wise_ft import WiSEFT
 from dps.training.result import Evaluation, Outcome, RunResult
 from tests.unit.tune.helpers import (
     SETTINGS,
@@ -450,21 +452,28 @@ def test_a_search_that_is_resumed_stops_as_if_it_had_gone_on(tmp_path: Path) -> 
     assert resume().is_behind(late, first)
 
 
-def test_fresh_seeds_are_scored_with_the_median_of_the_winners_thresholds(tmp_path: Path) -> None:
+def test_fresh_seeds_have_the_median_of_what_the_winners_runs_chose(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    phases = searcher(ledger, tmp_path, trials=2, settings=replace(SETTINGS, threshold="tuned"))
+    settings = replace(SETTINGS, threshold="tuned")
+    phases = searcher(ledger, tmp_path, trials=2, settings=settings, space=make_space(("wise-ft",)))
     thresholds = iter((0.2, 0.4))
     while isinstance(job := phases.next_job("slot"), Job) and job.purpose == "search":
-        assert make_fine_tune_config(job).threshold == "tuned"
-        ended = {"scores": [(60, 0.5)], "threshold": next(thresholds)}
+        config = make_fine_tune_config(job)
+        assert (config.threshold, config.method) == ("tuned", WiSEFT(alpha=None))
+        ended = {"scores": [(60, 0.5)], "threshold": (chosen := next(thresholds)), "alpha": 1 - chosen}
         phases.end_run("slot", last_report(job.id, Outcome.COMPLETED, **ended))
     winner = phases.current_winner()
     assert winner is not None
     assert isinstance(job, Job)
-    assert make_fine_tune_config(job).threshold == winner.threshold
+    config = make_fine_tune_config(job)
+    assert (config.threshold, config.method) == (winner.threshold, WiSEFT(alpha=winner.alpha))
+    other = replace(job, configuration={"method": "r-drop", "learning_rate": 1e-4})
+    assert make_fine_tune_config(other).method == make_method("r-drop")
+    given = replace(job, configuration={**winner.configuration, "alpha": 0.9})
+    assert make_fine_tune_config(given).method == WiSEFT(alpha=0.9)
     others = [trial for trial in ledger.records("search") if trial.id != winner.id]
     runs = [winner, replace(winner, threshold=0.9), replace(winner, threshold=0.5), *others]
     chosen = sorted((winner.threshold or 0, 0.9, 0.5))[1]
-    assert replicates.choose_median_threshold(winner.configuration, runs) == chosen
-    assert replicates.choose_median_threshold({"method": "untried"}, others) == others[0].threshold
-    assert replicates.choose_median_threshold({"method": "untried"}, []) == 0.5
+    assert replicates.choose_median("threshold", winner.configuration, runs) == chosen
+    assert replicates.choose_median("threshold", {"method": "untried"}, others) == others[0].threshold
+    assert replicates.choose_median("threshold", {"method": "untried"}, []) == 0.5
