@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -75,6 +76,8 @@ class Ledger:
     direction: "max" or "min", of studies that are made.
     arm: of a comparison, whose arms share a file.
     refuse: makes the error for a file that cannot be read.
+
+    seconds: wall time of the search, in all sessions, when it was last noted.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Ledger:
             trials = [trial for trial in study.trials if _is_entered(trial)]
             self._records[purpose] = {trial.number: self._record(purpose, trial) for trial in trials}
         check_notes(self.study.user_attrs)
+        self.seconds = float(self.noted("seconds") or 0.0)
 
     @property
     def study(self) -> optuna.Study:
@@ -144,7 +148,10 @@ class Ledger:
         self.study.sampler = sampler
         with self._whole():
             trial = self.study.ask()
-            return self._enter(RunPurpose.SEARCH, trial, space.suggest(trial), seed)
+            configuration = space.suggest(trial)
+            trial.set_user_attr("seed", seed)
+            trial.set_user_attr("configuration", configuration)
+        return self._keep(RunPurpose.SEARCH, trial, configuration, seed)
 
     def replicate(
         self,
@@ -154,11 +161,17 @@ class Ledger:
         purpose: RunPurpose = RunPurpose.CONFIRMATION,
     ) -> TrialRecord:
         """Enter a new trial with this configuration and seed."""
+        values, distributions = space.to_study_values(configuration), space.get_distributions(configuration)
+        entered = FrozenTrial(  # not `create_trial`, which refuses published values outside a range
+            number=-1, trial_id=-1, state=TrialState.RUNNING, value=None, intermediate_values={},
+            datetime_start=datetime.now(), datetime_complete=None,
+            params={name: values[name] for name in distributions}, distributions=distributions,
+            user_attrs={"seed": seed, "configuration": configuration}, system_attrs={},
+        )  # fmt: skip
         study = self._studies[purpose]
-        with self._whole():
-            study.enqueue_trial(space.to_study_values(configuration))
-            trial = study.ask()
-            return self._enter(purpose, trial, space.suggest(trial) | configuration, seed)
+        with self._whole():  # not enqueue and ask, which reads every run that has not ended
+            trial = optuna.Trial(study, self._storage.create_new_trial(study._study_id, entered))
+        return self._keep(purpose, trial, configuration, seed)
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -176,11 +189,9 @@ class Ledger:
             finally:
                 sessions.remove()
 
-    def _enter(
+    def _keep(
         self, purpose: RunPurpose, trial: optuna.Trial, configuration: dict[str, Any], seed: int
     ) -> TrialRecord:
-        trial.set_user_attr("seed", seed)
-        trial.set_user_attr("configuration", configuration)
         name = str(RunId(purpose, trial.number, self.arm))
         record = TrialRecord(name, purpose, trial.number, configuration, seed)
         self._records[purpose][trial.number] = record
@@ -202,11 +213,7 @@ class Ledger:
         """Note the wall time of the search so far, which never falls."""
         if spent_seconds > self.seconds:
             self.note("seconds", spent_seconds)
-
-    @property
-    def seconds(self) -> float:
-        """The wall time of the search, in all sessions, when it was last noted."""
-        return float(self.noted("seconds") or 0.0)
+            self.seconds = spent_seconds
 
     def _note_scores(self, record: TrialRecord, scores: list[tuple[int, float]]) -> None:
         """Note evaluations; some may be of a time when no process lived to hear of them."""

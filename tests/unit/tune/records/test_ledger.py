@@ -145,6 +145,20 @@ def test_a_replicate_has_exactly_the_winners_configuration(ledger: Ledger, tmp_p
     assert len(ledger.records("search")) == 4
 
 
+def test_what_a_run_costs_to_enter_does_not_grow_with_those_that_run(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = propose(ledger)
+    monkeypatch.setattr(type(ledger.study._storage), "get_all_trials", killed)  # as `Study.ask` reads them
+    assert ledger.replicate(first.configuration, SPACE, 8, RunPurpose.SEARCH).number == 1
+
+
+def test_published_values_outside_a_range_are_entered(ledger: Ledger, tmp_path: Path) -> None:
+    outside = {**propose(ledger).configuration, "learning_rate": 0.5}
+    ledger.replicate(outside, SPACE, 8)
+    assert [run.configuration for run in open_ledger(tmp_path).records(RunPurpose.CONFIRMATION)] == [outside]
+
+
 @pytest.mark.parametrize("method", ["vanilla", "dps-dense"])
 def test_a_replicate_of_a_search_of_one_method(ledger: Ledger, method: str) -> None:
     space = make_space((method,))
@@ -190,7 +204,7 @@ def test_a_process_killed_while_it_enters_a_trial_leaves_nothing_of_it(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     winner = run(ledger, Outcome.COMPLETED)
-    monkeypatch.setattr(Ledger, "_enter", killed)
+    monkeypatch.setattr(optuna.Trial, "__init__", killed)  # its row is written, and not yet committed
     with pytest.raises(KeyboardInterrupt):
         propose(ledger)
     with pytest.raises(KeyboardInterrupt):
