@@ -45,6 +45,7 @@ HALFWAY = re.compile(r"race [1-9]")  # on the terminal when its picture is taken
 DEADLINE_S = 3600.0
 COLOURS = {"default": None, "brown": "yellow", "brightblack": "bright_black"}  # of pyte, in rich's words
 ANSWERS_WITHIN_S = 120.0
+CLONE = "/home/ada/dps-tune"  # pictured in place of the temporary folder in which the search runs
 
 
 def screens(command: list[str], cwd: Path) -> Iterator[pyte.Screen]:
@@ -70,8 +71,8 @@ def screens(command: list[str], cwd: Path) -> Iterator[pyte.Screen]:
         )
 
 
-def drawn(screen: pyte.Screen, title: str) -> str:
-    """A terminal's screen as SVG."""
+def drawn(screen: pyte.Screen, title: str, folder: Path) -> str:
+    """A terminal's screen as SVG, as if the command ran in a user's clone and not in this folder."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for row in range(ROWS):
         cells = [screen.buffer[row][column] for column in range(COLUMNS)]
@@ -80,6 +81,8 @@ def drawn(screen: pyte.Screen, title: str) -> str:
             style = Style(bold=bold, italic=italic, color=COLOURS.get(colour, colour))
             line.append("".join(cell.data for cell in alike), style)
         line.rstrip()
+        if str(folder) in line.plain:  # a path, which the terminal never colours
+            line = Text(line.plain.replace(str(folder), CLONE))
         console.print(line)
     return console.export_svg(title=title)
 
@@ -138,7 +141,7 @@ def searched(folder: Path, options: str) -> Path:
     screen, taken = None, False
     for screen in screens([sys.executable, *words], folder):
         if not taken and any(HALFWAY.search(line) for line in screen.display):
-            (IMAGES / "terminal.svg").write_text(drawn(screen, shown), encoding="utf-8")
+            (IMAGES / "terminal.svg").write_text(drawn(screen, shown, folder), encoding="utf-8")
             taken = True
     if screen is None or not taken:
         sys.exit("the live table never showed a race under way")
@@ -185,7 +188,7 @@ def main() -> int:
     setting = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
-        output = setting.of or searched(Path(folder), setting.search)
+        output = setting.of or searched(Path(folder).resolve(), setting.search)
         photographed((output / "report.html").resolve().as_uri(), "report", 1100, 1140)
         tracked(f"sqlite:///{output.resolve().parent / 'mlflow.db'}")
         port = free_port()

@@ -140,8 +140,9 @@ def test_every_option_that_is_named_is_one(page: Path) -> None:
         name.replace("_", "-") for kind in (SearchOptions, CompareOptions) for name in kind.model_fields
     }
     known = {f"--{no}{name}" for name in fields for no in ("", "no-")} | {
-        *("--help", "--backend-store-uri"),
+        *("--help", "--help-all", "--backend-store-uri"),
         *("--head", "--working-dir", "--generate"),  # of Ray
+        "--no-deps",  # of pip
     }
     for command in (local, submit, predict, probing):
         known |= set(command._make_parser()._option_string_actions)
@@ -283,3 +284,9 @@ def test_the_page_on_installing_names_every_dependency_and_every_extra() -> None
     assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", packages, re.MULTILINE)) == sorted(direct)
     named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", extras, re.MULTILINE)))
     assert {*project["optional-dependencies"]} <= {*named}
+
+
+def test_the_pictures_name_no_folder_of_a_machine() -> None:
+    pictures = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.svg")]
+    assert pictures
+    assert [found for text in pictures for found in re.findall(r"/(?:tmp|root|work|var)/[^<]*", text)] == []

@@ -33,3 +33,16 @@ def test_every_task_is_named() -> None:
 
 def test_the_readme_can_be_read_in_five_minutes() -> None:
     assert len(README.splitlines()) <= 170
+
+
+def test_the_table_of_methods_has_what_each_costs() -> None:
+    costs = dict(re.findall(r"^\| `([a-z0-9-]+)` \|.*\| (.+) \|$", METHODS_PAGE, re.MULTILINE))
+    for name, method in METHODS.items():
+        cost = method().cost
+        known = {
+            "a pass a step": cost.extra_passes,
+            "an epoch before training": cost.calibration_epochs,
+            f"{cost.extra_bytes:g} byte{'s'[: cost.extra_bytes > 1]} a weight": cost.extra_bytes,
+        }
+        said = {part for part in costs[name].split(", ") if re.match("a pass|an epoch|[0-9]+ byte", part)}
+        assert said == {text for text, value in known.items() if value}, name
