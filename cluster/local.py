@@ -55,8 +55,8 @@ NODE_ENVIRONMENT = {
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than Ray's 30 s
 }
 EXAMPLES = """
-Every node is a separate raylet with its own ports. All listen on loopback only and require the token in
-~/.ray/auth_token, which is created if it is missing. Ctrl-C stops the cluster.
+Every node is a separate raylet with its own ports. All listen only on loopback and require the token in
+~/.ray/auth_token, which is created if it does not exist. Ctrl-C stops the cluster.
 
 examples:
   python cluster/local.py --nodes 3 --cpus-per-node 1
@@ -193,9 +193,9 @@ def _make_parser() -> CommandParser:
         EXAMPLES,
     )
     for option, default, meaning in (
-        ("--nodes", 2, "nodes (2)"),
-        ("--cpus-per-node", 1, "cores of each node (1)"),
-        ("--port", DEFAULT_JOB_PORT, "port of dashboard and job server (8265)"),
+        ("--nodes", 2, "number of nodes (default: 2)"),
+        ("--cpus-per-node", 1, "cores per node (default: 1)"),
+        ("--port", DEFAULT_JOB_PORT, "port of dashboard and job server (default: 8265)"),
     ):
         parser.add_argument(option, type=_parse_positive, default=default, metavar="N", help=meaning)
     return parser

@@ -60,14 +60,15 @@ RECIPES = {
     "compose": "docker/compose.yaml",
 }
 EXAMPLES = """
-All other options are those of `python tune/search.py`, after the word compare those of `python
-tune/compare.py` (see their --help), checked before anything is sent. Several tasks share the slots of one
-job: --task cola,rte. A matrix over tasks ends with their table, where this machine sees the folders of the
+All other options are those of `python tune/search.py`, or after the word compare those of `python
+tune/compare.py` (see their --help); they are checked before anything is sent. Several tasks (--task cola,rte)
+share the slots of one job. A matrix over tasks ends with their table if this machine sees the folders of the
 jobs, else with the command that makes it.
 
-Ctrl-C detaches from the job, which runs on. A stopped search has written its checkpoints: submit it again
-with --resume DIR, the output folder that it printed. Exit status: that of the job (0 done, 2 wrong input,
-3 the cluster cannot run it, 4 no trial finished), 130 if stopped or detached, 1 if Ray could not run it.
+Ctrl-C detaches from the job, which keeps running. A stopped search has written its checkpoints: submit it
+again with --resume DIR, the output folder that it printed. Exit status: that of the job (0 done, 2 wrong
+input, 3 the cluster cannot run it, 4 no trial finished), 130 if stopped or detached, 1 if Ray could not run
+it.
 
 examples:
   python cluster/submit.py --address http://HEAD:8265 --task cola --storage /shared/dps
@@ -359,12 +360,14 @@ def _make_parser() -> CommandParser:
         "--address",
         default=DEFAULT_JOB_SERVER,
         metavar="URL",
-        help=f"URL of the job server ({DEFAULT_JOB_SERVER})",
+        help=f"job server (default: {DEFAULT_JOB_SERVER})",
     )
-    add("--matrix", nargs="+", metavar="OPTION=VALUES", help="one job for each combination, as a group")
+    add(
+        "--matrix", nargs="+", metavar="OPTION=VALUES", help="submit one job for each combination, as a group"
+    )
     add("--env", metavar="NAMES", help="environment variables to pass to the job, with commas")
     add("--detach", action="store_true", help="return right after submitting")
-    add("--recipe", choices=RECIPES, help="print a file to start a cluster with, and end")
+    add("--recipe", choices=RECIPES, help="print a file to start a cluster with, and exit")
     add("--follow", metavar="JOB", help="follow a running job or group")
     add("--stop", metavar="JOB", help="stop a job or group and wait until it has ended")
     return parser

@@ -50,8 +50,8 @@ def options() -> Iterator[str]:
     from tune.core.options import CompareOptions, SearchOptions
 
     yield "# Options\n"
-    yield "A YAML file (`--config`) takes each of them too, without the dashes in front; what the command"
-    yield "line says goes before it. `--help-all` says the same as this page.\n"
+    yield "A YAML file (`--config`) takes the same options, without the leading dashes; the command line"
+    yield "takes precedence. `--help-all` prints what this page says.\n"
     yield from _command(SearchOptions, set(SearchOptions.model_fields))
     yield from _command(CompareOptions, set(vars(CompareOptions)["__annotations__"]))
     yield "The other options are those of a search.\n"
@@ -70,7 +70,7 @@ def _command(kind: Any, names: set[str]) -> Iterator[str]:
             if action.dest in names and action.help != SUPPRESS
         ]:
             yield f"### {group.title.capitalize()}\n"
-            yield from _table("option | default | what it is", rows)
+            yield from _table("option | default | meaning", rows)
 
 
 def _row(action: Any) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def _tasks() -> Iterator[str]:
         labels = ", ".join(task.labels) or "numbers from {:g} to {:g}".format(*(task.score_range or ()))
         rows.append((f"`{task.name}`", ", ".join(task.columns), labels, ", ".join(task.metrics)))
     yield from _table("task | columns | labels, in the order of their ids | metrics, the first ranks", rows)
-    yield "Metrics of a [task of your own](../howto/own-data.md), beside scorers of scikit-learn:\n"
+    yield "Metrics of a [task of your own](../howto/own-data.md), besides scorers of scikit-learn:\n"
     kinds = {
         "two classes": list_fitting_metrics(2),
         "more classes": list_fitting_metrics(3),
@@ -106,8 +106,8 @@ def methods() -> Iterator[str]:
     from dps.methods import METHODS
 
     yield "# Methods\n"
-    yield "`--method` and `--methods` take these names; `dps.methods.make_method(name, ...)` makes one. What"
-    yield "is searched stands here for a run of 1,000 steps of a model of 12 blocks.\n"
+    yield "`--method` and `--methods` take these names; `dps.methods.make_method(name, ...)` makes one. The"
+    yield "search spaces are those of a run of 1,000 steps of a model with 12 blocks.\n"
     seen: dict[str, list[str]] = {}
     for name, method in METHODS.items():
         seen.setdefault(method.__module__, []).append(name)
@@ -116,14 +116,14 @@ def methods() -> Iterator[str]:
         yield f"```text\n{inspect.getdoc(import_module(module))}\n```\n"
         for name in names:
             space = [f"{key} {values}" for key, values in METHODS[name].search_space(1000, 12).items()]
-            yield f"- `{name}`, beside the learning rate: {'; '.join(space) or 'nothing'}"
+            yield f"- `{name}`, besides the learning rate: {'; '.join(space) or 'nothing'}"
         yield ""
 
 
 def api() -> Iterator[str]:
     """Signature and docstring of what a user calls or implements."""
     yield "# API\n"
-    yield "`import dps` alone is quick; torch and transformers are imported when they are needed.\n"
+    yield "`import dps` is fast: torch and transformers are imported when they are needed.\n"
     for module_name, listed in API.items():
         module = import_module(module_name)
         yield f"## {module_name}\n"

@@ -7,9 +7,9 @@ examples:
 
 Prints one JSON object per example, in order: {"label": "bug", "probabilities": {"billing": 0.02, "bug":
 0.98}}, or {"value": 3.7} for a regression. A multi-label model gives {"labels": ["bug", "praise"], ...}:
-those with a probability above the threshold that the model's task.yaml names, else 0.5; of two classes the
-second is said above it. Of an ensemble, the folder that a search with --ensemble leaves, probabilities are
-the means over its models. A file needs the text columns of the model's task; its labels are not read.
+those whose probability exceeds the threshold in the model's task.yaml, else 0.5; with two classes, the second
+is predicted above it. An ensemble is the folder that a search with --ensemble leaves: probabilities are means
+over its models. A file needs the text columns of the model's task; labels are not read.
 """
 
 from __future__ import annotations
@@ -236,9 +236,9 @@ def _make_parser() -> CommandParser:
         type=parse_path,
         required=True,
         metavar="DIR",
-        help="the fine-tuned model or the ensemble, such as best/ or ensemble/ of a search",
+        help="fine-tuned model or ensemble, such as best/ or ensemble/ of a search",
     )
-    add("--text", nargs="+", metavar="TEXT", help="texts to predict for, one an example")
+    add("--text", nargs="+", metavar="TEXT", help="texts, one per example")
     add("--text2", nargs="+", metavar="TEXT", help="second text of each example, for pairs")
     add(
         "--file",
@@ -282,7 +282,7 @@ def _predict(options: Namespace) -> None:
     except OSError as error:
         rule = f"cannot write {options.output}: {error.strerror}; choose another file"
         raise InputError(f"--output: {rule}") from None
-    print(f"{len(predictions):,} predictions: {options.output}")
+    print(f"{format_count(len(predictions), 'prediction')}: {options.output}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Measure representation collapse: how far fine-tuning moved the features, and what they are still good for.
+"""Measure representation collapse: how far fine-tuning moved the features, and how useful they still are.
 
 Compares pre-trained and fine-tuned features by layer, and scores a linear probe for a second task on the
 frozen features of the last layer, before and after fine-tuning.
@@ -50,13 +50,14 @@ def _make_parser() -> CommandParser:
         type=parse_path,
         default="builtin",
         metavar="builtin|NAME|DIR",
-        help="the model it was fine-tuned from (default: builtin)",
+        help="model that it was fine-tuned from (default: builtin)",
     )
     add(
         "--task",
         type=parse_path,
         required=True,
-        help=f"the task it was fine-tuned on: {', '.join(GLUE_TASKS)} or a YAML file",
+        metavar="TASK",
+        help=f"task that it was fine-tuned on: {', '.join(GLUE_TASKS)} or a YAML file",
     )
     add(
         "--data",
@@ -70,7 +71,7 @@ def _make_parser() -> CommandParser:
         "--max-length",
         type=int,
         metavar="N",
-        help="tokens that an example is cut at (default: 128, or as many as the longest text needs, at most "
+        help="tokens at which an example is cut (default: 128, or as many as the longest text needs, at most "
         "512 and what the model can read)",
     )
     add("--json", action="store_true", help="print the figures as JSON")

@@ -23,8 +23,9 @@ from dps.errors import InputError
 from dps.text import sanitise_line, sanitise_text
 
 REPORT_DESCRIPTION = """\
-The report of a search, made again from its search.json; of several searches, one page that compares them. Of
-one search each of several tasks (or the folder of them all) it is a table with the average over the tasks.
+Make the report of a search again from its search.json. Several searches of one task give one page that
+compares them; a search of each of several tasks, or the folder of all of them, gives a table with the average
+over the tasks.
 
 examples:
     python tune/report.py runs/cola-20261126-090000
@@ -32,9 +33,9 @@ examples:
     python tune/report.py runs/cola-* runs/rte-20261126-120000 --output both.html
     python tune/report.py rte-builtin-1a2b3c4d --tracking-uri http://127.0.0.1:5000
 
-The page is one file that opens offline: DIR/report.html of one folder; in the working directory report.html
-of one search of an experiment, searches.html of several, and suite.html of several tasks (with .json, .md
-and .tex)."""
+The page is one file that opens offline: DIR/report.html for one folder; in the working directory report.html
+for one search of an experiment, searches.html for several, suite.html (with .json, .md and .tex) for several
+tasks."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,11 +57,11 @@ def _make_parser() -> CommandParser:
     add = parser.add_argument
     add(
         "sources", type=parse_path, metavar="DIR|EXPERIMENT", nargs="+",
-        help="the output folder of a search, or an MLflow experiment (mlflow:NAME if a folder is named so)",
+        help="output folder of a search, or an MLflow experiment (mlflow:NAME if a folder has the same name)",
     )  # fmt: skip
-    add("--output", metavar="FILE", type=lambda text: Path(parse_path(text)), help="where the page goes")
+    add("--output", metavar="FILE", type=lambda text: Path(parse_path(text)), help="where to write the page")
     add(
         "--tracking-uri", metavar="URI",
-        help="of the experiments (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)",
+        help="MLflow of the experiments (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)",
     )  # fmt: skip
     return parser

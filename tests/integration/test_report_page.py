@@ -31,8 +31,8 @@ document.querySelectorAll("details").forEach(fold => { fold.open = true; });
 const plots = [...document.querySelectorAll(".plot")];
 const colour = () => getComputedStyle(document.body).backgroundColor;
 const fits = text => {
-  const box = text.getBoundingClientRect();
-  return text.textContent.length > 60 || (box.left >= -1 && box.right <= innerWidth + 1);
+  const box = text.getBoundingClientRect(), frame = text.closest(".wide").getBoundingClientRect();
+  return text.textContent.length > 60 || (box.left >= frame.left - 1 && box.right <= frame.right + 1);
 };
 const scrolls = plot => plot.style.minWidth !== "";
 const isCut = plot => !scrolls(plot) && ![...plot.querySelectorAll("text, span")].every(fits);

@@ -42,7 +42,8 @@ def test_the_table_of_methods_has_what_each_costs() -> None:
         known = {
             "a pass a step": cost.extra_passes,
             "an epoch before training": cost.calibration_epochs,
+            f"{cost.evaluations:g} evaluations": cost.evaluations,
             f"{cost.extra_bytes:g} byte{'s'[: cost.extra_bytes > 1]} a weight": cost.extra_bytes,
         }
-        said = {part for part in costs[name].split(", ") if re.match("a pass|an epoch|[0-9]+ byte", part)}
+        said = {part for part in costs[name].split(", ") if re.match("a pass|an epoch|[0-9]", part)}
         assert said == {text for text, value in known.items() if value}, name

@@ -48,7 +48,8 @@ def format_plan(plan: Plan) -> list[str]:
     ]
     lines += _format_search(plan) if "" in plan.arms else _format_comparison(plan)
     if plan.ended_runs:
-        lines.append(f"resumed      {plan.ended_runs} of about {plan.planned_runs} runs are done already")
+        planned = format_count(plan.planned_runs, "run")
+        lines.append(f"resumed      {plan.ended_runs} of about {planned} already done")
     estimate = plan.estimate
     lines += [
         f"slots        {plan.slots} x {format_count(options.workers_per_trial, 'worker')} x {devices}; "
@@ -105,10 +106,12 @@ def _format_labels(preview: RunPreview) -> list[str]:
         lines.append(f"labels       train: {', '.join(said)}{''.join(notes)}")
     rule = "scores on dev will be too good; remove them from either"
     if preview.shared_groups:
-        shared = f"the groups of {preview.shared_groups:,} examples of dev are in train too"
+        shared = f"the groups of {format_count(preview.shared_groups, 'example')} of dev are in train too"
         lines.append(f"check        {shared}: {rule}")
     if preview.shared_texts:
-        lines.append(f"check        {preview.shared_texts:,} texts of dev are in train too: {rule}")
+        verb = "is" if preview.shared_texts == 1 else "are"
+        shared = f"{format_count(preview.shared_texts, 'text')} of dev {verb} in train too"
+        lines.append(f"check        {shared}: {rule}")
     return lines
 
 
@@ -214,8 +217,9 @@ def _format_baselines(plan: Plan) -> list[str]:
         return [f"baselines    {part}" for part in parts]
     if tuned:
         each = plan.count_trials(tuned[0])
-        what = "learning rates" if len(plan.arms[tuned[0]].space.parameters) == 1 else "configurations"
-        parts.append(f"{', '.join(tuned)}, each at the best of {each} {what}")
+        what = "learning rate" if len(plan.arms[tuned[0]].space.parameters) == 1 else "configuration"
+        best = f"at the best of {each} {what}s" if each > 1 else f"with a single {what}"
+        parts.append(f"{', '.join(tuned)}, {'each ' if len(tuned) > 1 else ''}{best}")
     trials = sum(map(plan.count_trials, tuned))
     cost = f"{format_count(trials, 'trial')} and " if trials else ""
     cost += f"{format_count(comparisons * options.confirm, 'run')} on the same seeds"
@@ -238,7 +242,7 @@ def _format_comparison(plan: Plan) -> list[str]:
     least, most = (pick(arm.preview.full_max_steps for arm in plan.arms.values()) for pick in (min, max))
     steps = f"{format_count(most, 'step')} each" if least == most else f"{least} to {most} steps"
     seeds = format_count(options.confirm, "paired seed")
-    lines = [f"comparing    {len(plan.arms)} {noun}, each as it is: {seeds}, {steps}"]
+    lines = [f"comparing    {len(plan.arms)} {noun}, each as given: {seeds}, {steps}"]
     if is_tuned:
         lines = [
             f"comparing    {len(plan.arms)} {noun}, each: "
@@ -274,9 +278,9 @@ def format_method_cost(method: str) -> str:
     cost = METHODS[method]().cost
     parts = [
         (cost.extra_passes, f"+{cost.extra_passes:g} pass a step"),
-        (cost.calibration_epochs, f"+{cost.calibration_epochs:g} epoch before"),
-        (cost.evaluations, f"+{cost.evaluations:g} evaluations at the end"),
-        (cost.extra_bytes, f"+{cost.extra_bytes:g} bytes a weight"),
+        (cost.calibration_epochs, f"+{format_count(cost.calibration_epochs, 'epoch')} before"),
+        (cost.evaluations, f"+{format_count(cost.evaluations, 'evaluation')} at the end"),
+        (cost.extra_bytes, f"+{format_count(cost.extra_bytes, 'byte')} a weight"),
     ]
     said = ", ".join(text for value, text in parts if value)
     return f"  [{said}]" if said else ""

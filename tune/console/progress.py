@@ -225,7 +225,7 @@ class ProgressDisplay(Watcher):
             return ""
         seeds = format_count(leader.seeds, "seed")
         expected = f"{leader.expected:.4f} ± {leader.deviation:.4f}"
-        return f"leading: trial {leader.trial.id}, expected {expected} by {seeds}"
+        return f"leading: trial {leader.trial.id}, expected {expected} from {seeds}"
 
     def measure_work(self) -> Work:
         """Return what the search has done and has left."""

@@ -65,12 +65,14 @@ class CommonOptions(BaseModel):
 
     task: LocationList = define_option(
         "cola",
-        "what to learn: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail, or the YAML file "
-        "of a task of your own; several with commas, glue for the paper's eight: one table with an average",
+        "cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, snli, sick, scitail, or the YAML file of a task "
+        "of your own; several with commas, or glue for the paper's eight: they end in a table with the "
+        "average",
     )
     freeze: Literal["gradient", "update", "search"] = define_option(
         "gradient",
-        "how DPS holds unselected weights back: their gradient, their update, or let the search choose",
+        "what DPS does with unselected weights: mask their gradient, undo their update, or let the "
+        "search choose",
     )
     trials: int = define_option(8, "configurations to try", gt=0, le=MAX_OPTION_VALUE)
     confirm: int = define_option(
@@ -100,15 +102,15 @@ class CommonOptions(BaseModel):
         allow_inf_nan=False,
     )
     max_steps: int | None = define_option(
-        None, "optimizer steps of a full run, in place of --epochs", gt=0, le=MAX_OPTION_VALUE
+        None, "optimizer steps of a full run, instead of --epochs", gt=0, le=MAX_OPTION_VALUE
     )
     batch_size: int = define_option(
-        16, "examples a step, over all workers of a trial", gt=0, le=MAX_OPTION_VALUE
+        16, "examples per step, over all workers of a trial", gt=0, le=MAX_OPTION_VALUE
     )
     max_length: int | None = define_option(
         None,
-        "tokens that an example is cut at (default: 128, or as many as the longest text needs, a multiple of "
-        "8, at most 512 and what the model can read)",
+        "tokens at which an example is cut (default: 128, or as many as the longest text needs, a "
+        "multiple of 8, at most 512 and what the model can read)",
         gt=4,
         le=MAX_OPTION_VALUE,
     )
@@ -117,32 +119,31 @@ class CommonOptions(BaseModel):
     )
     shots: int | None = define_option(
         None,
-        "train on this many examples of each class, others for each seed, in place of --train-size",
+        "train on this many examples of each class, drawn anew for each seed, instead of --train-size",
         gt=0,
         le=MAX_OPTION_VALUE,
     )
     loss: Literal["plain", "balanced", "focal"] = define_option(
         "plain",
-        "plain: cross entropy (squared error of a regression); balanced: rare classes count more, by their "
-        "frequency; focal: examples that are hard count more",
+        "plain: cross entropy (squared error for a regression); balanced: rare classes weigh more, by "
+        "frequency; focal: hard examples weigh more",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = define_option(
         "auto",
-        "auto: bf16 or fp16 on a GPU; on this machine's CPU bf16 where it is in hardware (AVX512_BF16), else "
-        "fp32",
+        "auto: bf16 or fp16 on a GPU; on a CPU bf16 if it has it in hardware (AVX512_BF16), else fp32",
     )
     max_concurrent: int | None = define_option(
         None, "trials at once (default: as many as the cluster has room for)", gt=0
     )
-    workers_per_trial: int = define_option(1, "DDP workers of one trial", gt=0)
+    workers_per_trial: int = define_option(1, "DDP workers per trial", gt=0)
     gpus_per_worker: GpuShare | None = define_option(
-        None, "GPUs of a worker, fractions too (default: 1 where there are any)", ge=0, allow_inf_nan=False
+        None, "GPUs per worker, may be a fraction (default: 1 if there are any)", ge=0, allow_inf_nan=False
     )
     share_gpus: bool = define_option(
         False,
-        "measure how much of a GPU's memory a run needs, and let as many workers as fit share it, 8 at most",
+        "measure how much GPU memory a run needs, and let as many workers as fit share a GPU, at most 8",
     )
-    cpus_per_worker: int = define_option(1, "CPU cores, and threads, of a worker", gt=0)
+    cpus_per_worker: int = define_option(1, "CPU cores, and threads, per worker", gt=0)
     price: float | None = define_option(
         None,
         "price of one GPU-hour, or of one core-hour without GPUs; plan and results then show costs",
@@ -152,52 +153,54 @@ class CommonOptions(BaseModel):
     )
     oom_retry: bool = define_option(
         False,
-        "try a run that ran out of memory again at once, with half as many examples in memory and the same "
-        "batch: their gradients are added up; dropout draws differ then",
+        "retry a run that ran out of memory at once, with half as many examples in memory; gradients are "
+        "accumulated over the same batch, only dropout draws differ",
     )
     step_timeout: TimeoutDuration = define_option(
         "10m",
-        "a run without a step for this long has timed out and its workers restart; three times as long for "
-        "its first step",
+        "stop a run that takes no step for this long (three times as long for its first), and restart "
+        "its workers",
     )
-    trial_timeout: TimeoutDuration | None = define_option(
-        None, "a run that takes longer than this has timed out"
-    )
+    trial_timeout: TimeoutDuration | None = define_option(None, "stop a run that takes longer than this")
     scheduler: SchedulerName = define_option(
         "asha",
-        "asha stops trials that fall behind; median stops what is below the median of the others; none runs "
-        "all to the end",
+        "asha stops trials that fall behind, median those below the median of the others; none runs all "
+        "to the end",
     )
     sampler: SamplerName = define_option(
         "tpe",
-        "how configurations are proposed: tpe and gp learn from results; latin: spread evenly over every "
-        "range, in as many steps as --trials; grid: every combination of a --space of lists",
+        "how configurations are proposed: tpe and gp learn from results; latin spreads --trials points "
+        "evenly over every range; grid takes every combination of a --space of lists",
     )
     space: Space = define_option(
         {},
-        "search these in place of the default, best in YAML: {learning_rate: [1e-5, 2e-5], epochs: 2..8}; "
-        "also batch_size, weight_decay, warmup_ratio, max_length, label_smoothing, model, method and its own",
+        "what to search instead of the default: {learning_rate: [1e-5, 2e-5], epochs: 2..8}; "
+        "also batch_size, weight_decay, warmup_ratio, max_length, label_smoothing, model, method and its "
+        "hyper-parameters",
     )
     select_on: Literal["holdout", "dev"] = define_option(
         "holdout",
-        "what ranks configurations: a held-out slice of the training data, or dev (the paper's protocol)",
+        "data that ranks configurations: a held-out slice of the training data, or dev (the paper's "
+        "protocol)",
     )
     transfer: NameList | None = define_option(
         None, "also test confirmations on other tasks: paper, or names with commas (snli,sick,scitail,rte)"
     )
     probe: Location | None = define_option(
-        None, "a second task: measure how far features moved and how accurate a linear probe on it still is"
+        None, "a second task: measure how far features moved, and how accurate a linear probe for it still is"
     )
     threshold: Threshold | None = define_option(
         None,
-        "probability above which the second of two classes, or a label, is said (default: the task's, 0.5); "
-        "tuned: what is best for the metric on the held-out slice",
+        "probability above which the second of two classes, or a label, is predicted (default: the "
+        "task's, 0.5); tuned: the best for the metric on the held-out slice",
     )
-    evaluations: int = define_option(6, "evaluations per trial; each may stop it", gt=0, le=MAX_OPTION_VALUE)
+    evaluations: int = define_option(
+        6, "evaluations per trial, each of which may stop it", gt=0, le=MAX_OPTION_VALUE
+    )
     patience: int | None = define_option(
         None,
-        "end a run after this many evaluations without a better score on its held-out slice, and keep its "
-        "best step; fresh seeds then hold a slice out too",
+        "end a run after this many evaluations without a better score on its held-out slice, and keep "
+        "its best step; fresh seeds then hold out a slice too",
         gt=0,
         le=MAX_OPTION_VALUE,
     )
@@ -208,18 +211,18 @@ class CommonOptions(BaseModel):
     )
     experiment: str | None = define_option(None, "MLflow experiment (default: <task>-<data>)", min_length=1)
     config: FolderPath | None = define_option(None, "YAML file of options; the command line takes precedence")
-    resume: FolderPath | None = define_option(None, "resume the search in this folder")
+    resume: FolderPath | None = define_option(None, "continue the search or comparison in this folder")
     dry_run: bool = define_option(False, "print the plan and start nothing")
     preflight: bool = define_option(
-        False, "check every node, the storage and MLflow, report problems, train nothing"
+        False, "check every node, the storage and MLflow, report problems, and train nothing"
     )
     quiet: bool = define_option(False, "print only the result; warnings and errors go to standard error")
     json: bool = define_option(  # type: ignore[assignment]
-        False, "print only JSON, one line per event (docs/howto/logs.md), for machines"
+        False, "print only JSON, one line per event (docs/howto/logs.md)"
     )
     storage: Location | None = define_option(
         None,
-        "folder that every node of the cluster sees, or s3://BUCKET/PATH (needed from two nodes on)",
+        "folder that every node of the cluster sees, or s3://BUCKET/PATH (required with two nodes or more)",
         min_length=1,
     )
 

@@ -63,23 +63,23 @@ BRIEF_END = "All options: --help-all. Methods: docs/methods.md. More: docs/index
 
 SHORT_TEXTS: Mapping[str, str] = {  # what --help shows, in a line each
     "task": "cola, rte, ..., or a YAML file of your own",
-    "init_task": "look at a file of examples, propose such a YAML file",
+    "init_task": "inspect a file of examples, propose such a YAML file",
     "data": "auto, hub, builtin, or a folder",
     "model": "auto, builtin, a hub name, or a folder",
     "method": "dps-dense, lora, ...; several with commas",
-    "methods": "what is compared, with commas",
-    "arms": "or anything: 'NAME: model=..., epochs=10'",
-    "space": "what is searched: 'learning_rate=1e-5..1e-3:log'",
+    "methods": "methods to compare, with commas",
+    "arms": "or compare anything: 'NAME: model=..., epochs=10'",
+    "space": "what to search: 'learning_rate=1e-5..1e-3:log'",
     "trials": "configurations to try",
     "epochs": "passes over the training data, if not searched",
-    "time_budget": "start nothing further after this long: 30m, 2h, 1h30m",
-    "race": "further seeds of promising ones, at most",
+    "time_budget": "start no more runs after this long: 30m, 2h, 1h30m",
+    "race": "further seeds for promising ones, at most",
     "confirm": "fresh seeds for the verdict",
     "max_concurrent": "runs at once (default: as many as there is room for)",
     "storage": "folder that every node sees, or s3://BUCKET/PATH",
     "dry_run": "print the plan and start nothing",
     "output": "folder for the results (default: a new one in runs/)",
-    "resume": "go on with what is in this folder",
+    "resume": "continue what is in this folder",
     "quiet": "print only the result",
 }
 SEVERAL_WORDS = ("arms", "results")  # options whose values are given one after the other
@@ -103,7 +103,7 @@ _SEARCHED = dict.fromkeys(("lr", "learning-rate"), "search it: --space learning_
 }
 ADVICE: Mapping[str, str] = {  # for what others call an option
     **{f"--{name}": advice for name, advice in _SEARCHED.items()},
-    **dict.fromkeys(("--metric", "--metrics"), "the metric stands in the task's YAML file"),
+    **dict.fromkeys(("--metric", "--metrics"), "set the metric in the task's YAML file"),
     "--class-weights": "weigh the classes with --loss balanced",
     "--seeds": "did you mean --confirm, for fresh seeds?",
     "--gpus": "did you mean --gpus-per-worker?",

@@ -99,13 +99,13 @@ examples:
     )
     confirm: int = define_option(
         5,
-        "fresh seeds that the winner, and every baseline, are trained with on all training data",
+        "fresh seeds with which the winner and every baseline are trained on all training data",
         gt=0,
         le=MAX_OPTION_VALUE,
     )
     finalists: int = define_option(
         1,
-        "number of best configurations trained on those seeds; the winner is chosen before",
+        "number of best configurations trained with those seeds; the winner is chosen before",
         gt=0,
         le=MAX_OPTION_VALUE,
     )
@@ -117,8 +117,8 @@ examples:
     )
     baseline: BaselineList = define_option(
         USUAL_BASELINES,
-        "what is trained with the same seeds, to compare with: published (values of the winner's method) and "
-        "methods, each at its own best learning rate; with commas, or none",
+        "what the winner is compared with, on the same seeds: published (the published values of its "
+        "method) and methods, each at its own best learning rate; with commas, or none",
     )
     time_budget: Duration | None = define_option(
         None, "start no further trial or race run after this long: 30m, 2h, 1h30m"
@@ -135,13 +135,15 @@ examples:
         "mlflow:EXPERIMENT; of other tasks too",
     )
     objectives: NameList = define_option(
-        "score", "what a Pareto front in the report weighs up: score,seconds,memory,stability"
+        "score", "what the Pareto front in the report trades off: score,seconds,memory,stability"
     )
     init_task: FolderPath | None = define_option(
-        None, "look at a file of examples, propose the YAML of a task for it, and say what was found"
+        None, "inspect a file of examples, report what was found, and propose the YAML file of a task"
     )
     target: float | None = define_option(
-        None, "stop exploring once the best configuration is expected to have this score", allow_inf_nan=False
+        None,
+        "stop exploring once the best configuration is expected to reach this score",
+        allow_inf_nan=False,
     )
     worth: float | None = define_option(
         None,
@@ -150,12 +152,12 @@ examples:
         allow_inf_nan=False,
     )
     ensemble: bool = define_option(
-        False, "keep all models of the winner's confirmations too, in ensemble/, which dps.predict averages"
+        False,
+        "also keep the models of all the winner's confirmations, in ensemble/, whose predictions "
+        "dps.predict averages",
     )
-    register: str | None = define_option(
-        None, "register the winner's model under this name in MLflow: it is then models:/NAME@best"
-    )
-    profile: bool = define_option(False, "print where the time went (search.json has it either way)")
+    register: str | None = define_option(None, "register the winner's model in MLflow, as models:/NAME@best")
+    profile: bool = define_option(False, "print where the time went (always in search.json)")
 
     @property
     def method_names(self) -> tuple[str, ...]:
@@ -199,9 +201,9 @@ class CompareOptions(CommonOptions):
 
     command: ClassVar[str] = "python tune/compare.py"
     examples: ClassVar[str] = """
-Each arm is tuned over the same number of configurations with one seed; its best
-runs with fresh seeds, the same for all. --arms differ in anything that decides
-a run (model, method, epochs, files.train, ...): what an arm names is fixed.
+Each arm is tuned over the same number of configurations with one seed; the best
+runs with fresh seeds, the same for all arms. Arms may differ in anything that
+defines a run (model, method, epochs, files.train); what an arm sets is fixed.
 
 examples:
   python tune/compare.py --task rte --methods vanilla,dps-dense,lora
@@ -212,37 +214,36 @@ examples:
 
     methods: NameList = define_option(
         "vanilla,vanilla-no-dropout,dps-dense,dps-mix",
-        "what is compared, with commas (docs/methods.md); controls: what the selection of DPS is worth; "
-        "popular: what is in daily use",
+        "methods to compare, with commas (docs/methods.md); controls: those that show what the selection "
+        "of DPS is worth; popular: those in daily use",
     )
     arms: ArmTable = define_option(  # type: ignore[assignment]
         {},
-        "what is compared in place of --methods, each [NAME:] key=value,key=value; in YAML {name: {key: "
-        "value}}; one that names no method has that of --methods, else vanilla",
+        "what to compare instead of --methods, each [NAME:] key=value,key=value; in YAML {name: {key: "
+        "value}}; an arm without a method has that of --methods, else vanilla",
     )
     tune: Literal["each", "none"] = define_option(  # type: ignore[assignment]
-        "each", "each: every arm over --trials; none: arms as named, else with published values, not tuned"
+        "each", "each: tune every arm over --trials; none: take arms as given, or their published values"
     )
     baseline: str = define_option(
         "vanilla",
-        "the method, or arm, that the others are compared with; of --arms without a vanilla: the first",
+        "the method or arm that the others are compared with; the first of --arms without a vanilla",
     )
     trials: int = define_option(4, "configurations that each method is tuned over", gt=0, le=MAX_OPTION_VALUE)
     confirm: int = define_option(
-        5, "paired fresh seeds that each method's best is trained with", gt=1, le=MAX_OPTION_VALUE
+        5, "paired fresh seeds with which the best of each method is trained", gt=1, le=MAX_OPTION_VALUE
     )
     scheduler: SchedulerName = define_option(
-        "none", "none tunes every configuration to the end; asha and median as in a search"
+        "none", "none trains every configuration to the end; asha and median as in a search"
     )
     sampler: SamplerName = define_option(
-        "latin", "how configurations are proposed; latin: spread evenly, the same learning rates for all"
+        "latin",
+        "how configurations are proposed; latin spreads them evenly, with the same learning rates for all",
     )
     results: LocationList | None = define_option(
-        None, "run nothing: compare what finished searches and comparisons in these folders ended with"
+        None, "run nothing: compare the results of finished searches and comparisons in these folders"
     )
-    allow_dirty: bool = define_option(
-        False, "let --results take runs of a working tree with changes that were not committed"
-    )
+    allow_dirty: bool = define_option(False, "let --results take runs made with uncommitted changes")
 
     @property
     def method_names(self) -> tuple[str, ...]:

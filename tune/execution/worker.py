@@ -25,6 +25,7 @@ from dps.training.memory import reset_peak_memory
 from dps.training.result import ControlSignal, Evaluation, Outcome, RunResult
 from dps.training.run import finetune_model
 from dps.training.tokens import TokenCache
+from dps.wording import format_count
 from tune.core.job_config import make_fine_tune_config
 from tune.core.run import Job, Progress, RunPurpose, RunReport
 from tune.execution.connection import freeze_imported_objects
@@ -122,9 +123,8 @@ class _Worker:
         if smaller is not None:
             ray.get(self.mailbox.retry.remote(smaller))
             return
-        message = (
-            f"{_format_error(error)}; a worker had {job.micro_batch or 'all'} examples of a step at once"
-        )
+        held = format_count(job.micro_batch, "example") if job.micro_batch else "all examples"
+        message = f"{_format_error(error)}; a worker had {held} of a step at once"
         self._send_report(RunReport(job.id, RunResult(outcome=Outcome.OUT_OF_MEMORY, error=message)))
 
     def _fine_tune(self, job: Job, job_folder: JobFolder) -> RunResult:
@@ -224,8 +224,8 @@ def _format_micro_batch_warning(job: Job) -> list[str]:
     if job.micro_batch is None:
         return []
     return [
-        f"memory ran out, and gradients were added up over {job.micro_batch} examples of a worker at a time; "
-        f"dropout draws differ from those of whole steps"
+        f"memory ran out, and gradients were added up over {format_count(job.micro_batch, 'example')} of a "
+        f"worker at a time; dropout draws differ from those of whole steps"
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dps.training.result import Outcome
-from dps.wording import format_share
+from dps.wording import format_count, format_share
 from tune.records.ledger import TrialRecord
 
 MAX_FAILURE_STREAK = 8
@@ -75,5 +75,7 @@ def summarise_failures(records: Sequence[TrialRecord]) -> FailureSummary:
 def format_failure_summary(summary: FailureSummary) -> str:
     """Format the summary as a sentence."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in summary.outcomes.items())
-    shown = f"Failures: {summary.failed} of {summary.runs} runs ({format_share(summary.share)})"
+    shown = (
+        f"Failures: {summary.failed} of {format_count(summary.runs, 'run')} ({format_share(summary.share)})"
+    )
     return f"{shown}: {counts}. Most likely, {summary.reason}." if counts else f"{shown}."

@@ -14,6 +14,7 @@ from typing import Any
 from dps.errors import InputError
 from dps.methods import make_method
 from dps.tasks.registry import restore_task
+from dps.wording import format_count
 from tune.records.comparison_document import (
     COMPARISON_DOCUMENT_FILE,
     BudgetSection,
@@ -57,7 +58,7 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
     seeds = sorted(set.intersection(*({run.seed for run in arm.runs} for arm in methods)))
     if len(seeds) < MIN_SEEDS:
         raise InputError(
-            f"--results: {', '.join(names)} share {len(seeds)} fresh seeds, and fewer "
+            f"--results: {', '.join(names)} share {format_count(len(seeds), 'fresh seed')}, and fewer "
             f"than {MIN_SEEDS} pairs tell nothing; go on with one of them: --resume DIR --confirm N"
         )
     _describe_differences(methods)

@@ -14,6 +14,7 @@ from dps.tasks.definition import get_task_kind
 from dps.tasks.registry import restore_task
 from dps.tasks.task import EVEN_THRESHOLD, Task
 from dps.text import sanitise_line
+from dps.wording import format_count
 from tune.core.wording import describe_generated_data, format_code_span
 from tune.records.replicates import find_threshold
 from tune.records.search_document import SearchDocument
@@ -140,7 +141,7 @@ def _search_section(document: SearchDocument, seed: int) -> str:
     configuration = "\n".join(
         f"- {format_code_span(name)}: {format_code_span(json.dumps(value))}" for name, value in values.items()
     )
-    tried, raced = len(document.trials), len(document.race)
+    tried, raced = format_count(len(document.trials), "configuration"), len(document.race)
     race = f", {raced} of them raced on further seeds" if raced else ""
     ranked = "a held-out slice of the training data" if settings.select_on == "holdout" else "dev"
     versions = ", ".join(f"{name} {version}" for name, version in document.provenance.packages.items())
@@ -150,13 +151,15 @@ def _search_section(document: SearchDocument, seed: int) -> str:
     which = "the one with the median score, not the luckiest"
     if scores.get(seed) != median:
         which = "the one that had the median score when there were fewer seeds"
-    return f"""A search by dps-tune tried {tried} configurations{race}, ranked on {ranked}. The winner:
+    chosen = f"Of {len(scores)} fresh seeds this is {which}"
+    if len(scores) == 1:
+        chosen = "It is the only fresh seed"
+    return f"""A search by dps-tune tried {tried}{race}, ranked on {ranked}. The winner:
 
 {configuration}
 
 fine-tuned from {format_code_span(Path(document.won_model.name).name)}{_LOSS_WORDS.get(settings.loss, "")}, \
-{steps:,} steps of {batch_size} examples, seed {seed}. Of {len(scores)} fresh seeds \
-this is {which}.
+{format_count(steps, "step")} of {format_count(batch_size, "example")}, seed {seed}. {chosen}.
 
 Made with {escape_markdown(versions)}; commit {", before it ".join(map(format_code_span, commits))}."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from dps.paths import write_text_file
 from dps.text import redact_addresses, redact_tree, sanitise_text
@@ -165,6 +168,7 @@ def render_template(template: str, figures: PageFigures, **values: Any) -> str:
         autoescape=True,
         finalize=lambda value: sanitise_text(value) if type(value) is str else value,
     )
+    environment.filters["prose"] = _keep_options_whole
     return environment.get_template(template).render(
         **values,
         plots=figures.plots,
@@ -175,6 +179,12 @@ def render_template(template: str, figures: PageFigures, **values: Any) -> str:
         percent=format_share,
         probability=format_probability,
     )
+
+
+def _keep_options_whole(text: str) -> Markup:
+    """Escape a text, so that no line of it ends within the name of an option."""
+    escaped = str(escape(sanitise_text(text)))
+    return Markup(re.sub(r"--[a-z][a-z-]*", r'<span class="option">\g<0></span>', escaped))
 
 
 def write_search_results(document: SearchDocument, output: Path) -> None:

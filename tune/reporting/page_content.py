@@ -58,8 +58,8 @@ def describe_stages(document: SearchDocument) -> list[str]:
     steps = max((run.step for run in document.confirmation_runs), default=0) or document.plan.confirm_steps
     interval = StageSchedule(steps, ratio).interval
     lines = [
-        f"{configuration['method']} alternates every {interval} of {steps:,} steps: Stage I gathers, "
-        f"Stage II updates the share of {share:.3g} of each weight matrix that is selected."
+        f"{configuration['method']} alternates every {interval} of {steps:,} steps: Stage I accumulates "
+        f"gradients, Stage II updates the selected {share:.3g} of each weight matrix."
     ]
     kept = [run.selected_share for run in document.confirmation_runs if run.selected_share is not None]
     if kept:

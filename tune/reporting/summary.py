@@ -100,9 +100,8 @@ def _format_baseline(baseline: BaselineSection) -> str:
             return f"{said}{which}."
     if baseline.is_tuned:
         rates, tuned = len(baseline.learning_rates), baseline.format_tuned_values()
-        tried = f"best of {rates}" if rates > 1 else "the one tried"
-        if "," in tuned:  # not the learning rate alone
-            tried = f"best of {len(baseline.trials)} configurations"
+        count, noun = (len(baseline.trials), " configurations") if "," in tuned else (rates, "")
+        tried = f"best of {count}{noun}" if count > 1 else "the one tried"
         title = f"{baseline.title} ({tuned}, {tried})"
     else:
         title = baseline.title
@@ -141,7 +140,9 @@ def _describe_pairs(compared: Sequence[BaselineSection]) -> str:
     """Say what the differences are over."""
     differences = [each.difference for each in compared if each.difference is not None]
     seeds = {difference.seeds for difference in differences}
-    over = f"the same {seeds.pop()} seeds" if len(seeds) == 1 else "the seeds that both sides share"
+    over = "the seeds that both sides share"
+    if len(seeds) == 1:
+        over = f"the same {format_count(seeds.pop(), 'seed')}"
     tests = sum(difference.adjusted_p is not None for difference in differences)
     look = max(difference.look for difference in differences)
     reasons = [f"{tests} comparisons (Holm)"] if tests > 1 else []

@@ -171,9 +171,9 @@ def describe_more_seeds(more: tuple[int, int | None] | None, examples: int) -> s
     """Say how many more seeds would detect a difference of such a size. more: see `estimate_more_seeds`."""
     if more is None:
         return f"more seeds would hardly help, the evaluation set of {examples:,} examples is too small"
-    fewest, most = (None if count is None else _round_count(count) for count in more)
+    fewest, most = _round_count(more[0]), None if more[1] is None else _round_count(more[1])
     if most is None:
-        count = f"at least {fewest:,} more seeds"
+        count = f"at least {format_count(fewest, 'more seed')}"
     elif fewest == most:
         count = f"about {format_count(fewest, 'more seed')}"
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dps.command import CommandParser
 from dps.errors import InputError
 from dps.tasks.registry import get_task_name
 from dps.text import sanitise_text
@@ -24,9 +25,7 @@ from tune.tracking.suite import track_suite
 def main(argv: list[str]) -> int:
     """Run the command. Returns its exit status: 0, 2 (wrong input) or 3 (MLflow does not take it)."""
     try:
-        if len(argv) != 2 or argv[0] != "sync":
-            raise InputError(f"{' '.join(argv) or 'nothing'}: give one output folder: {SYNC_USAGE}")
-        folder = Path(argv[1])
+        folder = Path(_make_parser().parse_args(argv).folder)
         view = deliver_suite(folder) if is_suite_folder(folder) else deliver_search(folder).view
         print(sanitise_text(view))
     except InputError as error:
@@ -34,6 +33,17 @@ def main(argv: list[str]) -> int:
     except RefusedError as error:
         return print_error(str(error), EXIT_REFUSED)
     return EXIT_DONE
+
+
+def _make_parser() -> CommandParser:
+    parser = CommandParser(
+        "python -m tune.tracking",
+        "Send what MLflow lacks of a search, a comparison or several tasks: runs, parameters, scores, files.",
+        "\nexample:\n  python -m tune.tracking sync runs/cola-20261123-120000",
+    )
+    parser.add_argument("command", choices=("sync",), help="the only command")
+    parser.add_argument("folder", metavar="DIR", help="the output folder")
+    return parser
 
 
 def deliver_suite(folder: Path) -> str:

@@ -218,14 +218,21 @@ class Canvas:
         )  # fmt: skip
 
     def add_mark(
-        self, at: Point, shape: str, colour: str, title: str = "", label: str = "", size: float = 1.0
+        self,
+        at: Point,
+        shape: str,
+        colour: str,
+        title: str = "",
+        label: str = "",
+        size: float = 1.0,
+        is_label_below: bool = False,
     ) -> None:
-        """Add a mark at a point. title: what a pointer on it is told. label: written above it."""
+        """Add a mark at a point. title: what a pointer on it is told. label: written above or below it."""
         x, y = self.x.place_value(at[0]), self._place_y(at[1])
         self._marks.append(make_mark(shape, colour, x, f"{y:g}", title, size))
         if label:
-            place = {"x": format_percent(x), "y": y - 9, "text_anchor": "middle"}
-            self._marks.append(make_text(label, class_="tick", **place))
+            place = {"x": format_percent(x), "y": y + (18 if is_label_below else -9), "text_anchor": "middle"}
+            self._marks.append(make_text(label, class_="tick halo", **place))
 
     def add_whisker(self, x: float, low: float, high: float) -> None:
         """Add a vertical line at x from low to high."""

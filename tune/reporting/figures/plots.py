@@ -81,7 +81,11 @@ def draw_differences(rows: Sequence[Row], title: str) -> Plot:
     values += [end for row in rows for line in row.lines for end in (line.start, line.end)]
     scale = make_scale([0.0, *values], f"{title} {ARROW}", least=MIN_POINTS)
     said = "; ".join(f"{row.label} {row.value}" for row in rows)
-    names = [("mean and 95 % interval", "accent", "diamond"), ("a seed", "muted", "dot")]
+    names = [
+        *[("mean and 95 % interval", "accent", "diamond")] * any(row.lines for row in rows),
+        *[("mean without interval", "accent", "ring")] * any(not row.lines for row in rows),
+        ("a seed", "muted", "dot"),
+    ]
     return draw_rows(rows, scale, f"Differences in points: {said}.", zero=0.0, legend=names)
 
 
@@ -128,8 +132,9 @@ def plot_score_over_cost(document: SearchDocument, course: Sequence[IncumbentPoi
     canvas.add_lines([[*zip(xs, [p.mean for _, p in stairs], strict=True)]], "accent")
     for before, point in zip([None, *course], course, strict=False):
         if before is None or before.trial != point.trial:
-            title = f"trial {point.trial} leads: {point.mean:.4f}"
-            canvas.add_mark((point.cost / size, point.mean), "circle", "accent", title, str(point.trial))
+            title, at = f"trial {point.trial} leads: {point.mean:.4f}", (point.cost / size, point.mean)
+            falls = before is not None and point.mean < before.mean  # the line comes from above
+            canvas.add_mark(at, "circle", "accent", title, str(point.trial), is_label_below=falls)
     last = course[-1]
     alt = (
         f"Expected score of the best configuration against slot {unit}: from {course[0].mean:.4f} at the "
@@ -197,7 +202,7 @@ def draw_scores(rows: Sequence[Row], metric: str, title: str, chance: float | No
     scale = make_scale([*values, *([chance] if near and chance is not None else [])], title,
                        get_metric_range(metric), MIN_SPAN)  # fmt: skip
     said = "; ".join(f"{row.label} {row.value}" for row in rows)
-    names = [("mean and 95 % interval", "text", "diamond")]
+    names = [("mean and 95 % interval" if any(row.lines for row in rows) else "mean", "text", "diamond")]
     return draw_rows(rows, scale, f"Scores by seed, and means: {said}.", chance if near else None, names)
 
 

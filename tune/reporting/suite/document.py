@@ -160,7 +160,7 @@ def _describe_average(document: SuiteDocument, name: str, average: AverageSectio
         word = "better" if points > 0 else "worse"
         said = f"{over} is {word} than {other} by {abs(points):.1f} points{low_high}"
     else:
-        said = f"{over} cannot be told apart from {other}: {points:+.1f} points{low_high}"
+        said = f"{over} is not distinguishable from {other}: {points:+.1f} points{low_high}"
     return f"{said}; {_describe_counts(average)}. {_describe_carrier(average)}".rstrip()
 
 
@@ -184,15 +184,15 @@ def _describe_carrier(average: AverageSection) -> str:
 
 
 def list_sentences(document: SuiteDocument) -> list[str]:
-    """Return the sentence of each average; where they are many, of those that are told apart, and one for all
-    others."""
+    """Return the sentence of each average; where they are many, of the distinguishable ones, and one for
+    all others."""
     averages = document.averages
     told = {n for n, a in averages.items() if is_distinguishable(a.adjusted_p, a.interval, a.level)}
     if len(averages) <= MAX_SENTENCES:
         return [average.sentence for average in averages.values()]
     others = ", ".join(name for name in averages if name not in told)
     lines = [average.sentence for name, average in averages.items() if name in told]
-    rest = f"Averaged over {len(document.tasks)} tasks, none of these can be told apart from "
+    rest = f"Averaged over {len(document.tasks)} tasks, none of these is distinguishable from "
     return [*lines, *([f"{rest}{document.baseline or WINNER}: {others}."] if others else [])]
 
 

@@ -17,7 +17,7 @@ from tune.reporting.figures.plots import draw_differences
 from tune.reporting.figures.rows import Line, Mark, Row
 from tune.reporting.page import PageFigures, render_template
 from tune.reporting.suite import tables
-from tune.reporting.suite.document import SCOPE
+from tune.reporting.suite.document import SCOPE, list_sentences
 
 SUITE_PAGE = "suite.html"
 TASK_PAGES = {"search": "report.html", "comparison": "compare.html"}
@@ -33,6 +33,7 @@ def render_suite_page(document: SuiteDocument, folder: Path) -> str:
         "suite.html.j2",
         figures,
         document=document,
+        sentences=list_sentences(document) or [document.sentence],
         tables=[tables.make_difference_table(document), tables.make_score_table(document)],
         note=tables.TABLE_NOTE,
         scope=SCOPE,

@@ -67,7 +67,7 @@ def _format_hundred(score: ScoreSection | None) -> str:
 
 
 def format_task_difference(difference: SuiteDifference | None) -> str:
-    """Format a difference in points, with its interval and a star where it is told apart."""
+    """Format a difference in points, with its interval, and a star if it is distinguishable."""
     if difference is None:
         return "-"
     if difference.exact:
@@ -76,7 +76,7 @@ def format_task_difference(difference: SuiteDifference | None) -> str:
 
 
 def format_average(average: AverageSection | None) -> str:
-    """Format an average in points, with its interval, p, and a star where it is told apart."""
+    """Format an average in points, with its interval, p, and a star if it is distinguishable."""
     if average is None:
         return "-"
     said = _format_points(average.mean, average.interval)
@@ -143,7 +143,7 @@ def render_suite_latex(document: SuiteDocument) -> str:
     return "\n".join(
         [
             "% needs booktabs; mean scores over paired seeds, times 100",
-            f"% * told apart from {escape_latex(str(against))}: p < 0.05 (Holm), interval on one side of 0",
+            f"% * differs from {escape_latex(str(against))}: p < 0.05 (Holm), interval on one side of 0",
             f"\\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
             r"\toprule",
             " & ".join(map(escape_latex, table.columns)) + r" \\",

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from dps.ranges import Choice
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import (
     change_spaces,
@@ -222,7 +223,7 @@ def test_a_search_that_takes_longer_than_planned_is_not_said_to_be_over() -> Non
 def test_what_leads_does_so_by_its_expected_score_not_by_a_lucky_seed() -> None:
     lines = live(RACED, width=100, height=30)
     assert lines[-2].startswith("leading: trial 2, expected 0.5")
-    assert lines[-2].endswith("by 2 seeds")
+    assert lines[-2].endswith("from 2 seeds")
     table = progress(io.StringIO(), RACED, width=100, height=30).render().renderables[0]
     bold = [line.split("  ")[0] for line, row in zip(lines[1:], table.rows, strict=False) if row.style]
     assert bold == ["2", "2, seed 1000"]
@@ -281,6 +282,26 @@ def test_with_a_price_the_plan_says_what_it_will_cost() -> None:
     assert format_plan(plan)[-1] == "expected     about 02:37, 0.16 CPU-hours, cost 0.24"
 
 
+@pytest.mark.parametrize(
+    ("arms", "rates", "said"),
+    [
+        (["vanilla"], 3, "vanilla, at the best of 3 learning rates: 3 trials"),
+        (["vanilla"], 1, "vanilla, with a single learning rate: 1 trial "),
+        (["vanilla", "top-k"], 1, "vanilla, top-k, each with a single configuration: 2 trials"),
+    ],
+)
+def test_the_plan_says_over_what_baselines_are_tuned(arms: list[str], rates: int, said: str) -> None:
+    plan = make_plan()
+    learning_rate = {"learning_rate": Choice(tuple(1e-5 * n for n in range(1, rates + 1)))}
+    spaces = {}
+    for arm in arms:
+        space = plan.space.for_baseline(arm)
+        more = {"epochs": Choice((4,))} if len(arms) > 1 else {}
+        spaces[arm] = replace(space, parameters={**learning_rate, **more})
+    (line,) = [x for x in format_plan(change_spaces(plan, {"": plan.space, **spaces})) if "baselines " in x]
+    assert said in line
+
+
 def test_the_plan_says_what_was_chosen() -> None:
     plan = make_plan()
     space = plan.space.for_baseline("vanilla-no-dropout")
@@ -299,7 +320,7 @@ def test_the_plan_says_what_was_chosen() -> None:
         "racing       the promising ones with up to 3 further seeds each, within 150 % of the trials' "
         "training",
         "confirming   the winner: 5 runs of 75 steps",
-        "baselines    the published values, unless they win; vanilla-no-dropout, each at the best of 3 "
+        "baselines    the published values, unless they win; vanilla-no-dropout, at the best of 3 "
         "learning rates: 3 trials and 10 runs on the same seeds",
         "power        5 pairs: detect a difference of 22 points that varies by 10 from pair to pair, or of "
         "7 that varies by 3 (80 % power)",

@@ -38,7 +38,7 @@ def test_a_hangup_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("program", "said"),
-    [("python -m tune.tracking", "give one output folder"), ("python tune/report.py", "DIR: ")],
+    [("python -m tune.tracking", "choose from"), ("python tune/report.py", "DIR: ")],
 )
 def test_a_printed_command_runs_in_any_folder_without_an_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, said: str

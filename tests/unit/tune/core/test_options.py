@@ -159,7 +159,7 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--qqq"], ["--qqq; see --help"]),
         (["--class-weights", "balanced"], ["weigh the classes with --loss balanced"]),
         (["--lr", "3"], ["--lr 3; search it: --space learning_rate="]),
-        (["--metric=f1"], ["the metric stands in the task's YAML"]),
+        (["--metric=f1"], ["set the metric in the task's YAML"]),
         (["--tri", "3"], ["--tri 3"]),
         (["cola"], ["cola"]),
         (["--trials"], ["--trials", "expected one argument"]),

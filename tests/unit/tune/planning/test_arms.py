@@ -134,7 +134,7 @@ def test_what_is_given_is_confirmed_alone(own: Path) -> None:
     given = {job.arm: job.configuration for job in tune.seen}["dps-dense+lr-1e-5+epochs-3"]
     assert (given["learning_rate"], given["selection_ratio"]) == (1e-5, 0.7)  # named, and published
     assert made.trials == 0
-    assert any("each as it is: 3 paired seeds" in line for line in format_plan(made))
+    assert any("each as given: 3 paired seeds" in line for line in format_plan(made))
 
 
 @pytest.mark.parametrize(

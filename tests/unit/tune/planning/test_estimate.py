@@ -70,7 +70,7 @@ def test_a_resumed_search_is_planned_for_what_is_left() -> None:
     rest = replace(whole, ended_runs=12)
     assert rest.estimate.seconds == pytest.approx(whole.estimate.seconds * 3 / 15)
     assert rest.estimate.slot_seconds == pytest.approx(whole.estimate.slot_seconds * 3 / 15)
-    assert "resumed      12 of about 15 runs are done already" in format_plan(rest)
+    assert "resumed      12 of about 15 runs already done" in format_plan(rest)
     assert replace(whole, ended_runs=99).estimate.seconds == 0
 
 

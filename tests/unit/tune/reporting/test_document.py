@@ -257,12 +257,13 @@ def test_the_sentence(found: SearchDocument, said: str) -> None:
     assert summary.format_result_sentence(found) == said
 
 
-def test_the_sentence_names_all_that_was_tuned_of_a_baseline() -> None:
+@pytest.mark.parametrize(("trials", "tried"), [(6, "best of 6 configurations"), (1, "the one tried")])
+def test_the_sentence_names_all_that_was_tuned_of_a_baseline(trials: int, tried: str) -> None:
     configuration = {"method": "vanilla", "learning_rate": 2e-4, "epochs": 6.25}
-    runs = [make_record(n) for n in range(6)]
+    runs = [make_record(n) for n in range(trials)]
     vanilla = {**VANILLA, "configuration": configuration, "trials": runs}
     found = confirmed(FIVE, (0.61, 0.65), [beside("vanilla", differ(0.143, 0.087, 0.018), **vanilla)])
-    said = "vanilla at its own learning rate (0.0002, epochs 6.25, best of 6 configurations) by 14.3 points"
+    said = f"vanilla at its own learning rate (0.0002, epochs 6.25, {tried}) by 14.3 points"
     assert said in summary.format_result_sentence(found)
 
 

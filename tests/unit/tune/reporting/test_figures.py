@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tune.reporting.figures import plots
+from tune.reporting.figures.analysis import IncumbentPoint
 from tune.reporting.figures.canvas import Canvas, Scale, choose_log_ticks, choose_ticks, make_scale
-from tune.reporting.figures.rows import Mark, Row, draw_rows
+from tune.reporting.figures.rows import Line, Mark, Row, draw_rows
 from tune.reporting.figures.standings import compute_best_probabilities
 
 
@@ -62,3 +66,21 @@ def test_the_chance_of_being_best() -> None:
     assert chances == pytest.approx(np.bincount(drawn, minlength=3) / len(drawn), abs=0.01)
     assert compute_best_probabilities(np.array([0.2]), np.array([0.1])) == pytest.approx([1.0])
     assert compute_best_probabilities(np.full(4, 0.3), np.full(4, 0.1)) == pytest.approx([0.25] * 4)
+
+
+def test_the_number_of_a_leader_lies_where_the_line_is_not() -> None:
+    course = [IncumbentPoint(n, n, mean, 0.3, 0.7) for n, mean in enumerate((0.5, 0.6, 0.4), start=1)]
+    document: Any = SimpleNamespace(metric="accuracy")
+    plot = plots.plot_score_over_cost(document, course)
+    assert plot is not None
+    marks = re.findall(r'y="([\d.]+)"[^>]*class="mark".*?<text[^>]*y="([\d.]+)"[^>]*>(\d)<', str(plot.markup))
+    assert [(number, float(text) > float(mark)) for mark, text, number in marks] == [
+        ("1", False), ("2", False), ("3", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("interval", [True, False])
+def test_a_legend_names_an_interval_only_where_one_is_drawn(interval: bool) -> None:
+    rows = [Row("a", "", [Mark(1.0, "dot", "muted")], [Line(0.0, 2.0)] if interval else [])]
+    for plot in (plots.draw_differences(rows, "points"), plots.draw_scores(rows, "accuracy", "accuracy")):
+        assert ("95 % interval" in str(plot.markup)) is interval

@@ -549,3 +549,8 @@ def test_the_command_runs_as_a_script_and_says_how() -> None:
         [sys.executable, "tune/report.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "examples:" in done.stdout
+
+
+def test_no_line_of_a_verdict_ends_within_an_option() -> None:
+    kept = reporting_page._keep_options_whole("<b> more (--epochs)")
+    assert kept == '&lt;b&gt; more (<span class="option">--epochs</span>)'

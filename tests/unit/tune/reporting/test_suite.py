@@ -171,7 +171,7 @@ def test_the_folder_of_several_tasks_stands_for_those_of_its_tasks(
     (suite / "config.yaml").unlink()
 
 
-def test_of_many_averages_those_that_are_not_told_apart_share_a_sentence(folders: list[Path]) -> None:
+def test_of_many_averages_those_that_are_not_distinguishable_share_a_sentence(folders: list[Path]) -> None:
     found = read_suite(folders)
     average, first = found.averages["dps-dense"], read_suite(folders).sentence
     found.averages |= {
@@ -179,7 +179,7 @@ def test_of_many_averages_those_that_are_not_told_apart_share_a_sentence(folders
     }
     assert list_sentences(found) == [
         average.sentence,
-        "Averaged over 3 tasks, none of these can be told apart from vanilla: a, b, c, d.",
+        "Averaged over 3 tasks, none of these is distinguishable from vanilla: a, b, c, d.",
     ]
     assert average.sentence in first
 
