@@ -22,7 +22,7 @@ from tune.core.command import (
     choose_output_folder,
 )
 from tune.core.options import CommonOptions
-from tune.planning.members import claim_suite_output, make_member_options, name_experiment
+from tune.planning.members import claim_suite_output, make_member_options, name_experiment, name_member
 from tune.planning.plan import Plan
 from tune.planning.planner import plan_each_task
 from tune.records.events import GuardedWatcher, Watcher, notify
@@ -41,7 +41,7 @@ def start_sessions(
     given: the options of the command. options: with those of a folder that is resumed behind them. Raises
     what `run_session_command` says.
     """
-    if len(options.tasks) == 1:
+    if len(options.members) == 1:
         return kind.start(options, watchers)
     output = choose_output_folder(options, kind.prefix)
     members = make_member_options(given, options, output)
@@ -74,7 +74,7 @@ class Suite:
     ) -> None:
         self.output, self.watchers = output.resolve(), watchers
         slots = SlotCount(plans[0].slots)
-        self.sessions = {plan.task.name: kind(plan, watchers, slots) for plan in plans}
+        self.sessions = {name_member(plan): kind(plan, watchers, slots) for plan in plans}
         for session in self.sessions.values():
             session.resume_folder = self.output
         self.display = SuiteDisplay({name: each.display for name, each in self.sessions.items()})

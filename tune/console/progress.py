@@ -93,6 +93,7 @@ class ProgressDisplay(Watcher):
         self.began = time.monotonic()
         self.expectation = plan.estimate.seconds, self.began  # seconds that were left, and when
         self.live: Live | None = None
+        self.name = self.task.name  # or of one of several sizes of it
         self.label = ""  # of one of several tasks, before each line on its runs
 
     def __enter__(self) -> ProgressDisplay:

@@ -54,7 +54,7 @@ class JsonLinesDisplay(QuietDisplay):
 
     def print(self, event: str, **values: Any) -> None:
         """Print an event of this task."""
-        print_event(event, **{"task": self.task.name, **values})
+        print_event(event, **{"task": self.name, **values})
 
     def say(self, line: str, style: str = "") -> None:
         pass

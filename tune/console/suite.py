@@ -18,6 +18,7 @@ from tune.console.progress import ProgressDisplay
 from tune.console.quiet import QuietDisplay, choose_display
 from tune.core.wording import format_clock, format_usage
 from tune.planning.estimate import STARTUP_S
+from tune.planning.members import name_member
 from tune.planning.plan import Plan
 
 _IN_ROWS = ("task", "expected", "resumed")  # lines of a plan whose content a row has
@@ -25,15 +26,16 @@ _IN_ROWS = ("task", "expected", "resumed")  # lines of a plan whose content a ro
 
 def format_suite_plan(plans: Sequence[Plan]) -> list[str]:
     """Format the plans of several tasks: a row for each, what they share once, then what differs."""
-    named = {plan.task.name: format_plan(plan) for plan in plans}
-    shared = [line for line in named[plans[0].task.name] if all(line in lines for lines in named.values())]
+    named = {name_member(plan): format_plan(plan) for plan in plans}
+    shared = [line for line in named[name_member(plans[0])] if all(line in lines for lines in named.values())]
     width = max(map(len, named))
-    lines = [f"tasks        {len(plans)}, which share the slots"]
+    kind = "tasks" if len({plan.task.name for plan in plans}) > 1 else "sizes"
+    lines = [f"{kind}        {len(plans)}, which share the slots"]
     for plan in plans:
         runs = format_count(plan.planned_runs, "run")
         left = f"{plan.ended_runs} of about {runs} ended," if plan.ended_runs else f"{runs} of"
         lines.append(
-            f"  {plan.task.name:<{width}}  {left} at most {format_count(plan.confirm_steps, 'step')}, "
+            f"  {name_member(plan):<{width}}  {left} at most {format_count(plan.confirm_steps, 'step')}, "
             f"about {format_clock(plan.estimate.slot_seconds)} of a slot; {plan.task.metric}"
         )
     lines += shared
@@ -60,14 +62,14 @@ class SuiteDisplay:
         self.displays = displays
         self.first = next(iter(displays.values()))
         self.began = self.first.began
-        for display in displays.values():
-            display.began = self.began  # one clock
+        for name, display in displays.items():
+            display.name, display.began = name, self.began  # one clock
         self.live: Live | None = None
 
     @classmethod
     def for_plans(cls, plans: Sequence[Plan]) -> SuiteDisplay:
         """Return the display of a dry run."""
-        return cls({plan.task.name: choose_display(plan) for plan in plans})
+        return cls({name_member(plan): choose_display(plan) for plan in plans})
 
     def show_plan(self, lines: Sequence[str], output: Path) -> None:
         """Print the plan of all tasks. output: the folder of all of them."""

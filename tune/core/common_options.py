@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dps.errors import InputError, suggest_name
 from dps.tasks.metrics import get_metric_range
+from dps.tasks.registry import get_task_name
 from tune.core.arm_definition import ArmDefinition
 from tune.core.durations import Duration, TimeoutDuration, parse_duration
 from tune.core.option_types import (
@@ -19,9 +20,11 @@ from tune.core.option_types import (
     NameList,
     SamplerName,
     SchedulerName,
+    Shots,
     Space,
     Threshold,
     expand_tasks,
+    name_size,
     split_names,
 )
 
@@ -117,11 +120,10 @@ class CommonOptions(BaseModel):
     train_size: int | None = define_option(
         None, "train on a stratified subset of this many examples (low resource)", gt=1
     )
-    shots: int | None = define_option(
+    shots: Shots | None = define_option(
         None,
-        "train on this many examples of each class, drawn anew for each seed, instead of --train-size",
-        gt=0,
-        le=MAX_OPTION_VALUE,
+        "train on this many examples of each class, drawn anew for each seed, instead of --train-size; "
+        "several with commas: one table of the sizes",
     )
     loss: Literal["plain", "balanced", "focal"] = define_option(
         "plain",
@@ -248,6 +250,16 @@ class CommonOptions(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        if not isinstance(self.shots, tuple):
+            return self
+        if len(self.tasks) > 1:
+            raise ValueError("--task, --shots: several sizes are of one task; name one task, or one size")
+        if any("shots" in arm for arm in self.arms.values()):
+            raise ValueError("--arms, --shots: an arm has its own shots; leave one out")
+        return self
+
+    @model_validator(mode="after")
     def _check_gpu_sharing(self) -> Self:
         if self.share_gpus and self.gpus_per_worker is not None:
             raise ValueError("--share-gpus, --gpus-per-worker: the first measures the second; leave one out")
@@ -261,6 +273,19 @@ class CommonOptions(BaseModel):
     def tasks(self) -> tuple[str, ...]:
         """The tasks that --task names, one at least."""
         return expand_tasks(self.task)
+
+    @property
+    def shot_count(self) -> int | None:
+        """The one number of examples of each class that --shots names, or None."""
+        return self.shots if isinstance(self.shots, int) else None
+
+    @property
+    def members(self) -> list[tuple[str, dict[str, Any]]]:
+        """What runs in a folder of its own, one at least: the tasks, or the sizes of one task. Each is the
+        folder's name with the options that differ."""
+        if isinstance(self.shots, tuple):
+            return [(name_size(shots), {"shots": shots}) for shots in self.shots]
+        return [(get_task_name(task), {"task": task}) for task in self.tasks]
 
     @property
     def method_names(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from dps.paths import expand_home
 from dps.tasks.metrics import TUNED_THRESHOLD
 from tune.core.arm_definition import parse_arms, parse_assignments
 
+MAX_SHOTS = 1_000_000
 MAX_GPU_SHARES = 10_000  # of one GPU, as Ray counts them
 TASK_PRESETS = {"glue": ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")}  # the paper's eight
 
@@ -70,6 +71,21 @@ def _check_gpu_share(gpus: float) -> float:
     return gpus
 
 
+def _parse_shots(value: Any) -> Any:
+    """Return one number of examples, or a tuple of several. Raises ValueError for what is none."""
+    parts = (
+        value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    )
+    counts = [int(part) if re.fullmatch(r"\s*\d{1,7}\s*", str(part)) else 0 for part in parts]
+    if not counts or not all(0 < count <= MAX_SHOTS for count in counts):
+        raise ValueError(
+            f"must be a whole number from 1 to {MAX_SHOTS:,}, or several with commas between them"
+        )
+    if len({*counts}) < len(counts):
+        raise ValueError("must name each number once")
+    return counts[0] if len(counts) == 1 else tuple(counts)
+
+
 def _parse_threshold(value: Any) -> Any:
     """Return "tuned", or a probability in (0, 1). Raises ValueError for anything else."""
     with suppress(TypeError, ValueError):
@@ -91,6 +107,11 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def name_size(shots: int) -> str:
+    """Return what one of several sizes of a training set is called: its folder, its column of the table."""
+    return f"{shots}-shots"
+
+
 def expand_tasks(text: str) -> tuple[str, ...]:
     """Split the names of tasks, and put the tasks that one stands for in its place; each is there once."""
     named = [TASK_PRESETS.get(name, (name,)) for name in split_names(text)]
@@ -104,6 +125,7 @@ Location = Annotated[str, BeforeValidator(_expand_location)]
 NameList = Annotated[str, BeforeValidator(_join_names)]
 LocationList = Annotated[str, BeforeValidator(_join_locations)]
 Space = Annotated[dict[str, Any], BeforeValidator(_parse_space)]
+Shots = Annotated[int | tuple[int, ...], BeforeValidator(_parse_shots)]
 Threshold = Annotated[float | str, BeforeValidator(_parse_threshold)]
 ArmTable = Annotated[dict[str, dict[str, Any]], BeforeValidator(parse_arms)]
 GpuShare = Annotated[float, AfterValidator(_check_gpu_share)]

@@ -71,7 +71,7 @@ class SearchInputs:
             transfer=_resolve_transfer(options.transfer, task),
             probe=_check_probe_task(options.probe),
             loss=options.loss,
-            shots=options.shots,
+            shots=options.shot_count,
             threshold=options.threshold,
             patience=options.patience,
         )

@@ -66,7 +66,7 @@ def choose_epochs(options: CommonOptions, inputs: SearchInputs) -> CommonOptions
     is_open = options.searches_epochs and options.max_steps is None and options.sampler != "grid"
     if not is_open or "epochs" in parse_training_domains(options.space):
         return options
-    chosen = options.train_size or (options.shots or math.inf) * max(1, len(inputs.task.labels))
+    chosen = options.train_size or (options.shot_count or math.inf) * max(1, len(inputs.task.labels))
     examples = min(len(inputs.source.load(inputs.task, "train")), chosen)
     longest = min(EPOCHS[1], float(TRAINED_EXAMPLES // examples))
     if longest <= USUAL_EPOCHS:

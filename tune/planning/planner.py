@@ -49,23 +49,24 @@ def make_plan(options: CommonOptions, cluster: Cluster) -> Plan:
 
 
 def plan_each_task(requests: Sequence[CommonOptions], make: Callable[[CommonOptions], Plan]) -> list[Plan]:
-    """Return the plan of each task, as `make` makes it. Raises InputError that names, of several tasks, those
-    that have none, and what else could run."""
+    """Return the plan of each task or size, as `make` makes it. Raises InputError that names, of several,
+    those that have none, and what else could run."""
+    kind = "shots" if len({options.task for options in requests}) < len(requests) else "task"
     plans: list[Plan] = []
     errors: dict[str, InputError] = {}
     for options in requests:
         try:
             plans.append(make(options))
         except InputError as error:
-            errors[options.task] = error
+            if len(requests) == 1:
+                raise
+            errors[str(getattr(options, kind))] = error
     if errors:
-        if len(requests) == 1:
-            raise errors[requests[0].task]
         (first, reason), *others = errors.items()
         also = f"; nor is there a plan for {', '.join(name for name, _ in others)}" if others else ""
-        left = ",".join(options.task for options in requests if options.task not in errors)
-        remedy = f"; without them: --task {left}" if left else ""
-        raise InputError(f"--task: {first}: {str(reason).removeprefix('--')}{also}{remedy}")
+        left = ",".join(name for each in requests if (name := str(getattr(each, kind))) not in errors)
+        remedy = f"; without them: --{kind} {left}" if left else ""
+        raise InputError(f"--{kind}: {first}: {str(reason).removeprefix('--')}{also}{remedy}")
     return plans
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from dps.errors import InputError
 from dps.paths import find_link, is_folder
+from dps.tasks.registry import get_task_name
 from dps.text import sanitise_text
-from tune.core.option_types import expand_tasks
+from tune.core.option_types import expand_tasks, name_size
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.parsing import OptionsT, merge_saved_options, parse_option_text, read_options
 from tune.core.storage import remove_location
@@ -68,19 +69,23 @@ def read_saved_options(folder: Path) -> dict[str, Any]:
 
 
 def is_suite_folder(folder: Path) -> bool:
-    """Return whether a folder holds several tasks, each in a folder of its own: there is no ledger, and the
-    config.yaml names them."""
-    return len(list_suite_tasks(folder)) > 1
+    """Return whether a folder holds several tasks, or sizes, each in a folder of its own: there is no ledger,
+    and the config.yaml names them."""
+    return len(list_suite_members(folder)) > 1
 
 
-def list_suite_tasks(folder: Path) -> tuple[str, ...]:
-    """Return the tasks that the config.yaml of a folder without a ledger names; none without such a file."""
+def list_suite_members(folder: Path) -> list[str]:
+    """Return the folders of the tasks, or sizes, that the config.yaml of a folder without a ledger names;
+    none without such a file."""
     if not is_folder(str(folder)) or (folder / "study.db").exists():
-        return ()
+        return []
     if not (folder / CONFIG_FILE).is_file():
-        return ()
-    tasks = read_options(folder / CONFIG_FILE).get("task")
-    return expand_tasks(tasks) if isinstance(tasks, str) else ()
+        return []
+    saved = read_options(folder / CONFIG_FILE)
+    tasks, shots = saved.get("task"), saved.get("shots")
+    if isinstance(shots, list):
+        return [name_size(count) for count in shots]
+    return [get_task_name(task) for task in expand_tasks(tasks)] if isinstance(tasks, str) else []
 
 
 def find_runs_folder(output: Path) -> Path:

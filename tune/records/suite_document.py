@@ -42,11 +42,13 @@ class SuiteDifference(schema.Section):
 class SuiteTask(schema.Section):
     """A row of the table.
 
+    shots: examples of each class, where the rows are sizes of one task; task then names the size.
     folder: of the task's own results. examples: by split. winner: the configuration that a search chose.
     scores: by what was confirmed ("winner" of a search). differences: by what the average is of.
     """
 
     task: str
+    shots: int | None = None
     metric: str
     folder: str
     data: schema.InputSection
@@ -102,6 +104,11 @@ class SuiteDocument(schema.Section):
     notes: list[str] = Field(default_factory=list)
     sentence: str
     spent: schema.SpentSection
+
+    @property
+    def is_of_sizes(self) -> bool:
+        """Whether the rows are sizes of one task."""
+        return any(task.shots is not None for task in self.tasks)
 
     def name_difference(self, name: str) -> str:
         """Name a difference: what minus what."""

@@ -9,14 +9,10 @@ from pathlib import Path
 
 from dps.command import CommandParser
 from dps.errors import InputError
-from dps.tasks.registry import get_task_name
 from dps.text import sanitise_text
 from tune.core.command import EXIT_DONE, EXIT_REFUSED, EXIT_WRONG_INPUT, print_error
 from tune.core.run import RefusedError
-from tune.records.saved_options import (
-    is_suite_folder,
-    list_suite_tasks,
-)
+from tune.records.saved_options import is_suite_folder, list_suite_members
 from tune.records.suite_document import SUITE_DOCUMENT_FILE, read_suite_document
 from tune.tracking.redelivery import SYNC_USAGE, deliver_search
 from tune.tracking.suite import track_suite
@@ -49,8 +45,7 @@ def _make_parser() -> CommandParser:
 def deliver_suite(folder: Path) -> str:
     """Deliver each task that has begun, and the run above them if there is a table. Returns the command that
     shows them. Raises what `deliver_search` raises."""
-    tasks = map(get_task_name, list_suite_tasks(folder))
-    names = [name for name in tasks if (folder / name / "study.db").is_file()]
+    names = [name for name in list_suite_members(folder) if (folder / name / "study.db").is_file()]
     if not names:
         raise InputError(f"DIR: no task of {folder} has begun; start them with --resume {folder}")
     delivered = {name: deliver_search(folder / name) for name in names}

@@ -14,16 +14,17 @@ from dps.errors import InputError
 from dps.training.result import Outcome
 from tests.unit.tune.console.test_quiet import documented
 from tests.unit.tune.helpers import SETTINGS, FakeTune, end_session, end_well, last_report, make_plan
-from tune import startup
-from tune.core.options import CommonOptions, SearchOptions
+from tune import report, startup
+from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import write_options
 from tune.core.run import Job, RunReport
 from tune.planning.members import make_member_options, name_experiment
 from tune.planning.plan import Plan
 from tune.planning.planner import plan_each_task
-from tune.records.saved_options import find_runs_folder, load_resumed_options
+from tune.records.saved_options import find_runs_folder, is_suite_folder, load_resumed_options
+from tune.records.search_document import read_search_document
 from tune.records.suite_document import read_suite_document
-from tune.result import SearchResult
+from tune.result import SearchResult, SuiteResult
 from tune.search_session import run_searches
 from tune.tracking import redelivery, sync
 
@@ -48,7 +49,7 @@ def run_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     ran: list[FakeTune] = []
 
     def plan(options: CommonOptions, cluster: object) -> Plan:
-        settings = replace(SETTINGS, task=options.task)
+        settings = replace(SETTINGS, task=options.task, shots=options.shot_count)
         plan = replace(make_plan(task=options.task), options=options)
         return plan.change_arms(settings=settings)
 
@@ -91,6 +92,33 @@ def test_each_task_is_an_ordinary_search_that_goes_on_after_a_kill(
         assert (document["task"], {str(run["id"]) for run in made}) == (task, runs)
         assert {run["outcome"] for run in made} <= {"completed", "stopped"}
     assert run_suite(resume=output / "rte") == []  # everything has ended
+
+
+def test_each_size_is_an_ordinary_search_and_a_row_of_one_table(
+    run_suite: Callable[..., list[Job]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, sizes = tmp_path / "out", ["8-shots", "16-shots"]
+    with pytest.raises(KilledError):
+        run_suite(events=17, task="cola", shots="8,16")
+    assert is_suite_folder(output)
+    ran = run_suite(resume=output)
+    assert {job.settings.shots for job in ran} <= {8, 16}
+    documents = [read_search_document(output / size) for size in sizes]
+    assert [document.plan.settings.shots for document in documents] == [8, 16]
+    document = read_suite_document(output)
+    assert [(row.task, row.shots) for row in document.tasks] == list(zip(sizes, (8, 16), strict=True))
+    assert document.averages == {}  # the sizes share the examples that they are tested on
+    assert "8-shots  16-shots" in " ".join(capsys.readouterr().out.split()).replace(" ", "  ")
+    assert [*SuiteResult(output).results] == sizes
+    (output / "suite.json").unlink()
+    assert report.main([str(output)]) == 0
+    assert read_suite_document(output) == document
+    assert load_resumed_options(SearchOptions(resume=output / "16-shots")).shots == 16
+
+
+def test_an_arm_with_shots_of_its_own_is_no_row_of_sizes() -> None:
+    with pytest.raises(ValueError, match="--arms, --shots: an arm has its own shots; leave one out"):
+        CompareOptions(shots=(8, 16), arms=["method=vanilla,shots=4", "method=lora"])
 
 
 def test_a_task_without_a_result_is_named_and_the_others_have_theirs(

@@ -100,6 +100,7 @@ def collect_comparison(document: ComparisonDocument, folders: Mapping[str, Path]
 def _make_row(document: SearchDocument | ComparisonDocument, folder: Path) -> SuiteRow:
     section = SuiteTask(
         task=document.task,
+        shots=document.plan.settings.shots,
         metric=document.metric,
         folder=str(folder),
         data=document.data,

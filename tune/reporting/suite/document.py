@@ -10,6 +10,7 @@ from statistics import fmean
 
 from dps.errors import InputError
 from dps.wording import format_share
+from tune.core.option_types import name_size
 from tune.core.wording import format_p_value
 from tune.records.ledger import SCHEMA_VERSION
 from tune.records.schema import SpentSection
@@ -34,13 +35,15 @@ def build_suite(
     baseline: of comparisons, None for searches. failed: tasks without a result, and why. Raises InputError
     for a task that stands in two rows.
     """
+    are_sizes = _name_sizes(rows)
     names = [row.section.task for row in rows]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"DIR: {twice[0]} is there twice; an average counts each task once, leave one out")
     _drop_published(rows)
     look = max(row.look for row in rows)
     _judge_differences(rows, look)
-    common = _list_common([[*row.differences] for row in rows]) if len(rows) > 1 else []
+    averaged = len(rows) > 1 and not are_sizes
+    common = _list_common([[*row.differences] for row in rows]) if averaged else []
     scored = _list_common([[*row.section.scores] for row in rows])
     document = SuiteDocument(
         schema_version=SCHEMA_VERSION,
@@ -50,7 +53,7 @@ def build_suite(
         failed={**(failed or {})},
         averages={name: _average_difference(name, rows) for name in common},
         scores={n: ScoreSection(mean=fmean(r.section.scores[n].mean for r in rows)) for n in scored},
-        notes=[*_list_left_out(rows, common), *_list_without_spread(rows, common)],
+        notes=[] if are_sizes else [*_list_left_out(rows, common), *_list_without_spread(rows, common)],
         sentence="",
         spent=_sum_spent([row.spent for row in rows]),
     )
@@ -61,6 +64,19 @@ def build_suite(
         average.sentence = _describe_average(document, name, average)
     document.sentence = _join_sentences(document)
     return document
+
+
+def _name_sizes(rows: Sequence[SuiteRow]) -> bool:
+    """Name rows by their shots where these are sizes of one task; return whether they are."""
+    sections = [row.section for row in rows]
+    shots, tasks = {section.shots for section in sections}, {section.task for section in sections}
+    are_sizes = len(tasks) == 1 < len(sections) == len(shots) and None not in shots
+    for section in sections:
+        if are_sizes and section.shots is not None:
+            section.task = name_size(section.shots)
+        else:
+            section.shots = None
+    return are_sizes
 
 
 def _drop_published(rows: Sequence[SuiteRow]) -> None:
@@ -196,7 +212,25 @@ def list_sentences(document: SuiteDocument) -> list[str]:
     return [*lines, *([f"{rest}{document.baseline or WINNER}: {others}."] if others else [])]
 
 
+def _describe_sizes(document: SuiteDocument) -> str:
+    """Say at which sizes a difference is told apart."""
+    lines = []
+    for name in dict.fromkeys(name for task in document.tasks for name in task.differences):
+        for word in ("better", "worse"):
+            sizes = [
+                t.task
+                for t in document.tasks
+                if name in t.differences and t.differences[name].verdict == word
+            ]
+            if sizes:
+                lines.append(f"{document.name_difference(name)}: {word} with {', '.join(sizes)}.")
+    lines = lines or ["Nothing can be told apart at any size."]
+    return " ".join([*lines, "Sizes share their test examples, so there is no average over them."])
+
+
 def _join_sentences(document: SuiteDocument) -> str:
+    if document.is_of_sizes:
+        return _describe_sizes(document)
     if not document.averages:
         return f"There is no average: {' '.join(document.notes) or 'there is one task alone.'}"
     return " ".join([*list_sentences(document), SCOPE, *document.notes])

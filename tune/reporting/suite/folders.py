@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dps.errors import InputError
-from dps.tasks.registry import get_task_name
 from tune.records.comparison_document import COMPARISON_DOCUMENT_FILE, ComparisonDocument
-from tune.records.saved_options import list_suite_tasks
+from tune.records.saved_options import list_suite_members
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, read_search_document
 from tune.records.suite_document import SuiteDocument
 from tune.reporting.comparison import join_comparisons
@@ -35,7 +34,7 @@ def read_suite(folders: Sequence[Path], failed: Mapping[str, str] | None = None)
 def list_task_folders(suite: Path) -> list[Path]:
     """Return the folders of the tasks of a suite that have a result, in the order of its options. Raises
     InputError if none has one."""
-    names = [get_task_name(task) for task in list_suite_tasks(suite)]
+    names = list_suite_members(suite)
     results = (SEARCH_DOCUMENT_FILE, COMPARISON_DOCUMENT_FILE)
     folders = [suite / name for name in names if any((suite / name / file).is_file() for file in results)]
     if not folders:
@@ -45,8 +44,8 @@ def list_task_folders(suite: Path) -> list[Path]:
 
 def list_parts(folder: Path) -> list[Path]:
     """Return the folders of the tasks, finished or not, if this one holds several, else this one."""
-    tasks = list_suite_tasks(folder)
-    return [folder / get_task_name(task) for task in tasks] if len(tasks) > 1 else [folder]
+    names = list_suite_members(folder)
+    return [folder / name for name in names] if len(names) > 1 else [folder]
 
 
 def make_comparison_suite(
@@ -69,7 +68,8 @@ def make_comparison_suite(
 
 def average_comparisons(documents: Sequence[ComparisonDocument]) -> tuple[SuiteDocument | None, str]:
     """Return the suite of what `join_comparisons` returns, or None and why not (empty for one task)."""
-    if len({document.task for document in documents}) < 2:
+    sizes = {document.plan.settings.shots for document in documents} - {None}
+    if len({document.task for document in documents}) < 2 and len(sizes) < max(2, len(documents)):
         return None, ""
     try:
         return make_comparison_suite(documents), ""

@@ -24,16 +24,19 @@ TABLE_NOTE = (
 
 
 def make_difference_table(document: SuiteDocument) -> TextTable:
-    """Return the table of differences: a row a task, then their average."""
+    """Return the table of differences: a row a task, then their average, which sizes have not."""
     names = list(dict.fromkeys(name for task in document.tasks for name in task.differences))
     first = WINNER if document.kind == "search" else document.baseline or ""
     heads = ["winner"] if document.kind == "search" else []
-    columns = ("task", "metric", *heads, f"score of {first}", *map(document.name_difference, names))
+    row_name = "size" if document.is_of_sizes else "task"
+    columns = (row_name, "metric", *heads, f"score of {first}", *map(document.name_difference, names))
     rows = []
     for task in document.tasks:
         chosen = [format_configuration(task.winner or {"method": "-"})] if heads else []
         cells = [format_task_difference(task.differences.get(name)) for name in names]
         rows.append((task.task, task.metric, *chosen, format_score(task.scores.get(first)), *cells))
+    if document.is_of_sizes:
+        return TextTable("Differences", columns, rows)
     cells = [format_average(document.averages.get(name)) for name in names]
     blank = ["-"] * len(heads)
     rows.append((AVERAGE, "-", *blank, format_score(document.scores.get(first)), *cells))
@@ -41,17 +44,17 @@ def make_difference_table(document: SuiteDocument) -> TextTable:
 
 
 def make_score_table(document: SuiteDocument) -> TextTable:
-    """Return the table of mean scores: a row for each of what was confirmed, a column a task, the average."""
+    """Return the table of mean scores: a row for each of what was confirmed, a column a task, the average,
+    which sizes have not. A star where it is told apart."""
     names = list(dict.fromkeys(name for task in document.tasks for name in task.scores))
-    columns = ("", *(task.task for task in document.tasks), AVERAGE)
-    rows = [
-        (
-            name,
-            *(_format_hundred(task.scores.get(name)) for task in document.tasks),
-            _format_hundred(document.scores.get(name)),
-        )
-        for name in names
-    ]
+    average = () if document.is_of_sizes else (AVERAGE,)
+    columns = ("", *(task.task for task in document.tasks), *average)
+    rows = []
+    for name in names:
+        cells = [
+            _format_hundred(task.scores.get(name), task.differences.get(name)) for task in document.tasks
+        ]
+        rows.append((name, *cells, *(_format_hundred(document.scores.get(name)) for _ in average)))
     return TextTable("Mean scores on dev, times 100", columns, rows)
 
 
@@ -62,8 +65,9 @@ def format_score(score: ScoreSection | None) -> str:
     return f"{score.mean:.4f}" + (" ({:.4f} to {:.4f})".format(*score.interval) if score.interval else "")
 
 
-def _format_hundred(score: ScoreSection | None) -> str:
-    return "-" if score is None else f"{100 * score.mean:.1f}"
+def _format_hundred(score: ScoreSection | None, difference: SuiteDifference | None = None) -> str:
+    star = STARS[difference.verdict] if difference else ""
+    return "-" if score is None else f"{100 * score.mean:.1f}{star}"
 
 
 def format_task_difference(difference: SuiteDifference | None) -> str:
@@ -95,11 +99,11 @@ def summarise_suite(document: SuiteDocument) -> list[str]:
 
 
 def make_terminal_table(document: SuiteDocument) -> Table:
-    """Return the table of differences for a terminal, whose cells wrap."""
+    """Return the table of differences for a terminal, whose cells wrap; of sizes, that of scores."""
     from rich.table import Table
     from rich.text import Text
 
-    found = make_difference_table(document)
+    found = (make_score_table if document.is_of_sizes else make_difference_table)(document)
     skipped = {place for place, name in enumerate(found.columns) if name in ("winner", "metric")}
     table = Table(expand=False, pad_edge=False, box=None)
     for place, column in enumerate(found.columns):
@@ -132,13 +136,7 @@ def render_suite_markdown(document: SuiteDocument) -> str:
 def render_suite_latex(document: SuiteDocument) -> str:
     """Render suite.tex: mean scores times 100, a column a task and their average (booktabs)."""
     table = make_score_table(document)
-    lines = []
-    for row in table.rows:
-        cells = [row[0]]
-        for task, cell in zip(document.tasks, row[1:-1], strict=True):
-            difference = task.differences.get(row[0])
-            cells.append(cell + (STARS[difference.verdict] if difference else ""))
-        lines.append(" & ".join(map(escape_latex, [*cells, row[-1]])) + r" \\")
+    lines = [" & ".join(map(escape_latex, row)) + r" \\" for row in table.rows]
     against = "the winner" if document.kind == "search" else document.baseline
     return "\n".join(
         [

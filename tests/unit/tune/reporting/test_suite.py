@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,6 +65,29 @@ def test_the_average_is_that_of_the_tasks_own_results(folders: list[Path]) -> No
     assert found.scores["dps-dense"].mean == pytest.approx(
         np.mean([row["dps-dense"]["mean"] for row in rows])
     )
+
+
+def test_sizes_of_one_task_are_columns_without_an_average(tmp_path: Path) -> None:
+    for shots in (8, 16):
+        finished(
+            tmp_path / f"run-{shots}",
+            ("vanilla", "dps-dense"),
+            change=lambda plan, shots=shots: plan.change_arms(settings=replace(plan.settings, shots=shots)),  # type: ignore[misc]
+            task="rte",
+            confirm=4,
+        )
+    with chdir(tmp_path):
+        assert compare.main(["--results", "run-8", "run-16", "--output", "both", "--allow-dirty"]) == 0
+    found = read_suite_document(tmp_path / "both")
+    table = make_score_table(found)
+    assert (table.columns, [row[0] for row in table.rows]) == (
+        ("", "8-shots", "16-shots"),
+        ["vanilla", "dps-dense"],
+    )
+    assert [cell[-1] for cell in table.rows[1][1:]] == ["*", "*"]
+    assert "dps-dense - vanilla: better with 8-shots, 16-shots." in found.sentence
+    assert found.averages == {}
+    assert "average" not in (tmp_path / "both" / "suite.tex").read_text()
 
 
 def test_the_tests_of_the_whole_table_are_corrected_together(folders: list[Path]) -> None:
