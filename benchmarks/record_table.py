@@ -78,7 +78,7 @@ def list_runs_left(
     records: Sequence[TrialRecord], strategy: Strategy, seeds: int
 ) -> list[tuple[dict[str, Any], int]]:
     """Return the configurations and seeds that no record has yet, seed by seed."""
-    made = {(make_configuration_key(record.configuration), record.seed) for record in records}
+    made = {(record.configuration_key, record.seed) for record in records}
     design = find_design(strategy, {key for key, _ in made})
     return [
         (configuration, seed)
@@ -179,7 +179,7 @@ def write(file: Path, records: list[Any], metadata: dict[str, Any]) -> None:
     numbers: dict[str, int] = {}
     rows = []
     for record in records:
-        number = numbers.setdefault(make_configuration_key(record.configuration), len(numbers))
+        number = numbers.setdefault(record.configuration_key, len(numbers))
         dev = next(iter(record.final.values()), {})
         shared = {
             "configuration": number,

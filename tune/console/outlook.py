@@ -12,7 +12,6 @@ from rich.text import Text
 from dps.methods import METHODS, MethodCost
 from dps.training.result import Outcome
 from tune.core.run import Progress, RunPurpose
-from tune.core.space import make_configuration_key
 from tune.planning.estimate import MEAN_TRIAL_SHARE, RACE_TIME_FACTOR, STARTUP_S, estimate_run
 from tune.planning.plan import Plan
 from tune.records.ledger import TrialRecord
@@ -93,7 +92,7 @@ def _count_confirmations(plan: Plan, own: Sequence[TrialRecord]) -> int:
     """Return how many confirmations there will be: fewer than planned where the published values won."""
     total = sum(map(plan.count_confirmations, plan.arms))
     if len({run.seed for run in own}) > 1:  # each configuration has run with the first seed
-        configurations = {make_configuration_key(run.configuration) for run in own}
+        configurations = {run.configuration_key for run in own}
         total += len(configurations) * plan.options.confirm - plan.count_confirmations("")
     return total
 

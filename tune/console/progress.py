@@ -33,7 +33,6 @@ from tune.console.outlook import (
 )
 from tune.core.options import CommonOptions
 from tune.core.run import Progress, RunPurpose
-from tune.core.space import make_configuration_key
 from tune.core.wording import format_clock, format_configuration
 from tune.planning.plan import Plan
 from tune.records.events import Watcher
@@ -323,7 +322,7 @@ class ProgressDisplay(Watcher):
 
 
 def _make_key(record: TrialRecord) -> tuple[str, str]:
-    return record.arm, make_configuration_key(record.configuration)
+    return record.arm, record.configuration_key
 
 
 def get_display_score(record: TrialRecord, task: Task) -> float | None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from dps.errors import InputError, find_root_cause, is_disk_full
 from dps.text import redact_tree
 from dps.training.result import Outcome, RunResult
 from tune.core.run import RunId, RunPurpose
-from tune.core.space import SearchSpace
+from tune.core.space import SearchSpace, make_configuration_key
 from tune.records.identity import describe_changes
 from tune.records.ledger_file import LOCK_TIMEOUT_S, open_ledger_file
 from tune.records.notes import check_notes
@@ -52,6 +52,11 @@ class TrialRecord(RunResult):
     number: int
     configuration: dict[str, Any]
     seed: int
+
+    @cached_property
+    def configuration_key(self) -> str:
+        """What its configuration has in common with equal ones alone."""
+        return make_configuration_key(self.configuration)
 
     @property
     def arm(self) -> str:

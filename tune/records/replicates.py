@@ -12,7 +12,6 @@ from typing import Any
 from dps.tasks.task import EVEN_THRESHOLD
 from dps.training.result import Outcome
 from tune.core.direction import Direction
-from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
 
 
@@ -67,7 +66,7 @@ def group_by_configuration(records: Sequence[TrialRecord]) -> list[list[TrialRec
     """Return the records of each configuration, in the order in which the configurations came."""
     groups: dict[str, list[TrialRecord]] = {}
     for record in records:
-        groups.setdefault(make_configuration_key(record.configuration), []).append(record)
+        groups.setdefault(record.configuration_key, []).append(record)
     return list(groups.values())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,20 +97,21 @@ def shrink_means(
     """
     if not scores or not all(scores):
         raise ValueError("scores: every configuration needs one")
-    flags = [
-        np.zeros(len(each), bool) if collapsed is None else np.asarray(collapsed[n])
-        for n, each in enumerate(scores)
-    ]
-    every = [np.where(lost, chance, each) for each, lost in zip(scores, flags, strict=True)]
-    learning = [each[~lost] for each, lost in zip(every, flags, strict=True)]
-    counts, lost = np.array([len(each) for each in every]), np.array([int(each.sum()) for each in flags])
+    counts = np.array([len(each) for each in scores])
+    starts = np.cumsum(counts) - counts
+    owner = np.repeat(np.arange(len(scores)), counts)  # of each run, by index
+    is_lost = np.zeros(len(owner), bool) if collapsed is None else np.fromiter(chain(*collapsed), bool)
+    every = np.where(is_lost, chance, np.fromiter(chain(*scores), float))
+    lost = np.add.reduceat(is_lost.astype(np.int64), starts)
+    learning, learning_owner = every[~is_lost], owner[~is_lost]
+    sums = np.bincount(learning_owner, learning, len(counts))
+    own_means = sums / np.maximum(counts - lost, 1)
     share = float(lost.sum() / (counts.sum() + 1))
     collapse = (lost + COLLAPSE_PRIOR_RUNS * share) / (counts + COLLAPSE_PRIOR_RUNS)
-    first = np.array([each[0] for each in learning if len(each)] or [chance])
-    squares = sum(float(np.square(each - each.mean()).sum()) for each in learning if len(each))
+    first = learning[np.unique(learning_owner, return_index=True)[1]] if len(learning) else np.array([chance])
+    squares = float(np.square(learning - own_means[learning_owner]).sum())
     degrees = float(np.maximum(counts - lost - 1, 0).sum())
     noise = math.sqrt((squares + float(first.var()) + PRIOR_NOISE**2) / (degrees + 2.0))
-    sums = np.array([float(each.sum()) for each in learning])
     learnt = (sums + PRIOR_RUNS * float(first.mean())) / (counts - lost + PRIOR_RUNS)
     return ShrunkMeans(
         mean=(1 - collapse) * learnt + collapse * chance,
@@ -120,5 +122,5 @@ def shrink_means(
         chance=chance,
         common=(1 - share) * float(first.mean()) + share * chance,
         noise=noise,
-        spread=float(np.std([each[0] for each in every])),
+        spread=float(every[starts].std()),
     )

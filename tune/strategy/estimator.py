@@ -13,7 +13,6 @@ from typing import Protocol
 from dps.training.result import Outcome
 from tune.core.direction import Direction
 from tune.core.run import RunPurpose
-from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
 from tune.stats.shrinkage import ShrunkMeans, shrink_means
 
@@ -74,9 +73,9 @@ class Estimator:
         scores: dict[str, dict[int, float]] = {}
         collapsed: dict[str, list[bool]] = {}
         for trial in explored:
-            trials.setdefault(make_configuration_key(trial.configuration), trial)
+            trials.setdefault(trial.configuration_key, trial)
         for run in (*explored, *raced):
-            key, score = make_configuration_key(run.configuration), self._full_score(run)
+            key, score = run.configuration_key, self._full_score(run)
             if score is not None and key in trials:
                 scores.setdefault(key, {})[run.seed] = score
                 collapsed.setdefault(key, []).append(self._is_lost(run))

@@ -199,7 +199,7 @@ class SearchPhases:
         """Start the next confirmation: seed by seed, the finalists and then the published values."""
         strategy, configurations = self.strategy, self._choose_confirmed()
         confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
-        started = {(make_configuration_key(run.configuration), run.seed) for run in confirmations}
+        started = {(run.configuration_key, run.seed) for run in confirmations}
         for seed in range(strategy.seed + 1, strategy.seed + 1 + strategy.confirmation_seeds):
             for configuration in configurations:
                 if (make_configuration_key(configuration), seed) not in started:

@@ -43,7 +43,7 @@ class Proposer:
         self.strategy, self.ledger, self.estimator = strategy, ledger, estimator
         self.space = strategy.space
         trials = ledger.records(RunPurpose.SEARCH)
-        self._tried = {make_configuration_key(trial.configuration) for trial in trials}
+        self._tried = {trial.configuration_key for trial in trials}
         self._design = _fixed_design(strategy)
 
     def propose_next(self) -> TrialRecord | None:

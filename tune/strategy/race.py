@@ -7,6 +7,7 @@ those of `tune.strategy.estimator`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,6 @@ import numpy as np
 from dps.methods import METHODS
 from dps.wording import format_share
 from tune.core.run import RunPurpose
-from tune.core.space import make_configuration_key
 from tune.records.ledger import TrialRecord
 from tune.strategy.estimator import Estimates, Estimator
 
@@ -68,11 +68,12 @@ class Race:
     ) -> tuple[dict[str, Any], int] | None:
         """Return the leader or the most promising other one, whichever has fewer seeds (the leader if equal);
         who has them all is passed over. A run in progress counts as ended, with the expected score."""
-        under_way = [(make_configuration_key(run.configuration), run.seed) for run in running]
-        keys = [make_configuration_key(trial.configuration) for trial in estimates.trials]
+        under_way = defaultdict[str, set[int]](set)
+        for run in running:
+            under_way[run.configuration_key].add(run.seed)
         used = [
-            {*scores, *(seed for one, seed in under_way if one == key)}
-            for key, scores in zip(keys, estimates.full_scores, strict=True)
+            scores.keys() | under_way.get(trial.configuration_key, ())
+            for trial, scores in zip(estimates.trials, estimates.full_scores, strict=True)
         ]
         pending = np.array([len(seeds) for seeds in used]) - estimates.means.counts
         promise = estimates.means.mean + estimates.means.measure_sd(pending)

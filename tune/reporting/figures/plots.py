@@ -235,7 +235,7 @@ def plot_learning_curves(document: SearchDocument) -> Plot | None:
     kinds: dict[str, list[TrialRecord]] = {}
     for run in document.trials:
         if run.scores:
-            is_winner = make_configuration_key(run.configuration) == won
+            is_winner = run.configuration_key == won
             kinds.setdefault("winner" if is_winner else str(run.outcome), []).append(run)
     raced = [r for r in document.race_runs if r.scores and make_configuration_key(r.configuration) == won]
     if not kinds:

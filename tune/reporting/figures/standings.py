@@ -56,11 +56,11 @@ def rank_configurations(analysis: SearchAnalysis) -> list[ConfigurationStanding]
     published = _find_published(document)
     runs: dict[str, list[Any]] = {}
     for run in analysis.runs:
-        runs.setdefault(make_configuration_key(run.configuration), []).append(run)
+        runs.setdefault(run.configuration_key, []).append(run)
     standings = []
     for place, best in enumerate(compute_best_probabilities(means, sds)):
         trial = estimates.trials[place]
-        key, own = make_configuration_key(trial.configuration), estimates.full_scores[place].get(trial.seed)
+        key, own = trial.configuration_key, estimates.full_scores[place].get(trial.seed)
         mean, reach = analysis.sign * float(means[place]), NORMAL_QUANTILE * float(sds[place])
         standings.append(
             ConfigurationStanding(
