@@ -1,11 +1,11 @@
 """BitFit: the biases and the head are trained, everything else keeps its pre-trained value.
 
-The biases are those of linear layers, of normalisation and of attention. The range of the learning rate is 20
-times that of full fine-tuning.
+The biases are those of linear layers, of normalisation and of attention. The learning rates that are searched
+are 20 times those of full fine-tuning.
 
 Source: Ben Zaken et al., "BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked
-Language-models", ACL 2022 (arXiv 2106.10199). Values to try: learning rate 1e-4 to 1e-2. Costs: less than
-nothing, as frozen weights have neither gradient nor optimizer state.
+Language-models", ACL 2022 (arXiv 2106.10199). Values to try: learning rate 1e-4 to 1e-2. Costs: less
+memory than vanilla, as frozen weights have neither gradient nor optimizer state.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """DPS Dense with masks drawn at random: a control for what DPS selects.
 
     Stage I    W is trained whole
-    Stage II   gradient * M,  M: selection_ratio of each covered weight at random, anew in each cycle
+    Stage II   gradient * M,  M: selection_ratio of each covered weight, redrawn at random in each cycle
 
-Schedule, dropout and selection ratio are those of DPS Dense. What DPS Dense gains over it, it gains by
-looking at gradients.
+Schedule, dropout and selection ratio are those of DPS Dense, so that what DPS Dense gains over it comes from
+the gradients.
 
 Source: a control of this project; see Zhang et al., NeurIPS 2022 (arXiv 2211.01642) for DPS.
 Values to try: those of dps-dense. Costs: a mask; with freeze="update" the weight at the start of Stage II.

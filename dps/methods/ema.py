@@ -2,8 +2,7 @@
 
     A <- d * A + (1 - d) * W after each step, from A = 0;  scored and saved: A / (1 - d^t) after step t
 
-The division makes the average one of the weights alone, whatever the number of steps. It covers every trained
-parameter, the head included.
+The division corrects for the start from 0. The average covers every trained parameter, the head included.
 
 Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim.
 1992; the correction: Kingma and Ba, ICLR 2015 (arXiv 1412.6980). Values to try: decay 0.99, 0.999, or 0.9 in

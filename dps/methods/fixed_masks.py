@@ -5,13 +5,13 @@
     magnitude-mask   where |W0| is largest
     gradient-mask    where the squared gradient, summed over the batches of the training set, is largest
 
-Weights that are not covered are trained whole. Dropout is that of DPS Dense, so that what is left to differ
-is when and by what the weights are chosen.
+Weights that are not covered are trained whole. Dropout is that of DPS Dense, so that only when and how the
+weights are chosen differs.
 
 Source: sparse fine-tuning as in SHiRA (arXiv 2406.13175) and SPEFT (arXiv 2412.13488), which reports no
 substantial benefit of dynamic masks over static ones.
 Values to try: selection_ratio 0.2 to 0.9. Costs: a mask; gradient-mask also one pass over the training set
-before the first step, and a squared gradient as long as it takes.
+before the first step, during which it keeps squared gradients.
 """
 
 from __future__ import annotations

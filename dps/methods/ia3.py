@@ -2,12 +2,12 @@
 
     keys and values: l * (W0 x + b);  inner activations x: W0 (l * x) + b;  W0 and b frozen, l = 1 at first
 
-What is scored and saved is a plain model with l in its weights. All other parameters of the encoder are
-frozen. Which layers these are, PEFT says by family of models. The range of the learning rate is 50 times that
-of full fine-tuning.
+The model that is scored and saved is a plain one with l merged into its weights. All other parameters of the
+encoder are frozen. PEFT knows these layers of each family of models. The learning rates that are searched are
+50 times those of full fine-tuning.
 
 Source: Liu et al., "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning",
-NeurIPS 2022 (arXiv 2205.05638); by the PEFT library, pip install 'dps-tune[peft]'. Values to try: learning
+NeurIPS 2022 (arXiv 2205.05638); from the PEFT library, pip install 'dps-tune[peft]'. Values to try: learning
 rate 3e-3. Costs: less memory than full fine-tuning; a copy of those layers while they are scored.
 """
 

@@ -3,8 +3,8 @@
     loss + s/2 * |W - W0|²: the gradient gets s * (W - W0); W0 the pre-trained weights
 
 The term applies to the parameters of the pre-trained encoder, and takes the place of the optimizer's decay
-towards zero there; the new head, which has no pre-trained value, keeps that decay. It joins the gradient
-before clipping.
+towards zero there; the new head, which has no pre-trained value, keeps that decay. The term is added
+to the gradient before clipping.
 
 Source: Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks", ICML 2018
 (arXiv 1802.01483). Values to try: strength 1e-3 to 1e-1. Costs: a copy of the pre-trained weights.

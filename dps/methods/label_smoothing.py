@@ -3,7 +3,7 @@
     CE of (1 - s) * y + s / k,  y: the label as a distribution over k classes
 
 In multi-label tasks each label is a distribution over two values. A regression has no classes, and is
-refused. It is a method, not a setting of every run, so that comparisons say what it is worth by itself.
+refused. It is a method of its own, so that comparisons can measure its effect.
 
 Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (arXiv
 1512.00567). Values to try: smoothing 0.05, 0.1, 0.2. Costs: nothing.

@@ -1,4 +1,4 @@
-"""Linear probe: the head alone is trained, on features of the frozen encoder; LP-FT: first the head alone.
+"""Linear probe: only the head is trained, on features of the frozen encoder; LP-FT: first only the head.
 
     linear-probe: the encoder keeps its pre-trained weights, without dropout
     lp-ft: the same for the first steps, a share s of the run, then all weights are trained
@@ -8,8 +8,8 @@ encoder gets no gradient then. The range of the learning rate of a linear probe 
 fine-tuning.
 
 Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR
-2022 (arXiv 2202.10054). Values to try: head_share 0.1 to 0.3. Costs: less than nothing for a linear probe,
-which has no backward pass through the encoder; nothing for LP-FT.
+2022 (arXiv 2202.10054). Values to try: head_share 0.1 to 0.3. Costs: a linear probe is cheaper than
+vanilla, as it has no backward pass through the encoder; LP-FT costs nothing.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     W = W0 + alpha / r * B A,  A (r, in) random, B (out, r) zero at the start; W0 frozen; alpha = 2 r
     DoRA: W = m * (W0 + alpha / r * B A) / |W0 + alpha / r * B A|, the norm and m by output neuron
 
-What is scored and saved is a plain model with the weights W.
-The learning rate is about ten times that of full fine-tuning; its range is ten times as high.
+The model that is scored and saved is a plain one with the weights W. The learning rates that are searched are
+ten times those of full fine-tuning.
 
 Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022 (arXiv 2106.09685); Liu et
-al., "DoRA: Weight-Decomposed Low-Rank Adaptation", ICML 2024 (arXiv 2402.09353); both by the PEFT library,
+al., "DoRA: Weight-Decomposed Low-Rank Adaptation", ICML 2024 (arXiv 2402.09353); both from the PEFT library,
 pip install 'dps-tune[peft]'. Values to try: rank 8, 16. Costs: less memory than full fine-tuning, as frozen
 weights have neither gradient nor optimizer state; a copy of the linear layers while they are scored.
 """

@@ -2,8 +2,8 @@
 
     W' = W + rho * g / |g|,  g: gradient at W of all trained parameters;  step from W: the gradient at W'
 
-The ball belongs to the whole batch of a step, also where gradients are accumulated over parts of it: the
-second passes over all parts come when all first ones are done, with the dropout masks of the first.
+The ball is that of the whole batch of a step. With gradient accumulation, the second passes over its parts
+follow all the first ones, with the same dropout masks.
 
 Source: Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization", ICLR 2021
 (arXiv 2010.01412); on language models: Bahri et al., ACL 2022 (arXiv 2110.08529). Values to try: rho 0.02,

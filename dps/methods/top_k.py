@@ -4,7 +4,8 @@
     bottom to top, L + 1 for pooler and head
 
 Source: Houlsby et al., "Parameter-Efficient Transfer Learning for NLP", ICML 2019 (arXiv 1902.00751), where
-it is the baseline. Values to try: K 3, 6, 12. Costs: nothing; there is no backward pass below the K blocks.
+it is the baseline. Values to try: K 3, 6, 12. Costs: cheaper than vanilla, as there is no
+backward pass below the K blocks.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""WiSE-FT: weights between the pre-trained and the fine-tuned ones are scored and saved.
+"""WiSE-FT: an interpolation of the pre-trained and the fine-tuned weights is scored and saved.
 
     scored and saved: (1 - a) * W0 + a * W;  W0 the pre-trained weights, W the trained ones
 
-The head has no pre-trained value, and stays as it is trained. Training itself is vanilla fine-tuning. At its
-end a is chosen of 0, 0.1, ..., 1: the best on the held-out slice, of equal ones the nearest to 0.5. Before,
-and where no slice is held out, a is 0.5. With patience each evaluation chooses. Fresh seeds of a search have
-the median of what its runs of the same configuration chose.
+The head has no pre-trained value and keeps the trained one. Training itself is vanilla fine-tuning. At its
+end a is chosen from 0, 0.1, ..., 1: the best on the held-out slice, of equal ones the nearest to 0.5. Before
+that, and without a held-out slice, a is 0.5. With patience each evaluation chooses. Fresh seeds of a search
+use the median of the values that its runs of the same configuration chose.
 
 Source: Wortsman et al., "Robust Fine-tuning of Zero-shot Models", CVPR 2022 (arXiv 2109.01903).
-Values to try: alpha 0.5 to 0.9, in place of the choice. Costs: a copy of the pre-trained weights, another
+Values to try: alpha 0.5 to 0.9, instead of the choice. Costs: a copy of the pre-trained weights, another
 while they are scored, and 11 evaluations.
 """
 

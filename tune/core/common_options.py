@@ -122,7 +122,7 @@ class CommonOptions(BaseModel):
     )
     shots: Shots | None = define_option(
         None,
-        "train on this many examples of each class, drawn anew for each seed, instead of --train-size; "
+        "train on this many examples of each class, redrawn for each seed, instead of --train-size; "
         "several with commas: one table of the sizes",
     )
     loss: Literal["plain", "balanced", "focal"] = define_option(
@@ -208,7 +208,7 @@ class CommonOptions(BaseModel):
     )
     tracking_uri: Location | None = define_option(
         None,
-        "MLflow (default: MLFLOW_TRACKING_URI, else SQLite beside the runs; none: no tracking)",
+        "MLflow server (default: MLFLOW_TRACKING_URI, else SQLite next to the runs; none: no tracking)",
         min_length=1,
     )
     experiment: str | None = define_option(None, "MLflow experiment (default: <task>-<data>)", min_length=1)
