@@ -53,6 +53,41 @@ def wrap_model(model: nn.Module) -> nn.Module:
     )
 
 
+def is_split(tensor: Tensor) -> bool:
+    """Return whether a tensor is split over the ranks (a DTensor)."""
+    return hasattr(tensor, "full_tensor")
+
+
+def join_parts(tensor: Tensor) -> Tensor:
+    """Return the whole of a split tensor, for which every rank calls this; any other as it is."""
+    return tensor.full_tensor() if is_split(tensor) else tensor  # type: ignore[attr-defined,no-any-return]
+
+
+def join_tree(node: Any) -> Any:
+    """Return a tree of dicts and lists in which split tensors are whole: on rank 0, in CPU memory. Every rank
+    calls this; the others get None in their place."""
+    if isinstance(node, dict):
+        return {key: join_tree(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [join_tree(value) for value in node]
+    if not is_split(node):
+        return node
+    whole = join_parts(node.detach())
+    return whole.cpu() if get_rank() == 0 else None
+
+
+def split_like(tensor: Tensor, like: Tensor | None) -> Tensor:
+    """Return this rank's part of a whole tensor, split as `like` is; itself if it has another shape, and if
+    `like` is whole."""
+    if like is None or not is_split(like) or is_split(tensor) or tensor.shape != like.shape:
+        return tensor
+    mesh, placements = like.device_mesh, like.placements  # type: ignore[attr-defined]
+    part: Tensor = torch.distributed.tensor.distribute_tensor(
+        tensor.to(like.device), mesh, placements, src_data_rank=None
+    )
+    return part
+
+
 def broadcast_value(value: T) -> T:
     """Return rank 0's value, on every rank."""
     if get_world_size() == 1:

@@ -16,6 +16,7 @@ from dps.attachment.method import Method
 from dps.attachment.weights import exchange_weights
 from dps.coverage import CoveredWeight, get_model_family, get_transformers_classes, unwrap_model
 from dps.depth import require_known_head
+from dps.distributed import join_parts
 from dps.lazy import nn, safetensors_torch, torch, without_gradients
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class AdapterMethod(Method):
     """
 
     extra: ClassVar[str] = "peft"
+    adds_layers: ClassVar[bool] = True
 
     @abstractmethod
     def make_adapter_config(self, peft: Any, family: str, layers: Sequence[str]) -> Any:
@@ -145,7 +147,16 @@ class AdapterAttachment(Attachment, method_class=AdapterMethod):
     def copy_adapter(self) -> dict[str, Tensor]:
         stored = {f"{a.name}.{_name_stored(name)}": p for a in self.adapted for name, p in a.own_parameters}
         stored |= {name: p for name, p in self.model.named_parameters() if name in self.head}
-        return {f"base_model.model.{name}": p.detach().to("cpu", copy=True) for name, p in stored.items()}
+        return {
+            f"base_model.model.{name}": join_parts(p.detach()).to("cpu", copy=True)
+            for name, p in stored.items()
+        }
+
+    def follow_parameters(self, successors: Mapping[int, nn.Parameter]) -> None:
+        super().follow_parameters(successors)
+        self.frozen = [successors.get(id(p), p) for p in self.frozen]
+        for lists in self.lists_before:
+            lists["params"] = [successors.get(id(p), p) for p in lists["params"]]
 
     @without_gradients
     def take_evaluated(self) -> Callable[[], None]:

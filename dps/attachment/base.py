@@ -8,7 +8,7 @@ Accelerate and Lightning work unchanged.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -88,7 +88,8 @@ class Attachment:
         self.step_hooks = StepHooks(optimizer, self._prepare, self._after)
         self._note_trained()
         if not method.takes_split_weights:
-            require_whole_weights(method.name, model, [p for p, _ in self._parameters.values()])
+            takes_shards = method.takes_shards and not method.adds_layers
+            require_whole_weights(method.name, model, [p for p, _ in self._parameters.values()], takes_shards)
         earlier, replaced = self._find_earlier(), attachment_of(optimizer)
         for attachment in earlier:
             attachment.restore_weights()
@@ -122,6 +123,12 @@ class Attachment:
     def _note_trained(self) -> None:
         """Note the parameters that the optimizer trains, by id, with their shapes."""
         self._parameters = {id(p): (p, p.shape) for _, p in self.trained_parameters()}
+
+    def follow_parameters(self, successors: Mapping[int, nn.Parameter]) -> None:
+        """Let optimizer and method have the parameters that took the place of others, by the id of those."""
+        for group in self.optimizer.param_groups:
+            group["params"] = [successors.get(id(p), p) for p in group["params"]]
+        self._note_trained()
 
     def _find_earlier(self) -> list[Attachment]:
         """Return the attachments of this method to these weights, by other optimizers.

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dps.coverage import MIN_COVERED_SHARE, CoveredWeight, get_model_family, measure_coverage
+from dps.distributed import is_split
 from dps.lazy import nn, torch
 from dps.ranges import is_number
 from dps.wording import format_share
@@ -29,12 +30,17 @@ def require_whole_steps(max_steps: float) -> int:
     return int(max_steps)
 
 
-def require_whole_weights(method: str, model: nn.Module, parameters: list[nn.Parameter]) -> None:
-    """Raise ValueError if the weights are split over devices: FSDP, tensor parallelism, ZeRO 3."""
+def require_whole_weights(
+    method: str, model: nn.Module, parameters: list[nn.Parameter], takes_shards: bool
+) -> None:
+    """Raise ValueError if the weights are split over devices: FSDP, tensor parallelism, ZeRO 3.
+
+    takes_shards: whether fully_shard may have split them.
+    """
     kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
     if "FullyShardedDataParallel" in kinds:
         split = "FullyShardedDataParallel"
-    elif any("DTensor" in {kind.__name__ for kind in type(p.data).__mro__} for p in parameters):
+    elif not takes_shards and any(map(is_split, parameters)):
         split = "DTensor (fully_shard, tensor parallelism)"
     elif any(parameter.numel() == 0 for parameter in parameters):
         split = "ZeRO 3"

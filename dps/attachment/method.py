@@ -29,6 +29,8 @@ class Method:
     counts_steps: whether masks or draws depend on the number of the step, so that ranks must count alike.
     plans_length: whether it divides the steps of the whole run, so that a resumed one must have as many.
     takes_split_weights: whether it works on weights that are split over devices.
+    takes_shards: whether it works on those that fully_shard splits, if it must not take any others.
+    adds_layers: whether it puts layers into the model, whose weights may be split only then.
     goes_by_depth: whether it treats layers by their depth, so that they need weights of their own.
     needs_classes: whether it has no meaning for a regression.
     smooths_labels: whether its targets are not the labels alone.
@@ -45,6 +47,8 @@ class Method:
     counts_steps: ClassVar[bool] = False
     plans_length: ClassVar[bool] = False
     takes_split_weights: ClassVar[bool] = False
+    takes_shards: ClassVar[bool] = False
+    adds_layers: ClassVar[bool] = False
     goes_by_depth: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = False
@@ -76,6 +80,15 @@ class Method:
             raise InputError(
                 f"method: {cls.name} needs the package {cls.extra}; install it with "
                 f"pip install 'dps-tune[{cls.extra}]'"
+            )
+
+    @classmethod
+    def require_shardable(cls) -> None:
+        """Raise InputError if the method cannot train weights that `shard` splits."""
+        if not (cls.takes_split_weights or cls.takes_shards):
+            raise InputError(
+                f"shard: {cls.name} needs whole weights; leave it out, or take a method that can be sharded, "
+                f"such as vanilla, dps-dense or lora"
             )
 
     @property

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from dps.distributed import join_parts
+
 if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.utils.hooks import RemovableHandle
@@ -109,5 +111,8 @@ def unscale_gradients(optimizer: Optimizer) -> None:
 def is_warm_up(optimizer: Optimizer) -> bool:
     """Return whether a step moves nothing: torch.distributed.checkpoint takes one to create the state."""
     return all(float(group["lr"]) == 0 for group in optimizer.param_groups) and not any(
-        bool(p.grad.any()) for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+        bool(join_parts(p.grad.any()))
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if p.grad is not None
     )

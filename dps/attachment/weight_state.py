@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from dps.coverage import CoveredWeight
+from dps.distributed import split_like
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,4 +51,5 @@ class WeightState:
         """Restore what `state` returned, on the weight's device."""
         for key in self.STATE_FIELDS:
             value = state.get(key)
-            setattr(self, key, None if value is None else value.to(self.value.device, copy=True))
+            own = None if value is None else split_like(value.to(self.value.device, copy=True), self.value)
+            setattr(self, key, own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from dps.distributed import is_split
 from dps.lazy import nn, torch
 
 if TYPE_CHECKING:
@@ -19,10 +20,15 @@ def assign_weights(parameters: Sequence[nn.Parameter], values: Sequence[Tensor])
 
 def exchange_weights(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Callable[[], None]:
     """Let parameters hold other values; return what puts their own back, bit for bit."""
-    own = [parameter.data for parameter in parameters]
+    in_place = any(map(is_split, parameters))  # fully_shard reads the memory that it knows
+    own = [parameter.data.clone() if in_place else parameter.data for parameter in parameters]
 
     def hold(held: Sequence[Tensor]) -> None:
-        assign_weights(parameters, held)
+        if in_place:
+            for parameter, value in zip(parameters, held, strict=True):
+                parameter.data.copy_(value)
+        else:
+            assign_weights(parameters, held)
         torch.autograd.graph.increment_version(parameters)
         torch.clear_autocast_cache()
 

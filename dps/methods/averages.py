@@ -8,6 +8,7 @@ from typing import Any
 
 from dps.attachment import Attachment
 from dps.attachment.weights import exchange_weights
+from dps.distributed import split_like
 from dps.lazy import torch, without_gradients
 
 
@@ -52,4 +53,4 @@ class AveragingAttachment(Attachment):
 
     def load(self, state: dict[str, Any]) -> None:
         for name, average in self.averages.items():
-            average.copy_(state["averages"][name])
+            average.copy_(split_like(state["averages"][name], average))

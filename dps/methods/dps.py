@@ -28,7 +28,7 @@ from dps.attachment import DEFAULT_DROPOUT, Attachment, Method, MethodCost
 from dps.attachment.draws import DrawFunction, NeuronVector, SharedSeed, draw_input_neurons
 from dps.attachment.mixing import MixedWeights
 from dps.attachment.weight_state import WeightState
-from dps.distributed import get_world_size
+from dps.distributed import get_world_size, join_parts, split_like
 from dps.errors import InputError
 from dps.lazy import nn, torch
 from dps.ranges import SHARE, Domain, Range, Rule, hyper_parameter
@@ -86,6 +86,7 @@ class DPSDense(_DPS):
     """DPS Dense: Stage I trains the whole weight and accumulates its squared gradients."""
 
     name: ClassVar[str] = "dps-dense"
+    takes_shards: ClassVar[bool] = True
 
     @property
     def cost(self) -> MethodCost:
@@ -171,7 +172,8 @@ class DPSDenseAttachment(Attachment, method_class=DPSDense):
 
     def begin_stage_two(self, weight: WeightState) -> None:
         """Select the mask of a weight from what Stage I accumulated."""
-        weight.active = selection.select_mask(self.score(weight), self.ratio)
+        whole = join_parts(self.score(weight))
+        weight.active = split_like(selection.select_mask(whole, self.ratio), weight.value)
         weight.gam = weight.fam = None
         if self.freeze == "update":
             weight.anchor = weight.value.clone()
@@ -215,7 +217,8 @@ class DPSDenseAttachment(Attachment, method_class=DPSDense):
         """
         weights = [weight for weight in self.weights if weight.used] or self.weights
         masks = [weight.active for weight in weights if weight.active is not None]
-        return torch.stack([mask.sum() for mask in masks]).sum().double() / sum(m.numel() for m in masks)
+        selected = join_parts(torch.stack([mask.sum() for mask in masks]).sum())
+        return selected.double() / sum(mask.numel() for mask in masks)
 
     def state(self) -> dict[str, Any]:
         return {

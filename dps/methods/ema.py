@@ -28,6 +28,7 @@ class EMA(Method):
     """EMA. decay: d, in [0, 1)."""
 
     name: ClassVar[str] = "ema"
+    takes_shards: ClassVar[bool] = True
     decay: float = hyper_parameter(0.99, PROBABILITY)
 
     @classmethod

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.groups import require_no_scheduler, split_groups
 from dps.depth import require_known_head
+from dps.distributed import split_like
 from dps.lazy import without_gradients
 from dps.ranges import NON_NEGATIVE, Range, hyper_parameter
 
@@ -80,4 +81,4 @@ class L2SPAttachment(Attachment, method_class=L2SP):
 
     def load(self, state: dict[str, Any]) -> None:
         for name, pretrained in self.pretrained.items():
-            pretrained.copy_(state["pretrained"][name])
+            pretrained.copy_(split_like(state["pretrained"][name], pretrained))

@@ -30,6 +30,7 @@ class LoRA(AdapterMethod):
 
     name: ClassVar[str] = "lora"
     learning_rate_factor: ClassVar[float] = 10.0
+    takes_shards: ClassVar[bool] = True
     decomposes: ClassVar[bool] = False
     rank: int = hyper_parameter(8, COUNT, Choice((8, 16)))
 
@@ -47,4 +48,5 @@ class DoRA(LoRA):
     """DoRA. rank: r, a whole number of at least 1."""
 
     name: ClassVar[str] = "dora"
+    takes_shards: ClassVar[bool] = False
     decomposes: ClassVar[bool] = True

@@ -25,6 +25,7 @@ class SWA(Method):
     """SWA. averaged_share: a, the share of the steps that the mean is over, in [0, 1)."""
 
     name: ClassVar[str] = "swa"
+    takes_shards: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = True
     plans_length: ClassVar[bool] = True
     averaged_share: float = hyper_parameter(0.25, PROBABILITY, Range(0.1, 0.5))

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from dps.attachment import Attachment, Method, MethodCost
 from dps.attachment.weights import exchange_weights
 from dps.depth import require_known_head
+from dps.distributed import split_like
 from dps.lazy import torch, without_gradients
 from dps.ranges import Rule, hyper_parameter, is_number
 
@@ -34,6 +35,7 @@ class WiSEFT(Method):
     """WiSE-FT. alpha: a, in [0, 1]; None: chosen on the held-out slice."""
 
     name: ClassVar[str] = "wise-ft"
+    takes_shards: ClassVar[bool] = True
     needs_pretrained: ClassVar[bool] = True
     chooses_alpha: ClassVar[bool] = True
     alpha: float | None = hyper_parameter(None, ALPHA)
@@ -66,4 +68,4 @@ class WiSEFTAttachment(Attachment, method_class=WiSEFT):
 
     def load(self, state: dict[str, Any]) -> None:
         for name, pretrained in self.pretrained.items():
-            pretrained.copy_(state["pretrained"][name])
+            pretrained.copy_(split_like(state["pretrained"][name], pretrained))

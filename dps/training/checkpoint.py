@@ -11,17 +11,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from dps.lazy import safetensors_torch, torch
+from dps import distributed
+from dps.lazy import nn, safetensors_torch, torch
 from dps.paths import sync_path, sync_tree
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
 KEPT_CHECKPOINTS = 2
 BROKEN_CHECKPOINT_ERRORS = (
@@ -65,6 +67,24 @@ def load_checkpoint(folder: Path, warn: Callable[[str], None] = lambda message: 
         except BROKEN_CHECKPOINT_ERRORS as error:
             warn(f"checkpoint {path.name} is broken ({error}); trying the one before")
     return None
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load whole weights, or parts that are split as those of the model."""
+    own = model.state_dict()
+    model.load_state_dict(
+        {name: distributed.split_like(value, own.get(name)) for name, value in weights.items()}
+    )
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load the whole state of an optimizer, whose weights may be split."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    split = {
+        number: {key: distributed.split_like(value, parameters[number]) for key, value in values.items()}
+        for number, values in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": split})
 
 
 def _list_checkpoints(folder: Path) -> list[Path]:

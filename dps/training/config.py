@@ -32,6 +32,14 @@ TRAINING_PARAMETERS = (  # what a search may vary
 )
 
 
+def check_shard(precision: str, probe: str | None) -> None:
+    """Raise InputError for what `shard` cannot go with."""
+    if precision == "fp16":
+        raise InputError("shard, precision: split weights need fp32 or bf16; give one of them")
+    if probe is not None:
+        raise InputError("shard, probe: a probe needs the whole model on one rank; leave one out")
+
+
 @dataclass(frozen=True)
 class FineTuneConfig:
     """Everything that one run depends on. Raises InputError for a value outside its range.
@@ -67,6 +75,11 @@ class FineTuneConfig:
         that of the task, which is 0.5 unless its file says otherwise.
     label_smoothing: share of the labels that is spread over all classes, in [0, 1).
     precision: "auto" (bf16 or fp16 on a GPU, fp32 on a CPU), "fp32", "bf16" or "fp16".
+    gradient_checkpointing: whether the backward pass computes again what a block kept of the forward pass: a
+        third more time for much less memory; the result is the same.
+    shard: whether the ranks share weights, gradients and optimizer state (FSDP2) in place of a copy each
+        (DDP). The result is the same up to rounding; rank 0 alone has the model in the end. Needs several
+        ranks, a method that can be sharded, fp32 or bf16, and no probe.
     seed: of the head, dropout and the method's draws, >= 0.
     data_seed: of the order of the data; None for `seed`.
     transfer: evaluation sets of other tasks (`dps.tasks.transfer`), scored at the end.
@@ -97,6 +110,8 @@ class FineTuneConfig:
     threshold: float | Literal["tuned"] | None = None
     label_smoothing: float = 0.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    gradient_checkpointing: bool = False
+    shard: bool = False
     seed: int = 0
     data_seed: int | None = None
     transfer: tuple[str, ...] = ()
@@ -130,6 +145,9 @@ class FineTuneConfig:
             raise InputError(
                 "threshold, select_on: a threshold that is tuned on dev says too much of dev; leave one out"
             )
+        if self.shard:
+            check_shard(self.precision, self.probe)
+            self.method.require_shardable()
         if self.seed < 0:
             raise InputError(f"seed must be at least 0, but got {self.seed}")
         for name, choices in (
@@ -160,6 +178,7 @@ class FineTuneResult(RunResult):
     steps: optimizer steps that were done; the last may lie behind the last evaluation.
     logits: (n, classes) by evaluation set, of a completed run, in the order of its examples.
     labels: (n,) or (n, labels) by evaluation set.
+    model: of a run with `shard` on rank 0 alone, and only once it is completed.
     task: task that the model was trained on.
     max_length: tokens that examples were cut at.
     adapter: of a method that trains one, before it was merged into the model, see `Attachment.copy_adapter`.

@@ -27,6 +27,7 @@ from dps.tasks.metrics import (
 from dps.tasks.registry import get_task
 from dps.tasks.task import Task
 from dps.tasks.transfer import compute_transfer_scores, get_transfer_target
+from dps.training.checkpoint import load_weights
 from dps.training.collapse import measure_collapse
 from dps.training.config import FineTuneConfig
 from dps.training.data import PaddingCollator, TaskData, batch_by_length
@@ -109,11 +110,12 @@ class Evaluator:
         """
         self.model.eval()
         rank_parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-        with torch.inference_mode(), self.autocast:
-            for number, indices in enumerate(batch_by_length(data, self.batch_size)):
-                if number % distributed.get_world_size() != distributed.get_rank():
-                    continue
-                if self.control() == "stop" and distributed.get_world_size() == 1:
+        rank, ranks = distributed.get_rank(), distributed.get_world_size()
+        batches = list(batch_by_length(data, self.batch_size))
+        with torch.no_grad(), self.autocast:  # fully_shard keeps tensors, which inference mode would spoil
+            for first in range(0, len(batches), ranks):  # all ranks run each pass: they share the weights
+                indices = batches[min(first + rank, len(batches) - 1)]
+                if self.control() == "stop" and ranks == 1:
                     raise RunEnded(Outcome.STOPPED)
                 rank_parts.append((indices, self._predict_batch(data, indices)))
         self.model.train()
@@ -121,7 +123,7 @@ class Evaluator:
         values = np.concatenate([values for _, values in parts])
         if not np.isfinite(values).all():
             raise RunEnded(Outcome.DIVERGED)
-        logits = np.empty_like(values)
+        logits = np.empty((len(data), values.shape[1]), np.float32)
         logits[np.concatenate([indices for indices, _ in parts])] = values
         return logits
 
@@ -201,7 +203,7 @@ class Patience:
             self.step, self.waited, self.scores = step, 0, scores
             self.top_share, self.threshold = evaluator.top_share, evaluator.task.threshold
             state = evaluator.model.state_dict()
-            self.weights = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+            self.weights = {name: _copy_weight(value.detach()) for name, value in state.items()}
             self.alpha, self.adapter = self.attachment.alpha, self.attachment.copy_adapter()
         else:
             self.waited += 1
@@ -220,7 +222,7 @@ class Patience:
     def restore_weights(self) -> None:
         """Let the model have the weights of the best evaluation, if there was one."""
         if self.step:
-            self.evaluator.model.load_state_dict(self.weights)
+            load_weights(self.evaluator.model, self.weights)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
@@ -232,3 +234,8 @@ class Patience:
         vars(self).update(state)
         if self.step:
             self._tell_evaluator()
+
+
+def _copy_weight(weight: Tensor) -> Tensor:
+    """Return a copy in CPU memory; of a part of a split weight, where it is."""
+    return weight.clone() if distributed.is_split(weight) else weight.to("cpu", copy=True)

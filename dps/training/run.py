@@ -15,7 +15,7 @@ from dps.coverage import describe_coverage, find_covered_weights
 from dps.methods import attachment_of
 from dps.models import PretrainedEncoder
 from dps.training import checkpoint, memory, optim
-from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult
+from dps.training.config import Checkpointing, FineTuneConfig, FineTuneResult, check_shard
 from dps.training.data import TaskData, TrainingBatches, split_holdout
 from dps.training.evaluation import Evaluator, Patience, RunEnded
 from dps.training.inputs import load_measured_inputs
@@ -24,6 +24,7 @@ from dps.training.tokens import EncodedExamples
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 CHECKPOINT_WARNING = "no checkpoint could be written"
 GPU_LOSS_CHECK_STEPS = 10  # steps between two checks of the loss, each of which waits for the GPU
@@ -98,10 +99,18 @@ class _Run:
         ranks = distributed.get_rank(), distributed.get_world_size()
         self.batches = TrainingBatches(train, base.tokenizer, config.batch_size, data_seed, *ranks)
         self.device = distributed.get_device()
+        if config.shard:
+            check_shard(optim.resolve_precision(config.precision, self.device), config.probe)
         memory.reset_peak_memory(self.device)
         seed_draws(config.seed)
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
-        self.model.to(self.device)  # type: ignore[arg-type]
+        if config.gradient_checkpointing:
+            memory.recompute_activations(self.model)
+        shards_first = config.shard and not config.method.adds_layers
+        if shards_first:
+            memory.shard_model(self.model, self.device)
+        elif not config.shard:
+            self.model.to(self.device)  # type: ignore[arg-type]
         self.optimizer = optim.make_adamw(self.model, config.learning_rate, config.weight_decay)
         check_loss(config.loss, self.task, [type(config.method)], config.label_smoothing)
         loss = TaskLoss.fit(config.loss, self.task, train.labels, config.label_smoothing)
@@ -118,7 +127,9 @@ class _Run:
             self.warnings.append(
                 f"{method.name}: no slice is held out to choose alpha on: it is {attachment.alpha}"
             )
-        self.wrapped = distributed.wrap_model(self.model)
+        if config.shard and not shards_first:
+            attachment.follow_parameters(memory.shard_model(self.model, self.device))
+        self.wrapped = self.model if config.shard else distributed.wrap_model(self.model)
         self.autocast, self.scaler = optim.make_autocast_and_scaler(config.precision, self.device)
         self.evaluator = Evaluator(
             config, base, self.model, self.data, self.autocast, self.control, self.warnings.append
@@ -238,18 +249,20 @@ class _Run:
         if signal == "stop":
             return Outcome.STOPPED
         self._save()
+        distributed.gather_values(None)  # a rank that resumes at once finds the checkpoint
         return Outcome.SUSPENDED
 
     def _save_if_due(self) -> None:
         due = self.checkpointing and time.monotonic() - self.saved_at >= self.checkpointing.every_s
-        if due and self.step < self.max_steps:
+        if distributed.broadcast_value(bool(due)) and self.step < self.max_steps:
             with self._timed("checkpoint"):
                 self._save()
 
     def _save(self) -> None:
-        if self.checkpointing is None or distributed.get_rank() != 0 or self.step == 0:
+        """Write a checkpoint; every rank calls this, and rank 0 writes it."""
+        if self.checkpointing is None or self.step == 0:
             return
-        tree = {
+        state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -258,6 +271,9 @@ class _Run:
             "scores": self.scores,
             **({"patience": self.patience.state()} if self.patience else {}),
         }
+        tree = distributed.join_tree(state)
+        if distributed.get_rank() != 0:
+            return
         try:
             folder = checkpoint.save_checkpoint(self.checkpointing.folder, self.step, tree)
             if self.checkpointing.on_written is not None:
@@ -277,8 +293,8 @@ class _Run:
             if len(self.warnings) > before:
                 self.warnings.append("no checkpoint is complete; the run starts from the beginning")
             return
-        self.model.load_state_dict(tree["model"])
-        self.optimizer.load_state_dict(tree["optimizer"])
+        checkpoint.load_weights(self.model, tree["model"])
+        checkpoint.load_optimizer(self.optimizer, tree["optimizer"])
         self.scaler.load_state_dict(tree["scaler"])
         self.step, self.earlier_seconds = tree["step"], tree["seconds"]
         self.scores = [(step, score) for step, score in tree["scores"]]
@@ -315,7 +331,7 @@ class _Run:
             steps=self.step,
             logits=self.evaluator.logits,
             labels=self.evaluator.labels,
-            model=self.model,
+            model=self._collect_model(outcome) if config.shard else self.model,
             tokenizer=self.base.tokenizer,
             task=self.evaluator.task,
             threshold=None if config.threshold is None else self.evaluator.task.threshold,
@@ -335,6 +351,17 @@ class _Run:
             config.base_model_name_or_path = base.name
         kept = self.patience.adapter if self.patience else {}
         return kept or self.attachment.copy_adapter()
+
+    def _collect_model(self, outcome: Outcome) -> PreTrainedModel | None:
+        """Return a plain model with the weights that the ranks share: on rank 0, of a completed run."""
+        if outcome != Outcome.COMPLETED:
+            return None
+        weights = distributed.join_tree(self.model.state_dict())
+        if distributed.get_rank() != 0:
+            return None
+        model = self.base.build(self.config.seed, self.config.method.dropout(self.max_steps))
+        model.load_state_dict(weights)
+        return model
 
     def _count_seconds(self) -> float:
         """Return the seconds of the run, those before an interruption included."""

@@ -23,11 +23,12 @@ METHODS = ("vanilla", "dps-dense", "dps-mix")
 
 def test_as_many_workers_as_share_a_gpu_run_side_by_side(tiny_cola: Path) -> None:
     settings = replace(SETTINGS, data=str(tiny_cola))
+    runs = [(settings, METHODS)], {}
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(1, maxtasksperchild=1) as alone:
-        need = alone.apply(measure_gpu_memory, (settings, METHODS))
+        need = alone.apply(measure_gpu_memory, runs)
     assert 100 * 2**20 < need.used_bytes < need.total_bytes
     count = count_workers_per_gpu(need)
     with spawn.Pool(count, maxtasksperchild=1) as together:
-        found = together.starmap(measure_gpu_memory, [(settings, METHODS)] * count, chunksize=1)
+        found = together.starmap(measure_gpu_memory, [runs] * count, chunksize=1)
     assert all(each.used_bytes <= need.total_bytes for each in found)

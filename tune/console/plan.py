@@ -55,6 +55,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"slots        {plan.slots} x {format_count(options.workers_per_trial, 'worker')} x {devices}; "
         f"{where}, {format_count(cluster.cpus, 'core')}",
         *([f"GPUs         {plan.gpu_note}"] if plan.gpu_note else []),
+        *_format_shard(plan),
         f"precision    {plan.precision_note}",
         f"disk         up to {needed / 2**30:.1f} GiB at a time",
         (
@@ -63,6 +64,19 @@ def format_plan(plan: Plan) -> list[str]:
         ),
     ]
     return lines
+
+
+def _format_shard(plan: Plan) -> list[str]:
+    """Say how the workers of a trial save memory, where they do."""
+    options, weights = plan.options, 4 * plan.model_parameters / 2**30
+    workers = options.workers_per_trial
+    parts = []
+    if options.shard:
+        shared = f"{workers} workers share {weights:.2g} GiB of weights (FSDP2), {weights / workers:.2g} each"
+        parts.append(f"{shared}, gradients and optimizer state alike")
+    if options.gradient_checkpointing:
+        parts.append("activations are computed again (gradient checkpointing)")
+    return [f"memory       {'; '.join(parts)}"] if parts else []
 
 
 def _format_models(plan: Plan) -> list[str]:

@@ -138,6 +138,16 @@ class CommonOptions(BaseModel):
         None, "trials at once (default: as many as the cluster has room for)", gt=0
     )
     workers_per_trial: int = define_option(1, "DDP workers per trial", gt=0)
+    shard: bool = define_option(
+        False,
+        "the workers of a trial share weights, gradients and optimizer state (FSDP2) in place of a copy "
+        "each, for a model that one GPU is too small for",
+    )
+    gradient_checkpointing: bool = define_option(
+        False,
+        "compute again in the backward pass what a block kept of the forward pass: much less memory, about a "
+        "third more time, the same result",
+    )
     gpus_per_worker: GpuShare | None = define_option(
         None, "GPUs per worker, may be a fraction (default: 1 if there are any)", ge=0, allow_inf_nan=False
     )
@@ -267,6 +277,16 @@ class CommonOptions(BaseModel):
             raise ValueError(
                 "--share-gpus, --workers-per-trial: workers of one trial cannot share a GPU; leave one out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_shard(self) -> Self:
+        if self.shard and self.workers_per_trial == 1:
+            raise ValueError("--shard, --workers-per-trial: one worker has nothing to share; give 2 or more")
+        if self.shard and self.precision == "fp16":
+            raise ValueError("--shard, --precision: split weights need fp32 or bf16; give one of them")
+        if self.shard and self.probe is not None:
+            raise ValueError("--shard, --probe: a probe needs the whole model on one worker; leave one out")
         return self
 
     @property

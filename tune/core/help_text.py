@@ -50,8 +50,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # options by heading; what stands in 
     ),
     "how sure to be": ("race", "confirm", "baseline", "finalists", "ensemble", "seed", "objectives"),
     "where it runs": (
-        *("max_concurrent", "gpus_per_worker", "cpus_per_worker", "workers_per_trial", "share_gpus"),
+        *("max_concurrent", "gpus_per_worker", "cpus_per_worker", "workers_per_trial", "share_gpus", "shard"),
         *("precision", "storage", "preflight", "step_timeout", "trial_timeout", "oom_retry", "price"),
+        "gradient_checkpointing",
     ),
     "what comes out": (
         *("dry_run", "output", "resume", "config", "quiet", "json", "profile", "tracking_uri", "experiment"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dps.lazy import torch
@@ -12,7 +12,7 @@ from dps.training.evaluation import EVALUATION_BATCH_FACTOR
 from dps.training.inputs import load_run_inputs
 from dps.training.run import finetune_model
 from dps.training.tokens import EncodedExamples
-from tune.core.job_config import make_fine_tune_config
+from tune.core.job_config import make_fine_tune_config, read_memory_options
 from tune.core.run import Job, RefusedError, RunPurpose, RunSettings
 from tune.planning.arm import Arm
 from tune.planning.gpu_sharing import GpuMemoryNeed
@@ -31,7 +31,8 @@ def measure_gpu_memory_on_cluster(plan: Plan) -> GpuMemoryNeed:
     import ray
 
     remote = ray.remote(num_gpus=1, num_cpus=1, max_retries=0, max_calls=1)(measure_gpu_memory)
-    future = remote.remote([each for arm in plan.arms.values() for each in _list_runs(arm)])
+    runs = [each for arm in plan.arms.values() for each in _list_runs(arm)]
+    future = remote.remote(runs, read_memory_options(plan.options))
     ready, _ = ray.wait([future], timeout=GPU_MEASUREMENT_TIMEOUT_S)
     if not ready:
         ray.cancel(future, force=True)
@@ -53,19 +54,21 @@ def _list_runs(arm: Arm) -> list[tuple[RunSettings, tuple[str, ...]]]:
     return [(replace(settings, batch_size=largest), arm.space.methods) for settings in models]
 
 
-def measure_gpu_memory(arms: Sequence[tuple[RunSettings, tuple[str, ...]]]) -> GpuMemoryNeed:
+def measure_gpu_memory(
+    arms: Sequence[tuple[RunSettings, tuple[str, ...]]], memory_options: Mapping[str, bool]
+) -> GpuMemoryNeed:
     """Run each method of each arm once on the longest examples and return the GPU memory then in use.
 
     Memory is not freed in between, so this is the maximum over the runs; other processes' memory counts too,
     as there is no room for it.
     """
     for settings, methods in arms:
-        _run_methods(settings, methods)
+        _run_methods(settings, methods, memory_options)
     free, total = torch.cuda.mem_get_info()
     return GpuMemoryNeed(total - free, total)
 
 
-def _run_methods(settings: RunSettings, methods: tuple[str, ...]) -> None:
+def _run_methods(settings: RunSettings, methods: tuple[str, ...], memory_options: Mapping[str, bool]) -> None:
     base, every = load_run_inputs(settings.task, settings.data, settings.model, settings.max_length)
     data = LongestExamples(every.task, every.source, base.tokenizer, settings.max_length)
     data.max_examples = EVALUATION_BATCH_FACTOR * settings.batch_size
@@ -74,7 +77,7 @@ def _run_methods(settings: RunSettings, methods: tuple[str, ...]) -> None:
     for method in methods:
         configuration = {"method": method, "learning_rate": 1e-5}
         job = Job("", RunPurpose.CONFIRMATION, configuration, 0, measured, "")
-        finetune_model(make_fine_tune_config(job), base, data)
+        finetune_model(make_fine_tune_config(job, memory_options), base, data)
 
 
 class LongestExamples(TaskData):

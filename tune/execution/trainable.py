@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ SLOT_ACTOR_MEMORY_BYTES = 64 * 2**20  # requested by the actor instead of CPU, w
 class SlotConfig:
     """Configuration of a slot.
 
+    memory_options: see `tune.core.job_config.read_memory_options`.
     stop_signal: actor that stops the search; is_local: whether Ray is the search's own, on one machine;
     step_timeout_s, trial_timeout_s: see `Watchdog`.
     """
@@ -46,6 +48,7 @@ class SlotConfig:
     progress_every_s: float
     step_timeout_s: float
     trial_timeout_s: float | None
+    memory_options: Mapping[str, bool]
     stop_signal: Any
     is_local: bool
 
@@ -167,6 +170,7 @@ class SlotTrainable(ray.tune.Trainable):
                     "threads": slot.cpus_per_worker,
                     "checkpoint_every_s": slot.checkpoint_every_s,
                     "progress_every_s": slot.progress_every_s,
+                    "memory_options": slot.memory_options,
                 },
                 scaling_config=ray.train.ScalingConfig(
                     num_workers=slot.workers,

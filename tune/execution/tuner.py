@@ -36,6 +36,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune.core.durations import parse_duration
+from tune.core.job_config import read_memory_options
 from tune.core.run import Job
 from tune.execution import trainable
 from tune.execution.connection import freeze_imported_objects
@@ -163,6 +164,7 @@ def _configure_slot(plan: Plan, signal: Any) -> SlotConfig:
         progress_every_s=max(MIN_PROGRESS_INTERVAL_S, plan.slots / MAX_PROGRESS_REPORTS),
         step_timeout_s=parse_duration(options.step_timeout),
         trial_timeout_s=parse_duration(options.trial_timeout) if options.trial_timeout else None,
+        memory_options=read_memory_options(options),
         stop_signal=signal,
         is_local=plan.cluster.address is None,
     )

@@ -10,6 +10,7 @@ import gc
 import math
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,12 @@ IDLE_TIMEOUT_S = 120.0  # an idle group leaves after this long; shorter than the
 def run_worker_loop(loop: dict[str, Any]) -> None:
     """Run the jobs of a mailbox until there are no more; Ray Train calls this on every worker.
 
-    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s", "progress_every_s".
+    loop: "mailbox", "slot" (its name), "threads", "checkpoint_every_s", "progress_every_s", "memory_options".
     """
     freeze_imported_objects()
     torch.set_num_threads(loop["threads"])
-    worker = _Worker(loop["mailbox"], loop["slot"], loop["checkpoint_every_s"], loop["progress_every_s"])
+    names = "mailbox", "slot", "checkpoint_every_s", "progress_every_s", "memory_options"
+    worker = _Worker(*(loop[name] for name in names))
     handle = ray.cloudpickle.dumps(ray.get_runtime_context().current_actor)
     ray.get(loop["mailbox"].register_worker.remote(get_rank(), handle))
     while (job := worker.next_job()) is not None:
@@ -56,10 +58,16 @@ class _Worker:
     """One rank of a slot's worker group."""
 
     def __init__(
-        self, mailbox: Any, slot: str, checkpoint_every_s: float, progress_every_s: float = math.inf
+        self,
+        mailbox: Any,
+        slot: str,
+        checkpoint_every_s: float,
+        progress_every_s: float = math.inf,
+        memory_options: Mapping[str, bool] | None = None,
     ) -> None:
         self.mailbox, self.slot, self.checkpoint_every_s = mailbox, slot, checkpoint_every_s
         self.progress_every_s, self.progressed_at = progress_every_s, -math.inf
+        self.memory_options = memory_options
         self.is_first = get_rank() == 0
         self.world_size = get_world_size()  # read now: Ray may end the process group before the job
         self.loaded: dict[Any, RunInputs] = {}  # by what they are read from, the last used last
@@ -131,7 +139,7 @@ class _Worker:
         base, data = self._load_inputs(job)
         job_folder.fetch_checkpoints()
         result = finetune_model(
-            make_fine_tune_config(job),
+            make_fine_tune_config(job, self.memory_options),
             base,
             data,
             report=lambda evaluation: self._send_evaluation(job, evaluation),

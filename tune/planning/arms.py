@@ -106,6 +106,8 @@ def _plan_group(
     methods = tuple(dict.fromkeys(method for each in group.values() for method in each.methods))
     refuse_regression(methods, inputs.task)
     refuse_regression(own.baseline_methods, inputs.task, "--baseline")
+    for method in (*methods, *own.baseline_methods) if own.shard else ():
+        METHODS[method].require_shardable()
     precision, precision_note = choose_precision(own, cluster, gpus)
     parts = read_alternatives(own.space, "model").values() if folders else [{}]
     models = {

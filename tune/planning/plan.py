@@ -38,8 +38,8 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("time_budget", "gpu_hours", "cpu_hours", "target", "worth", "price", "warm_start"),
     *("max_concurrent", "workers_per_trial", "gpus_per_worker", "share_gpus", "cpus_per_worker"),
     *("oom_retry", "step_timeout", "trial_timeout", "storage", "tracking_uri", "experiment"),
-    *("output", "config", "resume", "dry_run", "preflight", "quiet", "json", "profile"),
-    *("init_task", "results", "allow_dirty"),
+    *("output", "config", "resume", "dry_run", "preflight", "quiet", "json", "profile", "shard"),
+    *("init_task", "results", "allow_dirty", "gradient_checkpointing"),
     *("arms", "tune"),  # which the identity of each arm holds
 }
 BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines

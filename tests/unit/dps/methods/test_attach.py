@@ -607,9 +607,6 @@ def mesh(tmp_path: Path) -> Iterator[Any]:
     torch.distributed.destroy_process_group()
 
 
-TAKING_PIECES = [method for method in VARIANTS if method.takes_split_weights]
-
-
 @every_method
 def test_weights_in_pieces_are_refused_by_name_or_train_as_whole_ones(method: Method, mesh: Any) -> None:
     from torch.distributed.fsdp import fully_shard
@@ -617,7 +614,7 @@ def test_weights_in_pieces_are_refused_by_name_or_train_as_whole_ones(method: Me
     model = bert()
     fully_shard(model, mesh=mesh)
     optimizer = AdamW(model.parameters(), 3e-3)
-    if not method.takes_split_weights:
+    if method.adds_layers or not (method.takes_split_weights or method.takes_shards):
         message = rf"attach: {method.name} needs whole weights, but .* split over devices by DTensor"
         with pytest.raises(ValueError, match=message):
             method.attach(model, optimizer, STEPS)

@@ -44,6 +44,8 @@ OPTIONS: dict[str, Any] = {
     "precision": "auto",
     "max_concurrent": None,
     "workers_per_trial": 1,
+    "shard": False,
+    "gradient_checkpointing": False,
     "gpus_per_worker": None,
     "share_gpus": False,
     "cpus_per_worker": 1,

@@ -43,6 +43,8 @@ def test_a_configuration_decides_how_its_run_trains() -> None:
     config = make_fine_tune_config(job)
     assert {name: getattr(config, name) for name in own} == own
     assert (config.learning_rate, config.seed, config.method.name) == (1e-4, 3, "mixout")
+    assert not config.shard
+    assert make_fine_tune_config(job, {"gradient_checkpointing": True}).gradient_checkpointing
     fresh = replace(job, purpose=RunPurpose.CONFIRMATION)
     once, patient = (
         make_fine_tune_config(replace(fresh, settings=replace(SETTINGS, patience=patience)))

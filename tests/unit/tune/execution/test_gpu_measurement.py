@@ -38,7 +38,7 @@ def test_every_method_is_run_on_the_longest_examples(
     monkeypatch.setattr(gpu_measurement, "finetune_model", seen)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (70 * GIB, 80 * GIB))
     settings = replace(SETTINGS, data=str(tiny_cola), model=str(tiny_model), batch_size=4, precision="fp32")
-    assert measure_gpu_memory([(settings, tuple(METHODS))]) == GpuMemoryNeed(10 * GIB, 80 * GIB)
+    assert measure_gpu_memory([(settings, tuple(METHODS))], {}) == GpuMemoryNeed(10 * GIB, 80 * GIB)
     assert ran == [(name, 16, 16) for name in METHODS]
 
 

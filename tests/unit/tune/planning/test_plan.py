@@ -67,6 +67,7 @@ OTHER_VALUES: dict[str, Any] = {
     "worth": 1.0,
     "max_concurrent": 1,
     "workers_per_trial": 2,
+    "gradient_checkpointing": True,
     "cpus_per_worker": 2,
     "price": 1.0,
     "oom_retry": True,
@@ -108,6 +109,13 @@ def test_patience_says_what_it_holds_out_and_fresh_seeds_train_on_as_much_less(
     (line,) = (line for line in format_plan(patient) if line.startswith("patience"))
     assert "2 evaluations" in line
     assert "hold out 12 of 60 training examples" in line
+
+
+def test_the_plan_says_how_much_of_the_weights_each_worker_has() -> None:
+    plan = make_test_plan(workers_per_trial=4, shard=True).change_arms(model_parameters=8 * 2**30)
+    (line,) = [line for line in format_plan(plan) if line.startswith("memory ")]
+    assert "4 workers share 32 GiB of weights (FSDP2), 8 each" in line
+    assert not any(line.startswith("memory ") for line in format_plan(make_test_plan()))
 
 
 @dataclass(frozen=True)
