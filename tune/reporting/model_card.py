@@ -137,7 +137,8 @@ def _search_section(document: SearchDocument, seed: int) -> str:
     assert document.confirmation is not None
     settings, values = document.plan.settings, document.winner.configuration
     batch_size = values.get("batch_size", settings.batch_size)
-    steps = next(run.step for run in document.confirmation_runs if run.seed == seed)
+    run = next(run for run in document.confirmation_runs if run.seed == seed)
+    values = values if run.alpha is None else {**values, "alpha": run.alpha}  # it may have been chosen
     configuration = "\n".join(
         f"- {format_code_span(name)}: {format_code_span(json.dumps(value))}" for name, value in values.items()
     )
@@ -159,7 +160,7 @@ def _search_section(document: SearchDocument, seed: int) -> str:
 {configuration}
 
 fine-tuned from {format_code_span(Path(document.won_model.name).name)}{_LOSS_WORDS.get(settings.loss, "")}, \
-{format_count(steps, "step")} of {format_count(batch_size, "example")}, seed {seed}. {chosen}.
+{format_count(run.step, "step")} of {format_count(batch_size, "example")}, seed {seed}. {chosen}.
 
 Made with {escape_markdown(versions)}; commit {", before it ".join(map(format_code_span, commits))}."""
 

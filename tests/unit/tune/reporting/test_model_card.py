@@ -40,6 +40,12 @@ def rendered(text: str) -> str:
     return MarkdownIt("commonmark").enable("table").render(body)
 
 
+def test_it_says_what_was_chosen_after_training(found: dict[str, Any]) -> None:
+    runs = [{**run, "alpha": run["seed"] / 10} for run in found["confirmation_runs"]]
+    document = SearchDocument.model_validate({**found, "confirmation_runs": runs})
+    assert "- `alpha`: `0.7`" in model_card.render_model_card(document, 7)
+
+
 def test_it_says_what_the_model_is_and_how_sure_that_is(found: dict[str, Any], tmp_path: Path) -> None:
     model_card.write_model_card(SearchDocument.model_validate(found), 7, tmp_path)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
