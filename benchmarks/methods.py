@@ -9,6 +9,8 @@ comparison of uncommitted code, or one that did not finish, is refused.
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -88,12 +90,15 @@ def describe_origin(documents: list[ComparisonDocument], suite: Path) -> str:
 
 def _format_command(suite: Path) -> str:
     """Return the command that makes the comparison, without the folder that its data lie in."""
-    words = [CompareOptions.command]
+    words = CompareOptions.command.split()
     for name, value in read_options(suite / "config.yaml").items():
         field = CompareOptions.model_fields[name]
         if name == "task" or value != field.get_default(call_default_factory=True):
-            words.append(f"--{name.replace('_', '-')} {Path(value).name if name == 'data' else value}")
-    return " ".join(words)
+            text = (
+                Path(value).name if name == "data" else value if isinstance(value, str) else json.dumps(value)
+            )
+            words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)
 
 
 def describe_unlearned(document: ComparisonDocument) -> str:

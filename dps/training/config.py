@@ -30,6 +30,7 @@ ADAPTER_FOLDER = "adapter"  # in that of the model
 TRAINING_PARAMETERS = (  # what a search may vary
     *("epochs", "batch_size", "weight_decay", "warmup_ratio", "max_length", "label_smoothing"),
 )
+STEP_PARAMETERS = {"epochs", "batch_size"}  # of these, those that the number of steps depends on
 
 
 def check_shard(precision: str, probe: str | None) -> None:

@@ -12,6 +12,7 @@ from dps.ranges import Choice, Domain
 from dps.tasks.metrics import TUNED_THRESHOLD
 from dps.tasks.task import EVEN_THRESHOLD
 from dps.text import quote_value
+from dps.training.config import STEP_PARAMETERS
 from dps.training.preview import RunPreview
 from dps.wording import format_count, format_share
 from tune.core.wording import format_clock, format_usage
@@ -215,9 +216,15 @@ def _format_race_and_confirmation(plan: Plan) -> list[str]:
     )
     who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
     runs, steps = format_count(options.confirm, "run"), format_count(plan.confirm_steps, "step")
-    confirming = f"confirming   {who}: {runs} of {steps}"
+    confirming = f"confirming   {who}: {runs} of {_limit_steps(plan)}{steps}"
     lines = [racing, confirming] if options.race else [confirming]
     return [*lines, *_format_baselines(plan)]
+
+
+def _limit_steps(plan: Plan) -> str:
+    """Return what stands before a number of steps: whether what is searched may take fewer."""
+    searched = {name for arm in plan.arms.values() for name in arm.space.parameters}
+    return "at most " if searched & STEP_PARAMETERS else ""
 
 
 def _format_baselines(plan: Plan) -> list[str]:
@@ -254,7 +261,11 @@ def _format_comparison(plan: Plan) -> list[str]:
     options, differing = plan.options, plan.list_differences()
     is_tuned, noun = options.tune == "each", "arms" if options.arms else "methods"
     least, most = (pick(arm.preview.full_max_steps for arm in plan.arms.values()) for pick in (min, max))
-    steps = f"{format_count(most, 'step')} each" if least == most else f"{least} to {most} steps"
+    steps = (
+        f"{_limit_steps(plan)}{format_count(most, 'step')} each"
+        if least == most
+        else f"{least} to {most} steps"
+    )
     seeds = format_count(options.confirm, "paired seed")
     lines = [f"comparing    {len(plan.arms)} {noun}, each as given: {seeds}, {steps}"]
     if is_tuned:

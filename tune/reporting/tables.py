@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dps.text import sanitise_text
+from dps.training.config import STEP_PARAMETERS
 from dps.wording import format_share
 from tune.core.wording import (
     format_code_span,
@@ -78,7 +79,7 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
     """Say what each method was given, and what the choice of its configuration leaves open."""
     budget, settings = document.budget, document.plan.settings
     tried = sorted({len(method.trials) for method in document.methods})
-    steps = sorted({method.confirm_steps or budget.confirm_steps for method in document.methods})
+    steps = _list_confirmed_steps(document)
     arm, many = (
         ("arm", "arms") if any(method.differs for method in document.methods) else ("method", "methods")
     )
@@ -107,6 +108,15 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
     spent = document.spent
     took = f"{spent.seconds:.0f} s, {spent.slot_seconds:.0f} slot seconds{format_usage(spent.to_json())}"
     return [*lines, f"All runs together: {took}."]
+
+
+def _list_confirmed_steps(document: ComparisonDocument) -> list[int]:
+    """Return the numbers of steps of the confirmations: where epochs are searched, those of the best."""
+    steps: set[int] = set()
+    for method in document.methods:
+        made = {run.step for run in method.runs if run.step and STEP_PARAMETERS & method.space.keys()}
+        steps |= made or {method.confirm_steps or document.budget.confirm_steps}
+    return sorted(steps)
 
 
 def _format_span(counts: Sequence[int]) -> str:
@@ -303,7 +313,7 @@ def _format_provenance(document: ComparisonDocument) -> str:
         f"({format_code_span(document.data.fingerprint[:8])}), "
         f"model {format_code_span(model.name)} ({format_code_span(model.fingerprint[:8])}), batch "
         f"{settings.batch_size}, "
-        f"{settings.max_length} tokens, {document.budget.confirm_steps:,} steps, ranked on "
+        f"{settings.max_length} tokens, {_format_span(_list_confirmed_steps(document))} steps, ranked on "
         f"{neutralise_markdown(settings.select_on)}; {'; '.join(commits)}."
         f"{neutralise_markdown(''.join(f' {line}' for line in describe_cut_texts(document.plan)))}"
     )

@@ -71,19 +71,19 @@ class Estimator:
     def _estimate(self, explored: Sequence[TrialRecord], raced: Sequence[TrialRecord]) -> Estimates | None:
         trials: dict[str, TrialRecord] = {}
         scores: dict[str, dict[int, float]] = {}
-        collapsed: dict[str, list[bool]] = {}
+        collapsed: dict[str, dict[int, bool]] = {}
         for trial in explored:
             trials.setdefault(trial.configuration_key, trial)
         for run in (*explored, *raced):
             key, score = run.configuration_key, self._full_score(run)
             if score is not None and key in trials:
                 scores.setdefault(key, {})[run.seed] = score
-                collapsed.setdefault(key, []).append(self._is_lost(run))
+                collapsed.setdefault(key, {})[run.seed] = self._is_lost(run)
         if not scores:
             return None
         chosen = sorted(scores, key=lambda key: trials[key].number)
         full = [scores[key] for key in chosen]
-        lost = [collapsed[key] for key in chosen]
+        lost = [[*collapsed[key].values()] for key in chosen]
         means = shrink_means([[*each.values()] for each in full], lost, self.chance or 0.0)
         return Estimates([trials[key] for key in chosen], full, means)
 

@@ -400,6 +400,8 @@ def test_a_state_of_other_hyper_parameters_is_refused_with_the_difference(method
 def other_value(field: str, value: Any) -> Any:
     if isinstance(value, str):
         return "update"
+    if value is None:  # chosen by the run
+        return 0.5
     return value + 1 if isinstance(value, int) else (value + 0.4) / 2
 
 

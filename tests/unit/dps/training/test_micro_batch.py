@@ -165,7 +165,8 @@ def test_a_run_out_of_memory_is_tried_again_with_half_until_it_fits(
     if outcome == Outcome.OUT_OF_MEMORY:
         assert result.error is not None
         assert "CUDA out of memory" in result.error
-        assert f"{tried[-1] or 'all'} examples" in result.error
+        had = "1 example" if tried[-1] == 1 else f"{tried[-1] or 'all'} examples"
+        assert f"{had} of a step at once" in result.error
         return
     assert result.micro_batch == tried[-1]
     assert any("memory ran out" in warning for warning in result.warnings) == (len(tried) > 1)

@@ -104,6 +104,13 @@ def test_diverged_runs_count_as_runs_that_learnt_nothing() -> None:
     assert estimator.rank_trials()[0].number != 2
 
 
+def test_a_run_that_was_made_twice_counts_once() -> None:
+    ledger, estimator = explored([0.40, 0.41, 0.42, 0.41])
+    before = estimator.expected_scores()
+    run(ledger, RATES[0], [0.2, 0.3, 0.40])
+    assert estimator.expected_scores() == before
+
+
 def test_a_further_trial_promises_more_where_trials_differ_more() -> None:
     _, alike = explored([0.40, 0.41, 0.42, 0.41])
     _, unlike = explored([0.2, 0.3, 0.4, 0.5])
