@@ -94,9 +94,9 @@ def _format_command(suite: Path) -> str:
     for name, value in read_options(suite / "config.yaml").items():
         field = CompareOptions.model_fields[name]
         if name == "task" or value != field.get_default(call_default_factory=True):
-            text = (
-                Path(value).name if name == "data" else value if isinstance(value, str) else json.dumps(value)
-            )
+            text = value if isinstance(value, str) else json.dumps(value)
+            if name == "data":
+                text = Path(text).name
             words += [f"--{name.replace('_', '-')}", text]
     return shlex.join(words)
 

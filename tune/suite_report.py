@@ -37,7 +37,7 @@ def report_suite(
     for line in summarise_suite(document):
         first.say(line)
     first.show(make_terminal_table(document))
-    first.say(f"Results: {output} (suite.html, suite.md, suite.tex; a folder a task)")
+    first.say(f"Results: {output} (suite.html, suite.md, suite.tex; a folder each)")
     if (look := sessions[0].view_command) is not None:
         first.say(f"Look:    {look}")
     notify(watchers, "session_ended", output, False)

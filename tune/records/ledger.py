@@ -55,7 +55,7 @@ class TrialRecord(RunResult):
 
     @cached_property
     def configuration_key(self) -> str:
-        """What its configuration has in common with equal ones alone."""
+        """Text that equal configurations have in common, and no others: see `make_configuration_key`."""
         return make_configuration_key(self.configuration)
 
     @property

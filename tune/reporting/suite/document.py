@@ -213,7 +213,7 @@ def list_sentences(document: SuiteDocument) -> list[str]:
 
 
 def _describe_sizes(document: SuiteDocument) -> str:
-    """Say at which sizes a difference is told apart."""
+    """Say at which sizes a method is better or worse."""
     lines = []
     for name in dict.fromkeys(name for task in document.tasks for name in task.differences):
         for word in ("better", "worse"):
@@ -224,7 +224,7 @@ def _describe_sizes(document: SuiteDocument) -> str:
             ]
             if sizes:
                 lines.append(f"{document.name_difference(name)}: {word} with {', '.join(sizes)}.")
-    lines = lines or ["Nothing can be told apart at any size."]
+    lines = lines or ["No difference can be shown at any size."]
     return " ".join([*lines, "Sizes share their test examples, so there is no average over them."])
 
 
