@@ -3,8 +3,10 @@
     python tune/compare.py --config configs/tables/methods.yaml --data DATA --output runs/methods
     python benchmarks/methods.py runs/methods > benchmarks/methods_2-cores_DATE.md
 
-The figures are read off the compare.json and the predictions of each task; nothing is written by hand. A
-comparison of uncommitted code, or one that did not finish, is refused.
+configs/tables/popular.yaml compares the methods in daily use. Where dps-random is among the methods, the
+first line says whether what DPS selects is told apart from a random selection. The figures are read off the
+compare.json and the predictions of each task; nothing is written by hand. A comparison of uncommitted code,
+or one that did not finish, is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import numpy as np
 from tune.core.options import CompareOptions
 from tune.core.parsing import read_options
 from tune.records.comparison_document import ComparisonDocument
-from tune.records.suite_document import SuiteDocument
 from tune.reporting import tables
 from tune.reporting.comparison import join_comparisons
 from tune.reporting.suite.document import SCOPE
@@ -39,7 +40,7 @@ NOT_SHOWN = """\
   size that the paper reports, cannot be told from nothing here. The sentences say how many more seeds would.
 - Every method was tuned over a few configurations with one seed each: a method with more hyper-parameters is
   less well tuned than one with fewer, and a lucky choice carries over to all its confirmations.
-- Seconds were measured while other work ran on the same cores; passes count what was computed.
+- Seconds are those of this machine, more where other work ran beside; passes count what was computed.
 - Peak memory is that of the whole worker process, libraries and data included."""
 
 
@@ -51,7 +52,7 @@ def report_methods(suite: Path) -> str:
     return "\n\n".join(
         [
             "# Methods of fine-tuning on small data",
-            describe_control(averaged),
+            *([f"**{averaged.averages[CONTROL].sentence}**"] if CONTROL in averaged.averages else []),
             describe_origin(documents, suite),
             "## All tasks",
             "\n".join(f"- {average.sentence}" for average in averaged.averages.values()),
@@ -67,12 +68,6 @@ def report_methods(suite: Path) -> str:
             NOT_SHOWN,
         ]
     )
-
-
-def describe_control(suite: SuiteDocument) -> str:
-    """Say whether what DPS selects is told apart from a random selection."""
-    average = suite.averages.get(CONTROL)
-    return f"{CONTROL} was not compared." if average is None else f"**{average.sentence}**"
 
 
 def describe_origin(documents: list[ComparisonDocument], suite: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dps.text import sanitise_line
+from dps.wording import format_hundredths
 
 
 def get_last_line(message: object) -> str:
@@ -28,6 +29,12 @@ def format_probability(value: float | None) -> str:
 
 def format_number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+def format_difference(mean: float, interval: tuple[float, float] | None = None) -> str:
+    """Format a difference in hundredths of the metric, with its interval: "+1.2 (-0.4 to +2.8)"."""
+    size, *ends = format_hundredths(mean, *(interval or ()), sign="+")
+    return "{} ({} to {})".format(size, *ends) if ends else size
 
 
 def format_code_span(text: str) -> str:

@@ -20,6 +20,7 @@ from tune.core.wording import (
     describe_generated_data,
     format_clock,
     format_configuration,
+    format_difference,
     format_objective,
     format_probability,
     format_usage,
@@ -169,16 +170,18 @@ def render_template(template: str, figures: PageFigures, **values: Any) -> str:
         finalize=lambda value: sanitise_text(value) if type(value) is str else value,
     )
     environment.filters["prose"] = _keep_options_whole
-    return environment.get_template(template).render(
+    page = environment.get_template(template).render(
         **values,
         plots=figures.plots,
         failed=figures.failed,
         brief=lambda configuration: format_prose(format_configuration(configuration)),
         bill=format_usage,
         clock=format_clock,
+        difference=format_difference,
         percent=format_share,
         probability=format_probability,
     )
+    return re.sub(r"(?<=\d) %", "\u00a0%", page)  # no line ends before the sign
 
 
 def _keep_options_whole(text: str) -> Markup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dps.wording import format_count, format_share
+from dps.wording import format_count, format_hundredths, format_share
 from tune.core.wording import format_configuration, format_objective, format_p_value, format_usage
 from tune.records.failures import format_failure_summary
 from tune.records.schema import DifferenceSection, PlanSection
@@ -121,19 +121,14 @@ def describe_told_difference(difference: DifferenceSection) -> str:
 
 def _format_size(difference: DifferenceSection) -> tuple[str, str]:
     """Return the points of a difference, and what is known of them."""
-    size = format_points(difference.mean)
+    interval = None if difference.seeds < MIN_SEEDS else difference.interval
+    size, *ends = format_hundredths(difference.mean, *(interval or ()), sign="+")
     if difference.seeds < MIN_SEEDS:
         return size, f"{format_count(difference.seeds, 'pair')}: too few to tell"
-    if difference.interval is None:
+    if not ends:
         return size, "all pairs the same"
-    low, high = map(format_points, difference.interval)
     p = "" if difference.adjusted_p is None else f", p {format_p_value(difference.adjusted_p)}"
-    return size, f"{format_share(difference.level)} interval {low} to {high}{p}"
-
-
-def format_points(difference: float) -> str:
-    """Format a difference in hundredths of the metric, with its sign."""
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+    return size, f"{format_share(difference.level)} interval {ends[0]} to {ends[1]}{p}"
 
 
 def _describe_pairs(compared: Sequence[BaselineSection]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dps.text import sanitise_text
 from dps.training.config import STEP_PARAMETERS
-from dps.wording import format_share
+from dps.wording import format_hundredths, format_share
 from tune.core.wording import (
     format_code_span,
     format_configuration,
@@ -182,7 +182,7 @@ def format_result_rows(document: ComparisonDocument, name: str) -> Iterator[tupl
         difference_cells: tuple[str, ...] = ("", "", "")
         if difference is not None:
             difference_cells = (
-                format_difference(difference),
+                _format_difference(difference),
                 format_p_value(difference.adjusted_p),
                 format_probability(difference.probability_better),
             )
@@ -213,12 +213,10 @@ def format_ensemble_rows(result: EvaluationSetResult) -> Iterator[tuple[str, ...
             )
 
 
-def format_difference(difference: DifferenceSection) -> str:
-    """Format a difference in points, with its interval if it has one."""
-    if difference.interval is None:
-        return f"{difference.points:+.1f}"
-    low, high = (100 * bound for bound in difference.interval)
-    return f"{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]"
+def _format_difference(difference: DifferenceSection) -> str:
+    """Format a difference in points, with its interval if it has one, in few characters."""
+    size, *ends = format_hundredths(difference.mean, *(difference.interval or ()), sign="+")
+    return "{} [{}, {}]".format(size, *ends) if ends else size
 
 
 def _format_collapsed(row: MethodResult) -> str:

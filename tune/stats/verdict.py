@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from dps.wording import format_count
+from dps.wording import format_count, format_hundredths
 from tune.stats.distributions import find_t_bound
 from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS, PairedDifference, compute_degrees_of_freedom
 
@@ -124,7 +124,7 @@ def describe_difference(
     if (adjusted_p is None) != (difference.p is None):
         raise ValueError(f"adjusted_p: must be None where p is, but got {adjusted_p} for {difference.p}")
     if difference.interval is None or adjusted_p is None:
-        (size,) = _format_hundredths(difference.mean)
+        (size,) = format_hundredths(difference.mean)
         return (
             f"not distinguishable from {baseline_name} (difference {size} points; "
             f"{_explain_missing_interval(difference)})"
@@ -133,7 +133,7 @@ def describe_difference(
     differs = is_distinguishable(adjusted_p, difference.interval, difference.level)
     worse = differs and difference.mean < 0
     shown = (-difference.mean, -high, -low) if worse else (difference.mean, low, high)
-    size, lowest, highest = _format_hundredths(*shown)
+    size, lowest, highest = format_hundredths(*shown)
     within = (
         f"{100 * difference.level:g} % interval {lowest} to {highest}, "
         f"p {_format_p_value(adjusted_p, 1 - difference.level)}{', second look' if look == 2 else ''}"
@@ -184,13 +184,6 @@ def describe_more_seeds(more: tuple[int, int | None] | None, examples: int) -> s
 def _round_count(count: int) -> int:
     """Round to two digits: there is no more to it."""
     return int(float(f"{count:.1e}"))
-
-
-def _format_hundredths(*values: float) -> list[str]:
-    """Format values times 100 with 1 to 4 decimals, enough that no nonzero value reads 0."""
-    scaled = [100 * value for value in values]
-    decimals = next((d for d in (1, 2, 3) if all(round(v, d) or not v for v in scaled)), 4)
-    return [f"{round(v, decimals) + 0.0:.{decimals}f}" for v in scaled]
 
 
 def _format_p_value(p: float, threshold: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dps.tasks.metrics import get_metric_range
 from dps.wording import format_count, format_share
 from tune.core.space import make_configuration_key
-from tune.core.wording import format_configuration
+from tune.core.wording import format_configuration, format_difference
 from tune.records.ledger import TrialRecord
 from tune.records.schema import DifferenceSection
 from tune.records.search_document import ParetoSection, SearchDocument
@@ -56,22 +56,21 @@ def plot_differences(sides: Sequence[ConfirmedConfiguration], sign: float) -> Pl
 def make_difference_row(label: str, difference: DifferenceSection, pairs: Mapping[int, float]) -> Row:
     """Return a row of `draw_differences`. pairs: the difference of each seed, in points."""
     marks = [
-        Mark(points, "dot", "muted", f"seed {seed}: {points:+.1f}", loose=True)
+        Mark(points, "dot", "muted", f"seed {seed}: {format_difference(points / 100)}", loose=True)
         for seed, points in pairs.items()
     ]
-    lines, value = [], f"{difference.points:+.1f}"
+    lines, value = [], format_difference(difference.mean)
+    shape, title = "ring", f"mean {value}"
     is_known = difference.interval is not None and difference.seeds >= MIN_SEEDS  # not of an earlier version
     if difference.interval is not None and is_known:
         low, high = (100 * end for end in difference.interval)
         lines.append(Line(low, high, "accent", 3))
-        value += f" ({low:+.1f} to {high:+.1f})"
+        shape, value = "diamond", format_difference(difference.mean, difference.interval)
     elif difference.seeds >= MIN_SEEDS:
         value += " (all pairs the same)"
     else:
         value += f" ({format_count(difference.seeds, 'pair')}: no interval)"
-    marks.append(
-        Mark(difference.points, "diamond" if is_known else "ring", "accent", f"mean {difference.points:+.1f}")
-    )
+    marks.append(Mark(difference.points, shape, "accent", title))
     return Row(label, value, marks, lines)
 
 

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from statistics import fmean
 
 from dps.errors import InputError
-from dps.wording import format_share
+from dps.wording import format_hundredths, format_share
 from tune.core.option_types import name_size
-from tune.core.wording import format_p_value
+from tune.core.wording import format_difference, format_p_value
 from tune.records.ledger import SCHEMA_VERSION
 from tune.records.schema import SpentSection
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDocument
@@ -162,21 +162,20 @@ def _describe_average(document: SuiteDocument, name: str, average: AverageSectio
     other = document.baseline or other if document.kind == "comparison" else other
     if all(task.differences[name].exact for task in document.tasks):
         return f"The published values won in all {average.tasks} tasks: searching added nothing to them."
-    points, low_high = 100 * average.mean, ""
-    if average.interval is not None:
-        low, high = (100 * end for end in average.interval)
+    size, *ends = format_hundredths(average.mean, *(average.interval or ()), sign="+")
+    if ends:
         p = format_p_value(average.adjusted_p)
         p = p.replace("<", "< ")
-        low_high = f" ({100 * average.level:g} % interval {low:+.1f} to {high:+.1f}, p {p})"
+        low_high = f" ({100 * average.level:g} % interval {ends[0]} to {ends[1]}, p {p})"
     else:
         low_high = " (no interval: too few pairs, or no spread among them)"
     told = is_distinguishable(average.adjusted_p, average.interval, average.level)
     over = f"Averaged over {average.tasks} tasks, {subject}"
     if told:
-        word = "better" if points > 0 else "worse"
-        said = f"{over} is {word} than {other} by {abs(points):.1f} points{low_high}"
+        word = "better" if average.mean > 0 else "worse"
+        said = f"{over} is {word} than {other} by {size[1:]} points{low_high}"
     else:
-        said = f"{over} is not distinguishable from {other}: {points:+.1f} points{low_high}"
+        said = f"{over} is not distinguishable from {other}: {size} points{low_high}"
     return f"{said}; {_describe_counts(average)}. {_describe_carrier(average)}".rstrip()
 
 
@@ -190,13 +189,11 @@ def _describe_carrier(average: AverageSection) -> str:
     if average.carried_by is None:
         return ""
     rest = average.without[average.carried_by]
-    within = ""
-    if rest.interval is not None:
-        within = " ({:+.1f} to {:+.1f})".format(*(100 * end for end in rest.interval))
     share = ""
     if average.share is not None and 0 < average.share <= 1:
         share = f": it carries {format_share(average.share)} of the sum"
-    return f"Without {average.carried_by} the average is {100 * rest.mean:+.1f}{within}{share}."
+    left = format_difference(rest.mean, rest.interval)
+    return f"Without {average.carried_by} the average is {left}{share}."
 
 
 def list_sentences(document: SuiteDocument) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dps.paths import write_text_file
 from dps.text import redact_addresses
-from tune.core.wording import describe_generated_data
+from tune.core.wording import describe_generated_data, format_difference
 from tune.records.suite_document import SuiteDocument
 from tune.reporting.figures.canvas import Plot
 from tune.reporting.figures.plots import draw_differences
@@ -55,7 +55,7 @@ def plot_average(document: SuiteDocument, name: str) -> Plot:
     for task in document.tasks:
         found = task.differences[name]
         pairs = [
-            Mark(100 * value, "dot", "muted", f"seed {seed}: {100 * value:+.1f}", loose=True)
+            Mark(100 * value, "dot", "muted", f"seed {seed}: {format_difference(value)}", loose=True)
             for seed, value in found.by_seed.items()
         ]
         rows.append(
@@ -77,7 +77,7 @@ def _make_row(
 ) -> Row:
     lines = [Line(100 * interval[0], 100 * interval[1], "accent", 3)] if interval else []
     shape = "diamond" if interval else "ring"
-    mark = Mark(100 * mean, shape, "accent", f"mean {100 * mean:+.1f}")
+    mark = Mark(100 * mean, shape, "accent", f"mean {format_difference(mean)}")
     return Row(label, value, [*pairs, mark], lines, strong)
 
 

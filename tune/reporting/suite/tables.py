@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tune.core.wording import format_configuration, format_p_value
+from tune.core.wording import format_configuration, format_difference, format_p_value
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDifference, SuiteDocument
 from tune.reporting.suite.collect import WINNER
 from tune.reporting.suite.document import SCOPE, list_sentences
@@ -76,20 +76,15 @@ def format_task_difference(difference: SuiteDifference | None) -> str:
         return "-"
     if difference.exact:
         return "0 (it won)"
-    return _format_points(difference.mean, difference.interval) + STARS[difference.verdict]
+    return format_difference(difference.mean, difference.interval) + STARS[difference.verdict]
 
 
 def format_average(average: AverageSection | None) -> str:
     """Format an average in points, with its interval, p, and a star if it is distinguishable."""
     if average is None:
         return "-"
-    said = _format_points(average.mean, average.interval)
+    said = format_difference(average.mean, average.interval)
     return said if average.adjusted_p is None else f"{said}, p {format_p_value(average.adjusted_p)}"
-
-
-def _format_points(mean: float, interval: tuple[float, float] | None) -> str:
-    within = " ({:+.1f} to {:+.1f})".format(*(100 * end for end in interval)) if interval else ""
-    return f"{100 * mean:+.1f}{within}"
 
 
 def summarise_suite(document: SuiteDocument) -> list[str]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from dps.methods import METHODS
 from dps.tasks.registry import TASKS
 from tests.unit.tune.helpers import PROVENANCE, SETTINGS, make_record
+from tune.core.wording import format_difference
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.schema import DifferenceSection
 from tune.reporting import tables
@@ -71,8 +72,8 @@ def made(task: str = "rte", scores: dict[str, list[float]] = THREE, **changes: A
     names = list(scores)
     rows = {names[0]: row(scores[names[0]], chance)}
     for number, name in enumerate(names[1:]):
-        told = {"points": 3.2} if number == 0 else {
-            "points": -3.4, "interval": [-0.0912, 0.0123], "adjusted_p": 0.1731, "probability_better": 0.09,
+        told = {"mean": 0.032} if number == 0 else {
+            "mean": -0.034, "interval": [-0.0912, 0.0123], "adjusted_p": 0.1731, "probability_better": 0.09,
         }  # fmt: skip
         rows[name] = row(scores[name], chance, **told)
     cost = {
@@ -157,11 +158,26 @@ def test_columns_of_which_nothing_is_known_are_left_out() -> None:
     assert "log loss" not in tables.render_markdown(numbers).split("Log loss, calibration")[0]
 
 
+def test_no_difference_but_none_reads_zero() -> None:
+    found = made()
+    one = found.main_result.methods["vanilla-no-dropout"].difference
+    assert one is not None
+    for mean, interval, said in (
+        (-0.0244, (-0.0477, -0.0004), "-2.44 [-4.77, -0.04]"),
+        (0.0, (-0.01, 0.0104), "+0.0 [-1.0, +1.0]"),
+    ):
+        one.mean, one.interval = mean, interval
+        assert said in shown(found, 80)
+        assert said.replace("[", "(").replace(", ", " to ").replace("]", ")") == format_difference(
+            mean, interval
+        )
+
+
 def test_the_longest_names_and_numbers_fit_a_screen_of_80() -> None:
     found = made(scores={"vanilla": [0.1, 0.2], **{name: [0.1, 0.2] for name in METHODS}})
     for one in found.main_result.methods.values():
         if one.difference:
-            one.difference.points, one.difference.interval = -100.0, (-1.0, 1.0)
+            one.difference.mean, one.difference.interval = -1.0, (-1.0, 1.0)
     text = shown(found, 80)
     assert "…" not in text
     assert len(text.splitlines()) == 1 + len(METHODS)
