@@ -53,7 +53,6 @@ docs: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/step.py
 	@$(BIN)/python benchmarks/padding.py
-	@$(BIN)/python benchmarks/simulation.py --repeats 1
 	@$(BIN)/python benchmarks/start.py --turns 3
 	@$(BIN)/python benchmarks/driver.py --loop --slots 256 --trials 300
 	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10

@@ -43,6 +43,7 @@ import ray.tune
 
 from dps.training.result import Evaluation, Outcome, RunResult
 from tune import execution, search, startup
+from tune.core.provenance import collect_provenance
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution import connection, trainable
 from tune.planning.cluster import Cluster, Node
@@ -225,7 +226,14 @@ def print_loop(setting: argparse.Namespace, folder: Path) -> None:
     """Print what a search, its resume and its report cost, as Markdown."""
     output = folder / "simulated"
     loop = run_loop(setting, output)
-    print(f"{setting.slots} slots, {setting.trials} trials, without Ray and MLflow\n")
+    origin = collect_provenance("python benchmarks/driver.py")
+    versions = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
+    print(
+        f"# What a search costs its driver\n\n{time.strftime('%Y-%m-%d')}, {origin.cores} cores, "
+        f"{origin.platform}, Python {origin.python}, {versions}; commit {(origin.git_commit or 'none')[:10]}"
+        f"{' with changes' * bool(origin.git_dirty)}. {setting.slots} slots, {setting.trials:,} trials of "
+        f"{EVALUATIONS} evaluations, without Ray and MLflow. Made with\n\n    {' '.join(origin.command)}\n"
+    )
     print(
         "| runs that ended | CPU ms a run, its two ends | CPU ms a report | memory, MB |\n|---|---|---|---|"
     )
