@@ -23,7 +23,6 @@ if __name__ == "__main__":
 
 from scipy import stats
 
-from benchmarks.main_job import shown
 from tune.core.wording import format_clock, format_configuration
 from tune.records.search_document import BaselineSection, SearchDocument, read_search_document
 from tune.reporting.summary import describe_told_difference
@@ -44,6 +43,12 @@ def run_searches(folder: Path, count: int, options: Sequence[str]) -> list[Path]
         command = [sys.executable, "tune/search.py", *words, "--tracking-uri", "none"]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return folders
+
+
+def format_short_command(command: Sequence[str]) -> str:
+    """Format a command without --output, and without the folders that its files lie in."""
+    kept = [word for i, word in enumerate(command) if "--output" not in (word, command[i - 1])]
+    return " ".join(word if word == "tune/search.py" else Path(word).name for word in kept)
 
 
 def name_baseline(baseline: BaselineSection) -> str:
@@ -87,7 +92,7 @@ def report_searches(documents: Sequence[SearchDocument]) -> str:
             "# What searching adds",
             f"{origin.cores} cores, {origin.platform}, Python {origin.python}, {packages}; commit {commit}. "
             f"{len(documents)} searches, which differ in their seed; the first:",
-            f"    {shown(origin.command)}",
+            f"    {format_short_command(origin.command)}",
             f"{first.task}, {first.plan.examples['train']:,} training examples, {first.metric}: what the "
             "winner has more than each baseline on the same fresh seeds, in points. The mean has a 95 % "
             "interval over searches (Student); the data and the examples of dev are the same in all.",
