@@ -1,4 +1,5 @@
-"""What makes a training step on this CPU quicker: bf16 beside fp32, and memory that glibc keeps.
+"""What makes a training step on this CPU quicker: bf16 beside fp32, plain beside fused attention, and memory
+that glibc keeps.
 
     python benchmarks/cpu.py                                  # steps alone, a minute
     python benchmarks/cpu.py --seeds 20 --tasks cola          # and scores, on built-in data
@@ -7,14 +8,17 @@
 A step is one of DPS Dense on the built-in model, with one thread, in a thread of its own, as in a slot. In a
 process that is started plainly and in one with a slot's environment
 (`tune.execution.connection.MALLOC_ENVIRONMENT`), in turns, both
-precisions take steps in turns on the same batches of the first task. A ratio is the median over the repeats
-of (a side's median / that of fp32 in the plain process beside it), its spread the smallest and the largest.
+precisions, each with both kinds of attention, take steps in turns on the same batches of the first task: sdpa
+is PyTorch's fused kernel, eager are plain products; `dps.training.optim.choose_attention` chooses. A ratio
+is the median over the repeats of (a side's median / that of fp32, sdpa in the plain process beside it), its
+spread the smallest and the largest.
 With --seeds, DPS Dense is trained in both precisions with each seed; see `benchmarks/score_pairs.py`. Prints
 Markdown.
 """
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import platform
@@ -44,13 +48,15 @@ from dps.training.data import TaskData, TrainingBatches
 from tune.execution.connection import MALLOC_ENVIRONMENT
 
 PRECISIONS = ("fp32", "bf16")
+SIDES = tuple(itertools.product(PRECISIONS, ("sdpa", "eager")))
+Steps = dict[tuple[str, str], tuple[float, float]]
 MEMORY = ("given back", "kept")
 REPEATS, TURNS, WARM = 4, 28, 4
 CPU = torch.device("cpu")
 
 
-def steps(chosen: Namespace) -> dict[str, tuple[float, float]]:
-    """(seconds, page faults) of a step in each precision, medians over the turns."""
+def steps(chosen: Namespace) -> Steps:
+    """(seconds, page faults) of a step of each side, medians over the turns."""
     task = registry.get_task(chosen.tasks[0])
     base = PretrainedEncoder(locate_model("builtin"), task)
     data = TaskData(task, sources.open_data_source(chosen.data), base.tokenizer, chosen.max_length)
@@ -58,25 +64,26 @@ def steps(chosen: Namespace) -> dict[str, tuple[float, float]]:
         data.get_train_examples(chosen.train_size), base.tokenizer, chosen.batch_size, 0
     )
     arms = {}
-    for precision in PRECISIONS:
-        model = base.build(0, 0.1)
+    for precision, attention in SIDES:
+        model = base.build(0, 0.0)  # DPS trains without dropout
+        model.set_attn_implementation(attention)
         model.train()
         optimizer = optim.make_adamw(model, 1e-5, 0.01)
         DPSDense().attach(model, optimizer, 1000, 1.0)
-        arms[precision] = model, optimizer, optim.make_autocast_and_scaler(precision, CPU)[0]
-    taken: dict[str, list[tuple[float, float]]] = {precision: [] for precision in PRECISIONS}
+        arms[precision, attention] = model, optimizer, optim.make_autocast_and_scaler(precision, CPU)[0]
+    taken: dict[tuple[str, str], list[tuple[float, float]]] = {side: [] for side in SIDES}
     for turn in range(TURNS):
         batch = batches.get_batch(turn + 1)
-        for precision in PRECISIONS if turn % 2 else reversed(PRECISIONS):
-            model, optimizer, autocast = arms[precision]
+        for side in SIDES if turn % 2 else reversed(SIDES):
+            model, optimizer, autocast = arms[side]
             attachment = attachment_of(optimizer)
             assert attachment is not None
             faults, began = page_faults(), time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
             attachment.backward(model, batch, autocast=autocast)
             optimizer.step()
-            taken[precision].append((time.perf_counter() - began, page_faults() - faults))
-    return {precision: tuple(np.median(each[WARM:], axis=0).tolist()) for precision, each in taken.items()}
+            taken[side].append((time.perf_counter() - began, page_faults() - faults))
+    return {side: tuple(np.median(each[WARM:], axis=0).tolist()) for side, each in taken.items()}
 
 
 def page_faults() -> int:
@@ -84,13 +91,13 @@ def page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def in_a_thread(chosen: Namespace) -> dict[str, tuple[float, float]]:
+def in_a_thread(chosen: Namespace) -> Steps:
     """`steps`, as Ray Train runs its function."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(steps, chosen).result()
 
 
-def apart(chosen: Namespace, memory: str) -> dict[str, tuple[float, float]]:
+def apart(chosen: Namespace, memory: str) -> Steps:
     """`steps` in a process of its own."""
     with (
         mock.patch.dict(os.environ, MALLOC_ENVIRONMENT if memory == "kept" else {}),
@@ -104,13 +111,14 @@ def print_steps(chosen: Namespace) -> None:
     taken = [{memory: apart(chosen, memory) for memory in MEMORY} for _ in range(REPEATS)]
     has = "has" if torch.cpu.get_capabilities().get("avx512_bf16") else "lacks"
     print(f"{platform.machine()} CPU that {has} AVX512_BF16, 1 thread, torch {torch.__version__}\n")
-    print("| precision | memory | s a step | ratio | page faults a step |\n|---|---|---|---|---|")
-    for precision in PRECISIONS:
+    print("| precision | attention | memory | s a step | ratio | page faults a step |")
+    print("|---|---|---|---|---|---|")
+    for side in SIDES:
         for memory in MEMORY:
-            middle, faults = np.median([turn[memory][precision] for turn in taken], axis=0)
-            ratios = [turn[memory][precision][0] / turn["given back"]["fp32"][0] for turn in taken]
+            middle, faults = np.median([turn[memory][side] for turn in taken], axis=0)
+            ratios = [turn[memory][side][0] / turn["given back"][SIDES[0]][0] for turn in taken]
             spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            print(f"| {precision} | {memory} | {middle:.3f} | {spread} | {faults:,.0f} |")
+            print(f"| {' | '.join(side)} | {memory} | {middle:.3f} | {spread} | {faults:,.0f} |")
 
 
 def trained(chosen: Namespace, side: str, task: str, seed: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from dps.lazy import nn, torch
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
+    from transformers import PreTrainedModel
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -49,6 +50,14 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if precision == "fp16" and device.type == "cpu":
         raise InputError("precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
     return precision
+
+
+def choose_attention(model: PreTrainedModel, precision: str, device: torch.device) -> None:
+    """Let a model compute attention in plain products on a CPU in bf16, where PyTorch's fused kernel takes
+    longer (`benchmarks/cpu.py`); everywhere else it stays as it was loaded. Saved models do not tell."""
+    is_slower = device.type == "cpu" and resolve_precision(precision, device) == "bf16"
+    if is_slower and model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation("eager")
 
 
 def make_autocast_and_scaler(precision: str, device: torch.device) -> tuple[Any, torch.amp.GradScaler]:

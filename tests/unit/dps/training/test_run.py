@@ -317,6 +317,21 @@ def test_half_precision_on_a_cpu_is_refused_and_bfloat16_works(go: Run) -> None:
     assert tiny.same(weights(fp32), weights(go(precision="auto")))
 
 
+def test_attention_is_plain_products_in_bf16_on_a_cpu_and_saved_models_do_not_tell(
+    go: Run, tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("about a machine without a GPU")
+    fp32, bf16 = go(), go(precision="bf16")
+    assert fp32.model is not None
+    assert bf16.model is not None
+    assert [one.model.config._attn_implementation for one in (fp32, bf16)] == ["sdpa", "eager"]
+    bf16.save(tmp_path)
+    assert "attn" not in (tmp_path / "config.json").read_text()
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert again.config._attn_implementation == "sdpa"
+
+
 def other_task(name: str, tiny_model: Path, folder: Path) -> tuple[PretrainedEncoder, TaskData]:
     task = registry.get_task(name)
     base = PretrainedEncoder(locate_model(str(tiny_model)), task)
