@@ -39,6 +39,7 @@ import numpy as np
 import torch
 
 from benchmarks import score_pairs
+from benchmarks.heading import format_heading
 from dps import sources
 from dps.methods import DPSDense, attachment_of
 from dps.models import PretrainedEncoder, locate_model
@@ -110,7 +111,8 @@ def print_steps(chosen: Namespace) -> None:
     """The table of steps."""
     taken = [{memory: apart(chosen, memory) for memory in MEMORY} for _ in range(REPEATS)]
     has = "has" if torch.cpu.get_capabilities().get("avx512_bf16") else "lacks"
-    print(f"{platform.machine()} CPU that {has} AVX512_BF16, 1 thread, torch {torch.__version__}\n")
+    print(format_heading("What makes a training step on a CPU quicker", "python benchmarks/cpu.py"))
+    print(f"\n{platform.machine()} CPU that {has} AVX512_BF16, 1 thread.\n")
     print("| precision | attention | memory | s a step | ratio | page faults a step |")
     print("|---|---|---|---|---|---|")
     for side in SIDES:

@@ -41,9 +41,9 @@ if __name__ == "__main__":
 import ray
 import ray.tune
 
+from benchmarks.heading import format_heading
 from dps.training.result import Evaluation, Outcome, RunResult
 from tune import execution, search, startup
-from tune.core.provenance import collect_provenance
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.execution import connection, trainable
 from tune.planning.cluster import Cluster, Node
@@ -226,13 +226,10 @@ def print_loop(setting: argparse.Namespace, folder: Path) -> None:
     """Print what a search, its resume and its report cost, as Markdown."""
     output = folder / "simulated"
     loop = run_loop(setting, output)
-    origin = collect_provenance("python benchmarks/driver.py")
-    versions = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
+    print(format_heading("What a search costs its driver", "python benchmarks/driver.py"))
     print(
-        f"# What a search costs its driver\n\n{time.strftime('%Y-%m-%d')}, {origin.cores} cores, "
-        f"{origin.platform}, Python {origin.python}, {versions}; commit {(origin.git_commit or 'none')[:10]}"
-        f"{' with changes' * bool(origin.git_dirty)}. {setting.slots} slots, {setting.trials:,} trials of "
-        f"{EVALUATIONS} evaluations, without Ray and MLflow. Made with\n\n    {' '.join(origin.command)}\n"
+        f"\n{setting.slots} slots, {setting.trials:,} trials of {EVALUATIONS} evaluations, "
+        f"without Ray and MLflow.\n"
     )
     print(
         "| runs that ended | CPU ms a run, its two ends | CPU ms a report | memory, MB |\n|---|---|---|---|"

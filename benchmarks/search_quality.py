@@ -26,7 +26,6 @@ import multiprocessing
 import os
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
@@ -40,9 +39,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each cor
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.heading import format_heading
 from benchmarks.libraries import find_missing
 from benchmarks.replays import REDRAWN_SEEDS, Replayed, list_strategies, read_table, replay_recording
-from tune.core.provenance import collect_provenance
 
 TABLES = Path(__file__).parent / "tables"
 OURS = "ours"
@@ -141,16 +140,9 @@ def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _heading() -> str:
-    origin = collect_provenance("python benchmarks/search_quality.py")
-    versions = ", ".join(f"{name} {version}" for name, version in origin.packages.items())
     missing = f"\n\nNot installed, so not compared: {', '.join(find_missing())}." * bool(find_missing())
-    commit = f"{(origin.git_commit or 'unknown')[:10]}{', with changes' * bool(origin.git_dirty)}"
-    command = " ".join(origin.command)
-    return (
-        "# How good is what a search chooses\n\n"
-        f"{time.strftime('%Y-%m-%d')}, {origin.cores} cores, {origin.platform}, "
-        f"Python {origin.python}, {versions}; commit {commit}. Made with\n\n    {command}{missing}\n"
-    )
+    head = format_heading("How good is what a search chooses", "python benchmarks/search_quality.py")
+    return f"{head}{missing}\n"
 
 
 def _table_lines(file: Path) -> str:
