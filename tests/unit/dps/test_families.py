@@ -21,6 +21,7 @@ from dps.errors import InputError
 from dps.methods import attachment_of
 from dps.methods.dps import DPSDenseAttachment
 from dps.models import locate_model
+from dps.training import optim
 from tests import families, tiny
 from tests.families import BERT_BLOCK, COVERED, DEPTHS, HEADS, Axes, linear, twice
 
@@ -69,6 +70,20 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, Te
     loss.backward()
     optimizer.step()
     return loss.item()
+
+
+@every_family
+def test_attention_in_plain_products_is_the_same_attention(name: str) -> None:
+    """What a CPU in bf16 computes attention with, beside what it is loaded with, on padded texts."""
+    model, batch = families.classifier(name).eval(), batch_of()
+    mask = torch.ones_like(batch["attention_mask"])
+    mask[::2, 4:] = 0
+    batch = {**batch, "attention_mask": mask, "input_ids": torch.where(mask > 0, batch["input_ids"], 0)}
+    loaded = model(**batch)
+    optim.choose_attention(model, "bf16", torch.device("cpu"))
+    assert model.config._attn_implementation == "eager"
+    plain = model(**batch)
+    torch.testing.assert_close(plain.logits, loaded.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_every_family_of_the_table_is_here() -> None:
