@@ -97,7 +97,7 @@ def _count_confirmations(plan: Plan, own: Sequence[TrialRecord]) -> int:
     return total
 
 
-class _Runs:
+class _OwnRuns:
     """The runs of the search itself, as an estimator reads them."""
 
     def __init__(self, records: Collection[TrialRecord]) -> None:
@@ -107,14 +107,18 @@ class _Runs:
         return [run for run in self._records if run.purpose == purpose and not run.arm]
 
 
-def find_leader(plan: Plan, records: Collection[TrialRecord]) -> Leader | None:
-    """Return the leading trial of a search; None while too few runs have ended, and in a comparison."""
+def make_estimator(plan: Plan, records: Collection[TrialRecord]) -> Estimator | None:
+    """Return what estimates the trials of a search, None in a comparison. records: may grow."""
     if "" not in plan.arms:
         return None
     evaluations, chance = plan.options.evaluations, plan.preview.chance_level
-    estimator = Estimator(_Runs(records), plan.task.direction, evaluations, chance)
-    estimates = estimator.estimate()
-    if estimates is None:
+    return Estimator(_OwnRuns(records), plan.task.direction, evaluations, chance)
+
+
+def find_leader(estimator: Estimator | None) -> Leader | None:
+    """Return the leading trial; None while too few runs have ended, or without estimates."""
+    estimates = None if estimator is None else estimator.estimate()
+    if estimator is None or estimates is None:
         return None
     best = int(estimates.means.mean.argmax())
     return Leader(

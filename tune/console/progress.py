@@ -29,6 +29,7 @@ from tune.console.outlook import (
     estimate_left,
     find_leader,
     format_phases,
+    make_estimator,
     measure_work,
 )
 from tune.core.options import CommonOptions
@@ -85,7 +86,8 @@ class ProgressDisplay(Watcher):
         self.earlier = {record.id for record in earlier if record.outcome.is_final}
         self.progress: dict[str, Progress] = {}  # of the runs under way
         self.spoke_at: dict[str, float] = {}  # when a plain line last told of a run
-        self.leader: Leader | None = find_leader(plan, earlier)
+        self.estimator = make_estimator(plan, self.records.values())
+        self.leader: Leader | None = find_leader(self.estimator)
         self.origins: dict[tuple[str, str], int] = {}  # trials by arm and configuration
         for record in earlier:
             self._take(record)
@@ -155,9 +157,9 @@ class ProgressDisplay(Watcher):
             self._plain(record, f"step {progress}" if 0 < progress.share < 1 else f"{progress}")
 
     def trial_ended(self, record: TrialRecord) -> None:
-        others = [other for other in self.records.values() if other.id != record.id]
+        is_first_covered = record.covered and not any(run.covered for run in self.records.values())
         self._take(record)
-        self.leader = find_leader(self.plan, self.records.values())
+        self.leader = find_leader(self.estimator)
         score, leading = get_display_score(record, self.task), self.describe_leader()
         self._plain(
             record,
@@ -166,7 +168,7 @@ class ProgressDisplay(Watcher):
             + (f", {record.error}" if record.error else "")
             + (f"  ({leading})" if leading and record.purpose != RunPurpose.CONFIRMATION else ""),
         )
-        if record.covered and not any(r.covered for r in others):
+        if is_first_covered:
             self.note(f"{self.label}covered: {record.covered}")
         for warning in record.warnings:
             self.warn(f"{self._name(record)}: {warning}")

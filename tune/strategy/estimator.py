@@ -6,9 +6,10 @@ that diverged or collapsed (`RunResult.top_share`) counts as one at the chance l
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dps.training.result import Outcome
 from tune.core.direction import Direction
@@ -42,8 +43,23 @@ class Estimates:
     means: ShrunkMeans
 
 
+class _EndedRun(NamedTuple):
+    """A run with a score. Sorted, so that estimates do not depend on which run ended first.
+
+    purpose: 0 of a trial, 1 of the race. is_lost: see `Estimator._is_lost`.
+    """
+
+    purpose: int
+    number: int
+    seed: int
+    score: float
+    is_lost: bool
+
+
 class Estimator:
     """Estimate configurations from their runs; anew after each run that ends.
+
+    The source only grows: a run that has ended stays as it is.
 
     direction: of the metric; inside, higher is better.
     evaluations: of a full trial, spread evenly over its steps.
@@ -56,36 +72,48 @@ class Estimator:
         self.source, self.evaluations = source, evaluations
         self.sign = Direction(direction).sign
         self.chance = None if chance is None else self.sign * chance
-        self._ended_counts: tuple[int, int] | None = None
         self._estimates: Estimates | None = None
+        self._taken: set[str] = set()  # ids of the runs that the estimates are of
+        self._explored = 0  # trials that were seen, ended or not
+        self._places: dict[str, int] = {}  # of the first trial of each configuration, by its key
+        self._runs: dict[str, list[_EndedRun]] = {}  # with a score, in the order of `_EndedRun`, by key
+        self._order: list[tuple[int, str]] = []  # (place, key) of the configurations with a score
 
     def estimate(self) -> Estimates | None:
         """Return the estimates from all ended runs, or None while there are fewer than MIN_RUNS."""
         explored, raced = self.source.records(RunPurpose.SEARCH), self.source.records(RunPurpose.RACE)
-        counts = _count_informative(explored), _count_informative(raced)
-        if self._ended_counts != counts:
-            self._ended_counts = counts
-            self._estimates = self._estimate(explored, raced) if sum(counts) >= MIN_RUNS else None
+        for place in range(self._explored, len(explored)):
+            self._places.setdefault(explored[place].configuration_key, place)
+        self._explored = len(explored)
+        ended = [
+            (purpose, run)
+            for purpose, runs in enumerate((explored, raced))
+            for run in runs
+            if run.outcome in INFORMATIVE_OUTCOMES and run.id not in self._taken
+        ]
+        for purpose, run in ended:
+            self._take(purpose, run)
+        if ended and len(self._taken) >= MIN_RUNS and self._order:
+            self._estimates = self._estimate(explored)
         return self._estimates
 
-    def _estimate(self, explored: Sequence[TrialRecord], raced: Sequence[TrialRecord]) -> Estimates | None:
-        trials: dict[str, TrialRecord] = {}
-        scores: dict[str, dict[int, float]] = {}
-        collapsed: dict[str, dict[int, bool]] = {}
-        for trial in explored:
-            trials.setdefault(trial.configuration_key, trial)
-        for run in (*explored, *raced):
-            key, score = run.configuration_key, self._full_score(run)
-            if score is not None and key in trials:
-                scores.setdefault(key, {})[run.seed] = score
-                collapsed.setdefault(key, {})[run.seed] = self._is_lost(run)
-        if not scores:
-            return None
-        chosen = sorted(scores, key=lambda key: trials[key].number)
-        full = [scores[key] for key in chosen]
-        lost = [[*collapsed[key].values()] for key in chosen]
-        means = shrink_means([[*each.values()] for each in full], lost, self.chance or 0.0)
-        return Estimates([trials[key] for key in chosen], full, means)
+    def _take(self, purpose: int, run: TrialRecord) -> None:
+        """Take up a run that has ended."""
+        self._taken.add(run.id)
+        key, score = run.configuration_key, self._full_score(run)
+        if score is None or key not in self._places:
+            return
+        if key not in self._runs:
+            bisect.insort(self._order, (self._places[key], key))
+        ended = _EndedRun(purpose, run.number, run.seed, score, self._is_lost(run))
+        bisect.insort(self._runs.setdefault(key, []), ended)
+
+    def _estimate(self, explored: Sequence[TrialRecord]) -> Estimates:
+        runs = [{run.seed: run for run in self._runs[key]} for _, key in self._order]
+        scores = [{seed: run.score for seed, run in each.items()} for each in runs]
+        lost = [[run.is_lost for run in each.values()] for each in runs]
+        means = shrink_means([[*each.values()] for each in scores], lost, self.chance or 0.0)
+        return Estimates([explored[place] for place, _ in self._order], scores, means)
 
     def _full_score(self, run: TrialRecord) -> float | None:
         """Return the score at the end of a run, higher is better; None of a run that was not seen there."""
@@ -106,10 +134,8 @@ class Estimator:
         estimates = self.estimate()
         if estimates is None:
             return {}
-        return {
-            trial.number: self.sign * float(mean)
-            for trial, mean in zip(estimates.trials, estimates.means.mean, strict=True)
-        }
+        numbers = (trial.number for trial in estimates.trials)
+        return dict(zip(numbers, (self.sign * estimates.means.mean).tolist(), strict=True))
 
     def rank_trials(self) -> list[TrialRecord]:
         """Return the trials with a full-length run, highest expected score first."""
@@ -128,7 +154,3 @@ class Estimator:
         """Return by how much a new configuration is expected to exceed the best, in the metric's scale."""
         estimates = self.estimate()
         return None if estimates is None else estimates.means.compute_improvement()
-
-
-def _count_informative(runs: Sequence[TrialRecord]) -> int:
-    return sum(run.outcome in INFORMATIVE_OUTCOMES for run in runs)

@@ -10,6 +10,7 @@ import pytest
 
 from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import STEPS, make_space
+from tune.core.run import RunPurpose
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.estimator import MIN_RUNS, Estimator
 from tune.strategy.race import RACE_SEED_OFFSET
@@ -120,12 +121,29 @@ def test_a_further_trial_promises_more_where_trials_differ_more() -> None:
 
 
 def test_estimates_that_grew_with_the_ledger_are_those_of_a_resume() -> None:
+    """To the last bit, in whatever order runs end: else a search that was resumed could choose another."""
     ledger, grown = make()
-    for number, rate in enumerate(RATES):
-        run(ledger, rate, [0.2, 0.3, 0.4 + 0.02 * (-1) ** number])
-        grown.estimate()
-    resumed = Estimator(ledger, "max", len(STEPS), 0.0)
-    assert grown.expected_scores() == resumed.expected_scores()
+    rng = np.random.default_rng(3)
+    seeds = range(SEED + RACE_SEED_OFFSET, SEED + RACE_SEED_OFFSET + 3)
+    started = [ledger.replicate(configuration(rate), SPACE, SEED, RunPurpose.SEARCH) for rate in RATES]
+    started += [
+        ledger.replicate(configuration(rate), SPACE, seed, RunPurpose.RACE)
+        for rate in RATES[:4]
+        for seed in seeds
+    ]
+    for place in rng.permutation(len(started)):
+        end, share = rng.normal(0.4, 0.1), 1.0 if place % 5 == 0 else 0.6
+        result = RunResult(outcome=Outcome.COMPLETED, scores=[(STEPS[-1], end)], seconds=1.0, top_share=share)
+        ledger.finish(started[place].id, result)
+        found, anew = grown.estimate(), Estimator(ledger, "max", len(STEPS), 0.0).estimate()
+        assert (found is None) == (anew is None)
+        if found and anew:
+            assert found.trials == anew.trials
+            assert [[*each.items()] for each in found.full_scores] == [
+                [*each.items()] for each in anew.full_scores
+            ]
+            assert found.means.mean.tolist() == anew.means.mean.tolist()
+            assert found.means.noise == anew.means.noise
 
 
 def test_a_collapsed_run_counts_at_chance_whatever_its_slice_of_the_data_scored_it() -> None:
