@@ -58,7 +58,7 @@ class TrialRecord(RunResult):
         """Text that equal configurations have in common, and no others: see `make_configuration_key`."""
         return make_configuration_key(self.configuration)
 
-    @property
+    @cached_property
     def arm(self) -> str:
         """The arm of a comparison that it belongs to; empty in a search."""
         return RunId.parse(self.id).arm
