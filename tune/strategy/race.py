@@ -49,6 +49,7 @@ class Race:
     def __init__(self, estimator: Estimator, settings: RaceSettings, seed: int) -> None:
         self.estimator, self.settings, self.seed = estimator, settings, seed
         self.end_reason: str | None = None
+        self._work: dict[str, tuple[float, float]] = {}  # of ended runs, by id: see `_measure_work`
 
     def next_replicate(self, running: Sequence[TrialRecord]) -> tuple[dict[str, Any], int] | None:
         """Return the configuration and seed to run next; None if there is none now, or none at all when
@@ -101,9 +102,9 @@ class Race:
             self.estimator.source.records(RunPurpose.RACE),
         )
         under_way = {record.id for record in running}
-        explored = sum(map(self._count_passes, trials))
-        raced = sum(self._count_passes(run) for run in race_runs if run.id not in under_way)
-        shares = sum(trial.measure_share(self.estimator.evaluations) for trial in trials)
+        work = [self._measure_work(trial) for trial in trials]
+        explored, shares = (sum(column) for column in zip(*work, strict=True)) if work else (0.0, 0.0)
+        raced = sum(self._measure_work(run)[0] for run in race_runs if run.id not in under_way)
         full_run = explored / max(1 / self.estimator.evaluations, shares)
         raced += len(running) * full_run
         if raced + full_run / 2 >= self.settings.max_cost_ratio * explored:
@@ -119,6 +120,15 @@ class Race:
             f"one more run is expected to improve the choice by {100 * gain:.2g} points, not more than its "
             f"cost of {100 * self.settings.min_gain:.2g}"
         )
+
+    def _measure_work(self, run: TrialRecord) -> tuple[float, float]:
+        """Return the passes of a run and the share of its steps up to its last score."""
+        if (known := self._work.get(run.id)) is not None:
+            return known
+        work = self._count_passes(run), run.measure_share(self.estimator.evaluations)
+        if run.outcome.is_final:
+            self._work[run.id] = work
+        return work
 
     def _count_passes(self, run: TrialRecord) -> float:
         """Return the examples that went forward and backward in a run up to its last score, in batches of the
