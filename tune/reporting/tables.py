@@ -52,6 +52,11 @@ class TextTable(NamedTuple):
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
 
+    def transpose(self) -> TextTable:
+        """Return the table with a row for each column but the first."""
+        heads, *rows = zip(self.columns, *self.rows, strict=True)
+        return TextTable(self.title, heads, rows)
+
 
 def format_heading(document: ComparisonDocument) -> str:
     """Name the comparison by its task and training examples."""

@@ -34,7 +34,11 @@ def render_suite_page(document: SuiteDocument, folder: Path) -> str:
         figures,
         document=document,
         sentences=list_sentences(document) or [document.sentence],
-        tables=[tables.make_difference_table(document), tables.make_score_table(document)],
+        tables=[
+            tables.make_difference_table(document),
+            tables.make_score_table(document),
+            tables.make_remainder_table(document),
+        ],
         note=tables.TABLE_NOTE,
         scope=SCOPE,
         links={task.task: _find_page(Path(task.folder), document.kind, folder) for task in document.tasks},

@@ -24,7 +24,8 @@ TABLE_NOTE = (
 
 
 def make_difference_table(document: SuiteDocument) -> TextTable:
-    """Return the table of differences: a row a task, then their average, which sizes have not."""
+    """Return the table of differences: a row a task, then their average, which sizes have not; where there
+    are more differences than rows, a row a difference."""
     names = list(dict.fromkeys(name for task in document.tasks for name in task.differences))
     first = WINNER if document.kind == "search" else document.baseline or ""
     heads = ["winner"] if document.kind == "search" else []
@@ -35,12 +36,24 @@ def make_difference_table(document: SuiteDocument) -> TextTable:
         chosen = [format_configuration(task.winner or {"method": "-"})] if heads else []
         cells = [format_task_difference(task.differences.get(name)) for name in names]
         rows.append((task.task, task.metric, *chosen, format_score(task.scores.get(first)), *cells))
-    if document.is_of_sizes:
-        return TextTable("Differences", columns, rows)
-    cells = [format_average(document.averages.get(name)) for name in names]
-    blank = ["-"] * len(heads)
-    rows.append((AVERAGE, "-", *blank, format_score(document.scores.get(first)), *cells))
-    return TextTable("Differences", columns, rows)
+    if not document.is_of_sizes:
+        cells = [format_average(document.averages.get(name)) for name in names]
+        blank = ["-"] * len(heads)
+        rows.append((AVERAGE, "-", *blank, format_score(document.scores.get(first)), *cells))
+    table = TextTable("Differences", columns, rows)
+    return table.transpose() if len(names) > len(rows) else table
+
+
+def make_remainder_table(document: SuiteDocument) -> TextTable:
+    """Return the table of the averages without each task, in rows and columns as the differences are."""
+    columns = ("without", *map(document.name_difference, document.averages))
+    rows = []
+    for task in document.tasks:
+        left = [average.without.get(task.task) for average in document.averages.values()]
+        cells = ["-" if rest is None else format_difference(rest.mean, rest.interval) for rest in left]
+        rows.append((task.task, *cells))
+    table = TextTable("Without each task", columns, rows)
+    return table.transpose() if len(document.averages) > len(rows) + 1 else table
 
 
 def make_score_table(document: SuiteDocument) -> TextTable:
@@ -99,12 +112,13 @@ def make_terminal_table(document: SuiteDocument) -> Table:
     from rich.text import Text
 
     found = (make_score_table if document.is_of_sizes else make_difference_table)(document)
-    skipped = {place for place, name in enumerate(found.columns) if name in ("winner", "metric")}
+    left_out = "winner", "metric"
+    skipped = {place for place, name in enumerate(found.columns) if name in left_out}
     table = Table(expand=False, pad_edge=False, box=None)
     for place, column in enumerate(found.columns):
         if place not in skipped:
             table.add_column(Text(column), overflow="fold")
-    for row in found.rows:
+    for row in (row for row in found.rows if row[0] not in left_out):
         table.add_row(*(Text(cell) for place, cell in enumerate(row) if place not in skipped))
     return table
 

@@ -137,6 +137,21 @@ def test_all_files_hold_every_task_and_the_average(folders: list[Path], tmp_path
     assert f"{mean} \\\\" in texts["suite.tex"]
 
 
+def test_a_table_of_more_methods_than_tasks_has_a_row_for_each(folders: list[Path], tmp_path: Path) -> None:
+    found = read_suite(folders, {})
+    few, extra = make_difference_table(found), [f"method-{number}" for number in range(len(TASKS) + 1)]
+    for each in (*(task.differences for task in found.tasks), found.averages):
+        each |= dict.fromkeys(extra, each["dps-dense"])
+    many = make_difference_table(found)
+    assert many.columns == ("task", *(task.task for task in found.tasks), "average")
+    rows = {head: cells for head, *cells in many.rows}
+    place = few.columns.index("dps-dense - vanilla")
+    assert rows["method-1 - vanilla"] == rows["dps-dense - vanilla"] == [row[place] for row in few.rows]
+    write_suite(found, tmp_path / SUITE_PAGE)
+    page = (tmp_path / SUITE_PAGE).read_text(encoding="utf-8")
+    assert re.search(r'<th scope="col"><a href="[^"]*rte/compare.html">rte</a></th>', page)
+
+
 def test_searches_of_an_earlier_version_have_an_average(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
