@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+MAX_PLAIN_ATTENTION = 256  # tokens up to which attention is computed in plain products on a CPU in bf16
 
 
 def make_adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
@@ -52,11 +53,15 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
-def choose_attention(model: PreTrainedModel, precision: str, device: torch.device) -> None:
+def choose_attention(model: PreTrainedModel, precision: str, device: torch.device, max_length: int) -> None:
     """Let a model compute attention in plain products on a CPU in bf16, where PyTorch's fused kernel takes
-    longer (`benchmarks/cpu.py`); everywhere else it stays as it was loaded. Saved models do not tell."""
+    longer (`benchmarks/cpu.py`), but for long texts, where plain products take as long and more memory.
+    Everywhere else it stays as it was loaded. Saved models do not tell.
+
+    max_length: tokens of an example, at most.
+    """
     is_slower = device.type == "cpu" and resolve_precision(precision, device) == "bf16"
-    if is_slower and model.config._attn_implementation == "sdpa":
+    if is_slower and max_length <= MAX_PLAIN_ATTENTION and model.config._attn_implementation == "sdpa":
         model.set_attn_implementation("eager")
 
 

@@ -104,7 +104,7 @@ class _Run:
         memory.reset_peak_memory(self.device)
         seed_draws(config.seed)
         self.model = base.build(config.seed, config.method.dropout(self.max_steps))
-        optim.choose_attention(self.model, config.precision, self.device)
+        optim.choose_attention(self.model, config.precision, self.device, self.data.max_length)
         if config.gradient_checkpointing:
             memory.recompute_activations(self.model)
         shards_first = config.shard and not config.method.adds_layers

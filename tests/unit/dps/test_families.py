@@ -79,8 +79,11 @@ def test_attention_in_plain_products_is_the_same_attention(name: str) -> None:
     mask = torch.ones_like(batch["attention_mask"])
     mask[::2, 4:] = 0
     batch = {**batch, "attention_mask": mask, "input_ids": torch.where(mask > 0, batch["input_ids"], 0)}
-    loaded = model(**batch)
-    optim.choose_attention(model, "bf16", torch.device("cpu"))
+    loaded, kind = model(**batch), model.config._attn_implementation
+    for precision, max_length in (("fp32", 32), ("bf16", 257)):
+        optim.choose_attention(model, precision, torch.device("cpu"), max_length)
+        assert model.config._attn_implementation == kind
+    optim.choose_attention(model, "bf16", torch.device("cpu"), 256)
     assert model.config._attn_implementation == "eager"
     plain = model(**batch)
     torch.testing.assert_close(plain.logits, loaded.logits, rtol=1e-4, atol=1e-5)
