@@ -155,6 +155,7 @@ class Loop:
 
     def __call__(self, jobs: Any, *rest: Any) -> None:
         self.resumed = time.process_time()
+        connection.freeze_imported_objects()  # garbage is collected from here on, as in a search
         self._note()
         running: deque[tuple[str, SimulatedTrial]] = deque()
         names, ended = itertools.count(), False
