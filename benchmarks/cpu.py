@@ -1,7 +1,7 @@
 """What makes a training step on this CPU quicker: bf16 beside fp32, plain beside fused attention, and memory
 that glibc keeps.
 
-    python benchmarks/cpu.py                                  # steps alone, a minute
+    python benchmarks/cpu.py                                  # steps alone, three minutes
     python benchmarks/cpu.py --seeds 20 --tasks cola          # and scores, on built-in data
     python benchmarks/cpu.py --data ../glue --tasks cola rte --train-size 500 --max-length 64 --seeds 12
 

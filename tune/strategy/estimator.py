@@ -57,9 +57,9 @@ class _EndedRun(NamedTuple):
 
 
 class Estimator:
-    """Estimate configurations from their runs; anew after each run that ends.
+    """Estimate configurations from their runs; anew after each run that ends, which is read once.
 
-    The source only grows: a run that has ended stays as it is.
+    The source only grows, in the order of its numbers, and a run that has ended stays as it is.
 
     direction: of the metric; inside, higher is better.
     evaluations: of a full trial, spread evenly over its steps.
