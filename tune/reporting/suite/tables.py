@@ -23,23 +23,26 @@ TABLE_NOTE = (
 )
 
 
-def make_difference_table(document: SuiteDocument) -> TextTable:
+def make_difference_table(document: SuiteDocument, brief: bool = False) -> TextTable:
     """Return the table of differences: a row a task, then their average, which sizes have not; where there
-    are more differences than rows, a row a difference."""
+    are more differences than rows, a row a difference. brief: without metrics and winners."""
     names = list(dict.fromkeys(name for task in document.tasks for name in task.differences))
     first = WINNER if document.kind == "search" else document.baseline or ""
-    heads = ["winner"] if document.kind == "search" else []
+    heads = ["winner"] if document.kind == "search" and not brief else []
+    metric = [] if brief else ["metric"]
     row_name = "size" if document.is_of_sizes else "task"
-    columns = (row_name, "metric", *heads, f"score of {first}", *map(document.name_difference, names))
+    columns = (row_name, *metric, *heads, f"score of {first}", *map(document.name_difference, names))
     rows = []
     for task in document.tasks:
         chosen = [format_configuration(task.winner or {"method": "-"})] if heads else []
         cells = [format_task_difference(task.differences.get(name)) for name in names]
-        rows.append((task.task, task.metric, *chosen, format_score(task.scores.get(first)), *cells))
+        rows.append(
+            (task.task, *(task.metric for _ in metric), *chosen, format_score(task.scores.get(first)), *cells)
+        )
     if not document.is_of_sizes:
         cells = [format_average(document.averages.get(name)) for name in names]
-        blank = ["-"] * len(heads)
-        rows.append((AVERAGE, "-", *blank, format_score(document.scores.get(first)), *cells))
+        blank = ["-"] * len([*metric, *heads])
+        rows.append((AVERAGE, *blank, format_score(document.scores.get(first)), *cells))
     table = TextTable("Differences", columns, rows)
     return table.transpose() if len(names) > len(rows) else table
 
@@ -111,15 +114,14 @@ def make_terminal_table(document: SuiteDocument) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    found = (make_score_table if document.is_of_sizes else make_difference_table)(document)
-    left_out = "winner", "metric"
-    skipped = {place for place, name in enumerate(found.columns) if name in left_out}
+    found = (
+        make_score_table(document) if document.is_of_sizes else make_difference_table(document, brief=True)
+    )
     table = Table(expand=False, pad_edge=False, box=None)
-    for place, column in enumerate(found.columns):
-        if place not in skipped:
-            table.add_column(Text(column), overflow="fold")
-    for row in (row for row in found.rows if row[0] not in left_out):
-        table.add_row(*(Text(cell) for place, cell in enumerate(row) if place not in skipped))
+    for column in found.columns:
+        table.add_column(Text(column), overflow="fold")
+    for row in found.rows:
+        table.add_row(*map(Text, row))
     return table
 
 

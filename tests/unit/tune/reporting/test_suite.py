@@ -22,12 +22,17 @@ from tune import compare, report, search_report
 from tune.records import stores
 from tune.records.experiments import RunFile
 from tune.records.search_document import read_search_document
-from tune.records.suite_document import read_suite_document
+from tune.records.suite_document import SuiteDocument, read_suite_document
 from tune.reporting.suite.collect import collect_search
 from tune.reporting.suite.document import build_suite, list_sentences
 from tune.reporting.suite.folders import read_suite
 from tune.reporting.suite.page import SUITE_PAGE, write_suite
-from tune.reporting.suite.tables import make_difference_table, make_score_table, summarise_suite
+from tune.reporting.suite.tables import (
+    make_difference_table,
+    make_score_table,
+    make_terminal_table,
+    summarise_suite,
+)
 from tune.result import SuiteResult, load_result
 from tune.tracking.suite import track_suite
 
@@ -150,6 +155,22 @@ def test_a_table_of_more_methods_than_tasks_has_a_row_for_each(folders: list[Pat
     write_suite(found, tmp_path / SUITE_PAGE)
     page = (tmp_path / SUITE_PAGE).read_text(encoding="utf-8")
     assert re.search(r'<th scope="col"><a href="[^"]*rte/compare.html">rte</a></th>', page)
+
+
+@pytest.mark.parametrize("as_sizes", [False, True])
+def test_the_table_of_the_terminal_has_every_row_whatever_it_is_called(
+    folders: list[Path], as_sizes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = read_suite(folders, {})
+    found.tasks[0].task = "metric"
+    for task in found.tasks:
+        task.scores["winner"] = task.scores["dps-dense"]
+    monkeypatch.setattr(SuiteDocument, "is_of_sizes", as_sizes)
+    table = make_terminal_table(found)
+    heads = [str(cell) for cell in table.columns[0].cells]
+    assert "winner" in heads if as_sizes else "metric" in heads
+    assert len(heads) == len((make_score_table if as_sizes else make_difference_table)(found).rows)
+    assert ("metric" in [str(column.header) for column in table.columns]) == as_sizes
 
 
 def test_searches_of_an_earlier_version_have_an_average(
