@@ -74,8 +74,8 @@ def make_difference_row(label: str, difference: DifferenceSection, pairs: Mappin
     return Row(label, value, marks, lines)
 
 
-def draw_differences(rows: Sequence[Row], title: str) -> Plot:
-    """Draw rows of `make_difference_row` around a bold zero. title: what the points say."""
+def draw_differences(rows: Sequence[Row], title: str, dot: str = "a seed") -> Plot:
+    """Draw rows of `make_difference_row` around a bold zero. title: what the points say; dot: what one is."""
     values = [mark.value for row in rows for mark in row.marks]
     values += [end for row in rows for line in row.lines for end in (line.start, line.end)]
     scale = make_scale([0.0, *values], f"{title} {ARROW}", least=MIN_POINTS)
@@ -83,7 +83,7 @@ def draw_differences(rows: Sequence[Row], title: str) -> Plot:
     names = [
         *[("mean and 95 % interval", "accent", "diamond")] * any(row.lines for row in rows),
         *[("mean without interval", "accent", "ring")] * any(not row.lines for row in rows),
-        ("a seed", "muted", "dot"),
+        (dot, "muted", "dot"),
     ]
     return draw_rows(rows, scale, f"Differences in points: {said}.", zero=0.0, legend=names)
 

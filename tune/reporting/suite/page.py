@@ -24,11 +24,12 @@ TASK_PAGES = {"search": "report.html", "comparison": "compare.html"}
 
 
 def render_suite_page(document: SuiteDocument, folder: Path) -> str:
-    """Render the page: sentences, a forest plot for each average, the tables. folder: the page's own, from
-    which the tasks' reports are linked."""
+    """Render the page: sentences, a forest plot of the averages, the tables, and folded a forest plot of the
+    tasks for each average. folder: the page's own, from which the tasks' reports are linked."""
     figures = PageFigures()
+    figures.add("averages", partial(plot_averages, document))
     for place, name in enumerate(document.averages):
-        figures.add(f"average-{place}", partial(plot_average, document, name))
+        figures.add(f"tasks-{place}", partial(plot_tasks, document, name))
     return render_template(
         "suite.html.j2",
         figures,
@@ -53,7 +54,25 @@ def _find_page(task: Path, kind: str, folder: Path) -> str:
     return Path(os.path.relpath(task / TASK_PAGES[kind], folder)).as_posix()
 
 
-def plot_average(document: SuiteDocument, name: str) -> Plot:
+def plot_averages(document: SuiteDocument) -> Plot | None:
+    """Plot all averages, one a row, with the mean of each task; None of a single one, see `plot_tasks`."""
+    if len(document.averages) < 2:
+        return None
+    rows = []
+    for name, average in document.averages.items():
+        means = {task.task: task.differences[name].mean for task in document.tasks}
+        dots = [
+            Mark(100 * mean, "dot", "muted", f"{task}: {format_difference(mean)}", loose=True)
+            for task, mean in means.items()
+        ]
+        said = tables.format_average(average)
+        rows.append(_make_row(name, average.mean, average.interval, dots, said))
+    won = document.kind == "search"
+    against = "by which the winner is better" if won else f"better than {document.baseline}"
+    return draw_differences(rows, f"points {against}", "a size" if document.is_of_sizes else "a task")
+
+
+def plot_tasks(document: SuiteDocument, name: str) -> Plot:
     """Plot a difference: a row a task with each pair, and the average."""
     rows = []
     for task in document.tasks:

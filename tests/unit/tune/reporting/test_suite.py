@@ -26,8 +26,9 @@ from tune.records.suite_document import SuiteDocument, read_suite_document
 from tune.reporting.suite.collect import collect_search
 from tune.reporting.suite.document import build_suite, list_sentences
 from tune.reporting.suite.folders import read_suite
-from tune.reporting.suite.page import SUITE_PAGE, write_suite
+from tune.reporting.suite.page import SUITE_PAGE, plot_averages, write_suite
 from tune.reporting.suite.tables import (
+    format_average,
     make_difference_table,
     make_score_table,
     make_terminal_table,
@@ -155,6 +156,27 @@ def test_a_table_of_more_methods_than_tasks_has_a_row_for_each(folders: list[Pat
     write_suite(found, tmp_path / SUITE_PAGE)
     page = (tmp_path / SUITE_PAGE).read_text(encoding="utf-8")
     assert re.search(r'<th scope="col"><a href="[^"]*rte/compare.html">rte</a></th>', page)
+
+
+def test_the_first_plot_has_every_average_and_the_tasks_are_folded(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    found = read_suite(folders, {})
+    assert plot_averages(found) is None, "of one average the plot of its tasks comes first"
+    found.averages["r-drop"] = found.averages["dps-dense"].model_copy(update={"mean": -0.25})
+    for task in found.tasks:
+        task.differences["r-drop"] = task.differences["dps-dense"].model_copy(update={"mean": -0.125})
+    plot = plot_averages(found)
+    assert plot is not None
+    assert "points better than vanilla" in plot.markup
+    assert f"r-drop {format_average(found.averages['r-drop'])}" in plot.alt
+    assert "-25.0" in plot.alt
+    assert all(f"{task}: -12.5" in plot.markup for task in TASKS)
+    write_suite(found, tmp_path / SUITE_PAGE)
+    first, folded = (tmp_path / SUITE_PAGE).read_text(encoding="utf-8").split('<h2 id="tasks">')
+    assert 'id="averages"' in first
+    assert 'id="tasks-0"' not in first
+    assert folded.count('class="plot"') == 2
 
 
 @pytest.mark.parametrize("as_sizes", [False, True])
