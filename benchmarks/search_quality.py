@@ -12,6 +12,8 @@ paired: the same replay has the same seeds, the same reflection and the same re-
 - *reflected*: parameter ranges mirrored, others in each replay, so that the published values lie anywhere.
 - *regret*: the best true mean of the table less that of the choice, in points. Where the truth is that of few
   seeds, the best is lucky: regrets of *recorded* are too high, by as much for every strategy.
+- *share*: regret as a share of that of a configuration drawn at random, so that each table counts the same
+  whatever its metric; the summary over tables goes by it.
 - *optimism*: the score by which the configuration was chosen less its true mean, before confirming.
 - "begun alike": with the published values, as ours begins.
 - ± is 1.96 standard errors over replays. Intervals in brackets resample tables and recordings (the recorded
@@ -41,10 +43,9 @@ from numpy.typing import NDArray
 
 from benchmarks.heading import format_heading
 from benchmarks.libraries import find_missing
-from benchmarks.replays import REDRAWN_SEEDS, Replayed, list_strategies, read_table, replay_recording
+from benchmarks.replays import OURS, REDRAWN_SEEDS, Replayed, list_strategies, read_table, replay_recording
 
 TABLES = Path(__file__).parent / "tables"
-OURS = "ours"
 RESAMPLES = 4000
 GROUNDS = ("recorded", "recorded, reflected", "re-drawn", "re-drawn, reflected")
 SHOWN = (
@@ -172,7 +173,7 @@ def report(files: Sequence[Path], budgets: Sequence[float], extent: Extent, proc
         for runs in sorted(budgets):
             print(f"\n# A budget of {runs:g} mean full runs")
             found = {file: _report_table(pool, file, runs, extent) for file in files}
-            _report_all(found)
+            report_all(found)
 
 
 def _report_table(pool: Any, file: Path, runs: float, extent: Extent) -> dict[str, Found]:
@@ -200,7 +201,7 @@ def _report_table(pool: Any, file: Path, runs: float, extent: Extent) -> dict[st
             ]
         )
     _print_rows(["strategy", *GROUNDS, "optimism", "cost, runs", "replays"], rows)
-    blind = statistics.fmean(one.blind for replays in found[OURS].values() for one in replays)
+    blind = _measure_blind(found)
     print(f"\nA configuration drawn at random has a regret of {100 * blind:.2f} points.")
     print(f"\n{_spread(found)}", flush=True)
     return found
@@ -219,15 +220,30 @@ def _spread(found: dict[str, Found]) -> str:
     return "\n".join(lines)
 
 
-def _report_all(found: dict[Path, dict[str, Found]]) -> None:
-    """Print the mean over tables and reflections, the best first."""
+def report_all(found: dict[Path, dict[str, Found]]) -> None:
+    """Print the means over tables and reflections, the best first."""
+    blind = [_measure_blind(each) for each in found.values()]
     rows = []
     for name in next(iter(found.values())):
-        regret = resample([average_recordings(each[name]) for each in found.values()])
-        apart = resample([average_recordings(each[name], each[OURS]) for each in found.values()])
-        rows.append((regret[0], [name, _interval(regret), "-" if name == OURS else _interval(apart)]))
+        regrets = [average_recordings(each[name]) for each in found.values()]
+        apart = [average_recordings(each[name], each[OURS]) for each in found.values()]
+        share = resample([each / size for each, size in zip(regrets, blind, strict=True)])
+        less = resample([each / size for each, size in zip(apart, blind, strict=True)])
+        cells = [
+            name,
+            _interval(share),
+            "-" if name == OURS else _interval(less),
+            _interval(resample(regrets)),
+        ]
+        rows.append((share[0], cells))
     print(f"\n## All {len(found)} tables, recorded and re-drawn, as they are and reflected\n")
-    _print_rows(["strategy", "mean regret", "less that of ours"], [row for _, row in sorted(rows)])
+    columns = ["strategy", "share, %", "less that of ours", "mean regret, points"]
+    _print_rows(columns, [row for _, row in sorted(rows)])
+
+
+def _measure_blind(found: dict[str, Found]) -> float:
+    """Return the regret of a configuration drawn at random, over the replays of a table."""
+    return statistics.fmean(one.blind for replays in found[OURS].values() for one in replays)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

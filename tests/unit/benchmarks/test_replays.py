@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.libraries import LIBRARIES
 from benchmarks.play import Ground, Play
 from benchmarks.recorded import Replay, Table
-from benchmarks.replays import list_strategies, make_ground, replay, search_as_ours
-from benchmarks.search_quality import TABLES, average_recordings, main, resample
+from benchmarks.replays import OURS, Replayed, list_strategies, make_ground, replay, search_as_ours
+from benchmarks.search_quality import TABLES, average_recordings, main, report_all, resample
 from benchmarks.strategies import REPEATS, STRATEGIES
 
 FILE = TABLES / "stsb.parquet"
@@ -106,6 +108,21 @@ def test_an_interval_over_tables_and_recordings_holds_what_they_differ_by() -> N
 def test_strategies_are_compared_over_the_replays_that_both_have() -> None:
     one = [replay("grid x seeds", FILE, 0, False, 24, number) for number in range(3)]
     assert average_recordings({(0, False): one[:1]}, {(0, False): one}) == pytest.approx([0])
+
+
+def test_each_table_counts_the_same_whatever_its_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    def play(regret: float, blind: float) -> dict[tuple[int, bool], list[Replayed]]:
+        return {(number, False): [Replayed(regret, 0.0, 0.0, blind, 1.0)] * 2 for number in range(3)}
+
+    report_all(
+        {
+            Path("coarse"): {OURS: play(0.1, 0.2), "other": play(0.2, 0.2)},
+            Path("fine"): {OURS: play(0.01, 0.01), "other": play(0.0, 0.01)},
+        }
+    )
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    assert rows[0].startswith("| other | 50.00 [0.00, 100.00] | -25.00 [-100.00, 50.00] | 10.00 ")
+    assert rows[1].startswith("| ours | 75.00 [50.00, 100.00] | - | 5.50 ")
 
 
 def test_the_quick_report_has_every_strategy_and_table(capsys: pytest.CaptureFixture[str]) -> None:
