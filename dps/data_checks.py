@@ -182,7 +182,8 @@ def _warn_repeated_texts(proposal: TaskProposal) -> list[str]:
     for split, keys in proposal.keys.items():
         if repeated := len(keys) - len(set(keys)):
             note = "; they stay on one side of the split" if proposal.dev is None else ""
-            warnings.append(f"{_count_rows(repeated)} of {split} repeat the text of another{note}")
+            verb = "repeats" if repeated == 1 else "repeat"
+            warnings.append(f"{_count_rows(repeated)} of {split} {verb} the text of another{note}")
     return warnings
 
 
@@ -208,9 +209,9 @@ def _warn_shared_texts(proposal: TaskProposal) -> list[str]:
     shared = sum(key in train for key in proposal.keys["dev"])
     if not shared:
         return []
-    return [
-        f"{_count_rows(shared)} of dev are in train too: scores will be too good; remove them from either"
-    ]
+    verb = "is" if shared == 1 else "are"
+    said = f"{_count_rows(shared)} of dev {verb} in train too"
+    return [f"{said}: scores will be too good; remove them from either"]
 
 
 def _warn_few_examples(proposal: TaskProposal) -> list[str]:

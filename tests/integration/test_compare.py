@@ -228,10 +228,10 @@ def test_mlflow_has_a_parent_with_what_was_found_and_the_files(done: Ran) -> Non
     client = MlflowClient(f"sqlite:///{done.output.parent}/mlflow.db")
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"compare.json", "compare.md", "compare.tex", "compare.html", "config.yaml"} <= files
-    assert "holdout_accuracy" in runs["vanilla:0"].data.metrics
+    assert "score" in runs["vanilla:0"].data.metrics
     confirmation = runs["vanilla:confirm-0"].data.metrics
     assert {"dev_accuracy", "mnli_accuracy"} <= set(confirmation)
-    assert not [name for name in confirmation if name.startswith("holdout")]
+    assert not [name for name in confirmation if name in ("score", "selection_accuracy")]
 
 
 def test_config_yaml_plans_the_same_comparison(done: Ran, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,7 @@ def test_mlflow_has_the_search_its_trials_and_the_files(done: Done) -> None:
         assert {"learning_rate", "seed"} | own <= set(run.data.params)
         assert {"method", "model", "data_fingerprint", "git_commit", "outcome"} <= set(run.data.tags)
     trial = next(run for run in children if run.data.tags["dps.trial"] == "0")
-    curve = [m.value for m in client.get_metric_history(trial.info.run_id, "holdout_accuracy")]
+    curve = [m.value for m in client.get_metric_history(trial.info.run_id, "score")]
     assert curve == [score for _, score in done.found["trials"][0]["scores"]]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"config.yaml", "search.json", "study.db", "best"} <= files

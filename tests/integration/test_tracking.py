@@ -197,8 +197,10 @@ def test_a_search_is_a_parent_run_with_a_child_a_trial(uri: str, output: Path) -
     assert parent.data.tags["mlflow.note.content"] == note
 
     client = MlflowClient(tracking_uri=uri)
-    curve = client.get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
-    assert [(point.step, point.value) for point in curve] == [(20, 0.1), (40, 0.2)]
+    curve = client.get_metric_history(found["0"].info.run_id, "score")
+    assert [(point.step, point.value) for point in curve] == [(20, 0.1), (40, 0.2), (60, 0.3)]
+    first = min(found["0"].data.metrics)
+    assert first == "score", "MLflow compares runs by the first metric"
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert files == {"config.yaml", "search.json", "report.html", "study.db", "best"}
     (weights,) = client.list_artifacts(parent.info.run_id, "best")
@@ -255,7 +257,7 @@ def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:
         t: run.info.run_id for t, run in before.items()
     }
     assert (after["search"].info.status, after["3"].info.status) == ("FINISHED", "FINISHED")
-    curve = MlflowClient(tracking_uri=uri).get_metric_history(after["3"].info.run_id, f"holdout_{METRIC}")
+    curve = MlflowClient(tracking_uri=uri).get_metric_history(after["3"].info.run_id, "score")
     assert [point.step for point in curve] == [20, 40, 60]
 
 
@@ -340,7 +342,9 @@ def test_which_store_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert resolve_tracking_uri("http://named:1", tmp_path) == "http://named:1"
     assert resolve_tracking_uri("none", tmp_path) is None
     assert format_view_command("http://named:1") == "open http://named:1"
-    assert format_view_command("sqlite:///x.db").endswith("mlflow ui --backend-store-uri sqlite:///x.db")
+    assert format_view_command("sqlite:///x.db").endswith(
+        "mlflow ui --workers 1 --backend-store-uri sqlite:///x.db"
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Path(format_view_command("sqlite:///x.db").split()[0]).is_absolute()
 
@@ -479,7 +483,7 @@ def test_what_was_half_heard_is_completed_once(uri: str, output: Path) -> None:
         assert found["search"].data.params["option.task"] == "cola"
         assert found["0"].data.params == {**{k: str(v) for k, v in DENSE.items()}, "seed": "0"}
         assert (found["0"].data.metrics["seconds"], found["0"].info.status) == (9.0, "FINISHED")
-        curve = client.get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
+        curve = client.get_metric_history(found["0"].info.run_id, "score")
         assert [point.step for point in curve] == [20, 40]
 
 
@@ -509,8 +513,8 @@ def test_one_lost_request_or_answer_loses_and_doubles_nothing(
     assert set(found) == {"search", "0", "1", "2", "3", "confirm-1"}
     assert {run.info.status for run in found.values()} == {"FINISHED", "FAILED"}
     assert found["0"].data.params["seed"] == "0"
-    history = MlflowClient(tracking_uri=uri).get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
-    assert [metric.step for metric in history] == [20, 40]
+    history = MlflowClient(tracking_uri=uri).get_metric_history(found["0"].info.run_id, "score")
+    assert [metric.step for metric in history] == [20, 40, 60]
 
 
 def test_an_event_that_a_server_fails_at_for_ever_is_left_out(
@@ -519,10 +523,10 @@ def test_an_event_that_a_server_fails_at_for_ever_is_left_out(
     monkeypatch.setattr(delivery, "RETRY_WAIT_S", 0.001)
     log_end = MlflowTracker._log_trial_end
 
-    def fail(self: MlflowTracker, record: TrialRecord) -> None:
+    def fail(self: MlflowTracker, record: TrialRecord, time_ms: int) -> None:
         if record.id == "0":
             raise MlflowException("500", error_code=INTERNAL_ERROR)
-        log_end(self, record)
+        log_end(self, record, time_ms)
 
     monkeypatch.setattr(MlflowTracker, "_log_trial_end", fail)
     tracker = track(uri)
@@ -625,8 +629,8 @@ def test_what_happens_while_mlflow_is_away_is_delivered_in_order_when_it_is_back
     assert tracker.error == ""
     found = runs(uri)
     assert set(found) == {"search", "0", "1", "2", "3", "confirm-1"}
-    history = MlflowClient(tracking_uri=uri).get_metric_history(found["0"].info.run_id, f"holdout_{METRIC}")
-    assert [metric.step for metric in history] == [20, 40]
+    history = MlflowClient(tracking_uri=uri).get_metric_history(found["0"].info.run_id, "score")
+    assert [metric.step for metric in history] == [20, 40, 60]
 
 
 def test_what_mlflow_never_heard_is_delivered_from_the_ledger(

@@ -195,12 +195,16 @@ def find_store_fault(file: Path, experiment: str | None = None) -> str | None:
 
 
 def format_view_command(uri: str) -> str:
-    """Return the command that opens the tracked results."""
+    """Return the command that opens the tracked results.
+
+    One server process: on a machine that trains, the usual four may start too slowly for their supervisor,
+    which then ends them and begins anew for ever.
+    """
     uri = redact_secrets(uri)
     if uri.startswith("http"):
         return f"open {uri}"
     mlflow = "mlflow" if shutil.which("mlflow") else Path(sys.executable).with_name("mlflow")
-    return f"{mlflow} ui --backend-store-uri {shlex.quote(uri)}"
+    return f"{mlflow} ui --workers 1 --backend-store-uri {shlex.quote(uri)}"
 
 
 def find_mlflow_error(uri: str, experiment: str | None = None) -> str | None:

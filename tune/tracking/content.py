@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
 OPTION_PREFIX = "option."  # of parameters and tags
+SCORE = "score"  # metric of a trial: the primary metric on the data that it is selected on
 MAX_COMPARED_RUNS = 30  # in an address
 
 
@@ -32,14 +33,13 @@ MAX_COMPARED_RUNS = 30  # in an address
 class TrackedSearch:
     """Description of a search for MLflow, beside its runs.
 
-    task, metric: their names. select_on: what ranks configurations, "holdout" or "dev". data, model: their
-    "source", "name" and "fingerprint". searched: see `tune.core.space.describe_searched`.
+    task, metric: their names. data, model: their "source", "name" and "fingerprint". searched: see
+    `tune.core.space.describe_searched`.
     """
 
     options: CommonOptions
     task: str
     metric: str
-    select_on: str
     data: Mapping[str, str]
     model: Mapping[str, str]
     searched: Mapping[str, str]
@@ -47,10 +47,8 @@ class TrackedSearch:
     @classmethod
     def from_description(cls, options: CommonOptions, described: Mapping[str, Any]) -> TrackedSearch:
         """Build it from a plan as search.json has it (`tune.planning.plan.describe_plan`)."""
-        plan = described["plan"]
-        own = {"select_on": plan["settings"]["select_on"], "searched": plan.get("searched", {})}
         parts = {name: described[name] for name in ("task", "metric", "data", "model")}
-        return cls(options, **own, **parts)
+        return cls(options, searched=described["plan"].get("searched", {}), **parts)
 
 
 def describe_search(search: TrackedSearch, *sentences: str) -> str:
@@ -128,7 +126,7 @@ def collect_trial_metrics(record: TrialRecord) -> dict[str, float | None]:
     names = ("seconds", "selected_share", "top_share", "threshold", "alpha")
     values = {name: getattr(record, name) for name in names}
     if record.purpose != RunPurpose.CONFIRMATION:
-        values["score"] = record.score
+        values[SCORE] = record.score
     for split, metrics in record.final.items():
         values |= {f"{split}_{name}": value for name, value in metrics.items()}
     return values

@@ -28,6 +28,7 @@ from tune.records.ledger import TrialRecord
 from tune.records.saved_options import find_runs_folder
 from tune.records.search_document import SearchDocument
 from tune.tracking.content import (
+    SCORE,
     TrackedSearch,
     choose_compared,
     collect_method_metrics,
@@ -84,6 +85,7 @@ class MlflowTracker(Watcher, Server):
         self._tags = collect_search_tags(search, provenance)
         self._runs: dict[str, str] = {}  # MLflow's id by trial
         self._completed = list[str]()  # trials
+        self._scored: dict[str, int] = {}  # step of the last score that a run's curve has, by trial
         self._held: dict[str, Run] = {}  # by trial, as MLflow had them when they were last looked up
         self._is_unsure = False  # whether a run may have been made without this process having heard of it
         self._delivery = Delivery(self, warn, START_HOLD_S)
@@ -127,7 +129,7 @@ class MlflowTracker(Watcher, Server):
 
     def trial_ended(self, record: TrialRecord) -> None:
         self._note_completed(record)
-        self._delivery.put(name_run(record), partial(self._log_trial_end, replace(record)))
+        self._delivery.put(name_run(record), partial(self._log_trial_end, replace(record), get_time_ms()))
 
     def session_started(self, earlier: Sequence[TrialRecord]) -> None:
         """Log what MLflow may have missed of the runs that ended in earlier sessions."""
@@ -290,36 +292,41 @@ class MlflowTracker(Watcher, Server):
         if run is not None and is_over and is_complete(run, record):
             return
         self._log_trial_start(record)
-        curve = f"{self._get_prefix(record.id)}_{self._search.metric}"
+        curve = self._name_curve(record.id, self._search.metric)
         known = self._client.get_metric_history(self._runs[record.id], curve) if run is not None else ()
         heard = {point.step for point in known}
         for step, score in record.scores:
             if step not in heard:
                 self._write(record.id, {curve: score}, step=step)
+        self._scored[record.id] = record.step
         self._log_trial_end(record)
 
     def _log_evaluation(self, trial: str, evaluation: Evaluation, time_ms: int) -> None:
         if trial not in self._runs:  # gone from MLflow; its end makes it anew
             return
-        prefix = self._get_prefix(trial)
-        values = {f"{prefix}_{name}": value for name, value in evaluation.scores.items()}
+        values = {self._name_curve(trial, name): value for name, value in evaluation.scores.items()}
         if evaluation.loss is not None:
             values["training_loss"] = evaluation.loss
         self._write(trial, values, step=evaluation.step, time_ms=time_ms)
+        self._scored[trial] = evaluation.step
 
-    def _get_prefix(self, trial: str) -> str:
-        """Return what the names of a run's curves begin with: the data that they were measured on."""
-        confirms = RunId.parse(trial).purpose == RunPurpose.CONFIRMATION
-        return "dev" if confirms else self._search.select_on
+    def _name_curve(self, trial: str, metric: str) -> str:
+        """Return the name of a run's curve. SCORE comes first of all, so MLflow compares trials by it."""
+        if RunId.parse(trial).purpose == RunPurpose.CONFIRMATION:
+            return f"dev_{metric}"
+        return SCORE if metric == self._search.metric else f"selection_{metric}"
 
-    def _log_trial_end(self, record: TrialRecord) -> None:
+    def _log_trial_end(self, record: TrialRecord, time_ms: int | None = None) -> None:
         if record.id not in self._runs:
             self._log_finished_run(record)
             return
         tags = {"outcome": str(record.outcome)}
         if record.error:
             tags["error"] = redact_secrets(record.error)[:500]
-        self._write(record.id, collect_trial_metrics(record), tags=tags, step=record.step)
+        figures = collect_trial_metrics(record)
+        if self._scored.get(record.id) == record.step:  # the end of its curve
+            figures.pop(SCORE, None)
+        self._write(record.id, figures, tags=tags, step=record.step, time_ms=time_ms)
         status = RUN_STATUS_BY_FAILURE[record.outcome.is_failure]
         self._client.set_terminated(self._runs[record.id], status)
 

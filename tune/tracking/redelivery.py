@@ -103,7 +103,7 @@ def _describe_old_search(
             "fingerprint": identity["data"],
         },
         "model": {"source": "", "name": options.model, "fingerprint": identity["model"]},
-        "plan": {"settings": {"select_on": options.select_on}},
+        "plan": {},
     }
 
 

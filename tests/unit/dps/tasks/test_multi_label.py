@@ -289,7 +289,7 @@ def test_lists_are_recognised(tmp_path: Path) -> None:
     found = proposed(tmp_path / "mine.jsonl")
     assert (found.task.multi_label, found.task.columns, found.task.labels) == (True, ("text",), LABELS)
     (warning,) = data_checks.list_data_warnings(found)
-    assert warning.startswith("1 row of train repeat the text of another")
+    assert warning.startswith("1 row of train repeats the text of another")
 
 
 @pytest.mark.parametrize("labels", [["Sales, East", "Sales, West"], ["a|b", "c|d"], ["a", "b;"]])
