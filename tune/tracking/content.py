@@ -121,11 +121,11 @@ def collect_trial_params(record: TrialRecord) -> dict[str, Any]:
     return {**record.configuration, "seed": record.seed}
 
 
-def collect_trial_metrics(record: TrialRecord) -> dict[str, float | None]:
-    """Return the MLflow metrics of a run that ended, beside its curve."""
+def collect_trial_metrics(record: TrialRecord, scored_at: int | None = None) -> dict[str, float | None]:
+    """Return the MLflow metrics of a run that ended, beside its curve. scored_at: the last step of that."""
     names = ("seconds", "selected_share", "top_share", "threshold", "alpha")
     values = {name: getattr(record, name) for name in names}
-    if record.purpose != RunPurpose.CONFIRMATION:
+    if record.purpose != RunPurpose.CONFIRMATION and scored_at != record.step:
         values[SCORE] = record.score
     for split, metrics in record.final.items():
         values |= {f"{split}_{name}": value for name, value in metrics.items()}
@@ -196,6 +196,16 @@ def collect_method_metrics(document: ComparisonDocument, method: str) -> dict[st
     probe = document.probe.get(method, {})
     values |= {f"probe_{key.removeprefix('probe_')}": value for key, value in probe.items()}
     return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def name_curve(trial: str, metric: str, primary: str) -> str:
+    """Name the curve of a metric. trial: id of the run. primary: the metric whose curve is SCORE in a trial.
+
+    That is the first name of all in the alphabet, so that MLflow compares trials by it.
+    """
+    if RunId.parse(trial).purpose == RunPurpose.CONFIRMATION:
+        return f"dev_{metric}"
+    return SCORE if metric == primary else f"selection_{metric}"
 
 
 def name_run(record: TrialRecord) -> str:

@@ -20,7 +20,7 @@ from dps.text import redact_secrets
 from dps.training.result import Evaluation, Outcome
 from tune.core.options import CommonOptions
 from tune.core.provenance import Provenance
-from tune.core.run import Progress, RunId, RunPurpose
+from tune.core.run import Progress, RunPurpose
 from tune.records import stores
 from tune.records.comparison_document import ComparisonDocument, MethodSection
 from tune.records.events import Watcher
@@ -28,7 +28,6 @@ from tune.records.ledger import TrialRecord
 from tune.records.saved_options import find_runs_folder
 from tune.records.search_document import SearchDocument
 from tune.tracking.content import (
-    SCORE,
     TrackedSearch,
     choose_compared,
     collect_method_metrics,
@@ -42,6 +41,7 @@ from tune.tracking.content import (
     get_time_ms,
     is_complete,
     make_data_input,
+    name_curve,
     name_run,
 )
 from tune.tracking.delivery import Delivery, Server
@@ -292,7 +292,7 @@ class MlflowTracker(Watcher, Server):
         if run is not None and is_over and is_complete(run, record):
             return
         self._log_trial_start(record)
-        curve = self._name_curve(record.id, self._search.metric)
+        curve = name_curve(record.id, self._search.metric, self._search.metric)
         known = self._client.get_metric_history(self._runs[record.id], curve) if run is not None else ()
         heard = {point.step for point in known}
         for step, score in record.scores:
@@ -304,17 +304,12 @@ class MlflowTracker(Watcher, Server):
     def _log_evaluation(self, trial: str, evaluation: Evaluation, time_ms: int) -> None:
         if trial not in self._runs:  # gone from MLflow; its end makes it anew
             return
-        values = {self._name_curve(trial, name): value for name, value in evaluation.scores.items()}
+        primary = self._search.metric
+        values = {name_curve(trial, name, primary): value for name, value in evaluation.scores.items()}
         if evaluation.loss is not None:
             values["training_loss"] = evaluation.loss
         self._write(trial, values, step=evaluation.step, time_ms=time_ms)
         self._scored[trial] = evaluation.step
-
-    def _name_curve(self, trial: str, metric: str) -> str:
-        """Return the name of a run's curve. SCORE comes first of all, so MLflow compares trials by it."""
-        if RunId.parse(trial).purpose == RunPurpose.CONFIRMATION:
-            return f"dev_{metric}"
-        return SCORE if metric == self._search.metric else f"selection_{metric}"
 
     def _log_trial_end(self, record: TrialRecord, time_ms: int | None = None) -> None:
         if record.id not in self._runs:
@@ -323,9 +318,7 @@ class MlflowTracker(Watcher, Server):
         tags = {"outcome": str(record.outcome)}
         if record.error:
             tags["error"] = redact_secrets(record.error)[:500]
-        figures = collect_trial_metrics(record)
-        if self._scored.get(record.id) == record.step:  # the end of its curve
-            figures.pop(SCORE, None)
+        figures = collect_trial_metrics(record, self._scored.get(record.id))
         self._write(record.id, figures, tags=tags, step=record.step, time_ms=time_ms)
         status = RUN_STATUS_BY_FAILURE[record.outcome.is_failure]
         self._client.set_terminated(self._runs[record.id], status)
