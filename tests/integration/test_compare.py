@@ -128,7 +128,7 @@ def test_it_ends_well_and_says_what_was_found(done: Ran) -> None:
     assert [line.split()[0] for line in done.table] == ["method", *METHODS]
     assert done.lines[-5].split()[0] == done.table[-1].split()[0]
     assert "compare.json has everything" in done.lines[-4]
-    assert "ui --backend-store-uri sqlite:///" in done.lines[-3]
+    assert "ui --workers 1 --backend-store-uri sqlite:///" in done.lines[-3]
     assert Counter(done.said(ENDED)) == dict.fromkeys(RUNS, 1)
     assert done.left == []
 

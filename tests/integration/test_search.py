@@ -31,7 +31,7 @@ def test_it_ends_well_and_says_what_won(done: Done) -> None:
     assert "explored: 4 trials" in done.text
     assert "raced: " in done.text
     assert "data         built-in generator (auto: no hub answers)" in done.text
-    assert "ui --backend-store-uri sqlite:///" in done.text
+    assert "ui --workers 1 --backend-store-uri sqlite:///" in done.text
 
 
 def test_a_local_ray_listens_on_loopback_alone(done: Done) -> None:
