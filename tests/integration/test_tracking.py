@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import shutil
 import socket
@@ -485,6 +486,20 @@ def test_what_was_half_heard_is_completed_once(uri: str, output: Path) -> None:
         assert (found["0"].data.metrics["seconds"], found["0"].info.status) == (9.0, "FINISHED")
         curve = client.get_metric_history(found["0"].info.run_id, "score")
         assert [point.step for point in curve] == [20, 40]
+
+
+def test_a_diverged_run_has_its_last_finite_score_once(uri: str, output: Path) -> None:
+    tracker = track(uri)
+    record = make_record(0, Outcome.RUNNING, configuration=DENSE)
+    tracker.trial_started(record)
+    report(tracker, record, (20, 0.1), (40, math.nan))
+    tracker.trial_ended(make_record(0, Outcome.DIVERGED, configuration=DENSE, scores=[(20, 0.1)]))
+    tracker.session_ended(output, interrupted=False)
+    assert tracker.error == ""
+    run = runs(uri)["0"]
+    assert (run.data.metrics["score"], run.data.tags["outcome"]) == (0.1, "diverged")
+    curve = MlflowClient(tracking_uri=uri).get_metric_history(run.info.run_id, "score")
+    assert [(point.step, point.value) for point in curve] == [(20, 0.1)]
 
 
 @pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated", "update_run"])

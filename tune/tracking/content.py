@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dps.text import redact_tree
+from dps.training.result import Evaluation
 from tune.core.options import CommonOptions
 from tune.core.provenance import Provenance
 from tune.core.run import RunId, RunPurpose
@@ -122,10 +124,11 @@ def collect_trial_params(record: TrialRecord) -> dict[str, Any]:
 
 
 def collect_trial_metrics(record: TrialRecord, scored_at: int | None = None) -> dict[str, float | None]:
-    """Return the MLflow metrics of a run that ended, beside its curve. scored_at: the last step of that."""
+    """Return the MLflow metrics of a run that ended, beside its curve, which was sent up to a step:
+    scored_at, None if not at all."""
     names = ("seconds", "selected_share", "top_share", "threshold", "alpha")
     values = {name: getattr(record, name) for name in names}
-    if record.purpose != RunPurpose.CONFIRMATION and scored_at != record.step:
+    if record.purpose != RunPurpose.CONFIRMATION and (scored_at is None or scored_at < record.step):
         values[SCORE] = record.score
     for split, metrics in record.final.items():
         values |= {f"{split}_{name}": value for name, value in metrics.items()}
@@ -201,11 +204,19 @@ def collect_method_metrics(document: ComparisonDocument, method: str) -> dict[st
 def name_curve(trial: str, metric: str, primary: str) -> str:
     """Name the curve of a metric. trial: id of the run. primary: the metric whose curve is SCORE in a trial.
 
-    That is the first name of all in the alphabet, so that MLflow compares trials by it.
+    In the alphabet SCORE comes before the other curves, so that MLflow compares trials by it.
     """
     if RunId.parse(trial).purpose == RunPurpose.CONFIRMATION:
         return f"dev_{metric}"
     return SCORE if metric == primary else f"selection_{metric}"
+
+
+def collect_evaluation_metrics(trial: str, evaluation: Evaluation, primary: str) -> dict[str, float | None]:
+    """Return the MLflow metrics of an evaluation: what the ledger keeps of it, so without NaN and infinity,
+    which MLflow would show as the score of a diverged run. trial, primary: see `name_curve`."""
+    finite = {name: value for name, value in evaluation.scores.items() if math.isfinite(value)}
+    curves = {name_curve(trial, name, primary): value for name, value in finite.items()}
+    return {**curves, "training_loss": evaluation.loss}
 
 
 def name_run(record: TrialRecord) -> str:

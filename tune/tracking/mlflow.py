@@ -30,6 +30,7 @@ from tune.records.search_document import SearchDocument
 from tune.tracking.content import (
     TrackedSearch,
     choose_compared,
+    collect_evaluation_metrics,
     collect_method_metrics,
     collect_options,
     collect_search_metrics,
@@ -85,7 +86,7 @@ class MlflowTracker(Watcher, Server):
         self._tags = collect_search_tags(search, provenance)
         self._runs: dict[str, str] = {}  # MLflow's id by trial
         self._completed = list[str]()  # trials
-        self._scored: dict[str, int] = {}  # step of the last score that a run's curve has, by trial
+        self._scored: dict[str, int] = {}  # step up to which a run's curve was sent, by trial
         self._held: dict[str, Run] = {}  # by trial, as MLflow had them when they were last looked up
         self._is_unsure = False  # whether a run may have been made without this process having heard of it
         self._delivery = Delivery(self, warn, START_HOLD_S)
@@ -304,10 +305,7 @@ class MlflowTracker(Watcher, Server):
     def _log_evaluation(self, trial: str, evaluation: Evaluation, time_ms: int) -> None:
         if trial not in self._runs:  # gone from MLflow; its end makes it anew
             return
-        primary = self._search.metric
-        values = {name_curve(trial, name, primary): value for name, value in evaluation.scores.items()}
-        if evaluation.loss is not None:
-            values["training_loss"] = evaluation.loss
+        values = collect_evaluation_metrics(trial, evaluation, self._search.metric)
         self._write(trial, values, step=evaluation.step, time_ms=time_ms)
         self._scored[trial] = evaluation.step
 
