@@ -55,7 +55,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/padding.py
 	@$(BIN)/python benchmarks/start.py --turns 3
 	@$(BIN)/python benchmarks/driver.py --loop --slots 256 --trials 300
-	@$(BIN)/python benchmarks/slots.py --trials 4 --steps 10
+	@$(BIN)/python benchmarks/peers.py --trials 4 --steps 10 --train-size 320 --seeds 0
 
 gpu: $(READY)
 	@$(BIN)/python -m pytest tests/gpu

@@ -25,7 +25,11 @@ SAMPLES = 64  # quasi-random ones of the acquisition function
 
 
 def search_smac(play: Play) -> int:
-    """SMAC3's facade for hyper-parameters with its own model, initial design and intensifier over seeds."""
+    """SMAC3's facade for hyper-parameters with its own model, initial design and intensifier over seeds.
+
+    It takes the score of a recorded configuration for that of the one nearby which it asked for: it cannot
+    be told of another one.
+    """
     from smac import HyperparameterOptimizationFacade as Facade
     from smac import Scenario
     from smac.runhistory.dataclasses import TrialValue

@@ -157,6 +157,10 @@ class Play:
         """Return the mean of the full-length scores; -inf without one."""
         return statistics.fmean(self.scores(number) or [-np.inf])
 
+    def best_mean(self) -> int:
+        """Return the configuration with the best mean, whatever its number of seeds."""
+        return max({number for number, _ in self.done}, key=self.mean)
+
     def best(self, numbers: Sequence[int] | None = None) -> int:
         """Return the configuration with the best mean, of those with the most seeds."""
         among = {number for number, _ in self.done} if numbers is None else {*numbers}

@@ -31,6 +31,7 @@ from tune.strategy.strategy import Strategy
 
 OURS = "ours"
 REDRAWN_SEEDS = 8  # of a recording drawn anew; all of them select
+OVERRUN = 1.25  # mean full runs that ours takes beyond its limit: two slots end what they have begun
 SETTINGS = RunSettings("cola", "recorded", "recorded", 3, None, 16, 64, None, "auto", 6, "holdout")
 
 
@@ -85,7 +86,7 @@ def replay(name: str, file: Path, recording: int, reflected: bool, runs: float, 
     """Play one search to its end. runs: its budget, in mean full runs, those for confirming among them."""
     ground = make_ground(file, recording, reflected, number)
     if name == OURS:
-        chosen, believed, spent = search_as_ours(ground, runs - CONFIRMING)
+        chosen, believed, spent = search_as_ours(ground, runs - CONFIRMING - OVERRUN)
     else:
         plain = (STRATEGIES | LIBRARIES)[name]
         play = Play(ground, runs - CONFIRMING, plain.begun, plain.sampler)
@@ -120,7 +121,7 @@ class Within(Proposer):
 
 
 def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
-    """Search as the product does, on two slots.
+    """Search as the product does, on two slots, which end what they have begun within the budget.
 
     Returns the number of the configuration chosen, the score that it is expected to have, and the cost.
     """
@@ -144,7 +145,7 @@ def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
         folder="nowhere",
         race_settings=RaceSettings(ground.scores.shape[1] - 1),
         chance=ground.table.chance,
-        first_configurations=ground.space.list_published(),
+        first_configurations=[ground.table.configurations[number] for number in ground.published],
     )
     ground.world.seeds = lambda each: max(0, each - seed - RACE_SEED_OFFSET + 1) if each != seed else 0
 

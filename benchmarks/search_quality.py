@@ -16,8 +16,9 @@ paired: the same replay has the same seeds, the same reflection and the same re-
   whatever its metric; the summary over tables goes by it.
 - *optimism*: the score by which the configuration was chosen less its true mean, before confirming.
 - "begun alike": with the published values, as ours begins.
-- ± is 1.96 standard errors over replays. Intervals in brackets resample tables and recordings (the recorded
-  one and the re-drawn ones), not replays: how far another table, and other seeds, would move the mean.
+- ± is 1.96 standard errors: over the replays of the table as it was recorded, over the tables re-drawn of it
+  for those. Intervals in brackets resample tables and recordings (the recorded one and the re-drawn ones),
+  not replays: how far other seeds would move the mean, and other tables, as far as so few can say it.
 """
 
 from __future__ import annotations
@@ -81,15 +82,10 @@ class Extent:
 QUICK = Extent(replays=4, redrawings=2, costly=0)
 
 
-def split_grounds(found: Found) -> list[list[Replayed]]:
-    """Return the replays of each of GROUNDS."""
+def split_grounds(found: Found) -> list[list[list[Replayed]]]:
+    """Return the replays of each of GROUNDS, by recording."""
     return [
-        [
-            one
-            for (recording, mirrored), each in found.items()
-            if (recording > 0, mirrored) == kind
-            for one in each
-        ]
+        [each for (recording, mirrored), each in found.items() if (recording > 0, mirrored) == kind]
         for kind in ((False, False), (False, True), (True, False), (True, True))
     ]
 
@@ -124,7 +120,9 @@ def resample(recordings: Sequence[Floats]) -> tuple[float, float, float]:
     return float(np.mean((real + drawn.mean(axis=1)) / 2)), float(low), float(high)
 
 
-def _points(values: Sequence[float]) -> str:
+def _points(recordings: Sequence[Sequence[float]]) -> str:
+    """Format a mean with 1.96 standard errors: over recordings, of one over its replays."""
+    values = recordings[0] if len(recordings) == 1 else [*map(statistics.fmean, recordings)]
     half = 1.96 * statistics.stdev(values) / math.sqrt(len(values))
     return f"{100 * statistics.fmean(values):.2f} ± {100 * half:.2f}"
 
@@ -194,8 +192,11 @@ def _report_table(pool: Any, file: Path, runs: float, extent: Extent) -> dict[st
         rows.append(
             [
                 name,
-                *(_points([one.regret for one in ground]) for ground in split_grounds(each)),
-                _points([one.optimism for one in every]),
+                *(
+                    _points([[one.regret for one in replays] for replays in ground])
+                    for ground in split_grounds(each)
+                ),
+                _points([[one.optimism for one in replays] for replays in each.values()]),
                 f"{statistics.fmean(one.runs for one in every):.1f}",
                 f"{len(every)}",
             ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks.play import Play, iterate_proposals, make_gp, make_tpe
 
 REPEATS = 3  # seeds of each configuration where all get the same
 FINALISTS = 3  # of a search on one seed, that share what is left of its budget
-REDUCTION = 3  # of ASHA
+EXPLORING = 0.6  # of the budget, where the rest is kept for seeds of the finalists
 
 
 def repeat_designed(play: Play, numbers: Sequence[int]) -> int:
@@ -43,21 +44,26 @@ def search_one_seed(play: Play) -> int:
     """Run each proposal with one seed; what is left at the end of the table goes to the best few."""
     for number in iterate_proposals(play):
         if (score := play.run(number, 0)) is None:
-            break
+            return play.best_mean()
         play.tell(number, score)
     return repeat_finalists(play)
 
 
-def search_asha(play: Play) -> int:
-    """Run each proposal with one seed, stopped early by ASHA (reduction 3, no slack for noise)."""
-    rungs: dict[int, list[float]] = {k: [] for k in _asha_rungs(play.evaluations)}
+def search_asha(play: Play, reduction: int = 3, share: float = 1.0) -> int:
+    """Run each proposal with one seed, stopped early by ASHA (no slack for noise).
+
+    share: of the budget; the rest, and what is left at the end of the table, goes to the best few.
+    """
+    rungs: dict[int, list[float]] = {k: [] for k in _asha_rungs(play.evaluations, reduction)}
     for number in iterate_proposals(play):
+        if play.spent >= share * play.budget:
+            break
         for k in range(1, play.evaluations + 1):
             if (score := play.run(number, 0, k)) is None:
-                return repeat_finalists(play)
+                return play.best_mean()
             if k in rungs:
                 before = rungs[k]
-                cutoff = np.quantile(before, 1 - 1 / REDUCTION) if before else -np.inf
+                cutoff = np.quantile(before, 1 - 1 / reduction) if before else -np.inf
                 before.append(score)
                 if score < cutoff:
                     play.tell(number, score, stopped_at=k)
@@ -67,14 +73,14 @@ def search_asha(play: Play) -> int:
     return repeat_finalists(play)
 
 
-def _asha_rungs(evaluations: int) -> list[int]:
-    return [*itertools.takewhile(lambda k: k < evaluations, (REDUCTION**i for i in itertools.count()))]
+def _asha_rungs(evaluations: int, reduction: int) -> list[int]:
+    return [*itertools.takewhile(lambda k: k < evaluations, (reduction**i for i in itertools.count()))]
 
 
 def repeat_finalists(play: Play) -> int:
     """Give what is left to the best few of one seed."""
     finalists = sorted({n for n, _ in play.done if play.scores(n)}, key=play.mean, reverse=True)[:FINALISTS]
-    while len(play.proposed) == len(play.ground.cost) and all(play.run(n) is not None for n in finalists):
+    while all(play.run(number) is not None for number in finalists):
         pass
     return max(finalists, key=play.mean)
 
@@ -142,7 +148,11 @@ STRATEGIES: dict[str, Plain] = {
         {
             "random, halving over seeds": Plain(halve),
             "random, halving over steps, then seeds": Plain(halve_steps_and_seeds),
-            "tpe + asha, one seed": Plain(search_asha, make_tpe),
+            "tpe + asha by 3, one seed": Plain(search_asha, make_tpe),
+            "tpe + asha by 2, one seed": Plain(partial(search_asha, reduction=2), make_tpe),
+            f"tpe + asha by 2, then seeds of the best {FINALISTS}": Plain(
+                partial(search_asha, reduction=2, share=EXPLORING), make_tpe
+            ),
             f"tpe, mean of {REPEATS} seeds": Plain(search_means, make_tpe),
             "optuna gp, one seed": Plain(search_one_seed, make_gp, costly=True),
         }

@@ -89,6 +89,7 @@ class ProgressDisplay(Watcher):
         self.estimator = make_estimator(plan, self.records.values())
         self.leader: Leader | None = find_leader(self.estimator)
         self.origins: dict[tuple[str, str], int] = {}  # trials by arm and configuration
+        self.explored_arms: set[str] = set()  # that have trials
         for record in earlier:
             self._take(record)
         self.began = time.monotonic()
@@ -200,18 +201,22 @@ class ProgressDisplay(Watcher):
             self.progress[record.id] = progress
         if record.purpose == RunPurpose.SEARCH:
             self.origins.setdefault(_make_key(record), record.number)
+            self.explored_arms.add(record.arm)
 
     def _name(self, record: TrialRecord) -> str:
         """Name a run in a line: one that repeats a trial with what it repeats."""
         if record.purpose == RunPurpose.SEARCH:
             return f"trial {record.id}"
-        return f"{record.id} ({self._name_origin(record)}, seed {record.seed})"
+        origin = self._name_origin(record)
+        return f"{record.id} ({origin}{', ' * bool(origin)}seed {record.seed})"
 
     def _name_origin(self, record: TrialRecord) -> str:
         """Name the trial whose configuration a run repeats; one without a trial is that of the published
-        values."""
+        values, or what is given to an arm that has no trials: that has no name."""
         number = self.origins.get(_make_key(record))
-        return "published values" if number is None else f"trial {number}"
+        if number is None:
+            return "published values" if record.arm in self.explored_arms else ""
+        return f"trial {number}"
 
     def _name_row(self, record: TrialRecord) -> str:
         """Name a run in the first column of the table."""
@@ -219,7 +224,7 @@ class ProgressDisplay(Watcher):
             return record.id
         arm = f"{record.arm}: " if record.arm else ""
         origin = self._name_origin(record).removeprefix("trial ").removesuffix(" values")
-        return f"{arm}{origin}, seed {record.seed}"
+        return f"{arm}{origin}{', ' * bool(origin)}seed {record.seed}"
 
     def describe_leader(self) -> str:
         """Say which trial leads, by its expected score; empty while too few runs have ended."""

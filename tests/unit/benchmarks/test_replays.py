@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,16 @@ import pytest
 from benchmarks.libraries import LIBRARIES
 from benchmarks.play import Ground, Play
 from benchmarks.recorded import Replay, Table
-from benchmarks.replays import OURS, Replayed, list_strategies, make_ground, replay, search_as_ours
-from benchmarks.search_quality import TABLES, average_recordings, main, report_all, resample
+from benchmarks.replays import (
+    OURS,
+    Replayed,
+    Within,
+    list_strategies,
+    make_ground,
+    replay,
+    search_as_ours,
+)
+from benchmarks.search_quality import TABLES, _points, average_recordings, main, report_all, resample
 from benchmarks.strategies import REPEATS, STRATEGIES
 
 FILE = TABLES / "stsb.parquet"
@@ -76,6 +86,22 @@ def test_ours_exceeds_its_budget_by_the_runs_in_progress_at_most() -> None:
         assert 12 < spent < 21
 
 
+def test_on_a_reflected_table_ours_begins_with_the_published_values_and_goes_on_with_its_sampler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sampled: list[str] = []
+    usual = Within._candidate_configurations
+
+    def count(self: Within) -> Iterator[dict[str, Any]]:
+        sampled.append("asked")
+        yield from usual(self)
+
+    monkeypatch.setattr(Within, "_candidate_configurations", count)
+    for number in range(2):
+        search_as_ours(make_ground(FILE, 0, True, number), 19)
+    assert len(sampled) > 2 * 6
+
+
 @pytest.mark.parametrize("name", [*list_strategies()])
 def test_without_luck_the_best_of_what_was_tried_is_chosen(name: str, certain: Table) -> None:
     ground = Ground(certain, 1)
@@ -103,6 +129,11 @@ def test_an_interval_over_tables_and_recordings_holds_what_they_differ_by() -> N
     mean, low, high = resample([apart])
     assert mean == pytest.approx(0)
     assert low < -0.04 < 0.04 < high
+
+
+def test_replays_of_one_redrawn_table_are_not_independent() -> None:
+    assert _points([[0.0, 0.02]]) == "1.00 ± 1.96"
+    assert _points([[0.0] * 25, [0.02] * 25]) == "1.00 ± 1.96"
 
 
 def test_strategies_are_compared_over_the_replays_that_both_have() -> None:

@@ -93,6 +93,16 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     assert file.getvalue() == PLAIN
 
 
+def test_what_is_given_to_an_arm_without_trials_is_not_called_the_published_values() -> None:
+    file = io.StringIO()
+    display = progress(file, width=200)
+    given = replace(make_replicate(1, 0.6), id="clean:confirm-1", outcome=Outcome.RUNNING)
+    display.trial_started(given)
+    assert file.getvalue() == "00:00  clean:confirm-1 (seed 1) started: vanilla  lr 0.0001\n"
+    display.console.print(display.render())
+    assert re.search(r"^clean: seed 1 ", file.getvalue(), re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("is_tty", "variables", "is_live"),
     [
