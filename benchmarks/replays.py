@@ -31,7 +31,7 @@ from tune.strategy.strategy import Strategy
 
 OURS = "ours"
 REDRAWN_SEEDS = 8  # of a recording drawn anew; all of them select
-OVERRUN = 1.25  # mean full runs that ours takes beyond its limit: two slots end what they have begun
+OVERRUN = 0.5  # mean full runs that ours takes beyond its limit: two slots end what they have begun
 SETTINGS = RunSettings("cola", "recorded", "recorded", 3, None, 16, 64, None, "auto", 6, "holdout")
 
 
