@@ -25,6 +25,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.heading import format_heading
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("--help", "--task cola --data builtin --dry-run")
 LARGEST = 12  # libraries that are listed
@@ -92,7 +97,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     setting = parser.parse_args()
     sides = {"here": ROOT, **({"there": setting.against.resolve()} if setting.against else {})}
-    print("| | CPU seconds | wall seconds |\n|---|---|---|")
+    print(format_heading("How long the commands take to answer", "python benchmarks/start.py"))
+    print("\n| | CPU seconds | wall seconds |\n|---|---|---|")
     for options in COMMANDS:
         taken = time_sides(functools.partial(time_command, options=options), sides, setting.turns)
         for side, pairs in taken.items():
