@@ -297,6 +297,8 @@ def main() -> int:
         "--seeds", type=int, default=20, help="fresh seeds of what each goes on with; 0: none"
     )
     options = parser.parse_args()
+    if options.data != "builtin":
+        options.data = str(Path(options.data).absolute())  # each side runs in a folder of its own
     sizes = {}
     with ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-")))
