@@ -1,7 +1,7 @@
 """What a user would run instead: other tools' searches beside this one, what they take and what they find.
 
     pip install -c constraints.txt accelerate syne-tune==0.16.0
-    python benchmarks/peers.py runs/peers --data ../glue           # an hour or two on 2 cores
+    python benchmarks/peers.py runs/peers --data ../glue --train-size 500    # 25 minutes on 2 cores
     python benchmarks/peers.py --trials 4 --steps 10 --train-size 320 --seeds 0    # a look, on built-in data
 
 CoLA, so many configurations of learning rate, weight decay and warm-up, the same steps and the same

@@ -31,7 +31,7 @@ from tune.strategy.strategy import Strategy
 
 OURS = "ours"
 REDRAWN_SEEDS = 8  # of a recording drawn anew; all of them select
-OVERRUN = 0.5  # mean full runs that ours takes beyond its limit: two slots end what they have begun
+OVERRUN = 0.5  # mean full runs that its limit is lower by, since two slots end what they have begun
 SETTINGS = RunSettings("cola", "recorded", "recorded", 3, None, 16, 64, None, "auto", 6, "holdout")
 
 
@@ -121,7 +121,7 @@ class Within(Proposer):
 
 
 def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
-    """Search as the product does, on two slots, which end what they have begun within the budget.
+    """Search as the product does, on two slots, which end what they have begun at the limit.
 
     Returns the number of the configuration chosen, the score that it is expected to have, and the cost.
     """

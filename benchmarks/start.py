@@ -1,6 +1,6 @@
 """How long the commands take to answer, what of it is imports, and when a search takes its first step.
 
-    python benchmarks/start.py                       # three minutes on 2 cores
+    python benchmarks/start.py                       # two minutes on 2 cores
     python benchmarks/start.py --against ../other    # beside another checkout, in turns
 
 CPU seconds of the process, all of its threads, and wall seconds: medians. Of a short search of the built-in

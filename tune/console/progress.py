@@ -89,7 +89,6 @@ class ProgressDisplay(Watcher):
         self.estimator = make_estimator(plan, self.records.values())
         self.leader: Leader | None = find_leader(self.estimator)
         self.origins: dict[tuple[str, str], int] = {}  # trials by arm and configuration
-        self.explored_arms: set[str] = set()  # that have trials
         for record in earlier:
             self._take(record)
         self.began = time.monotonic()
@@ -201,7 +200,6 @@ class ProgressDisplay(Watcher):
             self.progress[record.id] = progress
         if record.purpose == RunPurpose.SEARCH:
             self.origins.setdefault(_make_key(record), record.number)
-            self.explored_arms.add(record.arm)
 
     def _name(self, record: TrialRecord) -> str:
         """Name a run in a line: one that repeats a trial with what it repeats."""
@@ -215,7 +213,7 @@ class ProgressDisplay(Watcher):
         values, or what is given to an arm that has no trials: that has no name."""
         number = self.origins.get(_make_key(record))
         if number is None:
-            return "published values" if record.arm in self.explored_arms else ""
+            return "published values" if any(arm == record.arm for arm, _ in self.origins) else ""
         return f"trial {number}"
 
     def _name_row(self, record: TrialRecord) -> str:
