@@ -1,7 +1,7 @@
 """Are the statements right? Worlds whose truth is known, through the functions of searches and comparisons.
 
     python benchmarks/calibration_of_claims.py > benchmarks/calibration_DATE.md     # 15 minutes of one core
-    python benchmarks/calibration_of_claims.py --replays 20 --races 20              # half a minute
+    python benchmarks/calibration_of_claims.py --replays 20                         # half a minute
 
 Runs are crossed with examples: seeds and examples have effects that methods share in part, and some runs
 collapse to one answer for all examples. Where an aim is missed, the first lines say so. Prints Markdown.
@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tune.stats.evidence import PairedDifference, estimate_difference, estimate_mean
-from tune.stats.shrinkage import ShrunkMeans, shrink_means
 from tune.stats.verdict import adjust_p_values, estimate_more_seeds, is_distinguishable
 
 EXAMPLES = 277  # of RTE's dev set
@@ -39,7 +38,6 @@ COLLAPSES = (0.0, 0.1, 0.2)
 SEEDS = (5, 10, 30)
 MAX_SEEDS = 60  # to which the advice is followed
 GAINS = (0.02, 0.05)
-CONFIGURATIONS, RACE_RUNS = 12, 24  # of a default search, about
 Array = NDArray[Any]
 
 
@@ -243,54 +241,7 @@ def simulate_looks(world: World, collapse: float, gain: float, replays: int) -> 
     ]  # fmt: skip
 
 
-class RaceEnd(NamedTuple):
-    """How a race ended: whether its leader is truly the best of all, and how much its expected score is too
-    high."""
-
-    is_best: bool
-    optimism: float
-
-
-def run_race(noise: float, collapse: float, number: int) -> RaceEnd:
-    """Run CONFIGURATIONS on a smooth surface with one seed each, then race on further seeds, one after the
-    other, as `tune.strategy.race` decides. Scores are out of 1, chance is 0."""
-    rng = np.random.default_rng([number, round(1000 * noise), 7])
-    x, at = rng.random((CONFIGURATIONS, 3)), rng.random(3)
-    learnt = 0.5 - 0.8 * np.square(x - at).mean(axis=1)
-    true = (1 - collapse) * learnt
-    luck = rng.normal(0, 0.6 * noise, 1 + RACE_RUNS)
-    runs = learnt[:, None] + luck + rng.normal(0, 0.8 * noise, (CONFIGURATIONS, 1 + RACE_RUNS))
-    lost = rng.random(runs.shape) < collapse
-    runs = np.maximum(np.where(lost, 0.0, runs), 0.0)
-    scores = [[float(score)] for score in runs[:, 0]]
-
-    def estimate() -> ShrunkMeans:
-        return shrink_means(scores, [each[: len(s)].tolist() for each, s in zip(lost, scores, strict=True)])
-
-    for _ in range(RACE_RUNS):
-        means = estimate()
-        leader = int(means.mean.argmax())
-        promise = means.mean + means.measure_sd()
-        promise[leader] = -math.inf
-        chosen = min(leader, int(promise.argmax()), key=lambda index: len(scores[index]))
-        scores[chosen].append(float(runs[chosen, len(scores[chosen])]))
-    expected = estimate().mean
-    leader = int(expected.argmax())
-    return RaceEnd(leader == int(true.argmax()), float(expected[leader] - true[leader]))
-
-
-def simulate_races(noise: float, collapse: float, races: int) -> list[str | Figure]:
-    """Return a row: how often the leader of a race is the best, what is expected of it."""
-    ends = [run_race(noise, collapse, number) for number in range(races)]
-    optimism = np.array([end.optimism for end in ends])
-    error = 1.96 * float(optimism.std(ddof=1)) / math.sqrt(races)
-    return [
-        f"{100 * noise:.0f}", f"{collapse:.0%}", count_share([end.is_best for end in ends]),
-        Figure(float(optimism.mean()), error, (-0.01, 0.01)),
-    ]  # fmt: skip
-
-
-def make_tables(replays: int, races: int, pool: Executor) -> list[Table]:
+def make_tables(replays: int, pool: Executor) -> list[Table]:
     """Simulate everything, a row a job of the pool."""
     submit = pool.submit
     gains = [f"told at +{100 * gain:.0f}" for gain in GAINS]
@@ -317,13 +268,8 @@ def make_tables(replays: int, races: int, pool: Executor) -> list[Table]:
             for world in WORLDS for collapse in (COLLAPSES[0], COLLAPSES[-1]) for gain in (0.0, *GAINS)
         ],
     )  # fmt: skip
-    raced = (
-        f"The race of {CONFIGURATIONS} configurations, {RACE_RUNS} further runs",
-        ("noise", "collapses", "the leader is the best", "expected score too high by (within 1)"),
-        [submit(simulate_races, *world, races) for world in ((0.05, 0.0), (0.15, 0.0), (0.05, 0.15))],
-    )  # fmt: skip
     tables = []
-    for title, columns, jobs in (intervals, looks, raced):
+    for title, columns, jobs in (intervals, looks):
         tables.append(Table(title, columns, [job.result() for job in jobs]))
     return tables
 
@@ -353,12 +299,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--replays", type=int, default=400, help="of each row (400)")
-    parser.add_argument("--races", type=int, default=500, help="of each row (500)")
     parser.add_argument("--processes", type=int, default=1, help="at once (1)")
     options = parser.parse_args()
     command = shlex.join(["python", "benchmarks/calibration_of_claims.py", *sys.argv[1:]])
     with ProcessPoolExecutor(options.processes) as pool:
-        print(render_report(make_tables(options.replays, options.races, pool), command))
+        print(render_report(make_tables(options.replays, pool), command))
     return 0
 
 

@@ -8,7 +8,7 @@ CoLA, so many configurations of learning rate, weight decay and warm-up, the sam
 precision for all; a fifth of the examples is held out to select by, nothing is stopped early. The loops of
 the others are in benchmarks/peer_loops.py. Of this project there are two: *vanilla, as they train* does what
 they do, and nothing else; *DPS, its own search* is the default one over as many configurations: it stops
-early, spends seeds on the promising ones, and here tunes and confirms no baseline.
+early, spends seeds on the best three, and here tunes and confirms no baseline.
 
 This project begins with the published values, as it does by default; the others begin as they do by default.
 

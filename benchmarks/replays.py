@@ -23,10 +23,9 @@ from tune.core.space import make_configuration_key
 from tune.planning.plan import EXPLORATION_BUDGET_SHARE
 from tune.records.ledger import Ledger
 from tune.strategy.budget import DeviceHoursLimit, SlotCount
-from tune.strategy.estimator import Estimator
 from tune.strategy.phases import SearchPhases
 from tune.strategy.proposals import Proposer
-from tune.strategy.race import RACE_SEED_OFFSET, RaceSettings
+from tune.strategy.race import RACE_SEED_OFFSET
 from tune.strategy.strategy import Strategy
 
 OURS = "ours"
@@ -105,8 +104,8 @@ def replay(name: str, file: Path, recording: int, reflected: bool, runs: float, 
 class Within(Proposer):
     """Proposes what the table has."""
 
-    def __init__(self, strategy: Strategy, ledger: Ledger, estimator: Estimator, ground: Ground) -> None:
-        super().__init__(strategy, ledger, estimator)
+    def __init__(self, strategy: Strategy, ledger: Ledger, ground: Ground) -> None:
+        super().__init__(strategy, ledger)
         self.ground = ground
 
     def _next_untried(self) -> dict[str, Any] | None:
@@ -123,7 +122,7 @@ class Within(Proposer):
 def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
     """Search as the product does, on two slots, which end what they have begun at the limit.
 
-    Returns the number of the configuration chosen, the score that it is expected to have, and the cost.
+    Returns the number of the configuration chosen, the mean by which it was, and the cost.
     """
     seed = ground.number
     second = ground.table.passes.mean()  # the clock counts passes over an example
@@ -143,7 +142,7 @@ def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
         stop_rules=rules[:1],
         race_stop_rules=rules[1:],
         folder="nowhere",
-        race_settings=RaceSettings(ground.scores.shape[1] - 1),
+        race_seeds=ground.scores.shape[1] - 1,
         chance=ground.table.chance,
         first_configurations=[ground.table.configurations[number] for number in ground.published],
     )
@@ -151,13 +150,10 @@ def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
 
     def make_searcher(*arguments: Any, **named: Any) -> SearchPhases:
         made = SearchPhases(*arguments, **named)
-        made.proposer = Within(strategy, made.ledger, made.estimator, ground)
+        made.proposer = Within(strategy, made.ledger, ground)
         return made
 
     made = simulate(strategy, ground.world, "asha", [Slot()] * 2, make_searcher)  # type: ignore[arg-type]
-    winner = made.searcher.current_winner()
-    assert winner is not None
-    expected = made.searcher.estimator.expected_scores()
+    best = made.searcher.rank()[0]
     spent = sum(record.seconds for record in made.ledger.records()) / second
-    believed = expected.get(winner.number, winner.score or 0.0)
-    return ground.world.nearest(winner.configuration), believed, float(spent)
+    return ground.world.nearest(best.trial.configuration), best.mean, float(spent)

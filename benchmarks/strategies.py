@@ -150,6 +150,12 @@ STRATEGIES: dict[str, Plain] = {
             "random, halving over steps, then seeds": Plain(halve_steps_and_seeds),
             "tpe + asha by 3, one seed": Plain(search_asha, make_tpe),
             "tpe + asha by 2, one seed": Plain(partial(search_asha, reduction=2), make_tpe),
+            f"random + asha by 3, then seeds of the best {FINALISTS}": Plain(
+                partial(search_asha, share=EXPLORING)
+            ),
+            f"tpe + asha by 3, then seeds of the best {FINALISTS}": Plain(
+                partial(search_asha, share=EXPLORING), make_tpe
+            ),
             f"tpe + asha by 2, then seeds of the best {FINALISTS}": Plain(
                 partial(search_asha, reduction=2, share=EXPLORING), make_tpe
             ),

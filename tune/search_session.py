@@ -25,9 +25,7 @@ def run_searches(given: SearchOptions, options: SearchOptions, watchers: Sequenc
     return start_sessions(SearchSession, given, options, watchers)
 
 
-CHOSEN_NOTE = (
-    "by its expected score over seeds, see search.json; Optuna's best trial is the luckiest single seed"
-)
+CHOSEN_NOTE = "by the mean over seeds, see search.json; Optuna's best trial is the luckiest single seed"
 
 
 class SearchSession(Session):

@@ -163,7 +163,6 @@ CASES = [
         for name, argv, words in (
             ("a time budget of nothing", ["--time-budget", "0s"], ["--time-budget"]),
             ("a target in points", ["--target", "95"], ["--target", "between -1 and 1"]),
-            ("a gain beyond the scale", ["--worth", "200"], ["--worth", "between -1 and 1"]),
             ("one and a half GPUs", ["--gpus-per-worker", "1.5"], ["--gpus-per-worker", "whole"]),
             ("a share of a GPU of five decimals", ["--gpus-per-worker", "0.33333"], ["four decimals"]),
         )

@@ -12,10 +12,10 @@ from rich.text import Text
 from dps.methods import METHODS, MethodCost
 from dps.training.result import Outcome
 from tune.core.run import Progress, RunPurpose
-from tune.planning.estimate import MEAN_TRIAL_SHARE, RACE_TIME_FACTOR, STARTUP_S, estimate_run
+from tune.planning.estimate import MEAN_TRIAL_SHARE, STARTUP_S, estimate_run
 from tune.planning.plan import Plan
 from tune.records.ledger import TrialRecord
-from tune.strategy.estimator import Estimator
+from tune.strategy.race import Standing, find_leader
 
 PHASE_NAMES = {RunPurpose.SEARCH: "explore", RunPurpose.RACE: "race", RunPurpose.CONFIRMATION: "confirm"}
 MIN_UTILISATION = 0.5  # of the slots, however long they waited so far
@@ -43,22 +43,12 @@ def format_phases(phases: Sequence[Phase]) -> Text:
     return line
 
 
-@dataclass(frozen=True)
-class Leader:
-    """The trial with the highest expected score. deviation: standard deviation of that; seeds: its runs."""
-
-    trial: TrialRecord
-    expected: float
-    deviation: float
-    seeds: int
-
-
 def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
-    """Count the runs of each phase; the race's total is a guess until the first confirmation starts."""
+    """Count the runs of each phase; the race has what it had once a confirmation has started."""
     own = [run for run in records if run.purpose == RunPurpose.CONFIRMATION and not run.arm]
     planned = {
         RunPurpose.SEARCH: _count_trials(plan, records),
-        RunPurpose.RACE: _guess_race_runs(plan),
+        RunPurpose.RACE: plan.count_race_runs("") if "" in plan.arms else 0,
         RunPurpose.CONFIRMATION: _count_confirmations(plan, own),
     }
     phases = []
@@ -79,15 +69,6 @@ def _count_trials(plan: Plan, records: Collection[TrialRecord]) -> int:
     return sum(had[arm] if arm in confirmed else max(plan.count_trials(arm), had[arm]) for arm in plan.arms)
 
 
-def _guess_race_runs(plan: Plan) -> int:
-    """Return how many runs a usual race of this plan has."""
-    if "" not in plan.arms:
-        return 0
-    trials, options = plan.count_trials(""), plan.options
-    usual = RACE_TIME_FACTOR * MEAN_TRIAL_SHARE[options.scheduler] * trials
-    return min(round(usual), trials * options.race)
-
-
 def _count_confirmations(plan: Plan, own: Sequence[TrialRecord]) -> int:
     """Return how many confirmations there will be: fewer than planned where the published values won."""
     total = sum(map(plan.count_confirmations, plan.arms))
@@ -97,36 +78,16 @@ def _count_confirmations(plan: Plan, own: Sequence[TrialRecord]) -> int:
     return total
 
 
-class _OwnRuns:
-    """The runs of the search itself, as an estimator reads them."""
-
-    def __init__(self, records: Collection[TrialRecord]) -> None:
-        self._records = records
-
-    def records(self, purpose: RunPurpose, /) -> list[TrialRecord]:
-        return [run for run in self._records if run.purpose == purpose and not run.arm]
-
-
-def make_estimator(plan: Plan, records: Collection[TrialRecord]) -> Estimator | None:
-    """Return what estimates the trials of a search, None in a comparison. records: may grow."""
+def find_leading(plan: Plan, records: Collection[TrialRecord]) -> Standing | None:
+    """Return how the configuration stands that leads a search; None before a trial went to its end, and in a
+    comparison."""
     if "" not in plan.arms:
         return None
-    evaluations, chance = plan.options.evaluations, plan.preview.chance_level
-    return Estimator(_OwnRuns(records), plan.task.direction, evaluations, chance)
-
-
-def find_leader(estimator: Estimator | None) -> Leader | None:
-    """Return the leading trial; None while too few runs have ended, or without estimates."""
-    estimates = None if estimator is None else estimator.estimate()
-    if estimator is None or estimates is None:
-        return None
-    best = int(estimates.means.mean.argmax())
-    return Leader(
-        estimates.trials[best],
-        estimator.sign * float(estimates.means.mean[best]),
-        float(estimates.means.measure_sd()[best]),
-        int(estimates.means.counts[best]),
+    trials, race_runs = (
+        [run for run in records if run.purpose == purpose and not run.arm]
+        for purpose in (RunPurpose.SEARCH, RunPurpose.RACE)
     )
+    return find_leader(trials, race_runs, plan.task.direction, plan.preview.chance_level)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from tune.planning.plan import Plan
 from tune.planning.preflight import estimate_storage_bytes
 from tune.stats.evidence import MIN_SEEDS
 from tune.stats.verdict import find_detectable_difference
-from tune.strategy.race import RaceSettings
 
 MAX_LISTED_CLASSES = 8
 PAIR_SPREADS = (10, 3)  # standard deviations in points: of runs that collapse at times, and of steady ones
@@ -210,14 +209,14 @@ def _format_budgets(plan: Plan) -> list[str]:
 
 def _format_race_and_confirmation(plan: Plan) -> list[str]:
     options = plan.options
-    racing = (
-        f"racing       the promising ones with up to {format_count(options.race, 'further seed')} each, "
-        f"within {format_share(RaceSettings.max_cost_ratio)} of the trials' training"
-    )
+    raced = plan.count_race_runs("")
+    further = format_count(options.race, "further seed")
+    configurations = raced // max(1, options.race)
+    racing = f"racing       the best {configurations}: {further} each, {format_count(raced, 'run')}"
     who = "the winner" if options.finalists == 1 else f"the best {options.finalists}, each"
     runs, steps = format_count(options.confirm, "run"), format_count(plan.confirm_steps, "step")
     confirming = f"confirming   {who}: {runs} of {_limit_steps(plan)}{steps}"
-    lines = [racing, confirming] if options.race else [confirming]
+    lines = [racing, confirming] if raced else [confirming]
     return [*lines, *_format_baselines(plan)]
 
 

@@ -23,13 +23,11 @@ from dps.text import sanitise_text
 from dps.training.result import Evaluation, Outcome
 from dps.wording import format_count
 from tune.console.outlook import (
-    Leader,
     Work,
     count_phases,
     estimate_left,
-    find_leader,
+    find_leading,
     format_phases,
-    make_estimator,
     measure_work,
 )
 from tune.core.options import CommonOptions
@@ -86,8 +84,7 @@ class ProgressDisplay(Watcher):
         self.earlier = {record.id for record in earlier if record.outcome.is_final}
         self.progress: dict[str, Progress] = {}  # of the runs under way
         self.spoke_at: dict[str, float] = {}  # when a plain line last told of a run
-        self.estimator = make_estimator(plan, self.records.values())
-        self.leader: Leader | None = find_leader(self.estimator)
+        self.leader = find_leading(plan, self.records.values())
         self.origins: dict[tuple[str, str], int] = {}  # trials by arm and configuration
         for record in earlier:
             self._take(record)
@@ -159,7 +156,7 @@ class ProgressDisplay(Watcher):
     def trial_ended(self, record: TrialRecord) -> None:
         is_first_covered = record.covered and not any(run.covered for run in self.records.values())
         self._take(record)
-        self.leader = find_leader(self.estimator)
+        self.leader = find_leading(self.plan, self.records.values())
         score, leading = get_display_score(record, self.task), self.describe_leader()
         self._plain(
             record,
@@ -225,12 +222,12 @@ class ProgressDisplay(Watcher):
         return f"{arm}{origin}{', ' * bool(origin)}seed {record.seed}"
 
     def describe_leader(self) -> str:
-        """Say which trial leads, by its expected score; empty while too few runs have ended."""
+        """Say which trial leads, by the mean of its seeds; empty before one has ended."""
         if (leader := self.leader) is None:
             return ""
-        seeds = format_count(leader.seeds, "seed")
-        expected = f"{leader.expected:.4f} ± {leader.deviation:.4f}"
-        return f"leading: trial {leader.trial.id}, expected {expected} from {seeds}"
+        score, seeds = f"{leader.mean:.4f}", len(leader.scores)
+        score = f"{score} of one seed" if seeds == 1 else f"mean {score} of {seeds} seeds"
+        return f"leading: trial {leader.trial.id}, {score}"
 
     def measure_work(self) -> Work:
         """Return what the search has done and has left."""
@@ -318,7 +315,7 @@ class ProgressDisplay(Watcher):
             lines = [Text("  ").join(parts)]
         if "" in self.plan.arms:
             lines.append(
-                Text(self.describe_leader() or "leading: not known before four runs have ended", LEADER_STYLE)
+                Text(self.describe_leader() or "leading: not known before a trial has ended", LEADER_STYLE)
             )
         if not self.has_begun:
             what = f"starting {format_count(self.plan.slots, 'slot')}: processes, libraries, data, model"

@@ -111,7 +111,7 @@ class SuiteDisplay:
     def render(self) -> Group:
         """Return the live table: a row for each task, and a line on the whole."""
         table = Table(expand=False, pad_edge=False, box=None)
-        leading = ("leading by expected score",) if "" in self.first.plan.arms else ()  # in a comparison none
+        leading = ("leading",) if "" in self.first.plan.arms else ()  # in a comparison none
         for column in ("task", "phases", "running", *leading):
             table.add_column(column, no_wrap=column not in leading, overflow="ellipsis")
         for name, display in self.displays.items():

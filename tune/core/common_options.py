@@ -53,7 +53,6 @@ class CommonOptions(BaseModel):
     finalists: ClassVar[int] = 1
     race: ClassVar[int] = 0
     target: ClassVar[float | None] = None
-    worth: ClassVar[float | None] = None
     time_budget: ClassVar[Duration | None] = None
     gpu_hours: ClassVar[float | None] = None
     cpu_hours: ClassVar[float | None] = None
@@ -343,11 +342,6 @@ class CommonOptions(BaseModel):
         return None
 
     @property
-    def min_gain(self) -> float | None:
-        """The gain, on the metric's scale, that one more run must be expected to add."""
-        return self.worth and self.worth / 100
-
-    @property
     def objective_names(self) -> tuple[str, ...]:
         """The objectives that the result is judged by. Raises InputError for a wrong list."""
         return parse_objectives(self.objectives)
@@ -360,13 +354,11 @@ class CommonOptions(BaseModel):
         return {name: limit for name, limit in limits.items() if limit}
 
     def check_scale(self, metric: str) -> None:
-        """Raise InputError for a --target or a --worth beyond the scale of the metric."""
+        """Raise InputError for a --target beyond the scale of the metric."""
         lowest, highest = get_metric_range(metric)
         scale = f"{metric} lies between {lowest:g} and {highest:g}"
         if self.target is not None and not lowest <= self.target <= highest:
             raise InputError(f"--target: {scale}, but got {self.target:g}; 95 points are 0.95")
-        if self.worth is not None and self.worth / 100 >= highest - lowest:
-            raise InputError(f"--worth: {scale}, so that no run can gain {self.worth:g} points of 0.01")
 
     def get_explicit(self) -> dict[str, Any]:
         """Return the options set explicitly, on the command line or in a file."""

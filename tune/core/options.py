@@ -111,7 +111,8 @@ examples:
     )
     race: int = define_option(
         3,
-        "maximum number of further seeds in the race of promising configurations; 0: one seed decides",
+        "number of further seeds of the best three configurations, whose means choose the winner; "
+        "0: one seed decides",
         ge=0,
         le=MAX_OPTION_VALUE,
     )
@@ -142,13 +143,7 @@ examples:
     )
     target: float | None = define_option(
         None,
-        "stop exploring once the best configuration is expected to reach this score",
-        allow_inf_nan=False,
-    )
-    worth: float | None = define_option(
-        None,
-        "stop exploring and racing once one more run is expected to gain fewer points (hundredths) than this",
-        gt=0,
+        "stop exploring once a trial has this score",
         allow_inf_nan=False,
     )
     ensemble: bool = define_option(

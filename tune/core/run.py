@@ -16,7 +16,7 @@ class RunPurpose(StrEnum):
     """The purpose of a run; also the name of its study in the ledger."""
 
     SEARCH = "search"  # the one run of a configuration that is tried
-    RACE = "race"  # a further seed of a promising one
+    RACE = "race"  # a further seed of one of the best
     CONFIRMATION = "confirmation"  # a fresh seed of the winner, or of what it is compared with
 
 

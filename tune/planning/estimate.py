@@ -20,7 +20,6 @@ STARTUP_S = 15.0  # from the plan to the first step
 MEAN_TRIAL_SHARE = {"asha": 0.85, "median": 0.8, "none": 1.0}  # mean share of a full trial that is run
 USUAL_GPU_FLOPS = 5e13
 BF16_SPEEDUP = 3.3  # of a matrix product on a CPU with AVX512_BF16, against fp32
-RACE_TIME_FACTOR = 1.2  # slot time of a usual race per second of the trials
 EVALUATION_EFFICIENCY = 0.6  # speed of an evaluation relative to one matrix product
 TOKENS_PER_WORD, TOKENS_PER_EXAMPLE = 1.4, 3  # the latter are added once
 CPU_STEP_S_PER_WEIGHT = 3e-9  # seconds per weight and CPU step outside matrix products
@@ -49,10 +48,11 @@ class DurationEstimate:
 
 @dataclass(frozen=True)
 class ArmLoad:
-    """What an arm has to run. cost: of its method; is_baseline: no trial is stopped, and nothing races.
-    preview, speed: of its runs."""
+    """What an arm has to run. cost: of its method; is_baseline: no trial is stopped. preview, speed: of its
+    runs."""
 
     trials: int
+    race_runs: int
     confirmations: int
     cost: MethodCost
     is_baseline: bool
@@ -96,7 +96,7 @@ def estimate_duration(
         run = estimate_run(options, load.preview, load.speed, load.cost)
         trials = load.trials * run.trial
         if not load.is_baseline:
-            trials *= MEAN_TRIAL_SHARE[options.scheduler] * (1 + (RACE_TIME_FACTOR if options.race else 0.0))
+            trials = trials * MEAN_TRIAL_SHARE[options.scheduler] + load.race_runs * run.trial
             trials = min(trials, max(budget, min(load.trials, slots) * run.trial))  # what has started ends
         exploring += trials
         confirming += load.confirmations * run.confirmation

@@ -29,13 +29,13 @@ from tune.strategy.budget import (
     TrialLimit,
     WallTimeLimit,
 )
-from tune.strategy.race import RaceSettings
-from tune.strategy.strategy import NO_RACE, Strategy
+from tune.strategy.race import RACED_CONFIGURATIONS
+from tune.strategy.strategy import Strategy
 
 SEARCH_DECISIONS = ("seed", "scheduler", "sampler")  # options of the identity that no run knows
 CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand in the identity
     *("trials", "confirm", "finalists", "race", "baseline", "methods", "objectives", "register", "ensemble"),
-    *("time_budget", "gpu_hours", "cpu_hours", "target", "worth", "price", "warm_start"),
+    *("time_budget", "gpu_hours", "cpu_hours", "target", "price", "warm_start"),
     *("max_concurrent", "workers_per_trial", "gpus_per_worker", "share_gpus", "cpus_per_worker"),
     *("oom_retry", "step_timeout", "trial_timeout", "storage", "tracking_uri", "experiment"),
     *("output", "config", "resume", "dry_run", "preflight", "quiet", "json", "profile", "shard"),
@@ -43,7 +43,7 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("arms", "tune"),  # which the identity of each arm holds
 }
 BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines
-EXPLORATION_BUDGET_SHARE = 0.4  # share of the rest for exploration, in a search that races
+EXPLORATION_BUDGET_SHARE = 0.6  # share of the rest for exploration, in a search that races
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,11 @@ class Plan:
             trials = INITIAL_RATE_COUNT * space.count_open(arm)
         return int(min(trials, space.size))
 
+    def count_race_runs(self, arm: str) -> int:
+        """Return the number of further seeds over all configurations of an arm that race."""
+        raced = min(RACED_CONFIGURATIONS, self.count_trials(arm))
+        return self.options.race * raced if raced > 1 and arm not in self.baseline_arms else 0
+
     def count_confirmations(self, arm: str) -> int:
         """Return the number of runs with fresh seeds that an arm has."""
         configurations = self.options.finalists + self.confirms_published if not arm else 1
@@ -220,6 +225,7 @@ class Plan:
         loads = [
             ArmLoad(
                 self.count_trials(arm),
+                self.count_race_runs(arm),
                 self.count_confirmations(arm),
                 METHODS[each.space.methods[0]]().cost if arm else MethodCost(),
                 arm in self.baseline_arms,
@@ -299,14 +305,9 @@ class Plan:
             chance=own.preview.chance_level,
             keep_models=self.keep_models,
             oom_retry=options.oom_retry,
-            race_settings=RaceSettings(
-                options.race,
-                min_gain=options.min_gain or RaceSettings.min_gain,
-                model_costs={label: float(model.size.parameters) for label, model in own.models.items()},
-            ),
+            race_seeds=options.race,
             race_stop_rules=self._get_budget_rules(self.own_budget_share),
             target_score=options.target,
-            min_gain=options.min_gain,
             first_configurations=[*initial_configurations, *self.initial_configurations],
             earlier_configurations=[(configuration, score) for configuration, score in observations],
             finalist_count=options.finalists,
@@ -326,9 +327,8 @@ class Plan:
             stop_rules=[TrialLimit(self.count_trials(arm)), *map(AfterFirstTrial, rules)],
             scheduler="none",
             keep_models=False,
-            race_settings=NO_RACE,
+            race_seeds=0,
             target_score=None,
-            min_gain=None,
             first_configurations=strategy.space.list_published(),
             earlier_configurations=(),
             finalist_count=1,

@@ -1,7 +1,7 @@
 """The ledger: Optuna studies in SQLite on the driver. Everything is written here first.
 
-Study "search" has a trial for each configuration tried, study "race" one for each further seed of a
-promising one, study "confirmation" one for each fresh seed of the winner.
+Study "search" has a trial for each configuration tried, study "race" one for each further seed of the
+best ones, study "confirmation" one for each fresh seed of the winner.
 Intermediate values are the scores by optimizer step. What Optuna has no
 field for (seed, outcome, seconds, error, ...) stands in user attributes. The records are kept in memory
 too, so that what an operation costs does not grow with their number.

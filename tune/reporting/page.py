@@ -22,7 +22,6 @@ from tune.core.wording import (
     format_configuration,
     format_difference,
     format_objective,
-    format_probability,
     format_usage,
 )
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument
@@ -156,7 +155,7 @@ def render_overview_page(named: Sequence[tuple[str, SearchDocument]]) -> str:
 
 def _plot_group(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:
     rows = [(label, document, SearchAnalysis(document).compute_trajectory()) for label, document in named]
-    return plots.plot_searches_over_cost(rows) if any(course for _, _, course in rows) else None
+    return plots.plot_searches_over_cost(rows) if any(len(course) > 1 for _, _, course in rows) else None
 
 
 def render_template(template: str, figures: PageFigures, **values: Any) -> str:
@@ -179,7 +178,6 @@ def render_template(template: str, figures: PageFigures, **values: Any) -> str:
         clock=format_clock,
         difference=format_difference,
         percent=format_share,
-        probability=format_probability,
     )
     return re.sub(r"(?<=\d) %", "\u00a0%", page)  # no line ends before the sign
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import numpy as np
 from scipy import special
 
 
@@ -22,11 +18,6 @@ def find_t_bound(tail: float, df: float) -> float:
 def find_normal_bound(tail: float) -> float:
     """Return the value that a standard normal variable is above with probability `tail`."""
     return float(-special.ndtri(tail))
-
-
-def compute_normal_density(z: Any) -> Any:
-    """Return the density of the standard normal distribution at each z."""
-    return np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
 
 
 def bound_proportion(count: int, total: int, tail: float) -> tuple[float, float]:

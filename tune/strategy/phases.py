@@ -1,4 +1,4 @@
-"""Phases of one search on one ledger: explore configurations, race the promising ones, confirm the winner.
+"""Phases of one search on one ledger: explore configurations, race the best of them, confirm the winner.
 
 The ledger holds everything that was run, and what runs next follows from it, so a resumed search continues as
 if it had never stopped. Ray Tune (`tune.execution.tuner`) and the simulated clock of the benchmarks drive the
@@ -17,6 +17,7 @@ from typing import Any
 
 from dps.tasks.metrics import TUNED_THRESHOLD
 from dps.training.result import Outcome, RunResult
+from dps.wording import format_count
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.core.space import make_configuration_key
 from tune.core.storage import join_location, remove_location
@@ -26,10 +27,18 @@ from tune.records.ledger import Ledger, TrialRecord
 from tune.records.replicates import choose_median, rank_trials
 from tune.strategy.budget import SpentResources, find_stop_reason
 from tune.strategy.early_stopping import make_early_stopping, replay_records
-from tune.strategy.estimator import Estimator
-from tune.strategy.proposals import STARTUP_TRIALS, Proposer
-from tune.strategy.race import Race
+from tune.strategy.proposals import Proposer
+from tune.strategy.race import (
+    RACE_SEED_OFFSET,
+    RACED_CONFIGURATIONS,
+    Standing,
+    choose_raced,
+    choose_replicate,
+    rank_configurations,
+)
 from tune.strategy.strategy import Strategy
+
+RACE_NOTE = "raced"  # how many configurations race, in the ledger of a search; earlier versions wrote none
 
 
 class NoJob(Enum):
@@ -70,15 +79,15 @@ class SearchPhases:
         self.started_at = clock()
         self.lost_runs: list[TrialRecord] | None = None
         self.running: dict[str, TrialRecord] = {}
-        self.estimator = Estimator(ledger, strategy.direction, strategy.evaluations, strategy.chance)
-        self.race = Race(self.estimator, strategy.race_settings, strategy.seed)
-        self.proposer = Proposer(strategy, ledger, self.estimator)
+        self.proposer = Proposer(strategy, ledger)
         self.exploration_end = None if strategy.given_configuration is None else "everything is given"
         self.race_end: str | None = None
         self.confirmed_winner: TrialRecord | None = None
         self.first_error: Exception | None = None
         self.failure_streak = FailureStreak()
         records = ledger.records()
+        if not records:
+            ledger.note(RACE_NOTE, RACED_CONFIGURATIONS)
         self.slot_seconds = sum(record.seconds for record in records)
         self.unfinished = [record for record in records if not record.outcome.is_final]
         self.started_count = len(records) - len(self.unfinished)
@@ -126,7 +135,7 @@ class SearchPhases:
     def _next_exploration(self) -> TrialRecord | None:
         if self.exploration_end is not None:
             return None
-        reason = find_stop_reason(self.strategy.stop_rules, self.spent()) or self._sufficiency_reason()
+        reason = find_stop_reason(self.strategy.stop_rules, self.spent()) or self._target_reason()
         record = None if reason else self.proposer.propose_next()
         if record is None:
             self.exploration_end = reason or "every configuration was tried"
@@ -137,50 +146,58 @@ class SearchPhases:
         """Tell the watchers of the end of a phase."""
         notify(self.watchers, "phase_ended", f"{self.ledger.arm} {end}".lstrip())
 
-    def _sufficiency_reason(self) -> str | None:
-        """Return why the exploration may end early (target reached, or too little to gain), or None."""
-        return self._target_reason() or self._gain_reason()
-
     def _target_reason(self) -> str | None:
-        target, sign = self.strategy.target_score, self.estimator.sign
-        best = None if target is None else self.estimator.best_expected_score()
-        if target is None or best is None or sign * best < sign * target:
+        """Return why the exploration may end early, or None: a trial has the score that is aimed at."""
+        target, sign = self.strategy.target_score, self.strategy.sign
+        if target is None or not (raced := self._choose_raced()):
             return None
-        return f"target score {target:g} reached: the best configuration is expected to score {best:.4f}"
+        best, score = raced[0].number, raced[0].scores[-1][1]
+        if sign * score < sign * target:
+            return None
+        return f"target score {target:g} reached: trial {best} scored {score:.4f}"
 
-    def _gain_reason(self) -> str | None:
-        min_gain = self.strategy.min_gain
-        if min_gain is None or len(self.ledger.records(RunPurpose.SEARCH)) < STARTUP_TRIALS:
-            return None
-        gain = self.estimator.expected_improvement()
-        if gain is None or gain >= min_gain:
-            return None
-        return f"one more trial is expected to add {100 * gain:.2g} points, less than {100 * min_gain:g}"
+    def _choose_raced(self) -> list[TrialRecord]:
+        return choose_raced(self.ledger.records(RunPurpose.SEARCH), self.strategy.direction)
+
+    def rank(self) -> list[Standing]:
+        """Return how the configurations stand, the best first."""
+        trials, race_runs = self.ledger.records(RunPurpose.SEARCH), self.ledger.records(RunPurpose.RACE)
+        return rank_configurations(trials, race_runs, self.strategy.direction, self.strategy.chance)
 
     def _next_race_run(self) -> TrialRecord | None:
-        if not self.strategy.race_settings.max_seeds or self.race_end is not None:
+        strategy = self.strategy
+        if not strategy.race_seeds or self.race_end is not None:
             return None
-        race_runs = [record for record in self.running.values() if record.purpose == RunPurpose.RACE]
-        reason = find_stop_reason(self.strategy.race_stop_rules, self.spent())
-        choice = None if reason else self.race.next_replicate(race_runs)
+        reason = self._settled_reason() or find_stop_reason(strategy.race_stop_rules, self.spent())
+        raced = self._choose_raced()
+        first = strategy.seed + RACE_SEED_OFFSET
+        seeds = range(first, first + strategy.race_seeds)
+        choice = None if reason else choose_replicate(raced, self.ledger.records(RunPurpose.RACE), seeds)
         if choice is not None:
             configuration, seed = choice
-            return self.ledger.replicate(configuration, self.strategy.space, seed, RunPurpose.RACE)
-        if not race_runs and not self._is_running(RunPurpose.SEARCH):
-            self.race_end = reason or self.race.end_reason
+            return self.ledger.replicate(configuration, strategy.space, seed, RunPurpose.RACE)
+        if not self._is_running(RunPurpose.RACE) and not self._is_running(RunPurpose.SEARCH):
+            done = f"the best {len(raced)} ran on {format_count(len(seeds), 'further seed')}"
+            self.race_end = reason or (done if len(raced) > 1 else "fewer than two trials went to their end")
             self._tell(f"raced: {self.race_end}")
         return None
+
+    def _settled_reason(self) -> str | None:
+        """Return why a search that an earlier version began does not race by the rules of this one, or None:
+        its winner has been confirmed, and whoever knows the scores of fresh seeds chooses no other."""
+        is_foreign = self.ledger.noted(RACE_NOTE) != RACED_CONFIGURATIONS
+        is_settled = is_foreign and self._find_confirmed_trial() is not None
+        return "an earlier version chose the winner, whose confirmation has begun" if is_settled else None
 
     def current_winner(self) -> TrialRecord | None:
         """Return the best trial so far, or None if nothing finished."""
         return next(iter(self.rank_finalists(1)), None)
 
     def rank_finalists(self, count: int) -> list[TrialRecord]:
-        """Return at most `count` trials, best first: what was confirmed, else by expected score if the search
-        races, else by each trial's one run."""
-        ranked = self.estimator.rank_trials() if self.strategy.race_settings.max_seeds else []
-        trials = self.ledger.records(RunPurpose.SEARCH)
-        ranked = ranked or rank_trials(trials, self.strategy.direction, count)
+        """Return at most `count` trials, best first: what was confirmed, else those that went to their end by
+        the means of their configurations, else by each trial's one run."""
+        ranked = [each.trial for each in self.rank()]
+        ranked = ranked or rank_trials(self.ledger.records(RunPurpose.SEARCH), self.strategy.direction, count)
         confirmed = self._find_confirmed_trial()
         others = [trial for trial in ranked if confirmed is None or trial.id != confirmed.id]
         return [*([confirmed] if confirmed else []), *others][:count]
@@ -264,7 +281,7 @@ class SearchPhases:
         evaluation = report.evaluation
         if job.purpose != RunPurpose.SEARCH or evaluation is None:
             return False
-        score = self.estimator.sign * evaluation.score
+        score = self.strategy.sign * evaluation.score
         is_behind = self.early_stopping.should_stop(job.id, len(evaluation.curve), score)
         return is_behind and evaluation.step < evaluation.max_steps
 
@@ -307,7 +324,7 @@ class SearchPhases:
         if record.outcome.is_final:  # it was trained once more
             return
         if result.outcome == Outcome.COMPLETED and record.purpose == RunPurpose.SEARCH and result.scores:
-            self.early_stopping.record_completion(record.id, self.estimator.sign * result.scores[-1][1])
+            self.early_stopping.record_completion(record.id, self.strategy.sign * result.scores[-1][1])
         self.slot_seconds += result.seconds
         ended = self.ledger.finish(record.id, result, self.spent().seconds)
         notify(self.watchers, "trial_ended", ended)

@@ -1,8 +1,7 @@
 """Proposals of the next configuration to try.
 
-In a search that races, the samplers that learn (tpe, gp) are given what each configuration is expected to
-score at full length (`tune.strategy.estimator`), shrunk towards its neighbours, in place of the score of one
-lucky seed. No configuration is proposed twice. A proposal depends only on the seed, the trial's number and
+The samplers that learn (tpe, gp) are given the score of each trial at its end, and what those that were
+stopped had. No configuration is proposed twice. A proposal depends only on the seed, the trial's number and
 the ended trials, so a resumed search proposes what it would have proposed.
 """
 
@@ -22,7 +21,6 @@ from dps.training.result import Outcome
 from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger, TrialRecord, to_optuna_direction
-from tune.strategy.estimator import Estimator
 from tune.strategy.strategy import Strategy
 from tune.strategy.warm_start import count_trusted_trials
 
@@ -33,14 +31,15 @@ _OPTUNA_STATES = {
     Outcome.RUNNING: TrialState.RUNNING,
     Outcome.COMPLETED: TrialState.COMPLETE,
     Outcome.STOPPED: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.PRUNED,
 }
 
 
 class Proposer:
     """Propose the trials of one search in order."""
 
-    def __init__(self, strategy: Strategy, ledger: Ledger, estimator: Estimator) -> None:
-        self.strategy, self.ledger, self.estimator = strategy, ledger, estimator
+    def __init__(self, strategy: Strategy, ledger: Ledger) -> None:
+        self.strategy, self.ledger = strategy, ledger
         self.space = strategy.space
         trials = ledger.records(RunPurpose.SEARCH)
         self._tried = {trial.configuration_key for trial in trials}
@@ -95,49 +94,44 @@ class Proposer:
         """Return a study with the trials that the sampler learns from."""
         study = optuna.create_study(direction=to_optuna_direction(self.strategy.direction), sampler=sampler)
         if self.strategy.sampler != "random":
-            expected = self.estimator.expected_scores() if self.strategy.race_settings.max_seeds else {}
-            trials = [
-                self._to_optuna_trial(record, expected.get(record.number))
-                for record in self._informative_trials(expected)
-            ]
-            study.add_trials(
-                [*(trial for trial in trials if trial is not None), *self._earlier_trials(expected)]
-            )
+            trials = [self._to_optuna_trial(record) for record in self._informative_trials()]
+            study.add_trials([*filter(None, trials), *self._earlier_trials()])
         return study
 
-    def _informative_trials(self, expected: dict[int, float]) -> list[TrialRecord]:
+    def _informative_trials(self) -> list[TrialRecord]:
         """Return the trials given to the sampler: all, or the best and the latest MAX_SAMPLER_TRIALS / 2."""
         records = self.ledger.records(RunPurpose.SEARCH)
         if len(records) <= MAX_SAMPLER_TRIALS:
             return records
+        sign = self.strategy.sign
 
         def promise(record: TrialRecord) -> float:
-            value = expected.get(record.number, record.score)
-            return -math.inf if value is None or math.isnan(value) else self.estimator.sign * value
+            value = record.score
+            return -math.inf if value is None or math.isnan(value) else sign * value
 
         best = {record.number for record in heapq.nlargest(MAX_SAMPLER_TRIALS // 2, records, key=promise)}
         latest = [record for record in records if record.number not in best][-MAX_SAMPLER_TRIALS // 2 :]
         return [record for record in records if record.number in best] + latest
 
-    def _to_optuna_trial(self, record: TrialRecord, expected: float | None) -> FrozenTrial | None:
-        """Return a trial as the sampler sees it, or None if it says nothing. expected: its expected score."""
-        state = (
-            _OPTUNA_STATES.get(record.outcome, TrialState.FAIL) if expected is None else TrialState.COMPLETE
-        )
-        if state == TrialState.FAIL:
+    def _to_optuna_trial(self, record: TrialRecord) -> FrozenTrial | None:
+        """Return a trial as the sampler sees it, or None if it says nothing. One that diverged is the worst
+        of those that were stopped: it has no score."""
+        state = _OPTUNA_STATES.get(record.outcome)
+        if state is None:
             return None
-        value = record.score if expected is None else expected
-        return self._make_optuna_trial(
-            record.configuration, state, value if state == TrialState.COMPLETE else None, dict(record.scores)
-        )
+        value = record.score if state == TrialState.COMPLETE else None
+        scores = {} if record.outcome == Outcome.DIVERGED else dict(record.scores)
+        return self._make_optuna_trial(record.configuration, state, value, scores)
 
-    def _earlier_trials(self, expected: dict[int, float]) -> list[FrozenTrial]:
+    def _earlier_trials(self) -> list[FrozenTrial]:
         """Return trials of other searches, on the scale of this one's; fewer as it has more of its own."""
-        trusted = _pick_evenly(self.strategy.earlier_configurations, count_trusted_trials(len(expected)))
-        if not trusted or len(expected) < 2:
+        records = self.ledger.records(RunPurpose.SEARCH)
+        ended = [r.score for r in records if r.outcome == Outcome.COMPLETED and r.score is not None]
+        trusted = _pick_evenly(self.strategy.earlier_configurations, count_trusted_trials(len(ended)))
+        if not trusted or len(ended) < 2:
             return []
-        middle, spread = statistics.fmean(expected.values()), statistics.stdev(expected.values())
-        sign = self.estimator.sign
+        middle, spread = statistics.fmean(ended), statistics.stdev(ended)
+        sign = self.strategy.sign
         return [
             self._make_optuna_trial(configuration, TrialState.COMPLETE, middle + sign * normal_score * spread)
             for configuration, normal_score in trusted

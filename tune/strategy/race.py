@@ -1,143 +1,114 @@
-"""The race: further seeds for promising configurations, until none is worth one or the budget is used.
+"""The race: further seeds for the best configurations of the exploration; the best mean wins.
 
-The leader has the highest expected score; the promise of another one is its expected score and one standard
-deviation more. Of the leader and the most promising, the one with fewer seeds runs next. The estimates are
-those of `tune.strategy.estimator`.
+A trial has one seed, so the best of many trials was lucky. RACED_CONFIGURATIONS of them run on further seeds,
+seed by seed, all on the same ones. Nothing cleverer was seen to choose better at equal cost
+(`benchmarks/search_quality.py`). The mean of the chosen one is still too high on average, as that of any
+choice: the confirmation tells what it scores on fresh seeds.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import heapq
+import math
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from dps.methods import METHODS
-from dps.wording import format_share
-from tune.core.run import RunPurpose
+from dps.training.result import Outcome
+from tune.core.direction import Direction
 from tune.records.ledger import TrialRecord
-from tune.strategy.estimator import Estimates, Estimator
+from tune.records.replicates import collect_full_scores
 
+RACED_CONFIGURATIONS = 3
 RACE_SEED_OFFSET = 1000  # first race seed, from the search's own seed, which the confirmation's follow
 
 
 @dataclass(frozen=True)
-class RaceSettings:
-    """Settings of the race.
+class Standing:
+    """A configuration whose trial went to its end.
 
-    max_seeds: further seeds that a configuration may get, 0 for no race.
-    max_cost_ratio: forward-backward passes that the race may take for each one that the exploration took.
-    min_gain: expected gain below which another run is not worth it, in the metric's scale.
-    model_costs: of an example on each model, in any unit, where several are searched.
+    scores: at full length by seed, the trial's first, in the metric's own direction; of a seed with which it
+        diverged that of a run that learnt nothing, or if this is unknown the worst there is (infinite).
     """
 
-    max_seeds: int = 0
-    max_cost_ratio: float = 1.5
-    min_gain: float = 0.0
-    model_costs: Mapping[str, float] = field(default_factory=dict)
+    trial: TrialRecord
+    scores: Mapping[int, float]
 
-
-class Race:
-    """Choose further seeds for promising configurations.
-
-    seed: of the search.
-    end_reason: why the race is over, None while it goes on.
-    """
-
-    def __init__(self, estimator: Estimator, settings: RaceSettings, seed: int) -> None:
-        self.estimator, self.settings, self.seed = estimator, settings, seed
-        self.end_reason: str | None = None
-        self._work: dict[str, tuple[float, float]] = {}  # of ended runs, by id: see `_measure_work`
-
-    def next_replicate(self, running: Sequence[TrialRecord]) -> tuple[dict[str, Any], int] | None:
-        """Return the configuration and seed to run next; None if there is none now, or none at all when
-        `end_reason` is set.
-
-        running: race runs in progress.
-        """
-        estimates = self.estimator.estimate()
-        if estimates is None:
-            self.end_reason = "too few runs"
-            return None
-        self.end_reason = self._budget_reason(running) or self._gain_reason(estimates)
-        return None if self.end_reason else self._choose_replicate(estimates, running)
-
-    def _choose_replicate(
-        self, estimates: Estimates, running: Sequence[TrialRecord]
-    ) -> tuple[dict[str, Any], int] | None:
-        """Return the leader or the most promising other one, whichever has fewer seeds (the leader if equal);
-        who has them all is passed over. A run in progress counts as ended, with the expected score."""
-        under_way = defaultdict[str, set[int]](set)
-        for run in running:
-            under_way[run.configuration_key].add(run.seed)
-        used = [
-            scores.keys() | under_way.get(trial.configuration_key, ())
-            for trial, scores in zip(estimates.trials, estimates.full_scores, strict=True)
-        ]
-        pending = np.array([len(seeds) for seeds in used]) - estimates.means.counts
-        promise = estimates.means.mean + estimates.means.measure_sd(pending)
-        order = [int(index) for index in np.argsort(-promise, kind="stable")]
-        leader = int(estimates.means.mean.argmax())
-        order.remove(leader)
-        pair = sorted([leader, *order[:1]], key=lambda index: len(used[index]))
-        for index in [*pair, *order[1:]]:
-            seed = next((seed for seed in self._seeds if seed not in used[index]), None)
-            if seed is not None:
-                return estimates.trials[index].configuration, seed
-        self.end_reason = None if running else "every configuration has run with every seed"
-        return None
+    @cached_property
+    def mean(self) -> float:
+        """The mean of its scores."""
+        return statistics.fmean(self.scores.values())
 
     @property
-    def _seeds(self) -> list[int]:
-        """The search's own seed, then the further race seeds."""
-        return [self.seed, *(self.seed + RACE_SEED_OFFSET + k for k in range(self.settings.max_seeds))]
+    def first(self) -> float:
+        """The score of its trial."""
+        return self.trial.scores[-1][1]
 
-    def _budget_reason(self, running: Sequence[TrialRecord]) -> str | None:
-        """Return why the race may not take another run: its share of the training is used, runs in progress
-        counted in full, and half of another run."""
-        trials, race_runs = (
-            self.estimator.source.records(RunPurpose.SEARCH),
-            self.estimator.source.records(RunPurpose.RACE),
-        )
-        under_way = {record.id for record in running}
-        work = [self._measure_work(trial) for trial in trials]
-        explored, shares = (sum(column) for column in zip(*work, strict=True)) if work else (0.0, 0.0)
-        raced = sum(self._measure_work(run)[0] for run in race_runs if run.id not in under_way)
-        full_run = explored / max(1 / self.estimator.evaluations, shares)
-        raced += len(running) * full_run
-        if raced + full_run / 2 >= self.settings.max_cost_ratio * explored:
-            return f"{format_share(self.settings.max_cost_ratio)} of the exploration's training is used"
-        return None
 
-    def _gain_reason(self, estimates: Estimates) -> str | None:
-        """Return why no further run is worth it."""
-        gain = float(estimates.means.compute_gains().max())
-        if gain > self.settings.min_gain:
-            return None
-        return (
-            f"one more run is expected to improve the choice by {100 * gain:.2g} points, not more than its "
-            f"cost of {100 * self.settings.min_gain:.2g}"
-        )
+def choose_raced(trials: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
+    """Return the trials whose configurations race: the best of those that went to their end, the best first.
 
-    def _measure_work(self, run: TrialRecord) -> tuple[float, float]:
-        """Return the passes of a run and the share of its steps up to its last score."""
-        if (known := self._work.get(run.id)) is not None:
-            return known
-        work = self._count_passes(run), run.measure_share(self.estimator.evaluations)
-        if run.outcome.is_final:
-            self._work[run.id] = work
-        return work
+    direction: "max" or "min", of the metric.
+    """
+    sign = Direction(direction).sign
+    ended = (trial for trial in trials if trial.outcome == Outcome.COMPLETED and trial.scores)
+    return heapq.nsmallest(
+        RACED_CONFIGURATIONS, ended, key=lambda trial: (-sign * trial.scores[-1][1], trial.number)
+    )
 
-    def _count_passes(self, run: TrialRecord) -> float:
-        """Return the examples that went forward and backward in a run up to its last score, in batches of the
-        search, times the cost of its model. Unlike seconds, they are the same whenever and wherever it runs,
-        so that the same seed leads to the same race."""
-        batch_size: int = run.configuration.get("batch_size", 1)
-        cost = self.settings.model_costs.get(run.configuration.get("model", ""), 1.0)
-        return (
-            cost
-            * batch_size
-            * METHODS[run.configuration["method"]]().cost.passes(run.step, steps_per_epoch=0)
-        )
+
+def choose_replicate(
+    raced: Sequence[TrialRecord], race_runs: Sequence[TrialRecord], seeds: Sequence[int]
+) -> tuple[dict[str, Any], int] | None:
+    """Return the configuration and the seed to run next: seed by seed, the configurations in their order.
+
+    race_runs: all that were started. Returns None where each had each seed, or with fewer than two
+    configurations, between which there is nothing to choose.
+    """
+    started = {(run.configuration_key, run.seed) for run in race_runs}
+    for seed in seeds if len(raced) > 1 else ():
+        for trial in raced:
+            if (trial.configuration_key, seed) not in started:
+                return trial.configuration, seed
+    return None
+
+
+def rank_configurations(
+    trials: Sequence[TrialRecord], race_runs: Sequence[TrialRecord], direction: str, chance: float | None
+) -> list[Standing]:
+    """Return how configurations stand, the best first: by their means those with at least as many seeds as
+    each of those that race, then all others by theirs; the earlier trial wins a tie.
+
+    direction: "max" or "min", of the metric. chance: score of a run that learnt nothing, None if unknown.
+    """
+    sign = Direction(direction).sign
+    lost = -sign * math.inf if chance is None else chance
+    further: dict[str, list[TrialRecord]] = {}
+    for run in race_runs:
+        further.setdefault(run.configuration_key, []).append(run)
+    standings = {}
+    for trial in trials:
+        if trial.outcome == Outcome.COMPLETED and trial.scores:
+            found = collect_full_scores([trial, *further.get(trial.configuration_key, ())])
+            scores = {seed: lost if math.isnan(score) else score for seed, score in found.items()}
+            standings[trial.id] = Standing(trial, scores)
+    raced = choose_raced(trials, direction)
+    least = min((len(standings[trial.id].scores) for trial in raced), default=0)
+    return sorted(
+        standings.values(), key=lambda each: (len(each.scores) < least, -sign * each.mean, each.trial.number)
+    )
+
+
+def find_leader(
+    trials: Sequence[TrialRecord], race_runs: Sequence[TrialRecord], direction: str, chance: float | None
+) -> Standing | None:
+    """Return the first of `rank_configurations` in far less time where trials are many; None without any.
+
+    With one seed nothing leads but what races, so that the others need not be looked at.
+    """
+    raced = choose_raced(trials, direction)
+    keys = {trial.configuration_key for trial in raced} | {run.configuration_key for run in race_runs}
+    contenders = raced if not race_runs else [trial for trial in trials if trial.configuration_key in keys]
+    return next(iter(rank_configurations(contenders, race_runs, direction, chance)), None)

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tune.core.direction import Direction
 from tune.core.run import RunSettings
 from tune.core.space import SearchSpace
 from tune.strategy.budget import SlotCount, StopRule
-from tune.strategy.race import RaceSettings
-
-NO_RACE = RaceSettings()
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,9 @@ class Strategy:
     folder: where runs keep their files.
     scheduler: name of the early stopping policy.
     evaluations: per trial; each may stop it.
-    race_settings: how promising configurations race.
+    race_seeds: number of further seeds of each configuration that races, see `tune.strategy.race`; 0: none.
     race_stop_rules: end the race.
-    target_score: exploration also ends when the best configuration is expected to have it.
-    min_gain: exploration also ends when one more trial is expected to add less (metric's scale).
+    target_score: exploration also ends when a trial has it.
     chance: score of a run that learnt nothing, None if unknown.
     first_configurations: tried before any is proposed.
     earlier_configurations: (configuration, normal score) of other searches, see `tune.strategy.warm_start`.
@@ -58,10 +55,9 @@ class Strategy:
     folder: str
     scheduler: str = "asha"
     evaluations: int = 6
-    race_settings: RaceSettings = NO_RACE
+    race_seeds: int = 0
     race_stop_rules: Sequence[StopRule] = ()
     target_score: float | None = None
-    min_gain: float | None = None
     chance: float | None = None
     first_configurations: Sequence[dict[str, Any]] = ()
     earlier_configurations: Sequence[tuple[dict[str, Any], float]] = ()
@@ -73,6 +69,11 @@ class Strategy:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     settings_by_model: Mapping[str, RunSettings] = field(default_factory=dict)
     given_configuration: dict[str, Any] | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher score is better, else -1."""
+        return Direction(self.direction).sign
 
     def choose_settings(self, configuration: Mapping[str, Any]) -> RunSettings:
         """Return the settings of the runs of a configuration: with its model, and its length of texts."""

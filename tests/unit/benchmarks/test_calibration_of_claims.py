@@ -48,13 +48,6 @@ def test_following_the_advice_adds_few_false_alarms() -> None:
     assert last < uncorrected
 
 
-def test_the_leader_of_a_race_is_the_best_more_often_than_by_luck_and_scores_about_what_is_expected() -> None:
-    row = calibration.simulate_races(0.15, 0.0, 200)
-    is_best, optimism = values(row)
-    assert is_best > 2.5 / calibration.CONFIGURATIONS
-    assert abs(optimism) < 0.04
-
-
 def test_what_misses_its_aim_stands_first() -> None:
     figures = [
         Figure(0.84, 0.02, (0.95, 1)),

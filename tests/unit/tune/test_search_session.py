@@ -75,7 +75,7 @@ def test_the_study_says_which_trial_was_chosen_and_what_its_values_are(
     search(trials=4, race=2)
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{output}/study.db")
     winner = json.loads((output / "search.json").read_text(encoding="utf-8"))["winner"]["trial"]
-    assert study.user_attrs["chosen"].startswith(f"trial {winner}, by its expected score")
+    assert study.user_attrs["chosen"].startswith(f"trial {winner}, by the mean over seeds")
     assert study.metric_names == ["matthews_correlation of one seed"]
 
 

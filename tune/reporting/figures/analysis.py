@@ -1,7 +1,8 @@
-"""What the runs in a search.json say together: the expected score as the search went on, what each parameter
-does, how much each matters.
+"""What the runs in a search.json say together: how the best score changed as the search went on, what each
+parameter does, how much each matters.
 
-All of it is worked out again from the runs with `tune.strategy.estimator`, by which the search itself chose.
+How configurations stand is worked out again from the runs with `tune.strategy.race`, by which the search
+chose.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tune.core.space import SearchSpace, encode_configurations, find_study_name
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores, group_by_configuration
 from tune.records.search_document import SearchDocument
-from tune.strategy.estimator import Estimates, Estimator
+from tune.strategy.race import Standing, find_leader, rank_configurations
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -39,6 +40,7 @@ MAX_JOINT_POINTS = 72  # points that are asked about together: the time grows wi
 MIN_SMOOTH_LENGTH, MAX_SMOOTH_LENGTH = 0.1, 10.0  # over which a surface may change, in shares of the range
 FLAT_TOLERANCE = 1e-6  # in the metric's scale
 MIN_IMPORTANCE_CONFIGURATIONS = 8  # of full length, for importances
+MIN_SURFACE_CONFIGURATIONS = 4  # of full length, for anything over a parameter
 MAX_IMPORTANCE_CONFIGURATIONS, MAX_SURFACE_CONFIGURATIONS = 120, 400  # taken at most, evenly over the search
 IMPORTANCE_RESAMPLES = 10  # of the configurations, for the spread of an importance
 FANOVA_TREES, RESAMPLE_TREES = 64, 16  # of fANOVA; of one on a resample
@@ -50,14 +52,12 @@ SURFACE_PARAMETERS = ("learning_rate", "selection_ratio", "update_ratio")
 class IncumbentPoint:
     """The best configuration by all runs that ended within the first `cost` slot seconds.
 
-    mean, low, high: its expected score at full length, with a 95 % interval.
+    mean: of its scores at full length.
     """
 
     cost: float
     trial: int
     mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -96,22 +96,12 @@ class ParameterImportance:
     high: float
 
 
-class _RecordList:
-    """Records that `Estimator` reads in place of a ledger."""
-
-    def __init__(self, records: Sequence[TrialRecord]) -> None:
-        self._records = records
-
-    def records(self, purpose: RunPurpose) -> list[TrialRecord]:
-        return [record for record in self._records if record.purpose == purpose]
-
-
 class SearchAnalysis:
     """What the runs of one search say together."""
 
     def __init__(self, document: SearchDocument) -> None:
         self.document, self.sign = document, document.direction.sign
-        self.evaluations, self.chance = document.plan.settings.evaluations, document.chance
+        self.chance = document.chance
 
     @cached_property
     def runs(self) -> list[TrialRecord]:
@@ -132,14 +122,10 @@ class SearchAnalysis:
             domains = {"method": Choice(self.space.methods), **domains}
         return {name: domain for name, domain in domains.items() if not _is_single(domain)}
 
-    def _estimate(self, runs: Sequence[TrialRecord]) -> Estimates | None:
-        source = _RecordList(runs)
-        return Estimator(source, self.document.direction, self.evaluations, self.chance).estimate()
-
     @cached_property
-    def estimates(self) -> Estimates | None:
-        """Return the estimates from all runs; None if they are too few."""
-        return self._estimate(self.runs)
+    def standings(self) -> list[Standing]:
+        """Return how the configurations stand, the best first."""
+        return rank_configurations(*_split_purposes(self.runs), self.document.direction, self.chance)
 
     def compute_trajectory(self) -> list[IncumbentPoint]:
         """Return the best configuration at MAX_TRAJECTORY_POINTS moments of the search at most."""
@@ -149,15 +135,10 @@ class SearchAnalysis:
         )
         points = []
         for count in map(int, counts):
-            estimates = self.estimates if count == len(self.runs) else self._estimate(self.runs[:count])
-            if estimates is not None:
-                first = int(estimates.means.mean.argmax())
-                mean = self.sign * float(estimates.means.mean[first])
-                reach = NORMAL_QUANTILE * float(estimates.means.measure_sd()[first])
-                number = estimates.trials[first].number
-                points.append(
-                    IncumbentPoint(float(costs[count - 1]), number, mean, mean - reach, mean + reach)
-                )
+            so_far = _split_purposes(self.runs[:count])
+            best = find_leader(*so_far, self.document.direction, self.chance)
+            if best is not None and math.isfinite(best.mean):
+                points.append(IncumbentPoint(float(costs[count - 1]), best.trial.number, best.mean))
         return points
 
     def compute_effects(self) -> list[ParameterEffect]:
@@ -241,11 +222,12 @@ class SearchAnalysis:
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-        if self.estimates is None:
+        full = self.full_means
+        if len(full) < MIN_SURFACE_CONFIGURATIONS:
             return None
-        some = slice(None, None, math.ceil(len(self.estimates.trials) / MAX_SURFACE_CONFIGURATIONS))
-        x = encode_configurations(self.space, [trial.configuration for trial in self.estimates.trials[some]])
-        y = [np.mean([*scores.values()]) for scores in self.estimates.full_scores[some]]
+        full = full[:: math.ceil(len(full) / MAX_SURFACE_CONFIGURATIONS)]
+        x = encode_configurations(self.space, [configuration for configuration, _ in full])
+        y = [self.sign * mean for _, mean in full]
         lengths = RBF(np.ones(x.shape[1]), (MIN_SMOOTH_LENGTH, MAX_SMOOTH_LENGTH))
         kernel = ConstantKernel() * lengths + WhiteKernel(0.5)
         with warnings.catch_warnings():
@@ -255,7 +237,8 @@ class SearchAnalysis:
                 noisy.k1, alpha=noisy.k2.noise_level, optimizer=None, normalize_y=True
             ).fit(x, y)
 
-    def collect_full_means(self) -> list[tuple[dict[str, Any], float]]:
+    @cached_property
+    def full_means(self) -> list[tuple[dict[str, Any], float]]:
         """Return (configuration, mean score) of those that were run to their end. A diverged run counts as
         chance; if that is unknown, its configuration is left out."""
         lost = math.nan if self.chance is None else self.chance
@@ -272,7 +255,7 @@ class SearchAnalysis:
 
         Source: Hutter, Hoos and Leyton-Brown, ICML 2014, as optuna.importance has it.
         """
-        full, names = self.collect_full_means(), [*self.varied]
+        full, names = self.full_means, [*self.varied]
         if len(names) < 2:
             return [], "fewer than two parameters were varied"
         if len(full) < MIN_IMPORTANCE_CONFIGURATIONS:
@@ -317,6 +300,14 @@ class SearchAnalysis:
         evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=trees, seed=0)
         shares = evaluator.evaluate(study, params=list(names))
         return {name: float(share) for name, share in shares.items()}
+
+
+def _split_purposes(runs: Sequence[TrialRecord]) -> tuple[list[TrialRecord], list[TrialRecord]]:
+    """Return the trials among these runs, and the runs of the race."""
+    trials, race_runs = (
+        [run for run in runs if run.purpose == purpose] for purpose in (RunPurpose.SEARCH, RunPurpose.RACE)
+    )
+    return trials, race_runs
 
 
 def _restore_space(described: dict[str, Any], configurations: Sequence[dict[str, Any]]) -> SearchSpace:

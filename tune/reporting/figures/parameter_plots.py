@@ -13,7 +13,12 @@ from dps.tasks.metrics import get_metric_range
 from dps.wording import format_share
 from tune.core.space import make_configuration_key
 from tune.core.wording import format_configuration
-from tune.reporting.figures.analysis import ParameterEffect, ParameterSurface, SearchAnalysis
+from tune.reporting.figures.analysis import (
+    MIN_SURFACE_CONFIGURATIONS,
+    ParameterEffect,
+    ParameterSurface,
+    SearchAnalysis,
+)
 from tune.reporting.figures.canvas import Canvas, Plot, Scale, make_scale
 from tune.reporting.figures.plots import MIN_SPAN, make_share_scale
 from tune.reporting.figures.rows import Line, Row, draw_rows
@@ -27,7 +32,7 @@ def plot_all_effects(analysis: SearchAnalysis) -> list[Plot]:
     effects, metric = analysis.compute_effects(), analysis.document.metric
     ends = [end for effect in effects for end in (*effect.lows, *effect.highs)]
     lowest, highest = get_metric_range(metric)
-    ends = [min(max(end, lowest), highest) for end in ends] + [s for _, s in analysis.collect_full_means()]
+    ends = [min(max(end, lowest), highest) for end in ends] + [s for _, s in analysis.full_means]
     scale = make_scale(ends, metric, (lowest, highest), MIN_SPAN)
     return [plot_effect(analysis, effect, scale) for effect in effects]
 
@@ -66,7 +71,7 @@ def _mark_configurations(
     won = analysis.document.winner and make_configuration_key(analysis.document.winner.configuration)
     found = [
         (make_configuration_key(configuration) == won, configuration, score)
-        for configuration, score in analysis.collect_full_means()
+        for configuration, score in analysis.full_means
     ]
     for is_winner, configuration, score in sorted(found, key=lambda each: each[0]):
         values = analysis.space.to_study_values(configuration)
@@ -163,21 +168,21 @@ def plot_importance(analysis: SearchAnalysis) -> Plot | None:
 
 
 def plot_parallel_coordinates(analysis: SearchAnalysis) -> Plot | None:
-    """Plot a line for each configuration over all parameters, to its expected score."""
-    estimates = analysis.estimates
-    if estimates is None or len(estimates.trials) < 2 or not analysis.varied:
+    """Plot a line for each configuration over all parameters, to its mean score."""
+    full = analysis.full_means
+    if len(full) < MIN_SURFACE_CONFIGURATIONS or not analysis.varied:
         return None
-    scores = [analysis.sign * float(mean) for mean in estimates.means.mean]
+    scores = [mean for _, mean in full]
     own = [make_parameter_scale(name, domain) for name, domain in analysis.varied.items()]
-    axes = [*own, make_scale(scores, "expected score")]
+    axes = [*own, make_scale(scores, "mean score")]
     ticks = tuple((float(place), scale.title) for place, scale in enumerate(axes))
     canvas = Canvas(
         Scale(-0.3, len(axes) - 0.7, ticks=ticks), Scale(0.0, 1.0, ticks=((0.0, ""), (1.0, ""))), 340
     )
     groups: dict[int, list[list[tuple[float, float]]]] = {}
     order = np.argsort(np.argsort([analysis.sign * score for score in scores]))
-    for trial, score, rank in zip(estimates.trials, scores, order, strict=True):
-        values = analysis.space.to_study_values(trial.configuration)
+    for (configuration, score), rank in zip(full, order, strict=True):
+        values = analysis.space.to_study_values(configuration)
         line = [
             (
                 float(place),
@@ -195,5 +200,5 @@ def plot_parallel_coordinates(analysis: SearchAnalysis) -> Plot | None:
         marks = scale.list_ticks()
         for value, label in marks if len(marks) < 8 else [marks[0], marks[-1]]:
             canvas.add_note((place, scale.place_value(value)), label)
-    alt = f"{len(scores)} configurations as lines over {', '.join(analysis.varied)} and the expected score."
+    alt = f"{len(scores)} configurations as lines over {', '.join(analysis.varied)} and the mean score."
     return canvas.draw_plot(alt, AXIS_WIDTH * len(axes))

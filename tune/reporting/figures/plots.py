@@ -89,45 +89,45 @@ def draw_differences(rows: Sequence[Row], title: str, dot: str = "a seed") -> Pl
 
 
 def plot_luck(standings: Sequence[ConfigurationStanding], metric: str, sign: float) -> Plot | None:
-    """Plot the score of each trial's first seed, with an arrow to its expected score; the best first seed
-    on top, and no more than MAX_LUCK_ROWS and the winner. sign: of the metric's direction."""
-    known = [(each, each.first) for each in standings if each.first is not None]
+    """Plot the score of the trial of each configuration with further seeds, with an arrow to the mean of all;
+    the best trial on top, and no more than MAX_LUCK_ROWS and the winner. sign: of the metric's direction."""
+    known = [(each, each.mean) for each in standings if each.seeds > 1 and each.mean is not None]
     if len(known) < 2:
         return None
-    known.sort(key=lambda pair: -sign * pair[1])
+    known.sort(key=lambda pair: -sign * pair[0].first)
     shown = [pair for place, pair in enumerate(known) if place < MAX_LUCK_ROWS or pair[0].won]
     rows = [
         Row(
             f"trial {each.trial}{', the winner' if each.won else ''}",
-            f"{first:.3f} {ARROW} {each.mean:.3f} ({format_count(each.seeds, 'seed')})",
+            f"{each.first:.3f} {ARROW} {mean:.3f} ({format_count(each.seeds, 'seed')})",
             [
-                Mark(first, "ring", "muted", f"first seed: {first:.4f}"),
-                Mark(each.mean, "circle", "accent" if each.won else "cool", f"expected: {each.mean:.4f}"),
+                Mark(each.first, "ring", "muted", f"first seed: {each.first:.4f}"),
+                Mark(mean, "circle", "accent" if each.won else "cool", f"mean: {mean:.4f}"),
             ],
-            [Line(first, each.mean, "muted", 1.5, arrow=True)],
+            [Line(each.first, mean, "muted", 1.5, arrow=True)],
             strong=each.won,
         )
-        for each, first in shown
+        for each, mean in shown
     ]
-    values = [value for each, first in shown for value in (first, each.mean)]
+    values = [value for each, mean in shown for value in (each.first, mean)]
     scale = make_scale(values, f"{metric} (selection data)", get_metric_range(metric), MIN_SPAN)
     said = "; ".join(f"{row.label}: {row.value}" for row in rows)
-    names = [("first seed", "muted", "ring"), ("expected score", "cool", "circle")]
-    return draw_rows(rows, scale, f"First seed and expected score: {said}.", legend=names)
+    names = [("first seed", "muted", "ring"), ("mean of all its seeds", "cool", "circle")]
+    return draw_rows(rows, scale, f"First seed and mean of all seeds: {said}.", legend=names)
 
 
 def plot_score_over_cost(document: SearchDocument, course: Sequence[IncumbentPoint]) -> Plot | None:
-    """Plot the expected score of the best configuration over slot time."""
-    if not course:
+    """Plot the mean score of the best configuration over slot time; None before it could change."""
+    if len(course) < 2:
         return None
     size, unit = choose_time_unit(course[-1].cost)
-    ends = [end for point in course for end in (point.low, point.high)]
     x = Scale(0.0, course[-1].cost / size, f"{unit} of slots spent on exploration and race")
-    y = make_scale(ends, document.metric, get_metric_range(document.metric), MIN_SPAN)
+    y = make_scale(
+        [point.mean for point in course], document.metric, get_metric_range(document.metric), MIN_SPAN
+    )
     canvas = Canvas(x, y)
     stairs = list(_make_stairs(course))
     xs = [at / size for at, _ in stairs]
-    canvas.add_band(xs, [max(p.low, y.low) for _, p in stairs], [min(p.high, y.high) for _, p in stairs])
     canvas.add_lines([[*zip(xs, [p.mean for _, p in stairs], strict=True)]], "accent")
     for before, point in zip([None, *course], course, strict=False):
         if before is None or before.trial != point.trial:
@@ -136,8 +136,8 @@ def plot_score_over_cost(document: SearchDocument, course: Sequence[IncumbentPoi
             canvas.add_mark(at, "circle", "accent", title, str(point.trial), is_label_below=falls)
     last = course[-1]
     alt = (
-        f"Expected score of the best configuration against slot {unit}: from {course[0].mean:.4f} at the "
-        f"first estimate to {last.mean:.4f} (trial {last.trial}) after {course[-1].cost / size:.3g} {unit}."
+        f"Score of the best configuration against slot {unit}: from {course[0].mean:.4f} at the "
+        f"first to {last.mean:.4f} (trial {last.trial}) after {course[-1].cost / size:.3g} {unit}."
     )
     return canvas.draw_plot(alt)
 
@@ -162,7 +162,7 @@ def plot_searches_over_cost(named: Sequence[tuple[str, SearchDocument, Sequence[
         colour, dash = COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)]
         canvas.add_lines([[(at / size, point.mean) for at, point in stairs]], colour, dash=dash)
         canvas.legend.append((label, colour, "dash" if dash else "line"))
-    return canvas.draw_plot(f"Expected score of the best configuration against slot {unit}, a line a search.")
+    return canvas.draw_plot(f"Score of the best configuration against slot {unit}, a line a search.")
 
 
 def plot_confirmed_searches(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:

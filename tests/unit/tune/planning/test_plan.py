@@ -64,7 +64,6 @@ OTHER_VALUES: dict[str, Any] = {
     "baseline": "none",
     "time_budget": "1h",
     "target": 0.5,
-    "worth": 1.0,
     "max_concurrent": 1,
     "workers_per_trial": 2,
     "gradient_checkpointing": True,

@@ -7,14 +7,12 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tune.reporting.figures import plots
 from tune.reporting.figures.analysis import IncumbentPoint
 from tune.reporting.figures.canvas import Canvas, Scale, choose_log_ticks, choose_ticks, make_scale
 from tune.reporting.figures.rows import Line, Mark, Row, draw_rows
-from tune.reporting.figures.standings import compute_best_probabilities
 
 
 def test_an_axis_stays_within_the_range_of_the_metric() -> None:
@@ -58,18 +56,8 @@ def test_marks_that_would_hide_one_another_make_way() -> None:
     assert re.findall(r"translate\(0 (-?\d+)\)", markup) == ["-6", "6"]
 
 
-def test_the_chance_of_being_best() -> None:
-    means, sds = np.array([0.5, 0.45, 0.1]), np.array([0.05, 0.1, 0.01])
-    chances = compute_best_probabilities(means, sds)
-    drawn = np.random.default_rng(0).normal(means, sds, (100_000, 3)).argmax(axis=1)
-    assert chances.sum() == pytest.approx(1)
-    assert chances == pytest.approx(np.bincount(drawn, minlength=3) / len(drawn), abs=0.01)
-    assert compute_best_probabilities(np.array([0.2]), np.array([0.1])) == pytest.approx([1.0])
-    assert compute_best_probabilities(np.full(4, 0.3), np.full(4, 0.1)) == pytest.approx([0.25] * 4)
-
-
 def test_the_number_of_a_leader_lies_where_the_line_is_not() -> None:
-    course = [IncumbentPoint(n, n, mean, 0.3, 0.7) for n, mean in enumerate((0.5, 0.6, 0.4), start=1)]
+    course = [IncumbentPoint(n, n, mean) for n, mean in enumerate((0.5, 0.6, 0.4), start=1)]
     document: Any = SimpleNamespace(metric="accuracy")
     plot = plots.plot_score_over_cost(document, course)
     assert plot is not None

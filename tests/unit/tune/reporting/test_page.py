@@ -357,7 +357,8 @@ def test_a_search_that_came_to_little_has_a_page(trials: int, end: Any, confirm:
     assert found["sentence"] in text
     assert "No importance: " in text
     assert "too few runs have ended" in text
-    assert {*figures(text)} <= {"curves", "fresh", "differences"}
+    of_several = ["cost", "luck", "race"] if trials > 1 else []
+    assert {*figures(text)} <= {"curves", "fresh", "differences", *of_several}
 
 
 def test_a_page_goes_on_without_a_plot_that_cannot_be_drawn(
@@ -427,11 +428,10 @@ def test_a_lower_score_is_better_where_the_metric_says_so() -> None:
     assert rising.means == pytest.approx([-mean for mean in falling.means])
 
 
-def test_the_score_against_cost_is_of_what_was_believed_not_of_the_luckiest() -> None:
+def test_the_score_against_cost_is_the_mean_of_what_leads_not_of_the_luckiest() -> None:
     found = spread(10)
     course = analyse(found).compute_trajectory()
-    assert [point.cost for point in course] == [10.0 * count for count in range(4, 11)]
-    assert all(point.low < point.mean < point.high for point in course)
+    assert [point.cost for point in course] == [10.0 * count for count in range(1, 11)]
     lucky = copy.deepcopy(found)
     lucky["race_runs"] = [
         {**lucky["trials"][0], "id": f"race-{seed}", "seed": seed, "ended": 200.0 + seed,
@@ -479,7 +479,7 @@ def test_several_searches_stand_side_by_side(
 
 
 def test_searches_too_short_for_a_course_stand_side_by_side(small: Found) -> None:
-    short = SearchDocument.model_validate({**small, "trials": small["trials"][:2], "race_runs": []})
+    short = SearchDocument.model_validate({**small, "trials": small["trials"][:1], "race_runs": []})
     page = reporting_page.render_overview_page([("one", short), ("two", short)])
     assert [*figures(page)] == ["confirmed-0"]
 

@@ -81,7 +81,7 @@ def test_baselines_have_a_share_of_the_budget_and_one_trial_at_least() -> None:
     plan = change_spaces(plan, spaces)
     own, baseline = make_rules(plan), make_rules(plan, "top-k")
     assert own.race_stop_rules == [WallTimeLimit(100, 0.8), DeviceHoursLimit("CPU", 1, 1, 0.8)]
-    assert [rule.share for rule in own.stop_rules[1:]] == pytest.approx([0.32, 0.32])
+    assert [rule.share for rule in own.stop_rules[1:]] == pytest.approx([0.48, 0.48])
     spent = SpentResources(0, 1000.0, 1e6)
     assert find_stop_reason(own.stop_rules, spent)
     assert find_stop_reason(baseline.stop_rules, spent) is None

@@ -31,7 +31,8 @@ from tune.records.events import Watcher
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.budget import DeviceHoursLimit, SlotCount, SpentResources, TrialLimit, WallTimeLimit
 from tune.strategy.early_stopping import NoEarlyStopping
-from tune.strategy.phases import STARTUP_TRIALS, NoJob, SearchPhases
+from tune.strategy.phases import NoJob, SearchPhases
+from tune.strategy.proposals import STARTUP_TRIALS
 
 
 def searcher(ledger: Ledger, folder: Path, trials: int = 5, **changes: Any) -> SearchPhases:

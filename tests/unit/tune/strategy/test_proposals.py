@@ -16,9 +16,7 @@ from tests.unit.tune.helpers import STEPS, make_space, strategy
 from tune.core.space import SearchSpace, make_configuration_key
 from tune.planning.space_options import check_methods_and_sampler
 from tune.records.ledger import Ledger
-from tune.strategy.estimator import Estimator
 from tune.strategy.proposals import STARTUP_TRIALS, Proposer
-from tune.strategy.race import RaceSettings
 
 DENSE = make_space(("dps-dense",))
 LISTS = replace(
@@ -43,8 +41,7 @@ def proposed(
     """So many trials, each of them run to its end before the next one is asked for."""
     ledger = ledger or Ledger(None, "max")
     plan = strategy(Path("nowhere"), space=space, sampler=sampler, trials=8, **changes)
-    estimator = Estimator(ledger, "max", len(STEPS), 0.0)
-    proposals, found = Proposer(plan, ledger, estimator), []
+    proposals, found = Proposer(plan, ledger), []
     for _ in range(count):
         record = proposals.propose_next()
         if record is None:
@@ -88,10 +85,24 @@ def test_a_search_that_is_resumed_proposes_what_it_would_have(sampler: str) -> N
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_those_that_learn_come_near_to_the_best(sampler: str) -> None:
     space = make_space(("vanilla",))
-    found = proposed(space, sampler, 24, race_settings=RaceSettings(4))
+    found = proposed(space, sampler, 24)
     late, early = found[-3:], found[:STARTUP_TRIALS]
     assert max(map(value, late)) > 0.48
     assert statistics.fmean(map(value, late)) > statistics.fmean(map(value, early)) + 0.02
+
+
+def test_a_trial_that_diverged_is_the_worst_for_the_sampler_whatever_it_scored_before() -> None:
+    ledger, space = Ledger(None, "max"), make_space(("vanilla",))
+    proposals = Proposer(strategy(Path("nowhere"), space=space, sampler="tpe"), ledger)
+    ends = [(Outcome.COMPLETED, 0.5), (Outcome.STOPPED, 0.1), (Outcome.DIVERGED, 0.9), (Outcome.FAILED, 0.9)]
+    for outcome, score in ends:
+        record = proposals.propose_next()
+        assert record is not None
+        ledger.finish(record.id, RunResult(outcome=outcome, scores=[(STEPS[0], score)]))
+    seen = proposals._sampler_study(proposals._sampler(0)).trials
+    assert [(each.state.name, each.value, each.intermediate_values) for each in seen] == [
+        ("COMPLETE", 0.5, {STEPS[0]: 0.5}), ("PRUNED", None, {STEPS[0]: 0.1}), ("PRUNED", None, {}),
+    ]  # fmt: skip
 
 
 def test_what_was_given_comes_first() -> None:
@@ -101,18 +112,14 @@ def test_what_was_given_comes_first() -> None:
     assert found[2] not in first
 
 
-@pytest.mark.parametrize("race", [0, 4])
-def test_of_very_many_trials_a_sampler_sees_the_best_and_the_latest(
-    race: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_very_many_trials_a_sampler_sees_the_best_and_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tune.strategy.proposals.MAX_SAMPLER_TRIALS", 10)
     ledger, space = Ledger(None, "max"), make_space(("vanilla",))
     proposed(space, "random", 40, ledger)
-    plan = strategy(Path("nowhere"), space=space, sampler="tpe", race_settings=RaceSettings(race))
-    proposals = Proposer(plan, ledger, Estimator(ledger, "max", len(STEPS), 0.0))
-    expected = proposals.estimator.expected_scores() if race else {}
-    shown = [record.number for record in proposals._informative_trials(expected)]
-    worth = expected or {record.number: record.score for record in ledger.records("search")}
+    plan = strategy(Path("nowhere"), space=space, sampler="tpe")
+    proposals = Proposer(plan, ledger)
+    shown = [record.number for record in proposals._informative_trials()]
+    worth = {record.number: record.score or 0.0 for record in ledger.records("search")}
     best = sorted(worth, key=lambda number: -worth[number])[:5]
     others = [number for number in range(40) if number not in best]
     assert shown == sorted(best) + others[-5:]
@@ -124,11 +131,8 @@ def test_other_searches_are_listened_to_less_and_less() -> None:
     """They say that the learning rate should be low, which is not so here."""
     space = make_space(("vanilla",))
     earlier = [({"method": "vanilla", "learning_rate": 3e-5 + 1e-7 * n}, 2.0 - 0.1 * n) for n in range(16)]
-    alone = [one["learning_rate"] for one in proposed(space, "tpe", 30, race_settings=RaceSettings(4))]
-    told = [
-        one["learning_rate"]
-        for one in proposed(space, "tpe", 30, earlier_configurations=earlier, race_settings=RaceSettings(4))
-    ]
+    alone = [one["learning_rate"] for one in proposed(space, "tpe", 30)]
+    told = [one["learning_rate"] for one in proposed(space, "tpe", 30, earlier_configurations=earlier)]
     assert statistics.median(told[2:8]) < 7e-5 < 1e-4 < statistics.median(alone[2:8])
     assert 7e-5 < statistics.median(told[-8:]) < 1.5e-4
 

@@ -1,91 +1,94 @@
-"""The race: who runs next on which seed, and why it ends, on ledgers written by hand."""
+"""The race: who runs next on which seed, and how configurations stand, on runs written by hand."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
-import numpy as np
 import pytest
 
-from tests.unit.tune.helpers import STEPS
-from tests.unit.tune.strategy.test_estimator import RATES, SEED, SPACE, explored, run
-from tune.records.ledger import Ledger
-from tune.strategy.estimator import Estimator
-from tune.strategy.race import RACE_SEED_OFFSET, Race, RaceSettings
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import make_record
+from tune.records.ledger import TrialRecord
+from tune.strategy.race import choose_raced, choose_replicate, find_leader, rank_configurations
+
+SEED, SEEDS = 5, (1005, 1006)
 
 
-def make_race(estimator: Estimator, **changes: Any) -> Race:
-    settings = {"max_seeds": 4, "max_cost_ratio": 10.0, "min_gain": 0.0} | changes
-    return Race(estimator, RaceSettings(**settings), SEED)
+def run(trial: int, score: float | None, seed: int = SEED) -> TrialRecord:
+    """A run of the configuration of a trial: that trial itself, or with another seed one of the race.
+    None: it diverged."""
+    purpose = "search" if seed == SEED else "race"
+    return make_record(
+        trial,
+        Outcome.DIVERGED if score is None else Outcome.COMPLETED,
+        purpose=purpose,
+        seed=seed,
+        configuration={"method": "vanilla", "learning_rate": 1e-5 * (1 + trial)},
+        scores=[] if score is None else [(20, score / 2), (60, score)],
+    )
 
 
-def proven(scores: list[float], replicates: int = 2) -> tuple[Ledger, Estimator]:
-    """The two best have had so many further seeds, with much the same scores."""
-    ledger, estimator = explored(scores)
-    for index in np.argsort(scores)[-2:]:
-        for seed in range(replicates):
-            last = scores[index] + 0.03 * (-1) ** (seed + index)
-            run(ledger, RATES[index], [0.5 * last, 0.8 * last, last], SEED + RACE_SEED_OFFSET + seed, "race")
-    return ledger, estimator
+def rank(
+    trials: list[TrialRecord],
+    race: list[TrialRecord],
+    direction: str = "max",
+    chance: float | None = 0.0,
+) -> list[int]:
+    ranked = rank_configurations(trials, race, direction, chance)
+    assert find_leader(trials, race, direction, chance) == next(iter(ranked), None)
+    return [each.trial.number for each in ranked]
 
 
-def test_who_is_far_ahead_on_one_seed_runs_on_the_next_first() -> None:
-    ledger, estimator = explored([0.10, 0.12, 0.50, 0.20, 0.11, 0.10, 0.12, 0.11])
-    race, seen = make_race(estimator), []
-    for _ in range(6):
-        choice = race.next_replicate([])
-        assert choice is not None
-        seen.append((choice[0]["learning_rate"], choice[1]))
-        run(ledger, choice[0]["learning_rate"], [0.1, 0.15, 0.2], choice[1], "race")
-    assert seen[0] == (RATES[2], SEED + RACE_SEED_OFFSET)
-    assert {rate for rate, _ in seen} == {RATES[2], RATES[3]}  # it was lucky: the next gets its chance
-    assert len(set(seen)) == len(seen)
+TRIALS = [run(number, score) for number, score in enumerate((0.1, 0.5, 0.3, 0.4, 0.2))]
 
 
-def test_the_promising_race_on_the_same_seeds() -> None:
-    ledger, estimator = proven([0.10, 0.12, 0.50, 0.49, 0.11, 0.10, 0.12, 0.11])
-    race, seen = make_race(estimator), []
-    for _ in range(4):
-        choice = race.next_replicate([])
-        if choice is None:
-            break
-        seen.append((choice[0]["learning_rate"], choice[1]))
-        run(ledger, choice[0]["learning_rate"], [0.2, 0.3, 0.5], choice[1], "race")
-    assert {rate for rate, _ in seen} <= {RATES[2], RATES[3]}
-    assert len(set(seen)) == len(seen) >= 2
-    order = [SEED + RACE_SEED_OFFSET + number for number in range(2, 4)]
-    for rate in (RATES[2], RATES[3]):
-        seeds = [seed for other, seed in seen if other == rate]
-        assert seeds == order[: len(seeds)]
+@pytest.mark.parametrize(("direction", "order"), [("max", [1, 3, 2]), ("min", [0, 4, 2])])
+def test_the_best_three_on_one_seed_race_seed_by_seed(direction: str, order: list[int]) -> None:
+    raced = choose_raced(TRIALS, direction)
+    assert [each.number for each in raced] == order
+    started: list[TrialRecord] = []
+    while (choice := choose_replicate(raced, started, SEEDS)) is not None:
+        place = round(choice[0]["learning_rate"] / 1e-5) - 1
+        started.append(make_record(place, Outcome.RUNNING, configuration=choice[0], seed=choice[1]))
+    assert [(each.number, each.seed) for each in started] == [(n, seed) for seed in SEEDS for n in order]
 
 
-def test_what_is_under_way_is_not_run_twice() -> None:
-    ledger, estimator = explored([0.10, 0.12, 0.50, 0.49, 0.11, 0.10, 0.12, 0.11])
-    race, running = make_race(estimator), []
-    for _ in range(4):
-        choice = race.next_replicate(running)
-        assert choice is not None
-        running.append(ledger.replicate(choice[0], SPACE, choice[1], "race"))
-    assert len({(record.configuration["learning_rate"], record.seed) for record in running}) == 4
+def test_what_was_lucky_on_one_seed_falls_behind_by_its_mean() -> None:
+    race = [run(1, 0.2, SEEDS[0]), run(3, 0.42, SEEDS[0]), run(2, 0.35, SEEDS[0])]
+    assert rank(TRIALS, []) == [1, 3, 2, 4, 0]
+    assert rank(TRIALS, race) == [3, 1, 2, 4, 0]
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"max_cost_ratio": 0.01}, "1 % of the exploration's training is used"),
-        ({"min_gain": 9.0}, "not more than its cost of 9e+02"),
-        ({"max_seeds": 0}, "every configuration has run with every seed"),
-    ],
-)
-def test_a_race_ends_and_says_why(changes: dict[str, Any], reason: str) -> None:
-    _, estimator = proven([0.40, 0.42, 0.50, 0.49, 0.41, 0.40, 0.42, 0.41])
-    race = make_race(estimator, **changes)
-    assert race.next_replicate([]) is None
-    assert race.end_reason is not None
-    assert reason in race.end_reason
+def test_who_did_not_race_does_not_win_by_one_seed() -> None:
+    race = [run(number, 0.0, seed) for number in (1, 2, 3) for seed in SEEDS]
+    assert rank(TRIALS, race) == [1, 3, 2, 4, 0]  # 0.2 of one seed is more than any mean of three
 
 
-def test_the_same_ledger_decides_the_same() -> None:
-    _, estimator = explored([0.40, 0.42, 0.50, 0.49, 0.41, 0.40, 0.42, 0.41])
-    again = Estimator(estimator.source, "max", len(STEPS), 0.0)
-    assert make_race(estimator).next_replicate([]) == make_race(again).next_replicate([])
+def test_who_raced_before_better_trials_came_still_counts_with_its_seeds() -> None:
+    """A search that went on with more trials: of the three that race now, none has better means."""
+    later = [*TRIALS, run(5, 0.6), run(6, 0.55)]
+    before = [run(number, 0.45, seed) for number in (1, 2, 3) for seed in SEEDS]
+    now = [run(number, 0.1, seed) for number in (5, 6) for seed in SEEDS]
+    assert rank(later, [*before, *now])[0] == 1
+    assert rank(later, before)[:2] == [5, 6]  # these have one seed each, so that all count
+
+
+def test_a_seed_that_diverged_counts_as_one_that_learnt_nothing() -> None:
+    race = [run(1, None, SEEDS[0]), run(3, 0.4, SEEDS[0]), run(2, 0.3, SEEDS[0])]
+    (best, *others) = rank_configurations(TRIALS, race, "max", 0.1)
+    assert best.trial.number == 3
+    assert next(each.mean for each in others if each.trial.number == 1) == pytest.approx((0.5 + 0.1) / 2)
+    unknown = {each.trial.number: each.mean for each in rank_configurations(TRIALS, race, "max", None)}
+    assert unknown[1] == -math.inf
+    errors = {each.trial.number: each.mean for each in rank_configurations(TRIALS, race, "min", None)}
+    assert errors[1] == math.inf
+
+
+def test_only_what_went_to_its_end_stands() -> None:
+    stopped = make_record(7, Outcome.STOPPED, scores=[(20, 0.9)])
+    assert rank([*TRIALS, stopped, run(8, None)], []) == [1, 3, 2, 4, 0]
+
+
+def test_between_one_configuration_and_none_nothing_races() -> None:
+    assert choose_replicate(TRIALS[:1], [], SEEDS) is None
+    assert choose_replicate([], [], SEEDS) is None

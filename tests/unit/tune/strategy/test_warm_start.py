@@ -29,7 +29,7 @@ from tune.planning.plan import NO_WARM_START
 from tune.records import stores
 from tune.records.ledger import Ledger
 from tune.search_session import SearchSession
-from tune.strategy.phases import STARTUP_TRIALS
+from tune.strategy.proposals import STARTUP_TRIALS
 from tune.strategy.warm_start import (
     MIN_PROPOSAL_DISTANCE,
     EarlierConfiguration,
