@@ -198,6 +198,7 @@ class Loop:
     def _note(self) -> None:
         memory = psutil.Process().memory_info().rss
         self.rows.append((self.runs, self.reports, *self.spent.values(), memory))
+        print(f"{self.runs:,} runs, {sum(self.spent.values()):.0f} CPU seconds", file=sys.stderr, flush=True)
 
 
 def run_loop(setting: argparse.Namespace, output: Path) -> Loop:

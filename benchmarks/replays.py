@@ -18,11 +18,11 @@ from benchmarks.play import CONFIRMING, Ground, Play
 from benchmarks.recorded import Table
 from benchmarks.simulator import Slot, simulate
 from benchmarks.strategies import STRATEGIES
+from tune.core.options import SearchOptions
 from tune.core.run import RunSettings
 from tune.core.space import make_configuration_key
-from tune.planning.plan import EXPLORATION_BUDGET_SHARE
 from tune.records.ledger import Ledger
-from tune.strategy.budget import DeviceHoursLimit, SlotCount
+from tune.strategy.budget import MIN_EXPLORATION_SHARE, DeviceHoursLimit, SlotCount
 from tune.strategy.phases import SearchPhases
 from tune.strategy.proposals import Proposer
 from tune.strategy.race import RACE_SEED_OFFSET
@@ -30,7 +30,7 @@ from tune.strategy.strategy import Strategy
 
 OURS = "ours"
 REDRAWN_SEEDS = 8  # of a recording drawn anew; all of them select
-OVERRUN = 0.5  # mean full runs that its limit is lower by, since two slots end what they have begun
+OVERRUN = 1.5  # mean full runs that its limit is lower by, since two slots end what they have begun
 SETTINGS = RunSettings("cola", "recorded", "recorded", 3, None, 16, 64, None, "auto", 6, "holdout")
 
 
@@ -85,17 +85,17 @@ def replay(name: str, file: Path, recording: int, reflected: bool, runs: float, 
     """Play one search to its end. runs: its budget, in mean full runs, those for confirming among them."""
     ground = make_ground(file, recording, reflected, number)
     if name == OURS:
-        chosen, believed, spent = search_as_ours(ground, runs - CONFIRMING - OVERRUN)
+        chosen, mean, spent = search_as_ours(ground, runs - CONFIRMING - OVERRUN)
     else:
         plain = (STRATEGIES | LIBRARIES)[name]
         play = Play(ground, runs - CONFIRMING, plain.begun, plain.sampler)
         chosen = plain.play(play)
-        believed, spent = play.mean(chosen), play.spent
+        mean, spent = play.mean(chosen), play.spent
     truth = ground.truth
     return Replayed(
         regret=float(truth.max() - truth[chosen]),
         score=float(truth[chosen]),
-        optimism=believed - float(ground.expected[chosen]),
+        optimism=mean - float(ground.expected[chosen]),
         blind=float(truth.max() - truth.mean()),
         runs=spent + CONFIRMING * float(ground.cost[chosen]),
     )
@@ -127,8 +127,7 @@ def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
     seed = ground.number
     second = ground.table.passes.mean()  # the clock counts passes over an example
     rules = [
-        DeviceHoursLimit("CPU", budget * second / 3600, 1.0, share)
-        for share in (EXPLORATION_BUDGET_SHARE, 1.0)
+        DeviceHoursLimit("CPU", budget * second / 3600, 1.0, share) for share in (MIN_EXPLORATION_SHARE, 1.0)
     ]
     strategy = Strategy(
         space=ground.space,
@@ -142,7 +141,7 @@ def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
         stop_rules=rules[:1],
         race_stop_rules=rules[1:],
         folder="nowhere",
-        race_seeds=ground.scores.shape[1] - 1,
+        race_seeds=min(SearchOptions(task=SETTINGS.task).race, ground.scores.shape[1] - 1),
         chance=ground.table.chance,
         first_configurations=[ground.table.configurations[number] for number in ground.published],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
     own = [run for run in records if run.purpose == RunPurpose.CONFIRMATION and not run.arm]
     planned = {
         RunPurpose.SEARCH: _count_trials(plan, records),
-        RunPurpose.RACE: plan.count_race_runs("") if "" in plan.arms else 0,
+        RunPurpose.RACE: _count_race_runs(plan, records),
         RunPurpose.CONFIRMATION: _count_confirmations(plan, own),
     }
     phases = []
@@ -69,6 +70,16 @@ def _count_trials(plan: Plan, records: Collection[TrialRecord]) -> int:
     return sum(had[arm] if arm in confirmed else max(plan.count_trials(arm), had[arm]) for arm in plan.arms)
 
 
+def _count_race_runs(plan: Plan, records: Collection[TrialRecord]) -> int:
+    """Return how many runs the race will have: of fewer configurations where few trials went to their end."""
+    if "" not in plan.arms:
+        return 0
+    trials = [run for run in records if run.purpose == RunPurpose.SEARCH and not run.arm]
+    ended = [run for run in trials if run.outcome.is_final]
+    left = max(len(trials), plan.count_trials("")) - len(ended)
+    return plan.count_race_runs("", sum(run.outcome == Outcome.COMPLETED for run in ended) + left)
+
+
 def _count_confirmations(plan: Plan, own: Sequence[TrialRecord]) -> int:
     """Return how many confirmations there will be: fewer than planned where the published values won."""
     total = sum(map(plan.count_confirmations, plan.arms))
@@ -87,7 +98,8 @@ def find_leading(plan: Plan, records: Collection[TrialRecord]) -> Standing | Non
         [run for run in records if run.purpose == purpose and not run.arm]
         for purpose in (RunPurpose.SEARCH, RunPurpose.RACE)
     )
-    return find_leader(trials, race_runs, plan.task.direction, plan.preview.chance_level)
+    leader = find_leader(trials, race_runs, plan.task.direction, plan.preview.chance_level)
+    return leader if leader is not None and math.isfinite(leader.mean) else None
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,19 @@ from tune.core.help_text import ADVICE, BRIEF_END, add_options
 from tune.core.options import CommonOptions, SearchOptions
 
 OptionsT = TypeVar("OptionsT", bound=CommonOptions)
+REMOVED_OPTIONS = {
+    "--no-baseline": "there are several baselines; give --baseline none",
+    "--worth": "is gone, since the race has a fixed number of runs; give --race",
+}
 
 
 def parse_options(argv: Sequence[str] | None, kind: type[OptionsT] = SearchOptions) -> OptionsT:  # type: ignore[assignment]
     """Parse the command line (None: of this process), which takes precedence over --config. Raises InputError
     with one line."""
-    if "--no-baseline" in (argv or ()):
-        raise InputError("--no-baseline: there are several baselines; give --baseline none")
     words = sys.argv[1:] if argv is None else argv
+    for name, advice in REMOVED_OPTIONS.items():
+        if any(word.partition("=")[0] == name for word in words):
+            raise InputError(f"{name}: {advice}")
     given = vars(make_options_parser(kind, "--help-all" not in words).parse_args(words))
     options = _build_options(kind, given)
     if options.config is None:

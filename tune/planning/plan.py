@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +16,18 @@ from tune.core.run import RunSettings
 from tune.core.space import INITIAL_RATE_COUNT, SearchSpace, describe_searched
 from tune.planning.arm import Arm
 from tune.planning.cluster import Cluster, count_slots
-from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration
+from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration, estimate_run
 from tune.planning.inputs import ResolvedInput
 from tune.planning.models import SearchedModel
 from tune.strategy.budget import (
     AfterFirstTrial,
-    DeviceHoursLimit,
     SlotCount,
     SlotDevices,
     StopRule,
     TrialLimit,
-    WallTimeLimit,
+    find_exploration_share,
+    make_budget_rules,
+    measure_slot_budget,
 )
 from tune.strategy.race import RACED_CONFIGURATIONS
 from tune.strategy.strategy import Strategy
@@ -43,7 +43,6 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("arms", "tune"),  # which the identity of each arm holds
 }
 BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines
-EXPLORATION_BUDGET_SHARE = 0.6  # share of the rest for exploration, in a search that races
 
 
 @dataclass(frozen=True)
@@ -209,9 +208,10 @@ class Plan:
             trials = INITIAL_RATE_COUNT * space.count_open(arm)
         return int(min(trials, space.size))
 
-    def count_race_runs(self, arm: str) -> int:
-        """Return the number of further seeds over all configurations of an arm that race."""
-        raced = min(RACED_CONFIGURATIONS, self.count_trials(arm))
+    def count_race_runs(self, arm: str, completed: int | None = None) -> int:
+        """Return the number of further seeds over all configurations of an arm that race. completed: trials
+        that go to their end, None for all."""
+        raced = min(RACED_CONFIGURATIONS, self.count_trials(arm) if completed is None else completed)
         return self.options.race * raced if raced > 1 and arm not in self.baseline_arms else 0
 
     def count_confirmations(self, arm: str) -> int:
@@ -234,20 +234,8 @@ class Plan:
             )
             for arm, each in self.arms.items()
         ]
-        budget = self._slot_budget * self.own_budget_share
-        whole = estimate_duration(self.options, self.slots, loads, budget)
+        whole = estimate_duration(self.options, self.slots, loads, self._own_budget)
         return whole.scale(self.mean_training_share * max(0.0, 1 - self.ended_runs / self.planned_runs))
-
-    @property
-    def _slot_budget(self) -> float:
-        """The slot-seconds that the budgets leave for trials and race."""
-        options = self.options
-        devices = {"GPU": self.gpus_per_worker, "CPU": options.cpus_per_worker}
-        limits = [
-            limit * (self.slots if name == "time" else 3600 / (devices[name] * options.workers_per_trial))
-            for name, limit in options.resource_limits.items()
-        ]
-        return min(limits, default=math.inf)
 
     @property
     def slot_devices(self) -> SlotDevices:
@@ -263,8 +251,21 @@ class Plan:
 
     def get_stop_rules(self) -> list[StopRule]:
         """Return the stop rules of the exploration of an arm that is no baseline."""
-        share = EXPLORATION_BUDGET_SHARE if self.options.race else 1.0
-        return [TrialLimit(self.options.trials), *self._get_budget_rules(share * self.own_budget_share)]
+        run = estimate_run(self.options, self.first.preview, self.first.speed, MethodCost())
+        race_s = self.count_race_runs(next(iter(self.arms))) * run.trial * self.mean_training_share
+        share = find_exploration_share(race_s, self._own_budget) * self.own_budget_share
+        return [TrialLimit(self.options.trials), *self._get_budget_rules(share)]
+
+    @property
+    def _own_budget(self) -> float:
+        """The slot seconds that the budgets leave for trials and race."""
+        limits = self.options.resource_limits
+        return self.own_budget_share * measure_slot_budget(limits, self._devices_per_slot, self.slots)
+
+    @property
+    def _devices_per_slot(self) -> dict[str, float]:
+        workers = self.options.workers_per_trial
+        return {"GPU": workers * self.gpus_per_worker, "CPU": workers * self.options.cpus_per_worker}
 
     @property
     def own_budget_share(self) -> float:
@@ -272,16 +273,8 @@ class Plan:
         return 1 - BASELINE_BUDGET_SHARE if self.baseline_arms else 1.0
 
     def _get_budget_rules(self, of_hours: float, of_time: float | None = None) -> list[StopRule]:
-        """Return the time and device-hour rules, limited to these shares; of_time: None for the same."""
-        options, rules = self.options, list[StopRule]()
-        per_worker = {"GPU": self.gpus_per_worker, "CPU": options.cpus_per_worker}
-        for resource, limit in options.resource_limits.items():
-            if resource == "time":
-                rules.append(WallTimeLimit(limit, of_hours if of_time is None else of_time))
-            else:
-                per_slot = per_worker[resource] * options.workers_per_trial
-                rules.append(DeviceHoursLimit(resource, limit, per_slot, of_hours))
-        return rules
+        limits = self.options.resource_limits
+        return make_budget_rules(limits, self._devices_per_slot, of_hours, of_time)
 
     def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
         """Return the strategy of an arm. folder: location of its runs' files, see `tune.core.storage`; warm:

@@ -32,6 +32,8 @@ def load_resumed_options(options: OptionsT) -> OptionsT:
     if options.output is not None:
         raise InputError("--output, --resume: a search goes on in its own folder; leave --output out")
     saved = read_saved_options(folder)
+    if saved.pop("worth", None) is not None:
+        print("warning: --worth, with which this search began, is gone: see --race", file=sys.stderr)
     for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):
         if option in saved and not isinstance(options, kind):
             raise InputError(f"--resume: {folder} was made by another command; use {kind.command}")

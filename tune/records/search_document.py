@@ -109,7 +109,8 @@ class RaceRow(schema.Section):
     trial: its number in the search, None if it has none there. won: whether it is the winner.
     seeds: runs that went to their end or diverged; diverged: how many did. collapsed: how many are known to
     have given one answer to all examples. scores: by seed.
-    mean, std: of the scores; None without any, and with one. difference: to the winner.
+    mean, std: of the scores, and of chance for each run that diverged; None without any, and with one.
+    difference: to the winner.
     """
 
     trial: int | None

@@ -244,13 +244,18 @@ def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
 
 
 def summarise_race(
-    trials: Sequence[TrialRecord], races: Sequence[TrialRecord], winner: TrialRecord | None, direction: str
+    trials: Sequence[TrialRecord],
+    races: Sequence[TrialRecord],
+    winner: TrialRecord | None,
+    direction: str,
+    chance: float | None = None,
 ) -> list[RaceRow]:
     """The scores on the selection data of each configuration that was raced, and of the winner: the winner
     first, then the best mean. Empty where there was no race.
 
-    trials: of the search; races: the further seeds. mean and std are over the runs that went to their end,
-    diverged is how many did not; difference is to the winner, paired by seed.
+    trials: of the search; races: the further seeds. chance: score of a run that learnt nothing, for which one
+    that diverged counts in mean and std; both are None where one did and this is unknown. difference is to
+    the winner, over the seeds with which both went to their end.
     """
     raced = [record.configuration for record in races]
     won = None if winner is None else winner.configuration
@@ -261,21 +266,25 @@ def summarise_race(
     ]
     base = {} if won is None else collect_full_scores(select_by_configuration(won, [*trials, *races]))
     sign = Direction(direction).sign
-    rows = [_race_row(runs, base, runs[0].configuration == won) for runs in groups]
+    rows = [_race_row(runs, base, runs[0].configuration == won, chance) for runs in groups]
     return sorted(rows, key=lambda row: (not row.won, row.mean is None, -sign * (row.mean or 0.0)))
 
 
-def _race_row(runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool) -> RaceRow:
+def _race_row(
+    runs: Sequence[TrialRecord], base: Mapping[int, float], won: bool, chance: float | None
+) -> RaceRow:
     """Return a row of the race. base: the winner's scores by seed."""
     ends = collect_full_scores(runs)
     scores = {seed: score for seed, score in sorted(ends.items()) if math.isfinite(score)}
-    values = list(scores.values())
+    lost = len(ends) - len(scores)
+    values = [*scores.values(), *([chance] * lost if chance is not None else [])]
+    values = values if len(values) == len(ends) else []
     return RaceRow(
         trial=next((run.number for run in runs if run.purpose == RunPurpose.SEARCH), None),
         configuration=runs[0].configuration,
         won=won,
         seeds=len(ends),
-        diverged=len(ends) - len(scores),
+        diverged=lost,
         collapsed=len({run.seed for run in runs if run.seed in scores and run.is_collapsed}),
         scores=scores,
         mean=statistics.fmean(values) if values else None,

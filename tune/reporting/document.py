@@ -89,7 +89,7 @@ def build_search_document(
             FinalistSection(trial=trial, **dict(section))
             for trial, section in zip(finalists, beside, strict=True)
         ],
-        race=summarise_race(trials, races, winner, plan.task.direction),
+        race=summarise_race(trials, races, winner, plan.task.direction, plan.preview.chance_level),
         race_runs=races,
         pareto=_build_pareto_section(plan, [*trials, *races]),
         phases=phases or {},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from dps.wording import format_count, format_share
+
+MIN_EXPLORATION_SHARE = 0.6  # share of what trials and race have of a budget that the trials may use at least
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,44 @@ def _reason_if_reached(share: float, budget: str, used: float, limit: float) -> 
 def find_stop_reason(rules: Sequence[StopRule], spent: SpentResources) -> str | None:
     """Return the reason of the first rule reached, or None."""
     return next((reason for rule in rules if (reason := rule.reached(spent))), None)
+
+
+def make_budget_rules(
+    limits: Mapping[str, float],
+    devices_per_slot: Mapping[str, float],
+    of_hours: float,
+    of_time: float | None = None,
+) -> list[StopRule]:
+    """Return the rules of budgets, limited to these shares; of_time: None for the same.
+
+    limits: seconds of "time", hours of "GPU" and "CPU".
+    """
+    rules = list[StopRule]()
+    for resource, limit in limits.items():
+        if resource == "time":
+            rules.append(WallTimeLimit(limit, of_hours if of_time is None else of_time))
+        else:
+            rules.append(DeviceHoursLimit(resource, limit, devices_per_slot[resource], of_hours))
+    return rules
+
+
+def measure_slot_budget(
+    limits: Mapping[str, float], devices_per_slot: Mapping[str, float], slots: int
+) -> float:
+    """Return the slot seconds that the tightest budget allows; infinite without one. limits: as above."""
+    seconds = []
+    for resource, limit in limits.items():
+        if resource == "time":
+            seconds.append(limit * slots)
+        elif devices := devices_per_slot[resource]:
+            seconds.append(limit * 3600 / devices)
+    return min(seconds, default=math.inf)
+
+
+def find_exploration_share(race_seconds: float, budget: float) -> float:
+    """Return the share of a budget that the trials may use: what the race is not expected to need, and no
+    less than MIN_EXPLORATION_SHARE. Both are slot seconds."""
+    return max(MIN_EXPLORATION_SHARE, 1 - race_seconds / budget)
 
 
 class SlotCount:

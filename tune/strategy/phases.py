@@ -174,10 +174,14 @@ class SearchPhases:
         seeds = range(first, first + strategy.race_seeds)
         choice = None if reason else choose_replicate(raced, self.ledger.records(RunPurpose.RACE), seeds)
         if choice is not None:
+            if self.ledger.noted(RACE_NOTE) != RACED_CONFIGURATIONS:  # an earlier version began the search
+                self.ledger.note(RACE_NOTE, RACED_CONFIGURATIONS)
             configuration, seed = choice
             return self.ledger.replicate(configuration, strategy.space, seed, RunPurpose.RACE)
         if not self._is_running(RunPurpose.RACE) and not self._is_running(RunPurpose.SEARCH):
+            failed = sum(run.outcome.is_failure for run in self.ledger.records(RunPurpose.RACE))
             done = f"the best {len(raced)} ran on {format_count(len(seeds), 'further seed')}"
+            done += f", {format_count(failed, 'run')} failed" if failed else ""
             self.race_end = reason or (done if len(raced) > 1 else "fewer than two trials went to their end")
             self._tell(f"raced: {self.race_end}")
         return None
@@ -186,7 +190,7 @@ class SearchPhases:
         """Return why a search that an earlier version began does not race by the rules of this one, or None:
         its winner has been confirmed, and whoever knows the scores of fresh seeds chooses no other."""
         is_foreign = self.ledger.noted(RACE_NOTE) != RACED_CONFIGURATIONS
-        is_settled = is_foreign and self._find_confirmed_trial() is not None
+        is_settled = is_foreign and bool(self._find_confirmed_trials())
         return "an earlier version chose the winner, whose confirmation has begun" if is_settled else None
 
     def current_winner(self) -> TrialRecord | None:
@@ -194,23 +198,33 @@ class SearchPhases:
         return next(iter(self.rank_finalists(1)), None)
 
     def rank_finalists(self, count: int) -> list[TrialRecord]:
-        """Return at most `count` trials, best first: what was confirmed, else those that went to their end by
-        the means of their configurations, else by each trial's one run."""
-        ranked = [each.trial for each in self.rank()]
+        """Return at most `count` trials, best first: what was confirmed, else by the means of their
+        configurations if the search races, else by each trial's one run."""
+        ranked = [each.trial for each in self.rank()] if self.strategy.race_seeds else []
         ranked = ranked or rank_trials(self.ledger.records(RunPurpose.SEARCH), self.strategy.direction, count)
-        confirmed = self._find_confirmed_trial()
-        others = [trial for trial in ranked if confirmed is None or trial.id != confirmed.id]
-        return [*([confirmed] if confirmed else []), *others][:count]
+        confirmed = self._find_confirmed_trials()
+        known = {trial.id for trial in confirmed}
+        return [*confirmed, *(trial for trial in ranked if trial.id not in known)][:count]
 
-    def _find_confirmed_trial(self) -> TrialRecord | None:
-        """Return the trial whose confirmations have begun, so that another version of the strategy does not
-        choose anew; None if there is none, or if a trial or a run of the race ended since."""
+    def _find_confirmed_trials(self) -> list[TrialRecord]:
+        """Return the trials whose confirmations have begun, the winner first, so that another version of the
+        strategy does not choose anew; none if a trial or a run of the race ended since. Published values that
+        did not win are confirmed anyway, and are not among them."""
         confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
         selecting = self.ledger.records(RunPurpose.SEARCH, RunPurpose.RACE)
-        if not confirmations or any(run.ended > confirmations[0].began for run in selecting):
-            return None
-        first = confirmations[0].configuration
-        return next((trial for trial in selecting if trial.configuration == first), None)
+        begun = (run.began for run in confirmations if run.began or run.outcome.is_final)
+        began = next(begun, math.inf)  # none, where all were interrupted before their first step
+        if not confirmations or any(run.ended > began for run in selecting):
+            return []
+        winner = confirmations[0].configuration
+        published = self.strategy.space.get_published(winner["method"], winner.get("model"))
+        by_key = {trial.configuration_key: trial for trial in self.ledger.records(RunPurpose.SEARCH)}
+        keys = dict.fromkeys(
+            run.configuration_key
+            for run in confirmations
+            if run.configuration == winner or run.configuration != published
+        )
+        return [by_key[key] for key in keys if key in by_key]
 
     def _next_confirmation(self) -> TrialRecord | None:
         """Start the next confirmation: seed by seed, the finalists and then the published values."""

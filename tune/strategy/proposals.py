@@ -1,8 +1,9 @@
 """Proposals of the next configuration to try.
 
-The samplers that learn (tpe, gp) are given the score of each trial at its end, and what those that were
-stopped had. No configuration is proposed twice. A proposal depends only on the seed, the trial's number and
-the ended trials, so a resumed search proposes what it would have proposed.
+The samplers that learn (tpe, gp) are given the score of each trial at its end, and for one that diverged that
+of a run that learnt nothing; tpe also what the trials had that were stopped. No configuration is proposed
+twice. A proposal depends only on the seed, the trial's number and the ended trials, so a resumed search
+proposes what it would have proposed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _OPTUNA_STATES = {
     Outcome.RUNNING: TrialState.RUNNING,
     Outcome.COMPLETED: TrialState.COMPLETE,
     Outcome.STOPPED: TrialState.PRUNED,
-    Outcome.DIVERGED: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.COMPLETE,
 }
 
 
@@ -94,7 +95,8 @@ class Proposer:
         """Return a study with the trials that the sampler learns from."""
         study = optuna.create_study(direction=to_optuna_direction(self.strategy.direction), sampler=sampler)
         if self.strategy.sampler != "random":
-            trials = [self._to_optuna_trial(record) for record in self._informative_trials()]
+            lost = self._find_lost_score()
+            trials = [self._to_optuna_trial(record, lost) for record in self._informative_trials()]
             study.add_trials([*filter(None, trials), *self._earlier_trials()])
         return study
 
@@ -105,28 +107,42 @@ class Proposer:
             return records
         sign = self.strategy.sign
 
-        def promise(record: TrialRecord) -> float:
+        def rate(record: TrialRecord) -> float:
             value = record.score
             return -math.inf if value is None or math.isnan(value) else sign * value
 
-        best = {record.number for record in heapq.nlargest(MAX_SAMPLER_TRIALS // 2, records, key=promise)}
+        best = {record.number for record in heapq.nlargest(MAX_SAMPLER_TRIALS // 2, records, key=rate)}
         latest = [record for record in records if record.number not in best][-MAX_SAMPLER_TRIALS // 2 :]
         return [record for record in records if record.number in best] + latest
 
-    def _to_optuna_trial(self, record: TrialRecord) -> FrozenTrial | None:
-        """Return a trial as the sampler sees it, or None if it says nothing. One that diverged is the worst
-        of those that were stopped: it has no score."""
+    def _find_lost_score(self) -> float | None:
+        """Return what stands for the score of a trial that diverged: chance, or if it is unknown the worst of
+        those that went to their end; None before one has."""
+        if self.strategy.chance is not None:
+            return self.strategy.chance
+        ended = self._collect_scores()
+        return (min if self.strategy.sign > 0 else max)(ended) if ended else None
+
+    def _collect_scores(self) -> list[float]:
+        """Return the scores of the trials that went to their end."""
+        records = self.ledger.records(RunPurpose.SEARCH)
+        return [r.score for r in records if r.outcome == Outcome.COMPLETED and r.score is not None]
+
+    def _to_optuna_trial(self, record: TrialRecord, lost: float | None) -> FrozenTrial | None:
+        """Return a trial as the sampler sees it, or None if it says nothing. lost: score of one that
+        diverged, whatever it had before."""
         state = _OPTUNA_STATES.get(record.outcome)
-        if state is None:
+        is_lost = record.outcome == Outcome.DIVERGED
+        if state is None or (is_lost and lost is None):
             return None
-        value = record.score if state == TrialState.COMPLETE else None
-        scores = {} if record.outcome == Outcome.DIVERGED else dict(record.scores)
-        return self._make_optuna_trial(record.configuration, state, value, scores)
+        value = lost if is_lost else record.score if state == TrialState.COMPLETE else None
+        return self._make_optuna_trial(
+            record.configuration, state, value, {} if is_lost else dict(record.scores)
+        )
 
     def _earlier_trials(self) -> list[FrozenTrial]:
         """Return trials of other searches, on the scale of this one's; fewer as it has more of its own."""
-        records = self.ledger.records(RunPurpose.SEARCH)
-        ended = [r.score for r in records if r.outcome == Outcome.COMPLETED and r.score is not None]
+        ended = self._collect_scores()
         trusted = _pick_evenly(self.strategy.earlier_configurations, count_trusted_trials(len(ended)))
         if not trusted or len(ended) < 2:
             return []

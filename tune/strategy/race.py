@@ -27,7 +27,7 @@ RACE_SEED_OFFSET = 1000  # first race seed, from the search's own seed, which th
 
 @dataclass(frozen=True)
 class Standing:
-    """A configuration whose trial went to its end.
+    """A configuration with a run that went to its end.
 
     scores: at full length by seed, the trial's first, in the metric's own direction; of a seed with which it
         diverged that of a run that learnt nothing, or if this is unknown the worst there is (infinite).
@@ -42,9 +42,9 @@ class Standing:
         return statistics.fmean(self.scores.values())
 
     @property
-    def first(self) -> float:
-        """The score of its trial."""
-        return self.trial.scores[-1][1]
+    def first(self) -> float | None:
+        """The score of its trial; None if that did not go to its end."""
+        return self.scores.get(self.trial.seed)
 
 
 def choose_raced(trials: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
@@ -78,8 +78,11 @@ def choose_replicate(
 def rank_configurations(
     trials: Sequence[TrialRecord], race_runs: Sequence[TrialRecord], direction: str, chance: float | None
 ) -> list[Standing]:
-    """Return how configurations stand, the best first: by their means those with at least as many seeds as
-    each of those that race, then all others by theirs; the earlier trial wins a tie.
+    """Return how configurations stand, the best first: by their means those whose seeds are enough, then all
+    others by theirs; the earlier trial wins a tie.
+
+    Enough are as many as two of those that race have, or of these one fewer, since a budget may end a race
+    anywhere: so one whose further runs all failed does not win by the luck of its first.
 
     direction: "max" or "min", of the metric. chance: score of a run that learnt nothing, None if unknown.
     """
@@ -90,15 +93,19 @@ def rank_configurations(
         further.setdefault(run.configuration_key, []).append(run)
     standings = {}
     for trial in trials:
-        if trial.outcome == Outcome.COMPLETED and trial.scores:
-            found = collect_full_scores([trial, *further.get(trial.configuration_key, ())])
+        found = collect_full_scores([trial, *further.get(trial.configuration_key, ())])
+        if not all(map(math.isnan, found.values())):
             scores = {seed: lost if math.isnan(score) else score for seed, score in found.items()}
             standings[trial.id] = Standing(trial, scores)
-    raced = choose_raced(trials, direction)
-    least = min((len(standings[trial.id].scores) for trial in raced), default=0)
-    return sorted(
-        standings.values(), key=lambda each: (len(each.scores) < least, -sign * each.mean, each.trial.number)
-    )
+    raced = {trial.id for trial in choose_raced(trials, direction)}
+    most = sorted((len(standings[each].scores) for each in raced), reverse=True)
+    enough = most[:2][-1] if most else 0
+
+    def rate(standing: Standing) -> tuple[bool, float, int]:
+        is_short = len(standing.scores) + (standing.trial.id in raced) < enough
+        return is_short, -sign * standing.mean, standing.trial.number
+
+    return sorted(standings.values(), key=rate)
 
 
 def find_leader(

@@ -91,25 +91,29 @@ def draw_differences(rows: Sequence[Row], title: str, dot: str = "a seed") -> Pl
 def plot_luck(standings: Sequence[ConfigurationStanding], metric: str, sign: float) -> Plot | None:
     """Plot the score of the trial of each configuration with further seeds, with an arrow to the mean of all;
     the best trial on top, and no more than MAX_LUCK_ROWS and the winner. sign: of the metric's direction."""
-    known = [(each, each.mean) for each in standings if each.seeds > 1 and each.mean is not None]
+    known = [
+        (each, each.first, each.mean)
+        for each in standings
+        if each.seeds > 1 and each.first is not None and each.mean is not None
+    ]
     if len(known) < 2:
         return None
-    known.sort(key=lambda pair: -sign * pair[0].first)
-    shown = [pair for place, pair in enumerate(known) if place < MAX_LUCK_ROWS or pair[0].won]
+    known.sort(key=lambda row: -sign * row[1])
+    shown = [row for place, row in enumerate(known) if place < MAX_LUCK_ROWS or row[0].won]
     rows = [
         Row(
             f"trial {each.trial}{', the winner' if each.won else ''}",
-            f"{each.first:.3f} {ARROW} {mean:.3f} ({format_count(each.seeds, 'seed')})",
+            f"{first:.3f} {ARROW} {mean:.3f} ({format_count(each.seeds, 'seed')})",
             [
-                Mark(each.first, "ring", "muted", f"first seed: {each.first:.4f}"),
+                Mark(first, "ring", "muted", f"first seed: {first:.4f}"),
                 Mark(mean, "circle", "accent" if each.won else "cool", f"mean: {mean:.4f}"),
             ],
-            [Line(each.first, mean, "muted", 1.5, arrow=True)],
+            [Line(first, mean, "muted", 1.5, arrow=True)],
             strong=each.won,
         )
-        for each, mean in shown
+        for each, first, mean in shown
     ]
-    values = [value for each, mean in shown for value in (each.first, mean)]
+    values = [value for _, first, mean in shown for value in (first, mean)]
     scale = make_scale(values, f"{metric} (selection data)", get_metric_range(metric), MIN_SPAN)
     said = "; ".join(f"{row.label}: {row.value}" for row in rows)
     names = [("first seed", "muted", "ring"), ("mean of all its seeds", "cool", "circle")]

@@ -16,16 +16,16 @@ from tune.reporting.figures.analysis import SearchAnalysis
 class ConfigurationStanding:
     """A configuration that ran to its end, on the selection data.
 
-    trial: its number. seeds: full runs. first: the score of its trial. mean: over its seeds; None where one
-    diverged and the score of a run that learnt nothing is not known. seconds: of all its runs.
-    collapsed, diverged: how many of these did. published: whether its values are the published ones.
-    won: whether it is the winner.
+    trial: its number. seeds: full runs. first: the score of its trial, None if that did not end.
+    mean: over its seeds, of which one that diverged learnt nothing; None where the score of such a run is not
+    known. seconds: of all its runs. collapsed, diverged: how many of these did.
+    published: whether its values are the published ones. won: whether it is the winner.
     """
 
     trial: int
     configuration: dict[str, Any]
     seeds: int
-    first: float
+    first: float | None
     mean: float | None
     seconds: float
     collapsed: int = 0

@@ -59,6 +59,19 @@ def test_what_is_left_is_right_soon_however_wrong_the_plan_was(slowness: float, 
         assert passed + left == pytest.approx(end, rel=0.25), (passed, left, end)
 
 
+@pytest.mark.parametrize(("completed", "race"), [(8, "race 0/9"), (2, "race 0/6"), (1, None)])
+def test_fewer_race_where_fewer_trials_went_to_their_end(completed: int, race: str | None) -> None:
+    plan = make_plan(trials=8)
+    trials = [
+        make_record(n, Outcome.COMPLETED if n < completed else Outcome.STOPPED, scores=[(60, 0.5)])
+        for n in range(8)
+    ]
+    phases = [str(phase) for phase in count_phases(plan, trials)]
+    assert phases[1:-1] == ([] if race is None else [race])
+    running = [*trials[:7], make_record(7, Outcome.RUNNING)]  # may still be one of them
+    assert (len(count_phases(plan, running)) > 2) or completed == 0
+
+
 def test_a_run_under_way_counts_by_its_steps() -> None:
     plan = make_plan(baseline="none")
     runs = [make_record(n, Outcome.RUNNING, seconds=3.0) for n in range(2)]

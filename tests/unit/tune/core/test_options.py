@@ -208,6 +208,7 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--task=cola", "--seed", "1", "--task", "rte"], ["--task: is given twice, --task=cola and"]),
         (["--quiet", "--no-quiet"], ["--quiet: is given twice, --quiet and --no-quiet"]),
         (["--no-baseline"], ["--no-baseline: there are several baselines; give --baseline none"]),
+        (["--worth=0.2"], ["--worth: is gone, since the race has a fixed number of runs; give --race"]),
         (["--baseline", "vanilla,vanilla"], ["--baseline: vanilla is named twice"]),
         (["--space", "p=1", "--space", '{"q": 1}'], ["--space: is given twice"]),
         (["--space", "p=1,p=2"], ["--space:", "'p' stands twice"]),

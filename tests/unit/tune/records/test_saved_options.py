@@ -61,6 +61,15 @@ def test_a_configuration_that_was_edited_counts(folder: Path, capsys: pytest.Cap
     assert capsys.readouterr().err == ""
 
 
+def test_a_search_that_began_with_an_option_that_is_gone_goes_on_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / "config.yaml"
+    file.write_text(file.read_text() + "worth: 0.2\n")
+    assert resumed(folder).confirm == 9
+    assert "--worth, with which this search began, is gone" in capsys.readouterr().err
+
+
 def test_a_resumed_search_has_no_other_output_folder(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--output, --resume: a search goes on in its own folder"):
         resumed(folder, output=tmp_path / "other")

@@ -383,11 +383,13 @@ def test_without_a_race_there_is_no_table() -> None:
 def test_a_run_of_the_race_that_diverged_is_counted_and_not_paired() -> None:
     trials = [run(1, 0, 0.6), run(2, 0, 0.7), run(3, 0, 0.0, DIVERGED)]
     races = [run(1, 1, 0.8), run(2, 1, 0.0, DIVERGED), run(3, 1, 0.0, DIVERGED), run(2, 2, 0.5, LOST)]
-    first, second, third = summarise_race(trials, races, trials[0], "max")
+    first, second, third = summarise_race(trials, races, trials[0], "max", chance=0.1)
     assert (first.diverged, second.diverged, third.diverged) == (0, 1, 2)
-    assert (second.seeds, second.mean, second.difference.seeds) == (2, 0.7, 1)
-    assert (third.mean, third.std, third.difference) == (None, None, None)
+    assert (second.seeds, second.mean, second.difference.seeds) == (2, pytest.approx((0.7 + 0.1) / 2), 1)
+    assert (third.mean, third.std, third.difference) == (pytest.approx(0.1), pytest.approx(0.0), None)
     assert json.dumps([row.to_json() for row in (first, second, third)], allow_nan=False)
+    unknown = summarise_race(trials, races, trials[0], "max")
+    assert [row.mean for row in unknown] == [pytest.approx(0.7), None, None]
 
 
 def test_a_run_of_the_race_that_collapsed_is_counted_and_paired() -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from tests.unit.tune.helpers import change_spaces, make_plan
 from tune.core.wording import format_usage
-from tune.planning.plan import EXPLORATION_BUDGET_SHARE, Plan
+from tune.planning.plan import Plan
 from tune.strategy.budget import (
+    MIN_EXPLORATION_SHARE,
     DeviceHoursLimit,
     SlotCount,
     SlotDevices,
@@ -17,6 +18,7 @@ from tune.strategy.budget import (
     StopRule,
     TrialLimit,
     WallTimeLimit,
+    find_exploration_share,
     find_stop_reason,
 )
 from tune.strategy.strategy import Strategy
@@ -65,10 +67,19 @@ def test_the_options_make_the_rules() -> None:
     rules = [WallTimeLimit(5400), DeviceHoursLimit("GPU", 2.5, 0.0), DeviceHoursLimit("CPU", 1, 2)]
     made = make_rules(plan)
     assert made.race_stop_rules == rules
-    exploring = [replace(rule, share=EXPLORATION_BUDGET_SHARE) for rule in rules]
-    assert made.stop_rules == [TrialLimit(5), *exploring]
+    (trials, *exploring), shares = made.stop_rules, {rule.share for rule in made.stop_rules[1:]}
+    assert trials == TrialLimit(5)
+    assert [replace(rule, share=1.0) for rule in exploring] == rules
+    assert min(shares) == max(shares) == pytest.approx(0.94, abs=0.01)  # nine runs of some 37 s in 1.5 h
+    short = make_rules(make_plan(time_budget="1m"))
+    assert [rule.share for rule in short.stop_rules[1:]] == [MIN_EXPLORATION_SHARE]
     unraced = replace(plan, options=plan.options.copy_with(race=0))
     assert make_rules(unraced).stop_rules == [TrialLimit(5), *rules]
+
+
+@pytest.mark.parametrize(("race_s", "share"), [(0.0, 1.0), (100.0, 0.9), (400.0, 0.6), (1e6, 0.6)])
+def test_the_trials_may_use_what_the_race_does_not_need(race_s: float, share: float) -> None:
+    assert find_exploration_share(race_s, 1000.0) == pytest.approx(share)
 
 
 def make_rules(plan: Plan, arm: str = "") -> Strategy:

@@ -91,9 +91,13 @@ def test_those_that_learn_come_near_to_the_best(sampler: str) -> None:
     assert statistics.fmean(map(value, late)) > statistics.fmean(map(value, early)) + 0.02
 
 
-def test_a_trial_that_diverged_is_the_worst_for_the_sampler_whatever_it_scored_before() -> None:
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])  # gp sees only what is complete
+@pytest.mark.parametrize(("chance", "lost"), [(0.1, 0.1), (None, 0.5)])
+def test_a_trial_that_diverged_learnt_nothing_for_the_sampler_whatever_it_scored_before(
+    sampler: str, chance: float | None, lost: float
+) -> None:
     ledger, space = Ledger(None, "max"), make_space(("vanilla",))
-    proposals = Proposer(strategy(Path("nowhere"), space=space, sampler="tpe"), ledger)
+    proposals = Proposer(strategy(Path("nowhere"), space=space, sampler=sampler, chance=chance), ledger)
     ends = [(Outcome.COMPLETED, 0.5), (Outcome.STOPPED, 0.1), (Outcome.DIVERGED, 0.9), (Outcome.FAILED, 0.9)]
     for outcome, score in ends:
         record = proposals.propose_next()
@@ -101,7 +105,7 @@ def test_a_trial_that_diverged_is_the_worst_for_the_sampler_whatever_it_scored_b
         ledger.finish(record.id, RunResult(outcome=outcome, scores=[(STEPS[0], score)]))
     seen = proposals._sampler_study(proposals._sampler(0)).trials
     assert [(each.state.name, each.value, each.intermediate_values) for each in seen] == [
-        ("COMPLETE", 0.5, {STEPS[0]: 0.5}), ("PRUNED", None, {STEPS[0]: 0.1}), ("PRUNED", None, {}),
+        ("COMPLETE", 0.5, {STEPS[0]: 0.5}), ("PRUNED", None, {STEPS[0]: 0.1}), ("COMPLETE", lost, {}),
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -84,9 +85,24 @@ def test_a_seed_that_diverged_counts_as_one_that_learnt_nothing() -> None:
     assert errors[1] == math.inf
 
 
+def test_who_fails_on_all_further_seeds_does_not_win_by_the_luck_of_the_first() -> None:
+    trials = [run(number, score) for number, score in enumerate((0.90, 0.89, 0.88, 0.87))]
+    race = [run(number, 0.77, seed) for number in (0, 1) for seed in SEEDS]
+    failed = [replace(run(2, 0.1, seed), outcome=Outcome.FAILED, scores=[]) for seed in SEEDS]
+    assert rank(trials, [*race, *failed]) == [0, 1, 2, 3]
+
+
+def test_a_race_that_a_budget_ended_compares_means_of_one_seed_more_and_one_less() -> None:
+    trials = [run(number, score) for number, score in enumerate((0.90, 0.89, 0.88, 0.87))]
+    race = [run(0, 0.5, SEEDS[0]), run(1, 0.6, SEEDS[0])]
+    assert rank(trials, race) == [2, 1, 0, 3]
+
+
 def test_only_what_went_to_its_end_stands() -> None:
     stopped = make_record(7, Outcome.STOPPED, scores=[(20, 0.9)])
     assert rank([*TRIALS, stopped, run(8, None)], []) == [1, 3, 2, 4, 0]
+    raced = replace(run(7, 0.6, SEEDS[0]), configuration=stopped.configuration)  # by an earlier version
+    assert 7 in rank([*TRIALS, stopped], [raced])
 
 
 def test_between_one_configuration_and_none_nothing_races() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dps.training.result import Outcome
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import STEPS, FakeTune, last_report, make_space, open_ledger, strategy
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.core.space import make_configuration_key
@@ -218,6 +219,57 @@ def test_a_single_configuration_does_not_race() -> None:
     made, _ = ran(ledger, trials=1)
     assert ledger.records("race") == []
     assert made.race_end == "fewer than two trials went to their end"
+    assert made.current_winner() is not None
+
+
+def test_runs_of_the_race_that_fail_are_told_and_not_made_again() -> None:
+    def fail_on_further_seeds(job: Job) -> RunReport:
+        if job.purpose == "race" and job.seed == 5 + RACE_SEED_OFFSET:
+            return last_report(job.id, Outcome.FAILED, error="no luck")
+        return end(job)
+
+    ledger = Ledger(None, "max")
+    made = search(ledger)
+    FakeTune(made, end=fail_on_further_seeds, score=score).run()
+    assert made.race_end == "the best 3 ran on 4 further seeds, 3 runs failed"
+    assert len(ledger.records("race")) == 4 * RACED_CONFIGURATIONS
+
+
+def begun_by_another_version(began: Sequence[float]) -> Ledger:
+    """A search that did not race as this version does, with a first confirmation of trial 0, the worst, for
+    each of these times at which one began."""
+    ledger = Ledger(None, "max")
+    for rate, last in ((1e-5, 0.1), (1e-4, 0.5), (2e-4, 0.4)):
+        configuration = SPACE.get_published("dps-dense") | {"learning_rate": rate}
+        record = ledger.replicate(configuration, SPACE, 5, RunPurpose.SEARCH)
+        done = {"scores": [(STEPS[-1], last)], "began": 1.0, "seconds": 1.0}
+        ledger.finish(record.id, RunResult(outcome=Outcome.COMPLETED, **done))
+    for seed, at in enumerate(began):
+        worst = ledger.records("search")[0].configuration
+        record = ledger.replicate(worst, SPACE, 6 + seed, RunPurpose.CONFIRMATION)
+        if at:
+            done = {"scores": [(STEPS[-1], 0.1)], "began": time.time() + at, "seconds": 1.0}
+            ledger.finish(record.id, RunResult(outcome=Outcome.COMPLETED, **done))
+    return ledger
+
+
+@pytest.mark.parametrize("began", [[9.0, 10.0], [0.0, 9.0], [0.0]])  # 0: interrupted before its first step
+def test_what_an_earlier_version_began_to_confirm_is_not_chosen_anew(began: list[float]) -> None:
+    ledger = begun_by_another_version(began)
+    made, _ = ran(ledger, trials=3)
+    assert ledger.records("race") == []
+    assert made.race_end == "an earlier version chose the winner, whose confirmation has begun"
+    assert made.confirmed_winner is not None
+    assert made.confirmed_winner.number == 0
+
+
+def test_what_an_earlier_version_did_not_confirm_races_as_usual() -> None:
+    ledger = begun_by_another_version([])
+    made, _ = ran(ledger, trials=3)
+    assert len(ledger.records("race")) == 4 * RACED_CONFIGURATIONS
+    again, _ = ran(ledger, trials=3, race_seeds=5)  # now it is one of this version
+    assert again.race_end == "the best 3 ran on 5 further seeds"
+    assert len(ledger.records("race")) == 5 * RACED_CONFIGURATIONS
     assert made.current_winner() is not None
 
 
