@@ -24,7 +24,7 @@ from benchmarks.replays import (
 from benchmarks.search_quality import TABLES, _points, average_recordings, main, report_all, resample
 from benchmarks.strategies import REPEATS, STRATEGIES
 
-FILE = TABLES / "stsb.parquet"
+FILE = TABLES / "snli.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,9 @@ def table() -> Table:
 def certain(table: Table) -> Table:
     """A table without luck: every run scores its configuration's mean, from the first evaluation on."""
     means = np.sort(table.final.mean(axis=1))
-    final = np.repeat(means[:, None], 8, axis=1)
-    return Table(**{**vars(table), "final": final, "scores": np.repeat(final[:, :, None], 4, axis=2)})
+    final = np.repeat(means[:, None], table.final.shape[1], axis=1)
+    scores = np.repeat(final[:, :, None], table.scores.shape[2], axis=2)
+    return Table(**{**vars(table), "final": final, "scores": scores, "passes": np.ones(len(means))})
 
 
 def distances(table: Table) -> np.ndarray:
@@ -58,32 +59,40 @@ def test_a_table_drawn_anew_has_the_recorded_means_and_covariance(table: Table) 
     assert drawn.truth is not None
     assert drawn.truth[:, 1] == pytest.approx(table.final.mean(axis=1))
     assert drawn.final.mean(axis=1) == pytest.approx(drawn.truth[:, 1], abs=0.02)
-    spread = (one.final.var(axis=1, ddof=1).mean() for one in (drawn, table))
-    assert next(spread) == pytest.approx(next(spread), rel=0.1)
-    shared = (one.final.mean(axis=0).var(ddof=1) for one in (drawn, table))
-    assert next(shared) == pytest.approx(next(shared), rel=0.15)
+    spread, recorded = (one.final.var(axis=1, ddof=1).mean() for one in (drawn, table))
+    assert spread == pytest.approx(recorded, rel=0.1)
+    shared, seen = (one.final.mean(axis=0).var(ddof=1) for one in (drawn, table))
+    own = (recorded - seen) / len(
+        table.final
+    )  # what each configuration draws for itself moves their mean too
+    assert shared == pytest.approx(seen + own, rel=0.1)
 
 
 def test_seeds_that_select_are_not_those_of_the_truth(table: Table) -> None:
     ground = Ground(table, 3)
     selecting, truth = ground.world.table.final.mean(axis=1), ground.truth
-    assert ground.scores.shape[1] == 4
+    assert ground.scores.shape[1] == table.final.shape[1] // 2
     assert (selecting + truth) / 2 == pytest.approx(table.final.mean(axis=1))
 
 
-@pytest.mark.parametrize("runs", [10.0, 24.0])
+@pytest.mark.parametrize("budget", [10.0, 19.0])
 @pytest.mark.parametrize("name", [name for name, plain in STRATEGIES.items() if not plain.costly])
-def test_a_strategy_keeps_to_its_budget_and_uses_it(name: str, runs: float) -> None:
-    found = [replay(name, FILE, 0, False, runs, number) for number in range(3)]
-    assert all(one.runs <= runs + 1e-9 for one in found)
-    if not name.startswith(("published", "grid")):  # which have no more seeds
-        assert all(one.runs > runs - REPEATS for one in found)
+def test_a_strategy_keeps_to_its_budget_and_uses_it(name: str, budget: float) -> None:
+    plain = STRATEGIES[name]
+    for number in range(3):
+        ground = make_ground(FILE, 0, False, number)
+        play = Play(ground, budget, plain.begun, plain.sampler)
+        plain.play(play)
+        assert play.spent <= budget + 1e-9
+        if not name.startswith(("published", "grid")):  # which have no more seeds
+            assert play.spent > budget - REPEATS * ground.cost.max()
 
 
 def test_ours_exceeds_its_budget_by_the_runs_in_progress_at_most() -> None:
     for number in range(2):
-        _, _, spent = search_as_ours(make_ground(FILE, 0, False, number), 19)
-        assert 12 < spent < 21
+        ground = make_ground(FILE, 0, False, number)
+        _, _, spent = search_as_ours(ground, 19)
+        assert 12 < spent < 19 + 2 * ground.cost.max()
 
 
 def test_on_a_reflected_table_ours_begins_with_the_published_values_and_goes_on_with_its_sampler(
@@ -110,14 +119,15 @@ def test_without_luck_the_best_of_what_was_tried_is_chosen(name: str, certain: T
         play = Play(ground, 9, plain.begun, plain.sampler)
         assert plain.play(play) == max(number for number, _ in play.done)
     else:
-        assert search_as_ours(ground, 8)[0] >= 15
+        assert search_as_ours(ground, 8)[0] >= 20
 
 
 def test_a_strategy_begun_alike_proposes_the_published_values_first(table: Table) -> None:
     ground = Ground(table, 0)
     play = Play(ground, 19, begun=True)
     assert [play.propose() for _ in range(3)] == ground.published
-    assert len({play.propose() for _ in range(21)} | {*ground.published}) == 24
+    others = len(ground.cost) - len(ground.published)
+    assert len({play.propose() for _ in range(others)} | {*ground.published}) == len(ground.cost)
     assert play.propose() is None
 
 
@@ -157,7 +167,7 @@ def test_each_table_counts_the_same_whatever_its_scale(capsys: pytest.CaptureFix
 
 
 def test_the_quick_report_has_every_strategy_and_table(capsys: pytest.CaptureFixture[str]) -> None:
-    tables = [TABLES / "cola.parquet", TABLES / "snli.parquet"]
+    tables = [TABLES / "sick.parquet", TABLES / "snli.parquet"]
     assert main([*map(str, tables), "--quick", "--processes", "1"]) == 0
     told = capsys.readouterr().out
     for name, costly in list_strategies().items():
