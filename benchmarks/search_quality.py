@@ -47,6 +47,10 @@ from benchmarks.libraries import find_missing
 from benchmarks.replays import OURS, REDRAWN_SEEDS, Replayed, list_strategies, read_table, replay_recording
 
 TABLES = Path(__file__).parent / "tables"
+STRATEGY, PARTS = (
+    Path(__file__).resolve().parents[1] / "tune/strategy",
+    ("proposals", "early_stopping", "race"),
+)
 RESAMPLES = 4000
 GROUNDS = ("recorded", "recorded, reflected", "re-drawn", "re-drawn, reflected")
 SHOWN = (
@@ -141,7 +145,9 @@ def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _heading() -> str:
     missing = f"\n\nNot installed, so not compared: {', '.join(find_missing())}." * bool(find_missing())
     head = format_heading("How good is what a search chooses", "python benchmarks/search_quality.py")
-    return f"{head}{missing}\n"
+    parts = {part: len((STRATEGY / f"{part}.py").read_text("utf-8").splitlines()) for part in PARTS}
+    lines = ", ".join(f"{part}.py {count}" for part, count in parts.items())
+    return f"{head}{missing}\n\nWhat proposes, stops and chooses here (tune/strategy) has {lines} lines.\n"
 
 
 def _table_lines(file: Path) -> str:

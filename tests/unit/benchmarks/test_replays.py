@@ -62,9 +62,7 @@ def test_a_table_drawn_anew_has_the_recorded_means_and_covariance(table: Table) 
     spread, recorded = (one.final.var(axis=1, ddof=1).mean() for one in (drawn, table))
     assert spread == pytest.approx(recorded, rel=0.1)
     shared, seen = (one.final.mean(axis=0).var(ddof=1) for one in (drawn, table))
-    own = (recorded - seen) / len(
-        table.final
-    )  # what each configuration draws for itself moves their mean too
+    own = (recorded - seen) / len(table.final)  # what each draws for itself moves the mean of all too
     assert shared == pytest.approx(seen + own, rel=0.1)
 
 
