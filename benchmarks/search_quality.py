@@ -47,10 +47,8 @@ from benchmarks.libraries import find_missing
 from benchmarks.replays import OURS, REDRAWN_SEEDS, Replayed, list_strategies, read_table, replay_recording
 
 TABLES = Path(__file__).parent / "tables"
-STRATEGY, PARTS = (
-    Path(__file__).resolve().parents[1] / "tune/strategy",
-    ("proposals", "early_stopping", "race"),
-)
+STRATEGY = Path(__file__).resolve().parents[1] / "tune/strategy"
+PARTS = ("proposals", "early_stopping", "race")  # of it that decide what runs
 RESAMPLES = 4000
 GROUNDS = ("recorded", "recorded, reflected", "re-drawn", "re-drawn, reflected")
 SHOWN = (
