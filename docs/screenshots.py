@@ -117,11 +117,17 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def find_browser() -> str:
+    """The path of Chromium. Exits where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if browser := shutil.which(name):
+            return browser
+    sys.exit("Chromium is not on the PATH; install it (Debian: apt install chromium)")
+
+
 def photographed(address: str, name: str, width: int, height: int) -> None:
     """A page in Chromium, as docs/images/NAME.png."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        sys.exit("Chromium is not on the PATH; install it (Debian: apt install chromium)")
+    browser = find_browser()
     with tempfile.TemporaryDirectory(prefix="screenshot-") as profile:
         options = "--headless=new --no-sandbox --disable-dev-shm-usage --hide-scrollbars"
         subprocess.run(
@@ -186,6 +192,7 @@ def main() -> int:
         "--of", type=Path, help="the output folder of a search that is over; the terminal is left out"
     )
     setting = parser.parse_args()
+    find_browser()  # before the search, which takes minutes
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         output = setting.of or searched(Path(folder).resolve(), setting.search)
