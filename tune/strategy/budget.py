@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from dps.wording import format_count, format_share
 
 MIN_EXPLORATION_SHARE = 0.6  # share of what trials and race have of a budget that the trials may use at least
+RACE_MARGIN = 2.0  # so many times what the race is expected to take is kept for it: runs may be slower
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,9 @@ def measure_slot_budget(
 
 
 def find_exploration_share(race_seconds: float, budget: float) -> float:
-    """Return the share of a budget that the trials may use: what the race is not expected to need, and no
-    less than MIN_EXPLORATION_SHARE. Both are slot seconds."""
-    return max(MIN_EXPLORATION_SHARE, 1 - race_seconds / budget)
+    """Return the share of a budget that the trials may use: all but RACE_MARGIN times what the race is
+    expected to take, and no less than MIN_EXPLORATION_SHARE. Both arguments are slot seconds."""
+    return max(MIN_EXPLORATION_SHARE, 1 - RACE_MARGIN * race_seconds / budget)
 
 
 class SlotCount:

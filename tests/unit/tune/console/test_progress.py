@@ -20,7 +20,7 @@ from tests.unit.tune.helpers import (
     make_replicate,
     make_space,
 )
-from tune.console.outlook import count_phases
+from tune.console.outlook import count_phases, find_leading
 from tune.console.plan import format_plan
 from tune.console.progress import ProgressDisplay, make_console
 from tune.core.wording import format_clock, format_configuration
@@ -236,6 +236,16 @@ def test_what_leads_does_so_by_the_mean_of_its_seeds_not_by_a_lucky_one() -> Non
     table = progress(io.StringIO(), RACED, width=100, height=30).render().renderables[0]
     bold = [line.split("  ")[0] for line, row in zip(lines[1:], table.rows, strict=False) if row.style]
     assert bold == ["2", "2, seed 1000"]
+
+
+def test_nothing_leads_whose_mean_is_not_known() -> None:
+    """A seed diverged, and what a run scores that learnt nothing is not known."""
+    plan = make_plan()
+    plan = plan.change_arms(preview=replace(plan.preview, chance_level=None))
+    lost = {"outcome": Outcome.DIVERGED, "purpose": "race", "seed": 1000, "scores": []}
+    records = [make_record(0, scores=[(60, 0.5)]), make_record(0, id="race-0", **lost)]
+    assert find_leading(plan, records[:1]) is not None
+    assert find_leading(plan, records) is None
 
 
 @pytest.mark.parametrize("no_color", [False, True])

@@ -70,15 +70,15 @@ def test_the_options_make_the_rules() -> None:
     (trials, *exploring), shares = made.stop_rules, {rule.share for rule in made.stop_rules[1:]}
     assert trials == TrialLimit(5)
     assert [replace(rule, share=1.0) for rule in exploring] == rules
-    assert min(shares) == max(shares) == pytest.approx(0.94, abs=0.01)  # nine runs of some 37 s in 1.5 h
+    assert min(shares) == max(shares) == pytest.approx(0.88, abs=0.01)  # twice nine runs of 37 s or so
     short = make_rules(make_plan(time_budget="1m"))
     assert [rule.share for rule in short.stop_rules[1:]] == [MIN_EXPLORATION_SHARE]
     unraced = replace(plan, options=plan.options.copy_with(race=0))
     assert make_rules(unraced).stop_rules == [TrialLimit(5), *rules]
 
 
-@pytest.mark.parametrize(("race_s", "share"), [(0.0, 1.0), (100.0, 0.9), (400.0, 0.6), (1e6, 0.6)])
-def test_the_trials_may_use_what_the_race_does_not_need(race_s: float, share: float) -> None:
+@pytest.mark.parametrize(("race_s", "share"), [(0.0, 1.0), (100.0, 0.8), (200.0, 0.6), (1e6, 0.6)])
+def test_twice_what_the_race_is_expected_to_take_is_kept_for_it(race_s: float, share: float) -> None:
     assert find_exploration_share(race_s, 1000.0) == pytest.approx(share)
 
 

@@ -18,6 +18,7 @@ from tests.unit.tune.helpers import STEPS, FakeTune, last_report, make_space, op
 from tune.core.run import Job, RunPurpose, RunReport
 from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger
+from tune.records.replicates import choose_winner
 from tune.strategy.budget import TrialLimit, WallTimeLimit
 from tune.strategy.phases import SearchPhases
 from tune.strategy.race import RACE_SEED_OFFSET, RACED_CONFIGURATIONS
@@ -173,6 +174,21 @@ def test_without_a_race_one_seed_says_who_wins() -> None:
     made, _ = ran(ledger, race_seeds=0)
     assert ledger.records("race") == []
     assert made.current_winner() is max(ledger.records("search"), key=lambda record: record.score or 0.0)
+
+
+def test_without_a_race_the_winner_is_the_one_that_a_comparison_reports() -> None:
+    """A stopped trial may be it: what it was stopped behind has diverged since."""
+    ledger = Ledger(None, "max")
+    ends = [(Outcome.COMPLETED, (0.3, 0.4, 0.5)), (Outcome.STOPPED, (0.35,)), (Outcome.DIVERGED, (0.5,))]
+    for number, (outcome, scores) in enumerate(ends):
+        configuration = SPACE.get_published("dps-dense") | {"learning_rate": 1e-5 * (1 + number)}
+        record = ledger.replicate(configuration, SPACE, 5, RunPurpose.SEARCH)
+        ledger.finish(record.id, RunResult(outcome=outcome, scores=[*zip(STEPS, scores, strict=False)]))
+    reported = choose_winner(ledger.records("search"), "max")
+    assert reported is not None
+    assert reported.outcome == Outcome.STOPPED
+    assert search(ledger, race_seeds=0).current_winner() is reported
+    assert search(ledger, race_seeds=3).current_winner() is ledger.records("search")[0]
 
 
 def test_the_race_corrects_what_one_seed_says() -> None:
