@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,13 +23,15 @@ from tune.core.options import SearchOptions
 from tune.core.run import RunSettings
 from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger
-from tune.strategy.budget import MIN_EXPLORATION_SHARE, DeviceHoursLimit, SlotCount
+from tune.strategy.budget import DeviceHoursLimit, SlotCount, StopRule, TrialLimit, find_exploration_share
 from tune.strategy.phases import SearchPhases
 from tune.strategy.proposals import Proposer
-from tune.strategy.race import RACE_SEED_OFFSET
+from tune.strategy.race import RACE_SEED_OFFSET, RACED_CONFIGURATIONS
 from tune.strategy.strategy import Strategy
 
 OURS = "ours"
+TRIALS, RACE_SEEDS = SearchOptions(task="cola").trials, SearchOptions(task="cola").race
+DEFAULT = f"ours by default: {TRIALS} trials, the best {RACED_CONFIGURATIONS} with {RACE_SEEDS} further seeds"
 REDRAWN_SEEDS = 8  # of a recording drawn anew; all of them select
 OVERRUN = 1.5  # mean full runs that its limit is lower by, since two slots end what they have begun
 SETTINGS = RunSettings("cola", "recorded", "recorded", 3, None, 16, 64, None, "auto", 6, "holdout")
@@ -69,7 +72,11 @@ def make_ground(file: Path, recording: int, reflected: bool, number: int) -> Gro
 
 def list_strategies() -> dict[str, bool]:
     """Return the names of all strategies that can be played, and whether a replay takes seconds."""
-    return {OURS: False, **{name: plain.costly for name, plain in (STRATEGIES | LIBRARIES).items()}}
+    return {
+        OURS: False,
+        DEFAULT: False,
+        **{name: plain.costly for name, plain in (STRATEGIES | LIBRARIES).items()},
+    }
 
 
 def replay_recording(
@@ -84,8 +91,9 @@ def replay_recording(
 def replay(name: str, file: Path, recording: int, reflected: bool, runs: float, number: int) -> Replayed:
     """Play one search to its end. runs: its budget, in mean full runs, those for confirming among them."""
     ground = make_ground(file, recording, reflected, number)
-    if name == OURS:
-        chosen, mean, spent = search_as_ours(ground, runs - CONFIRMING - OVERRUN)
+    if name in (OURS, DEFAULT):
+        budget = runs - CONFIRMING - OVERRUN if name == OURS else math.inf
+        chosen, mean, spent = search_as_ours(ground, budget)
     else:
         plain = (STRATEGIES | LIBRARIES)[name]
         play = Play(ground, runs - CONFIRMING, plain.begun, plain.sampler)
@@ -122,13 +130,19 @@ class Within(Proposer):
 def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
     """Search as the product does, on two slots, which end what they have begun at the limit.
 
-    Returns the number of the configuration chosen, the mean by which it was, and the cost.
+    budget: in mean full runs, without a limit on the trials (`--trials 1000 --cpu-hours H`); infinite for the
+    trials that a search has by default. Returns the number of the configuration chosen, the mean by which it
+    was, and the cost.
     """
     seed = ground.number
     second = ground.table.passes.mean()  # the clock counts passes over an example
-    rules = [
-        DeviceHoursLimit("CPU", budget * second / 3600, 1.0, share) for share in (MIN_EXPLORATION_SHARE, 1.0)
-    ]
+    race_seeds = min(RACE_SEEDS, ground.scores.shape[1] - 1)
+    rules: list[StopRule] = [TrialLimit(TRIALS)]
+    race_rules: list[StopRule] = []
+    if budget < math.inf:
+        share = find_exploration_share(race_seeds * RACED_CONFIGURATIONS, budget)
+        rules = [DeviceHoursLimit("CPU", budget * second / 3600, 1.0, share)]
+        race_rules = [DeviceHoursLimit("CPU", budget * second / 3600, 1.0)]
     strategy = Strategy(
         space=ground.space,
         settings=SETTINGS,
@@ -138,10 +152,10 @@ def search_as_ours(ground: Ground, budget: float) -> tuple[int, float, float]:
         design_size=1000,
         confirmation_seeds=0,
         slots=SlotCount(2),
-        stop_rules=rules[:1],
-        race_stop_rules=rules[1:],
+        stop_rules=rules,
+        race_stop_rules=race_rules,
         folder="nowhere",
-        race_seeds=min(SearchOptions(task=SETTINGS.task).race, ground.scores.shape[1] - 1),
+        race_seeds=race_seeds,
         chance=ground.table.chance,
         first_configurations=[ground.table.configurations[number] for number in ground.published],
     )

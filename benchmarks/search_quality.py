@@ -16,6 +16,9 @@ paired: the same replay has the same seeds, the same reflection and the same re-
   whatever its metric; the summary over tables goes by it.
 - *optimism*: the score by which the configuration was chosen less its true mean, before confirming.
 - "begun alike": with the published values, as ours begins.
+- *ours* explores within the budget, without a limit on the trials, as `--trials 1000 --cpu-hours H` does;
+  *ours by default* has the trials and the race of a search without options, and takes what they take,
+  whatever the budget is.
 - ± is 1.96 standard errors: over the replays of the table as it was recorded, over the tables re-drawn of it
   for those. Intervals in brackets resample tables and recordings (the recorded one and the re-drawn ones),
   not replays: how far other seeds would move the mean, and other tables, as far as so few can say it.

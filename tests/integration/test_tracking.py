@@ -262,6 +262,23 @@ def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:
     assert [point.step for point in curve] == [20, 40, 60]
 
 
+def test_a_score_that_an_earlier_session_sent_stands_once(uri: str, output: Path) -> None:
+    """Interrupted after its last evaluation: the run is resumed and ends without another one."""
+    first = track(uri)
+    record = make_record(0, Outcome.RUNNING, configuration=DENSE)
+    first.trial_started(record)
+    report(first, record, (20, 0.1))
+    first.session_ended(output, interrupted=True)
+
+    again = track(uri)
+    again.trial_started(record)
+    again.trial_ended(make_record(0, configuration=DENSE, scores=[(20, 0.1)]))
+    again.session_ended(output, interrupted=False)
+    assert again.error == ""
+    curve = MlflowClient(tracking_uri=uri).get_metric_history(runs(uri)["0"].info.run_id, "score")
+    assert [(point.step, point.value) for point in curve] == [(20, 0.1)]
+
+
 def test_what_mlflow_missed_before_a_kill_is_told_again(uri: str, output: Path) -> None:
     """The driver died with one trial over in the ledger, running in MLflow, and one unheard of."""
     killed = track(uri)

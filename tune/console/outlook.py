@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -48,7 +48,7 @@ def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
     """Count the runs of each phase; the race has what it had once a confirmation has started."""
     own = [run for run in records if run.purpose == RunPurpose.CONFIRMATION and not run.arm]
     planned = {
-        RunPurpose.SEARCH: _count_trials(plan, records),
+        RunPurpose.SEARCH: _count_trials(plan, records, plan.arms),
         RunPurpose.RACE: _count_race_runs(plan, records),
         RunPurpose.CONFIRMATION: _count_confirmations(plan, own),
     }
@@ -63,11 +63,11 @@ def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
     return phases
 
 
-def _count_trials(plan: Plan, records: Collection[TrialRecord]) -> int:
-    """Return how many trials there will be: of an arm whose confirmations have begun those that it has."""
+def _count_trials(plan: Plan, records: Collection[TrialRecord], arms: Iterable[str]) -> int:
+    """Return how many trials arms will have: those that they have once further runs of the best began."""
     had = Counter(run.arm for run in records if run.purpose == RunPurpose.SEARCH)
-    confirmed = {run.arm for run in records if run.purpose == RunPurpose.CONFIRMATION}
-    return sum(had[arm] if arm in confirmed else max(plan.count_trials(arm), had[arm]) for arm in plan.arms)
+    over = {run.arm for run in records if run.purpose != RunPurpose.SEARCH}
+    return sum(had[arm] if arm in over else max(plan.count_trials(arm), had[arm]) for arm in arms)
 
 
 def _count_race_runs(plan: Plan, records: Collection[TrialRecord]) -> int:
@@ -76,7 +76,7 @@ def _count_race_runs(plan: Plan, records: Collection[TrialRecord]) -> int:
         return 0
     trials = [run for run in records if run.purpose == RunPurpose.SEARCH and not run.arm]
     ended = [run for run in trials if run.outcome.is_final]
-    left = max(len(trials), plan.count_trials("")) - len(ended)
+    left = _count_trials(plan, records, [""]) - len(ended)
     return plan.count_race_runs("", sum(run.outcome == Outcome.COMPLETED for run in ended) + left)
 
 

@@ -123,12 +123,12 @@ def collect_trial_params(record: TrialRecord) -> dict[str, Any]:
     return {**record.configuration, "seed": record.seed}
 
 
-def collect_trial_metrics(record: TrialRecord, scored_at: int | None = None) -> dict[str, float | None]:
-    """Return the MLflow metrics of a run that ended, beside its curve, which was sent up to a step:
-    scored_at, None if not at all."""
+def collect_trial_metrics(record: TrialRecord, has_score: bool = False) -> dict[str, float | None]:
+    """Return the MLflow metrics of a run that ended, beside its curve. has_score: whether the last point of
+    that was sent."""
     names = ("seconds", "selected_share", "top_share", "threshold", "alpha")
     values = {name: getattr(record, name) for name in names}
-    if record.purpose != RunPurpose.CONFIRMATION and (scored_at is None or scored_at < record.step):
+    if record.purpose != RunPurpose.CONFIRMATION and not has_score:
         values[SCORE] = record.score
     for split, metrics in record.final.items():
         values |= {f"{split}_{name}": value for name, value in metrics.items()}

@@ -86,7 +86,7 @@ class MlflowTracker(Watcher, Server):
         self._tags = collect_search_tags(search, provenance)
         self._runs: dict[str, str] = {}  # MLflow's id by trial
         self._completed = list[str]()  # trials
-        self._scored: dict[str, int] = {}  # step up to which a run's curve was sent, by trial
+        self._sent: dict[str, set[int]] = {}  # steps of a run's curve that MLflow has, by trial
         self._held: dict[str, Run] = {}  # by trial, as MLflow had them when they were last looked up
         self._is_unsure = False  # whether a run may have been made without this process having heard of it
         self._delivery = Delivery(self, warn, START_HOLD_S)
@@ -284,7 +284,10 @@ class MlflowTracker(Watcher, Server):
         tags = {"purpose": str(record.purpose), "outcome": str(Outcome.RUNNING), **self._tags}
         tags["method"] = record.configuration["method"]
         name = f"trial-{record.id}" if record.purpose == RunPurpose.SEARCH else record.id
-        self._open_run(record.id, name, tags, collect_trial_params(record))
+        run = self._open_run(record.id, name, tags, collect_trial_params(record))
+        curve = name_curve(record.id, self._search.metric, self._search.metric)
+        known = self._client.get_metric_history(run, curve) if record.id in self._held else ()
+        self._sent[record.id] = {point.step for point in known}
 
     def _log_finished_run(self, record: TrialRecord) -> None:
         """Log what MLflow lacks of a run that ended."""
@@ -294,12 +297,10 @@ class MlflowTracker(Watcher, Server):
             return
         self._log_trial_start(record)
         curve = name_curve(record.id, self._search.metric, self._search.metric)
-        known = self._client.get_metric_history(self._runs[record.id], curve) if run is not None else ()
-        heard = {point.step for point in known}
         for step, score in record.scores:
-            if step not in heard:
+            if step not in self._sent[record.id]:
                 self._write(record.id, {curve: score}, step=step)
-        self._scored[record.id] = record.step
+                self._sent[record.id].add(step)
         self._log_trial_end(record)
 
     def _log_evaluation(self, trial: str, evaluation: Evaluation, time_ms: int) -> None:
@@ -307,7 +308,7 @@ class MlflowTracker(Watcher, Server):
             return
         values = collect_evaluation_metrics(trial, evaluation, self._search.metric)
         self._write(trial, values, step=evaluation.step, time_ms=time_ms)
-        self._scored[trial] = evaluation.step
+        self._sent[trial].add(evaluation.step)
 
     def _log_trial_end(self, record: TrialRecord, time_ms: int | None = None) -> None:
         if record.id not in self._runs:
@@ -316,7 +317,7 @@ class MlflowTracker(Watcher, Server):
         tags = {"outcome": str(record.outcome)}
         if record.error:
             tags["error"] = redact_secrets(record.error)[:500]
-        figures = collect_trial_metrics(record, self._scored.get(record.id))
+        figures = collect_trial_metrics(record, record.step in self._sent[record.id])
         self._write(record.id, figures, tags=tags, step=record.step, time_ms=time_ms)
         status = RUN_STATUS_BY_FAILURE[record.outcome.is_failure]
         self._client.set_terminated(self._runs[record.id], status)

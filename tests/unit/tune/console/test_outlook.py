@@ -72,6 +72,14 @@ def test_fewer_race_where_fewer_trials_went_to_their_end(completed: int, race: s
     assert (len(count_phases(plan, running)) > 2) or completed == 0
 
 
+def test_trials_that_were_never_begun_do_not_race() -> None:
+    """A budget or --target ended the exploration with two trials at their end."""
+    plan = make_plan(trials=8)
+    trials = [make_record(n, scores=[(60, 0.5)]) for n in range(2)]
+    race = make_record(0, Outcome.RUNNING, id="race-0", purpose="race", seed=1000)
+    assert [str(phase) for phase in count_phases(plan, [*trials, race])][:2] == ["explore 2/2", "race 0/6"]
+
+
 def test_a_run_under_way_counts_by_its_steps() -> None:
     plan = make_plan(baseline="none")
     runs = [make_record(n, Outcome.RUNNING, seconds=3.0) for n in range(2)]
