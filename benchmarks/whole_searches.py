@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 from scipy import stats
 
+from dps.wording import format_share
 from tune.core.wording import format_clock, format_configuration
 from tune.records.search_document import BaselineSection, SearchDocument, read_search_document
 from tune.reporting.summary import describe_told_difference
@@ -136,7 +137,12 @@ def describe_time(documents: Sequence[SearchDocument]) -> str:
     starts = median(sum(profile.before_first_step.values()) for profile in profiles)
     gaps = [profile.gap for profile in profiles if profile.gap is not None]
     gap = f"; between two runs of a slot, {median(gaps):.2f} s" if gaps else ""
-    return f"{said} From the command to the first step, median: {starts:.1f} s{gap}."
+    shares = [
+        f"{part} {format_share(median(profile.shares[part] for profile in profiles), 1)}"
+        for part in sorted(profiles[0].shares, key=lambda part: -profiles[0].shares[part])
+    ]
+    said += f" From the command to the first step, median: {starts:.1f} s{gap}."
+    return f"{said} Shares of the slots' time, medians: {', '.join(shares)}."
 
 
 def main() -> None:

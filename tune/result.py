@@ -44,13 +44,14 @@ class SearchResult:
 
     @property
     def score(self) -> float | None:
-        """The winner's mean score on dev over the fresh seeds, in the metric's scale; None without one."""
-        return None if self.document.confirmation is None else self.document.confirmation.mean
+        """The winner's mean score on dev over the fresh seeds, in the metric's scale; None without one. A run
+        that diverged counts with the constant prediction."""
+        return self.document.mean
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of `score` over seeds and examples; None where none may be given."""
-        return None if self.document.evidence is None else self.document.evidence.interval
+        return self.document.interval
 
     @cached_property
     def trials(self) -> pd.DataFrame:

@@ -31,11 +31,17 @@ from tune.core.options import CommonOptions
 from tune.core.provenance import collect_provenance
 from tune.planning.plan import Plan, describe_plan
 from tune.records.events import GuardedWatcher, Watcher, notify
-from tune.records.failures import TooManyFailuresError
+from tune.records.failures import TooManyFailuresError, suggest_more_runs
 from tune.records.search_folder import SearchFolder
 from tune.strategy.arms import Arms, make_arms
 from tune.strategy.budget import SlotCount
 from tune.tracking.mlflow import MlflowTracker, open_tracker
+
+
+def explain_late_interruption(resume_command: str) -> UnfinishedError:
+    """Return what to say where Ctrl-C came after the last run, while the results were written."""
+    message = f"interrupted while the results were written; every run is kept: {resume_command}"
+    return UnfinishedError(message, EXIT_INTERRUPTED)
 
 
 class Session(ABC):
@@ -138,6 +144,8 @@ class Session(ABC):
             return self.conclude(arms)
         except UnfinishedError:
             raise
+        except KeyboardInterrupt:  # of the signals that end a process the only one that is caught here
+            raise explain_late_interruption(self.resume_command) from None
         except Exception as error:
             raise self.explain_crash(error) from error
 
@@ -197,7 +205,11 @@ class Session(ABC):
             )
         if isinstance(error, TooManyFailuresError):
             status = EXIT_INTERRUPTED if self.folder.has_usable_trial else EXIT_NOTHING_FINISHED
-            return UnfinishedError(f"{error}; then go on with: {self.resume_command}", status)
+            options = self.options
+            more = suggest_more_runs(self.folder.records(), self.plan.trials, options.trials, options.confirm)
+            again = format_command(options.command, "--resume", self.resume_folder, *more)
+            advice = f"then go on with: {again}; other data, models or --batch-size need a new --output"
+            return UnfinishedError(f"{error}; {advice}", status)
         if not (self.output / "study.db").exists():
             return UnfinishedError(
                 f"{self.output}/study.db was removed or moved while the {self.noun} ran; put it back, then "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tune import execution, startup
@@ -26,7 +27,7 @@ from tune.planning.members import claim_suite_output, make_member_options, name_
 from tune.planning.plan import Plan
 from tune.planning.planner import plan_each_task
 from tune.records.events import GuardedWatcher, Watcher, notify
-from tune.session import Session
+from tune.session import Session, explain_late_interruption
 from tune.strategy.arms import Arms
 from tune.strategy.budget import SlotCount
 from tune.strategy.pool import Pool, PooledTask
@@ -73,6 +74,7 @@ class Suite:
         self, kind: type[Session], plans: Sequence[Plan], output: Path, watchers: Sequence[Watcher]
     ) -> None:
         self.output, self.watchers = output.resolve(), watchers
+        plans = [replace(plan, tasks=len(plans)) for plan in plans]
         slots = SlotCount(plans[0].slots)
         self.sessions = {name_member(plan): kind(plan, watchers, slots) for plan in plans}
         for session in self.sessions.values():
@@ -106,9 +108,12 @@ class Suite:
                 notify(self._guard_watchers(), "session_ended", self.output, True)
                 self.display.first.interrupted(first.resume_command)
                 return EXIT_INTERRUPTED
-        for (name, session), task in zip(self.sessions.items(), pool.tasks, strict=True):
-            self._conclude(name, session, task)
-        return self._finish()
+        try:
+            for (name, session), task in zip(self.sessions.items(), pool.tasks, strict=True):
+                self._conclude(name, session, task)
+            return self._finish()
+        except KeyboardInterrupt:
+            raise explain_late_interruption(first.resume_command) from None
 
     def _make_pool(self, arms: dict[str, Arms]) -> Pool:
         tasks = []

@@ -359,6 +359,8 @@ def test_which_store_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert resolve_tracking_uri(None, tmp_path) == "http://somewhere:5000"
     assert resolve_tracking_uri("http://named:1", tmp_path) == "http://named:1"
     assert resolve_tracking_uri("none", tmp_path) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
+    assert resolve_tracking_uri(None, tmp_path) is None
     assert format_view_command("http://named:1") == "open http://named:1"
     assert format_view_command("sqlite:///x.db").endswith(
         "mlflow ui --workers 1 --backend-store-uri sqlite:///x.db"

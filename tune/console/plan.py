@@ -20,6 +20,7 @@ from tune.planning.plan import Plan
 from tune.planning.preflight import estimate_storage_bytes
 from tune.stats.evidence import MIN_SEEDS
 from tune.stats.verdict import find_detectable_difference
+from tune.strategy.proposals import STARTUP_TRIALS
 
 MAX_LISTED_CLASSES = 8
 PAIR_SPREADS = (10, 3)  # standard deviations in points: of runs that collapse at times, and of steady ones
@@ -178,17 +179,30 @@ def _format_patience(plan: Plan) -> list[str]:
 
 def _format_search(plan: Plan) -> list[str]:
     options, space = plan.options, plan.space
-    first = format_count(len(plan.initial_configurations), "trial")
     trials, steps = format_count(plan.count_trials(""), "trial"), format_count(plan.max_steps, "step")
     return [
         f"searching    {trials} of at most {steps}, {options.sampler} + {options.scheduler}",
         f"  {'method':<16} {' | '.join(space.methods)}",
         *(f"  {name:<16} {value}" for name, value in space.parameters.items()),
         *(f"warm start   {origin}" for origin in plan.warm_start.origins),
-        *([f"first        the published values: {first}"] if plan.initial_configurations else []),
+        *_format_first_trials(plan),
         *_format_budgets(plan),
         *_format_race_and_confirmation(plan),
     ]
+
+
+def _format_first_trials(plan: Plan) -> list[str]:
+    """Say what is tried before the sampler's model proposes, where it has one."""
+    published = plan.initial_configurations
+    if not published:
+        return []
+    trials, sampler = plan.count_trials(""), plan.options.sampler
+    count = min(trials, len(published))
+    said = f"the published values: {format_count(count, 'trial')}"
+    if not plan.warm_start.origins and (drawn := min(trials, STARTUP_TRIALS) - count) > 0:
+        more = f", then {sampler}" if trials > STARTUP_TRIALS else f" ({sampler} begins with the ninth)"
+        said += f"; then {drawn} at random{more}"
+    return [f"first        {said}"]
 
 
 def _format_budgets(plan: Plan) -> list[str]:
@@ -249,8 +263,8 @@ def _format_baselines(plan: Plan) -> list[str]:
     if least is not None:
         wide, narrow = PAIR_SPREADS
         said = (
-            f"detect a difference of {wide * least:.0f} points that varies by {wide} from pair to pair, "
-            f"or of {narrow * least:.0f} that varies by {narrow} (80 % power)"
+            f"can detect a difference of {wide * least:.0f} points if pairs vary by {wide} (standard "
+            f"deviation), of {narrow * least:.0f} if they vary by {narrow} (80 % power)"
         )
     return [*lines, f"power        {format_count(pairs, 'pair')}: {said}"]
 

@@ -104,13 +104,13 @@ class JsonLinesDisplay(QuietDisplay):
         self.print("phase_ended", text=reason)
 
     def search_ended(self, document: SearchDocument) -> None:
-        winner, confirmation = document.winner, document.confirmation
+        winner = document.winner
         self.print(
             "search_ended",
             file=str(self.output / SEARCH_DOCUMENT_FILE),
             winner=winner and winner.to_json(),
             metric=document.metric,
-            score=confirmation and confirmation.mean,
+            score=document.mean,
             interval=document.interval,
             baselines=[_describe_baseline(baseline) for baseline in document.baselines],
             sentence=document.sentence,
@@ -160,8 +160,7 @@ def build_comparison_event(document: ComparisonDocument, output: Path) -> dict[s
 
 def _describe_baseline(baseline: BaselineSection) -> dict[str, Any]:
     shown = {"name", "configuration", "learning_rates", "difference", "verdict"}
-    score = baseline.confirmation and baseline.confirmation.mean
-    return {**baseline.model_dump(mode="json", include=shown), "score": score}
+    return {**baseline.model_dump(mode="json", include=shown), "score": baseline.mean}
 
 
 def _describe_run(record: TrialRecord) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from tune.core.option_types import (
 )
 
 MAX_OPTION_VALUE = 1_000_000
+MAX_FRESH_SEEDS = 999  # the seeds of a race begin 1,000 after the search's own
 OBJECTIVES = ("score", "seconds", "memory", "stability")
 warnings.filterwarnings(  # an old pydantic method
     "ignore", message='Field name "json" in "CommonOptions" shadows'
@@ -78,7 +79,7 @@ class CommonOptions(BaseModel):
     )
     trials: int = define_option(8, "configurations to try", gt=0, le=MAX_OPTION_VALUE)
     confirm: int = define_option(
-        3, "fresh seeds that the winner is trained with on all training data", gt=0, le=MAX_OPTION_VALUE
+        3, "fresh seeds that the winner is trained with on all training data", gt=0, le=MAX_FRESH_SEEDS
     )
     seed: int = define_option(
         0,

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator
 
 from dps.errors import InputError
 from tune.core.arm_definition import ArmDefinition
-from tune.core.common_options import MAX_OPTION_VALUE, CommonOptions, define_option
+from tune.core.common_options import MAX_FRESH_SEEDS, MAX_OPTION_VALUE, CommonOptions, define_option
 from tune.core.durations import Duration
 from tune.core.option_types import (
     ArmTable,
@@ -88,7 +88,7 @@ class SearchOptions(CommonOptions):
 examples:
   python tune/search.py --task cola
   python tune/search.py --init-task tickets.csv         # proposes tickets.yaml
-  python tune/search.py --task tickets.yaml --time-budget 2h
+  python tune/search.py --task tickets.yaml --trials 100 --time-budget 2h
   python tune/search.py --task rte --method dps-dense,vanilla --trials 24
   python tune/search.py --resume runs/rte-20261125-120000
 """
@@ -101,7 +101,7 @@ examples:
         5,
         "fresh seeds with which the winner and every baseline are trained on all training data",
         gt=0,
-        le=MAX_OPTION_VALUE,
+        le=MAX_FRESH_SEEDS,
     )
     finalists: int = define_option(
         1,
@@ -226,7 +226,7 @@ examples:
     )
     trials: int = define_option(4, "configurations that each method is tuned over", gt=0, le=MAX_OPTION_VALUE)
     confirm: int = define_option(
-        5, "paired fresh seeds with which the best of each method is trained", gt=1, le=MAX_OPTION_VALUE
+        5, "paired fresh seeds with which the best of each method is trained", gt=1, le=MAX_FRESH_SEEDS
     )
     scheduler: SchedulerName = define_option(
         "none", "none trains every configuration to the end; asha and median as in a search"

@@ -226,7 +226,7 @@ class SearchSpace:
                 configurations += [
                     {**own, "learning_rate": _value_at_share(rate, share), **hyper} for share in shares
                 ]
-        return configurations
+        return [*{make_configuration_key(each): each for each in configurations}.values()]
 
     def get_distributions(
         self, configuration: dict[str, Any]
@@ -285,7 +285,7 @@ def _find_nearest_value(domain: Domain, value: Any, is_scale: bool) -> Any:
         return float(min(max(value, domain.low), domain.high))
     if is_scale:
         return min(domain.values, key=lambda each: abs(each - value))
-    return value if value in domain.values else None
+    return next((each for each in domain.values if each == value), None)  # as listed: 0 for 0.0
 
 
 def _count_values(domain: Domain) -> float:

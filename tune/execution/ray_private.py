@@ -295,9 +295,9 @@ def make_slot_trainer(is_local: bool) -> Any:
 
     is_local: whether Ray is the search's own; what only clusters need is left out then. Each process imports
     pandas and Arrow for a second or two of the cores that the first step waits for: one less per slot, and no
-    torch in the trial's actor, brought it from 24.6 to 20.9 s (benchmarks/speed_2-cores_2026-11-26.md). The
-    controller runs in the trial's actor, which has imported the same and would end it anyway when it dies.
-    Falls back to `TorchTrainer`: on two cores a slot then starts in 10 s, not 5.
+    torch in the trial's actor, brought it from 24.6 to 20.9 s on two cores. The controller runs in the
+    trial's actor, which has imported the same and would end it anyway when it dies. Falls back to
+    `TorchTrainer`: on two cores a slot then starts in 10 s, not 5.
     """
 
     def make_public_trainer() -> Any:

@@ -69,6 +69,7 @@ class Plan:
     arms: of a search by baseline, its own first, with an empty name; the baseline of a comparison first.
     gpu_note: of --share-gpus.
     ended_runs: of those planned, in a search that is resumed, by now.
+    tasks: that share the slots and a time budget.
     """
 
     options: CommonOptions
@@ -79,6 +80,7 @@ class Plan:
     warm_start: WarmStart = NO_WARM_START
     gpu_note: str = ""
     ended_runs: int = 0
+    tasks: int = 1
 
     @property
     def first(self) -> Arm:
@@ -260,7 +262,9 @@ class Plan:
     def _own_budget(self) -> float:
         """The slot seconds that the budgets leave for trials and race."""
         limits = self.options.resource_limits
-        return self.own_budget_share * measure_slot_budget(limits, self._devices_per_slot, self.slots)
+        return self.own_budget_share * measure_slot_budget(
+            limits, self._devices_per_slot, self.slots / self.tasks
+        )
 
     @property
     def _devices_per_slot(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dps.training.result import Outcome
 from dps.wording import format_count, format_share
+from tune.core.run import RunPurpose
 from tune.records.ledger import TrialRecord
 
 MAX_FAILURE_STREAK = 8
@@ -37,6 +38,17 @@ class FailureStreak:
             raise TooManyFailuresError(
                 f"{len(self.records)} runs in a row failed; {explain_failures(self.records)}"
             )
+
+
+def suggest_more_runs(
+    records: Sequence[TrialRecord], planned_trials: int, trials: int, confirm: int
+) -> list[str]:
+    """Return the option with which a resume has something to run, where all that was planned was begun: what
+    failed is not run again. planned_trials: over all arms; trials, confirm: the options so far."""
+    purposes = [record.purpose for record in records]
+    if RunPurpose.CONFIRMATION in purposes:
+        return ["--confirm", str(2 * confirm)]
+    return ["--trials", str(2 * trials)] if purposes.count(RunPurpose.SEARCH) >= planned_trials else []
 
 
 def explain_failures(failed: Sequence[TrialRecord]) -> str:

@@ -263,18 +263,21 @@ class Ledger:
         """Return a value kept with the study, or None."""
         return self.study.user_attrs.get(key)
 
-    def note_look(self, seeds: int) -> list[int]:
-        """Note that a verdict is given with so many fresh seeds; return all such numbers so far."""
+    def note_look(self, seeds: int, subject: str = "") -> list[int]:
+        """Note that a verdict is given on what `subject` names, with so many fresh seeds; return all such
+        numbers so far. Another subject on the same seeds is another look: more trials found it."""
         looks: list[int] = self.noted("looks") or []
-        if seeds and seeds not in looks:
+        if seeds and (seeds not in looks or self.noted("looked_at") not in (None, subject)):
             looks = [*looks, seeds]
             self.note("looks", looks)
+        if seeds:
+            self.note("looked_at", subject)
         return looks
 
     def note_earlier_look(self) -> None:
         """Note the verdict of a search that ended under a version which counted none."""
         if self.noted("ended") and self.noted("looks") is None:
-            self.note_look(len({run.seed for run in self.records(RunPurpose.CONFIRMATION)}))
+            self.note("looks", [len({run.seed for run in self.records(RunPurpose.CONFIRMATION)})])
 
     def _record(self, purpose: RunPurpose, trial: FrozenTrial) -> TrialRecord:
         attributes = trial.user_attrs

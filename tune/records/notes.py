@@ -49,6 +49,7 @@ class _Notes(_Part):
     warm_start: tuple[list[dict[str, Any]], list[Any]] | None = Field(None, strict=False)
     commits: list[str] | None = None
     looks: list[int] | None = None
+    looked_at: str | None = None
     seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
     best: str | None = None
     best_sha256: str | None = None

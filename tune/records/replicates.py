@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,25 +33,23 @@ def rank_trials(records: Sequence[TrialRecord], direction: str, count: int) -> l
 
 
 def choose_winner(records: Sequence[TrialRecord], direction: str) -> TrialRecord | None:
-    """Choose the best trial, compared at equal shares of their steps; None if none has a score.
+    """Choose the best of the trials that went to their end; None if no trial has a score.
 
-    At the fewest evaluations the best trial leads; if it went further, it is compared again among those that
-    did. So a completed trial wins over one that was stopped behind it. The earlier trial wins a tie. One that
-    completed early, by patience, keeps its score.
+    If none went to its end, those that were stopped are compared at equal shares of their steps: at the
+    fewest evaluations the best one leads; if it went further, it is compared again among those that did. The
+    earlier trial wins a tie.
     """
     sign = Direction(direction).sign
-    candidates = [r for r in records if r.outcome in (Outcome.COMPLETED, Outcome.STOPPED) and r.scores]
+    completed = [r for r in records if r.outcome == Outcome.COMPLETED and r.scores]
+    if completed:
+        return max(completed, key=lambda r: (sign * r.scores[-1][1], -r.number))
+    candidates = [r for r in records if r.outcome == Outcome.STOPPED and r.scores]
     best = None
     while candidates and (best is None or best in candidates):
-        count = min(map(_count_evaluations, candidates))
-        best = max(candidates, key=lambda r: (sign * r.scores[:count][-1][1], -r.number))
-        candidates = [r for r in candidates if _count_evaluations(r) > count]
+        count = min(len(r.scores) for r in candidates)
+        best = max(candidates, key=lambda r: (sign * r.scores[count - 1][1], -r.number))
+        candidates = [r for r in candidates if len(r.scores) > count]
     return best
-
-
-def _count_evaluations(record: TrialRecord) -> int:
-    """Return up to which evaluation the score of a trial is known."""
-    return sys.maxsize if record.outcome == Outcome.COMPLETED else len(record.scores)
 
 
 def select_by_configuration(
@@ -101,12 +98,14 @@ def choose_median_replicate(records: Sequence[TrialRecord], metric: str) -> Tria
 
 
 def choose_median(name: str, configuration: dict[str, Any], records: Sequence[TrialRecord]) -> float | None:
-    """Return the median of what the runs of a configuration chose, each on its own slice; of all that went to
-    their end if it was never run; where none chose any, 0.5 of "threshold" and None of "alpha"."""
-    completed = [record for record in records if record.outcome == Outcome.COMPLETED]
-    runs = select_by_configuration(configuration, records) or completed
-    chosen = [value for run in runs if (value := getattr(run, name)) is not None]
-    return statistics.median(chosen) if chosen else {"threshold": EVEN_THRESHOLD}.get(name)
+    """Return the median of what the runs of a configuration chose, each on its own slice; where they chose
+    none, since it was stopped or never run, that of all that went to their end; where none did, 0.5 of
+    "threshold" and None of "alpha"."""
+    own = select_by_configuration(configuration, records)
+    for runs in (own, [record for record in records if record.outcome == Outcome.COMPLETED]):
+        if chosen := [value for run in runs if (value := getattr(run, name)) is not None]:
+            return float(statistics.median(chosen))
+    return {"threshold": EVEN_THRESHOLD}.get(name)
 
 
 def find_threshold(runs: Sequence[TrialRecord]) -> float | None:

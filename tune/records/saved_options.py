@@ -32,6 +32,10 @@ def load_resumed_options(options: OptionsT) -> OptionsT:
     if options.output is not None:
         raise InputError("--output, --resume: a search goes on in its own folder; leave --output out")
     saved = read_saved_options(folder)
+    if "warm_start" in options.get_explicit():
+        raise InputError(
+            f"--warm-start: {folder} goes on from its own trials; to start from others, give a new --output"
+        )
     if saved.pop("worth", None) is not None:
         print("warning: --worth, with which this search began, is gone: see --race", file=sys.stderr)
     for option, kind in (("method", SearchOptions), ("methods", CompareOptions)):

@@ -57,9 +57,21 @@ class RivalSection(schema.Section):
     runs: list[schema.Run] = Field(default_factory=list)
 
     @property
+    def mean(self) -> float | None:
+        """Its mean over the fresh seeds, of which `interval` is. See `_find_mean`."""
+        return _find_mean(self.evidence, self.confirmation)
+
+    @property
     def interval(self) -> tuple[float, float] | None:
         """The interval of its mean over seeds and examples."""
         return None if self.evidence is None else self.evidence.interval
+
+
+def _find_mean(evidence: Evidence | None, confirmation: Confirmation | None) -> float | None:
+    """Return a mean over fresh seeds, in which a run that diverged counts with the constant prediction where
+    predictions are known; else that of the others."""
+    found = evidence or confirmation
+    return None if found is None else found.mean
 
 
 class BaselineSection(RivalSection):
@@ -213,6 +225,11 @@ class SearchDocument(schema.Section):
     spent: schema.SpentSection
     sentence: str
     profile: ProfileSection | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """The winner's mean over the fresh seeds, of which `interval` is. See `_find_mean`."""
+        return _find_mean(self.evidence, self.confirmation)
 
     @property
     def interval(self) -> tuple[float, float] | None:

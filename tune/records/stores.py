@@ -150,10 +150,9 @@ def shorten_error(error: BaseException) -> str:
 
 def resolve_tracking_uri(uri_option: str | None, runs: Path) -> str | None:
     """Resolve --tracking-uri, MLFLOW_TRACKING_URI or the default in `runs`; None turns tracking off."""
-    if uri_option == "none":
-        return None
     default = make_sqlite_url(runs.resolve() / "mlflow.db")
-    return uri_option or os.environ.get("MLFLOW_TRACKING_URI") or default
+    uri = uri_option or os.environ.get("MLFLOW_TRACKING_URI") or default
+    return None if uri == "none" else uri
 
 
 def find_sqlite_file(uri: str) -> Path | None:

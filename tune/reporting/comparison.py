@@ -12,6 +12,7 @@ from dps.methods import make_method
 from dps.training.config import TRAINING_PARAMETERS
 from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
+from tune.core.space import make_configuration_key
 from tune.planning.plan import Plan, describe_input, describe_plan
 from tune.records.comparison_document import (
     COMPARISON_DOCUMENT_FILE,
@@ -53,7 +54,9 @@ def build_comparison(
         baseline=next(iter(plan.arms)),
         methods=methods,
         spent=SpentSection.model_validate(asdict(spent) | plan.slot_devices.used(spent.slot_seconds)),
-        looks=next(iter(ledgers.values())).note_look(options.confirm),
+        looks=next(iter(ledgers.values())).note_look(
+            options.confirm, " ".join(make_configuration_key(method.configuration) for method in methods)
+        ),
     )
 
 

@@ -234,8 +234,8 @@ def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
     of = f"of {len(outcomes)} run{'s' if len(outcomes) > 1 else ''}"
     if diverged:
         said.append(
-            f"{name}: {diverged} {of} diverged; over seeds and examples the constant prediction stands for "
-            f"each, the mean of the fresh seeds leaves {'it' if diverged == 1 else 'them'} out."
+            f"{name}: {diverged} {of} diverged; in the mean the constant prediction stands for "
+            f"{'it' if diverged == 1 else 'each'}."
         )
     if lost := ends.total():
         why = ", ".join(f"{count} {end}" for end, count in ends.items())

@@ -12,6 +12,7 @@ from dps.methods import METHODS
 from tune.core.options import PUBLISHED
 from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
+from tune.core.space import make_configuration_key
 from tune.planning.plan import Plan, describe_plan
 from tune.records.failures import summarise_failures
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
@@ -63,7 +64,8 @@ def build_search_document(
     evidence, dev_chance, evidence_error = None, None, None
     if confirming and output is not None:
         evidence, dev_chance, evidence_error = summarise_evidence(plan.task, confirming, output)
-    look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0)))
+    subject = "" if configuration is None else make_configuration_key(configuration)
+    look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0, subject)))
     baselines = _compare_baselines(plan, ledgers, winner, output, look) if winner else []
     apart = [configuration, *(baseline.configuration for baseline in baselines if baseline.published)]
     finalists = list_finalists(apart, trials, confirmations)

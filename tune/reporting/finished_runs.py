@@ -88,6 +88,7 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
             **{name: sum(getattr(each, name) for each in spent) for name in SpentSection.model_fields}
         ),
         joined=[make_origin(folder, found[folder].provenance, each) for folder, each in arms.items()],
+        looks=max(map(_read_looks, folders), key=len),
     )
     analyse_comparison(document, {arm.method: folder for folder, each in arms.items() for arm in each})
     document.sentences.append(
@@ -130,6 +131,12 @@ def _read_fingerprints(folder: Path, document: Finished, splits: Sequence[str]) 
     refuse = partial(_refuse_ledger, folder)
     examples = (open_ledgers(folder / "study.db", refuse)[0].noted("identity") or {}).get("examples")
     return [examples.get(split) for split in splits] if examples else document.data.fingerprint
+
+
+def _read_looks(folder: Path) -> list[int]:
+    """Return with how many fresh seeds verdicts were given so far, see `Ledger.note_look`."""
+    ledgers = open_ledgers(folder / "study.db", partial(_refuse_ledger, folder))
+    return next((looks for ledger in ledgers if (looks := ledger.noted("looks"))), [])
 
 
 def _refuse_ledger(folder: Path, reason: str) -> InputError:

@@ -123,7 +123,7 @@ def _scores_section(document: SearchDocument, seed: int) -> str:
     lines += ["| seed | score |", "|---|---|"]
     for each, score in sorted(scores.items()):
         lines.append(f"| {each}{' (this model)' if each == seed else ''} | {score:.4f} |")
-    lines.append(f"| mean | {document.confirmation.mean:.4f} |")
+    lines.append(f"| mean | {document.mean:.4f} |")
     answers = document.evidence and document.evidence.answers
     if answers and answers.ensemble:
         lines.append(f"| ensemble of {answers.ensemble.runs} | {answers.ensemble.score:.4f} |")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dps.training.result import Outcome
 from dps.wording import format_count, format_hundredths, format_share
 from tune.core.wording import format_configuration, format_objective, format_p_value, format_usage
 from tune.records.failures import format_failure_summary
@@ -52,8 +53,7 @@ def list_verdict_lines(document: SearchDocument) -> list[str]:
 
 def _find_mean_and_chance(document: SearchDocument) -> tuple[float | None, float | None]:
     """Return the winner's mean over the fresh seeds and the score of one answer for all examples."""
-    means = [found.mean for found in (document.evidence, document.confirmation) if found]
-    return next(iter(means), None), document.chance if document.dev_chance is None else document.dev_chance
+    return document.mean, document.chance if document.dev_chance is None else document.dev_chance
 
 
 def _format_mean(document: SearchDocument) -> str:
@@ -292,17 +292,17 @@ def summarise_search(document: SearchDocument, output: Path, view_command: str |
 
 
 def _format_runner_up(document: SearchDocument) -> str | None:
-    """Compare the winner's score with the best of the other trials that went as far."""
+    """Compare the winner's score with the best of the other trials that went to their end."""
     if document.winner is None:
         return None
     sign = document.direction.sign
-    ends = {run.number: run.scores[-1] for run in document.trials if run.outcome.is_usable and run.scores}
-    step, first = ends.pop(document.winner.trial)
-    others = [(-sign * score, trial) for trial, (at, score) in ends.items() if at == step]
-    if not others:
+    completed = [run for run in document.trials if run.outcome == Outcome.COMPLETED and run.scores]
+    ends = {run.number: run.scores[-1][1] for run in completed}
+    first = ends.pop(document.winner.trial, None)
+    if first is None or not ends:
         return None
-    worse, trial = min(others)
-    second = -sign * worse
+    trial = max(ends, key=lambda number: (sign * ends[number], -number))
+    second = ends[trial]
     return (
         f"On the selection data, one seed: {first:.4f}; the next, trial {trial}, {second:.4f} "
         f"({abs(first - second):.4f} behind; a single seed does not prove such a gap)."

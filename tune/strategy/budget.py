@@ -129,9 +129,10 @@ def make_budget_rules(
 
 
 def measure_slot_budget(
-    limits: Mapping[str, float], devices_per_slot: Mapping[str, float], slots: int
+    limits: Mapping[str, float], devices_per_slot: Mapping[str, float], slots: float
 ) -> float:
-    """Return the slot seconds that the tightest budget allows; infinite without one. limits: as above."""
+    """Return the slot seconds that the tightest budget allows; infinite without one. limits: as above.
+    slots: one search's part of them."""
     seconds = []
     for resource, limit in limits.items():
         if resource == "time":

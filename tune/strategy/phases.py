@@ -24,7 +24,7 @@ from tune.core.storage import join_location, remove_location
 from tune.records.events import Watcher, notify
 from tune.records.failures import FailureStreak
 from tune.records.ledger import Ledger, TrialRecord
-from tune.records.replicates import choose_median, rank_trials
+from tune.records.replicates import choose_median, rank_trials, select_by_configuration
 from tune.strategy.budget import SpentResources, find_stop_reason
 from tune.strategy.early_stopping import make_early_stopping, replay_records
 from tune.strategy.proposals import Proposer
@@ -269,13 +269,18 @@ class SearchPhases:
         )
 
     def _find_chosen(self, record: TrialRecord) -> dict[str, Any]:
-        """Return the threshold and the alpha of a confirmation, where the search chooses them."""
+        """Return the threshold and the alpha of a confirmation, where the search chooses them: those of the
+        configuration's earlier confirmations, whatever raced since."""
         if record.purpose != RunPurpose.CONFIRMATION:
             return {}
+        confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
+        earlier = select_by_configuration(record.configuration, confirmations)
         runs = self.ledger.records(RunPurpose.SEARCH, RunPurpose.RACE)
-        chosen: dict[str, Any] = {"alpha": choose_median("alpha", record.configuration, runs)}
-        if self.strategy.settings.threshold == TUNED_THRESHOLD:
-            chosen["threshold"] = choose_median("threshold", record.configuration, runs)
+        is_tuned = self.strategy.settings.threshold == TUNED_THRESHOLD
+        chosen = {}
+        for name in ("alpha", "threshold") if is_tuned else ("alpha",):
+            fixed = next((value for run in earlier if (value := getattr(run, name)) is not None), None)
+            chosen[name] = choose_median(name, record.configuration, runs) if fixed is None else fixed
         return chosen
 
     def _folder(self, record: TrialRecord) -> str:
@@ -339,6 +344,7 @@ class SearchPhases:
             return
         if result.outcome == Outcome.COMPLETED and record.purpose == RunPurpose.SEARCH and result.scores:
             self.early_stopping.record_completion(record.id, self.strategy.sign * result.scores[-1][1])
+        result = replace(result, seconds=max(result.seconds, record.seconds))  # a failed one names none
         self.slot_seconds += result.seconds
         ended = self.ledger.finish(record.id, result, self.spent().seconds)
         notify(self.watchers, "trial_ended", ended)

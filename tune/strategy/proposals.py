@@ -27,6 +27,8 @@ from tune.strategy.warm_start import count_trusted_trials
 
 STARTUP_TRIALS = 8  # proposed at random before the model of a sampler begins
 MAX_PROPOSAL_ATTEMPTS = 20  # attempts to propose an untried configuration
+MAX_RANDOM_DRAWS = 1000  # further ones where the sampler proposes only what was tried
+SEEDS = 2**32  # of a sampler: 0 to one less
 MAX_SAMPLER_TRIALS = 400  # trials given to a sampler, whose time grows with their number
 _OPTUNA_STATES = {
     Outcome.RUNNING: TrialState.RUNNING,
@@ -67,20 +69,25 @@ class Proposer:
             return
         number = len(self.ledger.records(RunPurpose.SEARCH))
         for attempt in range(MAX_PROPOSAL_ATTEMPTS):
-            sampler = self._sampler(self._seed(number) + attempt * 1_000_003)
+            sampler = self._sampler((self._seed(number) + attempt * 1_000_003) % SEEDS)
             yield self.space.suggest(self._sampler_study(sampler).ask())
 
     def _remaining_combinations(self) -> Iterator[dict[str, Any]]:
-        """Yield the remaining combinations of a finite space."""
+        """Yield the remaining combinations of a finite space; of an infinite one draws at random, since a
+        sampler may hold on to a method or a model with few configurations."""
         if self.space.size < float("inf"):
             for method in self.space.methods:
                 part = self.space.for_method(method)
                 yield from (
                     part.from_study_values(values) for values in part.shuffle_grid(self.strategy.seed)
                 )
+            return
+        seed = self._seed(len(self.ledger.records(RunPurpose.SEARCH)))
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        yield from (self.space.suggest(study.ask()) for _ in range(MAX_RANDOM_DRAWS))
 
     def _seed(self, number: int) -> int:
-        return self.strategy.seed * 100_003 + number
+        return (self.strategy.seed * 100_003 + number) % SEEDS
 
     def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         if self.strategy.sampler == "random":

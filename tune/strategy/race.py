@@ -82,7 +82,7 @@ def rank_configurations(
     others by theirs; the earlier trial wins a tie.
 
     Enough are as many as two of those that race have, or of these one fewer, since a budget may end a race
-    anywhere: so one whose further runs all failed does not win by the luck of its first.
+    anywhere; but one whose further runs all failed does not win by the luck of its first.
 
     direction: "max" or "min", of the metric. chance: score of a run that learnt nothing, None if unknown.
     """
@@ -102,8 +102,10 @@ def rank_configurations(
     enough = most[:2][-1] if most else 0
 
     def rate(standing: Standing) -> tuple[bool, float, int]:
-        is_short = len(standing.scores) + (standing.trial.id in raced) < enough
-        return is_short, -sign * standing.mean, standing.trial.number
+        trial, count = standing.trial, len(standing.scores)
+        has_failed = any(run.outcome.is_failure for run in further.get(trial.configuration_key, ()))
+        is_short = count + (trial.id in raced) < enough or (count == 1 < enough and has_failed)
+        return is_short, -sign * standing.mean, trial.number
 
     return sorted(standings.values(), key=rate)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -20,9 +21,10 @@ from safetensors.numpy import load_file, save_file
 from dps.models import list_models
 from dps.models.manifest import MANIFEST_FILE
 from dps.paths import hash_file
-from tests.unit.tune.helpers import PROVENANCE, FakeTune, end_session, make_plan
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import PROVENANCE, FakeTune, end_session, end_well, last_report, make_plan
 from tune import session
-from tune.core.run import Job
+from tune.core.run import Job, RunReport
 from tune.records.ledger import Ledger
 from tune.reporting import best_model, ensemble_model
 from tune.reporting.model_card import write_model_card as write_card
@@ -323,3 +325,48 @@ def test_what_became_of_the_ledger_in_a_search_is_said(
     error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert said in error
     assert "during the commit" not in error
+
+
+def test_ctrl_c_while_the_results_are_written_says_how_to_go_on(
+    search: Callable[..., list[Job]],
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchSession, "finish", interrupt)
+        search(status=130)
+    said = capsys.readouterr().err
+    assert "error: interrupted while the results were written; every run is kept: " in said
+    assert f"--resume {output}" in said
+    assert search() == []
+    assert (output / "search.json").is_file()
+
+
+@pytest.mark.parametrize(("failing", "advice"), [("search", "--trials 16"), ("confirmation", "--confirm 16")])
+def test_after_failures_in_a_row_the_advice_leads_on(
+    search: Callable[..., list[Job]],
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str,
+    advice: str,
+) -> None:
+    def end(job: Job) -> RunReport:
+        return last_report(job.id, Outcome.OUT_OF_MEMORY) if job.purpose == failing else end_well(job)
+
+    def make_fail(tune: FakeTune) -> None:
+        tune.random, tune.end = random.Random(0), end
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeTune, "__post_init__", make_fail)
+        search(status=4 if failing == "search" else 130, trials=8, confirm=8)
+    said = capsys.readouterr().err
+    assert f"--resume {output} {advice}; " in said
+    option, count = advice.split()
+    given = {"trials": 8, "confirm": 8, option.removeprefix("--"): int(count)}
+    assert search(**given) != []
+    assert (output / "search.json").is_file()

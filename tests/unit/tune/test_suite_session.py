@@ -26,6 +26,7 @@ from tune.records.search_document import read_search_document
 from tune.records.suite_document import read_suite_document
 from tune.result import SearchResult, SuiteResult
 from tune.search_session import run_searches
+from tune.strategy.budget import WallTimeLimit
 from tune.tracking import redelivery, sync
 
 SMALL = {"trials": 3, "race": 0, "confirm": 4, "baseline": "none", "tracking_uri": "none"}
@@ -188,6 +189,17 @@ def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -
         file.write_text("name: mine\ncolumns: [sentence]\nlabel: label\nlabels: [a, b]\n", encoding="utf-8")
     with pytest.raises(InputError, match="--task: mine is named twice"):
         make_member_options(given, SearchOptions(task=f"{files[0]},{files[1]}"), tmp_path)
+
+
+def test_each_task_keeps_for_its_race_what_it_takes_of_the_shared_time() -> None:
+    alone = make_plan(trials=100, time_budget="1h", baseline="none")
+    together = replace(alone, tasks=8)
+    kept = []
+    for plan in (alone, together):
+        (rule,) = (each for each in plan.get_stop_rules() if isinstance(each, WallTimeLimit))
+        kept.append((1 - rule.share) * plan._own_budget)
+    assert together._own_budget == alone._own_budget / 8
+    assert kept[1] == pytest.approx(min(kept[0], 0.4 * together._own_budget))
 
 
 def test_tasks_without_a_plan_are_all_named_and_so_is_what_could_run() -> None:

@@ -172,9 +172,9 @@ def plot_searches_over_cost(named: Sequence[tuple[str, SearchDocument, Sequence[
 def plot_confirmed_searches(named: Sequence[tuple[str, SearchDocument]]) -> Plot | None:
     """Plot what several searches of one metric confirmed on dev, a row a search."""
     rows = [
-        make_score_row(label, document.confirmation.scores, document.confirmation.mean, document.interval)
+        make_score_row(label, document.confirmation.scores, document.mean, document.interval)
         for label, document in named
-        if document.confirmation
+        if document.confirmation and document.mean is not None
     ]
     return draw_scores(rows, named[0][1].metric, f"{named[0][1].metric} (dev)") if rows else None
 

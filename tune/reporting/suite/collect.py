@@ -42,18 +42,16 @@ def collect_search(document: SearchDocument, folder: Path, place: int) -> SuiteR
     Raises InputError for a search without a confirmed winner.
     """
     winner = document.winner
-    if winner is None or document.confirmation is None:
+    if winner is None or document.mean is None:
         raise InputError(f"DIR: {folder} has no confirmed winner; {document.sentence or 'see its report'}")
     row = _make_row(document, folder)
-    interval = None if document.evidence is None else document.evidence.interval
-    row.section.scores[WINNER] = ScoreSection(mean=document.confirmation.mean, interval=interval)
+    row.section.scores[WINNER] = ScoreSection(mean=document.mean, interval=document.interval)
     row.section.winner = winner.configuration
     task, mine = restore_task(document.plan.settings.task), document.confirmation_runs
     for baseline in document.baselines:
         name, difference = baseline.name, baseline.difference
-        if baseline.confirmation is not None:
-            mean, within = baseline.confirmation.mean, baseline.interval
-            row.section.scores[name] = ScoreSection(mean=mean, interval=within)
+        if baseline.mean is not None:
+            row.section.scores[name] = ScoreSection(mean=baseline.mean, interval=baseline.interval)
         if difference is None:
             row.problems[name] = baseline.verdict
             continue

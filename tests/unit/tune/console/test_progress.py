@@ -335,13 +335,13 @@ def test_the_plan_says_what_was_chosen() -> None:
         "  learning_rate    3e-05 to 0.0005, log scale",
         "  selection_ratio  0.2 to 0.9",
         "  update_ratio     0.05 to 0.25, log scale",
-        "first        the published values: 2 trials",
+        "first        the published values: 2 trials; then 6 at random (tpe begins with the ninth)",
         "racing       the best 3: 3 further seeds each, 9 runs",
         "confirming   the winner: 5 runs of 75 steps",
         "baselines    the published values, unless they win; vanilla-no-dropout, at the best of 3 "
         "learning rates: 3 trials and 10 runs on the same seeds",
-        "power        5 pairs: detect a difference of 22 points that varies by 10 from pair to pair, or of "
-        "7 that varies by 3 (80 % power)",
+        "power        5 pairs: can detect a difference of 22 points if pairs vary by 10 (standard "
+        "deviation), of 7 if they vary by 3 (80 % power)",
         "slots        2 x 1 worker x 1 thread; local Ray on loopback, 2 cores",
         "precision    fp32 (auto: this CPU has no bf16 in hardware)",
         "disk         up to 1.0 GiB at a time",

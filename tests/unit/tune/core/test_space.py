@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -291,6 +292,14 @@ def test_how_long_and_on_what_batches_is_searched_by_all_methods() -> None:
     assert {name: first[name] for name in named} == {**values, "batch_size": 8, "warmup_ratio": 0.06}
     outside = space.for_method("dps-dense").parameters
     assert outside == {name: space.parameters[name] for name in ("learning_rate", *named)}
+
+
+def test_published_values_are_written_as_the_list_writes_them() -> None:
+    """0 and 0.0 are one value, and would be two configurations."""
+    named = {"learning_rate": [1e-4], "dropout_ratio": [0, 0.1]}
+    space = build_search_space(("vanilla-no-dropout",), "gradient", 22_000_000, 60, 0, named)
+    published = {json.dumps(one) for one in space.list_published()}
+    assert published < {json.dumps(space.from_study_values(values)) for values in space.shuffle_grid(0)}
 
 
 SIZES = {"small": ModelSize(22_000_000, 6), "large": ModelSize(340_000_000, 24)}

@@ -350,6 +350,18 @@ def test_a_plan_says_where_there_are_no_published_values_and_counts_no_runs_of_t
 
 
 @pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        (1, "the published values: 1 trial"),
+        (8, "the published values: 2 trials; then 6 at random (tpe begins with the ninth)"),
+        (24, "the published values: 2 trials; then 6 at random, then tpe"),
+    ],
+)
+def test_the_plan_says_when_the_sampler_begins(trials: int, said: str) -> None:
+    assert f"first        {said}" in format_plan(make_test_plan(trials=trials))
+
+
+@pytest.mark.parametrize(
     ("given", "searched", "longest"),
     [
         ({"train_size": 100}, Range(2.0, 10.0, log=True), 10.0),

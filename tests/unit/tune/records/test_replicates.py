@@ -63,21 +63,21 @@ def test_a_trial_that_patience_ended_early_keeps_its_score() -> None:
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])
-def test_what_was_cut_short_ahead_of_all_others_wins_over_a_worse_one_that_went_on(direction: str) -> None:
+def test_what_was_stopped_never_wins_over_what_completed(direction: str) -> None:
+    """The one that led, and because of which it was stopped, diverged."""
     sign = 1 if direction == "max" else -1
-    went_on = make_record(0, DONE, scores=[(20, sign * 0.5), (60, sign * 0.6)])
-    cut = [
-        make_record(n, STOPPED, scores=[(20, sign * score)]) for n, score in ((1, 0.4), (2, 0.9), (3, 0.3))
-    ]
-    assert number([went_on, *cut], direction) == 2
+    completed = make_record(0, DONE, scores=[(20, sign * 0.4), (60, sign * 0.8)])
+    led = make_record(1, Outcome.DIVERGED, scores=[(20, sign * 0.6), (40, sign * 0.7)])
+    stopped = make_record(2, STOPPED, scores=[(20, sign * 0.5)])
+    assert number([completed, led, stopped], direction) == 0
+    assert number([led, stopped], direction) == 2
 
 
-def test_trials_of_different_length_are_compared_at_the_same_share() -> None:
+def test_trials_of_different_length_that_were_stopped_are_compared_at_the_same_share() -> None:
     short = make_record(0, STOPPED, scores=[(10, 0.3), (20, 0.4)])
     long = make_record(1, STOPPED, scores=[(40, 0.2), (80, 0.5)])
     assert number([short, long]) == 1
-    assert number([make_record(0, scores=[(10, 0.3), (20, 0.4), (30, 0.45)]), long]) == 1
-    assert number([make_record(0, scores=[(10, 0.3), (20, 0.6), (30, 0.45)]), long]) == 0
+    assert number([make_record(0, STOPPED, scores=[(10, 0.3), (20, 0.6)]), long]) == 0
 
 
 def test_where_all_were_stopped_the_best_of_those_that_went_furthest_wins() -> None:

@@ -75,6 +75,11 @@ def test_a_resumed_search_has_no_other_output_folder(folder: Path, tmp_path: Pat
         resumed(folder, output=tmp_path / "other")
 
 
+def test_a_search_that_has_begun_starts_from_no_other_one(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"--warm-start: .* goes on from its own trials"):
+        resumed(folder, warm_start=str(folder))
+
+
 def test_the_command_is_the_one_that_made_it(folder: Path) -> None:
     with pytest.raises(InputError, match=r"made by another command; use python tune/search\.py"):
         saved_options.load_resumed_options(CompareOptions(resume=folder))

@@ -318,10 +318,7 @@ def test_what_did_not_complete_is_said() -> None:
     assert describe_incomplete_runs("The winner", ["completed", "completed"]) == []
     assert describe_incomplete_runs("The winner", []) == []
     (said,) = describe_incomplete_runs("The winner", ["completed", "diverged", "completed"])
-    assert said == (
-        "The winner: 1 of 3 runs diverged; over seeds and examples the constant prediction stands for each, "
-        "the mean of the fresh seeds leaves it out."
-    )
+    assert said == "The winner: 1 of 3 runs diverged; in the mean the constant prediction stands for it."
     both = describe_incomplete_runs(NAME, ["lost", "diverged", "failed", "diverged", "lost"])
     assert both[0].startswith(f"{NAME}: 2 of 5 runs diverged")
     assert both[1] == (

@@ -306,9 +306,15 @@ def test_with_a_price_the_results_say_what_it_cost(ledger: Ledger, tmp_path: Pat
     assert "00:24 of slots, 0.0033 GPU-hours, cost 1.00, 5 trials" in page.render_search_page(found, [])
 
 
-def test_the_runner_up_is_of_the_trials_that_went_as_far_as_the_winner(ledger: Ledger) -> None:
+def test_the_runner_up_is_of_the_trials_that_went_to_their_end(ledger: Ledger) -> None:
+    """They may differ in their steps."""
     found = document(ledger)
-    cut = [(0, "stopped", 20, 0.5), (1, "stopped", 20, 0.7), (2, "completed", 60, 0.6), (3, "lost", 20, 0.65)]
+    cut = [
+        (0, "completed", 40, 0.5),
+        (1, "completed", 60, 0.7),
+        (2, "stopped", 60, 0.9),
+        (3, "completed", 60, 0.3),
+    ]
     found.trials = [
         make_record(trial, Outcome(outcome), scores=[(step, score)]) for trial, outcome, step, score in cut
     ]
@@ -319,6 +325,8 @@ def test_the_runner_up_is_of_the_trials_that_went_as_far_as_the_winner(ledger: L
         "On the selection data, one seed: 0.7000; the next, trial 0, 0.5000 (0.2000 behind"
     )
     found.winner.trial = 2
+    assert summary._format_runner_up(found) is None
+    found.trials, found.winner.trial = [found.trials[1]], 1
     assert summary._format_runner_up(found) is None
 
 

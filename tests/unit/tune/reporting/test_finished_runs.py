@@ -61,6 +61,13 @@ def test_winners_of_two_searches_are_compared_over_their_own_predictions(
     assert "Each arm is what a run that had ended came to" in said
 
 
+def test_looks_before_runs_are_compared_count(folders: tuple[Path, Path]) -> None:
+    Ledger(folders[1] / "study.db", "max").note("looks", [2, 3, 4])
+    found = compare_finished_runs(folders, allow_dirty=True)
+    difference = found.main_result.methods["two"].difference
+    assert (found.looks, difference and difference.look) == ([2, 3, 4], 3)
+
+
 def test_what_was_scored_elsewhere_or_shares_no_seeds_is_refused(folders: tuple[Path, Path]) -> None:
     one, two = folders
     content = json.loads((two / "search.json").read_text())

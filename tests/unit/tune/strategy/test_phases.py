@@ -478,3 +478,34 @@ def test_fresh_seeds_have_the_median_of_what_the_winners_runs_chose(tmp_path: Pa
     assert replicates.choose_median("threshold", winner.configuration, runs) == chosen
     assert replicates.choose_median("threshold", {"method": "untried"}, others) == others[0].threshold
     assert replicates.choose_median("threshold", {"method": "untried"}, []) == 0.5
+    stopped = replace(others[0], configuration={"method": "stopped"}, threshold=None, outcome=Outcome.STOPPED)
+    runs = [stopped, *others]
+    assert replicates.choose_median("threshold", stopped.configuration, runs) == others[0].threshold
+
+
+def test_all_fresh_seeds_of_a_configuration_have_one_threshold_whatever_raced_since() -> None:
+    def end(job: Job) -> RunReport:
+        chosen = 0.3 + 0.01 * (job.seed % 7) if job.threshold is None else job.threshold
+        return last_report(job.id, Outcome.COMPLETED, scores=[(60, 0.5)], threshold=chosen)
+
+    ledger = Ledger(None, "max")
+    for race, confirm in ((1, 2), (3, 5)):
+        changes = {"race_seeds": race, "confirmation_seeds": confirm, "keep_models": False}
+        settings = replace(SETTINGS, threshold="tuned")
+        FakeTune(searcher(ledger, Path("nowhere"), settings=settings, **changes), end=end).run()
+    by_configuration = replicates.group_by_configuration(ledger.records("confirmation"))
+    assert max(map(len, by_configuration)) == 5
+    assert all(len({run.threshold for run in runs}) == 1 for runs in by_configuration)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OUT_OF_MEMORY, Outcome.FAILED, Outcome.LOST])
+def test_the_seconds_of_a_run_that_failed_are_spent(outcome: Outcome) -> None:
+    ledger = Ledger(None, "max")
+    phases = searcher(ledger, Path("nowhere"), slots=1)
+    job = phases.next_job("slot")
+    assert isinstance(job, Job)
+    phases.take_report("slot", progress_report(job.id, 20, seconds=1900.0))
+    is_lost = outcome == Outcome.LOST
+    phases.end_run("slot", None if is_lost else last_report(job.id, outcome, error="why"), lost=is_lost)
+    (record,) = ledger.records("search")
+    assert (record.outcome, record.seconds, phases.spent().slot_seconds) == (outcome, 1900.0, 1900.0)

@@ -109,6 +109,22 @@ def test_a_trial_that_diverged_learnt_nothing_for_the_sampler_whatever_it_scored
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "latin"])
+def test_every_seed_that_the_option_takes_proposes(sampler: str) -> None:
+    for seed in (42_949, 2**31 - 1):
+        assert len(proposed(make_space(("vanilla",)), sampler, 10, seed=seed)) == 10
+
+
+@pytest.mark.parametrize("few", ["vanilla", "dps-dense"])  # tpe holds on to the method that is better
+def test_a_method_whose_few_configurations_were_all_tried_does_not_end_the_search(few: str) -> None:
+    space = replace(BOTH, parameters={**BOTH.parameters, "learning_rate": Choice((1e-4, 2e-4, 4e-4))})
+    if few == "dps-dense":
+        ratios = {"selection_ratio": Choice((0.5,)), "update_ratio": Choice((0.1,))}
+        space = replace(BOTH, parameters={**BOTH.parameters, **ratios})
+    found = proposed(space, "tpe", 24)
+    assert len({make_configuration_key(one) for one in found}) == 24
+
+
 def test_what_was_given_comes_first() -> None:
     first = [{"method": "vanilla", "learning_rate": rate} for rate in (7e-5, 9e-5)]
     found = proposed(BOTH, "tpe", 4, first_configurations=first)

@@ -9,8 +9,15 @@ import pytest
 
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import make_record
+from tune.core.common_options import MAX_FRESH_SEEDS
 from tune.records.ledger import TrialRecord
-from tune.strategy.race import choose_raced, choose_replicate, find_leader, rank_configurations
+from tune.strategy.race import (
+    RACE_SEED_OFFSET,
+    choose_raced,
+    choose_replicate,
+    find_leader,
+    rank_configurations,
+)
 
 SEED, SEEDS = 5, (1005, 1006)
 
@@ -108,3 +115,15 @@ def test_only_what_went_to_its_end_stands() -> None:
 def test_between_one_configuration_and_none_nothing_races() -> None:
     assert choose_replicate(TRIALS[:1], [], SEEDS) is None
     assert choose_replicate([], [], SEEDS) is None
+
+
+def test_of_one_further_seed_that_failed_the_first_alone_does_not_win() -> None:
+    """With --race 1. A run that a budget kept from starting is another thing."""
+    race = [run(3, 0.42, SEEDS[0]), run(2, 0.35, SEEDS[0])]
+    failed = replace(run(1, 0.0, SEEDS[0]), outcome=Outcome.OUT_OF_MEMORY, scores=[])
+    assert rank(TRIALS, [failed, *race])[:3] == [3, 2, 1]
+    assert rank(TRIALS, race)[:3] == [1, 3, 2]
+
+
+def test_no_fresh_seed_is_one_of_the_race() -> None:
+    assert MAX_FRESH_SEEDS < RACE_SEED_OFFSET
