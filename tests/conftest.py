@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from dps.models import PretrainedEncoder
     from dps.training.data import TaskData
+
+settings.register_profile("busy", deadline=None)  # how long an example takes depends on what else runs
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, overload
 
 from dps.errors import InputError
 from tune.compare import start_comparison
-from tune.core.command import EXIT_INTERRUPTED, suspend_collection
+from tune.core.command import EXIT_INTERRUPTED, UnfinishedError, suspend_collection
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
 from tune.core.parsing import make_options
 from tune.execution.connection import check_disconnected, disconnect_from_cluster
@@ -141,6 +141,10 @@ def _run(options: CommonOptions, start: Any, watchers: Sequence[Watcher]) -> Pat
     try:
         with suspend_collection():
             status = start(options, [*watchers, listener])
+    except UnfinishedError as error:
+        if error.status == EXIT_INTERRUPTED and isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt(str(error)) from None
+        raise
     finally:
         disconnect_from_cluster()
     if status == EXIT_INTERRUPTED:

@@ -145,6 +145,7 @@ class Session(ABC):
         except UnfinishedError:
             raise
         except KeyboardInterrupt:  # of the signals that end a process the only one that is caught here
+            notify(self.watchers, "session_ended", self.output, True)
             raise explain_late_interruption(self.resume_command) from None
         except Exception as error:
             raise self.explain_crash(error) from error
@@ -206,8 +207,11 @@ class Session(ABC):
         if isinstance(error, TooManyFailuresError):
             status = EXIT_INTERRUPTED if self.folder.has_usable_trial else EXIT_NOTHING_FINISHED
             options = self.options
-            more = suggest_more_runs(self.folder.records(), self.plan.trials, options.trials, options.confirm)
-            again = format_command(options.command, "--resume", self.resume_folder, *more)
+            failed = [run for run in error.records if run.arm not in self.plan.baseline_arms]
+            own = [run for run in self.folder.records() if failed and run.arm == failed[-1].arm]
+            more = suggest_more_runs(failed, own, options.trials, options.confirm)
+            folder = self.output if more else self.resume_folder
+            again = format_command(options.command, "--resume", folder, *more)
             advice = f"then go on with: {again}; other data, models or --batch-size need a new --output"
             return UnfinishedError(f"{error}; {advice}", status)
         if not (self.output / "study.db").exists():

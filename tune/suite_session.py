@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from tune import execution, startup
@@ -74,7 +73,6 @@ class Suite:
         self, kind: type[Session], plans: Sequence[Plan], output: Path, watchers: Sequence[Watcher]
     ) -> None:
         self.output, self.watchers = output.resolve(), watchers
-        plans = [replace(plan, tasks=len(plans)) for plan in plans]
         slots = SlotCount(plans[0].slots)
         self.sessions = {name_member(plan): kind(plan, watchers, slots) for plan in plans}
         for session in self.sessions.values():
@@ -113,6 +111,8 @@ class Suite:
                 self._conclude(name, session, task)
             return self._finish()
         except KeyboardInterrupt:
+            for session in self.sessions.values():
+                notify(session.watchers, "session_ended", session.output, True)
             raise explain_late_interruption(first.resume_command) from None
 
     def _make_pool(self, arms: dict[str, Arms]) -> Pool:

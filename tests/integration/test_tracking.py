@@ -262,8 +262,11 @@ def test_a_resumed_search_goes_on_in_its_runs(uri: str, output: Path) -> None:
     assert [point.step for point in curve] == [20, 40, 60]
 
 
-def test_a_score_that_an_earlier_session_sent_stands_once(uri: str, output: Path) -> None:
-    """Interrupted after its last evaluation: the run is resumed and ends without another one."""
+@pytest.mark.parametrize("evaluates_again", [True, False])
+def test_a_score_that_an_earlier_session_sent_stands_once(
+    uri: str, output: Path, evaluates_again: bool
+) -> None:
+    """Interrupted after its last evaluation: the run is resumed, and makes that again or not."""
     first = track(uri)
     record = make_record(0, Outcome.RUNNING, configuration=DENSE)
     first.trial_started(record)
@@ -272,6 +275,8 @@ def test_a_score_that_an_earlier_session_sent_stands_once(uri: str, output: Path
 
     again = track(uri)
     again.trial_started(record)
+    if evaluates_again:
+        report(again, record, (20, 0.1))  # it went on from a checkpoint before that
     again.trial_ended(make_record(0, configuration=DENSE, scores=[(20, 0.1)]))
     again.session_ended(output, interrupted=False)
     assert again.error == ""

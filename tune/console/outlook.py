@@ -64,9 +64,13 @@ def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
 
 
 def _count_trials(plan: Plan, records: Collection[TrialRecord], arms: Iterable[str]) -> int:
-    """Return how many trials arms will have: those that they have once further runs of the best began."""
-    had = Counter(run.arm for run in records if run.purpose == RunPurpose.SEARCH)
-    over = {run.arm for run in records if run.purpose != RunPurpose.SEARCH}
+    """Return how many trials arms will have: those that they have once a confirmation began, or the race, and
+    no trial is under way."""
+    trials = [run for run in records if run.purpose == RunPurpose.SEARCH]
+    had = Counter(run.arm for run in trials)
+    exploring = {run.arm for run in trials if not run.outcome.is_final}
+    over = {run.arm for run in records if run.purpose == RunPurpose.RACE} - exploring
+    over |= {run.arm for run in records if run.purpose == RunPurpose.CONFIRMATION}
     return sum(had[arm] if arm in over else max(plan.count_trials(arm), had[arm]) for arm in arms)
 
 

@@ -200,8 +200,11 @@ def _format_first_trials(plan: Plan) -> list[str]:
     count = min(trials, len(published))
     said = f"the published values: {format_count(count, 'trial')}"
     if not plan.warm_start.origins and (drawn := min(trials, STARTUP_TRIALS) - count) > 0:
-        more = f", then {sampler}" if trials > STARTUP_TRIALS else f" ({sampler} begins with the ninth)"
-        said += f"; then {drawn} at random{more}"
+        if trials > STARTUP_TRIALS:
+            said += f"; then at least {drawn} at random, then {sampler}"
+        else:
+            waits = f" ({sampler} not before the ninth)" if plan.space.size > trials else ""
+            said += f"; then {drawn} at random{waits}"
     return [f"first        {said}"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dps.errors import InputError
 from dps.wording import format_count
@@ -67,7 +68,7 @@ def plan_each_task(requests: Sequence[CommonOptions], make: Callable[[CommonOpti
         left = ",".join(name for each in requests if (name := str(getattr(each, kind))) not in errors)
         remedy = f"; without them: --{kind} {left}" if left else ""
         raise InputError(f"--{kind}: {first}: {str(reason).removeprefix('--')}{also}{remedy}")
-    return plans
+    return [replace(plan, tasks=len(plans)) for plan in plans]
 
 
 def _check_options(options: CommonOptions, cluster: Cluster) -> None:

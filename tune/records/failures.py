@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dps.training.result import Outcome
 from dps.wording import format_count, format_share
+from tune.core.common_options import MAX_FRESH_SEEDS
 from tune.core.run import RunPurpose
 from tune.records.ledger import TrialRecord
 
@@ -22,7 +23,11 @@ FAILURE_ADVICE = {
 
 
 class TooManyFailuresError(RuntimeError):
-    """Raised when too many runs in a row have failed."""
+    """Raised when too many runs in a row have failed. records: these."""
+
+    def __init__(self, message: str, records: Sequence[TrialRecord] = ()) -> None:
+        super().__init__(message)
+        self.records = records
 
 
 class FailureStreak:
@@ -36,19 +41,25 @@ class FailureStreak:
         self.records = [*self.records, record] if record.outcome.is_failure else []
         if len(self.records) >= MAX_FAILURE_STREAK:
             raise TooManyFailuresError(
-                f"{len(self.records)} runs in a row failed; {explain_failures(self.records)}"
+                f"{len(self.records)} runs in a row failed; {explain_failures(self.records)}", self.records
             )
 
 
 def suggest_more_runs(
-    records: Sequence[TrialRecord], planned_trials: int, trials: int, confirm: int
+    failed: Sequence[TrialRecord], records: Sequence[TrialRecord], trials: int, confirm: int
 ) -> list[str]:
-    """Return the option with which a resume has something to run, where all that was planned was begun: what
-    failed is not run again. planned_trials: over all arms; trials, confirm: the options so far."""
-    purposes = [record.purpose for record in records]
-    if RunPurpose.CONFIRMATION in purposes:
-        return ["--confirm", str(2 * confirm)]
-    return ["--trials", str(2 * trials)] if purposes.count(RunPurpose.SEARCH) >= planned_trials else []
+    """Return the option with which a resume has more to run than was planned, since what failed is not run
+    again; nothing where not all that was planned has begun.
+
+    failed: the streak. records: of that arm. trials, confirm: the options so far.
+    """
+    purpose = failed[-1].purpose if failed else None
+    begun = [run for run in records if run.purpose == purpose]
+    if purpose == RunPurpose.CONFIRMATION and len({run.seed for run in begun}) >= confirm:
+        return ["--confirm", str(min(2 * confirm, MAX_FRESH_SEEDS))]
+    if purpose == RunPurpose.SEARCH and len(begun) >= trials:
+        return ["--trials", str(2 * trials)]
+    return []
 
 
 def explain_failures(failed: Sequence[TrialRecord]) -> str:

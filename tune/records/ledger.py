@@ -33,7 +33,7 @@ from tune.core.run import RunId, RunPurpose
 from tune.core.space import SearchSpace, make_configuration_key
 from tune.records.identity import describe_changes
 from tune.records.ledger_file import LOCK_TIMEOUT_S, open_ledger_file
-from tune.records.notes import check_notes
+from tune.records.notes import check_notes, is_another_look
 from tune.records.stores import ErrorFactory, make_sqlite_url, shorten_error
 
 SCHEMA_VERSION = 1
@@ -263,15 +263,17 @@ class Ledger:
         """Return a value kept with the study, or None."""
         return self.study.user_attrs.get(key)
 
-    def note_look(self, seeds: int, subject: str = "") -> list[int]:
-        """Note that a verdict is given on what `subject` names, with so many fresh seeds; return all such
-        numbers so far. Another subject on the same seeds is another look: more trials found it."""
+    def note_look(self, seeds: int, configurations: Mapping[str, str] | None = None) -> list[int]:
+        """Note that a verdict is given with so many fresh seeds; return all such numbers so far.
+
+        configurations: key of what each arm was confirmed with, see `is_another_look`.
+        """
         looks: list[int] = self.noted("looks") or []
-        if seeds and (seeds not in looks or self.noted("looked_at") not in (None, subject)):
-            looks = [*looks, seeds]
-            self.note("looks", looks)
+        before, now = self.noted("looked_at") or {}, {**(configurations or {})}
         if seeds:
-            self.note("looked_at", subject)
+            looks = [*looks, seeds] if is_another_look(looks, seeds, before, now) else looks
+            self.note("looks", looks)
+            self.note("looked_at", before | now)
         return looks
 
     def note_earlier_look(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,7 +49,7 @@ class _Notes(_Part):
     warm_start: tuple[list[dict[str, Any]], list[Any]] | None = Field(None, strict=False)
     commits: list[str] | None = None
     looks: list[int] | None = None
-    looked_at: str | None = None
+    looked_at: dict[str, str] | None = None
     seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
     best: str | None = None
     best_sha256: str | None = None
@@ -59,3 +59,11 @@ class _Notes(_Part):
 def check_notes(notes: Mapping[str, Any]) -> None:
     """Raise ValueError where a note is none that a search writes."""
     _Notes.model_validate(notes)
+
+
+def is_another_look(
+    looks: Sequence[int], seeds: int, before: Mapping[str, str], now: Mapping[str, str]
+) -> bool:
+    """Return whether a verdict is another look at the data: with another number of fresh seeds than any
+    before, or on another configuration of an arm, which more trials chose. before, now: its key by arm."""
+    return seeds not in looks or any(now.get(arm, key) != key for arm, key in before.items())

@@ -32,7 +32,7 @@ def load_resumed_options(options: OptionsT) -> OptionsT:
     if options.output is not None:
         raise InputError("--output, --resume: a search goes on in its own folder; leave --output out")
     saved = read_saved_options(folder)
-    if "warm_start" in options.get_explicit():
+    if options.warm_start not in (None, saved.get("warm_start")):
         raise InputError(
             f"--warm-start: {folder} goes on from its own trials; to start from others, give a new --output"
         )

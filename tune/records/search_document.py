@@ -58,8 +58,8 @@ class RivalSection(schema.Section):
 
     @property
     def mean(self) -> float | None:
-        """Its mean over the fresh seeds, of which `interval` is. See `_find_mean`."""
-        return _find_mean(self.evidence, self.confirmation)
+        """Its mean over the fresh seeds, of which `interval` is. See `find_mean`."""
+        return find_mean(self.evidence, self.confirmation)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -67,7 +67,7 @@ class RivalSection(schema.Section):
         return None if self.evidence is None else self.evidence.interval
 
 
-def _find_mean(evidence: Evidence | None, confirmation: Confirmation | None) -> float | None:
+def find_mean(evidence: Evidence | None, confirmation: Confirmation | None) -> float | None:
     """Return a mean over fresh seeds, in which a run that diverged counts with the constant prediction where
     predictions are known; else that of the others."""
     found = evidence or confirmation
@@ -228,8 +228,8 @@ class SearchDocument(schema.Section):
 
     @property
     def mean(self) -> float | None:
-        """The winner's mean over the fresh seeds, of which `interval` is. See `_find_mean`."""
-        return _find_mean(self.evidence, self.confirmation)
+        """The winner's mean over the fresh seeds, of which `interval` is. See `find_mean`."""
+        return find_mean(self.evidence, self.confirmation)
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -55,7 +55,7 @@ def build_comparison(
         methods=methods,
         spent=SpentSection.model_validate(asdict(spent) | plan.slot_devices.used(spent.slot_seconds)),
         looks=next(iter(ledgers.values())).note_look(
-            options.confirm, " ".join(make_configuration_key(method.configuration) for method in methods)
+            options.confirm, {each.method: make_configuration_key(each.configuration) for each in methods}
         ),
     )
 
@@ -65,8 +65,12 @@ def _build_method_section(plan: Plan, name: str, ledger: Ledger) -> MethodSectio
     arm, trials = plan.arms[name], ledger.records(RunPurpose.SEARCH)
     winner = choose_winner(trials, plan.task.direction)
     configuration = arm.given_configuration or {"method": arm.space.methods[0]}
+    confirmations = ledger.records(RunPurpose.CONFIRMATION)
     if winner is not None:
         configuration = winner.configuration
+        if confirmations and not select_by_configuration(configuration, confirmations):
+            configuration = confirmations[-1].configuration  # as an earlier version chose
+            winner = next(iter(select_by_configuration(configuration, trials)), winner)
     hyperparameters = {k: v for k, v in configuration.items() if k not in NOT_OF_METHODS}
     return MethodSection(
         method=name,
@@ -75,7 +79,7 @@ def _build_method_section(plan: Plan, name: str, ledger: Ledger) -> MethodSectio
         space=arm.space.to_description(),
         cost=asdict(make_method(configuration["method"], **hyperparameters).cost),
         trials=trials,
-        runs=select_by_configuration(configuration, ledger.records(RunPurpose.CONFIRMATION)),
+        runs=select_by_configuration(configuration, confirmations),
         **(_describe_arm(plan, name) if plan.options.arms else {}),
     )
 

@@ -226,8 +226,9 @@ def describe_nothing_learned(
     return []
 
 
-def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
-    """Say what became of a configuration's confirmations that did not complete, a sentence each."""
+def describe_incomplete_runs(name: str, outcomes: Sequence[str], is_seen: bool = True) -> list[str]:
+    """Say what became of a configuration's confirmations that did not complete, a sentence each. is_seen:
+    whether the predictions of the others are known."""
     ends = Counter(outcomes)
     del ends[Outcome.COMPLETED]
     diverged, said = ends.pop(Outcome.DIVERGED, 0), []
@@ -236,6 +237,8 @@ def describe_incomplete_runs(name: str, outcomes: Sequence[str]) -> list[str]:
         said.append(
             f"{name}: {diverged} {of} diverged; in the mean the constant prediction stands for "
             f"{'it' if diverged == 1 else 'each'}."
+            if is_seen
+            else f"{name}: {diverged} {of} diverged; left out of the mean."
         )
     if lost := ends.total():
         why = ", ".join(f"{count} {end}" for end, count in ends.items())

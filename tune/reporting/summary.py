@@ -155,11 +155,11 @@ def format_certainty_lines(document: SearchDocument) -> list[str]:
     rivals = {f"Trial {finalist.trial}": finalist for finalist in document.finalists}
     lines += [line for baseline in document.baselines for line in _advise_more_seeds(baseline)]
     lines += [f"The winner is {rival.verdict}." for rival in rivals.values()]
-    confirmed = {"The winner": document.confirmation_runs}
-    confirmed |= {baseline.title.capitalize(): baseline.runs for baseline in document.baselines}
-    confirmed |= {name: rival.runs for name, rival in rivals.items()}
-    for name, runs in confirmed.items():
-        lines += describe_incomplete_runs(name, [run.outcome for run in runs])
+    sides = {"The winner": (document.confirmation_runs, document.evidence)}
+    sides |= {one.title.capitalize(): (one.runs, one.evidence) for one in document.baselines}
+    sides |= {name: (rival.runs, rival.evidence) for name, rival in rivals.items()}
+    for name, (runs, evidence) in sides.items():
+        lines += describe_incomplete_runs(name, [run.outcome for run in runs], evidence is not None)
     if document.plan.settings.select_on == "dev" and document.confirmation:
         lines.append("Configurations were ranked on dev, which is reported too: these scores are optimistic.")
     return [*lines, *describe_cut_texts(document.plan)]

@@ -104,7 +104,7 @@ def rank_configurations(
     def rate(standing: Standing) -> tuple[bool, float, int]:
         trial, count = standing.trial, len(standing.scores)
         has_failed = any(run.outcome.is_failure for run in further.get(trial.configuration_key, ()))
-        is_short = count + (trial.id in raced) < enough or (count == 1 < enough and has_failed)
+        is_short = count + (trial.id in raced) < enough or (count == 1 < max(most, default=0) and has_failed)
         return is_short, -sign * standing.mean, trial.number
 
     return sorted(standings.values(), key=rate)

@@ -10,6 +10,7 @@ change (the winner, what a resume may change of the options) is a tag.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -86,7 +87,7 @@ class MlflowTracker(Watcher, Server):
         self._tags = collect_search_tags(search, provenance)
         self._runs: dict[str, str] = {}  # MLflow's id by trial
         self._completed = list[str]()  # trials
-        self._sent: dict[str, set[int]] = {}  # steps of a run's curve that MLflow has, by trial
+        self._sent = defaultdict[str, set[int]](set)  # steps of a run's curve that MLflow has, by trial
         self._held: dict[str, Run] = {}  # by trial, as MLflow had them when they were last looked up
         self._is_unsure = False  # whether a run may have been made without this process having heard of it
         self._delivery = Delivery(self, warn, START_HOLD_S)
@@ -304,7 +305,7 @@ class MlflowTracker(Watcher, Server):
         self._log_trial_end(record)
 
     def _log_evaluation(self, trial: str, evaluation: Evaluation, time_ms: int) -> None:
-        if trial not in self._runs:  # gone from MLflow; its end makes it anew
+        if trial not in self._runs or evaluation.step in self._sent[trial]:  # gone: its end makes it anew
             return
         values = collect_evaluation_metrics(trial, evaluation, self._search.metric)
         self._write(trial, values, step=evaluation.step, time_ms=time_ms)

@@ -10,8 +10,9 @@ import pytest
 
 import dps
 import tune
-from tune.calls import FOR_COMMANDS
+from tune.calls import FOR_COMMANDS, _run
 from tune.core.options import CommonOptions, CompareOptions, SearchOptions
+from tune.session import explain_late_interruption
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,14 @@ def test_public_names_are_listed_and_another_is_an_attribute_error(package: Any)
     assert dir(package) == sorted(package.__all__)
     with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'nope'"):
         _ = package.nope
+
+
+def test_ctrl_c_while_results_are_written_is_no_error_that_a_loop_over_tasks_catches() -> None:
+    def start(*_: object) -> int:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise explain_late_interruption("the command that goes on") from None
+
+    with pytest.raises(KeyboardInterrupt, match="the command that goes on"):
+        _run(SearchOptions(task="cola"), start, ())

@@ -22,10 +22,19 @@ from dps.models import list_models
 from dps.models.manifest import MANIFEST_FILE
 from dps.paths import hash_file
 from dps.training.result import Outcome
-from tests.unit.tune.helpers import PROVENANCE, FakeTune, end_session, end_well, last_report, make_plan
+from tests.unit.tune.helpers import (
+    PROVENANCE,
+    FakeTune,
+    change_spaces,
+    end_session,
+    end_well,
+    last_report,
+    make_plan,
+)
 from tune import session
 from tune.core.run import Job, RunReport
 from tune.records.ledger import Ledger
+from tune.records.search_document import read_search_document
 from tune.reporting import best_model, ensemble_model
 from tune.reporting.model_card import write_model_card as write_card
 from tune.search_session import SearchSession
@@ -361,12 +370,22 @@ def test_after_failures_in_a_row_the_advice_leads_on(
     def make_fail(tune: FakeTune) -> None:
         tune.random, tune.end = random.Random(0), end
 
+    def run(**changes: int) -> int:
+        given = {
+            "trials": 8,
+            "confirm": 8,
+            "race": 0,
+            "baseline": "vanilla",
+            "tracking_uri": "none",
+        } | changes
+        plan = make_plan(output=output, **given)
+        with_baseline = change_spaces(plan, {"": plan.space, "vanilla": plan.space.for_baseline("vanilla")})
+        return end_session(SearchSession(with_baseline).run)
+
     with monkeypatch.context() as patch:
         patch.setattr(FakeTune, "__post_init__", make_fail)
-        search(status=4 if failing == "search" else 130, trials=8, confirm=8)
-    said = capsys.readouterr().err
-    assert f"--resume {output} {advice}; " in said
+        assert run() == (4 if failing == "search" else 130)
+    assert f"--resume {output} {advice}; " in capsys.readouterr().err
     option, count = advice.split()
-    given = {"trials": 8, "confirm": 8, option.removeprefix("--"): int(count)}
-    assert search(**given) != []
-    assert (output / "search.json").is_file()
+    assert run(**{option.removeprefix("--"): int(count)}) == 0
+    assert read_search_document(output).winner is not None

@@ -193,7 +193,7 @@ def test_the_tasks_share_the_hours_and_have_names_of_their_own(tmp_path: Path) -
 
 def test_each_task_keeps_for_its_race_what_it_takes_of_the_shared_time() -> None:
     alone = make_plan(trials=100, time_budget="1h", baseline="none")
-    together = replace(alone, tasks=8)
+    together = plan_each_task([alone.options] * 8, lambda _: alone)[0]
     kept = []
     for plan in (alone, together):
         (rule,) = (each for each in plan.get_stop_rules() if isinstance(each, WallTimeLimit))

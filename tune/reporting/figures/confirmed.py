@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tune.records.ledger import TrialRecord
 from tune.records.replicates import Confirmation
 from tune.records.schema import DifferenceSection
-from tune.records.search_document import Evidence, RivalSection, SearchDocument
+from tune.records.search_document import Evidence, RivalSection, SearchDocument, find_mean
 from tune.stats.ensemble import AnswerSummary
 
 
@@ -24,6 +24,11 @@ class ConfirmedConfiguration:
     runs: Sequence[TrialRecord]
     evidence: Evidence | None
     difference: DifferenceSection | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """Its mean over the fresh seeds, see `find_mean`."""
+        return find_mean(self.evidence, self.confirmation)
 
     @property
     def answers(self) -> AnswerSummary | None:

@@ -212,9 +212,9 @@ def draw_scores(rows: Sequence[Row], metric: str, title: str, chance: float | No
 def plot_fresh_seeds(sides: Sequence[ConfirmedConfiguration], metric: str) -> Plot | None:
     """Plot all that was confirmed, a mark for each fresh seed."""
     rows = [
-        make_score_row(side.title, found.scores, found.mean, side.interval, side.kind, side.kind == "winner")
+        make_score_row(side.title, found.scores, mean, side.interval, side.kind, side.kind == "winner")
         for side in sides
-        if (found := side.confirmation)
+        if (found := side.confirmation) and (mean := side.mean) is not None
     ]
     return draw_scores(rows, metric, f"{metric} (dev)") if rows else None
 

@@ -53,7 +53,7 @@ def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return Predictor.load(save(folder, families.classifier(request.param), padding_side="left"))
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(
         st.lists(st.sampled_from(tiny.WORDS), min_size=1, max_size=90).map(" ".join), min_size=2, max_size=6

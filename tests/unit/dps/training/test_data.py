@@ -31,7 +31,7 @@ def encoded(count: int) -> EncodedExamples:
     return EncodedExamples.from_tokens(tokens, np.arange(count) % 2)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 3))
 def test_an_epoch_visits_every_example_once(count: int, batch_size: int, seed: int) -> None:
     batches = TrainingBatches(encoded(count), TOKENIZER, batch_size, seed)
@@ -42,7 +42,7 @@ def test_an_epoch_visits_every_example_once(count: int, batch_size: int, seed: i
         assert sorted(np.concatenate([batches.get_indices(step) for step in steps])) == list(range(count))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(2, 4))
 def test_ranks_share_each_batch_in_equal_parts(count: int, batch_size: int, world: int) -> None:
     alone = TrainingBatches(encoded(count), TOKENIZER, batch_size, 0)

@@ -34,7 +34,7 @@ def encoded(lengths: list[int]) -> tuple[list[dict[str, list[int]]], EncodedExam
     return tokens, EncodedExamples.from_tokens(tokens, np.arange(len(lengths)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 6), max_size=12), st.data())
 def test_examples_come_back_as_they_were_given_whatever_is_taken(lengths: list[int], data: Any) -> None:
     tokens, made = encoded(lengths)
@@ -243,7 +243,7 @@ def fingerprint(task: Task, folder: Path) -> tuple[str, dict[str, str]]:
     return source.fingerprint(task), fingerprint_splits(source, task)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations([*DEFINITION]), st.text("abc ", max_size=9), st.sampled_from([*OTHER_DEFINITIONS]))
 def test_a_fingerprint_knows_whatever_decides_the_numbers_and_nothing_else(
     tmp_path: Path, order: list[str], note: str, other: str
@@ -257,7 +257,7 @@ def test_a_fingerprint_knows_whatever_decides_the_numbers_and_nothing_else(
     assert {*after[1].values()}.isdisjoint(before[1].values())
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(ESSAYS) - 1), st.sampled_from([("text", "w99"), ("style", "b"), ("style", "c")]))
 def test_a_fingerprint_knows_every_text_and_label(tmp_path: Path, row: int, change: tuple[str, str]) -> None:
     before = fingerprint(write_essays(tmp_path / "a.yaml", ESSAYS, DEFINITION), tmp_path)

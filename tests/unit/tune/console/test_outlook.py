@@ -78,6 +78,8 @@ def test_trials_that_were_never_begun_do_not_race() -> None:
     trials = [make_record(n, scores=[(60, 0.5)]) for n in range(2)]
     race = make_record(0, Outcome.RUNNING, id="race-0", purpose="race", seed=1000)
     assert [str(phase) for phase in count_phases(plan, [*trials, race])][:2] == ["explore 2/2", "race 0/6"]
+    more = [*trials, make_record(2, Outcome.RUNNING), race]  # of a resume with --trials 8
+    assert [str(phase) for phase in count_phases(plan, more)][:2] == ["explore 2/8", "race 0/9"]
 
 
 def test_a_run_under_way_counts_by_its_steps() -> None:

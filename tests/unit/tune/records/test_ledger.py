@@ -381,9 +381,10 @@ def test_looks_are_counted_once_for_each_number_of_seeds() -> None:
 
 def test_another_winner_on_the_same_seeds_is_another_look() -> None:
     ledger = Ledger(None, "max")
-    ledger.note("looks", [5])  # of a version that noted no subject
-    looks = [ledger.note_look(5, winner) for winner in ("a", "a", "b", "b")]
+    ledger.note("looks", [5])  # of a version that noted no winner
+    looks = [ledger.note_look(5, {"": winner}) for winner in ("a", "a", "b", "b")]
     assert looks == [[5], [5], [5, 5], [5, 5]]
+    assert ledger.note_look(5, {"": "b", "new arm": "c"}) == [5, 5]
 
 
 def test_the_verdict_of_an_earlier_version_was_a_look() -> None:

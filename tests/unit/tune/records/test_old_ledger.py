@@ -105,7 +105,7 @@ runs = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(runs)
 def test_whatever_was_run_another_process_reads_the_same(made: list[Any]) -> None:
     with TemporaryDirectory() as folder:

@@ -78,6 +78,7 @@ def test_a_resumed_search_has_no_other_output_folder(folder: Path, tmp_path: Pat
 def test_a_search_that_has_begun_starts_from_no_other_one(folder: Path) -> None:
     with pytest.raises(InputError, match=r"--warm-start: .* goes on from its own trials"):
         resumed(folder, warm_start=str(folder))
+    assert resumed(folder, warm_start=None).confirm == 9
 
 
 def test_the_command_is_the_one_that_made_it(folder: Path) -> None:

@@ -319,6 +319,8 @@ def test_what_did_not_complete_is_said() -> None:
     assert describe_incomplete_runs("The winner", []) == []
     (said,) = describe_incomplete_runs("The winner", ["completed", "diverged", "completed"])
     assert said == "The winner: 1 of 3 runs diverged; in the mean the constant prediction stands for it."
+    (said,) = describe_incomplete_runs("The winner", ["completed", "diverged"], is_seen=False)
+    assert said == "The winner: 1 of 2 runs diverged; left out of the mean."
     both = describe_incomplete_runs(NAME, ["lost", "diverged", "failed", "diverged", "lost"])
     assert both[0].startswith(f"{NAME}: 2 of 5 runs diverged")
     assert both[1] == (

@@ -89,7 +89,7 @@ def make_search(seed: int, trials: int, digits: int) -> tuple[Curves, list[int]]
 
 
 searches = st.builds(make_search, st.integers(0, 2**32), st.integers(1, 20), st.sampled_from((1, 15)))
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=25)
 
 
 def enter(policy: EarlyStoppingPolicy, step: int, *values: float) -> list[bool]:

@@ -123,6 +123,8 @@ def test_of_one_further_seed_that_failed_the_first_alone_does_not_win() -> None:
     failed = replace(run(1, 0.0, SEEDS[0]), outcome=Outcome.OUT_OF_MEMORY, scores=[])
     assert rank(TRIALS, [failed, *race])[:3] == [3, 2, 1]
     assert rank(TRIALS, race)[:3] == [1, 3, 2]
+    two = TRIALS[1:3]
+    assert rank(two, [failed, *(run(2, 0.29, seed) for seed in SEEDS)]) == [2, 1]
 
 
 def test_no_fresh_seed_is_one_of_the_race() -> None:
