@@ -101,7 +101,7 @@ def _format_baseline(baseline: BaselineSection) -> str:
     if baseline.is_tuned:
         rates, tuned = len(baseline.learning_rates), baseline.format_tuned_values()
         count, noun = (len(baseline.trials), " configurations") if "," in tuned else (rates, "")
-        tried = f"best of {count}{noun}" if count > 1 else "the one tried"
+        tried = f"best of {count}{noun} by one seed" if count > 1 else "the one tried"
         title = f"{baseline.title} ({tuned}, {tried})"
     else:
         title = baseline.title

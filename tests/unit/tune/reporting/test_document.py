@@ -222,9 +222,11 @@ SURE = (
             ),
             f"{WON}{SURE}No gain of searching over the published values can be shown: +2.3 points (95 % "
             f"interval -0.7 to +5.3, p 0.200). It is not distinguishable from vanilla-no-dropout at its own "
-            f"learning rate (0.0002, best of 2): -1.2 points (95 % interval -5.2 to +2.8, p 0.500); "
+            f"learning rate (0.0002, best of 2 by one seed): -1.2 points (95 % interval -5.2 to +2.8, "
+            f"p 0.500); "
             f"vanilla-no-dropout trained without dropout, like the winner. It is better than vanilla at its "
-            f"own learning rate (0.0002, best of 2) by 14.3 points (95 % interval +5.6 to +23.0, p 0.018); "
+            f"own learning rate (0.0002, best of 2 by one seed) by 14.3 points (95 % interval +5.6 to +23.0, "
+            f"p 0.018); "
             f"vanilla trained with dropout 0.1 (the winner: none). Differences are over the same 5 seeds and "
             f"the examples of dev; p is corrected for 3 comparisons (Holm) and for 2 looks at the data.",
         ),
@@ -257,7 +259,9 @@ def test_the_sentence(found: SearchDocument, said: str) -> None:
     assert summary.format_result_sentence(found) == said
 
 
-@pytest.mark.parametrize(("trials", "tried"), [(6, "best of 6 configurations"), (1, "the one tried")])
+@pytest.mark.parametrize(
+    ("trials", "tried"), [(6, "best of 6 configurations by one seed"), (1, "the one tried")]
+)
 def test_the_sentence_names_all_that_was_tuned_of_a_baseline(trials: int, tried: str) -> None:
     configuration = {"method": "vanilla", "learning_rate": 2e-4, "epochs": 6.25}
     runs = [make_record(n) for n in range(trials)]
