@@ -496,7 +496,7 @@ def test_the_summary_says_how_the_winner_compares(found: SearchDocument, tmp_pat
     )
     assert "On the selection data, one seed" not in "\n".join(
         lines
-    )  # the race tells more than the runner-up's one
+    )  # the race tells more
 
 
 def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
