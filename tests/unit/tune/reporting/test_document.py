@@ -494,9 +494,7 @@ def test_the_summary_says_how_the_winner_compares(found: SearchDocument, tmp_pat
         "Against the published values: between 10 and 140 more seeds would be needed to detect such a "
         "difference." in summary.summarise_search(found, tmp_path, None)
     )
-    assert "On the selection data, one seed" not in "\n".join(
-        lines
-    )  # the race tells more
+    assert "On the selection data, one seed" not in "\n".join(lines)  # the race tells more
 
 
 def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
