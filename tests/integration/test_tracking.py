@@ -284,6 +284,18 @@ def test_a_score_that_an_earlier_session_sent_stands_once(
     assert [(point.step, point.value) for point in curve] == [(20, 0.1)]
 
 
+def test_a_run_that_scores_otherwise_when_it_goes_on_has_its_new_score(uri: str, output: Path) -> None:
+    """As on another machine, without its checkpoint."""
+    for score in (0.1, 0.2):
+        tracker = track(uri)
+        record = make_record(0, Outcome.RUNNING, configuration=DENSE)
+        tracker.trial_started(record)
+        report(tracker, record, (20, score))
+        tracker.session_ended(output, interrupted=True)
+        assert tracker.error == ""
+    assert runs(uri)["0"].data.metrics["score"] == 0.2
+
+
 def test_what_mlflow_missed_before_a_kill_is_told_again(uri: str, output: Path) -> None:
     """The driver died with one trial over in the ledger, running in MLflow, and one unheard of."""
     killed = track(uri)

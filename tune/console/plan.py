@@ -203,7 +203,7 @@ def _format_first_trials(plan: Plan) -> list[str]:
         if trials > STARTUP_TRIALS:
             said += f"; then at least {drawn} at random, then {sampler}"
         else:
-            waits = f" ({sampler} not before the ninth)" if plan.space.size > trials else ""
+            waits = f" ({sampler} not before the {STARTUP_TRIALS + 1}th)" if plan.space.size > trials else ""
             said += f"; then {drawn} at random{waits}"
     return [f"first        {said}"]
 

@@ -87,7 +87,7 @@ class MlflowTracker(Watcher, Server):
         self._tags = collect_search_tags(search, provenance)
         self._runs: dict[str, str] = {}  # MLflow's id by trial
         self._completed = list[str]()  # trials
-        self._sent = defaultdict[str, set[int]](set)  # steps of a run's curve that MLflow has, by trial
+        self._sent = defaultdict[str, dict[int, float]](dict)  # a run's curve as MLflow has it, by trial
         self._held: dict[str, Run] = {}  # by trial, as MLflow had them when they were last looked up
         self._is_unsure = False  # whether a run may have been made without this process having heard of it
         self._delivery = Delivery(self, warn, START_HOLD_S)
@@ -288,7 +288,7 @@ class MlflowTracker(Watcher, Server):
         run = self._open_run(record.id, name, tags, collect_trial_params(record))
         curve = name_curve(record.id, self._search.metric, self._search.metric)
         known = self._client.get_metric_history(run, curve) if record.id in self._held else ()
-        self._sent[record.id] = {point.step for point in known}
+        self._sent[record.id] = {point.step: point.value for point in known}
 
     def _log_finished_run(self, record: TrialRecord) -> None:
         """Log what MLflow lacks of a run that ended."""
@@ -299,17 +299,17 @@ class MlflowTracker(Watcher, Server):
         self._log_trial_start(record)
         curve = name_curve(record.id, self._search.metric, self._search.metric)
         for step, score in record.scores:
-            if step not in self._sent[record.id]:
+            if self._sent[record.id].get(step) != score:
                 self._write(record.id, {curve: score}, step=step)
-                self._sent[record.id].add(step)
+                self._sent[record.id][step] = score
         self._log_trial_end(record)
 
     def _log_evaluation(self, trial: str, evaluation: Evaluation, time_ms: int) -> None:
-        if trial not in self._runs or evaluation.step in self._sent[trial]:  # gone: its end makes it anew
-            return
+        if trial not in self._runs or self._sent[trial].get(evaluation.step) == evaluation.score:
+            return  # one that is gone from MLflow its end makes anew
         values = collect_evaluation_metrics(trial, evaluation, self._search.metric)
         self._write(trial, values, step=evaluation.step, time_ms=time_ms)
-        self._sent[trial].add(evaluation.step)
+        self._sent[trial][evaluation.step] = evaluation.score
 
     def _log_trial_end(self, record: TrialRecord, time_ms: int | None = None) -> None:
         if record.id not in self._runs:
@@ -318,7 +318,7 @@ class MlflowTracker(Watcher, Server):
         tags = {"outcome": str(record.outcome)}
         if record.error:
             tags["error"] = redact_secrets(record.error)[:500]
-        figures = collect_trial_metrics(record, record.step in self._sent[record.id])
+        figures = collect_trial_metrics(record, self._sent[record.id].get(record.step) == record.score)
         self._write(record.id, figures, tags=tags, step=record.step, time_ms=time_ms)
         status = RUN_STATUS_BY_FAILURE[record.outcome.is_failure]
         self._client.set_terminated(self._runs[record.id], status)

@@ -335,7 +335,7 @@ def test_the_plan_says_what_was_chosen() -> None:
         "  learning_rate    3e-05 to 0.0005, log scale",
         "  selection_ratio  0.2 to 0.9",
         "  update_ratio     0.05 to 0.25, log scale",
-        "first        the published values: 2 trials; then 6 at random (tpe not before the ninth)",
+        "first        the published values: 2 trials; then 6 at random (tpe not before the 9th)",
         "racing       the best 3: 3 further seeds each, 9 runs",
         "confirming   the winner: 5 runs of 75 steps",
         "baselines    the published values, unless they win; vanilla-no-dropout, at the best of 3 "

@@ -353,7 +353,7 @@ def test_a_plan_says_where_there_are_no_published_values_and_counts_no_runs_of_t
     ("trials", "said"),
     [
         (1, "the published values: 1 trial"),
-        (8, "the published values: 2 trials; then 6 at random (tpe not before the ninth)"),
+        (8, "the published values: 2 trials; then 6 at random (tpe not before the 9th)"),
         (24, "the published values: 2 trials; then at least 6 at random, then tpe"),
     ],
 )

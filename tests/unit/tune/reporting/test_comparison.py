@@ -19,7 +19,7 @@ from rich.console import Console
 from dps.errors import InputError
 from dps.paths import hash_file
 from dps.tasks import metrics, registry, transfer
-from dps.training.result import Outcome
+from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import (
     PROVENANCE,
     FakeTune,
@@ -32,7 +32,7 @@ from tune.compare import main
 from tune.compare_session import ComparisonSession
 from tune.console.progress import ProgressDisplay
 from tune.core.command import UnfinishedError
-from tune.core.run import Job, RunReport
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.planning.plan import Plan
 from tune.records import predictions
 from tune.records.comparison_document import ComparisonDocument
@@ -323,6 +323,19 @@ def test_that_no_arm_learned_anything_is_said_first(tmp_path: Path, monkeypatch:
     first, *others = finished(tmp_path / "collapsed")["sentences"]
     assert first.startswith("Nothing was learned: one answer for all examples scores 0.")
     assert len(others) == 2  # the verdicts on both methods
+
+
+def test_what_an_earlier_version_chose_and_confirmed_keeps_its_runs(tmp_path: Path) -> None:
+    """This version would choose the better trial, of which no confirmation was begun."""
+    plan = make_comparison(METHODS, trials=2, confirm=3)
+    ledgers, _ = carried_out(plan, ending(tmp_path))
+    ledger, space = ledgers["dps-dense"], plan.arms["dps-dense"].space
+    confirmed = ledger.records(RunPurpose.CONFIRMATION)[0].configuration
+    better = ledger.replicate(confirmed | {"learning_rate": 4.2e-5}, space, 0, RunPurpose.SEARCH)
+    ledger.finish(better.id, RunResult(outcome=Outcome.COMPLETED, scores=[(STEPS, 0.9)]))
+    found = build_comparison(plan, ledgers, SpentResources(6, 100.0, 90.0), CLEAN)
+    (method,) = (each for each in found.methods if each.method == "dps-dense")
+    assert (method.configuration, len(method.runs), method.selection_score) == (confirmed, 3, 0.5)
 
 
 def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path: Path) -> None:

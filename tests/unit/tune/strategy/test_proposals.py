@@ -112,7 +112,7 @@ def test_a_trial_that_diverged_learnt_nothing_for_the_sampler_whatever_it_scored
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "latin"])
 def test_every_seed_that_the_option_takes_proposes(sampler: str) -> None:
     for seed in (42_949, 2**31 - 1):
-        assert len(proposed(make_space(("vanilla",)), sampler, 1, seed=seed)) == 1
+        assert len(proposed(make_space(("vanilla",)), sampler, 10, seed=seed)) == 10
 
 
 @pytest.mark.parametrize("few", ["vanilla", "dps-dense"])  # tpe holds on to the method that is better
