@@ -35,7 +35,7 @@ class SearchSession(Session):
 
     def make_arms(self, stop: threading.Event) -> Arms:
         arms = super().make_arms(stop)
-        if self.plan.keep_models:
+        if self.options.keeps_models:
             search = arms.searches[0]
             search.find_lost_runs = lambda: self._find_lost_runs(search.current_winner())
         return arms
@@ -63,7 +63,8 @@ class SearchSession(Session):
         spent = arms.spent()
         self.notes.note_seconds(spent.seconds)
         search = arms.searches[0]
-        winner = search.current_winner()
+        winners = {each.ledger.arm: each.current_winner() for each in arms.searches}
+        winner = winners[""]
         self.folder.keep_predictions()
         phases = {"explored": search.exploration_end, "raced": search.race_end}
         started = self.provenance.started
@@ -71,7 +72,7 @@ class SearchSession(Session):
         if not self.is_member:
             profile = profile_session(self.folder.records(), self.slots, started, self.planned_at)
         document = build_search_document(
-            self.plan, self.folder.ledgers, winner, spent, self.provenance, self.output, phases, profile
+            self.plan, self.folder.ledgers, winners, spent, self.provenance, self.output, phases, profile
         )
         write_search_results(document, self.output)
         has_model = self.best_model.hand_over(document, winner)
@@ -85,7 +86,7 @@ class SearchSession(Session):
             errors = sorted({run.error for run in runs if run.error})
             what = "no trial finished" if winner is None else "no confirmation finished"
             raise UnfinishedError(f"{what}; {'; '.join(errors) or 'see search.json'}", EXIT_NOTHING_FINISHED)
-        if self.plan.keep_models and not has_model:
+        if self.options.keeps_models and not has_model:
             self.display.warn("there is no best/: its run could not be trained once more; try --resume again")
         if not has_ensemble:
             self.display.warn(

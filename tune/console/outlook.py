@@ -45,7 +45,7 @@ def format_phases(phases: Sequence[Phase]) -> Text:
 
 
 def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
-    """Count the runs of each phase; the race has what it had once a confirmation has started."""
+    """Count the runs of each phase."""
     own = [run for run in records if run.purpose == RunPurpose.CONFIRMATION and not run.arm]
     planned = {
         RunPurpose.SEARCH: _count_trials(plan, records, plan.arms),
@@ -55,8 +55,7 @@ def count_phases(plan: Plan, records: Collection[TrialRecord]) -> list[Phase]:
     phases = []
     for purpose, total in planned.items():
         runs = [run for run in records if run.purpose == purpose]
-        is_over = bool(own) and purpose == RunPurpose.RACE
-        total = len(runs) if is_over else max(total, len(runs))
+        total = max(total, len(runs))
         if total:
             ended = sum(run.outcome.is_final for run in runs)
             phases.append(Phase(purpose, len(runs), ended, total))
@@ -75,13 +74,20 @@ def _count_trials(plan: Plan, records: Collection[TrialRecord], arms: Iterable[s
 
 
 def _count_race_runs(plan: Plan, records: Collection[TrialRecord]) -> int:
-    """Return how many runs the race will have: of fewer configurations where few trials went to their end."""
-    if "" not in plan.arms:
-        return 0
-    trials = [run for run in records if run.purpose == RunPurpose.SEARCH and not run.arm]
-    ended = [run for run in trials if run.outcome.is_final]
-    left = _count_trials(plan, records, [""]) - len(ended)
-    return plan.count_race_runs("", sum(run.outcome == Outcome.COMPLETED for run in ended) + left)
+    """Return how many runs the race will have: of fewer configurations where few trials of an arm went to
+    their end; what an arm had once it confirms."""
+    had = Counter(run.arm for run in records if run.purpose == RunPurpose.RACE)
+    total = 0
+    for arm in plan.arms:
+        if any((run.purpose, run.arm) == (RunPurpose.CONFIRMATION, arm) for run in records):
+            total += had[arm]
+            continue
+        trials = [run for run in records if (run.purpose, run.arm) == (RunPurpose.SEARCH, arm)]
+        ended = [run for run in trials if run.outcome.is_final]
+        left = _count_trials(plan, records, [arm]) - len(ended)
+        completed = sum(run.outcome == Outcome.COMPLETED for run in ended)
+        total += max(plan.count_race_runs(arm, completed + left), had[arm])
+    return total
 
 
 def _count_confirmations(plan: Plan, own: Sequence[TrialRecord]) -> int:

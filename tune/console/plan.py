@@ -16,7 +16,7 @@ from dps.training.config import STEP_PARAMETERS
 from dps.training.preview import RunPreview
 from dps.wording import format_count, format_share
 from tune.core.wording import format_clock, format_usage
-from tune.planning.plan import Plan
+from tune.planning.plan import RACED_OF_BASELINE, Plan
 from tune.planning.preflight import estimate_storage_bytes
 from tune.stats.evidence import MIN_SEEDS
 from tune.stats.verdict import find_detectable_difference
@@ -256,10 +256,13 @@ def _format_baselines(plan: Plan) -> list[str]:
         each = plan.count_trials(tuned[0])
         what = "learning rate" if len(plan.arms[tuned[0]].space.parameters) == 1 else "configuration"
         best = f"at the best of {each} {what}s" if each > 1 else f"with a single {what}"
+        best += f", of which {RACED_OF_BASELINE} race" if plan.count_race_runs(tuned[0]) else ""
         parts.append(f"{', '.join(tuned)}, {'each ' if len(tuned) > 1 else ''}{best}")
-    trials = sum(map(plan.count_trials, tuned))
-    cost = f"{format_count(trials, 'trial')} and " if trials else ""
+    trials, raced = (sum(map(count, tuned)) for count in (plan.count_trials, plan.count_race_runs))
+    cost = f"{format_count(trials, 'trial')}, " if trials else ""
+    cost += f"{format_count(raced, 'race run')}, " if raced else ""
     cost += f"{format_count(comparisons * options.confirm, 'run')} on the same seeds"
+    cost = " and ".join(cost.rsplit(", ", 1))
     lines = [f"baselines    {'; '.join(parts)}: {cost}"]
     pairs, least = options.confirm, find_detectable_difference(options.confirm, comparisons)
     said = f"too few to detect a difference; give --confirm {MIN_SEEDS} or more"

@@ -96,7 +96,9 @@ def estimate_duration(
         run = estimate_run(options, load.preview, load.speed, load.cost)
         trials = load.trials * run.trial
         if not load.is_baseline:
-            trials = trials * MEAN_TRIAL_SHARE[options.scheduler] + load.race_runs * run.trial
+            trials *= MEAN_TRIAL_SHARE[options.scheduler]
+        trials += load.race_runs * run.trial
+        if not load.is_baseline:
             trials = min(trials, max(budget, min(load.trials, slots) * run.trial))  # what has started ends
         exploring += trials
         confirming += load.confirmations * run.confirmation

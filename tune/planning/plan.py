@@ -20,6 +20,7 @@ from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration,
 from tune.planning.inputs import ResolvedInput
 from tune.planning.models import SearchedModel
 from tune.strategy.budget import (
+    MIN_EXPLORATION_SHARE,
     AfterFirstTrial,
     SlotCount,
     SlotDevices,
@@ -43,6 +44,8 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("arms", "tune"),  # which the identity of each arm holds
 }
 BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines
+RACED_OF_BASELINE = 2  # configurations of a baseline that race
+TRIALS_PER_PARAMETER = 2  # of a baseline, for each parameter of several values but the learning rate
 
 
 @dataclass(frozen=True)
@@ -200,21 +203,22 @@ class Plan:
         return sum(map(self.count_trials, self.arms))
 
     def count_trials(self, arm: str) -> int:
-        """Return the number of trials of an arm: of a baseline for each parameter of several values as many
-        as learning rates that a search begins with; all configurations of a smaller space; none where the
-        configuration is given."""
+        """Return the number of trials of an arm: of a baseline as many as learning rates that a search begins
+        with, and more for each further parameter of several values; all configurations of a smaller space;
+        none where the configuration is given."""
         space, trials = self.arms[arm].space, self.options.trials
         if self.arms[arm].given:
             return 0
         if arm in self.baseline_arms:
-            trials = INITIAL_RATE_COUNT * space.count_open(arm)
+            trials = INITIAL_RATE_COUNT + TRIALS_PER_PARAMETER * (space.count_open(arm) - 1)
         return int(min(trials, space.size))
 
     def count_race_runs(self, arm: str, completed: int | None = None) -> int:
         """Return the number of further seeds over all configurations of an arm that race. completed: trials
         that go to their end, None for all."""
-        raced = min(RACED_CONFIGURATIONS, self.count_trials(arm) if completed is None else completed)
-        return self.options.race * raced if raced > 1 and arm not in self.baseline_arms else 0
+        most = RACED_OF_BASELINE if arm in self.baseline_arms else RACED_CONFIGURATIONS
+        raced = min(most, self.count_trials(arm) if completed is None else completed)
+        return self.options.race * raced if raced > 1 else 0
 
     def count_confirmations(self, arm: str) -> int:
         """Return the number of runs with fresh seeds that an arm has."""
@@ -245,11 +249,6 @@ class Plan:
         options, gpus = self.options, self.gpus_per_worker
         per_worker = gpus or options.cpus_per_worker
         return SlotDevices("GPU" if gpus else "CPU", per_worker * options.workers_per_trial, options.price)
-
-    @property
-    def keep_models(self) -> bool:
-        """Whether confirmations save their models."""
-        return self.options.keeps_models
 
     def get_stop_rules(self) -> list[StopRule]:
         """Return the stop rules of the exploration of an arm that is no baseline."""
@@ -300,7 +299,7 @@ class Plan:
             scheduler=options.scheduler,
             evaluations=options.evaluations,
             chance=own.preview.chance_level,
-            keep_models=self.keep_models,
+            keep_models=options.keeps_models,
             oom_retry=options.oom_retry,
             race_seeds=options.race,
             race_stop_rules=self._get_budget_rules(self.own_budget_share),
@@ -316,7 +315,9 @@ class Plan:
 
     def _make_baseline_strategy(self, arm: str, strategy: Strategy) -> Strategy:
         """Return the strategy of a baseline, which finds the learning rate of published values."""
-        rules = self._get_budget_rules(BASELINE_BUDGET_SHARE / len(self.baseline_arms), of_time=1.0)
+        share = BASELINE_BUDGET_SHARE / len(self.baseline_arms)
+        exploring = share * (MIN_EXPLORATION_SHARE if self.count_race_runs(arm) else 1)
+        rules = self._get_budget_rules(exploring, of_time=1.0)
         return replace(
             strategy,
             sampler="latin",
@@ -324,7 +325,8 @@ class Plan:
             stop_rules=[TrialLimit(self.count_trials(arm)), *map(AfterFirstTrial, rules)],
             scheduler="none",
             keep_models=False,
-            race_seeds=0,
+            raced_configurations=RACED_OF_BASELINE,
+            race_stop_rules=self._get_budget_rules(share, of_time=1.0),
             target_score=None,
             first_configurations=strategy.space.list_published(),
             earlier_configurations=(),

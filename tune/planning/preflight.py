@@ -106,7 +106,7 @@ def check_free_space(plan: Plan, folder: Path) -> list[PreflightFinding]:
 
 def estimate_storage_bytes(plan: Plan) -> int:
     """Return the maximum bytes in storage at once: a checkpoint per slot, a model per confirmation."""
-    models = plan.options.confirm + plan.options.ensemble if plan.keep_models else 0  # one is copied
+    models = plan.options.confirm + plan.options.ensemble if plan.options.keeps_models else 0  # one is copied
     tensors = TENSORS_PER_CHECKPOINT * plan.slots + models
     return BYTES_PER_WEIGHT * plan.model_parameters * tensors + STORAGE_HEADROOM_BYTES
 

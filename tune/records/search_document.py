@@ -80,7 +80,7 @@ class BaselineSection(RivalSection):
     name: as --baseline names it. title: in a sentence. published: whether it is the winner's method with its
     published values. trials: of its own search, of which it is the best; none for published values.
     learning_rates: that these tried. differs: how its training differs from the winner's, or does not, in
-    words; empty if only the method does.
+    words; empty if only the method does. race_runs: further seeds of the best trials.
     """
 
     name: str
@@ -88,6 +88,7 @@ class BaselineSection(RivalSection):
     method: str
     published: bool = False
     trials: list[schema.Run] = Field(default_factory=list)
+    race_runs: list[schema.Run] = Field(default_factory=list)
     learning_rates: list[float] = Field(default_factory=list)
     differs: str = ""
 

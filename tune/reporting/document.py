@@ -16,7 +16,7 @@ from tune.core.space import make_configuration_key
 from tune.planning.plan import Plan, describe_plan
 from tune.records.failures import summarise_failures
 from tune.records.ledger import SCHEMA_VERSION, Ledger, TrialRecord
-from tune.records.replicates import choose_winner, select_by_configuration, summarise_confirmation
+from tune.records.replicates import select_by_configuration, summarise_confirmation
 from tune.records.schema import SpentSection
 from tune.records.search_document import (
     BaselineSection,
@@ -42,7 +42,7 @@ from tune.strategy.budget import SpentResources
 def build_search_document(
     plan: Plan,
     ledgers: Mapping[str, Ledger],
-    winner: TrialRecord | None,
+    winners: Mapping[str, TrialRecord | None],
     spent: SpentResources,
     provenance: Provenance,
     output: Path | None = None,
@@ -52,11 +52,11 @@ def build_search_document(
     """Gather what was searched, what each trial did, who won and how sure that is. It is a look, which is
     noted.
 
-    ledgers: of the search and of its baselines, by arm. output: the folder that holds the predictions of the
-    confirmations; without it nothing is said of examples. phases: why each of them ended. profile: of this
-    session.
+    ledgers: of the search and of its baselines, by arm. winners: of each, None where nothing finished.
+    output: the folder that holds the predictions of the confirmations; without it nothing is said of
+    examples. phases: why each of them ended. profile: of this session.
     """
-    ledger = ledgers[""]
+    ledger, winner = ledgers[""], winners[""]
     trials, races = ledger.records(RunPurpose.SEARCH), ledger.records(RunPurpose.RACE)
     confirmations = ledger.records(RunPurpose.CONFIRMATION)
     configuration = None if winner is None else winner.configuration
@@ -66,7 +66,7 @@ def build_search_document(
         evidence, dev_chance, evidence_error = summarise_evidence(plan.task, confirming, output)
     looked_at = {} if configuration is None else {"": make_configuration_key(configuration)}
     look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0, looked_at)))
-    baselines = _compare_baselines(plan, ledgers, winner, output, look) if winner else []
+    baselines = _compare_baselines(plan, ledgers, winners, winner, output, look) if winner else []
     apart = [configuration, *(baseline.configuration for baseline in baselines if baseline.published)]
     finalists = list_finalists(apart, trials, confirmations)
     beside = compare_rivals(plan.task, confirming, [*finalists.values()], output, look)
@@ -118,7 +118,12 @@ def _describe_winner(plan: Plan, winner: TrialRecord) -> WinnerSection:
 
 
 def _compare_baselines(
-    plan: Plan, ledgers: Mapping[str, Ledger], winner: TrialRecord, output: Path | None, look: int
+    plan: Plan,
+    ledgers: Mapping[str, Ledger],
+    winners: Mapping[str, TrialRecord | None],
+    winner: TrialRecord,
+    output: Path | None,
+    look: int,
 ) -> list[BaselineSection]:
     """Compare the winner with its method's published values, unless it is these, and with each baseline at
     its own best learning rate."""
@@ -128,16 +133,19 @@ def _compare_baselines(
         published = plan.space.get_published(method, winner.configuration.get("model"))
     parts = []
     if published not in (None, winner.configuration):
-        parts.append((PUBLISHED, "the published values", published, "", list[TrialRecord]()))
+        parts.append((PUBLISHED, "the published values", published, ""))
     for arm in plan.baseline_arms:
-        trials = ledgers[arm].records(RunPurpose.SEARCH)
-        best = choose_winner(trials, plan.task.direction)
+        best = winners[arm]
         configuration = {"method": arm} if best is None else best.configuration
-        parts.append((arm, f"{arm} at its own learning rate", configuration, arm, trials))
+        parts.append((arm, f"{arm} at its own learning rate", configuration, arm))
+    tried, raced = (
+        {arm: ledger.records(purpose) if arm else [] for arm, ledger in ledgers.items()}
+        for purpose in (RunPurpose.SEARCH, RunPurpose.RACE)
+    )
     confirmed = {arm: ledger.records(RunPurpose.CONFIRMATION) for arm, ledger in ledgers.items()}
     rivals = [
         Rival(title, configuration, select_by_configuration(configuration, confirmed[arm]))
-        for _, title, configuration, arm, _ in parts
+        for _, title, configuration, arm in parts
     ]
     mine = select_by_configuration(winner.configuration, confirmed[""])
     return [
@@ -146,12 +154,13 @@ def _compare_baselines(
             title=title,
             method=configuration["method"],
             published=name == PUBLISHED,
-            trials=trials,
-            learning_rates=sorted({trial.configuration["learning_rate"] for trial in trials}),
+            trials=tried[arm],
+            race_runs=raced[arm],
+            learning_rates=sorted({trial.configuration["learning_rate"] for trial in tried[arm]}),
             differs=_describe_training(configuration, winner.configuration, plan.confirm_steps),
             **dict(section),
         )
-        for (name, title, configuration, _, trials), section in zip(
+        for (name, title, configuration, arm), section in zip(
             parts, compare_rivals(plan.task, mine, rivals, output, look), strict=True
         )
     ]

@@ -32,7 +32,10 @@ def group_runs_by_phase(document: SearchDocument) -> dict[str, list[TrialRecord]
         "exploration": document.trials,
         "race": document.race_runs,
         "confirmation": document.confirmation_runs,
-        **{f"baseline {each.name}": [*each.trials, *each.runs] for each in document.baselines},
+        **{
+            f"baseline {each.name}": [*each.trials, *each.race_runs, *each.runs]
+            for each in document.baselines
+        },
         **{f"trial {finalist.trial}, confirmed": finalist.runs for finalist in document.finalists},
     }
 

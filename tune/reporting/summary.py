@@ -9,6 +9,7 @@ from dps.training.result import Outcome
 from dps.wording import format_count, format_hundredths, format_share
 from tune.core.wording import format_configuration, format_objective, format_p_value, format_usage
 from tune.records.failures import format_failure_summary
+from tune.records.replicates import collect_full_scores, group_by_configuration, select_by_configuration
 from tune.records.schema import DifferenceSection, PlanSection
 from tune.records.search_document import (
     BaselineSection,
@@ -101,13 +102,22 @@ def _format_baseline(baseline: BaselineSection) -> str:
     if baseline.is_tuned:
         rates, tuned = len(baseline.learning_rates), baseline.format_tuned_values()
         count, noun = (len(baseline.trials), " configurations") if "," in tuned else (rates, "")
-        tried = f"best of {count}{noun} by one seed" if count > 1 else "the one tried"
+        tried = f"best of {count}{noun}{_describe_choice(baseline)}" if count > 1 else "the one tried"
         title = f"{baseline.title} ({tuned}, {tried})"
     else:
         title = baseline.title
     if told == "not distinguishable":
         return f"It is not distinguishable from {title}: {size} points ({within}){which}."
     return f"It is {told} than {title} by {size.lstrip('+-')} points ({within}){which}."
+
+
+def _describe_choice(baseline: BaselineSection) -> str:
+    """Say by how many seeds a baseline's configuration was chosen."""
+    further = select_by_configuration(baseline.configuration, baseline.race_runs)
+    if not (seeds := len(collect_full_scores(further))):
+        return " by one seed"
+    raced = len(group_by_configuration(baseline.race_runs))
+    return f", {raced} of them by {1 + seeds} seeds"
 
 
 def describe_told_difference(difference: DifferenceSection) -> str:

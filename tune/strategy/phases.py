@@ -30,7 +30,6 @@ from tune.strategy.early_stopping import make_early_stopping, replay_records
 from tune.strategy.proposals import Proposer
 from tune.strategy.race import (
     RACE_SEED_OFFSET,
-    RACED_CONFIGURATIONS,
     Standing,
     choose_raced,
     choose_replicate,
@@ -87,7 +86,7 @@ class SearchPhases:
         self.failure_streak = FailureStreak()
         records = ledger.records()
         if not records:
-            ledger.note(RACE_NOTE, RACED_CONFIGURATIONS)
+            ledger.note(RACE_NOTE, strategy.raced_configurations)
         self.slot_seconds = sum(record.seconds for record in records)
         self.unfinished = [record for record in records if not record.outcome.is_final]
         self.started_count = len(records) - len(self.unfinished)
@@ -157,7 +156,8 @@ class SearchPhases:
         return f"target score {target:g} reached: trial {best} scored {score:.4f}"
 
     def _choose_raced(self) -> list[TrialRecord]:
-        return choose_raced(self.ledger.records(RunPurpose.SEARCH), self.strategy.direction)
+        trials, strategy = self.ledger.records(RunPurpose.SEARCH), self.strategy
+        return choose_raced(trials, strategy.direction, strategy.raced_configurations)
 
     def rank(self) -> list[Standing]:
         """Return how the configurations stand, the best first."""
@@ -174,8 +174,8 @@ class SearchPhases:
         seeds = range(first, first + strategy.race_seeds)
         choice = None if reason else choose_replicate(raced, self.ledger.records(RunPurpose.RACE), seeds)
         if choice is not None:
-            if self.ledger.noted(RACE_NOTE) != RACED_CONFIGURATIONS:  # an earlier version began the search
-                self.ledger.note(RACE_NOTE, RACED_CONFIGURATIONS)
+            if self.ledger.noted(RACE_NOTE) != strategy.raced_configurations:  # an earlier version began it
+                self.ledger.note(RACE_NOTE, strategy.raced_configurations)
             configuration, seed = choice
             return self.ledger.replicate(configuration, strategy.space, seed, RunPurpose.RACE)
         if not self._is_running(RunPurpose.RACE) and not self._is_running(RunPurpose.SEARCH):
@@ -189,7 +189,7 @@ class SearchPhases:
     def _settled_reason(self) -> str | None:
         """Return why a search that an earlier version began does not race by the rules of this one, or None:
         its winner has been confirmed, and whoever knows the scores of fresh seeds chooses no other."""
-        is_foreign = self.ledger.noted(RACE_NOTE) != RACED_CONFIGURATIONS
+        is_foreign = self.ledger.noted(RACE_NOTE) != self.strategy.raced_configurations
         is_settled = is_foreign and bool(self._find_confirmed_trials())
         return "an earlier version chose the winner, whose confirmation has begun" if is_settled else None
 

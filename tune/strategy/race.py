@@ -47,16 +47,16 @@ class Standing:
         return self.scores.get(self.trial.seed)
 
 
-def choose_raced(trials: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
+def choose_raced(
+    trials: Sequence[TrialRecord], direction: str, count: int = RACED_CONFIGURATIONS
+) -> list[TrialRecord]:
     """Return the trials whose configurations race: the best of those that went to their end, the best first.
 
-    direction: "max" or "min", of the metric.
+    direction: "max" or "min", of the metric. count: how many, at most.
     """
     sign = Direction(direction).sign
     ended = (trial for trial in trials if trial.outcome == Outcome.COMPLETED and trial.scores)
-    return heapq.nsmallest(
-        RACED_CONFIGURATIONS, ended, key=lambda trial: (-sign * trial.scores[-1][1], trial.number)
-    )
+    return heapq.nsmallest(count, ended, key=lambda trial: (-sign * trial.scores[-1][1], trial.number))
 
 
 def choose_replicate(

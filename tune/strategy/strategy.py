@@ -10,6 +10,7 @@ from tune.core.direction import Direction
 from tune.core.run import RunSettings
 from tune.core.space import SearchSpace
 from tune.strategy.budget import SlotCount, StopRule
+from tune.strategy.race import RACED_CONFIGURATIONS
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Strategy:
     scheduler: name of the early stopping policy.
     evaluations: per trial; each may stop it.
     race_seeds: number of further seeds of each configuration that races, see `tune.strategy.race`; 0: none.
+    raced_configurations: how many race, at most.
     race_stop_rules: end the race.
     target_score: exploration also ends when a trial has it.
     chance: score of a run that learnt nothing, None if unknown.
@@ -56,6 +58,7 @@ class Strategy:
     scheduler: str = "asha"
     evaluations: int = 6
     race_seeds: int = 0
+    raced_configurations: int = RACED_CONFIGURATIONS
     race_stop_rules: Sequence[StopRule] = ()
     target_score: float | None = None
     chance: float | None = None

@@ -45,7 +45,7 @@ def test_in_the_report(tmp_path: Path) -> None:
     name = " ".join(HOSTILE)
     plan = make_plan(data_name=name, experiment=name)
     found = document.build_search_document(
-        plan, {"": Ledger(None, "max")}, None, SpentResources(0, 1.0, 0.0), PROVENANCE
+        plan, {"": Ledger(None, "max")}, {"": None}, SpentResources(0, 1.0, 0.0), PROVENANCE
     )
     reporting_page.write_search_results(found, tmp_path)
     page, tags = (tmp_path / "report.html").read_text(), Tags()

@@ -118,7 +118,7 @@ def test_a_secret_that_is_an_ordinary_word_changes_nothing_that_is_read_again(
     (held,) = open_ledger(tmp_path).records()
     assert (held.outcome, held.final, held.error) == (Outcome.COMPLETED, final, "***")
     found = document.build_search_document(
-        make_plan(), {"": ledger}, held, SpentResources(1, 1.0, 1.0), PROVENANCE, tmp_path
+        make_plan(), {"": ledger}, {"": held}, SpentResources(1, 1.0, 1.0), PROVENANCE, tmp_path
     )
     page.write_search_results(found, tmp_path)
     assert read_search_document(tmp_path).trials == [replace(held, waited=None)]
@@ -155,7 +155,9 @@ def test_ledger_search_json_and_report(tmp_path: Path) -> None:
     ledger.finish(record.id, RunResult(outcome=Outcome.FAILED, error=LEAK, warnings=[LEAK]))
     origin = replace(PROVENANCE, command=["python", LEAK])
     plan = make_plan(data_name=URI, tracking_uri=URI)
-    found = document.build_search_document(plan, {"": ledger}, None, SpentResources(1, 1.0, 1.0), origin)
+    found = document.build_search_document(
+        plan, {"": ledger}, {"": None}, SpentResources(1, 1.0, 1.0), origin
+    )
     page.write_search_results(found, tmp_path)
     for file in tmp_path.rglob("*"):
         assert b"planted" not in file.read_bytes(), file

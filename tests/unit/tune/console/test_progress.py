@@ -218,10 +218,19 @@ def test_the_phases_have_counts_that_become_exact(winner: float, total: int) -> 
 
 
 def test_baselines_that_are_tuned_while_the_winner_is_confirmed_are_still_counted() -> None:
-    plan = make_plan(trials=2, race=0)
+    plan = make_plan(trials=2)
     plan = change_spaces(plan, {"": plan.space, "vanilla": make_space(("vanilla",))})
-    records = [*(make_record(n, scores=[(60, 0.5)]) for n in range(2)), make_replicate(1, 0.5)]
-    assert str(count_phases(plan, records)[0]) == "explore 2/5"
+    trials = [make_record(n, scores=[(60, 0.5)]) for n in range(2)]
+    race = [make_record(n, id=f"race-{n}", purpose="race", seed=1000 + n) for n in range(5)]
+    records = [*trials, *race, make_replicate(1, 0.5)]  # a budget cut off the race of the search
+    assert [str(phase) for phase in count_phases(plan, records)][:2] == ["explore 2/5", "race 5/11"]
+    own = make_record(0, id="vanilla:0", scores=[(60, 0.5)])
+    assert [str(phase) for phase in count_phases(plan, [*records, own])][:2] == ["explore 3/5", "race 5/11"]
+    begun = make_record(0, id="vanilla:confirm-0", purpose="confirmation")  # after one trial, for the budget
+    assert [str(phase) for phase in count_phases(plan, [*records, own, begun])][:2] == [
+        "explore 3/3",
+        "race 5/5",
+    ]
 
 
 def test_a_search_that_takes_longer_than_planned_is_not_said_to_be_over() -> None:
@@ -304,7 +313,7 @@ def test_with_a_price_the_plan_says_what_it_will_cost() -> None:
 @pytest.mark.parametrize(
     ("arms", "rates", "said"),
     [
-        (["vanilla"], 3, "vanilla, at the best of 3 learning rates: 3 trials"),
+        (["vanilla"], 3, "vanilla, at the best of 3 learning rates, of which 2 race: 3 trials"),
         (["vanilla"], 1, "vanilla, with a single learning rate: 1 trial "),
         (["vanilla", "top-k"], 1, "vanilla, top-k, each with a single configuration: 2 trials"),
     ],
@@ -339,11 +348,11 @@ def test_the_plan_says_what_was_chosen() -> None:
         "racing       the best 3: 3 further seeds each, 9 runs",
         "confirming   the winner: 5 runs of 75 steps",
         "baselines    the published values, unless they win; vanilla-no-dropout, at the best of 3 "
-        "learning rates: 3 trials and 10 runs on the same seeds",
+        "learning rates, of which 2 race: 3 trials, 6 race runs and 10 runs on the same seeds",
         "power        5 pairs: can detect a difference of 22 points if pairs vary by 10 (standard "
         "deviation), of 7 if they vary by 3 (80 % power)",
         "slots        2 x 1 worker x 1 thread; local Ray on loopback, 2 cores",
         "precision    fp32 (auto: this CPU has no bf16 in hardware)",
         "disk         up to 1.0 GiB at a time",
-        "expected     about 03:32, 0.11 CPU-hours",
+        "expected     about 04:09, 0.13 CPU-hours",
     ]

@@ -239,6 +239,7 @@ def test_an_old_search_that_is_resumed_gets_its_baselines_and_runs_nothing_else_
     assert added == {
         ("", "confirmation"): 2,  # of the published values
         **{(arm, "search"): 3 for arm in baselines},
+        **{(arm, "race"): 2 * plan.options.race for arm in baselines},
         **{(arm, "confirmation"): 2 for arm in baselines},
     }
 

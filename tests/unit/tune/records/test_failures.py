@@ -102,7 +102,7 @@ def test_the_share_of_failures_is_in_the_summary(tmp_path: Path) -> None:
 
     FakeTune(made, end=end).run()
     found = document.build_search_document(
-        make_plan(), {"": ledger}, made.current_winner(), SpentResources(4, 1.0, 1.0), PROVENANCE
+        make_plan(), {"": ledger}, {"": made.current_winner()}, SpentResources(4, 1.0, 1.0), PROVENANCE
     )
     assert asdict(found.failures) | {"reason": None} == {
         "runs": 6, "failed": 2, "share": pytest.approx(1 / 3), "outcomes": {"lost": 2}, "reason": None,

@@ -68,12 +68,12 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 def told(plan: Plan, ledgers: Ledger | dict[str, Ledger], output: Path | None = None) -> SearchDocument:
     """The document of these ledgers, by arm, or of one without baselines."""
     ledgers = {"": ledgers} if isinstance(ledgers, Ledger) else ledgers
-    winner = replicates.choose_winner(ledgers[""].records("search"), "max")
+    winners = {arm: replicates.choose_winner(each.records("search"), "max") for arm, each in ledgers.items()}
     baselines = {arm: make_space().for_baseline(arm) for arm in ledgers if arm}
     return reporting_document.build_search_document(
         change_spaces(plan, {"": plan.space, **baselines}),
         ledgers,
-        winner,
+        winners,
         SpentResources(5, 61.5, 24.0),
         PROVENANCE,
         output,
@@ -260,12 +260,24 @@ def test_the_sentence(found: SearchDocument, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trials", "tried"), [(6, "best of 6 configurations by one seed"), (1, "the one tried")]
+    ("trials", "raced", "tried"),
+    [
+        (6, 0, "best of 6 configurations by one seed"),
+        (5, 3, "best of 5 configurations, 2 of them by 4 seeds"),
+        (5, 1, "best of 5 configurations, 2 of them by 2 seeds"),
+        (1, 0, "the one tried"),
+    ],
 )
-def test_the_sentence_names_all_that_was_tuned_of_a_baseline(trials: int, tried: str) -> None:
+def test_the_sentence_names_all_that_was_tuned_of_a_baseline(trials: int, raced: int, tried: str) -> None:
+    """raced: further seeds of the one chosen."""
     configuration = {"method": "vanilla", "learning_rate": 2e-4, "epochs": 6.25}
     runs = [make_record(n) for n in range(trials)]
-    vanilla = {**VANILLA, "configuration": configuration, "trials": runs}
+    further = [
+        make_record(n, purpose="race", seed=n, configuration=each, scores=[(60, 0.5)])
+        for n in range(raced)
+        for each in (configuration, configuration | {"epochs": 4.0})
+    ]
+    vanilla = {**VANILLA, "configuration": configuration, "trials": runs, "race_runs": further}
     found = confirmed(FIVE, (0.61, 0.65), [beside("vanilla", differ(0.143, 0.087, 0.018), **vanilla)])
     said = f"vanilla at its own learning rate (0.0002, epochs 6.25, {tried}) by 14.3 points"
     assert said in summary.format_result_sentence(found)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dps.training.result import Outcome
-from tests.unit.tune.helpers import FakeTune, end_well, last_report, make_arms, open_ledgers, strategy
+from tests.unit.tune.helpers import STEPS, FakeTune, end_well, last_report, make_arms, open_ledgers, strategy
 from tune.core.run import Job, RunReport
 from tune.records.ledger import Ledger, TrialRecord
 from tune.strategy.arms import Arms
@@ -254,6 +254,34 @@ def test_arms_of_one_search_are_that_search() -> None:
     assert [job.id for job in tune.seen] == [
         "vanilla:0", "vanilla:1", "vanilla:confirm-0", "vanilla:confirm-1",
     ]  # fmt: skip
+
+
+def test_a_baseline_is_not_chosen_by_the_luck_of_one_seed() -> None:
+    """Its luckiest trial races with the next best on further seeds, before any of the baseline confirms."""
+    ledgers = open_ledgers(None, ("", "vanilla"))
+    shared = {"sampler": "latin", "confirmation_seeds": 2, "race_seeds": 2}
+    plans = {
+        "": strategy(Path("work"), 3, **shared),
+        "vanilla": strategy(Path("work"), 3, is_baseline=True, raced_configurations=2, **shared),
+    }
+    arms = Arms([SearchPhases(ledgers[arm], plans[arm], [], lambda: False) for arm in ledgers])
+
+    def end(job: Job) -> RunReport:
+        first = {"vanilla:0": 0.9, "vanilla:1": 0.8}.get(job.id, 0.5)
+        own = ledgers["vanilla"].records("search")
+        is_lucky = job.purpose == "race" and job.configuration in [run.configuration for run in own[:1]]
+        final = {"dev": {"accuracy": 0.5}} if job.purpose == "confirmation" else {}
+        scores = [(STEPS[-1], 0.0 if is_lucky else first)]
+        return last_report(job.id, Outcome.COMPLETED, scores=scores, seconds=1.0, final=final)
+
+    tune = FakeTune(arms, end=end)
+    tune.run()
+    lucky, better, _ = ledgers["vanilla"].records("search")
+    raced = [(run.configuration, run.seed) for run in ledgers["vanilla"].records("race")]
+    assert raced == [(each.configuration, seed) for seed in (1005, 1006) for each in (lucky, better)]
+    confirmed = ledgers["vanilla"].records("confirmation")
+    assert [run.configuration for run in confirmed] == [better.configuration] * 2
+    assert len(ledgers[""].records("race")) == 3 * 2
 
 
 class Longest(FakeTune):

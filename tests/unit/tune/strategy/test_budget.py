@@ -97,9 +97,11 @@ def test_baselines_have_a_share_of_the_budget_and_one_trial_at_least() -> None:
     assert find_stop_reason(own.stop_rules, spent)
     assert find_stop_reason(baseline.stop_rules, spent) is None
     assert find_stop_reason(baseline.stop_rules, replace(spent, trials=1))
-    within = SpentResources(1, 99.0, 0.099 * 3600)
-    assert find_stop_reason(baseline.stop_rules, within) is None
-    assert find_stop_reason(baseline.stop_rules, replace(within, slot_seconds=0.1 * 3600))
+    assert (baseline.race_seeds, baseline.raced_configurations) == (3, 2)
+    for rules, share in ((baseline.stop_rules, 0.1 * MIN_EXPLORATION_SHARE), (baseline.race_stop_rules, 0.1)):
+        within = SpentResources(1, 99.0, (share - 0.001) * 3600)
+        assert find_stop_reason(rules, within) is None
+        assert find_stop_reason(rules, replace(within, slot_seconds=share * 3600))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger
 from tune.records.replicates import choose_winner
 from tune.strategy.budget import TrialLimit, WallTimeLimit
-from tune.strategy.phases import SearchPhases
+from tune.strategy.phases import RACE_NOTE, SearchPhases
 from tune.strategy.race import RACE_SEED_OFFSET, RACED_CONFIGURATIONS
 
 SPACE = make_space(("dps-dense",))
@@ -276,6 +276,20 @@ def test_what_an_earlier_version_began_to_confirm_is_not_chosen_anew(began: list
     assert made.race_end == "an earlier version chose the winner, whose confirmation has begun"
     assert made.confirmed_winner is not None
     assert made.confirmed_winner.number == 0
+
+
+@pytest.mark.parametrize(("began", "raced"), [([9.0], 0), ([], 2)])
+def test_a_baseline_that_an_earlier_version_confirmed_does_not_race_either(
+    began: list[float], raced: int
+) -> None:
+    """That version noted three that race, of a baseline too, for which it had no race."""
+    ledger = begun_by_another_version(began)
+    ledger.note(RACE_NOTE, RACED_CONFIGURATIONS)
+    made, _ = ran(ledger, trials=3, raced_configurations=2)
+    assert len({run.configuration_key for run in ledger.records("race")}) == raced
+    assert len(ledger.records("race")) == 4 * raced
+    assert made.confirmed_winner is not None
+    assert (made.confirmed_winner.number == 0) == (not raced)
 
 
 def test_what_an_earlier_version_did_not_confirm_races_as_usual() -> None:
