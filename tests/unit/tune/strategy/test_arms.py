@@ -259,7 +259,7 @@ def test_arms_of_one_search_are_that_search() -> None:
 def test_a_baseline_is_not_chosen_by_the_luck_of_one_seed() -> None:
     """Its luckiest trial races with the next best on further seeds, before any of the baseline confirms."""
     ledgers = open_ledgers(None, ("", "vanilla"))
-    shared = {"sampler": "latin", "confirmation_seeds": 2, "race_seeds": 2}
+    shared = {"sampler": "latin", "scheduler": "none", "confirmation_seeds": 2, "race_seeds": 2}
     plans = {
         "": strategy(Path("work"), 3, **shared),
         "vanilla": strategy(Path("work"), 3, is_baseline=True, raced_configurations=2, **shared),
