@@ -25,6 +25,7 @@ from scipy import stats
 
 from dps.wording import format_share
 from tune.core.wording import format_clock, format_configuration
+from tune.records.ledger import TrialRecord
 from tune.records.search_document import BaselineSection, SearchDocument, read_search_document
 from tune.reporting.summary import describe_told_difference
 from tune.reporting.tables import format_markdown_table
@@ -104,9 +105,27 @@ def report_searches(documents: Sequence[SearchDocument]) -> str:
                 ["seed", "winner", "on dev", *differences, "time"],
                 [describe_search(document, list(differences)) for document in documents],
             ),
+            "Runs with fresh seeds that *collapsed* (one answer to all examples of dev):",
+            format_markdown_table(["side", "collapsed", "in searches"], count_collapsed(documents)),
             describe_time(documents),
         ]
     )
+
+
+def count_collapsed(documents: Sequence[SearchDocument]) -> list[list[str]]:
+    """Return a row for the winners and for each baseline: how many fresh runs collapsed, and in how many
+    searches any did."""
+    sides: dict[str, list[list[TrialRecord]]] = {}
+    for document in documents:
+        sides.setdefault("winner", []).append(document.confirmation_runs)
+        for baseline in document.baselines:
+            sides.setdefault(name_baseline(baseline), []).append(baseline.runs)
+    rows = []
+    for side, groups in sides.items():
+        counts = [sum(bool(run.is_collapsed) for run in runs) for runs in groups]
+        searches = f"{sum(map(bool, counts))} of {len(groups)}"
+        rows.append([side, f"{sum(counts)} of {sum(map(len, groups))}", searches])
+    return rows
 
 
 def describe_search(document: SearchDocument, names: Sequence[str]) -> list[str]:

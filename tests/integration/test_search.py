@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,10 @@ def test_what_races_is_paired_on_seeds_that_took_no_other_part(done: Done) -> No
     tried = [trial["configuration"] for trial in done.found["trials"]]
     assert all(run["configuration"] in tried for run in done.found["race_runs"])
     assert all(run["outcome"] == "completed" for run in done.found["race_runs"])
+    for baseline in done.found["baselines"]:
+        ran = Counter(str(run["configuration"]) for run in baseline["race_runs"])
+        assert sorted(ran.values()) == ([] if baseline["published"] else [3, 3])
+        assert {run["seed"] for run in baseline["race_runs"]} <= {*seeds}
 
 
 def test_dps_masked_weights_in_every_completed_trial(done: Done) -> None:
@@ -134,7 +139,7 @@ def test_mlflow_has_the_search_its_trials_and_the_files(done: Done) -> None:
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in runs if run is not parent]
     baselines = done.found["baselines"]
-    of_baselines = sum(len(baseline["trials"]) + len(baseline["runs"]) for baseline in baselines)
+    of_baselines = sum(len(each[kind]) for each in baselines for kind in ("trials", "race_runs", "runs"))
     assert len(children) == 4 + len(done.found["race_runs"]) + 2 + of_baselines
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from scipy import stats
 
-from benchmarks.whole_searches import PUBLISHED, collect_differences, format_mean, report_searches
+from benchmarks.whole_searches import (
+    PUBLISHED,
+    collect_differences,
+    count_collapsed,
+    format_mean,
+    report_searches,
+)
 from tests.unit.tune.helpers import restore_old_search
 from tune.records.search_document import read_search_document
 
@@ -23,3 +30,12 @@ def test_a_search_that_the_published_values_won_added_nothing(tmp_path: Path) ->
     document.winner.published = True
     assert collect_differences([document])[PUBLISHED] == [0.0]
     assert "| published values | +0.0 (+0.0 to +0.0) | +0.0 to +0.0 | 2 |" in report_searches([document] * 2)
+
+
+def test_runs_that_collapsed_are_counted_by_side(tmp_path: Path) -> None:
+    document = read_search_document(restore_old_search("search", tmp_path))
+    sound = [replace(run, top_share=0.7) for run in document.confirmation_runs]
+    first = document.model_copy(update={"confirmation_runs": [replace(sound[0], top_share=1.0), *sound[1:]]})
+    second = document.model_copy(update={"confirmation_runs": sound})
+    (winner, *_) = count_collapsed([first, second])
+    assert winner == ["winner", f"1 of {2 * len(sound)}", "1 of 2"]
