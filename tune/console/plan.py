@@ -252,12 +252,10 @@ def _format_baselines(plan: Plan) -> list[str]:
         parts = ["no published values, as the space lacks them"]
     if not comparisons:
         return [f"baselines    {part}" for part in parts]
-    if tuned:
-        each = plan.count_trials(tuned[0])
-        what = "learning rate" if len(plan.arms[tuned[0]].space.parameters) == 1 else "configuration"
-        best = f"at the best of {each} {what}s" if each > 1 else f"with a single {what}"
-        best += f", of which {RACED_OF_BASELINE} race" if plan.count_race_runs(tuned[0]) else ""
-        parts.append(f"{', '.join(tuned)}, {'each ' if len(tuned) > 1 else ''}{best}")
+    alike: dict[str, list[str]] = {}
+    for arm in tuned:
+        alike.setdefault(_describe_tuning(plan, arm), []).append(arm)
+    parts += [f"{', '.join(arms)}, {'each ' if len(arms) > 1 else ''}{how}" for how, arms in alike.items()]
     trials, raced = (sum(map(count, tuned)) for count in (plan.count_trials, plan.count_race_runs))
     cost = f"{format_count(trials, 'trial')}, " if trials else ""
     cost += f"{format_count(raced, 'race run')}, " if raced else ""
@@ -273,6 +271,14 @@ def _format_baselines(plan: Plan) -> list[str]:
             f"deviation), of {narrow * least:.0f} if they vary by {narrow} (80 % power)"
         )
     return [*lines, f"power        {format_count(pairs, 'pair')}: {said}"]
+
+
+def _describe_tuning(plan: Plan, arm: str) -> str:
+    """Say over what a baseline is tuned."""
+    count = plan.count_trials(arm)
+    what = "learning rate" if len(plan.arms[arm].space.parameters) == 1 else "configuration"
+    race = f", of which {RACED_OF_BASELINE} race" if plan.count_race_runs(arm) else ""
+    return f"at the best of {count} {what}s{race}" if count > 1 else f"with a single {what}"
 
 
 def _format_comparison(plan: Plan) -> list[str]:

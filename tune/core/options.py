@@ -111,8 +111,8 @@ examples:
     )
     race: int = define_option(
         3,
-        "number of further seeds of the best three configurations, whose means choose the winner; "
-        "0: one seed decides",
+        "number of further seeds of the best three configurations (of each baseline, the best two), whose "
+        "means choose; 0: one seed decides",
         ge=0,
         le=MAX_OPTION_VALUE,
     )

@@ -48,14 +48,15 @@ class DurationEstimate:
 
 @dataclass(frozen=True)
 class ArmLoad:
-    """What an arm has to run. cost: of its method; is_baseline: no trial is stopped. preview, speed: of its
-    runs."""
+    """What an arm has to run. cost: of its method; is_baseline: no trial is stopped. budget: slot-seconds
+    after which no trial and no race run starts. preview, speed: of its runs."""
 
     trials: int
     race_runs: int
     confirmations: int
     cost: MethodCost
     is_baseline: bool
+    budget: float
     preview: RunPreview
     speed: TrainingSpeed
 
@@ -81,26 +82,16 @@ def estimate_run(
     return RunEstimate(evaluating + preview.max_steps * step, scoring + preview.full_max_steps * step)
 
 
-def estimate_duration(
-    options: CommonOptions,
-    slots: int,
-    loads: Sequence[ArmLoad],
-    budget: float = math.inf,
-) -> DurationEstimate:
-    """Estimate the duration of the whole search.
-
-    budget: slot-seconds after which no trial and no race run of an arm starts that is no baseline.
-    """
+def estimate_duration(options: CommonOptions, slots: int, loads: Sequence[ArmLoad]) -> DurationEstimate:
+    """Estimate the duration of the whole search."""
     exploring, confirming = 0.0, 0.0
     for load in loads:
         run = estimate_run(options, load.preview, load.speed, load.cost)
         trials = load.trials * run.trial
         if not load.is_baseline:
             trials *= MEAN_TRIAL_SHARE[options.scheduler]
-        trials += load.race_runs * run.trial
-        if not load.is_baseline:
-            trials = min(trials, max(budget, min(load.trials, slots) * run.trial))  # what has started ends
-        exploring += trials
+        begun = min(load.trials, 1 if load.is_baseline else slots)  # whatever the budget; it ends
+        exploring += min(trials + load.race_runs * run.trial, max(load.budget, begun * run.trial))
         confirming += load.confirmations * run.confirmation
     runs = sum(load.confirmations for load in loads)
     rounds = math.ceil(runs / slots) / runs

@@ -20,7 +20,6 @@ from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration,
 from tune.planning.inputs import ResolvedInput
 from tune.planning.models import SearchedModel
 from tune.strategy.budget import (
-    MIN_EXPLORATION_SHARE,
     AfterFirstTrial,
     SlotCount,
     SlotDevices,
@@ -43,7 +42,7 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("init_task", "results", "allow_dirty", "gradient_checkpointing"),
     *("arms", "tune"),  # which the identity of each arm holds
 }
-BASELINE_BUDGET_SHARE = 0.2  # share of a search's budget for tuning the baselines
+BASELINE_BUDGET_SHARE = 0.4  # share of a search's budget for tuning the baselines
 RACED_OF_BASELINE = 2  # configurations of a baseline that race
 TRIALS_PER_PARAMETER = 2  # of a baseline, for each parameter of several values but the learning rate
 
@@ -235,12 +234,13 @@ class Plan:
                 self.count_confirmations(arm),
                 METHODS[each.space.methods[0]]().cost if arm else MethodCost(),
                 arm in self.baseline_arms,
+                self._measure_budget(arm),
                 each.preview,
                 each.speed,
             )
             for arm, each in self.arms.items()
         ]
-        whole = estimate_duration(self.options, self.slots, loads, self._own_budget)
+        whole = estimate_duration(self.options, self.slots, loads)
         return whole.scale(self.mean_training_share * max(0.0, 1 - self.ended_runs / self.planned_runs))
 
     @property
@@ -254,16 +254,14 @@ class Plan:
         """Return the stop rules of the exploration of an arm that is no baseline."""
         run = estimate_run(self.options, self.first.preview, self.first.speed, MethodCost())
         race_s = self.count_race_runs(next(iter(self.arms))) * run.trial * self.mean_training_share
-        share = find_exploration_share(race_s, self._own_budget) * self.own_budget_share
+        share = find_exploration_share(race_s, self._measure_budget("")) * self.own_budget_share
         return [TrialLimit(self.options.trials), *self._get_budget_rules(share)]
 
-    @property
-    def _own_budget(self) -> float:
-        """The slot seconds that the budgets leave for trials and race."""
-        limits = self.options.resource_limits
-        return self.own_budget_share * measure_slot_budget(
-            limits, self._devices_per_slot, self.slots / self.tasks
-        )
+    def _measure_budget(self, arm: str) -> float:
+        """Return the slot seconds that the budgets leave for trials and race of an arm."""
+        limits, baselines = self.options.resource_limits, self.baseline_arms
+        share = BASELINE_BUDGET_SHARE / len(baselines) if arm in baselines else self.own_budget_share
+        return share * measure_slot_budget(limits, self._devices_per_slot, self.slots / self.tasks)
 
     @property
     def _devices_per_slot(self) -> dict[str, float]:
@@ -315,9 +313,7 @@ class Plan:
 
     def _make_baseline_strategy(self, arm: str, strategy: Strategy) -> Strategy:
         """Return the strategy of a baseline, which finds the learning rate of published values."""
-        share = BASELINE_BUDGET_SHARE / len(self.baseline_arms)
-        exploring = share * (MIN_EXPLORATION_SHARE if self.count_race_runs(arm) else 1)
-        rules = self._get_budget_rules(exploring, of_time=1.0)
+        rules = self._get_budget_rules(BASELINE_BUDGET_SHARE / len(self.baseline_arms), of_time=1.0)
         return replace(
             strategy,
             sampler="latin",
@@ -325,8 +321,9 @@ class Plan:
             stop_rules=[TrialLimit(self.count_trials(arm)), *map(AfterFirstTrial, rules)],
             scheduler="none",
             keep_models=False,
+            race_seeds=self.options.race if self.count_race_runs(arm) else 0,
             raced_configurations=RACED_OF_BASELINE,
-            race_stop_rules=self._get_budget_rules(share, of_time=1.0),
+            race_stop_rules=rules,
             target_score=None,
             first_configurations=strategy.space.list_published(),
             earlier_configurations=(),

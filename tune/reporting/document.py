@@ -64,7 +64,7 @@ def build_search_document(
     evidence, dev_chance, evidence_error = None, None, None
     if confirming and output is not None:
         evidence, dev_chance, evidence_error = summarise_evidence(plan.task, confirming, output)
-    looked_at = {} if configuration is None else {"": make_configuration_key(configuration)}
+    looked_at = {arm: make_configuration_key(each.configuration) for arm, each in winners.items() if each}
     look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0, looked_at)))
     baselines = _compare_baselines(plan, ledgers, winners, winner, output, look) if winner else []
     apart = [configuration, *(baseline.configuration for baseline in baselines if baseline.published)]

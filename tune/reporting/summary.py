@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dps.training.result import Outcome
 from dps.wording import format_count, format_hundredths, format_share
+from tune.core.space import make_configuration_key
 from tune.core.wording import format_configuration, format_objective, format_p_value, format_usage
 from tune.records.failures import format_failure_summary
-from tune.records.replicates import collect_full_scores, group_by_configuration, select_by_configuration
+from tune.records.replicates import collect_full_scores, group_by_configuration
 from tune.records.schema import DifferenceSection, PlanSection
 from tune.records.search_document import (
     BaselineSection,
@@ -112,12 +113,14 @@ def _format_baseline(baseline: BaselineSection) -> str:
 
 
 def _describe_choice(baseline: BaselineSection) -> str:
-    """Say by how many seeds a baseline's configuration was chosen."""
-    further = select_by_configuration(baseline.configuration, baseline.race_runs)
-    if not (seeds := len(collect_full_scores(further))):
+    """Say by how many seeds a baseline's configuration was chosen, and those that it raced with."""
+    groups = group_by_configuration(baseline.race_runs)
+    seeds = {runs[0].configuration_key: 1 + len(collect_full_scores(runs)) for runs in groups}
+    raced = sorted(count for count in seeds.values() if count > 1)
+    if seeds.get(make_configuration_key(baseline.configuration), 1) == 1:
         return " by one seed"
-    raced = len(group_by_configuration(baseline.race_runs))
-    return f", {raced} of them by {1 + seeds} seeds"
+    between = str(raced[0]) if raced[0] == raced[-1] else f"{raced[0]} to {raced[-1]}"
+    return f", {len(raced)} of them by {between} seeds"
 
 
 def describe_told_difference(difference: DifferenceSection) -> str:

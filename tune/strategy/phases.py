@@ -162,7 +162,10 @@ class SearchPhases:
     def rank(self) -> list[Standing]:
         """Return how the configurations stand, the best first."""
         trials, race_runs = self.ledger.records(RunPurpose.SEARCH), self.ledger.records(RunPurpose.RACE)
-        return rank_configurations(trials, race_runs, self.strategy.direction, self.strategy.chance)
+        strategy = self.strategy
+        return rank_configurations(
+            trials, race_runs, strategy.direction, strategy.chance, strategy.raced_configurations
+        )
 
     def _next_race_run(self) -> TrialRecord | None:
         strategy = self.strategy
@@ -191,7 +194,7 @@ class SearchPhases:
         its winner has been confirmed, and whoever knows the scores of fresh seeds chooses no other."""
         is_foreign = self.ledger.noted(RACE_NOTE) != self.strategy.raced_configurations
         is_settled = is_foreign and bool(self._find_confirmed_trials())
-        return "an earlier version chose the winner, whose confirmation has begun" if is_settled else None
+        return "an earlier version chose, and the confirmation has begun" if is_settled else None
 
     def current_winner(self) -> TrialRecord | None:
         """Return the best trial so far, or None if nothing finished."""

@@ -76,15 +76,21 @@ def choose_replicate(
 
 
 def rank_configurations(
-    trials: Sequence[TrialRecord], race_runs: Sequence[TrialRecord], direction: str, chance: float | None
+    trials: Sequence[TrialRecord],
+    race_runs: Sequence[TrialRecord],
+    direction: str,
+    chance: float | None,
+    count: int = RACED_CONFIGURATIONS,
 ) -> list[Standing]:
     """Return how configurations stand, the best first: by their means those whose seeds are enough, then all
     others by theirs; the earlier trial wins a tie.
 
     Enough are as many as two of those that race have, or of these one fewer, since a budget may end a race
-    anywhere; but one whose further runs all failed does not win by the luck of its first.
+    anywhere; but one that does not race, or whose further runs all failed, does not win by the luck of its
+    first.
 
     direction: "max" or "min", of the metric. chance: score of a run that learnt nothing, None if unknown.
+    count: how many race, at most.
     """
     sign = Direction(direction).sign
     lost = -sign * math.inf if chance is None else chance
@@ -97,14 +103,15 @@ def rank_configurations(
         if not all(map(math.isnan, found.values())):
             scores = {seed: lost if math.isnan(score) else score for seed, score in found.items()}
             standings[trial.id] = Standing(trial, scores)
-    raced = {trial.id for trial in choose_raced(trials, direction)}
+    raced = {trial.id for trial in choose_raced(trials, direction, count)}
     most = sorted((len(standings[each].scores) for each in raced), reverse=True)
     enough = most[:2][-1] if most else 0
 
     def rate(standing: Standing) -> tuple[bool, float, int]:
-        trial, count = standing.trial, len(standing.scores)
+        trial, seeds = standing.trial, len(standing.scores)
         has_failed = any(run.outcome.is_failure for run in further.get(trial.configuration_key, ()))
-        is_short = count + (trial.id in raced) < enough or (count == 1 < max(most, default=0) and has_failed)
+        is_lucky = seeds == 1 < max(most, default=0) and (has_failed or trial.id not in raced)
+        is_short = seeds + (trial.id in raced) < enough or is_lucky
         return is_short, -sign * standing.mean, trial.number
 
     return sorted(standings.values(), key=rate)

@@ -330,6 +330,17 @@ def test_the_plan_says_over_what_baselines_are_tuned(arms: list[str], rates: int
     assert said in line
 
 
+def test_the_plan_says_of_each_baseline_over_what_it_is_tuned_where_they_differ() -> None:
+    plan = make_plan()
+    spaces = {arm: plan.space.for_baseline(arm) for arm in ("vanilla", "top-k")}
+    spaces["vanilla"] = replace(spaces["vanilla"], parameters={"learning_rate": Choice((1e-5,))})
+    (line,) = [x for x in format_plan(change_spaces(plan, {"": plan.space, **spaces})) if "baselines " in x]
+    assert (
+        "; vanilla, with a single learning rate; top-k, at the best of 3 learning rates, of which 2" in line
+    )
+    assert "4 trials, 6 race runs and" in line
+
+
 def test_the_plan_says_what_was_chosen() -> None:
     plan = make_plan()
     space = plan.space.for_baseline("vanilla-no-dropout")

@@ -49,6 +49,20 @@ def test_no_more_is_run_than_the_budget_allows(budget: dict[str, Any], slot_seco
     assert any(line.startswith("budget  ") for line in format_plan(plan))
 
 
+@pytest.mark.parametrize(
+    ("hours", "slot_seconds"), [(None, (20 + 2 * 9) * TRIAL_S), (0.05, 180.0), (0.001, 4 * TRIAL_S)]
+)
+def test_baselines_take_no_more_than_their_share_of_the_budget(
+    hours: float | None, slot_seconds: float
+) -> None:
+    """Without one: 11 trials and 9 race runs, and of each baseline 3 and 6; with almost none: what starts."""
+    plan = make_plan(trials=11, scheduler="none", cpu_hours=hours, baseline="vanilla,top-k")
+    spaces = {arm: plan.space.for_baseline(arm) for arm in ("vanilla", "top-k")}
+    plan = change_spaces(plan, {"": plan.space, **spaces})
+    confirming = 3 * make_confirmation_seconds(plan)
+    assert plan.estimate.slot_seconds - confirming == pytest.approx(slot_seconds)
+
+
 def test_there_are_no_more_evaluations_than_steps() -> None:
     many, few = (make_plan(evaluations=count).estimate.seconds for count in (1000, 60))
     assert many == few

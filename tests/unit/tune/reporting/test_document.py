@@ -262,20 +262,28 @@ def test_the_sentence(found: SearchDocument, said: str) -> None:
 @pytest.mark.parametrize(
     ("trials", "raced", "tried"),
     [
-        (6, 0, "best of 6 configurations by one seed"),
-        (5, 3, "best of 5 configurations, 2 of them by 4 seeds"),
-        (5, 1, "best of 5 configurations, 2 of them by 2 seeds"),
-        (1, 0, "the one tried"),
+        (6, (0, 0), "best of 6 configurations by one seed"),
+        (5, (3, 3), "best of 5 configurations, 2 of them by 4 seeds"),
+        (5, (1, 3), "best of 5 configurations, 2 of them by 2 to 4 seeds"),
+        (5, (3, 0), "best of 5 configurations, 1 of them by 4 seeds"),
+        (5, (0, 2), "best of 5 configurations by one seed"),
+        (1, (0, 0), "the one tried"),
     ],
 )
-def test_the_sentence_names_all_that_was_tuned_of_a_baseline(trials: int, raced: int, tried: str) -> None:
-    """raced: further seeds of the one chosen."""
+def test_the_sentence_names_all_that_was_tuned_of_a_baseline(
+    trials: int, raced: tuple[int, int], tried: str
+) -> None:
+    """raced: further seeds of the one chosen, and of another, that went to their end; of both, one failed."""
     configuration = {"method": "vanilla", "learning_rate": 2e-4, "epochs": 6.25}
     runs = [make_record(n) for n in range(trials)]
     further = [
         make_record(n, purpose="race", seed=n, configuration=each, scores=[(60, 0.5)])
-        for n in range(raced)
-        for each in (configuration, configuration | {"epochs": 4.0})
+        for each, count in zip((configuration, configuration | {"epochs": 4.0}), raced, strict=True)
+        for n in range(count)
+    ]
+    further += [
+        make_record(9, Outcome.FAILED, purpose="race", seed=9, configuration=run.configuration)
+        for run in further[:1]
     ]
     vanilla = {**VANILLA, "configuration": configuration, "trials": runs, "race_runs": further}
     found = confirmed(FIVE, (0.61, 0.65), [beside("vanilla", differ(0.143, 0.087, 0.018), **vanilla)])
@@ -460,6 +468,17 @@ def test_the_baselines_stand_beside_the_winner(found: SearchDocument) -> None:
     assert found.evidence.mean == pytest.approx(found.confirmation.mean)
     again = SearchDocument.model_validate(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.baselines == found.baselines
+
+
+def test_another_choice_of_a_baseline_is_another_look(tmp_path: Path) -> None:
+    ledgers, _ = proven(tmp_path)
+    for _ in range(2):
+        told(make_plan(), ledgers, tmp_path)
+    assert ledgers[""].noted("looks") == [5]
+    chosen = ledgers["vanilla"].records("search")[0].configuration | {"learning_rate": 3e-4}
+    further(ledgers["vanilla"], chosen, 5, "search", full(1.0, 3.0))
+    told(make_plan(), ledgers, tmp_path)
+    assert ledgers[""].noted("looks") == [5, 5]
 
 
 def with_finalists(output: Path) -> SearchDocument:

@@ -91,17 +91,17 @@ def test_baselines_have_a_share_of_the_budget_and_one_trial_at_least() -> None:
     spaces = {name: plan.space.for_baseline(name or "vanilla") for name in ("", "top-k", "r-drop")}
     plan = change_spaces(plan, spaces)
     own, baseline = make_rules(plan), make_rules(plan, "top-k")
-    assert own.race_stop_rules == [WallTimeLimit(100, 0.8), DeviceHoursLimit("CPU", 1, 1, 0.8)]
-    assert [rule.share for rule in own.stop_rules[1:]] == pytest.approx([0.48, 0.48])
+    assert own.race_stop_rules == [WallTimeLimit(100, 0.6), DeviceHoursLimit("CPU", 1, 1, 0.6)]
+    assert [rule.share for rule in own.stop_rules[1:]] == pytest.approx([0.36, 0.36])
     spent = SpentResources(0, 1000.0, 1e6)
     assert find_stop_reason(own.stop_rules, spent)
     assert find_stop_reason(baseline.stop_rules, spent) is None
     assert find_stop_reason(baseline.stop_rules, replace(spent, trials=1))
     assert (baseline.race_seeds, baseline.raced_configurations) == (3, 2)
-    for rules, share in ((baseline.stop_rules, 0.1 * MIN_EXPLORATION_SHARE), (baseline.race_stop_rules, 0.1)):
-        within = SpentResources(1, 99.0, (share - 0.001) * 3600)
+    within = SpentResources(1, 99.0, 0.199 * 3600)
+    for rules in (baseline.stop_rules, baseline.race_stop_rules):
         assert find_stop_reason(rules, within) is None
-        assert find_stop_reason(rules, replace(within, slot_seconds=share * 3600))
+        assert find_stop_reason(rules, replace(within, slot_seconds=0.2 * 3600))
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,25 @@ def test_who_did_not_race_does_not_win_by_one_seed() -> None:
     assert rank(TRIALS, race) == [1, 3, 2, 4, 0]  # 0.2 of one seed is more than any mean of three
 
 
+@pytest.mark.parametrize(
+    "race",
+    [
+        [(1, 0.4), (3, 0.38)],  # --race 1
+        [(1, 0.4), (3, 0.38), (1, 0.3)],  # a budget ended it
+        [(1, 0.4), (1, 0.4), (3, None), (3, None)],  # None: failed
+    ],
+)
+def test_the_next_best_does_not_win_over_two_that_race(race: list[tuple[int, float | None]]) -> None:
+    """Where two race, as those of a baseline, the third has one seed, however close it was."""
+    seeds = {1: iter(SEEDS), 3: iter(SEEDS)}
+    runs = [
+        replace(run(number, score, next(seeds[number])), **({} if score else {"outcome": Outcome.FAILED}))
+        for number, score in race
+    ]
+    trials = [run(0, 0.1), run(1, 0.5), run(2, 0.49), run(3, 0.495)]
+    assert rank_configurations(trials, runs, "max", 0.1, 2)[0].trial.number in (1, 3)
+
+
 def test_who_raced_before_better_trials_came_still_counts_with_its_seeds() -> None:
     """A search that went on with more trials: of the three that race now, none has better means."""
     later = [*TRIALS, run(5, 0.6), run(6, 0.55)]

@@ -273,7 +273,7 @@ def test_what_an_earlier_version_began_to_confirm_is_not_chosen_anew(began: list
     ledger = begun_by_another_version(began)
     made, _ = ran(ledger, trials=3)
     assert ledger.records("race") == []
-    assert made.race_end == "an earlier version chose the winner, whose confirmation has begun"
+    assert made.race_end == "an earlier version chose, and the confirmation has begun"
     assert made.confirmed_winner is not None
     assert made.confirmed_winner.number == 0
 
