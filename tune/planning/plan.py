@@ -234,7 +234,7 @@ class Plan:
                 self.count_confirmations(arm),
                 METHODS[each.space.methods[0]]().cost if arm else MethodCost(),
                 arm in self.baseline_arms,
-                self._measure_budget(arm),
+                self.measure_budget(arm),
                 each.preview,
                 each.speed,
             )
@@ -254,10 +254,10 @@ class Plan:
         """Return the stop rules of the exploration of an arm that is no baseline."""
         run = estimate_run(self.options, self.first.preview, self.first.speed, MethodCost())
         race_s = self.count_race_runs(next(iter(self.arms))) * run.trial * self.mean_training_share
-        share = find_exploration_share(race_s, self._measure_budget("")) * self.own_budget_share
+        share = find_exploration_share(race_s, self.measure_budget("")) * self.own_budget_share
         return [TrialLimit(self.options.trials), *self._get_budget_rules(share)]
 
-    def _measure_budget(self, arm: str) -> float:
+    def measure_budget(self, arm: str) -> float:
         """Return the slot seconds that the budgets leave for trials and race of an arm."""
         limits, baselines = self.options.resource_limits, self.baseline_arms
         share = BASELINE_BUDGET_SHARE / len(baselines) if arm in baselines else self.own_budget_share

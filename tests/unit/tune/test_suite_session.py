@@ -197,7 +197,7 @@ def test_each_task_keeps_for_its_race_what_it_takes_of_the_shared_time() -> None
     kept = []
     for plan in (alone, together):
         (rule,) = (each for each in plan.get_stop_rules() if isinstance(each, WallTimeLimit))
-        kept.append((1 - rule.share) * plan._own_budget)
+        kept.append((1 - rule.share) * plan.measure_budget(""))
     assert together._own_budget == alone._own_budget / 8
     assert kept[1] == pytest.approx(min(kept[0], 0.4 * together._own_budget))
 
