@@ -49,7 +49,7 @@ class DurationEstimate:
 @dataclass(frozen=True)
 class ArmLoad:
     """What an arm has to run. cost: of its method; is_baseline: no trial is stopped. budget: slot-seconds
-    after which no trial and no race run starts. preview, speed: of its runs."""
+    that its trials and race runs may take, about. preview, speed: of its runs."""
 
     trials: int
     race_runs: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration,
 from tune.planning.inputs import ResolvedInput
 from tune.planning.models import SearchedModel
 from tune.strategy.budget import (
+    RACE_MARGIN,
     AfterFirstTrial,
     SlotCount,
     SlotDevices,
@@ -30,7 +31,7 @@ from tune.strategy.budget import (
     measure_slot_budget,
 )
 from tune.strategy.race import RACED_CONFIGURATIONS
-from tune.strategy.strategy import Strategy
+from tune.strategy.strategy import NO_WARM_START, Strategy, WarmStart
 
 SEARCH_DECISIONS = ("seed", "scheduler", "sampler")  # options of the identity that no run knows
 CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand in the identity
@@ -42,26 +43,9 @@ CHANGEABLE_OPTIONS = {  # options that may change on a resume; all others stand 
     *("init_task", "results", "allow_dirty", "gradient_checkpointing"),
     *("arms", "tune"),  # which the identity of each arm holds
 }
-BASELINE_BUDGET_SHARE = 0.4  # share of a search's budget for tuning the baselines
+MAX_BASELINE_SHARE = 0.4  # of a search's budget, for tuning the baselines
 RACED_OF_BASELINE = 2  # configurations of a baseline that race
 TRIALS_PER_PARAMETER = 2  # of a baseline, for each parameter of several values but the learning rate
-
-
-@dataclass(frozen=True)
-class WarmStart:
-    """Results of earlier searches.
-
-    initial_configurations: are tried before any is proposed.
-    observations: (configuration, normal score), see `tune.strategy.warm_start.EarlierConfiguration`.
-    origins: the searches.
-    """
-
-    initial_configurations: Sequence[dict[str, Any]] = ()
-    observations: Sequence[tuple[dict[str, Any], float]] = ()
-    origins: Sequence[str] = ()
-
-
-NO_WARM_START = WarmStart()
 
 
 @dataclass(frozen=True)
@@ -232,9 +216,9 @@ class Plan:
                 self.count_trials(arm),
                 self.count_race_runs(arm),
                 self.count_confirmations(arm),
-                METHODS[each.space.methods[0]]().cost if arm else MethodCost(),
+                self._get_cost(arm),
                 arm in self.baseline_arms,
-                self.measure_budget(arm),
+                self.measure_budget(arm) / self.mean_training_share,
                 each.preview,
                 each.speed,
             )
@@ -252,16 +236,29 @@ class Plan:
 
     def get_stop_rules(self) -> list[StopRule]:
         """Return the stop rules of the exploration of an arm that is no baseline."""
-        run = estimate_run(self.options, self.first.preview, self.first.speed, MethodCost())
-        race_s = self.count_race_runs(next(iter(self.arms))) * run.trial * self.mean_training_share
-        share = find_exploration_share(race_s, self.measure_budget("")) * self.own_budget_share
+        race_s = self._estimate_runs(next(iter(self.arms)), self.count_race_runs)
+        share = self.own_budget_share * find_exploration_share(race_s, self.measure_budget(""))
         return [TrialLimit(self.options.trials), *self._get_budget_rules(share)]
 
     def measure_budget(self, arm: str) -> float:
         """Return the slot seconds that the budgets leave for trials and race of an arm."""
-        limits, baselines = self.options.resource_limits, self.baseline_arms
-        share = BASELINE_BUDGET_SHARE / len(baselines) if arm in baselines else self.own_budget_share
-        return share * measure_slot_budget(limits, self._devices_per_slot, self.slots / self.tasks)
+        is_baseline = arm in self.baseline_arms
+        return self._whole_budget * (self._share_of_baseline if is_baseline else self.own_budget_share)
+
+    @property
+    def _whole_budget(self) -> float:
+        """The slot seconds of the tightest budget; infinite without one."""
+        limits, slots = self.options.resource_limits, self.slots / self.tasks
+        return measure_slot_budget(limits, self._devices_per_slot, slots)
+
+    def _get_cost(self, arm: str) -> MethodCost:
+        return METHODS[self.arms[arm].space.methods[0]]().cost if arm else MethodCost()
+
+    def _estimate_runs(self, arm: str, *counts: Callable[[str], int]) -> float:
+        """Return the expected slot seconds of so many trials and race runs of an arm."""
+        preview, speed = self.arms[arm].preview, self.arms[arm].speed
+        run = estimate_run(self.options, preview, speed, self._get_cost(arm))
+        return sum(count(arm) for count in counts) * run.trial * self.mean_training_share
 
     @property
     def _devices_per_slot(self) -> dict[str, float]:
@@ -271,11 +268,18 @@ class Plan:
     @property
     def own_budget_share(self) -> float:
         """The share of the budgets that the baselines leave to trials and race."""
-        return 1 - BASELINE_BUDGET_SHARE if self.baseline_arms else 1.0
+        return 1 - self._share_of_baseline * len(self.baseline_arms)
+
+    @property
+    def _share_of_baseline(self) -> float:
+        """The share of the budgets that is kept for each baseline: of all of them RACE_MARGIN times what they
+        are expected to take, and no more than MAX_BASELINE_SHARE."""
+        counts, number = (self.count_trials, self.count_race_runs), len(self.baseline_arms)
+        expected = sum(self._estimate_runs(arm, *counts) for arm in self.baseline_arms)
+        return min(MAX_BASELINE_SHARE, RACE_MARGIN * expected / self._whole_budget) / max(1, number)
 
     def _get_budget_rules(self, of_hours: float, of_time: float | None = None) -> list[StopRule]:
-        limits = self.options.resource_limits
-        return make_budget_rules(limits, self._devices_per_slot, of_hours, of_time)
+        return make_budget_rules(self.options.resource_limits, self._devices_per_slot, of_hours, of_time)
 
     def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
         """Return the strategy of an arm. folder: location of its runs' files, see `tune.core.storage`; warm:
@@ -313,7 +317,7 @@ class Plan:
 
     def _make_baseline_strategy(self, arm: str, strategy: Strategy) -> Strategy:
         """Return the strategy of a baseline, which finds the learning rate of published values."""
-        rules = self._get_budget_rules(BASELINE_BUDGET_SHARE / len(self.baseline_arms), of_time=1.0)
+        rules = self._get_budget_rules(self._share_of_baseline, of_time=1.0)
         return replace(
             strategy,
             sampler="latin",

@@ -20,8 +20,9 @@ from tune.planning.cluster import (
 )
 from tune.planning.locations import check_storage, check_tracking
 from tune.planning.models import make_paths_absolute
-from tune.planning.plan import NO_WARM_START, Plan, WarmStart
+from tune.planning.plan import Plan
 from tune.planning.space_options import check_baselines
+from tune.strategy.strategy import NO_WARM_START, WarmStart
 from tune.strategy.warm_start import adapt_to_space, propose_first_trials, read_earlier_searches
 
 WARM_START_SHARE = 0.25  # share of trials taken from earlier searches

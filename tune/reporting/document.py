@@ -64,7 +64,11 @@ def build_search_document(
     evidence, dev_chance, evidence_error = None, None, None
     if confirming and output is not None:
         evidence, dev_chance, evidence_error = summarise_evidence(plan.task, confirming, output)
-    looked_at = {arm: make_configuration_key(each.configuration) for arm, each in winners.items() if each}
+    looked_at = {
+        arm: make_configuration_key(won.configuration)
+        for arm, won in winners.items()
+        if won and _is_confirmed(won, ledgers[arm])
+    }
     look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0, looked_at)))
     baselines = _compare_baselines(plan, ledgers, winners, winner, output, look) if winner else []
     apart = [configuration, *(baseline.configuration for baseline in baselines if baseline.published)]
@@ -108,6 +112,12 @@ def build_search_document(
     )
     document.sentence = format_result_sentence(document)
     return document
+
+
+def _is_confirmed(trial: TrialRecord, ledger: Ledger) -> bool:
+    """Return whether a trial's configuration has a score with a fresh seed."""
+    runs = select_by_configuration(trial.configuration, ledger.records(RunPurpose.CONFIRMATION))
+    return any(run.outcome.is_usable for run in runs)
 
 
 def _describe_winner(plan: Plan, winner: TrialRecord) -> WinnerSection:

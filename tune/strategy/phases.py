@@ -135,6 +135,8 @@ class SearchPhases:
         if self.exploration_end is not None:
             return None
         reason = find_stop_reason(self.strategy.stop_rules, self.spent()) or self._target_reason()
+        if self.strategy.is_baseline:  # the budgets that it has were smaller in earlier versions
+            reason = reason or self._settled_reason()
         record = None if reason else self.proposer.propose_next()
         if record is None:
             self.exploration_end = reason or "every configuration was tried"
@@ -215,8 +217,8 @@ class SearchPhases:
         did not win are confirmed anyway, and are not among them."""
         confirmations = self.ledger.records(RunPurpose.CONFIRMATION)
         selecting = self.ledger.records(RunPurpose.SEARCH, RunPurpose.RACE)
-        begun = (run.began for run in confirmations if run.began or run.outcome.is_final)
-        began = next(begun, math.inf)  # none, where all were interrupted before their first step
+        begun = (run.began or run.ended for run in confirmations)  # neither before a first step
+        began = next(filter(None, begun), math.inf)
         if not confirmations or any(run.ended > began for run in selecting):
             return []
         winner = confirmations[0].configuration

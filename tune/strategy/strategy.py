@@ -14,6 +14,23 @@ from tune.strategy.race import RACED_CONFIGURATIONS
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """Results of earlier searches.
+
+    initial_configurations: are tried before any is proposed.
+    observations: (configuration, normal score), see `tune.strategy.warm_start.EarlierConfiguration`.
+    origins: the searches.
+    """
+
+    initial_configurations: Sequence[dict[str, Any]] = ()
+    observations: Sequence[tuple[dict[str, Any], float]] = ()
+    origins: Sequence[str] = ()
+
+
+NO_WARM_START = WarmStart()
+
+
+@dataclass(frozen=True)
 class Strategy:
     """Strategy of a search, from its first proposal to its last confirmation.
 

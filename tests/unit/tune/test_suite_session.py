@@ -198,8 +198,8 @@ def test_each_task_keeps_for_its_race_what_it_takes_of_the_shared_time() -> None
     for plan in (alone, together):
         (rule,) = (each for each in plan.get_stop_rules() if isinstance(each, WallTimeLimit))
         kept.append((1 - rule.share) * plan.measure_budget(""))
-    assert together._own_budget == alone._own_budget / 8
-    assert kept[1] == pytest.approx(min(kept[0], 0.4 * together._own_budget))
+    assert together.measure_budget("") == alone.measure_budget("") / 8
+    assert kept[1] == pytest.approx(min(kept[0], 0.4 * together.measure_budget("")))
 
 
 def test_tasks_without_a_plan_are_all_named_and_so_is_what_could_run() -> None:

@@ -55,12 +55,16 @@ def test_no_more_is_run_than_the_budget_allows(budget: dict[str, Any], slot_seco
 def test_baselines_take_no_more_than_their_share_of_the_budget(
     hours: float | None, slot_seconds: float
 ) -> None:
-    """Without one: 11 trials and 9 race runs, and of each baseline 3 and 6; with almost none: what starts."""
+    """Without one: 11 trials and 9 race runs, and of each baseline 3 and 6; with almost none: what starts. So
+    it is where the configurations train half as long on average."""
     plan = make_plan(trials=11, scheduler="none", cpu_hours=hours, baseline="vanilla,top-k")
     spaces = {arm: plan.space.for_baseline(arm) for arm in ("vanilla", "top-k")}
     plan = change_spaces(plan, {"": plan.space, **spaces})
     confirming = 3 * make_confirmation_seconds(plan)
     assert plan.estimate.slot_seconds - confirming == pytest.approx(slot_seconds)
+    short = replace(plan.space, parameters={**plan.space.parameters, "epochs": Choice((0.0, 4.0))})
+    halved = change_spaces(plan, {"": short, **spaces}).estimate.slot_seconds - confirming / 2
+    assert halved == pytest.approx(slot_seconds if hours == 0.05 else slot_seconds / 2)
 
 
 def test_there_are_no_more_evaluations_than_steps() -> None:

@@ -477,8 +477,12 @@ def test_another_choice_of_a_baseline_is_another_look(tmp_path: Path) -> None:
     assert ledgers[""].noted("looks") == [5]
     chosen = ledgers["vanilla"].records("search")[0].configuration | {"learning_rate": 3e-4}
     further(ledgers["vanilla"], chosen, 5, "search", full(1.0, 3.0))
-    told(make_plan(), ledgers, tmp_path)
-    assert ledgers[""].noted("looks") == [5, 5]
+    job = Job("vanilla:confirm-9", "confirmation", chosen, 7, make_plan().settings, "")
+    fresh = confirm(job, predictions.locate_predictions(tmp_path, job.id)).result
+    for result, looks in ((RunResult(outcome=Outcome.FAILED, error="no"), [5]), (fresh, [5, 5])):
+        further(ledgers["vanilla"], chosen, 6, "confirmation", result)
+        told(make_plan(), ledgers, tmp_path)
+        assert ledgers[""].noted("looks") == looks
 
 
 def with_finalists(output: Path) -> SearchDocument:

@@ -98,6 +98,8 @@ def test_baselines_have_a_share_of_the_budget_and_one_trial_at_least() -> None:
     assert find_stop_reason(baseline.stop_rules, spent) is None
     assert find_stop_reason(baseline.stop_rules, replace(spent, trials=1))
     assert (baseline.race_seeds, baseline.raced_configurations) == (3, 2)
+    roomy = replace(plan, options=plan.options.copy_with(time_budget="1d", cpu_hours=10.0))
+    assert 1 > make_rules(roomy).race_stop_rules[1].share > 0.95  # twice what they should take
     within = SpentResources(1, 99.0, 0.199 * 3600)
     for rules in (baseline.stop_rules, baseline.race_stop_rules):
         assert find_stop_reason(rules, within) is None

@@ -25,11 +25,11 @@ from tune.core.options import SearchOptions
 from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations
 from tune.planning import planner
-from tune.planning.plan import NO_WARM_START
 from tune.records import stores
 from tune.records.ledger import Ledger
 from tune.search_session import SearchSession
 from tune.strategy.proposals import STARTUP_TRIALS
+from tune.strategy.strategy import NO_WARM_START
 from tune.strategy.warm_start import (
     MIN_PROPOSAL_DISTANCE,
     EarlierConfiguration,
