@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +27,7 @@ from dps.training.config import FineTuneConfig
 from dps.training.data import TaskData
 from dps.training.run import finetune_model
 from tests import families, tiny
+from tune.planning import probe
 
 pytestmark = pytest.mark.integration
 
@@ -313,3 +316,14 @@ def test_patience_ends_a_run_on_all_ranks_together(ranks: list[dict[str, Any]]) 
 def test_a_loss_of_nan_on_one_rank_ends_the_run_on_all(ranks: list[dict[str, Any]]) -> None:
     for seen in ranks:
         assert seen["run of nan-on-rank-one"][:3] == ("diverged", 1, [])
+
+
+def test_the_check_of_gpus_runs_without_any() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", probe.GPU_CHECK_SCRIPT],
+        env={"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["0"]

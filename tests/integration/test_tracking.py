@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import re
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -807,3 +810,20 @@ def test_what_is_no_experiment_is_refused_in_one_line(
     assert line.startswith(f"error: EXPERIMENT: {said}")
     assert line.count("\n") == 1
     assert not (tmp_path / "nowhere.db").exists()
+
+
+SILENT = """
+from tune.records import stores
+stores.create_mlflow_client("sqlite:///mlflow.db")
+from mlflow.telemetry.utils import is_telemetry_disabled
+assert is_telemetry_disabled()
+"""
+
+
+def test_mlflow_reports_nothing_to_its_makers(tmp_path: Path) -> None:
+    """Asked of MLflow itself, which reports nothing in tests anyway."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", SILENT]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
