@@ -26,3 +26,11 @@ def test_help_and_plan_do_without_heavy_libraries(arguments: list[str], heavy: s
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_workers_do_without_what_only_the_search_needs() -> None:
+    """Each of a slot's workers imports these anew, beside the others, before the first step."""
+    spared = {"optuna", "sqlalchemy", "pandas", "datasets", "mlflow", "sklearn"}
+    code = f"import sys, tune.execution.worker\nsys.exit(', '.join({spared} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from safetensors.numpy import load_file, save_file
 
 from dps.errors import InputError
 from dps.paths import hash_file, sync_tree, write_in_one_piece
-from tune.records.ledger import TrialRecord
+
+if TYPE_CHECKING:
+    from tune.records.ledger import TrialRecord
 
 RunKey = TypeVar("RunKey")
 PREDICTIONS_FILE = "logits.safetensors"  # where a run writes them
