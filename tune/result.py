@@ -199,7 +199,10 @@ class SuiteResult:
     @cached_property
     def results(self) -> dict[str, SearchResult | ComparisonResult]:
         """The result of each task."""
-        found = {task.task: load_result(self.folder / task.task) for task in self.document.tasks}
+        found = {}
+        for task in self.document.tasks:
+            own = self.folder / task.task  # that of a suite of other folders lies elsewhere
+            found[task.task] = load_result(own if own.is_dir() else Path(task.folder))
         return {name: one for name, one in found.items() if not isinstance(one, SuiteResult)}
 
     @property

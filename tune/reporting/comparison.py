@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from dps.errors import InputError
 from dps.methods import make_method
 from dps.training.config import TRAINING_PARAMETERS
+from dps.training.result import Outcome
 from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
@@ -54,10 +55,20 @@ def build_comparison(
         baseline=next(iter(plan.arms)),
         methods=methods,
         spent=SpentSection.model_validate(asdict(spent) | plan.slot_devices.used(spent.slot_seconds)),
-        looks=next(iter(ledgers.values())).note_look(
-            options.confirm, {each.method: make_configuration_key(each.configuration) for each in methods}
-        ),
+        looks=_note_look(ledgers, options.confirm, methods),
     )
+
+
+def _note_look(ledgers: Mapping[str, Ledger], seeds: int, methods: Sequence[MethodSection]) -> list[int]:
+    """Note the look with the baseline's ledger, and return all: those that another arm's has, too, which was
+    the baseline before. It is none where no run completed."""
+    first, keys = next(iter(ledgers.values())), ("looks", "looked_at")
+    most = max(ledgers.values(), key=lambda ledger: len(ledger.noted("looks") or []))
+    for key in keys if most is not first else ():
+        first.note(key, most.noted(key))
+    is_seen = any(run.outcome == Outcome.COMPLETED for method in methods for run in method.runs)
+    chosen = {each.method: make_configuration_key(each.configuration) for each in methods}
+    return first.note_look(seeds if is_seen else 0, chosen)
 
 
 def _build_method_section(plan: Plan, name: str, ledger: Ledger) -> MethodSection:

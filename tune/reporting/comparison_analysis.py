@@ -94,18 +94,52 @@ def _describe_pairs(document: ComparisonDocument) -> list[str]:
     return [f"Pairs share the seed and the evaluation set, but {' and '.join(lines)}."]
 
 
+def list_known_seeds(document: ComparisonDocument) -> dict[str, list[int]]:
+    """Return by method the seeds of which a run tells something: it went to its end, or diverged."""
+    known = (Outcome.COMPLETED, Outcome.DIVERGED)
+    return {
+        method.method: [
+            seed
+            for seed in document.budget.seeds
+            if any(run.seed == seed and run.outcome in known for run in method.runs)
+        ]
+        for method in document.methods
+    }
+
+
+def list_compared_seeds(document: ComparisonDocument) -> list[int]:
+    """Return the seeds that are compared: those known of every method of which any is; where there is none
+    of these, all, with which nothing is compared."""
+    known = [set(seeds) for seeds in list_known_seeds(document).values() if seeds]
+    seeds = document.budget.seeds
+    return [seed for seed in seeds if known and all(seed in each for each in known)] or [*seeds]
+
+
+def _can_be_compared(document: ComparisonDocument, method: str) -> bool:
+    """Return whether runs of a method and of the baseline are known for the seeds that are compared."""
+    known, compared = list_known_seeds(document), {*list_compared_seeds(document)}
+    return all(compared <= {*known[each]} for each in (method, document.baseline))
+
+
 def _describe_missing_runs(document: ComparisonDocument) -> list[str]:
     """Describe methods with missing runs, and what replaces them."""
-    lines, seeds = [], set(document.budget.seeds)
+    lines, seeds, known = [], set(document.budget.seeds), list_known_seeds(document)
     for method in document.methods:
         outcomes = Counter(str(run.outcome) for run in method.runs if run.seed in seeds)
         missing = len(seeds) - outcomes.pop(Outcome.COMPLETED, 0)
         if missing:
             outcomes["not made"] = missing - outcomes.total()
             reason = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
+            said = []
+            if Outcome.DIVERGED in outcomes:
+                said.append("the constant prediction stands for one that diverged")
+            if not known[method.method]:
+                said.append("the constant prediction stands for them, and nothing is compared with it")
+            elif outcomes.keys() - {Outcome.DIVERGED, "not made"} or outcomes["not made"]:
+                said.append("a seed of which a run tells nothing is left out, of all")
             lines.append(
-                f"{method.method}: {missing} of {len(seeds)} runs did not complete ({reason}); each is "
-                f"replaced by the constant prediction."
+                f"{method.method}: {missing} of {len(seeds)} runs did not complete ({reason}); "
+                f"{'; '.join(said)}."
             )
     return lines
 
@@ -119,7 +153,7 @@ def _evaluate_methods(
     differences = {
         method: estimate_difference(metric, labels, predicted[baseline], runs, BOOTSTRAP_SEED)
         for method, runs in predicted.items()
-        if method != baseline
+        if method != baseline and _can_be_compared(document, method)
     }
     p_values = {name: each.p for name, each in differences.items() if each.p is not None}
     look, tests = max(1, len(document.looks)), len(p_values)
@@ -130,7 +164,7 @@ def _evaluate_methods(
         estimate = estimate_mean(metric, labels, runs, BOOTSTRAP_SEED)
         collapsed = sum(compute_top_share(task, labels, run) == 1 for run in runs)
         rows[method] = MethodResult(
-            scores=dict(zip(document.budget.seeds, map(float, scores), strict=True)),
+            scores=dict(zip(list_compared_seeds(document), map(float, scores), strict=True)),
             **asdict(summarise_scores(scores, chance, collapsed)),
             interval=estimate.interval,
             others={
@@ -156,8 +190,8 @@ def read_method_predictions(
     """Read (task, labels (n,), predictions (seeds, n) by method, answers by method) of an evaluation set; the
     answers of a set of the task's own alone.
 
-    A run that did not complete, or was not started because no configuration trained, is filled with the
-    constant prediction.
+    They are of the seeds that are compared; a run that diverged, and every one of a method of which no run is
+    known, is filled with the constant prediction.
     """
     trained = restore_task(document.plan.settings.task)
     target = None if evaluation_set in trained.dev_splits else get_transfer_target(evaluation_set)
@@ -176,7 +210,7 @@ def read_method_predictions(
             predicted[method][seed] = compute_predictions(task.with_threshold(thresholds[method]), logits)
         else:
             labels, predicted[method][seed] = map_to_transfer_classes(trained, target, gold, logits)
-    seeds = document.budget.seeds
+    seeds = list_compared_seeds(document)
     filled = {name: fill_missing_runs(task, labels, runs, seeds) for name, runs in predicted.items()}
     answers = {}
     if target is None:

@@ -24,6 +24,7 @@ from tune.planning.planner import plan_each_task
 from tune.records.saved_options import find_runs_folder, is_suite_folder, load_resumed_options
 from tune.records.search_document import read_search_document
 from tune.records.suite_document import read_suite_document
+from tune.reporting.suite.folders import list_task_folders
 from tune.result import SearchResult, SuiteResult
 from tune.search_session import run_searches
 from tune.strategy.budget import WallTimeLimit
@@ -140,6 +141,8 @@ def test_a_task_without_a_result_is_named_and_the_others_have_theirs(
     document = read_suite_document(tmp_path / "out")
     assert document.failed == last["failed"] == {"rte": "no trial finished; bad labels"}
     assert SearchResult(tmp_path / "out" / "cola").winner is not None
+    assert (tmp_path / "out" / "rte" / "search.json").is_file()
+    assert list_task_folders(tmp_path / "out") == [tmp_path / "out" / "cola"]
 
 
 def test_what_mlflow_never_heard_of_several_tasks_is_delivered_with_the_run_above_them(

@@ -15,6 +15,7 @@ from tune.records.search_document import SearchDocument
 from tune.records.suite_document import ScoreSection, SuiteDifference, SuiteTask
 from tune.reporting.comparison_analysis import read_method_predictions
 from tune.reporting.confirmation import pair_predictions, read_dev_predictions
+from tune.stats.evidence import MIN_SEEDS
 from tune.stats.resampling import FloatArray
 from tune.stats.suite import TaskMean, draw_difference_means, make_exact_mean
 
@@ -115,10 +116,11 @@ def _make_mean(difference: DifferenceSection, draws: FloatArray) -> TaskMean:
 
 
 def _make_difference(difference: DifferenceSection, pairs: Mapping[int, float]) -> SuiteDifference:
+    is_few = difference.seeds < MIN_SEEDS  # of an earlier version, which gave these an interval
     return SuiteDifference(
         mean=difference.mean,
-        interval=difference.interval,
-        p=difference.p,
+        interval=None if is_few else difference.interval,
+        p=None if is_few else difference.p,
         seeds=difference.seeds,
         by_seed=dict(pairs),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean
 
 from dps.errors import InputError
+from dps.tasks.metrics import get_metric_range
 from dps.wording import format_hundredths, format_share
 from tune.core.option_types import name_size
 from tune.core.wording import format_difference, format_p_value
@@ -17,7 +18,7 @@ from tune.records.schema import SpentSection
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDocument
 from tune.reporting.suite.collect import PUBLISHED, WINNER, SuiteRow
 from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
-from tune.stats.suite import average_tasks, leave_each_out
+from tune.stats.suite import AverageEstimate, average_tasks, leave_each_out
 from tune.stats.verdict import adjust_p_values, is_distinguishable
 
 MAX_SENTENCES = 4  # of averages, one each
@@ -108,9 +109,10 @@ def _average_difference(name: str, rows: Sequence[SuiteRow]) -> AverageSection:
     """Average a difference over the tasks, and say how much one task alone does to it."""
     tasks = [row.section.task for row in rows]
     means = [row.differences[name] for row in rows]
-    found = average_tasks(means)
+    found = _clip_average(average_tasks(means), rows)
     verdicts = Counter(row.section.differences[name].verdict for row in rows)
-    without = dict(zip(tasks, leave_each_out(means), strict=True))
+    others = ([*rows[:place], *rows[place + 1 :]] for place in range(len(rows)))
+    without = dict(zip(tasks, map(_clip_average, leave_each_out(means), others), strict=True))
     parts = {task: each.mean for task, each in zip(tasks, means, strict=True)}
     # of two tasks both move the average alike: then the one with the larger difference carries it
     carrier = max(tasks, key=lambda task: (round(abs(found.mean - without[task].mean), 12), abs(parts[task])))
@@ -123,6 +125,16 @@ def _average_difference(name: str, rows: Sequence[SuiteRow]) -> AverageSection:
         carried_by=carrier,
         share=parts[carrier] / (found.mean * len(rows)) if abs(found.mean) > 1e-12 else None,
     )
+
+
+def _clip_average(average: AverageEstimate, rows: Sequence[SuiteRow]) -> AverageEstimate:
+    """Return the average of differences with its interval in the range of the tasks' metrics."""
+    if average.interval is None or not rows:
+        return average
+    ranges = [get_metric_range(row.section.metric) for row in rows]
+    widest = fmean(high - low for low, high in ranges)
+    low, high = average.interval
+    return replace(average, interval=(max(low, -widest), min(high, widest)))
 
 
 def _list_left_out(rows: Sequence[SuiteRow], common: Sequence[str]) -> list[str]:

@@ -34,12 +34,16 @@ def read_suite(folders: Sequence[Path], failed: Mapping[str, str] | None = None)
 def list_task_folders(suite: Path) -> list[Path]:
     """Return the folders of the tasks of a suite that have a result, in the order of its options. Raises
     InputError if none has one."""
-    names = list_suite_members(suite)
-    results = (SEARCH_DOCUMENT_FILE, COMPARISON_DOCUMENT_FILE)
-    folders = [suite / name for name in names if any((suite / name / file).is_file() for file in results)]
+    folders = [suite / name for name in list_suite_members(suite) if _has_result(suite / name)]
     if not folders:
         raise InputError(f"DIR: no task of {suite} has a result yet; go on with --resume {suite}")
     return folders
+
+
+def _has_result(folder: Path) -> bool:
+    if (folder / SEARCH_DOCUMENT_FILE).is_file():
+        return read_search_document(folder).confirmation is not None
+    return (folder / COMPARISON_DOCUMENT_FILE).is_file()
 
 
 def list_parts(folder: Path) -> list[Path]:

@@ -298,20 +298,55 @@ def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -
         return None if job.id == "dps-dense:confirm-0" else ending(tmp_path)(job)
 
     found = finished(tmp_path, end=end)
-    labels, values = predicted(tmp_path, "r-drop", "dev", 1)
+    file = predictions.locate_predictions(tmp_path, "r-drop:confirm-2")
+    labels, logits_of_third = predictions.read_predictions(file)["dev"]
     most = max(np.mean(labels == 0), np.mean(labels == 1))
-    row = found["results"]["dev"]["methods"]["r-drop"]
+    rows = found["results"]["dev"]["methods"]
+    assert [[*each["scores"]] for each in rows.values()] == [["2", "3"]] * 3  # seed 1 of dps-dense was lost
+    row = rows["r-drop"]
     assert row["scores"]["2"] == pytest.approx(most)
-    assert row["scores"]["1"] == pytest.approx(np.mean(values[0].argmax(axis=1) == labels))
-    assert row["collapsed"] == pytest.approx(1 / 3)
-    assert row["not_above_chance"] >= 1 / 3
+    assert row["scores"]["3"] == pytest.approx(np.mean(logits_of_third.argmax(axis=1) == labels))
+    assert row["collapsed"] == pytest.approx(1 / 2)
+    assert row["not_above_chance"] >= 1 / 2
     assert (row["answers"]["runs"], row["answers"]["collapsed"]) == (2, 0)  # of those that completed
     assert found["sentences"][-2:] == [
-        "dps-dense: 1 of 3 runs did not complete (1 lost); each is replaced by the constant prediction.",
-        "r-drop: 1 of 3 runs did not complete (1 diverged); each is replaced by the constant prediction.",
+        "dps-dense: 1 of 3 runs did not complete (1 lost); a seed of which a run tells nothing is left out, "
+        "of all.",
+        "r-drop: 1 of 3 runs did not complete (1 diverged); the constant prediction stands for one that "
+        "diverged.",
     ]
     assert found["costs"]["r-drop"]["seconds_per_run"] == pytest.approx((11.0 + 13.0) / 2)
     assert plain(found) == read(tmp_path)
+
+
+@pytest.mark.parametrize("lost", [METHODS[:1], METHODS], ids=["all of the baseline", "another of each"])
+def test_nothing_is_told_apart_by_runs_that_were_lost(tmp_path: Path, lost: tuple[str, ...]) -> None:
+    def end(job: Job) -> RunReport | None:
+        if job.purpose != "confirmation" or job.arm not in lost:
+            return ending(tmp_path)(job)
+        is_lost = len(lost) == 1 or job.seed == 1 + METHODS.index(job.arm)
+        return None if is_lost else ending(tmp_path)(job)
+
+    found = finished(tmp_path, end=end)
+    rows = found["results"]["dev"]["methods"].values()
+    assert [(row["difference"], row["verdict"]) for row in rows] == [(None, None)] * 3
+    assert sum("did not complete" in sentence for sentence in found["sentences"]) == len(lost)
+
+
+def test_the_looks_stay_with_a_comparison_whose_baseline_changes(tmp_path: Path) -> None:
+    plan = make_comparison(METHODS, trials=2, confirm=3)
+    ledgers, _ = carried_out(plan, ending(tmp_path))
+    first = build_comparison(plan, ledgers, SpentResources(6, 100.0, 90.0), CLEAN)
+    turned = {name: ledgers[name] for name in reversed(METHODS)}
+    more = replace(plan, options=plan.options.copy_with(confirm=4))
+    again = build_comparison(more, turned, SpentResources(6, 100.0, 90.0), CLEAN)
+    assert (first.looks, again.looks) == ([3], [3, 4])
+
+
+def test_a_comparison_in_which_nothing_completed_was_no_look(tmp_path: Path) -> None:
+    plan = make_comparison(METHODS, trials=2, confirm=3)
+    ledgers, _ = carried_out(plan, lambda job: last_report(job.id, Outcome.FAILED, error="no"))
+    assert build_comparison(plan, ledgers, SpentResources(6, 100.0, 90.0), CLEAN).looks == []
 
 
 def test_that_no_arm_learned_anything_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,6 +384,8 @@ def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path:
     most = max(np.mean(labels == 0), np.mean(labels == 1))
     assert list(row["scores"].values()) == pytest.approx([most] * 3)
     assert (row["std"], row["collapsed"]) == (0.0, 1.0)
+    assert (row["difference"], row["verdict"]) == (None, None)  # it is no worse; it did not run
+    assert found["results"]["dev"]["methods"]["dps-dense"]["verdict"]
     method = found["methods"][2]
     assert (method["configuration"], method["runs"], method["selection_score"]) == (
         {"method": "r-drop"},
@@ -356,7 +393,8 @@ def test_an_arm_that_never_trained_stands_with_the_constant_prediction(tmp_path:
         None,
     )
     assert found["sentences"][-1] == (
-        "r-drop: 3 of 3 runs did not complete (3 not made); each is replaced by the constant prediction."
+        "r-drop: 3 of 3 runs did not complete (3 not made); the constant prediction stands for them, and "
+        "nothing is compared with it."
     )
     assert found["costs"]["r-drop"] == {
         "passes_per_run": None, "seconds_per_run": None, "peak_memory": None, "passes": 0, "seconds": 6,

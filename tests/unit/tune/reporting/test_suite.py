@@ -21,10 +21,11 @@ from tests.unit.tune.reporting.test_comparison import finished
 from tune import compare, report, search_report
 from tune.records import stores
 from tune.records.experiments import RunFile
+from tune.records.schema import DifferenceSection
 from tune.records.search_document import read_search_document
 from tune.records.suite_document import SuiteDocument, read_suite_document
-from tune.reporting.suite.collect import collect_search
-from tune.reporting.suite.document import build_suite, list_sentences
+from tune.reporting.suite.collect import _make_difference, collect_search
+from tune.reporting.suite.document import _clip_average, build_suite, list_sentences
 from tune.reporting.suite.folders import read_suite
 from tune.reporting.suite.page import SUITE_PAGE, plot_averages, write_suite
 from tune.reporting.suite.tables import (
@@ -35,9 +36,32 @@ from tune.reporting.suite.tables import (
     summarise_suite,
 )
 from tune.result import SuiteResult, load_result
+from tune.stats.suite import AverageEstimate
 from tune.tracking.suite import track_suite
 
 TASKS = ("rte", "mrpc", "qnli")
+
+
+def test_an_interval_of_an_average_stays_within_what_the_metrics_allow() -> None:
+    rows = [
+        SimpleNamespace(section=SimpleNamespace(metric=metric)) for metric in ("f1", "accuracy", "pearson")
+    ]
+    wide = AverageEstimate(0.7, (-2.0, 1.2), 0.1, 5.0, 0.01, 0.99, 3, 0.95)
+    assert _clip_average(wide, rows).interval == pytest.approx((-4 / 3, 1.2))
+    assert _clip_average(replace(wide, interval=None), rows).interval is None
+
+
+@pytest.mark.parametrize(("seeds", "interval"), [(3, None), (4, (0.02, 0.04))])
+def test_a_difference_of_an_earlier_version_over_too_few_pairs_has_no_interval(
+    seeds: int, interval: tuple[float, float] | None
+) -> None:
+    kept = DifferenceSection(
+        mean=0.03, interval=(0.02, 0.04), p=0.01, adjusted_p=0.01, seeds=seeds, examples=60, points=3.0,
+        standard_error=0.01, df=3.0, level=0.95, std=0.01, probability_better=0.99, seeds_part=0.01,
+        examples_part=0.0,
+    )  # fmt: skip
+    made = _make_difference(kept, {})
+    assert (made.interval, made.p) == (interval, None if interval is None else 0.01)
 
 
 @pytest.fixture(scope="module")
