@@ -266,6 +266,8 @@ def _check_output(output: Path, options: Namespace) -> None:
 
 def _predict(options: Namespace) -> None:
     if options.output is not None:
+        if not Path(options.output).name:
+            raise InputError(f"--output: must be a file, but got {options.output!r}")
         _check_output(Path(options.output), options)
     predictor = Predictor.load(options.model)
     examples = _collect_examples(options, predictor.columns)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow.parquet as pq
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 
 from dps.data_checks import TaskProposal
 from dps.errors import InputError
@@ -21,6 +21,7 @@ from dps.paths import write_text_file
 from dps.propose import inspect_data
 from dps.tasks.definition import TASK_NAME_PATTERN, format_task_file
 from dps.tasks.registry import TASKS
+from dps.text import sanitise_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,9 +50,14 @@ def write_own_task(
     if not TASK_NAME_PATTERN.fullmatch(name) or name in TASKS:
         raise InputError(f"name: must be letters and digits, and no known task, but got {name!r}")
     parts = {"train": train} if dev is None else {"train": train, "dev": dev}
+    texts = [*text] if isinstance(text, list | tuple) else [] if text is None else [text]
+    named = [column for column in (*texts, label, group) if column is not None]
+    if not all(isinstance(column, str) for column in named) or len({*named}) < len(named):
+        raise InputError(f"text, label, group: must be names of different columns, but got {named}")
+    needed = {*map(str, named)} if texts and label else None
     columns = (text, label) if group is None else (text, label, group)
     digest = hashlib.sha256(repr(columns).encode())
-    contents = {split: _read_content(split, part, digest) for split, part in parts.items()}
+    contents = {split: _read_content(split, part, digest, needed) for split, part in parts.items()}
     folder = DATA_FOLDER / f"{name}-{digest.hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
@@ -68,8 +74,9 @@ def write_own_task(
     return file
 
 
-def _read_content(split: str, part: Any, digest: Any) -> Dataset | Path:
-    """Return a file, or a data set of what is in memory; add what it holds to the digest."""
+def _read_content(split: str, part: Any, digest: Any, needed: set[str] | None) -> Dataset | Path:
+    """Return a file, or a data set of what is in memory; add what it holds to the digest. needed: columns,
+    None for all."""
     if isinstance(part, str | Path):
         file = Path(part)
         if not file.is_file():
@@ -81,10 +88,34 @@ def _read_content(split: str, part: Any, digest: Any) -> Dataset | Path:
             raise InputError(
                 f"{split}: must be a DataFrame, a datasets.Dataset or a file, but got {type(part)}"
             )
-        part = Dataset.from_pandas(part, preserve_index=False)
+        part = _convert_frame(split, part, needed)
+    part = _name_classes(part)
     for batch in part.with_format("arrow").iter(1000):
         digest.update(repr(batch.to_pydict()).encode())
     return part
+
+
+def _convert_frame(split: str, frame: Any, needed: set[str] | None) -> Dataset:
+    """Return a DataFrame as a data set. Raises InputError for columns that cannot be one."""
+    if not frame.columns.is_unique:
+        raise InputError(f"{split}: has several columns of one name; rename them")
+    kept = frame if needed is None else frame[[name for name in frame.columns if name in needed]]
+    try:
+        return Dataset.from_pandas(kept, preserve_index=False)
+    except (TypeError, ValueError, NotImplementedError) as error:  # those of pyarrow are among them
+        what = sanitise_line(str(error.args[-1] if error.args else error))
+        rule = "make the values of each column of one kind, all text or all numbers"
+        rule += "" if needed else ", or give text= and label=, so that only these are read"
+        raise InputError(f"{split}: a column cannot be read ({what}); {rule}") from None
+
+
+def _name_classes(data: Dataset) -> Dataset:
+    """Return the data set with the names of classes in place of the numbers that stand for them."""
+    for name, feature in data.features.items():
+        if isinstance(feature, ClassLabel) and feature.names:
+            values = [feature.names[n] if n is not None and n >= 0 else None for n in data[name]]
+            data = data.remove_columns(name).add_column(name, values)
+    return data
 
 
 def _inspect(files: dict[str, Path], texts: Sequence[str] | None, label: str | None) -> TaskProposal:

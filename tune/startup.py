@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tune.console.progress import show_waiting
 from tune.core.options import CommonOptions
-from tune.core.run import RefusedError, RunPurpose
+from tune.core.run import RefusedError
 from tune.execution import addresses, connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
 from tune.execution.node_checks import ask_for_bf16, check_nodes, run_preflight_checks
@@ -122,6 +122,5 @@ def _adopt_resumed_search(plan: Plan, file: Path, refuse: ErrorFactory | None = 
     plan = plan.with_first_precision(next(iter(ledgers.values())).noted("precision"))
     for arm, ledger in ledgers.items():
         ledger.open(plan.get_identity(arm))
-    planned = RunPurpose.SEARCH, RunPurpose.CONFIRMATION
-    ended = [run for each in ledgers.values() for run in each.records(*planned) if run.outcome.is_final]
+    ended = [run for each in ledgers.values() for run in each.records() if run.outcome.is_final]
     return replace(plan, ended_runs=len(ended))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from statistics import fmean
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,12 @@ class MethodCost:
     calibration_epochs: float = 0.0
     evaluations: float = 0.0
     extra_bytes: float = 0.0
+
+    @classmethod
+    def average(cls, costs: Sequence[MethodCost]) -> MethodCost:
+        """Return the mean of the costs of several methods, one at least."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: fmean(getattr(cost, name) for cost in costs) for name in names})
 
     def passes(self, steps: int, steps_per_epoch: int) -> float:
         """Return the forward-backward passes over a batch that a run of `steps` steps takes."""

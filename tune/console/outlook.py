@@ -137,6 +137,7 @@ def measure_work(
     """
     share = MEAN_TRIAL_SHARE[plan.options.scheduler]
     left = done = spent = 0.0
+    own = plan.get_cost(next(iter(plan.arms)))
     for run in records:
         whole = _predict_run(plan, run.arm, run.purpose, _get_cost(run.configuration["method"]))
         ran = _measure_share(run, progress, plan.options.evaluations)
@@ -145,9 +146,9 @@ def measure_work(
         if run.id not in earlier:
             done, spent = done + whole * ran, spent + run.seconds
     for phase in count_phases(plan, records):
-        mean = _predict_run(plan, "", phase.purpose, MethodCost())
+        mean = _predict_run(plan, "", phase.purpose, own)
         left += (phase.total - phase.started) * mean * (share if phase.purpose == RunPurpose.SEARCH else 1.0)
-    return Work(left, done, spent, _predict_run(plan, "", RunPurpose.SEARCH, MethodCost()))
+    return Work(left, done, spent, _predict_run(plan, "", RunPurpose.SEARCH, own))
 
 
 def estimate_left(works: Sequence[Work], slots: int, passed: float) -> float | None:

@@ -92,3 +92,16 @@ class Arm:
             key: f"{value:g}" if isinstance(value, float) else str(value)
             for key, value in {**values, **single}.items()
         }
+
+
+def list_differences(arms: Mapping[str, Arm]) -> dict[str, dict[str, str]]:
+    """Return by arm the values of all that is not the same in every arm, "-" for what is tuned there."""
+    described = {name: arm.describe() for name, arm in arms.items()}
+    for key, part in (("model", "model"), ("training data", "data")):
+        found = {(getattr(arm, part).fingerprint, described[name][key]) for name, arm in arms.items()}
+        if len(found) > len({text for _, text in found}):  # others have the same short name
+            for name, arm in arms.items():
+                described[name][key] = getattr(arm, part).name
+    keys = dict.fromkeys(key for values in described.values() for key in values)
+    differing = [key for key in keys if len({values.get(key) for values in described.values()}) > 1]
+    return {name: {key: values.get(key, "tuned") for key in differing} for name, values in described.items()}

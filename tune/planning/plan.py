@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
 from tune.core.run import RunSettings
 from tune.core.space import INITIAL_RATE_COUNT, SearchSpace, describe_searched
-from tune.planning.arm import Arm
+from tune.planning.arm import Arm, list_differences
 from tune.planning.cluster import Cluster, count_slots
 from tune.planning.estimate import ArmLoad, DurationEstimate, estimate_duration, estimate_run
 from tune.planning.inputs import ResolvedInput
@@ -129,19 +130,7 @@ class Plan:
 
     def list_differences(self) -> dict[str, dict[str, str]]:
         """Return by arm the values of all that is not the same in every arm, "-" for what is tuned there."""
-        described = {name: arm.describe() for name, arm in self.arms.items()}
-        for key, part in (("model", "model"), ("training data", "data")):
-            found = {
-                (getattr(arm, part).fingerprint, described[name][key]) for name, arm in self.arms.items()
-            }
-            if len(found) > len({text for _, text in found}):  # others have the same short name
-                for name, arm in self.arms.items():
-                    described[name][key] = getattr(arm, part).name
-        keys = dict.fromkeys(key for values in described.values() for key in values)
-        differing = [key for key in keys if len({values.get(key) for values in described.values()}) > 1]
-        return {
-            name: {key: values.get(key, "tuned") for key in differing} for name, values in described.items()
-        }
+        return list_differences(self.arms)
 
     @property
     def baseline_arms(self) -> tuple[str, ...]:
@@ -177,8 +166,9 @@ class Plan:
 
     @property
     def planned_runs(self) -> int:
-        """The number of trials and confirmations over all arms, without the race."""
-        return sum(self.count_trials(arm) + self.count_confirmations(arm) for arm in self.arms)
+        """The number of trials, race runs and confirmations over all arms."""
+        counts = (self.count_trials, self.count_race_runs, self.count_confirmations)
+        return sum(count(arm) for count in counts for arm in self.arms)
 
     @property
     def trials(self) -> int:
@@ -205,7 +195,8 @@ class Plan:
 
     def count_confirmations(self, arm: str) -> int:
         """Return the number of runs with fresh seeds that an arm has."""
-        configurations = self.options.finalists + self.confirms_published if not arm else 1
+        finalists = min(self.options.finalists, self.count_trials(arm)) or 1
+        configurations = finalists + self.confirms_published if not arm else 1
         return configurations * self.options.confirm
 
     @property
@@ -216,7 +207,7 @@ class Plan:
                 self.count_trials(arm),
                 self.count_race_runs(arm),
                 self.count_confirmations(arm),
-                self._get_cost(arm),
+                self.get_cost(arm),
                 arm in self.baseline_arms,
                 self.measure_budget(arm) / self.mean_training_share,
                 each.preview,
@@ -242,8 +233,8 @@ class Plan:
 
     def measure_budget(self, arm: str) -> float:
         """Return the slot seconds that the budgets leave for trials and race of an arm."""
-        is_baseline = arm in self.baseline_arms
-        return self._whole_budget * (self._share_of_baseline if is_baseline else self.own_budget_share)
+        share = self._share_of_baseline if arm in self.baseline_arms else self.own_budget_share
+        return self._whole_budget * share if share else math.inf  # 0: there is no budget
 
     @property
     def _whole_budget(self) -> float:
@@ -251,13 +242,14 @@ class Plan:
         limits, slots = self.options.resource_limits, self.slots / self.tasks
         return measure_slot_budget(limits, self._devices_per_slot, slots)
 
-    def _get_cost(self, arm: str) -> MethodCost:
-        return METHODS[self.arms[arm].space.methods[0]]().cost if arm else MethodCost()
+    def get_cost(self, arm: str) -> MethodCost:
+        """Return what a run of an arm costs beyond vanilla, on average over its methods."""
+        return MethodCost.average([METHODS[method]().cost for method in self.arms[arm].space.methods])
 
     def _estimate_runs(self, arm: str, *counts: Callable[[str], int]) -> float:
         """Return the expected slot seconds of so many trials and race runs of an arm."""
         preview, speed = self.arms[arm].preview, self.arms[arm].speed
-        run = estimate_run(self.options, preview, speed, self._get_cost(arm))
+        run = estimate_run(self.options, preview, speed, self.get_cost(arm))
         return sum(count(arm) for count in counts) * run.trial * self.mean_training_share
 
     @property

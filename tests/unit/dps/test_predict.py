@@ -285,6 +285,7 @@ def test_single_texts_are_no_pairs(regression: Path, examples: object) -> None:
         (["--text", "a", " "], "--text: must not be empty"),
         (["--file", "no.csv"], "--file: there is no no.csv"),
         (["--text", "a", "--output", "no/such/folder"], "--output: cannot write"),
+        (["--text", "a", "--output", ""], "--output: must be a file, but got ''"),
         (["--text", "a", "--batch", "3"], "--batch 3; see --help"),
     ],
 )

@@ -264,6 +264,14 @@ def test_a_number_is_no_id_where_the_names_are_numbers(tmp_path: Path) -> None:
         source.load(task, "train")
 
 
+def test_of_many_classes_an_error_names_a_few(tmp_path: Path) -> None:
+    jsonl(tmp_path / "train.jsonl", ["team a", "other"])
+    labels = [f"team {letter}" for letter in "abcdefghijklmnopqrst"]
+    task, source = opened(write(tmp_path, labels=labels, files={"train": "train.jsonl"}))
+    with pytest.raises(InputError, match=r"team l or 11, and 8 more; a class that is missing"):
+        source.load(task, "train")
+
+
 def test_a_missing_label_column_is_named_and_a_column_called_label_does_not_serve(tmp_path: Path) -> None:
     csv(tmp_path / "train.csv", [("text", "bug")], header="text,label")
     task, source = opened(write(tmp_path, files={"train": "train.csv"}))

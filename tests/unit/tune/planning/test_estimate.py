@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dps.ranges import Choice
-from tests.unit.tune.helpers import change_spaces, make_comparison, make_plan
+from tests.unit.tune.helpers import change_spaces, make_comparison, make_plan, make_space
 from tune.console.plan import format_plan
 from tune.core.space import SearchSpace
 from tune.planning.estimate import STARTUP_S
@@ -72,6 +72,21 @@ def test_there_are_no_more_evaluations_than_steps() -> None:
     assert many == few
 
 
+def test_a_run_is_as_long_as_its_methods_make_it() -> None:
+    """r-drop has a second pass in each step; of two methods the mean counts."""
+    seconds = {}
+    for methods in (("vanilla",), ("r-drop",), ("vanilla", "r-drop")):
+        plan = change_spaces(make_plan(baseline="none"), {"": make_space(methods)})
+        seconds[methods] = plan.estimate.slot_seconds
+    extra = seconds["r-drop",] - seconds["vanilla",]
+    assert extra > 0.3 * seconds["vanilla",]
+    assert seconds["vanilla", "r-drop"] == pytest.approx(seconds["vanilla",] + extra / 2)
+
+
+def test_no_more_finalists_are_planned_than_trials() -> None:
+    assert make_plan(trials=3, finalists=20).count_confirmations("") == (3 + 1) * 5
+
+
 def test_a_small_space_ends_the_trials() -> None:
     space = SearchSpace(
         ("vanilla",), {"learning_rate": Choice((1e-5, 2e-5))}, {"vanilla": {"learning_rate": "learning_rate"}}
@@ -85,10 +100,10 @@ def test_a_small_space_ends_the_trials() -> None:
 
 def test_a_resumed_search_is_planned_for_what_is_left() -> None:
     whole = make_plan(trials=10, confirm=5, baseline="none")
-    rest = replace(whole, ended_runs=12)
-    assert rest.estimate.seconds == pytest.approx(whole.estimate.seconds * 3 / 15)
-    assert rest.estimate.slot_seconds == pytest.approx(whole.estimate.slot_seconds * 3 / 15)
-    assert "resumed      12 of about 15 runs already done" in format_plan(rest)
+    rest = replace(whole, ended_runs=18)  # of 10 trials, 9 race runs, 5 confirmations
+    assert rest.estimate.seconds == pytest.approx(whole.estimate.seconds * 6 / 24)
+    assert rest.estimate.slot_seconds == pytest.approx(whole.estimate.slot_seconds * 6 / 24)
+    assert "resumed      18 of about 24 runs already done" in format_plan(rest)
     assert replace(whole, ended_runs=99).estimate.seconds == 0
 
 
