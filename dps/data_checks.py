@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +18,11 @@ from dps.sources.task_files import DEV_SHARE, MIN_SPLIT_TEXTS
 from dps.tasks.splits import fold_texts, normalise_text
 from dps.tasks.task import Task
 from dps.text import quote_value
-from dps.wording import format_count
+from dps.wording import format_count, list_names
 
 MIN_CLASS_EXAMPLES = 10  # of a class, or for each class in dev; with fewer a score is mostly luck
 MAX_LABEL_MAGNITUDE = 10  # of a regression label; training starts at 0
 RARE_CLASS_SHARE = 0.1  # of the most frequent class: accuracy hardly depends on a rarer one
-MAX_LISTED_NAMES = 12
 
 Texts = tuple[str, ...]
 
@@ -234,12 +232,6 @@ def _warn_few_examples(proposal: TaskProposal) -> list[str]:
         factor = f"a factor of more than {1 / RARE_CLASS_SHARE:.0f}"
         warnings.append(f"class sizes differ by {factor}: {metric} hardly depends on the small ones")
     return warnings
-
-
-def list_names(names: Sequence[str]) -> str:
-    """Return the first names, and how many there are beside them."""
-    more = [f"and {len(names) - MAX_LISTED_NAMES} more"] if len(names) > MAX_LISTED_NAMES else []
-    return ", ".join([*names[:MAX_LISTED_NAMES], *more])
 
 
 def _count_rows(count: int) -> str:

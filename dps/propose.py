@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from dps.data_checks import DataFile, TaskProposal, Texts, list_data_warnings, list_names
+from dps.data_checks import DataFile, TaskProposal, Texts, list_data_warnings
 from dps.errors import InputError
 from dps.sources.labels import (
     DECIMAL_COMMA_PATTERN,
@@ -38,7 +38,7 @@ from dps.tasks.definition import format_task_file, parse_definition, write_task_
 from dps.tasks.registry import TASKS
 from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, Task
 from dps.text import quote_value
-from dps.wording import format_count, format_share
+from dps.wording import format_count, format_share, list_names
 from dps.yaml_text import parse_yaml
 
 DEV_FILE_NAMES = ("dev", "validation", "valid", "val")

@@ -1,6 +1,10 @@
-"""Wording of figures: counts with their noun, and shares in percent."""
+"""Wording of figures: counts with their noun, and shares in percent; and of lists of names."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+MAX_LISTED_NAMES = 12
 
 
 def format_count(count: float, noun: str) -> str:
@@ -22,3 +26,9 @@ def format_hundredths(*values: float, sign: str = "") -> list[str]:
 def format_share(share: float, digits: int = 0) -> str:
     """Format a share in percent: 0.95 as "95 %"."""
     return f"{share:.{digits}%}".replace("%", " %")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are beside them."""
+    more = [f"and {len(names) - MAX_LISTED_NAMES:,} more"] if len(names) > MAX_LISTED_NAMES else []
+    return ", ".join([*names[:MAX_LISTED_NAMES], *more])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, List
 
 from dps.data_checks import TaskProposal
 from dps.errors import InputError
@@ -112,10 +112,18 @@ def _convert_frame(split: str, frame: Any, needed: set[str] | None) -> Dataset:
 def _name_classes(data: Dataset) -> Dataset:
     """Return the data set with the names of classes in place of the numbers that stand for them."""
     for name, feature in data.features.items():
-        if isinstance(feature, ClassLabel) and feature.names:
-            values = [feature.names[n] if n is not None and n >= 0 else None for n in data[name]]
+        classes = feature.feature if isinstance(feature, List) else feature
+        if isinstance(classes, ClassLabel) and classes.names:
+            values = [_name(classes.names, value) for value in data[name]]
             data = data.remove_columns(name).add_column(name, values)
     return data
+
+
+def _name(names: Sequence[str], value: Any) -> Any:
+    """Return the name of a number, or those of a list of them; None for a missing one, as for -1."""
+    if isinstance(value, list):
+        return [_name(names, each) for each in value]
+    return names[value] if value is not None and value >= 0 else None
 
 
 def _inspect(files: dict[str, Path], texts: Sequence[str] | None, label: str | None) -> TaskProposal:

@@ -19,12 +19,12 @@ from dps.errors import InputError
 from dps.tasks.splits import normalise_text
 from dps.tasks.task import LABEL_SEPARATOR, Task
 from dps.text import quote_value
+from dps.wording import list_names
 
 CANDIDATE_SEPARATORS = (LABEL_SEPARATOR, ";", ",")
 NUMBER_PATTERN = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
 DECIMAL_COMMA_PATTERN = re.compile(r"[-+]?\d*,\d+")
 THOUSANDS_PATTERN = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
-MAX_LISTED = 12  # names in a message
 MAX_WHOLE_NUMBER = 10**18  # larger ones are written as they are
 INDICATORS = {"0": 0, "1": 1, "false": 0, "true": 1}
 READING_NOTES = {
@@ -153,7 +153,7 @@ class LabelReading:
         if key is None and isinstance(value, str | float | Decimal | None):
             return InputError(f"label is missing ({quote_value(value)}); give one or remove the row")
         alone = any(re.search(r"\d", name) for name in task.labels)  # no number is an id there
-        known = _list_some([name if alone else f"{name} or {n}" for n, name in enumerate(task.labels)])
+        known = list_names([name if alone else f"{name} or {n}" for n, name in enumerate(task.labels)])
         hint = " (the annotators did not agree; remove the row)" if key == "-" else ""
         if self.kind == "names" and _parse_id(key, len(task.labels)) is not None:
             known += "; numbers are ids only where every label is one and no name has a number"
@@ -224,18 +224,12 @@ def choose_label_reading(task: Task, values: Sequence[object]) -> LabelReading:
     if any(ids & (_find_numbers(name) - {number}) for number, name in enumerate(task.labels)):
         return LabelReading(task, "names")
     if len(task.labels) > 2 and ids and 0 not in ids:
-        numbers, known = _list_some([*map(str, sorted(ids))]), _list_some(task.labels)
+        numbers, known = list_names([*map(str, sorted(ids))]), list_names(task.labels)
         raise InputError(
             f"column {task.label!r} has the numbers {numbers}, but ids begin at 0, which no row has; write "
             f"the names ({known}), or numbers from 0 on"
         )
     return LabelReading(task, "ids" if ids else "names")
-
-
-def _list_some(names: Sequence[str]) -> str:
-    """Return names with commas, and of many how many more there are."""
-    more = len(names) - MAX_LISTED
-    return ", ".join(names[:MAX_LISTED]) + (f", and {more:,} more" if more > 0 else "")
 
 
 def _parse_id(key: str | None, classes: int) -> int | None:

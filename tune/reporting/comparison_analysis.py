@@ -107,23 +107,20 @@ def list_known_seeds(document: ComparisonDocument) -> dict[str, list[int]]:
     }
 
 
-def list_compared_seeds(document: ComparisonDocument) -> list[int]:
-    """Return the seeds that are compared: those known of every method of which any is; where there is none
-    of these, all, with which nothing is compared."""
-    known = [set(seeds) for seeds in list_known_seeds(document).values() if seeds]
-    seeds = document.budget.seeds
-    return [seed for seed in seeds if known and all(seed in each for each in known)] or [*seeds]
-
-
-def _can_be_compared(document: ComparisonDocument, method: str) -> bool:
-    """Return whether runs of a method and of the baseline are known for the seeds that are compared."""
-    known, compared = list_known_seeds(document), {*list_compared_seeds(document)}
-    return all(compared <= {*known[each]} for each in (method, document.baseline))
+def list_scored_seeds(document: ComparisonDocument) -> dict[str, list[int]]:
+    """Return by method the seeds that it is scored on: those known of every method of which any is, or where
+    there is none of these its own; all for a method of which none is known."""
+    known, planned = list_known_seeds(document), document.budget.seeds
+    common = [seed for seed in planned if all(seed in seeds for seeds in known.values() if seeds)]
+    return {method: (common or seeds) if seeds else [*planned] for method, seeds in known.items()}
 
 
 def _describe_missing_runs(document: ComparisonDocument) -> list[str]:
     """Describe methods with missing runs, and what replaces them."""
     lines, seeds, known = [], set(document.budget.seeds), list_known_seeds(document)
+    left_out = "a seed of which a run tells nothing is left out, of all"
+    if len({tuple(scored) for name, scored in list_scored_seeds(document).items() if known[name]}) > 1:
+        left_out = "no seed is known of all, so that only those with the same seeds are compared"
     for method in document.methods:
         outcomes = Counter(str(run.outcome) for run in method.runs if run.seed in seeds)
         missing = len(seeds) - outcomes.pop(Outcome.COMPLETED, 0)
@@ -136,7 +133,7 @@ def _describe_missing_runs(document: ComparisonDocument) -> list[str]:
             if not known[method.method]:
                 said.append("the constant prediction stands for them, and nothing is compared with it")
             elif outcomes.keys() - {Outcome.DIVERGED, "not made"} or outcomes["not made"]:
-                said.append("a seed of which a run tells nothing is left out, of all")
+                said.append(left_out)
             lines.append(
                 f"{method.method}: {missing} of {len(seeds)} runs did not complete ({reason}); "
                 f"{'; '.join(said)}."
@@ -149,11 +146,12 @@ def _evaluate_methods(
 ) -> EvaluationSetResult:
     """Evaluate all methods on one evaluation set."""
     task, labels, predicted, answers = read_method_predictions(document, evaluation_set, folders)
+    seeds, known = list_scored_seeds(document), list_known_seeds(document)
     metric, chance, baseline = task.metric, chance_level(task, labels), document.baseline
     differences = {
         method: estimate_difference(metric, labels, predicted[baseline], runs, BOOTSTRAP_SEED)
         for method, runs in predicted.items()
-        if method != baseline and _can_be_compared(document, method)
+        if method != baseline and known[method] and known[baseline] and seeds[method] == seeds[baseline]
     }
     p_values = {name: each.p for name, each in differences.items() if each.p is not None}
     look, tests = max(1, len(document.looks)), len(p_values)
@@ -164,7 +162,7 @@ def _evaluate_methods(
         estimate = estimate_mean(metric, labels, runs, BOOTSTRAP_SEED)
         collapsed = sum(compute_top_share(task, labels, run) == 1 for run in runs)
         rows[method] = MethodResult(
-            scores=dict(zip(list_compared_seeds(document), map(float, scores), strict=True)),
+            scores=dict(zip(seeds[method], map(float, scores), strict=True)),
             **asdict(summarise_scores(scores, chance, collapsed)),
             interval=estimate.interval,
             others={
@@ -190,8 +188,8 @@ def read_method_predictions(
     """Read (task, labels (n,), predictions (seeds, n) by method, answers by method) of an evaluation set; the
     answers of a set of the task's own alone.
 
-    They are of the seeds that are compared; a run that diverged, and every one of a method of which no run is
-    known, is filled with the constant prediction.
+    They are of the seeds that each is scored on; a run that diverged, and every one of a method of which no
+    run is known, is filled with the constant prediction.
     """
     trained = restore_task(document.plan.settings.task)
     target = None if evaluation_set in trained.dev_splits else get_transfer_target(evaluation_set)
@@ -210,8 +208,8 @@ def read_method_predictions(
             predicted[method][seed] = compute_predictions(task.with_threshold(thresholds[method]), logits)
         else:
             labels, predicted[method][seed] = map_to_transfer_classes(trained, target, gold, logits)
-    seeds = list_compared_seeds(document)
-    filled = {name: fill_missing_runs(task, labels, runs, seeds) for name, runs in predicted.items()}
+    seeds = list_scored_seeds(document)
+    filled = {name: fill_missing_runs(task, labels, runs, seeds[name]) for name, runs in predicted.items()}
     answers = {}
     if target is None:
         for name in predicted:

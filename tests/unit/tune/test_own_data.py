@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from dps.errors import InputError
 from dps.tasks.definition import read_task_file
@@ -34,6 +34,14 @@ def test_the_names_of_classes_are_kept() -> None:
         "bug",
         "praise",
     )
+
+
+def test_the_names_of_several_labels_are_kept() -> None:
+    data = Dataset.from_pandas(FRAME)
+    features = Features({"text": Value("string"), "team": List(ClassLabel(names=["bug", "ui"]))})
+    several = Dataset.from_dict({"text": data["text"], "team": [[0], [1], [0, 1]] * 20}, features=features)
+    task = read_task_file(write_own_task(several, text="text", label="team"))
+    assert (task.labels, task.multi_label) == (("bug", "ui"), True)
 
 
 def test_columns_that_nobody_named_may_hold_anything() -> None:

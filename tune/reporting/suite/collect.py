@@ -13,7 +13,7 @@ from tune.records.ledger import TrialRecord
 from tune.records.schema import DifferenceSection, SpentSection
 from tune.records.search_document import SearchDocument
 from tune.records.suite_document import ScoreSection, SuiteDifference, SuiteTask
-from tune.reporting.comparison_analysis import read_method_predictions
+from tune.reporting.comparison_analysis import list_known_seeds, read_method_predictions
 from tune.reporting.confirmation import pair_predictions, read_dev_predictions
 from tune.stats.evidence import MIN_SEEDS
 from tune.stats.resampling import FloatArray
@@ -82,7 +82,11 @@ def collect_comparison(document: ComparisonDocument, folders: Mapping[str, Path]
     result, baseline = document.main_result, document.baseline
     row = _make_row(document, folders[baseline])
     task, labels, predicted, _ = read_method_predictions(document, document.evaluation_sets[0], {**folders})
+    known = list_known_seeds(document)
     for name, found in result.methods.items():
+        if not known[name]:
+            row.problems[name] = "no run of it is known"
+            continue
         row.section.scores[name] = ScoreSection(mean=found.mean, interval=found.interval)
         difference = found.difference
         if difference is None:

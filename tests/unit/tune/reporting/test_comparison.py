@@ -330,6 +330,8 @@ def test_nothing_is_told_apart_by_runs_that_were_lost(tmp_path: Path, lost: tupl
     found = finished(tmp_path, end=end)
     rows = found["results"]["dev"]["methods"].values()
     assert [(row["difference"], row["verdict"]) for row in rows] == [(None, None)] * 3
+    scored = [["1", "2", "3"]] * 3 if len(lost) == 1 else [["2", "3"], ["1", "3"], ["1", "2"]]
+    assert [[*row["scores"]] for row in rows] == scored  # none of a run that was lost
     assert sum("did not complete" in sentence for sentence in found["sentences"]) == len(lost)
 
 
