@@ -95,7 +95,7 @@ class Arm:
 
 
 def list_differences(arms: Mapping[str, Arm]) -> dict[str, dict[str, str]]:
-    """Return by arm the values of all that is not the same in every arm, "tuned" for what is tuned there."""
+    """Return by arm the values of what is not the same in all, "tuned" for what is tuned there."""
     described = {name: arm.describe() for name, arm in arms.items()}
     for key, part in (("model", "model"), ("training data", "data")):
         found = {(getattr(arm, part).fingerprint, described[name][key]) for name, arm in arms.items()}

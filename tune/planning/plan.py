@@ -129,7 +129,7 @@ class Plan:
         return replace(self, arms={name: replace(arm, **changes) for name, arm in self.arms.items()})
 
     def list_differences(self) -> dict[str, dict[str, str]]:
-        """Return by arm the values of all that is not the same in every arm, "tuned" for what is tuned there."""
+        """Return by arm the values of what is not the same in all, "tuned" for what is tuned there."""
         return list_differences(self.arms)
 
     @property

@@ -16,9 +16,11 @@ import pytest
 from scipy import stats
 
 from dps.errors import InputError
-from tests.unit.tune.helpers import restore_old_search
-from tests.unit.tune.reporting.test_comparison import finished
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import last_report, restore_old_search
+from tests.unit.tune.reporting.test_comparison import ending, finished
 from tune import compare, report, search_report
+from tune.core.run import Job, RunReport
 from tune.records import stores
 from tune.records.experiments import RunFile
 from tune.records.schema import DifferenceSection
@@ -94,6 +96,24 @@ def test_the_average_is_that_of_the_tasks_own_results(folders: list[Path]) -> No
     ]
     assert found.scores["dps-dense"].mean == pytest.approx(
         np.mean([row["dps-dense"]["mean"] for row in rows])
+    )
+
+
+def test_an_arm_that_never_ran_in_a_task_has_no_score_there_and_no_average(tmp_path: Path) -> None:
+    for task in ("rte", "mrpc"):
+
+        def end(job: Job, task: str = task) -> RunReport | None:
+            fails = (task, job.configuration["method"]) == ("mrpc", "r-drop")
+            failed = last_report(job.id, Outcome.FAILED, error="no")
+            return failed if fails else ending(tmp_path / task)(job)
+
+        finished(tmp_path / task, ("vanilla", "dps-dense", "r-drop"), end, task=task, confirm=4)
+    found = read_suite([tmp_path / "rte", tmp_path / "mrpc"])
+    assert [[*task.scores] for task in found.tasks][1] == ["vanilla", "dps-dense"]
+    assert [*found.averages] == ["dps-dense"]
+    assert any(
+        note == "r-drop is not averaged, since not every task has it (mrpc: no run of it is known)."
+        for note in found.notes
     )
 
 
