@@ -18,9 +18,9 @@ COMPARISON_DOCUMENT_FILE = "compare.json"
 
 class BudgetSection(schema.Section):
     """What every arm of a comparison was given. configurations: that it is tuned over, 0 where it is taken as
-    given. seeds: of the confirmations."""
+    given, None where each is of a run with a budget of its own. seeds: of the confirmations."""
 
-    configurations: int
+    configurations: int | None
     steps: int
     confirm_steps: int
     seeds: list[int]
@@ -37,6 +37,7 @@ class MethodSection(schema.Section):
     differs: what is not the same in every arm, as short texts; empty where methods alone are compared.
     examples, confirm_steps: training examples and optimizer steps of its confirmations.
     data, model: where they differ from those of the first arm.
+    threshold: of its own task, where it was taken from another run; None for that of the plan.
     trials: one run of each configuration. runs: the confirmations of the best one.
     """
 
@@ -52,6 +53,7 @@ class MethodSection(schema.Section):
     confirm_steps: int | None = None
     data: schema.InputSection | None = None
     model: schema.InputSection | None = None
+    threshold: float | None = None
 
 
 class MethodResult(schema.Section):
@@ -114,6 +116,7 @@ class ComparisonDocument(schema.Section):
     results: by evaluation set, the task's own first; costs, probe: by method.
     joined: where the methods come from, if this was put together from several comparisons.
     looks: the numbers of seeds with which verdicts were given, this one last.
+    dropped: arms that earlier looks had and this one has not: p-values are corrected for them, too.
     """
 
     schema_version: int
@@ -136,6 +139,7 @@ class ComparisonDocument(schema.Section):
     sentences: list[str] = Field(default_factory=list)
     joined: list[OriginSection] = Field(default_factory=list)
     looks: list[int] = Field(default_factory=list)
+    dropped: list[str] = Field(default_factory=list)
 
     @property
     def origins(self) -> list[OriginSection]:

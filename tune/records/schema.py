@@ -6,7 +6,8 @@ What is missing in a document of an earlier version has its default.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Annotated, Any, TypeVar
@@ -110,6 +111,15 @@ class SpentSection(Section):
     gpu_hours: float = 0.0
     cpu_hours: float = 0.0
     cost: float = 0.0
+
+
+def sum_spent(sections: Iterable[SpentSection]) -> SpentSection:
+    """Return what several sessions took together."""
+    spent = [*sections]
+    known = dict.fromkeys(name for each in spent for name in each.to_json())
+    return SpentSection.model_validate(
+        {name: math.fsum(getattr(each, name) for each in spent) for name in known}
+    )
 
 
 class DifferenceSection(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,10 +26,11 @@ from tune.records.comparison_document import (
 )
 from tune.records.ledger import SCHEMA_VERSION, Ledger
 from tune.records.replicates import choose_winner, select_by_configuration
-from tune.records.schema import SpentSection
+from tune.records.schema import SpentSection, sum_spent
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.strategy.budget import SpentResources
 
+INPUTS = {"model": "model", "training data": "data"}  # in what differs: the section that it is of
 NOT_OF_METHODS = ("method", "model", "learning_rate", *TRAINING_PARAMETERS)  # of a configuration
 
 
@@ -38,6 +40,7 @@ def build_comparison(
     """Build the document of what was run, method by method. It is a look, which is noted."""
     options = plan.options
     methods = [_build_method_section(plan, name, ledger) for name, ledger in ledgers.items()]
+    looks, looked_at = _note_look(ledgers, options.confirm, methods)
     return ComparisonDocument(
         schema_version=SCHEMA_VERSION,
         **describe_plan(plan),
@@ -55,20 +58,24 @@ def build_comparison(
         baseline=next(iter(plan.arms)),
         methods=methods,
         spent=SpentSection.model_validate(asdict(spent) | plan.slot_devices.used(spent.slot_seconds)),
-        looks=_note_look(ledgers, options.confirm, methods),
+        looks=looks,
+        dropped=sorted(looked_at.keys() - plan.arms.keys()),
     )
 
 
-def _note_look(ledgers: Mapping[str, Ledger], seeds: int, methods: Sequence[MethodSection]) -> list[int]:
-    """Note the look with the baseline's ledger, and return all: those that another arm's has, too, which was
-    the baseline before. It is none where no run completed."""
+def _note_look(
+    ledgers: Mapping[str, Ledger], seeds: int, methods: Sequence[MethodSection]
+) -> tuple[list[int], dict[str, str]]:
+    """Note the look with the baseline's ledger, and return all, and what they looked at: those that another
+    arm's has, too, which was the baseline before. It is none where no run completed."""
     first, keys = next(iter(ledgers.values())), ("looks", "looked_at")
     most = max(ledgers.values(), key=lambda ledger: len(ledger.noted("looks") or []))
     for key in keys if most is not first else ():
         first.note(key, most.noted(key))
     is_seen = any(run.outcome == Outcome.COMPLETED for method in methods for run in method.runs)
     chosen = {each.method: make_configuration_key(each.configuration) for each in methods}
-    return first.note_look(seeds if is_seen else 0, chosen)
+    looks = first.note_look(seeds if is_seen else 0, chosen)
+    return looks, first.noted("looked_at") or {}
 
 
 def _build_method_section(plan: Plan, name: str, ledger: Ledger) -> MethodSection:
@@ -119,6 +126,7 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
     comparisons with different data, model, budget or seeds.
     """
     joined: dict[tuple[str, int | None, int | None], tuple[ComparisonDocument, dict[str, Path]]] = {}
+    sources: dict[tuple[str, int | None, int | None], list[ComparisonDocument]] = {}
     for folder in folders:
         document = _read_comparison(folder, allow_dirty)
         settings = document.plan.settings
@@ -133,9 +141,51 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
         first.joined.append(make_origin(folder, document.provenance, new))
         first.looks = max(first.looks, document.looks, key=len)
         folders_by_method |= {method.method: folder for method in new}
-    for document, folders_by_method in joined.values():
+        sources.setdefault(key, []).append(document)
+    for key, (document, folders_by_method) in joined.items():
+        parts = sources[key]
+        names = {name for part in parts for name in part.dropped}
+        document.dropped = sorted(names - folders_by_method.keys())
+        document.spent = sum_spent(part.spent for part in parts)
+        _complete_differences(document, [part.get_arm(document.baseline).differs for part in parts])
         analyse_comparison(document, folders_by_method)
     return [document for document, _ in joined.values()]
+
+
+def _complete_differences(document: ComparisonDocument, baselines: Sequence[Mapping[str, str]]) -> None:
+    """Give every arm a text for whatever differs between any two: what its own comparison did not name is
+    as in the baseline, which all have. baselines: what each comparison said of it."""
+    shared = {key: text for each in reversed(baselines) for key, text in each.items()}
+    if not shared:
+        return
+    for arm in document.methods:
+        own = {"method": arm.configuration["method"]} if "method" in shared else {}
+        arm.differs = {**shared, **own, **arm.differs}
+    for key, part in INPUTS.items():
+        if key in shared:
+            inputs = [getattr(arm, part) or getattr(document, part) for arm in document.methods]
+            texts = [arm.differs[key] for arm in document.methods]
+            named = name_inputs([each.fingerprint for each in inputs], texts)
+            for arm, text in zip(document.methods, named, strict=True):
+                arm.differs[key] = text
+    keep_differences(document.methods)
+
+
+def name_inputs(fingerprints: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return a text for each model or data set: the same for the same content, another for other content."""
+    names: dict[str, str] = {}
+    for fingerprint, text in zip(fingerprints, texts, strict=True):
+        names.setdefault(fingerprint, text)
+    taken = Counter(names.values())
+    return [names[each] if taken[names[each]] == 1 else f"{names[each]} {each[:8]}" for each in fingerprints]
+
+
+def keep_differences(methods: Sequence[MethodSection]) -> None:
+    """Keep of what describes the arms that in which they differ."""
+    for key in {key for arm in methods for key in arm.differs}:
+        if len({arm.differs.get(key) for arm in methods}) == 1:
+            for arm in methods:
+                arm.differs.pop(key, None)
 
 
 def make_origin(folder: Path, made_by: Provenance, methods: Sequence[MethodSection]) -> OriginSection:
@@ -186,7 +236,8 @@ def _check_same_arms(first: ComparisonDocument, second: ComparisonDocument, fold
         prints = {
             part: found and found.fingerprint for part, found in (("data", arm.data), ("model", arm.model))
         }
-        return {**shared, **prints, **arm.differs, "space": arm.space}
+        texts = {key: text for key, text in {**shared, **arm.differs}.items() if key not in INPUTS}
+        return {**texts, **prints, "space": arm.space}
 
     known = {method.method: describe(method) for method in first.methods}
     for arm in second.methods:

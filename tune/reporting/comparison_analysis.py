@@ -154,8 +154,9 @@ def _evaluate_methods(
         if method != baseline and known[method] and known[baseline] and seeds[method] == seeds[baseline]
     }
     p_values = {name: each.p for name, each in differences.items() if each.p is not None}
-    look, tests = max(1, len(document.looks)), len(p_values)
-    adjusted = dict(zip(p_values, adjust_p_values([*p_values.values()], look), strict=True))
+    look, dropped = max(1, len(document.looks)), len(document.dropped)
+    tests = len(p_values) + dropped
+    adjusted = dict(zip(p_values, adjust_p_values([*p_values.values()], look, dropped), strict=True))
     rows = {}
     for method, runs in predicted.items():
         scores = score_runs(metric, labels, runs)
@@ -201,7 +202,9 @@ def read_method_predictions(
         if run.outcome == Outcome.COMPLETED
     }
     labels, logits_by_run = read_evaluation_set(evaluation_set, files, "--results")
-    thresholds = {method.method: find_threshold(method.runs) for method in document.methods}
+    thresholds = {
+        method.method: find_threshold(method.runs) or method.threshold for method in document.methods
+    }
     gold, predicted = labels, {method.method: dict[int, NDArray[Any]]() for method in document.methods}
     for (method, seed), logits in logits_by_run.items():
         if target is None:
@@ -213,7 +216,9 @@ def read_method_predictions(
     answers = {}
     if target is None:
         for name in predicted:
-            logits_of_runs = [logits for (method, _), logits in logits_by_run.items() if method == name]
+            logits_of_runs = [
+                logits for (arm, seed), logits in logits_by_run.items() if arm == name and seed in seeds[name]
+            ]
             answered = task.with_threshold(thresholds[name])
             answers[name] = summarise_answers(answered, labels, logits_of_runs)
     return task, labels, filled, answers

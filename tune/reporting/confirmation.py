@@ -110,16 +110,23 @@ def summarise_evidence(
 
 
 def compare_rivals(
-    task: Task, mine: Sequence[TrialRecord], rivals: Sequence[Rival], output: Path | None, look: int = 1
+    task: Task,
+    mine: Sequence[TrialRecord],
+    rivals: Sequence[Rival],
+    output: Path | None,
+    look: int = 1,
+    dropped: int = 0,
 ) -> list[RivalSection]:
     """Compare the winner's confirmations with those of each rival. p is corrected for their number (Holm) and
     for the look.
 
-    output: the folder that holds the predictions. look: see `verdict.compute_look_share`.
+    output: the folder that holds the predictions. look: see `verdict.compute_look_share`. dropped: rivals of
+    earlier looks that are not among these.
     """
     found = [_compare_with_winner(task, mine, rival.runs, output) for rival in rivals]
     known = [each.p for each, _, _ in found if each is not None and each.p is not None]
-    adjusted, tests, sections = iter(adjust_p_values(known, look)), max(1, len(known)), list[RivalSection]()
+    adjusted, tests = iter(adjust_p_values(known, look, dropped)), max(1, len(known) + dropped)
+    sections = list[RivalSection]()
     for rival, (difference, evidence, why) in zip(rivals, found, strict=True):
         section, verdict = None, f"not compared with {rival.name} ({why})"
         if difference is not None:

@@ -70,7 +70,8 @@ def build_search_document(
         if won and _is_confirmed(won, ledgers[arm])
     }
     look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0, looked_at)))
-    baselines = _compare_baselines(plan, ledgers, winners, winner, output, look) if winner else []
+    dropped = len((ledger.noted("looked_at") or {}).keys() - {"", *plan.baseline_arms})
+    baselines = _compare_baselines(plan, ledgers, winners, winner, output, look, dropped) if winner else []
     apart = [configuration, *(baseline.configuration for baseline in baselines if baseline.published)]
     finalists = list_finalists(apart, trials, confirmations)
     beside = compare_rivals(plan.task, confirming, [*finalists.values()], output, look)
@@ -134,9 +135,10 @@ def _compare_baselines(
     winner: TrialRecord,
     output: Path | None,
     look: int,
+    dropped: int,
 ) -> list[BaselineSection]:
     """Compare the winner with its method's published values, unless it is these, and with each baseline at
-    its own best learning rate."""
+    its own best learning rate. look, dropped: see `compare_rivals`."""
     method = winner.configuration["method"]
     published = None
     if plan.options.confirms_published:
@@ -171,7 +173,7 @@ def _compare_baselines(
             **dict(section),
         )
         for (name, title, configuration, arm), section in zip(
-            parts, compare_rivals(plan.task, mine, rivals, output, look), strict=True
+            parts, compare_rivals(plan.task, mine, rivals, output, look, dropped), strict=True
         )
     ]
 

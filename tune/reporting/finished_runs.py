@@ -6,7 +6,7 @@ all of them share, over the predictions that they left on the same evaluation se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,23 @@ from tune.records.comparison_document import (
     MethodSection,
     read_comparison_document,
 )
-from tune.records.ledger import open_ledgers
-from tune.records.schema import SpentSection
+from tune.records.ledger import TrialRecord, open_ledgers
+from tune.records.replicates import find_threshold
+from tune.records.schema import sum_spent
 from tune.records.search_document import SEARCH_DOCUMENT_FILE, SearchDocument, read_search_document
-from tune.reporting.comparison import NOT_OF_METHODS, make_origin, refuse_changed_code
+from tune.reporting.comparison import (
+    INPUTS,
+    NOT_OF_METHODS,
+    keep_differences,
+    make_origin,
+    name_inputs,
+    refuse_changed_code,
+)
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.stats.evidence import MIN_SEEDS
 
 Finished = SearchDocument | ComparisonDocument
+_SETTINGS = ("epochs", "batch_size", "max_length", "precision", "loss", "threshold", "patience")
 
 
 def holds_search(folder: Path) -> bool:
@@ -50,19 +59,17 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
     first = next(iter(found.values()))
     for folder, document in found.items():
         _check_same_examples(folders[0], first, folder, document)
-    arms = {folder: _list_arms(folder, document) for folder, document in found.items()}
+    names = _name_folders([*found])
+    arms = {folder: _list_arms(folder, names[folder], document) for folder, document in found.items()}
     methods = [arm for each in arms.values() for arm in each]
-    names = [arm.method for arm in methods]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"--results: two folders are named {twice[0]}; rename one of them")
     seeds = sorted(set.intersection(*({run.seed for run in arm.runs} for arm in methods)))
     if len(seeds) < MIN_SEEDS:
         raise InputError(
-            f"--results: {', '.join(names)} share {format_count(len(seeds), 'fresh seed')}, and fewer "
-            f"than {MIN_SEEDS} pairs tell nothing; go on with one of them: --resume DIR --confirm N"
+            f"--results: {', '.join(arm.method for arm in methods)} share "
+            f"{format_count(len(seeds), 'fresh seed')}, and fewer than {MIN_SEEDS} pairs tell nothing; "
+            f"go on with one of them: --resume DIR --confirm N"
         )
     _describe_differences(methods)
-    spent = [document.spent for document in found.values()]
     document = ComparisonDocument(
         schema_version=first.schema_version,
         task=first.task,
@@ -73,7 +80,7 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
         plan=first.plan,
         provenance=first.provenance,
         budget=BudgetSection(
-            configurations=0,
+            configurations=None,
             steps=max(each.plan.max_steps for each in found.values()),
             confirm_steps=first.plan.confirm_steps,
             seeds=seeds,
@@ -84,18 +91,43 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
         evaluation_sets=list(restore_task(first.plan.settings.task).dev_splits),
         baseline=methods[0].method,
         methods=methods,
-        spent=SpentSection(
-            **{name: sum(getattr(each, name) for each in spent) for name in SpentSection.model_fields}
-        ),
+        spent=sum_spent(each.spent for each in found.values()),
         joined=[make_origin(folder, found[folder].provenance, each) for folder, each in arms.items()],
         looks=max(map(_read_looks, folders), key=len),
+        dropped=[
+            f"{names[folder]}/{arm}"
+            for folder, each in found.items()
+            if isinstance(each, ComparisonDocument)
+            for arm in each.dropped
+        ],
     )
     analyse_comparison(document, {arm.method: folder for folder, each in arms.items() for arm in each})
-    document.sentences.append(
-        "Each arm is what a run that had ended came to; how much each was tuned, and on what, is not part of "
-        "the comparison."
-    )
+    tuned = "; ".join(_describe_tuning(names[folder], each) for folder, each in found.items())
+    document.sentences.append(f"Each arm is what a run that had ended came to: {tuned}.")
     return document
+
+
+def _name_folders(folders: Sequence[Path]) -> dict[Path, str]:
+    """Return their names, with as many folders above them as it takes to tell them apart."""
+    parts = {folder: folder.resolve().parts for folder in folders}
+    for length in range(1, max(map(len, parts.values())) + 1):
+        names = {folder: "/".join(each[-length:]) for folder, each in parts.items()}
+        if len({*names.values()}) == len(names):
+            return names
+    raise InputError(f"--results: {folders[0]} is named twice; name each folder once")
+
+
+def _describe_tuning(name: str, document: Finished) -> str:
+    """Say how many configurations a run tuned over, and what it ranked them on."""
+    if isinstance(document, SearchDocument):
+        made, each = len(document.trials), ""
+    else:
+        made, each = max(len(method.trials) for method in document.methods), "each arm of "
+    if not made:
+        return f"{name}, not tuned"
+    ranked = document.plan.settings.select_on
+    too = ", which is reported too: optimistic" if ranked == "dev" else ""
+    return f"{each}{name}, the best of {format_count(made, 'configuration')} ranked on {ranked}{too}"
 
 
 def _read_finished(folder: Path, allow_dirty: bool) -> Finished:
@@ -143,46 +175,77 @@ def _refuse_ledger(folder: Path, reason: str) -> InputError:
     return InputError(f"--results: {folder}/study.db {reason}; give a folder as its run left it")
 
 
-def _list_arms(folder: Path, document: Finished) -> list[MethodSection]:
-    """Return the winner of a search, or the arms of a comparison, named by the folder."""
-    name, plan = folder.resolve().name, document.plan
+def _list_arms(folder: Path, name: str, document: Finished) -> list[MethodSection]:
+    """Return the winner of a search, or the arms of a comparison. name: of the folder, which names them."""
+    threshold = restore_task(document.plan.settings.task).threshold
     if isinstance(document, ComparisonDocument):
         return [
             arm.model_copy(
-                update={"method": f"{name}/{arm.method}", "trials": [], "differs": {**arm.differs}}
+                update={
+                    "trials": [],
+                    "threshold": threshold,
+                    "method": f"{name}/{arm.method}",
+                    "data": arm.data or document.data,
+                    "model": arm.model or document.model,
+                    "examples": arm.examples or document.plan.examples["train"],
+                    "differs": _describe_arm(document, arm.configuration, arm.runs) | arm.differs,
+                }
             )
             for arm in document.methods
         ]
     if document.winner is None or not document.confirmation_runs:
         raise InputError(f"--results: {folder} has no confirmed winner; resume the search first")
     configuration, runs = document.winner.configuration, document.confirmation_runs
-    own = {key: value for key, value in configuration.items() if key not in NOT_OF_METHODS}
-    cost = make_method(configuration["method"], **own).cost
-    data, pairs = f"{document.data.name} {document.data.fingerprint[:8]}", configuration.items()
+    of_method = {key: value for key, value in configuration.items() if key not in NOT_OF_METHODS}
     return [
         MethodSection(
             method=name,
+            threshold=threshold,
+            trials=[],
             configuration=configuration,
             selection_score=None,
             space=document.space,
-            cost=vars(cost),
-            trials=[],
+            cost=vars(make_method(configuration["method"], **of_method).cost),
             runs=runs,
-            differs={
-                **{key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in pairs},
-                "model": document.won_model.name,
-                "training data": data,
-                "training examples": str(plan.examples["train"]),
-            },
-            examples=plan.examples["train"],
-            confirm_steps=max((run.step for run in runs), default=plan.confirm_steps),
+            differs=_describe_arm(document, configuration, runs),
+            data=document.data,
+            model=document.won_model,
+            examples=document.plan.examples["train"],
+            confirm_steps=max((run.step for run in runs), default=document.plan.confirm_steps),
         )
     ]
 
 
+def _describe_arm(
+    document: Finished, configuration: Mapping[str, Any], runs: Sequence[TrialRecord]
+) -> dict[str, str]:
+    """Return what decided these runs but for data and model, as short texts, named as in `Arm.describe`."""
+    settings = document.plan.settings.to_json()
+    threshold = find_threshold(runs) or restore_task(document.plan.settings.task).threshold
+    shared = {name: settings.get(name) for name in _SETTINGS} | {"threshold": threshold}
+    if settings.get("max_steps") is not None:
+        shared["epochs"] = None
+    values = {**shared, **{key: value for key, value in configuration.items() if key != "model"}}
+    return {
+        name.replace("_", " ") if name in _SETTINGS else name: _format_value(value)
+        for name, value in values.items()
+    }
+
+
+def _format_value(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _describe_differences(methods: Sequence[MethodSection]) -> None:
-    """Keep of what describes the arms that in which they differ."""
-    for key in {key for arm in methods for key in arm.differs}:
-        if len({arm.differs.get(key) for arm in methods}) == 1:
-            for arm in methods:
-                arm.differs.pop(key, None)
+    """Add models, data and their size to what describes the arms, and keep that in which they differ."""
+    for key, part in INPUTS.items():
+        inputs = [getattr(arm, part) for arm in methods]
+        texts = [Path(each.name).name for each in inputs]
+        named = name_inputs([each.fingerprint for each in inputs], texts)
+        for arm, text in zip(methods, named, strict=True):
+            arm.differs[key] = text
+    for arm in methods:
+        arm.differs["training examples"] = f"{arm.examples:,}"
+    keep_differences(methods)

@@ -75,7 +75,7 @@ def summarise_comparison(document: ComparisonDocument) -> list[str]:
         f"over {row.n} seeds and the {result.examples:,} examples of {name}; "
         f"chance {result.chance:.4f}).",
         *_budget_lines(document),
-        _test_line(len(result.methods) - 1, name, document.looks),
+        _test_line(len(result.methods) - 1 + len(document.dropped), name, document),
     ]
     return [*lines, f"Also tested on {', '.join(others)}: see compare.md."] if others else lines
 
@@ -106,7 +106,9 @@ def _budget_lines(document: ComparisonDocument) -> list[str]:
         f"Each {arm} is represented by one configuration; intervals and p do not include the uncertainty of "
         f"choosing it with one seed.",
     ]
-    if tried[-1] == 0:
+    if budget.configurations is None:
+        lines = [f"The runs that are compared were {confirming}."]
+    elif tried[-1] == 0:
         lines = [f"Each {arm} is taken as given, not tuned; {confirming}."]
     if settings.select_on == "dev" and tried[-1]:
         lines.append("Configurations were ranked on dev, which is reported too: the means are optimistic.")
@@ -129,9 +131,11 @@ def _format_span(counts: Sequence[int]) -> str:
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
-def _test_line(comparisons: int, evaluation_set: str, looks: Sequence[int]) -> str:
-    """Say what the p-values are corrected for. looks: see `ComparisonDocument`."""
-    many = f"{comparisons} comparisons with the baseline on {evaluation_set} (Holm) and for "
+def _test_line(comparisons: int, evaluation_set: str, document: ComparisonDocument) -> str:
+    """Say what the p-values are corrected for."""
+    looks = document.looks
+    before = f", {', '.join(document.dropped)} of an earlier look among them" if document.dropped else ""
+    many = f"{comparisons} comparisons with the baseline on {evaluation_set} (Holm{before}) and for "
     look = "looking again with more seeds"
     if len(looks) > 1:
         look = f"looking {len(looks)} times (before with {', '.join(map(str, looks[:-1]))} seeds)"

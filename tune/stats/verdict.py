@@ -35,16 +35,19 @@ def compute_look_share(look: int) -> float:
     return FIRST_LOOK_SHARE if look == 1 else (1 - FIRST_LOOK_SHARE) / 2 ** (look - 1)
 
 
-def adjust_p_values(p_values: Sequence[float], look: int = 1) -> list[float]:
+def adjust_p_values(p_values: Sequence[float], look: int = 1, dropped: int = 0) -> list[float]:
     """Return p-values corrected for their number (Holm) and for the look, in the order given.
 
     Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
-    Statistics 1979. look: see `compute_look_share`.
+    Statistics 1979. look: see `compute_look_share`. dropped: further tests that were seen and then left out;
+    they count as those with the largest p-values.
     """
     p = np.asarray(p_values, dtype=np.float64) / compute_look_share(look)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    adjusted[order] = np.minimum(
+        np.maximum.accumulate(p[order] * np.arange(len(p) + dropped, dropped, -1)), 1
+    )
     return [float(value) for value in adjusted]
 
 
@@ -170,7 +173,10 @@ def _explain_missing_interval(difference: PairedDifference) -> str:
 def describe_more_seeds(more: tuple[int, int | None] | None, examples: int) -> str:
     """Say how many more seeds would detect a difference of such a size. more: see `estimate_more_seeds`."""
     if more is None:
-        return f"more seeds would hardly help, the evaluation set of {examples:,} examples is too small"
+        return (
+            f"more seeds would hardly help: even {MAX_SEEDS_NEEDED:,} would be too few to detect such a "
+            f"difference on the {examples:,} examples of the evaluation set"
+        )
     fewest, most = _round_count(more[0]), None if more[1] is None else _round_count(more[1])
     if most is None:
         count = f"at least {format_count(fewest, 'more seed')}"

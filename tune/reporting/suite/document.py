@@ -14,7 +14,7 @@ from dps.wording import format_hundredths, format_share
 from tune.core.option_types import name_size
 from tune.core.wording import format_difference, format_p_value
 from tune.records.ledger import SCHEMA_VERSION
-from tune.records.schema import SpentSection
+from tune.records.schema import SpentSection, sum_spent
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDocument
 from tune.reporting.suite.collect import PUBLISHED, WINNER, SuiteRow
 from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
@@ -247,7 +247,6 @@ def _join_sentences(document: SuiteDocument) -> str:
 
 def _sum_spent(parts: Sequence[SpentSection]) -> SpentSection:
     """Add up what the tasks took; the wall time is that of the longest, as they share their slots."""
-    given = {name for part in parts for name in part.to_json()} - {"trials", "seconds"}
-    totals = {name: math.fsum(getattr(part, name) for part in parts) for name in given}
-    trials, seconds = sum(part.trials for part in parts), max(part.seconds for part in parts)
-    return SpentSection(trials=trials, seconds=seconds, **totals)
+    total = sum_spent(parts)
+    total.seconds = max(part.seconds for part in parts)
+    return total

@@ -39,7 +39,7 @@ from tune.records.comparison_document import ComparisonDocument
 from tune.records.events import Watcher
 from tune.records.ledger import Ledger
 from tune.reporting import comparison_page, tables
-from tune.reporting.comparison import build_comparison, join_comparisons
+from tune.reporting.comparison import build_comparison, join_comparisons, name_inputs
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.stats import evidence, verdict
 from tune.stats.ensemble import summarise_answers
@@ -308,7 +308,7 @@ def test_a_run_that_diverged_counts_as_the_constant_prediction(tmp_path: Path) -
     assert row["scores"]["3"] == pytest.approx(np.mean(logits_of_third.argmax(axis=1) == labels))
     assert row["collapsed"] == pytest.approx(1 / 2)
     assert row["not_above_chance"] >= 1 / 2
-    assert (row["answers"]["runs"], row["answers"]["collapsed"]) == (2, 0)  # of those that completed
+    assert (row["answers"]["runs"], row["answers"]["collapsed"]) == (1, 0)  # of those scored
     assert found["sentences"][-2:] == [
         "dps-dense: 1 of 3 runs did not complete (1 lost); a seed of which a run tells nothing is left out, "
         "of all.",
@@ -343,6 +343,28 @@ def test_the_looks_stay_with_a_comparison_whose_baseline_changes(tmp_path: Path)
     more = replace(plan, options=plan.options.copy_with(confirm=4))
     again = build_comparison(more, turned, SpentResources(6, 100.0, 90.0), CLEAN)
     assert (first.looks, again.looks) == ([3], [3, 4])
+
+
+def test_an_arm_that_was_seen_counts_after_it_was_dropped(tmp_path: Path) -> None:
+    """Else the p-value of what is left would get smaller by leaving out what did not help."""
+    plan = make_comparison(METHODS, trials=2, confirm=4)
+    ledgers, _ = carried_out(plan, ending(tmp_path))
+    spent, folders = SpentResources(6, 100.0, 90.0), dict.fromkeys(METHODS, tmp_path)
+    first = build_comparison(plan, ledgers, spent, CLEAN)
+    analyse_comparison(first, folders)
+    kept = METHODS[:2]
+    fewer = replace(plan, arms={name: plan.arms[name] for name in kept})
+    again = build_comparison(fewer, {name: ledgers[name] for name in kept}, spent, CLEAN)
+    analyse_comparison(again, folders)
+    before, after = (each.main_result.methods["dps-dense"].difference for each in (first, again))
+    assert before is not None
+    assert after is not None
+    assert (again.looks, again.dropped) == ([4], ["r-drop"])
+    assert after.adjusted_p == before.adjusted_p == pytest.approx(2 * before.p / verdict.FIRST_LOOK_SHARE)
+    assert (
+        "for 2 comparisons with the baseline on dev (Holm, r-drop of an earlier look among them)"
+        in " ".join(tables.summarise_comparison(again))
+    )
 
 
 def test_a_comparison_in_which_nothing_completed_was_no_look(tmp_path: Path) -> None:
@@ -523,6 +545,10 @@ def test_two_comparisons_are_one_table_with_the_baseline_once(tmp_path: Path) ->
     ]
     assert adjusted == verdict.adjust_p_values(p_values)  # of three comparisons now, not of one
     assert both["looks"] == [4]
+    assert (
+        both["spent"]["seconds"]
+        == read(folder)["spent"]["seconds"] + read(tmp_path / "more")["spent"]["seconds"]
+    )
     assert read(folder)["baseline"] == "vanilla"
     assert len(read(folder)["methods"]) == 3  # what was joined is untouched
 
@@ -766,3 +792,49 @@ def test_a_sentence_names_what_differs_between_two_arms_and_what_their_pairs_do_
     text = (tmp_path / "compare.md").read_text(encoding="utf-8")
     assert "for 75 to 200 steps" in text
     assert "Arms have equal numbers of configurations and seeds, not of steps, passes or seconds." in text
+
+
+def change_lengths(plan: Plan, lengths: dict[str, int], model: str) -> Plan:
+    """The plan with arms of so many tokens, and of a model that lies there."""
+    arms = {
+        name: replace(
+            arm,
+            model=replace(arm.model, name=model),
+            settings=replace(arm.settings, max_length=lengths[name]),
+            named={"max_length": lengths[name]},
+        )
+        for name, arm in plan.arms.items()
+    }
+    return replace(plan, arms=arms, options=plan.options.copy_with(arms=dict.fromkeys(arms)))
+
+
+def test_joined_arms_are_named_by_what_differs_between_them(tmp_path: Path) -> None:
+    """What differed in one of the comparisons alone is as in the baseline for the arms of the other."""
+    lengths = {"vanilla": 128, "dps-dense": 128, "r-drop": 64, "mixout": 128}
+    for name, methods, model in (
+        ("first", METHODS, "/models/bert"),
+        ("more", ("vanilla", "mixout"), "/moved/bert"),
+    ):
+        finished(
+            tmp_path / name,
+            methods,
+            change=lambda plan, at=model: change_lengths(plan, lengths, at),
+            confirm=4,
+        )
+    (joined,) = join_comparisons([tmp_path / "first", tmp_path / "more"], allow_dirty=False)
+    told = {arm.method: arm.differs.get("max length") for arm in joined.methods}
+    assert told == {"vanilla": "128", "dps-dense": "128", "r-drop": "64", "mixout": "128"}
+    assert not any("model" in arm.differs for arm in joined.methods)
+    by_arm = {sentence.split(" ")[0]: sentence for sentence in joined.sentences}
+    assert by_arm["mixout"].startswith("mixout is ")
+    assert by_arm["r-drop"].startswith("r-drop (max length 64) is ")
+
+
+def test_inputs_are_named_by_what_they_are() -> None:
+    """One content has one name, wherever it lies; two contents of one name have their fingerprints."""
+    assert name_inputs(["a" * 16, "a" * 16, "b" * 16], ["bert", "/x/bert", "large"]) == [
+        "bert",
+        "bert",
+        "large",
+    ]
+    assert name_inputs(["a" * 16, "b" * 16], ["bert", "bert"]) == ["bert aaaaaaaa", "bert bbbbbbbb"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import matthews_corrcoef
 
 from dps.errors import InputError
+from dps.tasks.definition import make_definition
+from dps.tasks.registry import restore_task
 from tests.unit.tune.helpers import make_plan
 from tests.unit.tune.reporting.test_document import proven, told
 from tune import compare
@@ -18,6 +22,7 @@ from tune.records.ledger import SCHEMA_VERSION, Ledger
 from tune.records.predictions import locate_predictions, read_predictions, write_predictions
 from tune.reporting.finished_runs import compare_finished_runs
 from tune.reporting.page import write_search_results
+from tune.reporting.tables import summarise_comparison
 
 
 @pytest.fixture
@@ -59,6 +64,54 @@ def test_winners_of_two_searches_are_compared_over_their_own_predictions(
     assert difference["seeds"] == 4
     assert "two is better than one" in said or "two is not distinguishable from one" in said
     assert "Each arm is what a run that had ended came to" in said
+
+
+def test_each_run_is_scored_with_the_threshold_of_its_own_task(folders: tuple[Path, Path]) -> None:
+    """Of two tasks that are the same but for `threshold:` in their YAML."""
+    content = json.loads((folders[1] / "search.json").read_text())
+    task = replace(restore_task(content["plan"]["settings"]["task"]), threshold=0.9)
+    content["plan"]["settings"]["task"] = make_definition(task)
+    (folders[1] / "search.json").write_text(json.dumps(content))
+    runs = content["confirmation_runs"]
+    files = [next(iter(read_predictions(locate_predictions(folders[1], r["id"])).values())) for r in runs]
+    by_hand = [matthews_corrcoef(gold, softmax(logits, axis=1)[:, 1] > 0.9) for gold, logits in files]
+    found = compare_finished_runs(folders, allow_dirty=True)
+    assert [*found.main_result.methods["two"].scores.values()] == pytest.approx(by_hand)
+    assert "two (threshold 0.9) is " in found.sentences[0]
+    assert found.sentences[0].count("one (threshold 0.5)") == 1
+
+
+def test_what_each_run_was_chosen_by_is_said(folders: tuple[Path, Path]) -> None:
+    content = json.loads((folders[1] / "search.json").read_text())
+    content["plan"]["settings"]["select_on"] = "dev"
+    (folders[1] / "search.json").write_text(json.dumps(content))
+    found = compare_finished_runs(folders, allow_dirty=True)
+    tried = len(content["trials"])
+    assert found.sentences[-1] == (
+        f"Each arm is what a run that had ended came to: one, the best of {tried} configurations ranked on "
+        f"holdout; two, the best of {tried} configurations ranked on dev, which is reported too: optimistic."
+    )
+    said = "\n".join(summarise_comparison(found))
+    assert "The runs that are compared were trained on all training data for " in said
+    assert "not tuned" not in said
+    assert found.spent.seconds == 2 * content["spent"]["seconds"]
+
+
+def test_a_search_beside_a_comparison_differs_in_what_they_differ_in(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The same model and data are the same, wherever they lie; folders of one name go by those above them."""
+    content = json.loads((folders[1] / "search.json").read_text())
+    for part in ("model", "data"):
+        content[part]["name"] = f"/elsewhere/{content[part]['name']}"
+    (folders[1] / "search.json").write_text(json.dumps(content))
+    copy = tmp_path / "more" / "one"
+    shutil.copytree(folders[1], copy)
+    found = compare_finished_runs([folders[0], copy], allow_dirty=True)
+    above, name = f"{tmp_path.name}/one", "more/one"
+    assert [arm.method for arm in found.methods] == [above, name]
+    assert [arm.differs for arm in found.methods] == [{}, {}]
+    assert not any("different" in sentence for sentence in found.sentences)
 
 
 def test_looks_before_runs_are_compared_count(folders: tuple[Path, Path]) -> None:

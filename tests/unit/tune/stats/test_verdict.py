@@ -124,7 +124,8 @@ def test_that_many_seeds_have_about_the_power_asked_for() -> None:
          "2.2, p 0.3); at least 42 more seeds would be needed to detect such a difference"),
         (make_difference(0.01, examples_part=0.01), 0.9,
          "not distinguishable from vanilla over 5 shared seeds (difference 1.0 points, 95 % interval -1.0 to "
-         "3.0, p 0.9); more seeds would hardly help, the evaluation set of 277 examples is too small"),
+         "3.0, p 0.9); more seeds would hardly help: even 1,000 would be too few to detect such a "
+             "difference on the 277 examples of the evaluation set"),
         (make_difference(0.018, interval=(0.004, 0.032), p=0.0499), 0.0499,
          "better than vanilla by 1.8 points over 5 shared seeds (95 % interval 0.4 to 3.2, p 0.0499)"),
         (make_difference(0.031, interval=None, p=None, seeds=2), None,
