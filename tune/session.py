@@ -79,6 +79,7 @@ class Session(ABC):
     ) -> None:
         """Open, or make, what the search keeps in its output folder. shared_slots: those of several tasks."""
         self.plan, self.options, self.planned_at = plan, plan.options, time.time()
+        self._is_over = False
         self.slots, self.is_member = shared_slots or SlotCount(plan.slots), shared_slots is not None
         identities = {arm: plan.get_identity(arm) for arm in plan.arms}
         output = choose_output_folder(self.options, self.prefix)
@@ -145,7 +146,7 @@ class Session(ABC):
         except UnfinishedError:
             raise
         except KeyboardInterrupt:  # of the signals that end a process the only one that is caught here
-            notify(self.watchers, "session_ended", self.output, True)
+            self.tell_end(interrupted=True)
             raise explain_late_interruption(self.resume_command) from None
         except Exception as error:
             raise self.explain_crash(error) from error
@@ -161,7 +162,7 @@ class Session(ABC):
     def suspend(self, arms: Arms) -> None:
         """Note that the session was interrupted."""
         self.notes.note_seconds(arms.spent().seconds)
-        notify(self.watchers, "session_ended", self.output, True)
+        self.tell_end(interrupted=True)
 
     def _list_missing_results(self) -> list[str]:
         return [name for name in self.results if not (self.output / name).is_file()]
@@ -197,7 +198,7 @@ class Session(ABC):
         """Return what to say where Ray, this program or the disk failed, or run after run; the ledger is
         whole."""
         self.folder.write_error_log(error)
-        notify(self.watchers, "session_ended", self.output, True)
+        self.tell_end(interrupted=True)
         if is_disk_full(error):
             places = startup.name_written_places(self.output)
             return UnfinishedError(
@@ -233,10 +234,16 @@ class Session(ABC):
         """Leave nothing but results; MLflow has heard everything, or the user hears why not."""
         self.folder.remove_working_files()
         self.notes.note("ended", True)
-        notify(self.watchers, "session_ended", self.output, False)
+        self.tell_end(interrupted=False)
         if self.tracker is not None and self.tracker.error:
             deliver = format_command("python -m tune.tracking", "sync", self.output)
             self.display.warn(f"MLflow tracking failed: {self.tracker.error}; again: {deliver}")
+
+    def tell_end(self, interrupted: bool) -> None:
+        """Tell the watchers that the session is over, once."""
+        if not self._is_over:
+            notify(self.watchers, "session_ended", self.output, interrupted)
+            self._is_over = True
 
     def show_tracking(self) -> None:
         """Print the addresses of what was tracked."""

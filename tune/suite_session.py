@@ -112,7 +112,7 @@ class Suite:
             return self._finish()
         except KeyboardInterrupt:
             for session in self.sessions.values():
-                notify(session.watchers, "session_ended", session.output, True)
+                session.tell_end(interrupted=True)
             raise explain_late_interruption(first.resume_command) from None
 
     def _make_pool(self, arms: dict[str, Arms]) -> Pool:

@@ -32,6 +32,8 @@ from tests.unit.tune.helpers import (
     make_plan,
 )
 from tune import session
+from tune.console.progress import ProgressDisplay
+from tune.core.command import EXIT_INTERRUPTED
 from tune.core.run import Job, RunReport
 from tune.records.ledger import Ledger
 from tune.records.search_document import read_search_document
@@ -77,6 +79,25 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
+
+
+def test_that_a_session_is_over_is_told_once(
+    search: Callable[..., list[Job]], output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after the results were written comes too late to make it an interrupted one."""
+    heard: list[bool] = []
+
+    def interrupt(_: SearchSession) -> None:
+        raise KeyboardInterrupt
+
+    def hear(_: ProgressDisplay, output: Path, interrupted: bool) -> None:
+        heard.append(interrupted)
+
+    monkeypatch.setattr(SearchSession, "show_tracking", interrupt)
+    monkeypatch.setattr(ProgressDisplay, "session_ended", hear)
+    search(EXIT_INTERRUPTED)
+    assert (output / "search.json").is_file()
+    assert heard == [False]
 
 
 def test_the_study_says_which_trial_was_chosen_and_what_its_values_are(
