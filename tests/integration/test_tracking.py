@@ -116,7 +116,7 @@ def confirm(tracker: MlflowTracker) -> None:
         SearchDocument.model_construct(
             metric=METRIC,
             confirmation=Confirmation({1: 0.61}, 0.61, 0.02),
-            evidence=SimpleNamespace(mean=0.61, interval=(0.58, 0.64), answers=None),
+            evidence=SimpleNamespace(mean=0.61, interval=(0.58, 0.64), answers=None, diverged=0),
             baselines=[
                 BaselineSection.model_construct(name="vanilla", difference=difference, verdict="better")
             ],

@@ -150,7 +150,9 @@ def collect_search_metrics(document: SearchDocument) -> dict[str, float]:
     values: dict[str, float | None] = {}
     if confirmed := document.confirmation:
         low, high = document.interval or (None, None)
-        for name, value in (("mean", document.mean), ("std", confirmed.std), ("low", low), ("high", high)):
+        diverged = document.evidence is not None and document.evidence.diverged  # the mean counts them
+        std = None if diverged else confirmed.std
+        for name, value in (("mean", document.mean), ("std", std), ("low", low), ("high", high)):
             values[f"dev_{document.metric}_{name}"] = value
     for baseline in document.baselines:
         if difference := baseline.difference:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from dps.ranges import Choice, Range
 from tests.unit.tune.helpers import change_spaces, make_plan, make_space, track_plan
-from tune.tracking.content import collect_options
+from tests.unit.tune.reporting.test_document import proven, told
+from tune.tracking.content import collect_options, collect_search_metrics
+
+
+def test_a_mean_that_counts_a_run_that_diverged_has_no_spread_of_the_others(tmp_path: Path) -> None:
+    found = told(make_plan(), proven(tmp_path)[0], tmp_path)
+    assert found.evidence is not None
+    assert collect_search_metrics(found)["dev_matthews_correlation_std"] > 0
+    found.evidence = replace(found.evidence, diverged=1)
+    assert "dev_matthews_correlation_std" not in collect_search_metrics(found)
 
 
 def test_an_option_that_is_searched_has_its_range() -> None:
