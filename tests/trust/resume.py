@@ -67,7 +67,7 @@ def _resume_with(*options: str) -> Prepare:
 CHANGES = (
     ("--seed", "3"),
     ("--task", "cola"),
-    ("--scheduler", "median"),
+    ("--scheduler", "none"),
     ("--sampler", "random"),
     ("--method", "vanilla"),
     ("--space", '{"learning_rate": [1e-5, 2e-5]}'),

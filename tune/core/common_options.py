@@ -176,8 +176,7 @@ class CommonOptions(BaseModel):
     trial_timeout: TimeoutDuration | None = define_option(None, "stop a run that takes longer than this")
     scheduler: SchedulerName = define_option(
         "asha",
-        "asha stops trials that fall behind, median those below the median of the others; none runs all "
-        "to the end",
+        "asha stops trials that fall behind; none runs all to the end",
     )
     sampler: SamplerName = define_option(
         "tpe",

@@ -118,7 +118,7 @@ def expand_tasks(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chain.from_iterable(named)))
 
 
-SchedulerName = Literal["asha", "median", "none"]  # tune.strategy.early_stopping.EARLY_STOPPING_NAMES
+SchedulerName = Literal["asha", "none"]  # tune.strategy.early_stopping.EARLY_STOPPING_NAMES
 SamplerName = Literal["tpe", "gp", "random", "grid", "latin"]
 FolderPath = Annotated[Path, BeforeValidator(_check_path)]
 Location = Annotated[str, BeforeValidator(_expand_location)]

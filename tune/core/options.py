@@ -229,7 +229,7 @@ examples:
         5, "paired fresh seeds with which the best of each method is trained", gt=1, le=MAX_FRESH_SEEDS
     )
     scheduler: SchedulerName = define_option(
-        "none", "none trains every configuration to the end; asha and median as in a search"
+        "none", "none trains every configuration to the end; asha as in a search"
     )
     sampler: SamplerName = define_option(
         "latin",

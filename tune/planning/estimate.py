@@ -17,7 +17,7 @@ from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
 
 STARTUP_S = 15.0  # from the plan to the first step
-MEAN_TRIAL_SHARE = {"asha": 0.85, "median": 0.8, "none": 1.0}  # mean share of a full trial that is run
+MEAN_TRIAL_SHARE = {"asha": 0.85, "none": 1.0}  # mean share of a full trial that is run
 USUAL_GPU_FLOPS = 5e13
 BF16_SPEEDUP = 3.3  # of a matrix product on a CPU with AVX512_BF16, against fp32
 EVALUATION_EFFICIENCY = 0.6  # speed of an evaluation relative to one matrix product

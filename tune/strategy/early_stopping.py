@@ -1,4 +1,4 @@
-"""Early stopping rules (ASHA, median) as plain state that a ledger can rebuild.
+"""Early stopping (ASHA) as plain state that a ledger can rebuild.
 
 The fidelity is the number of the evaluation. Each trial has as many, spread evenly over its steps, so that
 trials of different length are compared at the same share of their learning rate's schedule. Higher scores are
@@ -16,9 +16,8 @@ from typing import Protocol, TypeGuard
 from dps.training.result import Outcome
 from tune.core.direction import Direction
 
-EARLY_STOPPING_NAMES = ("asha", "median", "none")
+EARLY_STOPPING_NAMES = ("asha", "none")
 REDUCTION_FACTOR = 3  # about one trial in three continues past a rung
-MIN_MEDIAN_TRIALS = 5  # other trials needed for a median
 
 
 class EarlyStoppingPolicy(ABC):
@@ -86,8 +85,6 @@ def make_early_stopping(name: str, evaluations: int) -> EarlyStoppingPolicy:
         raise ValueError(f"scheduler: must be one of {', '.join(EARLY_STOPPING_NAMES)}, but got {name!r}")
     if name == "none" or evaluations <= 1:
         return NoEarlyStopping(evaluations)
-    if name == "median":
-        return MedianStopping(evaluations, grace=1)
     return Asha(evaluations, 1)
 
 
@@ -171,36 +168,6 @@ def compute_rung_levels(evaluations: int, grace: int, reduction: float = REDUCTI
     while (level := grace * reduction ** len(levels)) < evaluations:
         levels.append(level)
     return levels
-
-
-class MedianStopping(EarlyStoppingPolicy):
-    """Median stopping rule.
-
-    At an evaluation >= grace that at least `min_trials` other trials reached, a trial is stopped if
-
-        max_{t <= number} score(t) < median over the other trials of mean_{t <= number} score(t)
-
-    Vizier takes only completed trials; here all that reached it count, so that a short search can stop
-    too.
-
-    Source: Golovin et al., Google Vizier, KDD 2017, section 3.2.1.
-    """
-
-    def __init__(self, evaluations: int, grace: int, min_trials: int = MIN_MEDIAN_TRIALS) -> None:
-        super().__init__(evaluations)
-        self.grace, self.min_trials = grace, min_trials
-        self._running_totals: dict[str, tuple[int, float, float]] = {}  # count, sum and best of the scores
-        self._means_by_number: dict[int, list[float]] = {}  # ascending
-
-    def _update(self, trial: str, number: int, score: float) -> bool:
-        count, total, best = self._running_totals.get(trial, (0, 0.0, -math.inf))
-        count, total, best = count + 1, total + score, max(best, score)
-        others = self._means_by_number.setdefault(number, [])
-        is_comparable = number >= self.grace and len(others) >= self.min_trials
-        falls_behind = is_comparable and best < compute_sorted_quantile(others, 0.5)
-        self._running_totals[trial] = count, total, best
-        insort(others, total / count)
-        return falls_behind
 
 
 def compute_sorted_quantile(ascending: Sequence[float], share: float) -> float:

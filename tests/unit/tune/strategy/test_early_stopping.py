@@ -24,7 +24,6 @@ from tune.strategy import early_stopping
 from tune.strategy.early_stopping import (
     Asha,
     EarlyStoppingPolicy,
-    MedianStopping,
     NoEarlyStopping,
     compute_rung_levels,
     make_early_stopping,
@@ -35,7 +34,6 @@ STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)  # numbers of evaluations
 MAX_STEPS = STEPS[-1]  # rungs: 1, 3, 9
 POLICIES: dict[str, Callable[[], EarlyStoppingPolicy]] = {
     "asha": lambda: Asha(MAX_STEPS, 1),
-    "median": lambda: MedianStopping(MAX_STEPS, 1, min_trials=3),
     "none": lambda: NoEarlyStopping(MAX_STEPS),
 }
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
@@ -326,49 +324,6 @@ def test_ten_thousand_trials_cost_little() -> None:
     assert (time.process_time() - began) / 60_000 < 0.2e-3
 
 
-# --- median ---
-
-
-def test_median_by_hand() -> None:
-    policy = MedianStopping(MAX_STEPS, 1, min_trials=3)
-    for trial, values in {"a": (0.2, 0.6), "b": (0.4, 0.4), "c": (0.8, 0.2)}.items():
-        assert not any(
-            policy.should_stop(trial, step, value) for step, value in zip((1, 2), values, strict=True)
-        )
-    assert policy.should_stop("d", 1, 0.39)  # the median there of 0.2, 0.4, 0.8 is 0.4
-    assert not policy.should_stop("e", 1, 0.395)  # now it is that of 0.2, 0.39, 0.4, 0.8
-    # the means up to the second are 0.4, 0.4, 0.5; what counts of the trial itself is its best
-    assert not policy.should_stop("e", 2, 0.401)
-    assert not policy.should_stop("f", 1, 0.41)
-    assert not policy.should_stop("f", 2, 0.0)
-    assert not policy.should_stop("g", 3, 0.0)  # none else came as far
-    assert policy.should_stop("h", 2, 0.39)
-
-
-@pytest.mark.parametrize(("others", "stops"), [(4, False), (5, True)])
-def test_a_median_of_few_says_nothing(others: int, stops: bool) -> None:
-    policy = MedianStopping(MAX_STEPS, 1)
-    enter(policy, 1, *[0.9] * others)
-    assert policy.should_stop("bad", 1, 0.1) == stops
-
-
-def test_a_median_says_nothing_in_the_time_of_grace() -> None:
-    policy = MedianStopping(MAX_STEPS, 1)
-    enter(policy, 0, *[0.9] * 9)
-    assert not policy.should_stop("bad", 0, 0.1)
-
-
-@quick
-@given(search=searches)
-def test_the_best_so_far_is_never_below_the_median(search: tuple[Curves, list[int]]) -> None:
-    curves, order = search
-    best = -math.inf
-    for trial, step, stop in Search(MedianStopping(MAX_STEPS, 1, min_trials=1), curves).go(order):
-        score = curves[trial][STEPS.index(step)]
-        assert not (stop and score >= best)
-        best = max(best, score)
-
-
 # --- the choice ---
 
 
@@ -376,10 +331,8 @@ def test_the_best_so_far_is_never_below_the_median(search: tuple[Curves, list[in
     ("kind", "evaluations", "expected"),
     [
         ("asha", 6, Asha),
-        ("median", 6, MedianStopping),
         ("none", 6, NoEarlyStopping),
         ("asha", 1, NoEarlyStopping),
-        ("median", 1, NoEarlyStopping),
     ],
 )
 def test_make(kind: str, evaluations: int, expected: type) -> None:
@@ -393,7 +346,7 @@ def test_make_gives_the_first_evaluation_as_grace() -> None:
 
 
 def test_make_knows_no_other() -> None:
-    with pytest.raises(ValueError, match="scheduler: must be one of asha, median, none, but got 'x'"):
+    with pytest.raises(ValueError, match="scheduler: must be one of asha, none, but got 'x'"):
         make_early_stopping("x", 6)
 
 
