@@ -24,7 +24,12 @@ def format_hundredths(*values: float, sign: str = "") -> list[str]:
 
 
 def format_share(share: float, digits: int = 0) -> str:
-    """Format a share in percent: 0.95 as "95 %"."""
+    """Format a share in percent: 0.95 as "95 %". Without decimals, what is neither none nor all does not read
+    as if it were: 0.004 is "less than 1 %", 0.996 "more than 99 %"."""
+    if not digits and 0 < share < 0.005:
+        return "less than 1 %"
+    if not digits and 0.995 < share < 1:
+        return "more than 99 %"
     return f"{share:.{digits}%}".replace("%", " %")
 
 

@@ -67,6 +67,17 @@ def test_baselines_take_no_more_than_their_share_of_the_budget(
     assert halved == pytest.approx(slot_seconds if hours == 0.05 else slot_seconds / 2)
 
 
+@pytest.mark.parametrize(("budget", "said"), [("5h", "1 %"), ("10h", "less than 1 %")])
+def test_the_plan_says_what_is_kept_for_the_baselines_and_never_that_it_is_nothing(
+    budget: str, said: str
+) -> None:
+    plan = make_plan(time_budget=budget)
+    plan = change_spaces(plan, {"": plan.space, "vanilla": plan.space.for_baseline("vanilla")})
+    (line,) = [line for line in format_plan(plan) if line.startswith("budget ")]
+    assert line.endswith(f"no trial or race run starts after that, {said} of it is kept for the baselines")
+    assert not any("is kept for" in line for line in format_plan(make_plan(time_budget=budget)))
+
+
 def test_there_are_no_more_evaluations_than_steps() -> None:
     many, few = (make_plan(evaluations=count).estimate.seconds for count in (1000, 60))
     assert many == few

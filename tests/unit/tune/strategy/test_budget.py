@@ -136,3 +136,5 @@ def test_what_may_be_used_of_a_budget_leaves_the_rest_to_the_race() -> None:
     rule = WallTimeLimit(100, share=0.6)
     assert rule.reached(SpentResources(seconds=59)) is None
     assert rule.reached(SpentResources(seconds=60)) == "60 % of the time budget of 100 s"
+    nearly = WallTimeLimit(1000, share=0.997)
+    assert nearly.reached(SpentResources(seconds=998)) == "more than 99 % of the time budget of 1000 s"
