@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -116,11 +117,16 @@ def make_node_check(plans: Sequence[Plan], output: Path) -> Callable[[str], list
 
 
 def _adopt_resumed_search(plan: Plan, file: Path, refuse: ErrorFactory | None = None) -> Plan:
-    """Return the plan with the precision of the saved search, whose ledger is `file`. Raises InputError if it
-    is another one, refuse(reason) if it cannot be read."""
+    """Return the plan with the precision of the saved search, whose ledger is `file`, and what it ran. Raises
+    InputError if it is another one, refuse(reason) if it cannot be read."""
     ledgers = {arm: Ledger(file, plan.task.direction, arm, refuse) for arm in plan.arms}
     plan = plan.with_first_precision(next(iter(ledgers.values())).noted("precision"))
     for arm, ledger in ledgers.items():
         ledger.open(plan.get_identity(arm))
-    ended = [run for each in ledgers.values() for run in each.records() if run.outcome.is_final]
-    return replace(plan, ended_runs=len(ended))
+    runs = {arm: ledger.records() for arm, ledger in ledgers.items()}
+    return replace(
+        plan,
+        ended={arm: Counter(run.purpose for run in own if run.outcome.is_final) for arm, own in runs.items()},
+        spent_seconds=max(ledger.seconds for ledger in ledgers.values()),
+        spent_slot_seconds={arm: sum(run.seconds for run in own) for arm, own in runs.items()},
+    )

@@ -209,13 +209,22 @@ def _format_first_trials(plan: Plan) -> list[str]:
 
 
 def _format_budgets(plan: Plan) -> list[str]:
-    limits = [
-        format_clock(limit) if resource == "time" else f"{limit:g} {resource}-hours"
-        for resource, limit in plan.options.resource_limits.items()
-    ]
-    if not limits:
+    """Say the budgets: which of them several tasks have together, and what earlier sessions took of them."""
+    hours = plan.budgets.count_hours(sum(plan.spent_slot_seconds.values()))
+    budgets = []
+    for resource, limit in plan.options.resource_limits.items():
+        if resource == "time":
+            said, spent = format_clock(limit), format_clock(plan.spent_seconds)
+            shared = f" for all {plan.tasks} together"
+        else:
+            said, spent = f"{limit:g} {resource}-hours", f"{hours[resource]:.3g}"
+            shared = f" as the share of each of {plan.tasks}"
+        said += shared if plan.tasks > 1 else ""
+        said += f" ({spent} spent)" if plan.ended_runs else ""
+        budgets.append(said)
+    if not budgets:
         return []
-    said = f"budget       {', '.join(limits)}; no trial or race run starts after that"
+    said = f"budget       {', '.join(budgets)}; no trial or race run starts after that"
     kept = (
         f", {format_share(1 - plan.own_budget_share)} of it is kept for the baselines"
         if plan.baseline_arms

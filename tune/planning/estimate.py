@@ -48,14 +48,17 @@ class DurationEstimate:
 
 @dataclass(frozen=True)
 class ArmLoad:
-    """What an arm has to run. cost: of its method; is_baseline: no trial is stopped. budget: slot-seconds
-    that its trials and race runs may take, about. preview, speed: of its runs."""
+    """What an arm has left to run. begun: trials that start whatever the budget; they go to their end. cost:
+    of its method; is_baseline: no trial is stopped. exploration_budget, budget: slot-seconds that its trials,
+    and these and its race runs together, may take, about. preview, speed: of its runs."""
 
     trials: int
     race_runs: int
     confirmations: int
+    begun: int
     cost: MethodCost
     is_baseline: bool
+    exploration_budget: float
     budget: float
     preview: RunPreview
     speed: TrainingSpeed
@@ -83,19 +86,21 @@ def estimate_run(
 
 
 def estimate_duration(options: CommonOptions, slots: int, loads: Sequence[ArmLoad]) -> DurationEstimate:
-    """Estimate the duration of the whole search."""
+    """Estimate the duration of what is left of a search; none of nothing."""
     exploring, confirming = 0.0, 0.0
     for load in loads:
         run = estimate_run(options, load.preview, load.speed, load.cost)
         trials = load.trials * run.trial
         if not load.is_baseline:
             trials *= MEAN_TRIAL_SHARE[options.scheduler]
-        begun = min(load.trials, 1 if load.is_baseline else slots)  # whatever the budget; it ends
-        exploring += min(trials + load.race_runs * run.trial, max(load.budget, begun * run.trial))
+        begun = min(load.trials, load.begun) * run.trial
+        trials = min(trials, max(load.exploration_budget, begun))
+        exploring += min(trials + load.race_runs * run.trial, max(load.budget, begun))
         confirming += load.confirmations * run.confirmation
     runs = sum(load.confirmations for load in loads)
-    rounds = math.ceil(runs / slots) / runs
-    return DurationEstimate(STARTUP_S + exploring / slots + rounds * confirming, exploring + confirming)
+    rounds = math.ceil(runs / slots) / max(1, runs)
+    startup = STARTUP_S if exploring + confirming else 0.0
+    return DurationEstimate(startup + exploring / slots + rounds * confirming, exploring + confirming)
 
 
 def estimate_speed(

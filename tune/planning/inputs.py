@@ -33,6 +33,10 @@ class ResolvedInput:
     note: str
     tokenizer: str = ""
 
+    def to_json(self) -> dict[str, str]:
+        """Return it as search.json and compare.json store it."""
+        return {"source": self.source, "name": self.name, "fingerprint": self.fingerprint}
+
 
 @dataclass(frozen=True)
 class SearchInputs:

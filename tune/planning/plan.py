@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dps.methods import METHODS, MethodCost
@@ -13,7 +12,7 @@ from dps.tasks.definition import make_definition
 from dps.tasks.task import Task
 from dps.training.preview import RunPreview
 from tune.core.options import CommonOptions
-from tune.core.run import RunSettings
+from tune.core.run import RunPurpose, RunSettings
 from tune.core.space import INITIAL_RATE_COUNT, SearchSpace, describe_searched
 from tune.planning.arm import Arm, list_differences
 from tune.planning.cluster import Cluster, count_slots
@@ -23,13 +22,13 @@ from tune.planning.models import SearchedModel
 from tune.strategy.budget import (
     RACE_MARGIN,
     AfterFirstTrial,
+    Budgets,
     SlotCount,
     SlotDevices,
+    SpentResources,
     StopRule,
     TrialLimit,
     find_exploration_share,
-    make_budget_rules,
-    measure_slot_budget,
 )
 from tune.strategy.race import RACED_CONFIGURATIONS
 from tune.strategy.strategy import NO_WARM_START, Strategy, WarmStart
@@ -55,7 +54,8 @@ class Plan:
 
     arms: of a search by baseline, its own first, with an empty name; the baseline of a comparison first.
     gpu_note: of --share-gpus.
-    ended_runs: of those planned, in a search that is resumed, by now.
+    ended: in a search that is resumed, how many runs ended by now, by arm and purpose.
+    spent_seconds, spent_slot_seconds: wall time of its sessions by now; time of all its runs, by arm.
     tasks: that share the slots and a time budget.
     """
 
@@ -66,7 +66,9 @@ class Plan:
     cluster: Cluster
     warm_start: WarmStart = NO_WARM_START
     gpu_note: str = ""
-    ended_runs: int = 0
+    ended: Mapping[str, Mapping[RunPurpose, int]] = field(default_factory=dict)
+    spent_seconds: float = 0.0
+    spent_slot_seconds: Mapping[str, float] = field(default_factory=dict)
     tasks: int = 1
 
     @property
@@ -171,6 +173,11 @@ class Plan:
         return sum(count(arm) for count in counts for arm in self.arms)
 
     @property
+    def ended_runs(self) -> int:
+        """The number of runs that ended by now, in a search that is resumed."""
+        return sum(sum(counts.values()) for counts in self.ended.values())
+
+    @property
     def trials(self) -> int:
         """The number of trials over all arms."""
         return sum(map(self.count_trials, self.arms))
@@ -202,21 +209,25 @@ class Plan:
     @property
     def estimate(self) -> DurationEstimate:
         """The expected duration of the search, of what is left of a resumed one."""
-        loads = [
-            ArmLoad(
-                self.count_trials(arm),
-                self.count_race_runs(arm),
-                self.count_confirmations(arm),
-                self.get_cost(arm),
-                arm in self.baseline_arms,
-                self.measure_budget(arm) / self.mean_training_share,
-                each.preview,
-                each.speed,
-            )
-            for arm, each in self.arms.items()
-        ]
-        whole = estimate_duration(self.options, self.slots, loads)
-        return whole.scale(self.mean_training_share * max(0.0, 1 - self.ended_runs / self.planned_runs))
+        loads = [self._make_load(arm) for arm in self.arms]
+        return estimate_duration(self.options, self.slots, loads).scale(self.mean_training_share)
+
+    def _make_load(self, arm: str) -> ArmLoad:
+        """Return what an arm has left to run."""
+        own, ended, is_baseline = self.arms[arm], self.ended.get(arm, {}), arm in self.baseline_arms
+        planned = (self.count_trials(arm), self.count_race_runs(arm), self.count_confirmations(arm))
+        trials, race_runs, confirmations = (
+            max(0, count - ended.get(purpose, 0))
+            for purpose, count in zip(RunPurpose, planned, strict=True)  # in the order of the phases
+        )
+        shares = (self._get_share(arm) if is_baseline else self._exploration_share, self._get_share(arm))
+        spent = SpentResources(0, self.spent_seconds, self.spent_slot_seconds.get(arm, 0.0))
+        number = len(self.baseline_arms) if is_baseline else 0
+        left = (self.budgets.measure_slot_seconds(share, spent, number) for share in shares)
+        exploring, budget = (seconds / self.mean_training_share for seconds in left)
+        begins = exploring > 0 or not ended.get(RunPurpose.SEARCH)
+        counts = trials, race_runs, confirmations, (1 if is_baseline else self.slots) if begins else 0
+        return ArmLoad(*counts, self.get_cost(arm), is_baseline, exploring, budget, own.preview, own.speed)
 
     @property
     def slot_devices(self) -> SlotDevices:
@@ -227,20 +238,20 @@ class Plan:
 
     def get_stop_rules(self) -> list[StopRule]:
         """Return the stop rules of the exploration of an arm that is no baseline."""
+        return [TrialLimit(self.options.trials), *self.budgets.make_rules(self._exploration_share)]
+
+    @property
+    def _exploration_share(self) -> float:
+        """The share of the budgets that the trials of an arm that is no baseline may use."""
         race_s = self._estimate_runs(next(iter(self.arms)), self.count_race_runs)
-        share = self.own_budget_share * find_exploration_share(race_s, self.measure_budget(""))
-        return [TrialLimit(self.options.trials), *self._get_budget_rules(share)]
+        return self.own_budget_share * find_exploration_share(race_s, self.measure_budget(""))
 
     def measure_budget(self, arm: str) -> float:
         """Return the slot seconds that the budgets leave for trials and race of an arm."""
-        share = self._share_of_baseline if arm in self.baseline_arms else self.own_budget_share
-        return self._whole_budget * share if share else math.inf  # 0: there is no budget
+        return self.budgets.measure_slot_seconds(self._get_share(arm))
 
-    @property
-    def _whole_budget(self) -> float:
-        """The slot seconds of the tightest budget; infinite without one."""
-        limits, slots = self.options.resource_limits, self.slots / self.tasks
-        return measure_slot_budget(limits, self._devices_per_slot, slots)
+    def _get_share(self, arm: str) -> float:
+        return self._share_of_baseline if arm in self.baseline_arms else self.own_budget_share
 
     def get_cost(self, arm: str) -> MethodCost:
         """Return what a run of an arm costs beyond vanilla, on average over its methods."""
@@ -253,9 +264,11 @@ class Plan:
         return sum(count(arm) for count in counts) * run.trial * self.mean_training_share
 
     @property
-    def _devices_per_slot(self) -> dict[str, float]:
+    def budgets(self) -> Budgets:
+        """The budgets of the search."""
         workers = self.options.workers_per_trial
-        return {"GPU": workers * self.gpus_per_worker, "CPU": workers * self.options.cpus_per_worker}
+        devices = {"GPU": workers * self.gpus_per_worker, "CPU": workers * self.options.cpus_per_worker}
+        return Budgets(self.options.resource_limits, devices, self.slots / self.tasks)
 
     @property
     def own_budget_share(self) -> float:
@@ -268,10 +281,8 @@ class Plan:
         are expected to take, and no more than MAX_BASELINE_SHARE."""
         counts, number = (self.count_trials, self.count_race_runs), len(self.baseline_arms)
         expected = sum(self._estimate_runs(arm, *counts) for arm in self.baseline_arms)
-        return min(MAX_BASELINE_SHARE, RACE_MARGIN * expected / self._whole_budget) / max(1, number)
-
-    def _get_budget_rules(self, of_hours: float, of_time: float | None = None) -> list[StopRule]:
-        return make_budget_rules(self.options.resource_limits, self._devices_per_slot, of_hours, of_time)
+        whole = self.budgets.measure_slot_seconds()
+        return min(MAX_BASELINE_SHARE, RACE_MARGIN * expected / whole) / max(1, number)
 
     def make_strategy(self, arm: str, slots: SlotCount, folder: str, warm: Sequence[Any]) -> Strategy:
         """Return the strategy of an arm. folder: location of its runs' files, see `tune.core.storage`; warm:
@@ -296,7 +307,7 @@ class Plan:
             keep_models=options.keeps_models,
             oom_retry=options.oom_retry,
             race_seeds=options.race,
-            race_stop_rules=self._get_budget_rules(self.own_budget_share),
+            race_stop_rules=self.budgets.make_rules(self.own_budget_share),
             target_score=options.target,
             first_configurations=[*initial_configurations, *self.initial_configurations],
             earlier_configurations=[(configuration, score) for configuration, score in observations],
@@ -309,7 +320,7 @@ class Plan:
 
     def _make_baseline_strategy(self, arm: str, strategy: Strategy) -> Strategy:
         """Return the strategy of a baseline, which finds the learning rate of published values."""
-        rules = self._get_budget_rules(self._share_of_baseline, of_time=1.0)
+        rules = self.budgets.make_rules(self._share_of_baseline, of_time=1.0)
         return replace(
             strategy,
             sampler="latin",
@@ -369,10 +380,10 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "task": plan.task.name,
         "metric": plan.task.metric,
         "direction": plan.task.direction,
-        "data": describe_input(plan.data),
-        "model": describe_input(plan.model),
+        "data": plan.data.to_json(),
+        "model": plan.model.to_json(),
         "models": {
-            label: {**describe_input(model.described), "max_length": model.settings.max_length}
+            label: {**model.described.to_json(), "max_length": model.settings.max_length}
             for label, model in plan.models.items()
         },
         "plan": {
@@ -385,8 +396,3 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "searched": describe_searched(arm.space for arm in plan.arms.values()),
         },
     }
-
-
-def describe_input(resolved: ResolvedInput) -> dict[str, str]:
-    """Return data or a model as search.json and compare.json store them."""
-    return {"source": resolved.source, "name": resolved.name, "fingerprint": resolved.fingerprint}

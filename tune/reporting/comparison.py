@@ -15,7 +15,7 @@ from dps.training.result import Outcome
 from tune.core.provenance import Provenance
 from tune.core.run import RunPurpose
 from tune.core.space import make_configuration_key
-from tune.planning.plan import Plan, describe_input, describe_plan
+from tune.planning.plan import Plan, describe_plan
 from tune.records.comparison_document import (
     COMPARISON_DOCUMENT_FILE,
     BudgetSection,
@@ -106,7 +106,7 @@ def _describe_arm(plan: Plan, name: str) -> dict[str, Any]:
     """Return what a document says of an arm that is more than a method."""
     arm, first = plan.arms[name], plan.first
     inputs = {
-        part: describe_input(getattr(arm, part))
+        part: getattr(arm, part).to_json()
         for part in ("data", "model")
         if getattr(arm, part) != getattr(first, part)
     }

@@ -23,6 +23,9 @@ class SpentResources:
     slot_seconds: float = 0.0
 
 
+NOTHING_SPENT = SpentResources()
+
+
 class StopRule(Protocol):
     """A rule that ends a phase of the search. Once it gives a reason it must keep giving one."""
 
@@ -109,37 +112,49 @@ def find_stop_reason(rules: Sequence[StopRule], spent: SpentResources) -> str | 
     return next((reason for rule in rules if (reason := rule.reached(spent))), None)
 
 
-def make_budget_rules(
-    limits: Mapping[str, float],
-    devices_per_slot: Mapping[str, float],
-    of_hours: float,
-    of_time: float | None = None,
-) -> list[StopRule]:
-    """Return the rules of budgets, limited to these shares; of_time: None for the same.
+@dataclass(frozen=True)
+class Budgets:
+    """The budgets of a search.
 
-    limits: seconds of "time", hours of "GPU" and "CPU".
+    limits: seconds of "time", hours of "GPU" and "CPU". devices_per_slot: of "GPU" and "CPU". slots: one
+        search's part of them.
     """
-    rules = list[StopRule]()
-    for resource, limit in limits.items():
-        if resource == "time":
-            rules.append(WallTimeLimit(limit, of_hours if of_time is None else of_time))
-        else:
-            rules.append(DeviceHoursLimit(resource, limit, devices_per_slot[resource], of_hours))
-    return rules
 
+    limits: Mapping[str, float]
+    devices_per_slot: Mapping[str, float]
+    slots: float
 
-def measure_slot_budget(
-    limits: Mapping[str, float], devices_per_slot: Mapping[str, float], slots: float
-) -> float:
-    """Return the slot seconds that the tightest budget allows; infinite without one. limits: as above.
-    slots: one search's part of them."""
-    seconds = []
-    for resource, limit in limits.items():
-        if resource == "time":
-            seconds.append(limit * slots)
-        elif devices := devices_per_slot[resource]:
-            seconds.append(limit * 3600 / devices)
-    return min(seconds, default=math.inf)
+    def make_rules(self, of_hours: float, of_time: float | None = None) -> list[StopRule]:
+        """Return the rules of the budgets, limited to these shares; of_time: None for the same."""
+        rules = list[StopRule]()
+        for resource, limit in self.limits.items():
+            if resource == "time":
+                rules.append(WallTimeLimit(limit, of_hours if of_time is None else of_time))
+            else:
+                rules.append(DeviceHoursLimit(resource, limit, self.devices_per_slot[resource], of_hours))
+        return rules
+
+    def count_hours(self, slot_seconds: float) -> dict[str, float]:
+        """Return the hours of "GPU" and "CPU" of so many slot seconds."""
+        return {name: slot_seconds / 3600 * devices for name, devices in self.devices_per_slot.items()}
+
+    def measure_slot_seconds(
+        self, share: float = 1.0, spent: SpentResources = NOTHING_SPENT, baselines: int = 0
+    ) -> float:
+        """Return the slot seconds that are left of a share of the tightest budget; infinite without one.
+
+        spent: seconds of all searches, slot seconds of the one that has the share. baselines: of a baseline,
+        how many there are: to its end they share the time that the search leaves.
+        """
+        left = []
+        for resource, limit in self.limits.items():
+            if resource == "time" and baselines:
+                left.append(min(share * limit, (limit - spent.seconds) / baselines) * self.slots)
+            elif resource == "time":
+                left.append((share * limit - spent.seconds) * self.slots)
+            elif devices := self.devices_per_slot[resource]:
+                left.append(share * limit * 3600 / devices - spent.slot_seconds)
+        return max(0.0, min(left, default=math.inf))
 
 
 def find_exploration_share(race_seconds: float, budget: float) -> float:

@@ -19,10 +19,12 @@ from dps.ranges import Choice, Range
 from dps.training.config import FineTuneConfig
 from tests.unit.tune.helpers import FakeTune, restore_old_search
 from tests.unit.tune.helpers import make_plan as make_test_plan
+from tune import startup
 from tune.console.plan import format_plan
 from tune.core.job_config import make_fine_tune_config
 from tune.core.options import CompareOptions, SearchOptions
 from tune.core.run import Job, RunPurpose, RunSettings
+from tune.core.wording import format_clock
 from tune.planning.cluster import Cluster, Node
 from tune.planning.plan import CHANGEABLE_OPTIONS, SEARCH_DECISIONS
 from tune.planning.planner import make_plan
@@ -221,6 +223,24 @@ def test_a_search_of_commit_521c27d_is_resumed_with_its_own_options_alone(name: 
     other = make_plan(options.copy_with(batch_size=8), HERE)
     with pytest.raises(InputError, match="another search: batch_size was 16, now 8; use a new --output"):
         Ledger(folder / "study.db", plan.task.direction, arm).open(other.get_identity(arm))
+
+
+def test_what_is_resumed_knows_what_its_sessions_ran_and_spent(tmp_path: Path) -> None:
+    folder = restore_old_search("search", tmp_path)
+    plan = make_plan(
+        load_resumed_options(SearchOptions(resume=folder, time_budget="1h", cpu_hours=1.0)), HERE
+    )
+    ledger = Ledger(folder / "study.db", plan.task.direction)
+    resumed, runs = startup._adopt_resumed_search(plan, folder / "study.db"), ledger.records()
+    assert resumed.ended_runs == len(runs)
+    assert resumed.ended[""] == Counter(run.purpose for run in runs)
+    assert resumed.spent_seconds == ledger.seconds > 0
+    assert resumed.spent_slot_seconds == {
+        **dict.fromkeys(plan.arms, 0.0),
+        "": pytest.approx(sum(run.seconds for run in runs)),
+    }
+    (line,) = [line for line in format_plan(resumed) if line.startswith("budget ")]
+    assert line.startswith(f"budget       1:00:00 ({format_clock(ledger.seconds)} spent), 1 CPU-hours (0.04")
 
 
 def test_an_old_search_that_is_resumed_gets_its_baselines_and_runs_nothing_else_again(tmp_path: Path) -> None:
