@@ -120,12 +120,15 @@ def _adopt_resumed_search(plan: Plan, file: Path, refuse: ErrorFactory | None = 
     """Return the plan with the precision of the saved search, whose ledger is `file`, and what it ran. Raises
     InputError if it is another one, refuse(reason) if it cannot be read."""
     ledgers = {arm: Ledger(file, plan.task.direction, arm, refuse) for arm in plan.arms}
-    plan = plan.with_first_precision(next(iter(ledgers.values())).noted("precision"))
+    notes = next(iter(ledgers.values()))
+    plan = plan.with_first_precision(notes.noted("precision"))
+    first, observations = notes.noted("warm_start") or ((), ())
     for arm, ledger in ledgers.items():
         ledger.open(plan.get_identity(arm))
     runs = {arm: ledger.records() for arm, ledger in ledgers.items()}
     return replace(
         plan,
+        warm_start=replace(plan.warm_start, initial_configurations=first, observations=observations),
         ended={arm: Counter(run.purpose for run in own if run.outcome.is_final) for arm, own in runs.items()},
         spent_seconds=max(ledger.seconds for ledger in ledgers.values()),
         spent_slot_seconds={arm: sum(run.seconds for run in own) for arm, own in runs.items()},

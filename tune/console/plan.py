@@ -192,20 +192,20 @@ def _format_search(plan: Plan) -> list[str]:
 
 
 def _format_first_trials(plan: Plan) -> list[str]:
-    """Say what is tried before the sampler's model proposes, where it has one."""
-    published = plan.initial_configurations
-    if not published:
-        return []
-    trials, sampler = plan.count_trials(""), plan.options.sampler
-    count = min(trials, len(published))
-    said = f"the published values: {format_count(count, 'trial')}"
-    if not plan.warm_start.origins and (drawn := min(trials, STARTUP_TRIALS) - count) > 0:
+    """Say what is tried before the sampler proposes: the best of a warm start, then the published values,
+    where its model learns; and when that begins, unless it learns from a warm start."""
+    trials, sampler, warm = plan.count_trials(""), plan.options.sampler, plan.warm_start
+    earlier = [*warm.initial_configurations][:trials]
+    published = [each for each in plan.initial_configurations if each not in earlier][: trials - len(earlier)]
+    named = {"the best of the warm start": len(earlier), "the published values": len(published)}
+    parts = [f"{what}: {format_count(count, 'trial')}" for what, count in named.items() if count]
+    if published and not warm.observations and (drawn := min(trials, STARTUP_TRIALS) - len(published)) > 0:
         if trials > STARTUP_TRIALS:
-            said += f"; then at least {drawn} at random, then {sampler}"
+            parts += [f"at least {drawn} at random, then {sampler}"]
         else:
             waits = f" ({sampler} not before the {STARTUP_TRIALS + 1}th)" if plan.space.size > trials else ""
-            said += f"; then {drawn} at random{waits}"
-    return [f"first        {said}"]
+            parts += [f"{drawn} at random{waits}"]
+    return [f"first        {'; then '.join(parts)}"] if parts else []
 
 
 def _format_budgets(plan: Plan) -> list[str]:

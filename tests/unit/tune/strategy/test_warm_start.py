@@ -20,6 +20,7 @@ from dps.errors import InputError
 from dps.ranges import Choice, Range
 from dps.training.result import Outcome, RunResult
 from tests.unit.tune.helpers import PROVENANCE, make_plan, make_space, open_ledger, open_ledgers, track_plan
+from tune import startup
 from tune.console.plan import format_plan
 from tune.core.options import SearchOptions
 from tune.core.run import RunPurpose
@@ -29,7 +30,7 @@ from tune.records import stores
 from tune.records.ledger import Ledger
 from tune.search_session import SearchSession
 from tune.strategy.proposals import STARTUP_TRIALS
-from tune.strategy.strategy import NO_WARM_START
+from tune.strategy.strategy import NO_WARM_START, WarmStart
 from tune.strategy.warm_start import (
     MIN_PROPOSAL_DISTANCE,
     EarlierConfiguration,
@@ -536,6 +537,32 @@ def test_a_plan_holds_what_is_tried_first_and_says_where_it_is_from(folder: Path
     assert planned.origins == [f"{folder} (cola, 6 trials)"]
     lines = format_plan(replace(make_plan(), warm_start=planned))
     assert f"warm start   {folder} (cola, 6 trials)" in lines
+
+
+@pytest.mark.parametrize(
+    ("sampler", "trials", "said"),
+    [
+        ("tpe", 8, "the best of the warm start: 2 trials; then the published values: 1 trial"),
+        ("tpe", 1, "the best of the warm start: 1 trial"),
+        ("random", 8, "the best of the warm start: 2 trials"),
+    ],
+)
+def test_the_plan_says_that_the_warm_start_is_tried_before_the_published_values(
+    sampler: str, trials: int, said: str, tmp_path: Path
+) -> None:
+    """One of the two published values is among the best of the warm start. A resume says the same."""
+    plan = make_plan(sampler=sampler, trials=trials, output=tmp_path, tracking_uri="none")
+    published = plan.space.list_published()
+    assert len(published) == 2
+    warm = WarmStart([published[1], vanilla(RATES[0])], [(published[1], 1.0)], ["earlier"])
+    warmed = replace(plan, warm_start=warm)
+    (search,) = SearchSession(warmed).make_arms(threading.Event()).searches
+    tried = [search.proposer.propose_next().configuration for _ in range(min(trials, 3))]  # type: ignore[union-attr]
+    assert tried[:2] == [*warm.initial_configurations][:trials]
+    assert (published[0] in tried) == ("published" in said)
+    for each in (warmed, startup._adopt_resumed_search(plan, tmp_path / "study.db")):
+        (line,) = [line for line in format_plan(each) if line.startswith("first ")]
+        assert line == f"first        {said}"
 
 
 def test_a_source_of_which_nothing_fits_is_refused(folder: Path) -> None:
