@@ -47,6 +47,7 @@ class _Notes(_Part):
     precision: str | None = None
     described: _Description | None = None
     warm_start: tuple[list[dict[str, Any]], list[Any]] | None = Field(None, strict=False)
+    raced: int | None = None
     commits: list[str] | None = None
     looks: list[int] | None = None
     looked_at: dict[str, str] | None = None

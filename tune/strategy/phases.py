@@ -29,6 +29,7 @@ from tune.strategy.budget import SpentResources, find_stop_reason
 from tune.strategy.early_stopping import make_early_stopping, replay_records
 from tune.strategy.proposals import Proposer
 from tune.strategy.race import (
+    RACE_NOTE,
     RACE_SEED_OFFSET,
     Standing,
     choose_raced,
@@ -36,8 +37,6 @@ from tune.strategy.race import (
     rank_configurations,
 )
 from tune.strategy.strategy import Strategy
-
-RACE_NOTE = "raced"  # how many configurations race, in the ledger of a search; earlier versions wrote none
 
 
 class NoJob(Enum):

@@ -22,6 +22,7 @@ from tune.records.ledger import TrialRecord
 from tune.records.replicates import collect_full_scores
 
 RACED_CONFIGURATIONS = 3
+RACE_NOTE = "raced"  # how many configurations race, in the ledger of a search; earlier versions wrote none
 RACE_SEED_OFFSET = 1000  # first race seed, from the search's own seed, which the confirmation's follow
 
 

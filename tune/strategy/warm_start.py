@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from statistics import NormalDist, fmean
 from typing import Any
@@ -22,6 +23,7 @@ from dps.errors import InputError
 from dps.ranges import Choice, Domain
 from dps.training.result import Outcome
 from dps.wording import format_count
+from tune.core.direction import Direction
 from tune.core.option_types import split_names
 from tune.core.run import RunPurpose
 from tune.core.space import SearchSpace, encode_configurations, make_configuration_key
@@ -29,6 +31,7 @@ from tune.records.experiments import EXPERIMENT_PREFIX, describe_left_out, open_
 from tune.records.ledger import TrialRecord, open_ledgers
 from tune.records.replicates import group_by_configuration
 from tune.records.stores import ErrorFactory, find_sqlite_file, open_sqlite_copy
+from tune.strategy.race import RACE_NOTE, RACED_CONFIGURATIONS, rank_configurations
 
 LEDGER_FILE = "study.db"
 # The minimum root-mean-square distance of two proposals, over the columns of `encode_configurations`.
@@ -55,10 +58,15 @@ class EarlierConfiguration:
 
 @dataclass(frozen=True)
 class _EarlierSearch:
-    """Informative runs of an earlier search, or of one arm of a comparison; those of its race come last."""
+    """An earlier search, or one arm of a comparison.
+
+    direction: "max" or "min". raced: how many configurations race, at most. runs: informative trials, then
+        all runs of the race.
+    """
 
     task: str
-    sign: int
+    direction: str
+    raced: int
     runs: list[TrialRecord]
 
 
@@ -162,8 +170,12 @@ def _read_ledgers(file: Path, refuse: ErrorFactory) -> list[_EarlierSearch]:
         return [
             _EarlierSearch(
                 task=identity["task"],
-                sign=1 if ledger.study.direction == StudyDirection.MAXIMIZE else -1,
-                runs=list(filter(_is_informative, ledger.records(RunPurpose.SEARCH, RunPurpose.RACE))),
+                direction="max" if ledger.study.direction == StudyDirection.MAXIMIZE else "min",
+                raced=ledger.noted(RACE_NOTE) or RACED_CONFIGURATIONS,
+                runs=[
+                    *filter(_is_informative, ledger.records(RunPurpose.SEARCH)),
+                    *ledger.records(RunPurpose.RACE),
+                ],
             )
             for ledger in open_ledgers(copy, refuse)
             if (identity := ledger.noted("identity"))
@@ -178,24 +190,33 @@ def _is_informative(run: TrialRecord) -> bool:
 def _rank_configurations(search: _EarlierSearch) -> list[tuple[dict[str, Any], float]]:
     """Return the configurations that a search tried, each with its normal score.
 
-    The mean rank of ties minus 1/2 equals (count below + count not above) / 2.
+    First are those with a run that went to its end, in the order that chooses a winner, where one that did
+    not race is not before those with more seeds (`tune.strategy.race`); then those that were stopped, by
+    steps and score; then those that diverged. A further seed that diverged counts as the worst score. The
+    mean rank of ties minus 1/2 equals (count below + count not above) / 2.
     """
     groups = [group for group in group_by_configuration(search.runs) if group[0].purpose == RunPurpose.SEARCH]
-    qualities = [_rate_configuration(group, search.sign) for group in groups]
+    trials, further = [group[0] for group in groups], [run for group in groups for run in group[1:]]
+    sign = Direction(search.direction).sign
+    ended = [run.score for run in search.runs if run.outcome == Outcome.COMPLETED and run.score is not None]
+    lost = min(ended, key=lambda score: sign * score, default=None)
+    standings = rank_configurations(trials, further, search.direction, lost, search.raced)
+    ties = groupby(standings, key=lambda standing: standing.mean)
+    places = {standing.trial.id: place for place, (_, tied) in enumerate(ties) for standing in tied}
+    qualities = [
+        (2, -places[trial.id], 0.0) if trial.id in places else _rate_stopped(group, sign)
+        for trial, group in zip(trials, groups, strict=True)
+    ]
     ordered = sorted(qualities)
     doubled_ranks = [bisect_left(ordered, quality) + bisect_right(ordered, quality) for quality in qualities]
     return [
-        (group[0].configuration, NormalDist().inv_cdf(doubled_rank / (2 * len(groups))))
-        for group, doubled_rank in zip(groups, doubled_ranks, strict=True)
+        (trial.configuration, NormalDist().inv_cdf(doubled_rank / (2 * len(groups))))
+        for trial, doubled_rank in zip(trials, doubled_ranks, strict=True)
     ]
 
 
-def _rate_configuration(runs: list[TrialRecord], sign: int) -> tuple[int, int, float]:
-    """Return a sortable quality, higher is better: the mean of the full runs; else steps and score before it
-    was stopped; else diverged."""
-    full = [run.score for run in runs if run.outcome == Outcome.COMPLETED and run.score is not None]
-    if full:
-        return 2, 0, sign * fmean(full)
+def _rate_stopped(runs: list[TrialRecord], sign: int) -> tuple[int, int, float]:
+    """Return a sortable quality, higher is better: steps and score before it was stopped; else diverged."""
     stopped = [run for run in runs if run.outcome == Outcome.STOPPED]
     return max(((1, len(run.scores), sign * (run.score or 0.0)) for run in stopped), default=(0, 0, 0.0))
 

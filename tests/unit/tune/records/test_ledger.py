@@ -349,6 +349,7 @@ def test_a_ledger_that_another_program_holds_is_refused_with_that_cause(
         ("described", '"cola"'),
         ("described", '{"plan": {}}'),
         ("warm_start", "7"),
+        ("raced", '"three"'),
         ("commits", '{"a": 1}'),
         ("seconds", '"long"'),
         ("seconds", "1e999"),

@@ -20,8 +20,8 @@ from tune.core.space import make_configuration_key
 from tune.records.ledger import Ledger
 from tune.records.replicates import choose_winner
 from tune.strategy.budget import TrialLimit, WallTimeLimit
-from tune.strategy.phases import RACE_NOTE, SearchPhases
-from tune.strategy.race import RACE_SEED_OFFSET, RACED_CONFIGURATIONS
+from tune.strategy.phases import SearchPhases
+from tune.strategy.race import RACE_NOTE, RACE_SEED_OFFSET, RACED_CONFIGURATIONS
 
 SPACE = make_space(("dps-dense",))
 METRIC = "matthews_correlation"

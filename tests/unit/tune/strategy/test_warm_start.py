@@ -30,6 +30,7 @@ from tune.records import stores
 from tune.records.ledger import Ledger
 from tune.search_session import SearchSession
 from tune.strategy.proposals import STARTUP_TRIALS
+from tune.strategy.race import RACE_NOTE
 from tune.strategy.strategy import NO_WARM_START, WarmStart
 from tune.strategy.warm_start import (
     MIN_PROPOSAL_DISTANCE,
@@ -59,9 +60,10 @@ def put(
     outcome: Outcome,
     *scores: tuple[int, float],
     purpose: RunPurpose = "search",
+    seed: int = 0,
 ) -> None:
     """A trial of vanilla that reported these scores by step, then ended so."""
-    record = ledger.replicate(vanilla(rate), SPACE, 0, purpose)
+    record = ledger.replicate(vanilla(rate), SPACE, seed, purpose)
     ledger.report(record.id, RunResult(scores=[*scores]))
     if outcome.is_final:
         ledger.finish(record.id, RunResult(outcome=outcome, scores=[*scores]))
@@ -232,19 +234,45 @@ def test_less_is_better_where_the_study_minimizes(tmp_path: Path) -> None:
 
 
 def test_further_seeds_of_a_configuration_count(tmp_path: Path) -> None:
-    """One was lucky with the seed of the search, one was stopped and went on in the race."""
+    """One was lucky with the seed of the search; what did not race is not before those that did."""
     ledger = opened(tmp_path)
-    put(ledger, RATES[3], Outcome.COMPLETED, (60, 0.9))
-    put(ledger, RATES[1], Outcome.COMPLETED, (60, 0.5))
-    put(ledger, RATES[2], Outcome.COMPLETED, (60, 0.4))
-    put(ledger, RATES[0], Outcome.STOPPED, (20, 0.4))
-    expect(read_earlier_searches(str(tmp_path)), RATES[3], RATES[1], RATES[2], RATES[0])
-    for score in (0.0, 0.1):
-        put(ledger, RATES[3], Outcome.COMPLETED, (60, score), purpose="race")
-    put(ledger, RATES[3], Outcome.STOPPED, (20, 9.0), purpose="race")
-    put(ledger, RATES[0], Outcome.COMPLETED, (60, 0.7), purpose="race")
-    put(ledger, 4e-4, Outcome.COMPLETED, (60, 0.99), purpose="race")
+    for rate, score in zip((RATES[2], RATES[0], RATES[1], RATES[3]), (0.9, 0.8, 0.7, 0.65), strict=True):
+        put(ledger, rate, Outcome.COMPLETED, (60, score))
+    put(ledger, RATES[4], Outcome.STOPPED, (20, 0.95))
+    expect(read_earlier_searches(str(tmp_path)), *(RATES[number] for number in (2, 0, 1, 3, 4)))
+    for seed in (1, 2):
+        for rate, score in ((RATES[2], 0.05 * seed), (RATES[0], 0.8), (RATES[1], 0.55)):
+            put(ledger, rate, Outcome.COMPLETED, (60, score), purpose="race", seed=seed)
+    put(ledger, RATES[2], Outcome.STOPPED, (20, 9.0), purpose="race", seed=3)
+    put(ledger, 4e-4, Outcome.COMPLETED, (60, 0.99), purpose="race", seed=3)
+    expect(read_earlier_searches(str(tmp_path)), *RATES[:5])
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_further_seeds_that_failed_or_diverged_count(tmp_path: Path, direction: str) -> None:
+    """A lucky first seed does not help what failed in the race; a seed that diverged is as the worst one."""
+    sign = 1 if direction == "max" else -1
+    ledger = Ledger(tmp_path / "study.db", direction)
+    ledger.open(IDENTITY)
+    for rate, score in zip((RATES[2], RATES[1], RATES[0], RATES[3]), (0.9, 0.8, 0.7, 0.1), strict=True):
+        put(ledger, rate, Outcome.COMPLETED, (60, sign * score))
+    for seed in (1, 2):
+        put(ledger, RATES[2], Outcome.FAILED, purpose="race", seed=seed)
+        diverged = Outcome.DIVERGED if seed == 1 else Outcome.COMPLETED
+        put(ledger, RATES[1], diverged, (60, sign * 0.8), purpose="race", seed=seed)
+        put(ledger, RATES[0], Outcome.COMPLETED, (60, sign * 0.7), purpose="race", seed=seed)
     expect(read_earlier_searches(str(tmp_path)), *RATES[:4])
+
+
+def test_of_a_baseline_two_race(tmp_path: Path) -> None:
+    """Its ledger says so: by one further seed each, the third was lucky."""
+    ledger = opened(tmp_path)
+    ledger.note(RACE_NOTE, 2)
+    for rate, score in zip((RATES[0], RATES[1], RATES[2]), (0.9, 0.8, 0.7), strict=True):
+        put(ledger, rate, Outcome.COMPLETED, (60, score))
+    for rate, score in ((RATES[0], 0.7), (RATES[1], 0.4)):
+        put(ledger, rate, Outcome.COMPLETED, (60, score), purpose="race", seed=1)
+    expect(read_earlier_searches(str(tmp_path)), *RATES[:3])
 
 
 def test_a_configuration_tried_twice_is_one(tmp_path: Path) -> None:
