@@ -28,7 +28,7 @@ from tune.reporting import tables
 from tune.reporting.comparison import join_comparisons
 from tune.reporting.suite.document import SCOPE
 from tune.reporting.suite.folders import list_task_folders, make_comparison_suite
-from tune.reporting.suite.tables import TABLE_NOTE, make_difference_table, make_score_table
+from tune.reporting.suite.tables import describe_table, make_difference_table, make_score_table
 
 CONTROL = "dps-random"  # DPS but for what it selects
 NOT_SHOWN = """\
@@ -61,7 +61,7 @@ def report_methods(suite: Path) -> str:
                 tables.format_markdown_table(table.columns, table.rows)
                 for table in (make_difference_table(averaged), make_score_table(averaged))
             ),
-            TABLE_NOTE,
+            describe_table(averaged),
             "\n".join(map(describe_unlearned, documents)),
             format_costs(documents),
             *(tables.render_markdown(document) for document in documents),

@@ -20,6 +20,7 @@ from tune.stats.resampling import FloatArray
 from tune.stats.suite import TaskMean, draw_difference_means, make_exact_mean
 
 WINNER, PUBLISHED = "winner", "published"
+_NO_SPREAD = 1e-7  # of a standard error from seeds: below is rounding
 
 
 @dataclass
@@ -27,13 +28,14 @@ class SuiteRow:
     """A task of a suite.
 
     section: its row in the table. differences: those that can be averaged, by name. problems: what cannot,
-    and why. look: of its verdicts.
+    and why. unvaried: the differences that are the same in all pairs. look: of its verdicts.
     """
 
     section: SuiteTask
     spent: SpentSection
     differences: dict[str, TaskMean] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    unvaried: list[str] = field(default_factory=list)
     look: int = 1
 
 
@@ -57,8 +59,7 @@ def collect_search(document: SearchDocument, folder: Path, place: int) -> SuiteR
             row.problems[name] = baseline.verdict
             continue
         pairs = _pair_scores(mine, baseline.runs, task.metric)
-        row.section.differences[name] = _make_difference(difference, pairs)
-        row.look = max(row.look, difference.look)
+        _add_difference(row, name, difference, pairs)
         try:
             seen = read_dev_predictions(task, [*mine, *baseline.runs], folder)
             paired = pair_predictions(task, mine, baseline.runs, seen)
@@ -93,8 +94,7 @@ def collect_comparison(document: ComparisonDocument, folders: Mapping[str, Path]
             continue
         base = result.methods[baseline].scores
         pairs = {seed: score - base[seed] for seed, score in found.scores.items() if seed in base}
-        row.section.differences[name] = _make_difference(difference, pairs)
-        row.look = max(row.look, difference.look)
+        _add_difference(row, name, difference, pairs)
         draws = draw_difference_means(task.metric, labels, predicted[baseline], predicted[name], place)
         row.differences[name] = _make_mean(difference, draws)
     return row
@@ -113,6 +113,15 @@ def _make_row(document: SearchDocument | ComparisonDocument, folder: Path) -> Su
         differences={},
     )
     return SuiteRow(section, document.spent)
+
+
+def _add_difference(
+    row: SuiteRow, name: str, difference: DifferenceSection, pairs: Mapping[int, float]
+) -> None:
+    row.section.differences[name] = _make_difference(difference, pairs)
+    row.look = max(row.look, difference.look)
+    if difference.seeds_part is not None and difference.seeds_part < _NO_SPREAD:
+        row.unvaried.append(name)
 
 
 def _make_mean(difference: DifferenceSection, draws: FloatArray) -> TaskMean:

@@ -17,7 +17,7 @@ from tune.records.ledger import SCHEMA_VERSION
 from tune.records.schema import SpentSection, sum_spent
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDocument
 from tune.reporting.suite.collect import PUBLISHED, WINNER, SuiteRow
-from tune.stats.evidence import CONFIDENCE_LEVEL, MIN_SEEDS
+from tune.stats.evidence import CONFIDENCE_LEVEL
 from tune.stats.suite import AverageEstimate, average_tasks, leave_each_out
 from tune.stats.verdict import adjust_p_values, is_distinguishable
 
@@ -154,15 +154,13 @@ def _list_left_out(rows: Sequence[SuiteRow], common: Sequence[str]) -> list[str]
 
 
 def _list_without_spread(rows: Sequence[SuiteRow], names: Sequence[str]) -> list[str]:
-    """Say which differences are the same in all pairs: as if they were known exactly."""
+    """Say which differences are the same in all pairs, two at least: as if no seed could change them."""
     lines = []
     for name in names:
-        cells = {row.section.task: row.section.differences[name] for row in rows}
-        same = [t for t, c in cells.items() if c.interval is None and c.seeds >= MIN_SEEDS and not c.exact]
-        if same:
+        if same := [row.section.task for row in rows if name in row.unvaried]:
             lines.append(
-                f"{name}: all pairs of {', '.join(same)} are the same and add nothing to the interval of the "
-                f"average; if runs collapsed there, more seeds may change that."
+                f"{name}: all pairs of {', '.join(same)} are the same, and their seeds add nothing to the "
+                f"interval of the average; if runs collapsed, more seeds may change that."
             )
     return lines
 

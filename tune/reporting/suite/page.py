@@ -40,7 +40,7 @@ def render_suite_page(document: SuiteDocument, folder: Path) -> str:
             tables.make_score_table(document),
             tables.make_remainder_table(document),
         ],
-        note=tables.TABLE_NOTE,
+        note=tables.describe_table(document),
         scope=SCOPE,
         links={task.task: _find_page(Path(task.folder), document.kind, folder) for task in document.tasks},
         generated=[

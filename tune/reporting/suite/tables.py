@@ -4,23 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dps.wording import format_count
 from tune.core.wording import format_configuration, format_difference, format_p_value
 from tune.records.suite_document import AverageSection, ScoreSection, SuiteDifference, SuiteDocument
 from tune.reporting.suite.collect import WINNER
 from tune.reporting.suite.document import SCOPE, list_sentences
 from tune.reporting.tables import TextTable, escape_latex, format_markdown_table, neutralise_markdown
+from tune.stats.evidence import MIN_SEEDS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 AVERAGE = "average"
 STARS = {"better": "*", "worse": "*", "not told apart": ""}
-TABLE_NOTE = (
-    "Differences are paired over shared seeds, in hundredths of each task's metric, with 95 % intervals over "
-    "seeds and examples, as in the report of each task. * p < 0.05, corrected by Holm over all differences "
-    "of the table (averages: over the averages), and an interval on one side of 0. "
-    "The interval of an average resamples the seeds and the examples within each task; the tasks are fixed."
-)
+
+
+def describe_table(document: SuiteDocument) -> str:
+    """Say what the differences are, which have no interval, and for how many tests the p-values and stars are
+    corrected."""
+    cells = [cell for task in document.tasks for cell in task.differences.values()]
+    tests = sum(cell.adjusted_p is not None for cell in cells)
+    averages = sum(average.adjusted_p is not None for average in document.averages.values())
+    again = "for looking again with more seeds"
+    parts = [
+        "Differences are paired over shared seeds, in hundredths of each task's metric, with 95 % intervals "
+        "over seeds and examples, as in the report of each task."
+    ]
+    if any(cell.interval is None and not cell.exact for cell in cells):
+        parts += [f"Without an interval are those with fewer than {MIN_SEEDS} pairs, or all pairs the same."]
+    if tests:
+        many = f"for {format_count(tests, 'difference')} of the table (Holm) and " if tests > 1 else ""
+        parts += [f"* p < 0.05, corrected {many}{again}, and an interval on one side of 0."]
+    if averages:
+        many = f"for {format_count(averages, 'average')} (Holm) and " if averages > 1 else ""
+        parts += [f"p of an average is corrected {many}{again}."]
+    if document.averages:
+        parts += [
+            "The interval of an average resamples the seeds and the examples within each task; the tasks are "
+            "fixed."
+        ]
+    return " ".join(parts)
 
 
 def make_difference_table(document: SuiteDocument, brief: bool = False) -> TextTable:
@@ -137,7 +160,7 @@ def render_suite_markdown(document: SuiteDocument) -> str:
         f"# {neutralise_markdown(', '.join(task.task for task in document.tasks))}",
         neutralise_markdown(document.sentence),
         titled[0],
-        TABLE_NOTE,
+        describe_table(document),
         titled[1],
         *([neutralise_markdown("Without a result:\n" + "\n".join(failed))] if failed else []),
     ]

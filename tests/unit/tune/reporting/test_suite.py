@@ -18,6 +18,7 @@ from scipy import stats
 from dps.errors import InputError
 from dps.training.result import Outcome
 from tests.unit.tune.helpers import last_report, restore_old_search
+from tests.unit.tune.reporting import test_comparison
 from tests.unit.tune.reporting.test_comparison import ending, finished
 from tune import compare, report, search_report
 from tune.core.run import Job, RunReport
@@ -31,10 +32,12 @@ from tune.reporting.suite.document import _clip_average, build_suite, list_sente
 from tune.reporting.suite.folders import read_suite
 from tune.reporting.suite.page import SUITE_PAGE, plot_averages, write_suite
 from tune.reporting.suite.tables import (
+    describe_table,
     format_average,
     make_difference_table,
     make_score_table,
     make_terminal_table,
+    render_suite_markdown,
     summarise_suite,
 )
 from tune.result import SuiteResult, load_result
@@ -149,6 +152,31 @@ def test_the_tests_of_the_whole_table_are_corrected_together(folders: list[Path]
     average = found.averages["dps-dense"]
     assert average.better + average.worse + average.undecided == 3
     assert average.better == sum(task.differences["dps-dense"].verdict == "better" for task in found.tasks)
+
+
+@pytest.mark.parametrize(("seeds", "collapsed"), [(3, False), (3, True), (4, True)])
+def test_it_is_said_where_seeds_show_no_spread_and_for_how_many_tests_is_corrected(
+    seeds: int, collapsed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one task all runs gave one answer; of three pairs a task only the average has an interval."""
+    made = test_comparison.logits
+    monkeypatch.setattr(
+        test_comparison,
+        "logits",
+        lambda job, name: made(job, name) * 0 if collapsed and name == "rte" else made(job, name),
+    )
+    methods = ("vanilla", "dps-dense", "r-drop")
+    for task in TASKS:
+        finished(tmp_path / task, methods, task=task, confirm=seeds)
+    found = read_suite([tmp_path / task for task in TASKS])
+    assert all(average.interval is not None for average in found.averages.values())
+    same = [note for note in found.notes if "all pairs of rte are the same" in note]
+    assert [note.split(":")[0] for note in same] == (["dps-dense", "r-drop"] if collapsed else [])
+    said = describe_table(found)
+    assert ("corrected for 4 differences of the table (Holm)" in said) == (seeds == 4)
+    assert "p of an average is corrected for 2 averages (Holm) and for looking again" in said
+    assert "Without an interval are those with fewer than 4 pairs, or all pairs the same." in said
+    assert (said in (render_suite_markdown(found)), "* p < 0.05" in said) == (True, seeds == 4)
 
 
 def test_it_is_said_what_the_average_says_and_what_it_leaves_out(folders: list[Path]) -> None:
