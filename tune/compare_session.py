@@ -36,7 +36,8 @@ class ComparisonSession(Session):
         spent = arms.spent()
         self.notes.note_seconds(spent.seconds)
         self.folder.keep_predictions()
-        document = build_comparison(self.plan, self.folder.ledgers, spent, self.provenance)
+        former = self.folder.open_former_ledgers()
+        document = build_comparison(self.plan, self.folder.ledgers, spent, self.provenance, former)
         confirmations = [run for method in document.methods for run in method.runs]
         if not any(run.outcome == Outcome.COMPLETED for run in confirmations):
             self.close()

@@ -95,7 +95,8 @@ class Arm:
 
 
 def list_differences(arms: Mapping[str, Arm]) -> dict[str, dict[str, str]]:
-    """Return by arm the values of what is not the same in all, "tuned" for what is tuned there."""
+    """Return by arm the values of what is not the same in all, "tuned" for what is tuned there and "-"
+    for what it does not have."""
     described = {name: arm.describe() for name, arm in arms.items()}
     for key, part in (("model", "model"), ("training data", "data")):
         found = {(getattr(arm, part).fingerprint, described[name][key]) for name, arm in arms.items()}
@@ -104,4 +105,8 @@ def list_differences(arms: Mapping[str, Arm]) -> dict[str, dict[str, str]]:
                 described[name][key] = getattr(arm, part).name
     keys = dict.fromkeys(key for values in described.values() for key in values)
     differing = [key for key in keys if len({values.get(key) for values in described.values()}) > 1]
-    return {name: {key: values.get(key, "tuned") for key in differing} for name, values in described.items()}
+    tuned = {name: {key.rpartition(".")[2] for key in arm.space.parameters} for name, arm in arms.items()}
+    return {
+        name: {key: values.get(key, "tuned" if key in tuned[name] else "-") for key in differing}
+        for name, values in described.items()
+    }

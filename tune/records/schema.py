@@ -116,7 +116,9 @@ class SpentSection(Section):
 def sum_spent(sections: Iterable[SpentSection]) -> SpentSection:
     """Return what several sessions took together."""
     spent = [*sections]
-    known = dict.fromkeys(name for each in spent for name in each.to_json())
+    known = [
+        name for name in SpentSection.model_fields if any(name in each.model_fields_set for each in spent)
+    ]
     return SpentSection.model_validate(
         {name: math.fsum(getattr(each, name) for each in spent) for name in known}
     )

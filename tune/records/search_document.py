@@ -190,7 +190,8 @@ class SearchDocument(schema.Section):
     failures: of all runs.
     winner: None if no trial finished. confirmation: its scores on dev by fresh seed. evidence: its mean over
     seeds and examples. evidence_error: why the predictions say nothing, None if they do.
-    baselines: what else was confirmed to compare it with. finalists: the others that were confirmed.
+    baselines: what else was confirmed to compare it with. dropped: baselines that earlier looks had and this
+    one has not: p-values are corrected for them, too. finalists: the others that were confirmed.
     race: the configurations in it, the winner first. pareto: None if the score was the only objective.
     phases: why "explored" and "raced" ended. spent: over all sessions. sentence: the result.
     profile: where the seconds of the last session went.
@@ -218,6 +219,7 @@ class SearchDocument(schema.Section):
     evidence: Evidence | None = None
     evidence_error: str | None = None
     baselines: list[BaselineSection] = Field(default_factory=list)
+    dropped: list[str] = Field(default_factory=list)
     finalists: list[FinalistSection] = Field(default_factory=list)
     race: list[RaceRow] = Field(default_factory=list)
     race_runs: list[schema.Run] = Field(default_factory=list)

@@ -29,7 +29,7 @@ from tune.core.storage import (
     take_from_location,
     write_location,
 )
-from tune.records.ledger import Ledger, TrialRecord
+from tune.records.ledger import Ledger, TrialRecord, make_ledger_error, open_ledgers
 from tune.records.ledger_file import open_ledger_file
 from tune.records.predictions import PREDICTIONS_FILE, locate_predictions
 from tune.records.saved_options import CONFIG_FILE, CONFIG_NOTE
@@ -66,6 +66,12 @@ class SearchFolder:
     def notes(self) -> Ledger:
         """The ledger that keeps what belongs to the whole search."""
         return next(iter(self.ledgers.values()))
+
+    def open_former_ledgers(self) -> list[Ledger]:
+        """Open the ledgers of arms that earlier sessions had and this one has not."""
+        file = self.output / "study.db"
+        kept = open_ledgers(file, lambda reason: make_ledger_error(file, reason)) if file.is_file() else []
+        return [ledger for ledger in kept if ledger.arm not in self.ledgers]
 
     @property
     def search_id(self) -> str:

@@ -35,12 +35,17 @@ NOT_OF_METHODS = ("method", "model", "learning_rate", *TRAINING_PARAMETERS)  # o
 
 
 def build_comparison(
-    plan: Plan, ledgers: dict[str, Ledger], spent: SpentResources, provenance: Provenance
+    plan: Plan,
+    ledgers: dict[str, Ledger],
+    spent: SpentResources,
+    provenance: Provenance,
+    former: Sequence[Ledger] = (),
 ) -> ComparisonDocument:
-    """Build the document of what was run, method by method. It is a look, which is noted."""
+    """Build the document of what was run, method by method. It is a look, which is noted. former: ledgers of
+    arms that the comparison had before and has no longer."""
     options = plan.options
     methods = [_build_method_section(plan, name, ledger) for name, ledger in ledgers.items()]
-    looks, looked_at = _note_look(ledgers, options.confirm, methods)
+    looks, looked_at = _note_look(ledgers, former, options.confirm, methods)
     return ComparisonDocument(
         schema_version=SCHEMA_VERSION,
         **describe_plan(plan),
@@ -64,14 +69,16 @@ def build_comparison(
 
 
 def _note_look(
-    ledgers: Mapping[str, Ledger], seeds: int, methods: Sequence[MethodSection]
+    ledgers: Mapping[str, Ledger], former: Sequence[Ledger], seeds: int, methods: Sequence[MethodSection]
 ) -> tuple[list[int], dict[str, str]]:
-    """Note the look with the baseline's ledger, and return all, and what they looked at: those that another
-    arm's has, too, which was the baseline before. It is none where no run completed."""
-    first, keys = next(iter(ledgers.values())), ("looks", "looked_at")
-    most = max(ledgers.values(), key=lambda ledger: len(ledger.noted("looks") or []))
-    for key in keys if most is not first else ():
-        first.note(key, most.noted(key))
+    """Note the look with the baseline's ledger, and return all looks, and what they looked at: those before
+    may be with another arm's, which was the baseline then. It is none where no run completed."""
+    first, every = next(iter(ledgers.values())), [*ledgers.values(), *former]
+    by_looks = sorted(every, key=lambda ledger: len(ledger.noted("looks") or []))
+    if by_looks[-1].noted("looks"):
+        looked_at = [ledger.noted("looked_at") or {} for ledger in by_looks]
+        first.note("looks", by_looks[-1].noted("looks"))
+        first.note("looked_at", {arm: key for each in looked_at for arm, key in each.items()})
     is_seen = any(run.outcome == Outcome.COMPLETED for method in methods for run in method.runs)
     chosen = {each.method: make_configuration_key(each.configuration) for each in methods}
     looks = first.note_look(seeds if is_seen else 0, chosen)
@@ -126,6 +133,7 @@ def join_comparisons(folders: Sequence[Path], allow_dirty: bool) -> list[Compari
     comparisons with different data, model, budget or seeds.
     """
     joined: dict[tuple[str, int | None, int | None], tuple[ComparisonDocument, dict[str, Path]]] = {}
+    refuse_twice(folders)
     sources: dict[tuple[str, int | None, int | None], list[ComparisonDocument]] = {}
     for folder in folders:
         document = _read_comparison(folder, allow_dirty)
@@ -186,6 +194,13 @@ def keep_differences(methods: Sequence[MethodSection]) -> None:
         if len({arm.differs.get(key) for arm in methods}) == 1:
             for arm in methods:
                 arm.differs.pop(key, None)
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    """Raise InputError where a folder is named twice, in whatever spelling."""
+    places = [folder.resolve() for folder in folders]
+    if twice := [folder for number, folder in enumerate(folders) if places[number] in places[:number]]:
+        raise InputError(f"--results: {twice[0]} is named twice; name each folder once")
 
 
 def make_origin(folder: Path, made_by: Provenance, methods: Sequence[MethodSection]) -> OriginSection:

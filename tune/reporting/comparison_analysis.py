@@ -74,7 +74,11 @@ def _describe_nothing_learned(document: ComparisonDocument) -> list[str]:
 def _name_arm(document: ComparisonDocument, name: str, other: str) -> str:
     """Return the name of an arm, with what it has that the other has not."""
     own, theirs = document.get_arm(name).differs, document.get_arm(other).differs
-    differing = {key: value for key, value in own.items() if theirs.get(key) != value and value != name}
+    differing = {
+        key: value
+        for key, value in own.items()
+        if theirs.get(key) != value and value not in (name, "-")  # "-": it has none
+    }
     if differing.get("epochs", "-") != "-" or differing.keys() & {"batch size", "training examples"}:
         differing.pop("steps", None)  # follow from the rest
     said = ", ".join(f"{key} {value}" for key, value in differing.items())

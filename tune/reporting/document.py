@@ -67,11 +67,16 @@ def build_search_document(
     looked_at = {
         arm: make_configuration_key(won.configuration)
         for arm, won in winners.items()
-        if won and _is_confirmed(won, ledgers[arm])
+        if won and _is_confirmed(won.configuration, ledgers[arm])
     }
+    published = _find_published(plan, winner)
+    if published is not None and _is_confirmed(published, ledger):
+        looked_at[PUBLISHED] = make_configuration_key(published)
     look = max(1, len(ledger.note_look(plan.options.confirm if confirming else 0, looked_at)))
-    dropped = len((ledger.noted("looked_at") or {}).keys() - {"", *plan.baseline_arms})
-    baselines = _compare_baselines(plan, ledgers, winners, winner, output, look, dropped) if winner else []
+    kept = {"", *plan.baseline_arms, *([PUBLISHED] if plan.options.confirms_published else [])}
+    dropped = sorted((ledger.noted("looked_at") or {}).keys() - kept)
+    count = len(dropped)
+    baselines = _compare_baselines(plan, ledgers, winners, winner, output, look, count) if winner else []
     apart = [configuration, *(baseline.configuration for baseline in baselines if baseline.published)]
     finalists = list_finalists(apart, trials, confirmations)
     beside = compare_rivals(plan.task, confirming, [*finalists.values()], output, look)
@@ -92,6 +97,7 @@ def build_search_document(
         evidence=evidence,
         evidence_error=evidence_error,
         baselines=baselines,
+        dropped=dropped,
         finalists=[
             FinalistSection(trial=trial, **dict(section))
             for trial, section in zip(finalists, beside, strict=True)
@@ -115,9 +121,18 @@ def build_search_document(
     return document
 
 
-def _is_confirmed(trial: TrialRecord, ledger: Ledger) -> bool:
-    """Return whether a trial's configuration has a score with a fresh seed."""
-    runs = select_by_configuration(trial.configuration, ledger.records(RunPurpose.CONFIRMATION))
+def _find_published(plan: Plan, winner: TrialRecord | None) -> dict[str, Any] | None:
+    """Return the published values that the winner is compared with; None where it is not, or is them."""
+    if winner is None or not plan.options.confirms_published:
+        return None
+    configuration = winner.configuration
+    published = plan.space.get_published(configuration["method"], configuration.get("model"))
+    return None if published == configuration else published
+
+
+def _is_confirmed(configuration: dict[str, Any], ledger: Ledger) -> bool:
+    """Return whether a configuration has a score with a fresh seed."""
+    runs = select_by_configuration(configuration, ledger.records(RunPurpose.CONFIRMATION))
     return any(run.outcome.is_usable for run in runs)
 
 
@@ -139,12 +154,8 @@ def _compare_baselines(
 ) -> list[BaselineSection]:
     """Compare the winner with its method's published values, unless it is these, and with each baseline at
     its own best learning rate. look, dropped: see `compare_rivals`."""
-    method = winner.configuration["method"]
-    published = None
-    if plan.options.confirms_published:
-        published = plan.space.get_published(method, winner.configuration.get("model"))
-    parts = []
-    if published not in (None, winner.configuration):
+    published, parts = _find_published(plan, winner), []
+    if published is not None:
         parts.append((PUBLISHED, "the published values", published, ""))
     for arm in plan.baseline_arms:
         best = winners[arm]

@@ -33,6 +33,7 @@ from tune.reporting.comparison import (
     make_origin,
     name_inputs,
     refuse_changed_code,
+    refuse_twice,
 )
 from tune.reporting.comparison_analysis import analyse_comparison
 from tune.stats.evidence import MIN_SEEDS
@@ -54,6 +55,7 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
     different tasks or evaluation sets, and where fewer than four seeds are shared.
     """
     found = {folder: _read_finished(folder, allow_dirty) for folder in folders}
+    refuse_twice(folders)
     if len(found) < 2:
         raise InputError(f"--results: {folders[0]} is one folder; name two at least")
     first = next(iter(found.values()))
@@ -113,21 +115,26 @@ def _name_folders(folders: Sequence[Path]) -> dict[Path, str]:
     for length in range(1, max(map(len, parts.values())) + 1):
         names = {folder: "/".join(each[-length:]) for folder, each in parts.items()}
         if len({*names.values()}) == len(names):
-            return names
-    raise InputError(f"--results: {folders[0]} is named twice; name each folder once")
+            break
+    return names
 
 
 def _describe_tuning(name: str, document: Finished) -> str:
     """Say how many configurations a run tuned over, and what it ranked them on."""
-    if isinstance(document, SearchDocument):
-        made, each = len(document.trials), ""
-    else:
-        made, each = max(len(method.trials) for method in document.methods), "each arm of "
-    if not made:
-        return f"{name}, not tuned"
     ranked = document.plan.settings.select_on
     too = ", which is reported too: optimistic" if ranked == "dev" else ""
-    return f"{each}{name}, the best of {format_count(made, 'configuration')} ranked on {ranked}{too}"
+
+    def describe(of: str, tried: int) -> str:
+        if not tried:
+            return f"{of}, not tuned"
+        return f"{of}, the best of {format_count(tried, 'configuration')} ranked on {ranked}{too}"
+
+    if isinstance(document, SearchDocument):
+        return describe(name, len(document.trials))
+    tried = {f"{name}/{arm.method}": len(arm.trials) for arm in document.methods}
+    if len({*tried.values()}) == 1:
+        return describe(f"each arm of {name}", next(iter(tried.values())))
+    return "; ".join(describe(arm, count) for arm, count in tried.items())
 
 
 def _read_finished(folder: Path, allow_dirty: bool) -> Finished:
@@ -151,24 +158,27 @@ def _check_same_examples(folder: Path, first: Finished, other_folder: Path, othe
             f"({other.metric}); for a table over several tasks: python tune/report.py DIR DIR"
         )
     splits = restore_task(first.plan.settings.task).dev_splits
-    if _read_fingerprints(folder, first, splits) != _read_fingerprints(other_folder, other, splits):
+    ours, theirs = (_read_fingerprints(each, splits) for each in (folder, other_folder))
+    if ours is None or theirs is None:  # of an earlier version: all of its data must be the same
+        ours, theirs = [first.data.fingerprint], [other.data.fingerprint]
+    if ours != theirs:
         raise InputError(
             f"--results: {folder} and {other_folder} were scored on different examples of "
             f"{', '.join(splits)}; give runs with the same evaluation set"
         )
 
 
-def _read_fingerprints(folder: Path, document: Finished, splits: Sequence[str]) -> Any:
-    """Return the fingerprints of the evaluation set; of all data where the run is of a version without."""
+def _read_fingerprints(folder: Path, splits: Sequence[str]) -> list[str | None] | None:
+    """Return the fingerprints of the evaluation set; None where the run is of a version without."""
     refuse = partial(_refuse_ledger, folder)
     examples = (open_ledgers(folder / "study.db", refuse)[0].noted("identity") or {}).get("examples")
-    return [examples.get(split) for split in splits] if examples else document.data.fingerprint
+    return [examples.get(split) for split in splits] if examples else None
 
 
 def _read_looks(folder: Path) -> list[int]:
     """Return with how many fresh seeds verdicts were given so far, see `Ledger.note_look`."""
     ledgers = open_ledgers(folder / "study.db", partial(_refuse_ledger, folder))
-    return next((looks for ledger in ledgers if (looks := ledger.noted("looks"))), [])
+    return max((ledger.noted("looks") or [] for ledger in ledgers), key=len, default=[])
 
 
 def _refuse_ledger(folder: Path, reason: str) -> InputError:
@@ -182,13 +192,18 @@ def _list_arms(folder: Path, name: str, document: Finished) -> list[MethodSectio
         return [
             arm.model_copy(
                 update={
-                    "trials": [],
                     "threshold": threshold,
                     "method": f"{name}/{arm.method}",
                     "data": arm.data or document.data,
                     "model": arm.model or document.model,
                     "examples": arm.examples or document.plan.examples["train"],
-                    "differs": _describe_arm(document, arm.configuration, arm.runs) | arm.differs,
+                    "confirm_steps": arm.confirm_steps or document.plan.confirm_steps,
+                    "differs": _describe_arm(
+                        document,
+                        arm.configuration,
+                        arm.runs,
+                        {"steps": f"{document.plan.confirm_steps:,}", **arm.differs},
+                    ),
                 }
             )
             for arm in document.methods
@@ -196,36 +211,46 @@ def _list_arms(folder: Path, name: str, document: Finished) -> list[MethodSectio
     if document.winner is None or not document.confirmation_runs:
         raise InputError(f"--results: {folder} has no confirmed winner; resume the search first")
     configuration, runs = document.winner.configuration, document.confirmation_runs
+    steps = max((run.step for run in runs), default=0) or document.plan.confirm_steps
+    own = {"steps": f"{steps:,}", "max length": str(document.won_max_length)}
     of_method = {key: value for key, value in configuration.items() if key not in NOT_OF_METHODS}
     return [
         MethodSection(
             method=name,
             threshold=threshold,
-            trials=[],
+            trials=[*document.trials, *document.race_runs],
             configuration=configuration,
             selection_score=None,
             space=document.space,
             cost=vars(make_method(configuration["method"], **of_method).cost),
             runs=runs,
-            differs=_describe_arm(document, configuration, runs),
+            differs=_describe_arm(document, configuration, runs, own),
             data=document.data,
             model=document.won_model,
             examples=document.plan.examples["train"],
-            confirm_steps=max((run.step for run in runs), default=document.plan.confirm_steps),
+            confirm_steps=steps,
         )
     ]
 
 
 def _describe_arm(
-    document: Finished, configuration: Mapping[str, Any], runs: Sequence[TrialRecord]
+    document: Finished,
+    configuration: Mapping[str, Any],
+    runs: Sequence[TrialRecord],
+    own: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return what decided these runs but for data and model, as short texts, named as in `Arm.describe`."""
+    """Return what decided these runs but for data and model, as short texts, named as in `Arm.describe`. own:
+    what is known of them beside the settings that all runs of the document share."""
     settings = document.plan.settings.to_json()
     threshold = find_threshold(runs) or restore_task(document.plan.settings.task).threshold
     shared = {name: settings.get(name) for name in _SETTINGS} | {"threshold": threshold}
     if settings.get("max_steps") is not None:
         shared["epochs"] = None
-    values = {**shared, **{key: value for key, value in configuration.items() if key != "model"}}
+    searched = {key: value for key, value in configuration.items() if key != "model"}
+    return {**_format_values(shared), **own, **_format_values(searched)}
+
+
+def _format_values(values: Mapping[str, Any]) -> dict[str, str]:
     return {
         name.replace("_", " ") if name in _SETTINGS else name: _format_value(value)
         for name, value in values.items()

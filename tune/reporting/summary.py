@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dps.training.result import Outcome
-from dps.wording import format_count, format_hundredths, format_share
+from dps.wording import format_count, format_hundredths, format_share, list_names
 from tune.core.space import make_configuration_key
 from tune.core.wording import format_configuration, format_objective, format_p_value, format_usage
 from tune.records.failures import format_failure_summary
@@ -33,7 +33,7 @@ def format_result_sentence(document: SearchDocument) -> str:
     compared = [baseline for baseline in document.baselines if baseline.difference is not None]
     lines += [_format_baseline(baseline) for baseline in baselines] if document.winner else []
     if compared and document.winner:
-        lines.append(_describe_pairs(compared))
+        lines.append(_describe_pairs(compared, document.dropped))
     return " ".join(lines)
 
 
@@ -144,16 +144,17 @@ def _format_size(difference: DifferenceSection) -> tuple[str, str]:
     return size, f"{format_share(difference.level)} interval {ends[0]} to {ends[1]}{p}"
 
 
-def _describe_pairs(compared: Sequence[BaselineSection]) -> str:
-    """Say what the differences are over."""
+def _describe_pairs(compared: Sequence[BaselineSection], dropped: Sequence[str]) -> str:
+    """Say what the differences are over. dropped: see `SearchDocument`."""
     differences = [each.difference for each in compared if each.difference is not None]
     seeds = {difference.seeds for difference in differences}
     over = "the seeds that both sides share"
     if len(seeds) == 1:
         over = f"the same {format_count(seeds.pop(), 'seed')}"
-    tests = sum(difference.adjusted_p is not None for difference in differences)
+    tests = sum(difference.adjusted_p is not None for difference in differences) + len(dropped)
+    before = f", {list_names(dropped)} of an earlier look among them" if dropped else ""
     look = max(difference.look for difference in differences)
-    reasons = [f"{tests} comparisons (Holm)"] if tests > 1 else []
+    reasons = [f"{tests} comparisons (Holm{before})"] if tests > 1 else []
     reasons += [f"{look} looks at the data"] if look > 1 else []
     corrected = f"; p is corrected for {' and for '.join(reasons)}" if reasons else ""
     return f"Differences are over {over} and the examples of dev{corrected}."

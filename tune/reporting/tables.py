@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dps.text import sanitise_text
 from dps.training.config import STEP_PARAMETERS
-from dps.wording import format_hundredths, format_share
+from dps.wording import format_hundredths, format_share, list_names
 from tune.core.wording import (
     format_code_span,
     format_configuration,
@@ -75,7 +75,7 @@ def summarise_comparison(document: ComparisonDocument) -> list[str]:
         f"over {row.n} seeds and the {result.examples:,} examples of {name}; "
         f"chance {result.chance:.4f}).",
         *_budget_lines(document),
-        _test_line(len(result.methods) - 1 + len(document.dropped), name, document),
+        *_test_lines(name, document),
     ]
     return [*lines, f"Also tested on {', '.join(others)}: see compare.md."] if others else lines
 
@@ -131,18 +131,22 @@ def _format_span(counts: Sequence[int]) -> str:
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
-def _test_line(comparisons: int, evaluation_set: str, document: ComparisonDocument) -> str:
-    """Say what the p-values are corrected for."""
-    looks = document.looks
-    before = f", {', '.join(document.dropped)} of an earlier look among them" if document.dropped else ""
+def _test_lines(evaluation_set: str, document: ComparisonDocument) -> list[str]:
+    """Say what the p-values are corrected for, where there are any."""
+    looks, rows = document.looks, document.results[evaluation_set].methods.values()
+    tested = sum(row.difference is not None and row.difference.p is not None for row in rows)
+    if not tested:
+        return []
+    comparisons = tested + len(document.dropped)
+    before = f", {list_names(document.dropped)} of an earlier look among them" if document.dropped else ""
     many = f"{comparisons} comparisons with the baseline on {evaluation_set} (Holm{before}) and for "
     look = "looking again with more seeds"
     if len(looks) > 1:
         look = f"looking {len(looks)} times (before with {', '.join(map(str, looks[:-1]))} seeds)"
-    return (
+    return [
         f"p is two-sided, corrected for {many if comparisons > 1 else ''}{look}; intervals are not "
         f"corrected; there is no correction across evaluation sets, tasks or tables."
-    )
+    ]
 
 
 def make_terminal_table(document: ComparisonDocument, width: int) -> Table:
@@ -310,18 +314,21 @@ def render_markdown(document: ComparisonDocument) -> str:
 def _format_provenance(document: ComparisonDocument) -> str:
     """Say which data, model, settings and code the comparison comes from."""
     settings, model = document.plan.settings, document.model
+    is_shared = not any(method.differs for method in document.methods)
+    whose = "D" if is_shared else f"Of {neutralise_markdown(document.baseline)}: d"
+    ranked = f", ranked on {settings.select_on}" if document.budget.configurations is not None else ""
     commits = [
         f"{neutralise_markdown(', '.join(origin.methods))}{': ' if origin.methods else ''}commit "
         f"{format_code_span((origin.git_commit or 'none')[:10])}{' (changed)' if origin.git_dirty else ''}"
         for origin in document.origins
     ]
     return (
-        f"Data {neutralise_markdown(document.data.source)} "
+        f"{whose}ata {neutralise_markdown(document.data.source)} "
         f"({format_code_span(document.data.fingerprint[:8])}), "
         f"model {format_code_span(model.name)} ({format_code_span(model.fingerprint[:8])}), batch "
         f"{settings.batch_size}, "
-        f"{settings.max_length} tokens, {_format_span(_list_confirmed_steps(document))} steps, ranked on "
-        f"{neutralise_markdown(settings.select_on)}; {'; '.join(commits)}."
+        f"{settings.max_length} tokens; {_format_span(_list_confirmed_steps(document))} steps"
+        f"{neutralise_markdown(ranked)}; {'; '.join(commits)}."
         f"{neutralise_markdown(''.join(f' {line}' for line in describe_cut_texts(document.plan)))}"
     )
 

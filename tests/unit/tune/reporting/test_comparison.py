@@ -37,7 +37,8 @@ from tune.planning.plan import Plan
 from tune.records import predictions
 from tune.records.comparison_document import ComparisonDocument
 from tune.records.events import Watcher
-from tune.records.ledger import Ledger
+from tune.records.ledger import SCHEMA_VERSION, Ledger
+from tune.records.search_folder import SearchFolder
 from tune.reporting import comparison_page, tables
 from tune.reporting.comparison import build_comparison, join_comparisons, name_inputs
 from tune.reporting.comparison_analysis import analyse_comparison
@@ -345,6 +346,40 @@ def test_the_looks_stay_with_a_comparison_whose_baseline_changes(tmp_path: Path)
     assert (first.looks, again.looks) == ([3], [3, 4])
 
 
+def hold_session(
+    folder: Path, methods: Sequence[str], confirm: int, end: End | None = None, **options: Any
+) -> ComparisonDocument:
+    """A session of a comparison whose ledgers are in the folder, which has arms of earlier sessions, too."""
+    folder.mkdir(exist_ok=True)
+    plan = make_comparison(methods, **{"trials": 2, "confirm": confirm, "output": folder, **options})
+    for ledger in open_ledgers(folder, list(methods)).values():
+        ledger.note("schema_version", SCHEMA_VERSION)
+    arms = {name: plan.get_identity(name) for name in methods}
+    identities = {name: json.loads(json.dumps(each)) for name, each in arms.items()}
+    kept = SearchFolder(folder, "max", identities, None)
+    shared = {"trials": 2, "confirmation_seeds": confirm, "seed": plan.options.seed}
+    turns = make_arms(kept.ledgers, settings=plan.settings, **shared)
+    FakeTune(turns, end=end or ending(folder)).run()
+    spent = SpentResources(6, 100.0, 90.0)
+    found = build_comparison(plan, kept.ledgers, spent, CLEAN, kept.open_former_ledgers())
+    analyse_comparison(found, dict.fromkeys(methods, folder))
+    comparison_page.write_comparisons([found], folder)
+    return found
+
+
+def test_looks_outlive_the_arm_that_they_were_noted_with(tmp_path: Path) -> None:
+    """The first baseline leaves, and comes back."""
+    hold_session(tmp_path, METHODS, 4)
+    without = hold_session(tmp_path, ("r-drop", "dps-dense"), 6)
+    assert (without.looks, without.dropped) == ([4, 6], ["vanilla"])
+    difference = without.main_result.methods["dps-dense"].difference
+    assert difference is not None
+    assert difference.p is not None
+    assert difference.adjusted_p == pytest.approx(verdict.adjust_p_values([difference.p], 2, 1)[0])
+    again = hold_session(tmp_path, METHODS, 8)
+    assert (again.looks, again.dropped) == ([4, 6, 8], [])
+
+
 def test_an_arm_that_was_seen_counts_after_it_was_dropped(tmp_path: Path) -> None:
     """Else the p-value of what is left would get smaller by leaving out what did not help."""
     plan = make_comparison(METHODS, trials=2, confirm=4)
@@ -641,6 +676,16 @@ def test_changes_that_were_not_committed_are_refused_unless_allowed(folder: Path
     (allowed,) = join_comparisons([dirty], allow_dirty=True)
     assert allowed.joined[0].git_dirty
     assert "(changed)" in tables.render_markdown(allowed)
+
+
+def test_a_folder_is_joined_once_and_unknown_figures_of_its_cost_do_not_matter(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="is named twice"):
+        join_comparisons([folder, folder / ".." / folder.name], allow_dirty=False)
+    later = changed(folder, tmp_path / "later", lambda d: d["spent"].update(note="x", energy_kwh=1.0))
+    (alone,) = join_comparisons([later], allow_dirty=False)
+    assert alone.spent.seconds == read(folder)["spent"]["seconds"]
 
 
 def test_the_default_folder_of_a_table_is_in_runs_whatever_the_task_is_called(

@@ -136,6 +136,15 @@ def test_evidence_and_difference_are_those_of_evidence_by_hand(tmp_path: Path) -
     assert baseline.to_json()["difference"]["interval"] == list(by_hand.interval)
 
 
+def test_a_rival_that_was_dropped_is_corrected_for(tmp_path: Path) -> None:
+    mine, theirs = (select_by_configuration(each, confirmed(tmp_path)) for each in (WINNER, BASELINE))
+    rivals, task = [Rival(NAME, BASELINE, theirs)], registry.get_task("rte")
+    (alone,), (one_of_two,) = (compare_rivals(task, mine, rivals, tmp_path, 1, n) for n in (0, 1))
+    assert alone.difference is not None
+    assert one_of_two.difference is not None
+    assert one_of_two.difference.adjusted_p == pytest.approx(2 * (alone.difference.adjusted_p or 0))
+
+
 def test_the_verdict_is_in_words(tmp_path: Path) -> None:
     records = confirmed(tmp_path)
     _, baseline = proved(records, tmp_path)

@@ -39,6 +39,7 @@ from tune.records.schema import DifferenceSection
 from tune.records.search_document import BaselineSection, SearchDocument, WinnerSection
 from tune.reporting import document as reporting_document
 from tune.reporting import page, summary
+from tune.reporting.confirmation import compare_rivals
 from tune.reporting.figures import plots
 from tune.search_session import SearchSession
 from tune.strategy.arms import Arms
@@ -449,6 +450,26 @@ def proven_ledger(folder: Path) -> dict[str, Ledger]:
 @pytest.fixture
 def found(proven_ledger: dict[str, Ledger], folder: Path) -> SearchDocument:
     return told(make_plan(objectives="score,seconds"), proven_ledger, folder)
+
+
+def test_a_baseline_that_was_seen_counts_after_it_was_dropped(
+    proven_ledger: dict[str, Ledger], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The published values, and one with a ledger of its own."""
+    told(make_plan(baseline="published,vanilla"), proven_ledger, folder)
+    counts: list[int] = []
+
+    def compare(*given: Any) -> Any:
+        counts.append(given[5] if len(given) > 5 else 0)
+        return compare_rivals(*given)
+
+    monkeypatch.setattr(reporting_document, "compare_rivals", compare)
+    without_published = told(make_plan(baseline="vanilla"), proven_ledger, folder)
+    assert [baseline.name for baseline in without_published.baselines] == ["vanilla"]
+    assert without_published.dropped == ["published"]
+    assert told(make_plan(baseline="published"), {"": proven_ledger[""]}, folder).dropped == ["vanilla"]
+    assert told(make_plan(baseline="published,vanilla"), proven_ledger, folder).dropped == []
+    assert counts == [1, 0, 1, 0, 0, 0]  # the baselines, and the finalists, of each
 
 
 def test_the_baselines_stand_beside_the_winner(found: SearchDocument) -> None:

@@ -15,9 +15,12 @@ from sklearn.metrics import matthews_corrcoef
 from dps.errors import InputError
 from dps.tasks.definition import make_definition
 from dps.tasks.registry import restore_task
-from tests.unit.tune.helpers import make_plan
+from dps.training.result import Outcome
+from tests.unit.tune.helpers import last_report, make_plan
+from tests.unit.tune.reporting.test_comparison import METHODS, hold_session
 from tests.unit.tune.reporting.test_document import proven, told
 from tune import compare
+from tune.core.run import Job, RunPurpose, RunReport
 from tune.records.ledger import SCHEMA_VERSION, Ledger
 from tune.records.predictions import locate_predictions, read_predictions, write_predictions
 from tune.reporting.finished_runs import compare_finished_runs
@@ -129,9 +132,43 @@ def test_what_was_scored_elsewhere_or_shares_no_seeds_is_refused(folders: tuple[
     (two / "search.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="--results: one, two share 2 fresh seeds, and fewer than 4 pairs"):
         compare_finished_runs(folders, allow_dirty=True)
-    identity = {**make_plan().get_identity(""), "examples": {"dev": "other"}}
-    Ledger(two / "study.db", "max").note("identity", json.loads(json.dumps(identity)))
+    for folder in folders:
+        identity = {**make_plan().get_identity(""), "examples": {"dev": folder.name}}
+        Ledger(folder / "study.db", "max").note("identity", json.loads(json.dumps(identity)))
     with pytest.raises(InputError, match="were scored on different examples of dev"):
         compare_finished_runs(folders, allow_dirty=True)
     with pytest.raises(InputError, match="name two at least"):
-        compare_finished_runs([one, one], allow_dirty=True)
+        compare_finished_runs([one], allow_dirty=True)
+    with pytest.raises(InputError, match="is named twice"):
+        compare_finished_runs([one, two / ".." / "one"], allow_dirty=True)
+
+
+def test_a_comparison_beside_a_search_keeps_what_it_was(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its steps, whichever folder comes first; its looks, with whichever ledger they are; its own values."""
+    labels, _ = next(iter(read_predictions(locate_predictions(folders[0], "confirm-0")).values()))
+    beside = tmp_path / "beside"
+
+    def end(job: Job) -> RunReport:
+        report = last_report(job.id, Outcome.COMPLETED, scores=[(75, 0.5)])
+        if job.purpose == RunPurpose.CONFIRMATION:
+            draws = np.random.default_rng(job.seed).normal(size=(len(labels), 2)).astype(np.float32)
+            write_predictions(locate_predictions(beside, job.id), {"dev": draws}, {"dev": labels})
+            report.result.final = {"dev": {"matthews_correlation": 0.1}}
+        return report
+
+    content = json.loads((folders[0] / "search.json").read_text())
+    for run in content["confirmation_runs"]:
+        run["scores"] = [[218, 0.5]]
+    (folders[0] / "search.json").write_text(json.dumps(content))
+    for methods, seeds in ((METHODS, 4), (METHODS[::-1], 5)):
+        hold_session(beside, methods, seeds, end, task="cola", seed=5)
+    for order in ([folders[0], beside], [beside, folders[0]]):
+        found = compare_finished_runs(order, allow_dirty=True)
+        by_name = {arm.method: arm for arm in found.methods}
+        assert by_name["one"].differs["steps"] == "218"
+        assert by_name["beside/dps-dense"].differs["steps"] == "75"
+        assert "for 75 to 218 steps" in " ".join(summarise_comparison(found))
+        assert found.looks == [4, 5]
+        assert by_name["beside/dps-dense"].differs["learning_rate"] == (
+            f"{by_name['beside/dps-dense'].configuration['learning_rate']:g}"
+        )
