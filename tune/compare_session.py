@@ -70,6 +70,8 @@ def check_compared_methods(options: CompareOptions) -> None:
     if options.arms:
         _check_arms(options)
         return
+    if options.baseline == "none":
+        raise InputError("--baseline: none leaves nothing to compare with; name one of the methods")
     for option, names in (("--baseline", (options.baseline,)), ("--methods", options.method_names)):
         if unknown := [name for name in names if name not in METHODS]:
             advice = suggest_name(unknown[0], METHODS)

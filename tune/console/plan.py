@@ -259,6 +259,7 @@ def _format_baselines(plan: Plan) -> list[str]:
     parts = ["the published values, unless they win"] if plan.confirms_published else []
     if options.confirms_published and not parts:
         parts = ["no published values, as the space lacks them"]
+    parts += [f"no {name}, as it is what is searched" for name in options.dropped_baselines]
     if not comparisons:
         return [f"baselines    {part}" for part in parts]
     alike: dict[str, list[str]] = {}

@@ -327,6 +327,11 @@ class CommonOptions(BaseModel):
         return ()
 
     @property
+    def dropped_baselines(self) -> tuple[str, ...]:
+        """The methods that were named as baselines, beside the usual ones, and are what is searched."""
+        return ()
+
+    @property
     def confirms_published(self) -> bool:
         """Whether the published values of the winner's method are confirmed beside it."""
         return False

@@ -179,6 +179,13 @@ examples:
         )
 
     @property
+    def dropped_baselines(self) -> tuple[str, ...]:
+        kept = (PUBLISHED, *self.baseline_methods)
+        return tuple(
+            name for name in self.baseline_names if name not in kept and self.baseline != USUAL_BASELINES
+        )
+
+    @property
     def confirms_published(self) -> bool:
         return PUBLISHED in self.baseline_names
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dps.errors import InputError
 from dps.wording import format_count
-from tune.core.options import CommonOptions
+from tune.core.options import PUBLISHED, CommonOptions
 from tune.core.run import RefusedError
 from tune.core.space import SearchSpace
 from tune.planning.arms import plan_arms
@@ -76,6 +76,9 @@ def _check_options(options: CommonOptions, cluster: Cluster) -> None:
     check_storage(options, cluster)
     check_tracking(options)
     check_baselines(options.baseline_names)
+    if (dropped := options.dropped_baselines) and dropped == options.baseline_names and not options.resume:
+        rule = f"give {PUBLISHED} (its published values), another method, or none"
+        raise InputError(f"--baseline: {dropped[0]} is itself what is searched; {rule}")
     _ = options.objective_names  # raises InputError for a wrong list
 
 

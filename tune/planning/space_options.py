@@ -39,6 +39,9 @@ def check_methods_and_sampler(methods: tuple[str, ...], sampler: str = "tpe") ->
 
 def check_baselines(names: tuple[str, ...]) -> None:
     """Raise InputError for a baseline that there is none of, or whose packages are not there."""
+    if "none" in names:
+        others = ",".join(name for name in names if name != "none")
+        raise InputError(f"--baseline: none is no comparison at all; give it alone, or {others} without it")
     for name in names:
         if name in METHODS:
             METHODS[name].require_packages()

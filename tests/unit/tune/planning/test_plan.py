@@ -361,6 +361,49 @@ def test_each_model_is_looked_at_with_the_longest_of_its_own_lengths(
     assert [line.endswith("of the lengths 6 | 8 the longest") for line in said.values()] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("method", "baseline", "says"),
+    [
+        ("vanilla", "vanilla", "--baseline: vanilla is itself what is searched; give published"),
+        (
+            "vanilla-no-dropout",
+            "vanilla-no-dropout",
+            "--baseline: vanilla-no-dropout is itself what is search",
+        ),
+        (
+            "vanilla",
+            "none,vanilla",
+            "--baseline: none is no comparison at all; give it alone, or vanilla with",
+        ),
+        (
+            "vanilla",
+            "lora,none,magic",
+            "--baseline: none is no comparison at all; give it alone, or lora,magic",
+        ),
+    ],
+)
+def test_baselines_with_which_nothing_is_compared_are_refused(method: str, baseline: str, says: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        make_plan(SearchOptions(task="rte", data="builtin", method=method, baseline=baseline), HERE)
+    assert str(refusal.value).startswith(says)
+
+
+def test_a_plan_names_the_baseline_that_is_itself_what_is_searched(
+    tiny_cola: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    options = SearchOptions(task="cola", data=str(tiny_cola), model=str(tiny_model), method="vanilla")
+
+    def say(**changes: Any) -> str:
+        plan = make_plan(options.copy_with(**changes), HERE)
+        return "".join(line for line in format_plan(plan) if line.startswith("baselines "))
+
+    assert "no vanilla, as it is what is searched; lora, at the best of" in say(baseline="vanilla,lora")
+    assert "no vanilla" not in say(baseline="vanilla,lora", method="vanilla,lora")
+    assert "no vanilla" not in say()  # the usual baselines, of which the plan names those that there are
+    resumed = say(baseline="vanilla", resume=tmp_path)  # of a version that did not refuse it
+    assert resumed == "baselines    no vanilla, as it is what is searched"
+
+
 def test_a_plan_says_where_there_are_no_published_values_and_counts_no_runs_of_them(
     tiny_cola: Path, tiny_model: Path
 ) -> None:
