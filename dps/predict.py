@@ -14,6 +14,7 @@ over its models. A file needs the text columns of the model's task; labels are n
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -30,8 +31,8 @@ from dps.errors import InputError
 from dps.lazy import torch
 from dps.models import count_readable_tokens, list_models, load_finetuned_model, measure_lengths
 from dps.paths import DATA_SUFFIXES, write_text_file
-from dps.sources.examples import check_text
-from dps.sources.readers import get_data_origin, read_rows
+from dps.sources.examples import check_text, make_column_error
+from dps.sources.readers import check_suffix, get_data_origin, read_rows
 from dps.tasks.definition import SURROGATE_PATTERN, TASK_FILE_NAME, read_task_file
 from dps.tasks.metrics import average_logits, compute_probabilities
 from dps.tasks.task import EVEN_THRESHOLD
@@ -193,10 +194,10 @@ def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:
         raise InputError(f"--file: there is no {file}; give a {', '.join(DATA_SUFFIXES)} file")
     origin, examples = get_data_origin(file), list[Texts]()
     for row in read_rows(file):
+        if row.problem:
+            raise origin.make_error(row.number, row.problem)
         if missing := [column for column in columns if column not in row.values]:
-            present = ", ".join(quote_value(name, 30) for name in row.values) or "none"
-            problem = row.problem or f"no column {missing[0]!r}; the columns are {present}"
-            raise origin.make_error(row.number, problem)
+            raise make_column_error(origin, row, missing[0])
         try:
             examples.append(tuple(check_text(column, row.values[column]) for column in columns))
         except InputError as error:
@@ -208,8 +209,6 @@ def read_example_texts(file: Path, columns: Texts | None) -> list[Texts]:
 
 def _collect_examples(options: Namespace, columns: Texts | None) -> list[Texts]:
     """Return the examples of --text and --text2, or of --file."""
-    if (options.text is None) == (options.file is None):
-        raise InputError("--text, --file: give exactly one of them")
     if options.file is not None:
         return read_example_texts(Path(options.file), columns)
     columns_of_texts = [options.text] if options.text2 is None else [options.text, options.text2]
@@ -264,12 +263,33 @@ def _check_output(output: Path, options: Namespace) -> None:
         raise InputError(f"--output: {output} is {what}, which it would overwrite; choose another file")
 
 
+def _check_inputs(options: Namespace) -> None:
+    """Raise InputError unless exactly one of --text, with --text2 for pairs, and --file is given."""
+    if options.text2 is not None and options.text is None:
+        raise InputError("--text2: is the second text of each example; give the first ones with --text")
+    if (options.text is None) == (options.file is None):
+        raise InputError("--text, --file: give exactly one of them")
+    if options.file is not None and Path(options.file).is_file():
+        try:
+            check_suffix(Path(options.file))
+        except InputError as error:
+            raise InputError(f"--file: {error}") from None
+
+
+def _load_predictor(folder: str) -> Predictor:
+    try:
+        return Predictor.load(folder)
+    except InputError as error:  # one of the library names an argument, which is an option here
+        raise InputError(re.sub(r"^model: ", "--model: ", str(error))) from None
+
+
 def _predict(options: Namespace) -> None:
+    _check_inputs(options)
     if options.output is not None:
         if not Path(options.output).name:
             raise InputError(f"--output: must be a file, but got {options.output!r}")
         _check_output(Path(options.output), options)
-    predictor = Predictor.load(options.model)
+    predictor = _load_predictor(options.model)
     examples = _collect_examples(options, predictor.columns)
     if cut := predictor.count_cut(examples):
         rule = f"have more than the {predictor.max_length} tokens that the model reads; they are cut"

@@ -382,7 +382,7 @@ DATA = [
     Bad("data", "a file", ("--data", "data/dev.jsonl"), ("data: there is no folder 'data/dev.jsonl'",)),
     Bad("data", "a name of 5000 letters", ("--data", "x" * 5000),
         ("--data: a name in a path has at most 255 bytes",)),
-    Bad("data", "nothing", ("--data", ""), ("--data:", "at least 1 character")),
+    Bad("data", "nothing", ("--data", ""), ("--data: must not be empty; give a value",)),
     Bad("data", "no dev set", PAIR, ("data: no file for dev of task cola",),
         prepare=without("data/dev.jsonl")),
     Bad("data", "no rows", PAIR, ("train.jsonl: no rows",), prepare=text("data/train.jsonl", "")),

@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 2 for wrong options or input, said in one line."""
     try:
         options = _make_parser().parse_args(argv)
+        if options.tracking_uri == "":
+            raise InputError("--tracking-uri: must not be empty; give a value, or leave the option out")
         from tune.search_report import write_report  # it imports Optuna and NumPy, which --help needs not
 
         page = write_report(options.sources, options.output, options.tracking_uri)

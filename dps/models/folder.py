@@ -167,7 +167,18 @@ def _find_builtin_folder() -> Path:
 
 def _check_folder(folder: ModelFolder) -> ModelFolder:
     if not (folder.path / "config.json").is_file():
-        raise InputError(f"model: {folder.name!r} has no config.json; give a transformers model")
+        best = next(iter(_find_best_models(folder.path)), None)
+        advice = "give a transformers model"
+        if best is not None:
+            advice = f"a search left its model in {str(Path(folder.name, best))!r}; give that"
+        raise InputError(f"model: {folder.name!r} has no config.json; {advice}")
     folder.list_weight_files()
     folder.read_config()
     return folder
+
+
+def _find_best_models(folder: Path) -> list[Path]:
+    """Return the folder of each model that a search, or one of several tasks, left in this folder, relative
+    to it."""
+    files = [file for pattern in ("best", "*/best") for file in folder.glob(f"{pattern}/config.json")]
+    return sorted(file.parent.relative_to(folder) for file in files)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dps.errors import InputError
 from dps.sources.labels import choose_label_reading, format_label
-from dps.sources.readers import DataOrigin, DataRow
+from dps.sources.readers import DataOrigin, DataRow, explain_separator
 from dps.tasks.definition import SURROGATE_PATTERN, make_definition
 from dps.tasks.examples import ExampleTable
 from dps.tasks.task import GROUP_COLUMN, LABEL_COLUMN
@@ -146,18 +145,16 @@ def _match_columns(task: Task, origin: DataOrigin, row: DataRow) -> dict[str, st
         name = own_names.get(column, column)
         candidates = [alias for alias in (name, aliases.get(column, name)) if alias in row.values]
         if not candidates:
-            raise _missing_column_error(origin, row, name)
+            raise make_column_error(origin, row, name)
         names[column] = candidates[0]
     return names
 
 
-def _missing_column_error(origin: DataOrigin, row: DataRow, column: str) -> InputError:
+def make_column_error(origin: DataOrigin, row: DataRow, column: str) -> InputError:
+    """Return the error of a row that lacks a column, with the likely reason where one is known."""
     present = ", ".join(quote_value(name, 30) for name in row.values if name) or "none"
-    advice = ""
-    if len(row.values) == 1 and (found := re.search(r"[;\t|,]", next(iter(row.values)))):
-        advice = (
-            f"; columns separated by {found[0]!r} do not match the file's suffix, save it with commas as .csv"
-        )
+    reason = explain_separator(origin.name, [*row.values])
+    advice = f"; {reason}" if reason else ""
     return origin.make_error(row.number, f"no column {column!r}; the columns are {present}{advice}")
 
 
@@ -170,7 +167,7 @@ def _read_row(
         raise origin.make_error(row.number, row.problem)
     absent = [name for name in names.values() if name not in row.values]
     if absent:
-        raise _missing_column_error(origin, row, absent[0])
+        raise make_column_error(origin, row, absent[0])
     try:
         texts = [check_text(names[column], row.values[names[column]]) for column in task.columns]
     except InputError as error:

@@ -13,7 +13,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,13 +175,24 @@ def _apply_header(
 
 def _explain_width(path: Path, columns: list[str], fields: list[str]) -> str:
     """Return the likely reason why a row is not as wide as the header; "" if none is known."""
-    if len(columns) == 1 and (found := re.search(r"[;\t|,]", columns[0])):
-        return f" (columns separated by {found[0]!r} do not match the suffix; save it with commas as .csv)"
+    if reason := explain_separator(path.name, columns):
+        return f" ({reason})"
     if path.suffix.lower() != ".csv" and any('"' in field for field in fields):
         return " (quotes are ordinary characters in this format; a text with tabs needs .csv or .jsonl)"
     if any(field.startswith(' "') for field in fields):
         return " (a quote after a space does not quote; remove the space)"
     return ""
+
+
+def explain_separator(file: str, columns: Sequence[str]) -> str:
+    """Return why a file has a single column, if its name shows other separators than those of the suffix, and
+    the remedy; "" otherwise."""
+    separators = ";\t|" if file.lower().endswith(".csv") else ";\t|,"
+    found = next((mark for mark in separators if len(columns) == 1 and mark in columns[0]), None)
+    if found is None:
+        return ""
+    remedy = {",": "call it .csv", "\t": "call it .tsv"}.get(found, "save it with commas as .csv")
+    return f"columns separated by {found!r} do not match the suffix; {remedy}"
 
 
 def _parse_header(path: Path, number: int, fields: list[str]) -> list[str]:

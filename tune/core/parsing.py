@@ -152,6 +152,8 @@ def _format_validation_error(error: Any, kind: type[CommonOptions]) -> str:
     if error["type"] == "extra_forbidden":
         advice = suggest_name(str(error["loc"][0]), kind.model_fields, "see --help")
         return f"{name}: unknown option; {advice}"
+    if error["type"] in ("too_short", "string_too_short"):
+        return f"{name}: must not be empty; give a value, or leave the option out"
     remedy = ""
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         remedy = "put it in quotes"

@@ -282,6 +282,11 @@ def test_single_texts_are_no_pairs(regression: Path, examples: object) -> None:
         (["--text", "a", "--file", "b.csv"], "--text, --file: give exactly one of them"),
         ([], "--text, --file: give exactly one of them"),
         (["--text", "a", "--text2", "b"], "--text2: the model reads 1 text per example (text); leave"),
+        (["--text2", "b"], "--text2: is the second text of each example; give the first ones with --text"),
+        (
+            ["--file", "new.csv", "--text2", "b"],
+            "--text2: is the second text of each example; give the first",
+        ),
         (["--text", "a", " "], "--text: must not be empty"),
         (["--file", "no.csv"], "--file: there is no no.csv"),
         (["--text", "a", "--output", "no/such/folder"], "--output: cannot write"),
@@ -321,6 +326,41 @@ def test_rows_that_cannot_be_used_are_named(tmp_path: Path, content: str, says: 
     (tmp_path / "new.csv").write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=says):
         read_example_texts(tmp_path / "new.csv", ("text",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("new.txt", "one text\nanother\n", "call a file with tabs between the columns .tsv"),
+        ("new.txt", "text\tn\nhello\t1\n", "only .csv, .tsv, .jsonl, .parquet files are read"),
+        ("new.md", "text\n", "only .csv, .tsv, .jsonl, .parquet files are read; convert it"),
+    ],
+)
+def test_other_files_are_refused_before_the_model_is_read(
+    tmp_path: Path, name: str, content: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert main(["--model", "nowhere", "--file", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --file: {tmp_path / name}: ")
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_commas_in_a_file_for_tabs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "new.tsv").write_text("text,n\nhello,1\n", encoding="utf-8")
+    with pytest.raises(InputError, match="columns separated by ',' do not match the suffix; call it"):
+        read_example_texts(tmp_path / "new.tsv", ("text",))
+
+
+@pytest.mark.parametrize("place", ["best", "rte/best"])
+def test_the_folder_of_a_search_names_the_one_of_its_model(
+    best: Path, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(best, tmp_path / place)
+    assert main(["--model", str(tmp_path), "--text", "a"]) == 2
+    advice = f"a search left its model in '{tmp_path / place}'; give that"
+    assert capsys.readouterr().err == f"error: --model: '{tmp_path}' has no config.json; {advice}\n"
 
 
 def test_a_model_of_another_program_serves_texts_but_no_file(

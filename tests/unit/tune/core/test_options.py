@@ -216,6 +216,12 @@ def test_an_empty_yaml_file_changes_nothing(tmp_path: Path) -> None:
         (["--method", "vanilla,dps-mix,vanilla"], ["--method: vanilla is named twice"]),
         (["--method", ",,vanilla,dps-mix,vanilla"], ["--method: vanilla is named twice"]),
         (["--objectives", "score, score"], ["--objectives: score is named twice"]),
+        (
+            ["--tracking-uri", ""],
+            ["--tracking-uri: must not be empty; give a value, or leave the option out"],
+        ),
+        (["--experiment", ""], ["--experiment: must not be empty; give"]),
+        (["--storage", ""], ["--storage: must not be empty; give"]),
         (["--warm-start", ""], ["--warm-start: must be names"]),
         (["--warm-start", "a,,b"], ["--warm-start: must be names"]),
         *(([name, "x" * 256], [f"{name}: a name in a path has at most 255 bytes"]) for name in LONG_NAMES),
@@ -477,6 +483,10 @@ PAIR = ["--data", "builtin", "--model", "builtin"]
         (["--methods", "vanilla,dps-mix,"], ["--methods: there is no method ''"]),
         (["--methods", ""], ["--methods: there is no method ''"]),
         (["--baseline", "magic"], ["--baseline: there is no method 'magic'", "dps-dense"]),
+        (
+            ["--baseline", "none"],
+            ["--baseline: none leaves nothing to compare with; name one of the methods"],
+        ),
         (["--methods", "vanilla"], ["--methods: vanilla is the baseline alone"]),
         (["--methods", "r-drop", "--baseline", "r-drop"], ["--methods: r-drop is the baseline alone"]),
         (["--confirm", "1"], ["--confirm:", "greater than 1", "'1'"]),

@@ -544,6 +544,8 @@ def test_what_cannot_be_written_is_said(small: Found, tmp_path: Path, capsys: An
     (tmp_path / "search.json").write_text(json.dumps(small))
     assert report.main([str(tmp_path), "--output", str(tmp_path / "none" / "x.html")]) == 2
     assert "--output: " in capsys.readouterr().err
+    assert report.main(["--tracking-uri", "", str(tmp_path)]) == 2
+    assert "--tracking-uri: must not be empty; give a value" in capsys.readouterr().err
     assert report.main([]) == 2
 
 
