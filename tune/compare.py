@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dps.errors import InputError
 from tune.core.command import run_session_command
 from tune.core.options import CompareOptions
 from tune.execution.connection import prepare_environment
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None, watchers: Sequence[Watcher] = ()) ->
 def _start(watchers: Sequence[Watcher], options: CompareOptions) -> int:
     if options.results is None:
         return start_comparison(options, watchers)
+    for name in ("dry_run", "preflight"):
+        if getattr(options, name):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option}, --results: nothing is run, so nothing is planned; leave one out")
     from tune.joined_comparisons import report_joined_comparisons
 
     return report_joined_comparisons(options)

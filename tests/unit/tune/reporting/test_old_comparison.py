@@ -49,6 +49,16 @@ def test_an_old_comparison_says_the_same_again(tmp_path: Path) -> None:
     assert new["joined"][0]["git_commit"].startswith("521c27d")
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--preflight"])
+def test_results_of_finished_comparisons_have_no_plan(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--results", str(KEPT), "--output", str(tmp_path / "joined"), option]) == 2
+    said = f"error: {option}, --results: nothing is run, so nothing is planned; leave one out\n"
+    assert capsys.readouterr().err == said
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
