@@ -8,15 +8,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dps.errors import InputError
 from dps.models.lengths import measure_for_builtin_model
 from dps.paths import DATA_SUFFIXES
 from dps.sources.examples import CheckedRows, check_rows, describe_unusable_rows
 from dps.sources.labels import ClassNames, parse_number
 from dps.sources.readers import DataRow, check_suffix, get_data_origin, read_rows
-from dps.sources.task_files import DEV_SHARE, MIN_SPLIT_TEXTS
-from dps.tasks.splits import fold_texts, normalise_text
-from dps.tasks.task import Task
+from dps.sources.task_files import DEV_SHARE, split_off_dev
+from dps.tasks.chance import check_labels_differ, check_metrics_rank
+from dps.tasks.examples import ExampleTable
+from dps.tasks.splits import (
+    HOLDOUT_NAME,
+    HOLDOUT_SHARE,
+    fold_texts,
+    hold_out_texts,
+    normalise_text,
+    number_examples,
+)
+from dps.tasks.task import LABEL_COLUMN, Task
 from dps.text import quote_value
 from dps.wording import format_count, list_names
 
@@ -124,6 +135,7 @@ def list_data_warnings(proposal: TaskProposal) -> list[str]:
     """Return what may be wrong with the data, a line each."""
     checks = (
         _warn_unusable_rows,
+        _warn_refused_labels,
         _warn_label_kind,
         _warn_repeated_texts,
         _warn_contradictions,
@@ -150,6 +162,32 @@ def _warn_unusable_rows(proposal: TaskProposal) -> list[str]:
             f"the header looks like a row: its label {quote_value(task.label)} {rule}; add a header"
         )
     return warnings
+
+
+def _warn_refused_labels(proposal: TaskProposal) -> list[str]:
+    """Warn of examples with which a search would refuse to start, as its preview does."""
+    try:
+        _check_labels(proposal)
+    except InputError as error:
+        return [f"a search refuses this: {error}"]
+    return []
+
+
+def _check_labels(proposal: TaskProposal) -> None:
+    """Raise the InputError of a search with the usual options about labels that teach or measure nothing."""
+    task = proposal.task
+    tables = {split: ExampleTable(rows.columns) for split, rows in proposal.checked.items()}
+    if proposal.dev is None:
+        every = tables["train"]
+        parts = split_off_dev(task, every, str(proposal.train.path))
+        tables = dict(zip(("train", "dev"), map(every.select, parts), strict=True))
+    labels = {split: np.asarray(table[LABEL_COLUMN]) for split, table in tables.items()}
+    for split, values in labels.items():
+        check_labels_differ(task, split, values)
+    texts = number_examples(task, tables["train"])
+    _, held_out = hold_out_texts(task, labels["train"], texts, HOLDOUT_SHARE, seed=0)
+    for name, values in (("dev", labels["dev"]), (HOLDOUT_NAME, labels["train"][held_out])):
+        check_metrics_rank(task, name, values)
 
 
 def _warn_label_kind(proposal: TaskProposal) -> list[str]:
@@ -216,10 +254,6 @@ def _warn_few_examples(proposal: TaskProposal) -> list[str]:
     """Warn of too few examples to learn from or to measure on."""
     train, warnings = proposal.examples["train"], []
     distinct = len(set(proposal.keys["train"]))
-    if proposal.dev is None and distinct < MIN_SPLIT_TEXTS:
-        warnings.append(
-            f"{distinct} different texts are too few to split off dev; at least {MIN_SPLIT_TEXTS} are needed"
-        )
     dev = round(DEV_SHARE * distinct) if proposal.dev is None else len(proposal.examples["dev"])
     if dev < MIN_CLASS_EXAMPLES * max(2, len(proposal.task.labels)):
         warnings.append(f"dev has about {dev} examples: differences between models will hardly show")

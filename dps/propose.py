@@ -33,6 +33,7 @@ from dps.sources.labels import (
     parse_number,
     split_labels,
 )
+from dps.sources.readers import explain_separator
 from dps.sources.task_files import DEV_SHARE
 from dps.tasks.definition import format_task_file, parse_definition, write_task_file
 from dps.tasks.registry import TASKS
@@ -48,6 +49,7 @@ LABEL_COLUMN_NAMES = (
 TEXT_COLUMN_NAMES = ("text", "sentence", "sentence1", "premise", "question", "question1", "title")
 MAX_GUESSED_CLASSES = 50  # of a column that is not called like a label; more where values repeat
 MIN_REPEATS = 3  # mean number of rows of each of many classes
+MIN_NUMBER_SHARE = 0.9  # of the labels of a regression; a search refuses the others by name
 MIN_PAIR_WORDS, MIN_PAIR_SHARE = 3, 0.1  # mean words of a second text, also as a share of the first's
 
 
@@ -117,8 +119,7 @@ def find_label_column(columns: list[str], file: DataFile) -> str:
     advice = f"call it {LABEL_COLUMN!r} in the file"
     if "" in columns:
         advice = "a column has no name: give it one in the header"
-    if len(columns) == 1 and re.search(r"[;\t|]", columns[0]):
-        advice = "its separators do not match its suffix; save it with commas"
+    advice = explain_separator(file.path.name, columns) or advice
     raise InputError(f"--init-task: no column looks like a label ({names}); {advice}")
 
 
@@ -194,21 +195,17 @@ def _propose_task(path: Path, columns: Texts, label: str, values: list[Any]) -> 
 def _propose_single_label(name: str, columns: Texts, label: str, values: list[Any]) -> Task:
     present = [key for value in values if (key := format_label(value)) is not None]
     with_comma = (DECIMAL_COMMA_PATTERN, THOUSANDS_PATTERN)
-    if present and all(
-        parse_number(key) is not None or any(pattern.fullmatch(key) for pattern in with_comma)
-        for key in present
-    ):
-        if commas := [key for key in present if "," in key]:
-            first, whole, point = commas[0], commas[0].replace(",", ""), commas[0].replace(",", ".")
-            rule = f"write {point!r}"
-            if all(THOUSANDS_PATTERN.fullmatch(key) for key in commas):
-                clear = any(not DECIMAL_COMMA_PATTERN.fullmatch(key) for key in commas)
-                rule = f"write {whole!r}" + ("" if clear else f", or {point!r} if the comma is a decimal one")
-            raise InputError(
-                f"--init-task: column {label!r} has commas in numbers, such as {first!r}; {rule}"
-            )
-        if has_regression_labels(present):
-            return Task(name, columns, (), ("pearson",), label=label)
+    numbers = [key for key in present if parse_number(key) is not None]
+    commas = [key for key in present if any(pattern.fullmatch(key) for pattern in with_comma)]
+    if commas and len(numbers) + len(commas) == len(present):
+        first, whole, point = commas[0], commas[0].replace(",", ""), commas[0].replace(",", ".")
+        rule = f"write {point!r}"
+        if all(THOUSANDS_PATTERN.fullmatch(key) for key in commas):
+            clear = any(not DECIMAL_COMMA_PATTERN.fullmatch(key) for key in commas)
+            rule = f"write {whole!r}" + ("" if clear else f", or {point!r} if the comma is a decimal one")
+        raise InputError(f"--init-task: column {label!r} has commas in numbers, such as {first!r}; {rule}")
+    if len(numbers) >= MIN_NUMBER_SHARE * len(present) and has_regression_labels(numbers):
+        return Task(name, columns, (), ("pearson",), label=label)
     counts = Counter(_join_equal_numbers(present))
     names = _count_classes(values, label)
     metric = "accuracy" if min(counts.values()) >= max(counts.values()) / 2 else "macro_f1"

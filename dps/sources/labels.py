@@ -249,6 +249,9 @@ def _parse_score(task: Task, value: object) -> float:
     number = parse_number(key or "")
     score = math.nan if number is None else float(number)
     if not (math.isfinite(score) and low <= score <= high):
-        hint = "; write the decimals after a point" if DECIMAL_COMMA_PATTERN.fullmatch(key or "") else ""
-        raise InputError(f"label must be a number in [{low:g}, {high:g}], got {quote_value(value)}{hint}")
+        hint = "give one or remove the row"
+        if DECIMAL_COMMA_PATTERN.fullmatch(key or ""):
+            hint = "write the decimals after a point"
+        limits = f" in [{low:g}, {high:g}]" if task.score_range else ""
+        raise InputError(f"label must be a number{limits}, got {quote_value(value)}; {hint}")
     return score

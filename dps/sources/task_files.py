@@ -99,10 +99,17 @@ class TaskSource:
     @cached_property
     def _split_indices(self) -> tuple[Indices, Indices]:
         """Indices (train, dev) into the training file. Raises InputError for too few texts."""
-        examples = self._read("train")
-        texts = number_examples(self._task, examples)
-        if (distinct := len(np.unique(texts))) < MIN_SPLIT_TEXTS:
-            groups = "groups of " if self._task.group else ""
-            rule = "different texts are too few to split off dev; give a dev set, or more texts"
-            raise InputError(f"{self.name}: {distinct} {groups}{rule}")
-        return hold_out_texts(self._task, np.asarray(examples[LABEL_COLUMN]), texts, DEV_SHARE, SPLIT_SEED)
+        return split_off_dev(self._task, self._read("train"), self.name)
+
+
+def split_off_dev(task: Task, examples: ExampleTable, name: str) -> tuple[Indices, Indices]:
+    """Return the indices (train, dev) of training examples that have no dev set beside them.
+
+    name: of the data, for messages. Raises InputError for too few texts.
+    """
+    texts = number_examples(task, examples)
+    if (distinct := len(np.unique(texts))) < MIN_SPLIT_TEXTS:
+        groups = "groups of " if task.group else ""
+        rule = "different texts are too few to split off dev; give a dev set, or more texts"
+        raise InputError(f"{name}: {distinct} {groups}{rule}")
+    return hold_out_texts(task, np.asarray(examples[LABEL_COLUMN]), texts, DEV_SHARE, SPLIT_SEED)

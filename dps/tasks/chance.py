@@ -1,12 +1,16 @@
-"""Constant predictions, and the chance level: the best score that a constant prediction reaches."""
+"""Constant predictions, the chance level (the best score that one reaches), and labels that rank no model."""
 
 from __future__ import annotations
 
+import math
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dps.errors import InputError
 from dps.tasks.metrics import get_metric, has_sklearn_metric
 from dps.tasks.task import Task
 
@@ -66,3 +70,39 @@ def _class_shares(task: Task, labels: NDArray[Any]) -> NDArray[Any]:
     if task.multi_label:
         return np.asarray(labels.mean(axis=0), dtype=np.float64)
     return np.bincount(labels.astype(np.int64), minlength=len(task.labels)) / len(labels)
+
+
+def check_labels_differ(task: Task, split: str, labels: NDArray[Any]) -> None:
+    """Raise InputError if all examples of a split have the same label. labels: of the split."""
+    if (labels != labels[0]).any():
+        return
+    first = labels[0].tolist()
+    if task.multi_label:
+        label = ", ".join(name for name, has in zip(task.labels, first, strict=True) if has) or "none"
+    else:
+        label = first if task.is_regression else task.labels[first]
+    raise InputError(
+        f"data: every example of {split} has the label {label!r}, so there is nothing to learn; "
+        f"give examples with other labels too"
+    )
+
+
+def check_metrics_rank(task: Task, set_name: str, labels: NDArray[Any]) -> None:
+    """Raise InputError if a metric is undefined on a set of examples, or the same for the best model and for
+    one that always says the same: as where a class is missing. labels: of the set."""
+    perfect = labels
+    if has_sklearn_metric(task) and not task.is_regression:
+        perfect = labels.astype(float) if task.multi_label else np.eye(len(task.labels))[labels]
+    for name in task.metrics:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
+            chance = chance_level(replace(task, metrics=(name,)), labels)
+            best = get_metric(name)(labels, perfect)
+        if math.isnan(chance):
+            problem = f"is undefined on {set_name}, which lacks a class"
+        elif not best > chance:
+            lack = "all labels are equal" if task.is_regression else "a class is missing"
+            problem = f"is {chance:g} for the best model and the worst on {set_name}, where {lack}"
+        else:
+            continue
+        raise InputError(f"metric: {name} {problem}; give more examples of it, or another metric")

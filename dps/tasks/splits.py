@@ -18,6 +18,8 @@ from dps.text import quote_value
 Indices = NDArray[np.int64]
 
 SUBSET_SEED = 0  # of training subsets, the same for every method and seed
+HOLDOUT_SHARE = 0.2  # of the training examples, the slice that configurations are ranked on
+HOLDOUT_NAME = "the slice of train that is held out"
 MAX_STRATA = 10  # quantiles by which a regression is stratified
 
 

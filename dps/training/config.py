@@ -17,6 +17,7 @@ from dps.methods import DPSDense, Method
 from dps.models.manifest import write_manifest
 from dps.tasks.definition import TASK_FILE_NAME, write_task_file
 from dps.tasks.metrics import TUNED_THRESHOLD
+from dps.tasks.splits import HOLDOUT_SHARE
 from dps.tasks.task import Task
 from dps.training.optim import PRECISIONS
 from dps.training.result import RunResult
@@ -101,7 +102,7 @@ class FineTuneConfig:
     train_size: int | None = None
     shots: int | None = None
     select_on: Literal["holdout", "dev"] = "dev"
-    holdout_share: float = 0.2
+    holdout_share: float = HOLDOUT_SHARE
     evaluations: int = 6
     patience: int | None = None
     warmup_ratio: float = 0.1

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dps.attachment.losses import check_loss
-from dps.errors import InputError
 from dps.methods import METHODS
 from dps.models import (
     USUAL_TOKENS,
@@ -24,10 +21,10 @@ from dps.models import (
     make_head_config,
 )
 from dps.sources.examples import fingerprint_examples
-from dps.tasks.chance import chance_level
+from dps.tasks.chance import chance_level, check_labels_differ, check_metrics_rank
 from dps.tasks.examples import ExampleTable
-from dps.tasks.metrics import check_threshold, get_metric, has_sklearn_metric
-from dps.tasks.splits import choose_examples, hold_out_texts, number_examples, number_texts
+from dps.tasks.metrics import check_threshold
+from dps.tasks.splits import HOLDOUT_NAME, choose_examples, hold_out_texts, number_examples, number_texts
 from dps.tasks.task import GROUP_COLUMN, LABEL_COLUMN, Task
 from dps.training.config import FineTuneConfig
 from dps.training.inputs import ExampleSet, choose_max_length, load_example_sets
@@ -95,7 +92,7 @@ def preview_run(
     splits = {each.split: each.examples for each in sets[: len(task.splits)]}
     labels = {split: np.asarray(examples[LABEL_COLUMN]) for split, examples in splits.items()}
     for split, values in labels.items():
-        _check_labels_differ(task, split, values)
+        check_labels_differ(task, split, values)
     every = labels.pop("train")
     subset = choose_examples(task, every, config.train_size, config.shots, config.seed)
     train = every[subset]
@@ -105,11 +102,9 @@ def preview_run(
     together = number_examples(task, splits["train"])[subset]
     if config.holds_out:
         kept, held_out = hold_out_texts(task, train, together, config.holdout_share, config.seed)
-        trained, scored_slice, scored = len(kept), "the slice of train that is held out", train[held_out]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, of the cases that are refused
-        for set_name, values in {**labels, scored_slice: scored}.items():
-            _check_metrics_rank(task, set_name, values)
+        trained, scored_slice, scored = len(kept), HOLDOUT_NAME, train[held_out]
+    for set_name, values in {**labels, scored_slice: scored}.items():
+        check_metrics_rank(task, set_name, values)
     lengths, notes = _try_model(config, task, sets, model, methods)
     return RunPreview(
         examples={"train": len(train), **{split: len(values) for split, values in labels.items()}},
@@ -151,38 +146,6 @@ def _count_labels(task: Task, labels: NDArray[Any]) -> dict[str, int]:
         return {}
     counts = labels.sum(axis=0) if task.multi_label else np.bincount(labels, minlength=len(task.labels))
     return dict(zip(task.labels, counts.astype(int).tolist(), strict=True))
-
-
-def _check_labels_differ(task: Task, split: str, labels: NDArray[Any]) -> None:
-    if (labels != labels[0]).any():
-        return
-    first = labels[0].tolist()
-    if task.multi_label:
-        label = ", ".join(name for name, has in zip(task.labels, first, strict=True) if has) or "none"
-    else:
-        label = first if task.is_regression else task.labels[first]
-    raise InputError(
-        f"data: every example of {split} has the label {label!r}, so there is nothing to learn; "
-        f"give examples with other labels too"
-    )
-
-
-def _check_metrics_rank(task: Task, set_name: str, labels: NDArray[Any]) -> None:
-    """Raise InputError if a metric is undefined on a set of examples, or the same for the best model and for
-    one that always says the same: as where a class is missing. labels: of the set."""
-    perfect = labels
-    if has_sklearn_metric(task) and not task.is_regression:
-        perfect = labels.astype(float) if task.multi_label else np.eye(len(task.labels))[labels]
-    for name in task.metrics:
-        chance = chance_level(replace(task, metrics=(name,)), labels)
-        if math.isnan(chance):
-            problem = f"is undefined on {set_name}, which lacks a class"
-        elif not get_metric(name)(labels, perfect) > chance:
-            lack = "all labels are equal" if task.is_regression else "a class is missing"
-            problem = f"is {chance:g} for the best model and the worst on {set_name}, where {lack}"
-        else:
-            continue
-        raise InputError(f"metric: {name} {problem}; give more examples of it, or another metric")
 
 
 def _try_model(

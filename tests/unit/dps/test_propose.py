@@ -16,10 +16,13 @@ import pytest
 from dps import propose, sources
 from dps.data_checks import TaskProposal, list_data_warnings
 from dps.errors import InputError
+from dps.models import locate_model
 from dps.propose import inspect_data
 from dps.sources.examples import make_dataset
 from dps.sources.readers import get_data_origin, read_rows
 from dps.tasks import registry
+from dps.training.config import FineTuneConfig
+from dps.training.preview import preview_run
 from tune.search import main
 
 TEAMS = ["billing", "bug", "praise"]
@@ -180,9 +183,9 @@ def test_too_few_examples(tmp_path: Path) -> None:
         "dev has about 5 examples: differences between models will hardly show",
         "classes with fewer than 10 examples: 'billing', 'bug', 'praise'",
     ]
-    assert (
-        found_in(tmp_path, rows(8))[0]
-        == "8 different texts are too few to split off dev; at least 10 are needed"
+    assert found_in(tmp_path, rows(8))[0] == (
+        f"a search refuses this: {tmp_path / 'train.csv'}: 8 different texts are too few to split off dev; "
+        f"give a dev set, or more texts"
     )
 
 
@@ -212,6 +215,55 @@ def test_classes_that_are_numbers_or_differ_in_capitals(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     capitals = [(n, f"this is text number {n}", ["Bug", "bug"][n % 2]) for n in range(200)]
     assert found_in(tmp_path / "b", capitals) == ["classes that differ only in capitals: 'Bug', 'bug'"]
+
+
+def labelled(first: int, *labels: object) -> list[tuple[Any, ...]]:
+    return [(n, f"this is text number {n}", label) for n, label in enumerate(labels, start=first)]
+
+
+NUMBERS = [n / 7 for n in range(60)]
+CLASSES = ["a", "b"] * 30
+
+
+@pytest.mark.parametrize(
+    ("labels", "dev", "refused"),
+    [
+        (CLASSES, ["a"] * 40, "data: every example of dev has the label 'a'"),
+        (NUMBERS, [1.5] * 40, "data: every example of dev has the label 1.5"),
+        ([2.5] * 60, None, "data: every example of train has the label 2.5"),
+        (["a"] * 59 + ["b"], None, "data: every example of dev has the label 'a'"),
+        (
+            ["a"] * 59 + ["b"],
+            CLASSES,
+            "metric: macro_f1 is 1 for the best model and the worst on the slice of",
+        ),
+        (CLASSES[:8], None, "8 different texts are too few to split off dev"),
+        (
+            [*NUMBERS, "oops"],
+            None,
+            "train.csv:62: label must be a number, got 'oops'; give one or remove the",
+        ),
+        ([*NUMBERS, ""], None, "train.csv:62: label must be a number, got ''"),
+        ([*NUMBERS, "NaN"], None, "train.csv:62: label must be a number, got 'NaN'"),
+        ([*NUMBERS[:8] * 9, "n/a"], NUMBERS, "train.csv:74: label must be a number, got 'n/a'"),
+        (NUMBERS, [*NUMBERS, "bad"], "dev.csv:62: label must be a number, got 'bad'"),
+    ],
+)
+def test_what_a_search_refuses_is_said_in_its_words(
+    tmp_path: Path, labels: list[object], dev: list[object] | None, refused: str
+) -> None:
+    file = write(tmp_path / "train.csv", labelled(0, *labels), ("id", "text", "label"))
+    if dev is not None:
+        write(tmp_path / "dev.csv", labelled(500, *dev), ("id", "text", "label"))
+    found = inspect_data(file)
+    said = [line for line in list_data_warnings(found) if refused in line]
+    assert len(said) == 1
+    task = registry.get_task(str(propose.write_proposal(found)))
+    config = FineTuneConfig(task=task, model="builtin", select_on="holdout")
+    with pytest.raises(InputError) as refusal:
+        preview_run(config, task, sources.open_data_source(None, task), locate_model("builtin"))
+    assert refused in str(refusal.value)
+    assert said[0].endswith(str(refusal.value).removeprefix(f"{file.with_suffix('.yaml')}: "))
 
 
 def lines(*values: object, key: str = "label") -> str:
@@ -311,8 +363,20 @@ def test_columns_of_other_kinds_are_proposed_or_refused(tmp_path: Path) -> None:
         (
             "data.csv",
             "text;label\n" + "a b c;x\n" * 20,
-            "no column looks like a label ('text;label'); its separators",
+            "no column looks like a label ('text;label'); columns separated by ';' do not match the suffix; "
+            "save it with commas as .csv",
         ),
+        (
+            "data.tsv",
+            table("text,label", *AB),
+            "columns separated by ',' do not match the suffix; call it .csv",
+        ),
+        (
+            "data.csv",
+            table("text\tlabel", *AB, separator="\t"),
+            "by '\\t' do not match the suffix; call it .tsv",
+        ),
+        ("data.csv", table('"text, label"', *AB[:4]).replace(",a", "").replace(",b", ""), "call it 'label'"),
         (
             "data.csv",
             "a,b\n" + "".join(f"one text {n},{n}\n" for n in range(40)),
