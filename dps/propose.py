@@ -22,6 +22,7 @@ import numpy as np
 
 from dps.data_checks import DataFile, TaskProposal, Texts, list_data_warnings
 from dps.errors import InputError
+from dps.paths import write_text_file
 from dps.sources.labels import (
     DECIMAL_COMMA_PATTERN,
     INDICATORS,
@@ -35,7 +36,7 @@ from dps.sources.labels import (
 )
 from dps.sources.readers import explain_separator
 from dps.sources.task_files import DEV_SHARE
-from dps.tasks.definition import format_task_file, parse_definition, write_task_file
+from dps.tasks.definition import format_task_file, parse_definition
 from dps.tasks.registry import TASKS
 from dps.tasks.task import LABEL_COLUMN, LABEL_SEPARATOR, Task
 from dps.text import quote_value
@@ -259,30 +260,37 @@ def _natural_order_key(label: str) -> tuple[float, str]:
     return (math.inf if number is None else float(number), label)
 
 
-def write_proposal(proposal: TaskProposal) -> Path:
-    """Write the YAML file beside the data file; return its path.
+def write_proposal(proposal: TaskProposal, dry_run: bool = False) -> Path:
+    """Write the YAML file beside the data file, unless that is a dry run; return its path.
 
     Raises InputError if it exists, or if what would be in it is not read as the proposed task.
     """
     file = proposal.train.path.with_suffix(".yaml")
     if file.exists():
         raise InputError(f"--init-task: {file} exists already; use it, or move it away")
-    files = {"files": {split: data_file.path.name for split, data_file in proposal.files.items()}}
+    text = _format_file(proposal)
     try:
-        read = parse_definition(parse_yaml(format_task_file(proposal.task, files)), file)
+        read = parse_definition(parse_yaml(text), file)
         if replace(read, data_location=None) != proposal.task:
             raise InputError("YAML cannot hold its names; call columns and labels otherwise")
     except InputError as error:
         raise InputError(f"--init-task: no task can be made of {proposal.train.path}: {error}") from None
     try:
-        write_task_file(proposal.task, file, files)
+        if not dry_run:
+            write_text_file(file, text)
     except OSError as error:
         raise InputError(f"--init-task: cannot write {file}: {error.strerror}") from None
     return file
 
 
-def describe_proposal(proposal: TaskProposal, file: Path) -> list[str]:
-    """Describe the proposal and its warnings, a line each. file: the YAML file."""
+def _format_file(proposal: TaskProposal) -> str:
+    files = {"files": {split: data_file.path.name for split, data_file in proposal.files.items()}}
+    return format_task_file(proposal.task, files)
+
+
+def describe_proposal(proposal: TaskProposal, file: Path, dry_run: bool = False) -> list[str]:
+    """Describe the proposal and its warnings, a line each. file: the YAML file, whose content is shown where
+    a dry run has not written it."""
     task = proposal.task
     lines = [
         f"{split:<12} {data.path}: {format_count(len(data.rows), 'row')}"
@@ -298,6 +306,9 @@ def describe_proposal(proposal: TaskProposal, file: Path) -> list[str]:
         names = list_names([quote_value(name, 30) for name in proposal.unused_columns])
         lines.append(f"not used     {names}")
     lines += [f"check        {warning}" for warning in list_data_warnings(proposal)]
+    if dry_run:
+        said = f"Not written, as this is a dry run: {file}, with"
+        return [*lines, "", said, *_format_file(proposal).splitlines()]
     return [*lines, "", f"Proposed: {file}. Read it, change what is wrong, then: --task {file}"]
 
 

@@ -49,12 +49,15 @@ def _start(watchers: Sequence[Watcher], options: SearchOptions) -> int:
         return start_search(options, watchers)
     if options.json:
         raise InputError("--json, --init-task: what is found in a file is no event; leave one out")
-    return propose_task(options.init_task)
+    if options.preflight:
+        raise InputError("--preflight, --init-task: a file is inspected, and no node; leave one out")
+    return propose_task(options.init_task, options.dry_run)
 
 
-def propose_task(file: Path) -> int:
-    """Propose a task for a file of examples, and say what was found in it. Returns the exit status."""
+def propose_task(file: Path, dry_run: bool = False) -> int:
+    """Propose a task for a file of examples, and say what was found in it. dry_run: show the YAML file in
+    place of writing it. Returns the exit status."""
     proposal = inspect_data(file)
-    written = write_proposal(proposal)
-    print("\n".join(describe_proposal(proposal, written)))
+    written = write_proposal(proposal, dry_run)
+    print("\n".join(describe_proposal(proposal, written, dry_run)))
     return EXIT_DONE

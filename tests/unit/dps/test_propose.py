@@ -66,6 +66,24 @@ def test_a_proposal_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "tickets.yaml").read_text(encoding="utf-8") == "mine"
 
 
+def test_a_dry_run_shows_the_file_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "tickets.csv", rows(60))
+    assert main(["--init-task", str(file), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "60 rows" in said
+    assert [*tmp_path.iterdir()] == [file]
+    assert main(["--init-task", str(file), "--preflight"]) == 2
+    assert "--preflight, --init-task: a file is inspected" in capsys.readouterr().err
+    assert [*tmp_path.iterdir()] == [file]
+    assert main(["--init-task", str(file)]) == 0
+    written = (tmp_path / "tickets.yaml").read_text(encoding="utf-8")
+    assert said.endswith(f"Not written, as this is a dry run: {tmp_path / 'tickets.yaml'}, with\n{written}")
+    assert main(["--init-task", str(file), "--dry-run"]) == 2
+    assert "tickets.yaml exists already" in capsys.readouterr().err
+
+
 def proposed(file: Path) -> TaskProposal:
     """What is found in a file; its proposal reads every row."""
     found = inspect_data(file)
