@@ -240,7 +240,7 @@ class Session(ABC):
             self.display.warn(f"MLflow tracking failed: {self.tracker.error}; again: {deliver}")
 
     def tell_end(self, interrupted: bool) -> None:
-        """Tell the watchers that the session is over, once."""
+        """Tell the watchers that the session is over, once; again where Ctrl-C came while they were told."""
         if not self._is_over:
             notify(self.watchers, "session_ended", self.output, interrupted)
             self._is_over = True
