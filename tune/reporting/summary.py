@@ -162,7 +162,9 @@ def _describe_pairs(compared: Sequence[BaselineSection], dropped: Sequence[str])
 
 def format_certainty_lines(document: SearchDocument) -> list[str]:
     """Say how sure the confirmation is: over seeds and examples, what did not complete, what ranked."""
-    lines = [_format_standard_error(document.evidence)] if document.evidence else []
+    lines = []
+    if document.evidence and document.evidence.standard_error:  # 0: nothing varied, which says nothing
+        lines.append(_format_standard_error(document.evidence))
     lines += [*_describe_doubt(document), *_describe_answers(document)]
     if document.evidence_error and document.confirmation:
         lines.append(f"No interval over seeds and examples: {document.evidence_error}.")

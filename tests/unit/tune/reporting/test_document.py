@@ -553,6 +553,13 @@ def test_the_summary_says_how_the_winner_compares(found: SearchDocument, tmp_pat
     assert "On the selection data, one seed" not in "\n".join(lines)  # the race tells more
 
 
+def test_no_standard_error_is_said_of_runs_that_all_gave_one_answer(found: SearchDocument) -> None:
+    evidence = replace(found.evidence, standard_error=0.0)
+    same = found.model_copy(update={"evidence": evidence})
+    assert any("Standard error" in line for line in summary.format_certainty_lines(found))
+    assert not any("Standard error" in line for line in summary.format_certainty_lines(same))
+
+
 def test_a_baseline_that_diverged_is_said(tmp_path: Path) -> None:
     found = told(make_plan(), proven(tmp_path, diverged=7)[0], tmp_path)
     vanilla = found.baselines[1]
