@@ -33,7 +33,7 @@ class ComparisonSession(Session):
     results = ("compare.json", "compare.html", "compare.md", "compare.tex")
 
     def finish(self, arms: Arms) -> int:
-        spent = arms.spent()
+        spent = self.measure_spent(arms)
         self.notes.note_seconds(spent.seconds)
         self.folder.keep_predictions()
         former = self.folder.open_former_ledgers()

@@ -60,7 +60,7 @@ class SearchSession(Session):
         return BestModel(self.folder, self.plan.task.metric)
 
     def finish(self, arms: Arms) -> int:
-        spent = arms.spent()
+        spent = self.measure_spent(arms)
         self.notes.note_seconds(spent.seconds)
         search = arms.searches[0]
         winners = {each.ledger.arm: each.current_winner() for each in arms.searches}

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import ClassVar
 
 from dps.errors import find_root_cause, is_disk_full
@@ -34,7 +35,7 @@ from tune.records.events import GuardedWatcher, Watcher, notify
 from tune.records.failures import TooManyFailuresError, suggest_more_runs
 from tune.records.search_folder import SearchFolder
 from tune.strategy.arms import Arms, make_arms
-from tune.strategy.budget import SlotCount
+from tune.strategy.budget import SlotCount, SpentResources
 from tune.tracking.mlflow import MlflowTracker, open_tracker
 
 
@@ -163,6 +164,12 @@ class Session(ABC):
         """Note that the session was interrupted."""
         self.notes.note_seconds(arms.spent().seconds)
         self.tell_end(interrupted=True)
+
+    def measure_spent(self, arms: Arms) -> SpentResources:
+        """Return what all sessions have spent together, on arms too that this one has no longer."""
+        former = [run for ledger in self.folder.open_former_ledgers() for run in ledger.records()]
+        spent = arms.spent()
+        return replace(spent, slot_seconds=spent.slot_seconds + sum(run.seconds for run in former))
 
     def _list_missing_results(self) -> list[str]:
         return [name for name in self.results if not (self.output / name).is_file()]

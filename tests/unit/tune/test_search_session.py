@@ -100,6 +100,16 @@ def test_that_a_session_is_over_is_told_once(
     assert heard == [False]
 
 
+def test_what_a_baseline_took_stays_spent_when_it_is_left_out(
+    search: Callable[..., list[Job]], output: Path
+) -> None:
+    taken = []
+    for baseline in ("vanilla", "none"):
+        search(baseline=baseline)
+        taken.append(read_search_document(output).spent.slot_seconds)
+    assert 0 < taken[0] == taken[1]
+
+
 def test_the_study_says_which_trial_was_chosen_and_what_its_values_are(
     search: Callable[..., list[Job]], output: Path
 ) -> None:
