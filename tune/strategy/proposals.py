@@ -12,7 +12,7 @@ import heapq
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -38,6 +38,25 @@ _OPTUNA_STATES = {
 }
 
 
+class _LearntTrials(optuna.storages.InMemoryStorage):
+    """The storage of a study that is asked for one trial, with what its sampler learns from.
+
+    A study copies each trial that is added to it, which took most of a proposal's time; these are shared.
+    """
+
+    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+        super().__init__()
+        self._learnt = trials
+        for number, trial in enumerate(trials, start=1):  # 0 is asked for
+            trial.number = number
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        learnt = [trial for trial in self._learnt if states is None or trial.state in states]
+        return [*learnt, *super().get_all_trials(study_id, deepcopy, states)]
+
+
 class Proposer:
     """Propose the trials of one search in order."""
 
@@ -47,6 +66,7 @@ class Proposer:
         trials = ledger.records(RunPurpose.SEARCH)
         self._tried = {trial.configuration_key for trial in trials}
         self._design = _fixed_design(strategy)
+        self._seen: dict[str, tuple[object, FrozenTrial | None]] = {}  # by record: as the sampler saw it last
 
     def propose_next(self) -> TrialRecord | None:
         """Add the next trial to the ledger and return it, or None if every configuration was tried."""
@@ -100,12 +120,24 @@ class Proposer:
 
     def _sampler_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         """Return a study with the trials that the sampler learns from."""
-        study = optuna.create_study(direction=to_optuna_direction(self.strategy.direction), sampler=sampler)
+        learnt: list[FrozenTrial] = []
         if self.strategy.sampler != "random":
-            lost = self._find_lost_score()
-            trials = [self._to_optuna_trial(record, lost) for record in self._informative_trials()]
-            study.add_trials([*filter(None, trials), *self._earlier_trials()])
-        return study
+            lost, seen = self._find_lost_score(), self._seen
+            self._seen = {each.id: self._see(each, lost, seen) for each in self._informative_trials()}
+            learnt = [trial for _, trial in self._seen.values() if trial is not None] + self._earlier_trials()
+        return optuna.create_study(
+            storage=_LearntTrials(learnt),
+            direction=to_optuna_direction(self.strategy.direction),
+            sampler=sampler,
+        )
+
+    def _see(
+        self, record: TrialRecord, lost: float | None, seen: Mapping[str, tuple[object, FrozenTrial | None]]
+    ) -> tuple[object, FrozenTrial | None]:
+        """Return a trial as the sampler sees it, with what decides that; made again where that changed."""
+        state = (record.outcome, tuple(record.scores), lost if record.outcome == Outcome.DIVERGED else None)
+        before = seen.get(record.id)
+        return before if before and before[0] == state else (state, self._to_optuna_trial(record, lost))
 
     def _informative_trials(self) -> list[TrialRecord]:
         """Return the trials given to the sampler: all, or the best and the latest MAX_SAMPLER_TRIALS / 2."""

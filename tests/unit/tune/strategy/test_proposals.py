@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from dps.errors import InputError
@@ -80,6 +81,32 @@ def test_a_search_that_is_resumed_proposes_what_it_would_have(sampler: str) -> N
     ledger = Ledger(None, "max")
     parts = [*proposed(DENSE, sampler, 8, ledger), *proposed(DENSE, sampler, 2, ledger)]
     assert parts == whole
+
+
+@pytest.mark.parametrize(("sampler", "count"), [("tpe", 40), ("gp", 12)])
+def test_what_is_shared_with_the_sampler_proposes_as_a_study_with_copies_of_it(
+    sampler: str, count: int
+) -> None:
+    """Some trials run on, some were stopped, some diverged, and all are looked at again each time."""
+    ledger = Ledger(None, "max")
+    proposals = Proposer(strategy(Path("nowhere"), space=BOTH, sampler=sampler), ledger)
+    ends = (Outcome.COMPLETED, Outcome.STOPPED, None, Outcome.DIVERGED, Outcome.COMPLETED)
+    running = []
+    for number in range(count):
+        shared = proposals._sampler_study(proposals._sampler(number))
+        copied = optuna.create_study(direction="maximize", sampler=proposals._sampler(number))
+        copied.add_trials(shared.trials)
+        assert BOTH.suggest(shared.ask()) == BOTH.suggest(copied.ask())
+        record = proposals.propose_next()
+        assert record is not None
+        scores = [(STEPS[0], value(record.configuration))]
+        if (outcome := ends[number % len(ends)]) is None:
+            running.append((record.id, scores))
+        else:
+            ledger.finish(record.id, RunResult(outcome=outcome, scores=scores))
+        if len(running) > 2:
+            late, scores = running.pop(0)
+            ledger.finish(late, RunResult(outcome=Outcome.COMPLETED, scores=scores))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
