@@ -50,7 +50,7 @@ LABEL_COLUMN_NAMES = (
 TEXT_COLUMN_NAMES = ("text", "sentence", "sentence1", "premise", "question", "question1", "title")
 MAX_GUESSED_CLASSES = 50  # of a column that is not called like a label; more where values repeat
 MIN_REPEATS = 3  # mean number of rows of each of many classes
-MIN_NUMBER_SHARE = 0.9  # of the labels of a regression; a search refuses the others by name
+MIN_NUMBER_SHARE = 0.9  # of the labels of a regression; a search refuses the others, none of which repeats
 MIN_PAIR_WORDS, MIN_PAIR_SHARE = 3, 0.1  # mean words of a second text, also as a share of the first's
 
 
@@ -205,7 +205,9 @@ def _propose_single_label(name: str, columns: Texts, label: str, values: list[An
             clear = any(not DECIMAL_COMMA_PATTERN.fullmatch(key) for key in commas)
             rule = f"write {whole!r}" + ("" if clear else f", or {point!r} if the comma is a decimal one")
         raise InputError(f"--init-task: column {label!r} has commas in numbers, such as {first!r}; {rule}")
-    if len(numbers) >= MIN_NUMBER_SHARE * len(present) and has_regression_labels(numbers):
+    others = Counter(key for key in present if parse_number(key) is None)
+    are_slips = len(numbers) >= MIN_NUMBER_SHARE * len(present) and max(others.values(), default=0) <= 1
+    if (are_slips or not others) and has_regression_labels(numbers):
         return Task(name, columns, (), ("pearson",), label=label)
     counts = Counter(_join_equal_numbers(present))
     names = _count_classes(values, label)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tune.console.progress import show_waiting
 from tune.core.options import CommonOptions
-from tune.core.run import RefusedError
+from tune.core.run import RefusedError, RunPurpose
 from tune.execution import addresses, connection
 from tune.execution.gpu_measurement import measure_gpu_memory_on_cluster
 from tune.execution.node_checks import ask_for_bf16, check_nodes, run_preflight_checks
@@ -22,7 +22,7 @@ from tune.planning.plan import Plan
 from tune.planning.planner import make_plan, plan_each_task
 from tune.planning.preflight import PREFLIGHT_PASSED as PREFLIGHT_PASSED
 from tune.planning.preflight import PreflightFinding
-from tune.records.ledger import Ledger, check_ledger, make_ledger_error
+from tune.records.ledger import Ledger, TrialRecord, check_ledger, make_ledger_error
 from tune.records.stores import ErrorFactory, open_sqlite_copy
 
 
@@ -116,6 +116,21 @@ def make_node_check(plans: Sequence[Plan], output: Path) -> Callable[[str], list
     return find_faults
 
 
+def _count_ended(plan: Plan, arm: str, runs: Sequence[TrialRecord]) -> Counter[RunPurpose]:
+    """Count by purpose the runs of an arm that ended. Of the confirmations only those of as many
+    configurations as are planned, the furthest ones: another one's are of no use to these."""
+    ended = Counter(run.purpose for run in runs if run.outcome.is_final)
+    confirmed = Counter(
+        run.configuration_key
+        for run in runs
+        if run.purpose == RunPurpose.CONFIRMATION and run.outcome.is_final
+    )
+    seeds = plan.options.confirm
+    planned = plan.count_confirmations(arm) // max(1, seeds)
+    ended[RunPurpose.CONFIRMATION] = sum(min(count, seeds) for _, count in confirmed.most_common(planned))
+    return ended
+
+
 def _adopt_resumed_search(plan: Plan, file: Path, refuse: ErrorFactory | None = None) -> Plan:
     """Return the plan with the precision of the saved search, whose ledger is `file`, and what it ran. Raises
     InputError if it is another one, refuse(reason) if it cannot be read."""
@@ -129,7 +144,7 @@ def _adopt_resumed_search(plan: Plan, file: Path, refuse: ErrorFactory | None = 
     return replace(
         plan,
         warm_start=replace(plan.warm_start, initial_configurations=first, observations=observations),
-        ended={arm: Counter(run.purpose for run in own if run.outcome.is_final) for arm, own in runs.items()},
+        ended={arm: _count_ended(plan, arm, own) for arm, own in runs.items()},
         spent_seconds=max(ledger.seconds for ledger in ledgers.values()),
         spent_slot_seconds={arm: sum(run.seconds for run in own) for arm, own in runs.items()},
     )

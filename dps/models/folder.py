@@ -167,10 +167,12 @@ def _find_builtin_folder() -> Path:
 
 def _check_folder(folder: ModelFolder) -> ModelFolder:
     if not (folder.path / "config.json").is_file():
-        best = next(iter(_find_best_models(folder.path)), None)
+        found = [str(Path(folder.name, best)) for best in _find_best_models(folder.path)]
         advice = "give a transformers model"
-        if best is not None:
-            advice = f"a search left its model in {str(Path(folder.name, best))!r}; give that"
+        if len(found) == 1:
+            advice = f"a search left its model in {found[0]!r}; give that"
+        elif found:
+            advice = f"it holds the models of {len(found):,} searches; give one, as {found[0]!r}"
         raise InputError(f"model: {folder.name!r} has no config.json; {advice}")
     folder.list_weight_files()
     folder.read_config()

@@ -187,7 +187,7 @@ def _explain_width(path: Path, columns: list[str], fields: list[str]) -> str:
 def explain_separator(file: str, columns: Sequence[str]) -> str:
     """Return why a file has a single column, if its name shows other separators than those of the suffix, and
     the remedy; "" otherwise."""
-    separators = ";\t|" if file.lower().endswith(".csv") else ";\t|,"
+    separators = {".csv": ";\t|", ".tsv": ";|,"}.get(Path(file).suffix.lower(), "")
     found = next((mark for mark in separators if len(columns) == 1 and mark in columns[0]), None)
     if found is None:
         return ""

@@ -259,9 +259,9 @@ def _format_baselines(plan: Plan) -> list[str]:
     parts = ["the published values, unless they win"] if plan.confirms_published else []
     if options.confirms_published and not parts:
         parts = ["no published values, as the space lacks them"]
-    parts += [f"no {name}, as it is what is searched" for name in options.dropped_baselines]
+    left_out = [f"no {name}, as it is what is searched" for name in options.dropped_baselines]
     if not comparisons:
-        return [f"baselines    {part}" for part in parts]
+        return [f"baselines    {part}" for part in [*parts, *left_out]]
     alike: dict[str, list[str]] = {}
     for arm in tuned:
         alike.setdefault(_describe_tuning(plan, arm), []).append(arm)
@@ -271,7 +271,8 @@ def _format_baselines(plan: Plan) -> list[str]:
     cost += f"{format_count(raced, 'race run')}, " if raced else ""
     cost += f"{format_count(comparisons * options.confirm, 'run')} on the same seeds"
     cost = " and ".join(cost.rsplit(", ", 1))
-    lines = [f"baselines    {'; '.join(parts)}: {cost}"]
+    said = "; ".join([f"{'; '.join(parts)}: {cost}", *left_out])
+    lines = [f"baselines    {said}"]
     pairs, least = options.confirm, find_detectable_difference(options.confirm, comparisons)
     said = f"too few to detect a difference; give --confirm {MIN_SEEDS} or more"
     if least is not None:

@@ -363,6 +363,16 @@ def test_the_folder_of_a_search_names_the_one_of_its_model(
     assert capsys.readouterr().err == f"error: --model: '{tmp_path}' has no config.json; {advice}\n"
 
 
+def test_of_several_searches_none_is_taken_for_the_one_that_is_meant(
+    best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(best, tmp_path / name / "best")
+    assert main(["--model", str(tmp_path), "--text", "a"]) == 2
+    first = tmp_path / "a" / "best"
+    assert f"; it holds the models of 2 searches; give one, as '{first}'" in capsys.readouterr().err
+
+
 def test_a_model_of_another_program_serves_texts_but_no_file(
     best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

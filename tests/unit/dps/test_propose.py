@@ -18,6 +18,7 @@ from dps.data_checks import TaskProposal, list_data_warnings
 from dps.errors import InputError
 from dps.models import locate_model
 from dps.propose import inspect_data
+from dps.sources import readers
 from dps.sources.examples import make_dataset
 from dps.sources.readers import get_data_origin, read_rows
 from dps.tasks import registry
@@ -284,6 +285,14 @@ def test_what_a_search_refuses_is_said_in_its_words(
     assert said[0].endswith(str(refusal.value).removeprefix(f"{file.with_suffix('.yaml')}: "))
 
 
+def test_names_among_decimals_are_classes_where_they_repeat(tmp_path: Path) -> None:
+    """Versions, say: "1.5", "2.0", "nightly". One cell that is no number is a slip among numbers."""
+    for number, (others, labels) in enumerate(((2, ("1.5", "2.0", "nightly")), (1, ()))):
+        values = [*["1.5", "2.0"] * 15, *["nightly"] * others]
+        file = write(tmp_path / f"{number}.csv", labelled(0, *values), ("id", "text", "label"))
+        assert inspect_data(file).task.labels == labels
+
+
 def lines(*values: object, key: str = "label") -> str:
     """JSON lines of texts with these labels."""
     return "\n".join(json.dumps({"text": f"this is text number {n}", key: v}) for n, v in enumerate(values))
@@ -495,3 +504,8 @@ def test_texts_that_a_search_reads_in_part_are_counted(tmp_path: Path, words: in
     said = [line for line in list_data_warnings(proposal) if "tokens" in line]
     expected = "texts are cut at 512 tokens: 1 of 40 train have more, as the built-in model counts; "
     assert [line.startswith(expected) for line in said] == ([True] if words > 512 else [])
+
+
+def test_separators_are_looked_for_where_a_file_has_some() -> None:
+    assert readers.explain_separator("a.jsonl", ["a|b"]) == ""
+    assert readers.explain_separator("a.tsv", ["a|b"]).endswith("save it with commas as .csv")

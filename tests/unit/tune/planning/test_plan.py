@@ -17,7 +17,7 @@ from dps.errors import InputError
 from dps.models import locate_model
 from dps.ranges import Choice, Range
 from dps.training.config import FineTuneConfig
-from tests.unit.tune.helpers import FakeTune, restore_old_search
+from tests.unit.tune.helpers import FakeTune, make_record, restore_old_search
 from tests.unit.tune.helpers import make_plan as make_test_plan
 from tune import startup
 from tune.console.plan import format_plan
@@ -243,6 +243,18 @@ def test_what_is_resumed_knows_what_its_sessions_ran_and_spent(tmp_path: Path) -
     assert line.startswith(f"budget       1:00:00 ({format_clock(ledger.seconds)} spent), 1 CPU-hours (0.04")
 
 
+def test_confirmations_of_another_configuration_are_none_of_those_that_are_left() -> None:
+    """Of the published values, say, where only the winner is confirmed from now on."""
+    plan = make_test_plan(confirm=10, baseline="none")
+    winner, other = {"method": "vanilla", "learning_rate": 1e-4}, {"method": "vanilla", "learning_rate": 2e-4}
+    runs = [
+        make_record(number, id=f"confirm-{number}", purpose="confirmation", configuration=configuration)
+        for number, configuration in enumerate([winner] * 5 + [other] * 4)
+    ]
+    assert plan.count_confirmations("") == 10
+    assert startup._count_ended(plan, "", runs)[RunPurpose.CONFIRMATION] == 5
+
+
 def test_an_old_search_that_is_resumed_gets_its_baselines_and_runs_nothing_else_again(tmp_path: Path) -> None:
     folder = restore_old_search("search", tmp_path)
     plan = make_plan(load_resumed_options(SearchOptions(resume=folder)), HERE)
@@ -397,7 +409,9 @@ def test_a_plan_names_the_baseline_that_is_itself_what_is_searched(
         plan = make_plan(options.copy_with(**changes), HERE)
         return "".join(line for line in format_plan(plan) if line.startswith("baselines "))
 
-    assert "no vanilla, as it is what is searched; lora, at the best of" in say(baseline="vanilla,lora")
+    named = say(baseline="vanilla,lora")
+    assert named.startswith("baselines    lora, at the best of")
+    assert named.endswith("on the same seeds; no vanilla, as it is what is searched")
     assert "no vanilla" not in say(baseline="vanilla,lora", method="vanilla,lora")
     assert "no vanilla" not in say()  # the usual baselines, of which the plan names those that there are
     resumed = say(baseline="vanilla", resume=tmp_path)  # of a version that did not refuse it
