@@ -10,8 +10,8 @@ from collections.abc import Callable
 def measure_cpu_seconds(work: Callable[[], object], times: int = 5) -> float:
     """The least CPU seconds this thread takes for `work` in so many turns.
 
-    The garbage collector is off meanwhile: a pass over all that a long session keeps alive takes most of a
-    second, and it is not the work's.
+    The garbage collector is off meanwhile: its passes go over all that a long session of tests keeps alive,
+    which is not the work's.
     """
     seconds: list[float] = []
     collects = gc.isenabled()

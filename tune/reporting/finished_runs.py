@@ -54,8 +54,8 @@ def compare_finished_runs(folders: Sequence[Path], allow_dirty: bool) -> Compari
     Raises InputError for a folder without a result or of a changed working tree (unless `allow_dirty`), for
     different tasks or evaluation sets, and where fewer than four seeds are shared.
     """
-    found = {folder: _read_finished(folder, allow_dirty) for folder in folders}
     refuse_twice(folders)
+    found = {folder: _read_finished(folder, allow_dirty) for folder in folders}
     if len(found) < 2:
         raise InputError(f"--results: {folders[0]} is one folder; name two at least")
     first = next(iter(found.values()))

@@ -151,7 +151,8 @@ def _describe_pairs(compared: Sequence[BaselineSection], dropped: Sequence[str])
     over = "the seeds that both sides share"
     if len(seeds) == 1:
         over = f"the same {format_count(seeds.pop(), 'seed')}"
-    tests = sum(difference.adjusted_p is not None for difference in differences) + len(dropped)
+    known = sum(difference.adjusted_p is not None for difference in differences)
+    tests = known + len(dropped) if known else 0
     before = f", {list_names(dropped)} of an earlier look among them" if dropped else ""
     look = max(difference.look for difference in differences)
     reasons = [f"{tests} comparisons (Holm{before})"] if tests > 1 else []

@@ -472,6 +472,21 @@ def test_a_baseline_that_was_seen_counts_after_it_was_dropped(
     assert counts == [1, 0, 1, 0, 0, 0]  # the baselines, and the finalists, of each
 
 
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.3, "p is corrected for 2 comparisons (Holm, vanilla of an earlier look among them)."),
+        (None, "and the examples of dev."),  # nothing was tested, so nothing is corrected
+    ],
+)
+def test_the_sentence_says_what_p_is_corrected_for(found: SearchDocument, p: float | None, said: str) -> None:
+    published, _ = found.baselines
+    difference = published.difference.model_copy(update={"adjusted_p": p, "look": 1})
+    alone = published.model_copy(update={"difference": difference})
+    document = found.model_copy(update={"baselines": [alone], "dropped": ["vanilla"]})
+    assert summary.format_result_sentence(document).endswith(said)
+
+
 def test_the_baselines_stand_beside_the_winner(found: SearchDocument) -> None:
     published, vanilla = found.baselines
     assert (published.name, published.published, published.trials) == ("published", True, [])
